@@ -1,0 +1,1 @@
+//! The decisions of the host, without I/O.

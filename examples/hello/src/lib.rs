@@ -1,0 +1,1 @@
+//! The hello provider of the README.

@@ -1,0 +1,2 @@
+//! The operator host.
+fn main() {}

@@ -1,0 +1,1 @@
+//! The MinIO provider: ObjectStore.

@@ -1,0 +1,1 @@
+//! Loads and calls provider modules in the sandbox.

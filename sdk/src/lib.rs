@@ -1,0 +1,1 @@
+//! For provider authors: a spec type and one function.

@@ -1,0 +1,126 @@
+//! Builds the host and the provider modules with a cargo of our own, also from inside `cargo test`.
+
+use std::{
+    ffi::OsStr,
+    path::PathBuf,
+    process::Command,
+};
+
+use anyhow::{Result, ensure};
+
+use super::{Lock, Observer, run_observed, target_dir, workspace_root};
+
+/// The target that providers are compiled for.
+const GUEST_TARGET: &str = "wasm32-unknown-unknown";
+
+/// The profile that providers are compiled with, see the root Cargo.toml.
+const GUEST_PROFILE: &str = "guest";
+
+/// Builds the provider modules of these packages and returns the path of each
+/// `.wasm` file, in the order of the packages.
+///
+/// # Errors
+/// When cargo fails; the error ends with the last lines of its output.
+pub fn guests(packages: &[&str], observer: Observer<'_>) -> Result<Vec<PathBuf>> {
+    let mut cargo = cargo_build();
+    cargo.args(["--profile", GUEST_PROFILE, "--target", GUEST_TARGET]);
+    for package in packages {
+        cargo.args(["--package", package]);
+    }
+    let _lock = Lock::take(&target_dir().join("bartizan-guests.lock"))?;
+    run_observed("the provider modules", &mut cargo, observer)?;
+
+    let folder = target_dir().join(GUEST_TARGET).join(GUEST_PROFILE);
+    packages
+        .iter()
+        .map(|package| {
+            // cargo names a library's file by its crate name.
+            let module = folder.join(format!("{}.wasm", package.replace('-', "_")));
+            ensure!(
+                module.is_file(),
+                "cargo built {package} but not {}: its library must be of crate-type cdylib and have the package's name",
+                module.display()
+            );
+            Ok(module)
+        })
+        .collect()
+}
+
+/// Builds the host with the dev profile and returns the path of `bartizan`.
+///
+/// # Errors
+/// When cargo fails; the error ends with the last lines of its output.
+pub fn host(observer: Observer<'_>) -> Result<PathBuf> {
+    build_host(&[], "debug", observer)
+}
+
+/// Builds the host with the release profile, for figures that mean something,
+/// and returns the path of `bartizan`.
+///
+/// # Errors
+/// When cargo fails; the error ends with the last lines of its output.
+pub fn host_release(observer: Observer<'_>) -> Result<PathBuf> {
+    build_host(&["--release"], "release", observer)
+}
+
+fn build_host(profile: &[&str], folder: &str, observer: Observer<'_>) -> Result<PathBuf> {
+    let mut cargo = cargo_build();
+    cargo.args(profile).args(["--package", "bartizan", "--bin", "bartizan"]);
+    let _lock = Lock::take(&target_dir().join("bartizan-host.lock"))?;
+    run_observed("the host", &mut cargo, observer)?;
+    let program = target_dir()
+        .join(folder)
+        .join(format!("bartizan{}", std::env::consts::EXE_SUFFIX));
+    ensure!(program.is_file(), "cargo built bartizan but not {}", program.display());
+    Ok(program)
+}
+
+/// `cargo build` in the workspace, as if typed into a fresh shell.
+fn cargo_build() -> Command {
+    // Inside `cargo test`, CARGO is the cargo of the toolchain in use.
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    for (name, _) in std::env::vars_os() {
+        if describes_a_package(&name) {
+            cargo.env_remove(name);
+        }
+    }
+    cargo
+        .current_dir(workspace_root())
+        .args(["build", "--color", "never", "--target-dir"])
+        .arg(target_dir());
+    cargo
+}
+
+/// Whether cargo sets this variable for the tests and programs that it runs. A
+/// nested cargo must not see them: build scripts that watch one of them would
+/// run again, and everything after them with it. The user's own CARGO_HOME,
+/// CARGO_TARGET_DIR, CARGO_BUILD_* and so on stay.
+fn describes_a_package(name: &OsStr) -> bool {
+    const PREFIXES: [&str; 3] = ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_"];
+    const NAMES: [&str; 5] = [
+        "CARGO_CRATE_NAME",
+        "CARGO_PRIMARY_PACKAGE",
+        "CARGO_TARGET_TMPDIR",
+        "CARGO_MAKEFLAGS",
+        "OUT_DIR",
+    ];
+    name.to_str()
+        .is_some_and(|name| NAMES.contains(&name) || PREFIXES.iter().any(|prefix| name.starts_with(prefix)))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::ffi::OsStr;
+
+    use super::describes_a_package;
+
+    #[test]
+    fn a_nested_cargo_sees_the_users_settings_and_not_the_tests_package() {
+        for hidden in ["CARGO_PKG_NAME", "CARGO_MANIFEST_DIR", "CARGO_BIN_EXE_bartizan", "OUT_DIR"] {
+            assert!(describes_a_package(OsStr::new(hidden)), "{hidden}");
+        }
+        for kept in ["CARGO_HOME", "CARGO_TARGET_DIR", "CARGO_BUILD_JOBS", "CARGO_NET_OFFLINE", "PATH"] {
+            assert!(!describes_a_package(OsStr::new(kept)), "{kept}");
+        }
+    }
+}

@@ -1,0 +1,139 @@
+//! A running control plane: how it is held, stopped and asked.
+
+mod access;
+mod components;
+mod options;
+mod start;
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use anyhow::{Context, Result};
+use tempfile::TempDir;
+
+use crate::{guard::Guard, process::Component};
+
+use components::Layout;
+pub use options::Options;
+
+/// A real control plane in processes of its own.
+///
+/// Call [`ControlPlane::stop`] at the end of a test that went well. A control
+/// plane that is dropped without it is stopped all the same, but as something
+/// went wrong, a panic or an early return, its logs are kept and their path is
+/// printed.
+pub struct ControlPlane {
+    layout: Layout,
+    /// In the order in which they were started; etcd first.
+    components: Vec<Component>,
+    folder: Option<TempDir>,
+    /// Removes the folder if we cannot.
+    guard: Option<Guard>,
+    keep: bool,
+    client: kube::Client,
+    program: PathBuf,
+}
+
+impl ControlPlane {
+    /// Starts a control plane with four nodes, see [`Options::start`].
+    ///
+    /// # Errors
+    /// Names the component that failed and ends with the last lines of its log.
+    pub async fn start() -> Result<Self> {
+        Options::default().start().await
+    }
+
+    /// The choices to start one with.
+    pub fn options() -> Options {
+        Options::default()
+    }
+
+    /// The folder with logs, kubeconfigs and the audit log. It goes with the
+    /// control plane.
+    pub fn folder(&self) -> &Path {
+        &self.layout.folder
+    }
+
+    /// The address of the API server, as in `https://127.0.0.1:6443`.
+    pub fn server(&self) -> &str {
+        &self.layout.kubeconfigs.server
+    }
+
+    /// The names and process ids of the components that were started.
+    pub fn processes(&self) -> Vec<(&'static str, u32)> {
+        self.components.iter().map(|component| (component.name(), component.id())).collect()
+    }
+
+    /// What became of the first component that is not running any more, with the
+    /// end of its log; nothing while all run.
+    pub fn failure(&mut self) -> Option<String> {
+        self.components.iter_mut().find_map(Component::failure)
+    }
+
+    /// Stops everything in the right order, waits until it is gone, and removes
+    /// the folder unless it is to be kept.
+    ///
+    /// # Errors
+    /// When the folder cannot be removed.
+    pub async fn stop(mut self) -> Result<()> {
+        // Waiting for processes blocks, and the runtime may have only one thread.
+        tokio::task::spawn_blocking(move || {
+            self.stop_processes();
+            self.guard = None;
+            match self.folder.take() {
+                Some(folder) if self.keep => print_kept(folder),
+                Some(folder) => {
+                    let path = folder.path().to_path_buf();
+                    return folder.close().with_context(|| format!("cannot remove {}", path.display()));
+                }
+                None => {}
+            }
+            Ok(())
+        })
+        .await
+        .context("stopping the control plane was interrupted")?
+    }
+
+    /// Stops the clients, then the API server, then etcd: an API server whose
+    /// etcd went first waits for it for minutes.
+    fn stop_processes(&mut self) {
+        let (servers, clients): (Vec<_>, Vec<_>) = self
+            .components
+            .drain(..)
+            .partition(|component| [start::ETCD, start::APISERVER].contains(&component.name()));
+        for mut group in [clients].into_iter().chain(servers.into_iter().rev().map(|server| vec![server])) {
+            // All of a group are asked before the first is waited for.
+            group.iter_mut().for_each(Component::terminate);
+            group.iter_mut().for_each(Component::wait_gone);
+        }
+    }
+}
+
+impl Drop for ControlPlane {
+    fn drop(&mut self) {
+        self.stop_processes();
+        self.guard = None;
+        if let Some(folder) = self.folder.take() {
+            if !self.keep {
+                // Tens of megabytes that nobody can read without an etcd.
+                let _ = fs::remove_dir_all(folder.path().join("etcd"));
+            }
+            print_kept(folder);
+        }
+    }
+}
+
+/// Keeps a folder and says where it is. On stderr and not as a log: this runs in
+/// tests, which have no logging.
+fn print_kept(folder: TempDir) -> PathBuf {
+    let path = folder.keep();
+    eprintln!("the control plane's folder is kept: {}", path.display());
+    path
+}
+
+/// How long the whole start may take. It takes 4 s on two cores; a machine that
+/// builds something else meanwhile gets all the time that one can want.
+const START_DEADLINE: Duration = Duration::from_secs(90);

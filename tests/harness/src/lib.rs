@@ -1,0 +1,25 @@
+//! Starts the real control plane for tests, the demo and the benches.
+//!
+//! [`ControlPlane`] is etcd, the API server, the controllers, the scheduler and
+//! fake nodes, all real programs on free ports of this machine, in a temporary
+//! folder, stopped and removed whatever happens. [`HostProcess`] runs the host
+//! beside it as its users do, as a process of its own. [`build`] makes the
+//! programs that both need, [`wait`] waits for what they do, and [`audit`]
+//! tells who asked the API server for what.
+
+pub mod audit;
+pub mod build;
+pub mod wait;
+
+mod certificates;
+mod control_plane;
+mod guard;
+mod host_process;
+mod kubeconfig;
+mod kubectl;
+mod process;
+
+pub use audit::{AuditMark, AuditRequest};
+pub use control_plane::{ControlPlane, Options};
+pub use host_process::HostProcess;
+pub use kubectl::{KubectlOutput, kubectl_command};
