@@ -1,0 +1,107 @@
+use super::*;
+use bartizan_contract::names::{OWNER_UID_LABEL, PROVIDER_LABEL};
+use proptest::prelude::*;
+use serde_json::json;
+
+fn scope(kind: &str) -> Scope {
+    Scope { kind: kind_of(kind), namespace: None }
+}
+
+fn kind_of(kind: &str) -> Kind {
+    Kind::new("", "v1", kind)
+}
+
+fn index() -> Index {
+    Index::new("minio", vec![kind_of("Store")], BTreeSet::from([scope("Store"), scope("ConfigMap")]))
+}
+
+fn object(kind: &str, name: &str, uid: &str, version: u64, owner: Option<&str>) -> Observed {
+    let labels = owner.map(|owner| json!({PROVIDER_LABEL: "minio", OWNER_UID_LABEL: owner})).unwrap_or(json!({}));
+    let object = json!({
+        "apiVersion": "v1", "kind": kind,
+        "metadata": {"name": name, "namespace": "n", "uid": uid, "resourceVersion": version.to_string(), "labels": labels}
+    });
+    Observed::project(object, "bartizan/minio").unwrap()
+}
+
+fn uids(touched: &Touched) -> Vec<&str> {
+    touched.iter().map(|uid| &**uid).collect()
+}
+
+#[test]
+fn a_child_touches_its_parent_and_is_found_below_it() {
+    let mut index = index();
+    assert_eq!(uids(&index.apply(object("Store", "s", "p", 1, None))), ["p"]);
+    assert_eq!(uids(&index.apply(object("ConfigMap", "c", "c", 2, Some("p")))), ["p"]);
+    assert_eq!(index.children("p").len(), 1);
+    let key = index.children("p")[0].key.clone();
+    assert_eq!(uids(&index.delete(&key, "c", "3")), ["p"]);
+    assert!(index.children("p").is_empty());
+}
+
+#[test]
+fn a_child_that_moves_touches_both_parents() {
+    let mut index = index();
+    index.apply(object("ConfigMap", "c", "c", 2, Some("p")));
+    assert_eq!(uids(&index.apply(object("ConfigMap", "c", "c", 3, Some("q")))), ["p", "q"]);
+}
+
+#[test]
+fn an_older_state_never_overwrites_a_newer_one() {
+    let mut index = index();
+    index.apply(object("ConfigMap", "c", "c", 10, Some("p")));
+    assert!(index.apply(object("ConfigMap", "c", "c", 9, Some("q"))).is_empty());
+    let key = index.children("p")[0].key.clone();
+    assert!(index.delete(&key, "c", "9").is_empty());
+    assert!(index.delete(&key, "another uid", "11").is_empty());
+    assert_eq!(index.children("p").len(), 1);
+}
+
+#[test]
+fn a_parent_made_again_under_the_same_name_is_another_parent() {
+    let mut index = index();
+    index.apply(object("Store", "s", "old", 1, None));
+    index.apply(object("ConfigMap", "c", "c", 2, Some("old")));
+    assert_eq!(uids(&index.apply(object("Store", "s", "new", 3, None))), ["new", "old"]);
+    assert!(index.parent("old").is_none() && index.parent("new").is_some());
+    assert!(index.children("new").is_empty());
+}
+
+#[test]
+fn what_vanished_during_a_relist_is_dropped_and_what_was_written_meanwhile_stays() {
+    let mut index = index();
+    index.apply(object("ConfigMap", "kept", "a", 1, Some("p")));
+    index.apply(object("ConfigMap", "gone", "b", 2, Some("p")));
+    index.begin_relist(&scope("ConfigMap"));
+    index.apply(object("ConfigMap", "kept", "a", 1, Some("p")));
+    index.apply(object("ConfigMap", "written", "c", 5, Some("p")));
+    assert_eq!(uids(&index.finish_relist(&scope("ConfigMap"))), ["p"]);
+    let names: Vec<String> = index.children("p").iter().map(|child| child.key.name.to_string()).collect();
+    assert_eq!(names, ["kept", "written"]);
+}
+
+#[test]
+fn nothing_is_synced_before_every_scope_was_listed() {
+    let mut index = index();
+    for kind in ["Store", "ConfigMap"] {
+        assert!(!index.is_synced());
+        index.begin_relist(&scope(kind));
+        index.finish_relist(&scope(kind));
+    }
+    assert!(index.is_synced());
+}
+
+proptest! {
+    /// Events of one object in any order, with any repetition, end in the newest state.
+    #[test]
+    fn the_order_of_events_does_not_matter(order in Just((1u64..8).collect::<Vec<_>>()).prop_shuffle(), repeat in 0usize..7) {
+        let mut index = index();
+        for version in order.iter().chain(order.get(repeat)) {
+            let owner = format!("p{}", version % 3);
+            index.apply(object("ConfigMap", "c", "c", *version, Some(&owner)));
+        }
+        let found: Vec<usize> = ["p0", "p1", "p2"].map(|owner| index.children(owner).len()).into();
+        prop_assert_eq!(found, [0, 1, 0]);
+        prop_assert_eq!(&index.children("p1")[0].resource_version, "7");
+    }
+}

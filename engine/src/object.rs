@@ -1,0 +1,350 @@
+//! One observed object: what the engine must know of it, and its bytes as a provider gets to see them.
+
+use std::fmt;
+use std::sync::Arc;
+
+use bartizan_contract::Kind;
+use bartizan_contract::names::{INTENT_ANNOTATION, LAST_APPLIED_ANNOTATION, OWNER_UID_LABEL, PROVIDER_LABEL};
+use bytes::Bytes;
+use serde_json::{Map, Value};
+use sha2::{Digest, Sha256};
+use thiserror::Error;
+
+use crate::owned::extract;
+
+/// SHA-256 of a JSON document whose keys are sorted.
+pub type Hash = [u8; 32];
+
+/// Identity of an object: group, kind, namespace and name; never its version.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ObjectKey {
+    /// API group; empty for the core group.
+    pub group: Arc<str>,
+    /// Kind, as `StatefulSet`.
+    pub kind: Arc<str>,
+    /// Namespace; `None` for cluster-scoped objects.
+    pub namespace: Option<Arc<str>>,
+    /// Name.
+    pub name: Arc<str>,
+}
+
+impl ObjectKey {
+    /// Key of an object of `kind`.
+    #[must_use]
+    pub fn new(kind: &Kind, namespace: Option<&str>, name: &str) -> Self {
+        Self {
+            group: kind.group.as_str().into(),
+            kind: kind.kind.as_str().into(),
+            namespace: namespace.map(Into::into),
+            name: name.into(),
+        }
+    }
+
+    /// Whether the object is of this kind, whatever the version.
+    #[must_use]
+    pub fn is_of(&self, kind: &Kind) -> bool {
+        *self.group == *kind.group && *self.kind == *kind.kind
+    }
+
+    /// `namespace/name`, or `name` if cluster-scoped: the key of maps in a request.
+    #[must_use]
+    pub fn path(&self) -> String {
+        match &self.namespace {
+            Some(namespace) => format!("{namespace}/{}", self.name),
+            None => self.name.to_string(),
+        }
+    }
+}
+
+impl fmt::Display for ObjectKey {
+    /// As people say it: `StatefulSet rook-minio/my-store`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.kind, self.path())
+    }
+}
+
+/// An object as it was last seen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Observed {
+    /// Identity.
+    pub key: ObjectKey,
+    /// `apiVersion` that it was read at.
+    pub api_version: String,
+    /// UID: another object under the same name has another.
+    pub uid: String,
+    /// Resource version of this state.
+    pub resource_version: String,
+    /// Generation, where the kind has one.
+    pub generation: Option<i64>,
+    /// Whether it has a deletion timestamp.
+    pub deleting: bool,
+    /// Value of the label that names the provider.
+    pub provider: Option<String>,
+    /// Value of the label that names the parent's UID.
+    pub owner_uid: Option<String>,
+    /// UID of the controlling owner reference.
+    pub controller_uid: Option<String>,
+    /// Hash of the intent that the host last wrote.
+    pub intent: Option<String>,
+    /// Whether the host's field manager has applied to it.
+    pub applied_by_host: bool,
+    /// Whether another manager wrote (not a subresource) at or after the host's last apply.
+    pub written_by_others_since: bool,
+    /// The part of the status that the host's manager owns; `Null` if none.
+    pub owned_status: Value,
+    /// The object as JSON, without managedFields and last-applied annotation.
+    pub raw: Bytes,
+    /// Hash of the object without status, resourceVersion and managedFields: moves when somebody changes what the host
+    /// could have meant.
+    pub digest: Hash,
+}
+
+/// Something that claims to be an object and is not.
+#[derive(Debug, Error, PartialEq, Eq)]
+pub enum ProjectError {
+    /// A field that every stored object has is missing.
+    #[error("object from the API server has no {0}")]
+    Missing(&'static str),
+    /// It could not be written as JSON.
+    #[error("object from the API server cannot be serialized: {0}")]
+    Serialize(String),
+}
+
+impl Observed {
+    /// Projects an object as the API server returned it: keeps what decisions need, drops what no provider should see.
+    /// `manager` is the field manager of the host for the provider in question.
+    ///
+    /// # Errors
+    /// If a field that every stored object has is missing.
+    pub fn project(mut object: Value, manager: &str) -> Result<Self, ProjectError> {
+        let api_version = text(&object, "/apiVersion").ok_or(ProjectError::Missing("apiVersion"))?;
+        let kind_name = text(&object, "/kind").ok_or(ProjectError::Missing("kind"))?;
+        let name = text(&object, "/metadata/name").ok_or(ProjectError::Missing("metadata.name"))?;
+        let uid = text(&object, "/metadata/uid").ok_or(ProjectError::Missing("metadata.uid"))?;
+        let resource_version =
+            text(&object, "/metadata/resourceVersion").ok_or(ProjectError::Missing("metadata.resourceVersion"))?;
+        let namespace = text(&object, "/metadata/namespace");
+        let kind = Kind::from_api_version(&api_version, &kind_name);
+        let (applied_by_host, written_by_others_since) = managers(&object, manager);
+        let owned_status = owned_status(&object, manager);
+
+        if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) {
+            metadata.remove("managedFields");
+            if let Some(annotations) = metadata.get_mut("annotations").and_then(Value::as_object_mut) {
+                annotations.remove(LAST_APPLIED_ANNOTATION);
+                if annotations.is_empty() {
+                    metadata.remove("annotations");
+                }
+            }
+        }
+        let raw = serde_json::to_vec(&object).map_err(|error| ProjectError::Serialize(error.to_string()))?;
+        let generation = object.pointer("/metadata/generation").and_then(Value::as_i64);
+        let deleting = object.pointer("/metadata/deletionTimestamp").is_some();
+        let label = |key: &str| metadata_entry(&object, "labels", key);
+        let provider = label(PROVIDER_LABEL);
+        let owner_uid = label(OWNER_UID_LABEL);
+        let intent = metadata_entry(&object, "annotations", INTENT_ANNOTATION);
+        let controller_uid = controller_uid(&object);
+
+        if let Some(top) = object.as_object_mut() {
+            top.remove("status");
+            if let Some(metadata) = top.get_mut("metadata").and_then(Value::as_object_mut) {
+                metadata.remove("resourceVersion");
+            }
+        }
+        Ok(Self {
+            key: ObjectKey::new(&kind, namespace.as_deref(), &name),
+            api_version,
+            uid,
+            resource_version,
+            generation,
+            deleting,
+            provider,
+            owner_uid,
+            controller_uid,
+            intent,
+            applied_by_host,
+            written_by_others_since,
+            owned_status,
+            raw: raw.into(),
+            digest: hash_json(&object),
+        })
+    }
+
+    /// The object as a tree, for the few places that look inside.
+    #[must_use]
+    pub fn value(&self) -> Value {
+        serde_json::from_slice(&self.raw).unwrap_or_default()
+    }
+
+    /// Whether `other` is an older state than this one. Resource versions of one kind are ordered decimal numbers of any
+    /// size (KEP-5504); what does not look like one is never older.
+    #[must_use]
+    pub fn is_newer_than(&self, other_version: &str) -> bool {
+        compare_versions(&self.resource_version, other_version) == Some(std::cmp::Ordering::Greater)
+    }
+
+    /// Whether this is a child of that parent under that provider: both labels, or the controller reference where the
+    /// labels were stripped.
+    #[must_use]
+    pub fn is_child_of(&self, parent_uid: &str, provider: &str) -> bool {
+        self.owner_uid.as_deref() == Some(parent_uid) && self.provider.as_deref() == Some(provider)
+    }
+}
+
+/// Compares two resource versions as KEP-5504 says: decimal numbers without leading zeros.
+fn compare_versions(left: &str, right: &str) -> Option<std::cmp::Ordering> {
+    let number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    (number(left) && number(right)).then(|| left.len().cmp(&right.len()).then_with(|| left.cmp(right)))
+}
+
+/// Hash of a JSON value. `serde_json` maps are sorted by key, so equal values have equal hashes.
+#[must_use]
+pub fn hash_json(value: &Value) -> Hash {
+    let mut hasher = Sha256::new();
+    // Writing to a hasher cannot fail; a value that cannot be serialized does not exist.
+    let bytes = serde_json::to_vec(value).unwrap_or_default();
+    hasher.update(&bytes);
+    hasher.finalize().into()
+}
+
+/// A hash as it stands in annotations: the first 16 bytes in hex.
+#[must_use]
+pub fn short_hex(hash: &Hash) -> String {
+    use std::fmt::Write as _;
+    hash.iter().take(16).fold(String::with_capacity(32), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+fn text(object: &Value, pointer: &str) -> Option<String> {
+    object.pointer(pointer).and_then(Value::as_str).map(str::to_owned)
+}
+
+fn metadata_entry(object: &Value, map: &str, key: &str) -> Option<String> {
+    object.get("metadata")?.get(map)?.get(key)?.as_str().map(str::to_owned)
+}
+
+fn controller_uid(object: &Value) -> Option<String> {
+    object
+        .pointer("/metadata/ownerReferences")?
+        .as_array()?
+        .iter()
+        .find(|owner| owner.get("controller").and_then(Value::as_bool) == Some(true))?
+        .get("uid")?
+        .as_str()
+        .map(str::to_owned)
+}
+
+/// Whether our manager applied, and whether another wrote at or after that. Times are RFC 3339 in UTC and seconds, so
+/// they compare as text; in doubt (equal seconds) the answer is yes, which costs one apply that changes nothing.
+fn managers(object: &Value, manager: &str) -> (bool, bool) {
+    let entries = object.pointer("/metadata/managedFields").and_then(Value::as_array);
+    let field = |entry: &Map<String, Value>, name: &str| entry.get(name).and_then(Value::as_str).map(str::to_owned);
+    let mut ours: Option<String> = None;
+    let mut others: Option<String> = None;
+    for entry in entries.into_iter().flatten().filter_map(Value::as_object) {
+        if entry.get("subresource").and_then(Value::as_str).is_some_and(|name| !name.is_empty()) {
+            continue;
+        }
+        let time = field(entry, "time").unwrap_or_default();
+        let is_ours = field(entry, "manager").as_deref() == Some(manager)
+            && field(entry, "operation").as_deref() == Some("Apply");
+        let slot = if is_ours { &mut ours } else { &mut others };
+        if slot.as_ref().is_none_or(|seen| *seen < time) {
+            *slot = Some(time);
+        }
+    }
+    let since = match (&ours, &others) {
+        (Some(ours), Some(others)) => others >= ours,
+        (Some(_), None) => false,
+        (None, _) => true,
+    };
+    (ours.is_some(), since)
+}
+
+/// What our manager applied to the status subresource.
+fn owned_status(object: &Value, manager: &str) -> Value {
+    let entries = object.pointer("/metadata/managedFields").and_then(Value::as_array);
+    let ours = entries.into_iter().flatten().find(|entry| {
+        let is = |field: &str, expected: &str| entry.get(field).and_then(Value::as_str) == Some(expected);
+        is("manager", manager) && is("operation", "Apply") && is("subresource", "status")
+    });
+    match (object.get("status"), ours.and_then(|entry| entry.pointer("/fieldsV1/f:status"))) {
+        (Some(status), Some(fields)) => extract(status, fields),
+        _ => Value::Null,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn config_map() -> Value {
+        json!({
+            "apiVersion": "v1", "kind": "ConfigMap",
+            "metadata": {
+                "name": "a", "namespace": "n", "uid": "u-1", "resourceVersion": "7",
+                "labels": {PROVIDER_LABEL: "minio", OWNER_UID_LABEL: "p-1"},
+                "annotations": {LAST_APPLIED_ANNOTATION: "{\"secret\":1}"},
+                "managedFields": [
+                    {"manager": "bartizan/minio", "operation": "Apply", "time": "2026-01-01T00:00:01Z"},
+                    {"manager": "kubectl", "operation": "Update", "time": "2026-01-01T00:00:00Z"},
+                    {"manager": "controller", "operation": "Update", "subresource": "status", "time": "2026-01-02T00:00:00Z"}
+                ]
+            },
+            "data": {"k": "v"}
+        })
+    }
+
+    fn project(value: Value) -> Observed {
+        Observed::project(value, "bartizan/minio").unwrap()
+    }
+
+    #[test]
+    fn a_projection_has_no_managed_fields_and_no_last_applied_copy() {
+        let observed = project(config_map());
+        let text = String::from_utf8(observed.raw.to_vec()).unwrap();
+        assert!(!text.contains("managedFields") && !text.contains("secret"), "{text}");
+        assert!(observed.is_child_of("p-1", "minio"));
+        assert!(observed.applied_by_host && !observed.written_by_others_since);
+    }
+
+    #[test]
+    fn a_status_or_resource_version_does_not_move_the_digest_and_a_field_does() {
+        let before = project(config_map());
+        let mut value = config_map();
+        value["status"] = json!({"x": 1});
+        value["metadata"]["resourceVersion"] = json!("8");
+        assert_eq!(project(value.clone()).digest, before.digest);
+        value["data"]["k"] = json!("w");
+        assert_ne!(project(value).digest, before.digest);
+    }
+
+    #[test]
+    fn a_write_of_another_manager_in_the_same_second_counts_as_later() {
+        let mut value = config_map();
+        value["metadata"]["managedFields"][1]["time"] = json!("2026-01-01T00:00:01Z");
+        assert!(project(value).written_by_others_since);
+    }
+
+    #[test]
+    fn resource_versions_compare_as_numbers_of_any_size() {
+        let observed = project(config_map());
+        assert!(observed.is_newer_than("6"));
+        assert!(!observed.is_newer_than("7"));
+        assert!(!observed.is_newer_than("10"));
+        assert!(!observed.is_newer_than("123456789012345678901234567890"));
+        assert!(!observed.is_newer_than("not a number"));
+    }
+
+    #[test]
+    fn an_object_without_a_uid_is_no_object() {
+        let mut value = config_map();
+        value["metadata"].as_object_mut().unwrap().remove("uid");
+        let error = Observed::project(value, "m").unwrap_err();
+        assert_eq!(error.to_string(), "object from the API server has no metadata.uid");
+    }
+}

@@ -1,0 +1,224 @@
+use super::*;
+use bartizan_contract::names::{INTENT_ANNOTATION, OWNER_UID_LABEL, PROVIDER_LABEL};
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+const MANAGER: &str = "bartizan/minio";
+
+fn parent() -> Observed {
+    let object = json!({
+        "apiVersion": "minio.rook.io/v1alpha1", "kind": "ObjectStore",
+        "metadata": {"name": "s", "namespace": "n", "uid": "p-1", "resourceVersion": "1"}
+    });
+    Observed::project(object, MANAGER).unwrap()
+}
+
+fn intent(kind: &str, name: &str, content: u8) -> Intent {
+    let kind = if kind == "StatefulSet" { Kind::new("apps", "v1", kind) } else { Kind::new("", "v1", kind) };
+    let hash = format!("{content:032x}");
+    let object = json!({
+        "apiVersion": kind.api_version(), "kind": kind.kind,
+        "metadata": {
+            "name": name, "namespace": "n",
+            "labels": {PROVIDER_LABEL: "minio", OWNER_UID_LABEL: "p-1"},
+            "annotations": {INTENT_ANNOTATION: hash}
+        },
+        "data": {"content": content}
+    });
+    Intent { key: ObjectKey::new(&kind, Some("n"), name), kind, object, hash, generate: Vec::new() }
+}
+
+/// What the API server answers to an apply of the intent.
+fn stored(intent: &Intent, version: u64) -> Observed {
+    observed(intent.object.clone(), version, &[(MANAGER, "Apply", 10)])
+}
+
+fn observed(mut object: Value, version: u64, managers: &[(&str, &str, u8)]) -> Observed {
+    let metadata = object["metadata"].as_object_mut().unwrap();
+    metadata.insert("uid".into(), json!(format!("u-{}", metadata["name"].as_str().unwrap())));
+    metadata.insert("resourceVersion".into(), json!(version.to_string()));
+    let fields = managers.iter().map(|(manager, operation, second)| {
+        json!({"manager": manager, "operation": operation, "time": format!("2026-01-01T00:00:{second:02}Z")})
+    });
+    metadata.insert("managedFields".into(), fields.collect());
+    Observed::project(object, MANAGER).unwrap()
+}
+
+fn plan_of(intents: &[Intent], children: &[Observed], memory: &Memory) -> Plan {
+    let children: Vec<Arc<Observed>> = children.iter().cloned().map(Arc::new).collect();
+    plan(&PlanInput { provider: "minio", parent: &parent(), intents, children: &children, memory })
+}
+
+#[test]
+fn what_is_missing_is_created_and_never_written_over() {
+    let plan = plan_of(&[intent("ConfigMap", "a", 1)], &[], &Memory::default());
+    assert_eq!(plan.to_string(), "apply ConfigMap n/a (Absent)");
+    assert_eq!(plan.applies[0].fence, Fence::CreateOnly);
+}
+
+#[test]
+fn after_a_restart_an_equal_child_that_nobody_else_wrote_is_left_alone() {
+    let wish = intent("ConfigMap", "a", 1);
+    assert!(plan_of(std::slice::from_ref(&wish), &[stored(&wish, 5)], &Memory::default()).is_settled());
+}
+
+#[test]
+fn after_a_restart_a_child_that_somebody_else_wrote_later_is_applied_again() {
+    let wish = intent("ConfigMap", "a", 1);
+    let edited = observed(wish.object.clone(), 6, &[(MANAGER, "Apply", 10), ("kubectl", "Update", 11)]);
+    let plan = plan_of(&[wish], &[edited], &Memory::default());
+    assert_eq!(plan.to_string(), "apply ConfigMap n/a (Drifted)");
+}
+
+#[test]
+fn an_edit_by_hand_is_repaired_once_and_defaulted_fields_are_not_drift() {
+    let wish = intent("ConfigMap", "a", 1);
+    let mut answer = stored(&wish, 5);
+    let mut memory = Memory::default();
+    let mut defaulted = wish.object.clone();
+    defaulted["immutable"] = json!(false);
+    let defaulted = observed(defaulted, 5, &[(MANAGER, "Apply", 10)]);
+    memory.remember(wish.key.clone(), wish.hash.clone(), defaulted.digest);
+    assert!(plan_of(std::slice::from_ref(&wish), &[defaulted], &memory).is_settled());
+    answer.digest = [7; 32];
+    assert_eq!(plan_of(&[wish], &[answer], &memory).to_string(), "apply ConfigMap n/a (Drifted)");
+}
+
+#[test]
+fn a_new_intent_is_applied_with_the_fence_of_its_kind() {
+    let old = [intent("StatefulSet", "a", 1), intent("ConfigMap", "b", 1)];
+    let children: Vec<Observed> = old.iter().map(|wish| stored(wish, 5)).collect();
+    let new = [intent("StatefulSet", "a", 2), intent("ConfigMap", "b", 2)];
+    let plan = plan_of(&new, &children, &Memory::default());
+    let fences: Vec<&Fence> = plan.applies.iter().map(|apply| &apply.fence).collect();
+    let exact = Fence::Exact { uid: "u-a".to_owned(), resource_version: "5".to_owned() };
+    assert_eq!(fences, [&exact, &Fence::Uid("u-b".to_owned())]);
+}
+
+#[test]
+fn what_is_no_longer_meant_is_pruned_and_what_is_not_ours_is_not() {
+    let gone = intent("ConfigMap", "gone", 1);
+    let ours = stored(&gone, 5);
+    let forged = observed(intent("ConfigMap", "forged", 1).object, 5, &[("kubectl", "Update", 1)]);
+    let mut moved = intent("ConfigMap", "moved", 1).object;
+    moved["metadata"]["ownerReferences"] = json!([{"uid": "somebody", "controller": true}]);
+    let moved = observed(moved, 5, &[(MANAGER, "Apply", 1)]);
+    let plan = plan_of(&[], &[ours, forged, moved], &Memory::default());
+    assert_eq!(plan.to_string(), "delete ConfigMap n/gone");
+}
+
+#[test]
+fn a_name_that_holds_a_forged_child_is_taken_and_not_written() {
+    let wish = intent("ConfigMap", "a", 1);
+    let forged = observed(wish.object.clone(), 5, &[("kubectl", "Update", 1)]);
+    assert_eq!(plan_of(&[wish], &[forged], &Memory::default()).to_string(), "ConfigMap n/a is not ours");
+}
+
+#[test]
+fn a_child_that_is_being_deleted_is_waited_for() {
+    let wish = intent("ConfigMap", "a", 1);
+    let mut object = wish.object.clone();
+    object["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
+    let going = observed(object, 5, &[(MANAGER, "Apply", 1)]);
+    assert_eq!(plan_of(&[wish], &[going.clone()], &Memory::default()).to_string(), "wait until ConfigMap n/a is gone");
+    assert!(plan_of(&[], &[going], &Memory::default()).is_settled());
+}
+
+#[test]
+fn a_child_read_at_another_version_of_its_kind_is_the_same_child() {
+    let mut new = intent("ConfigMap", "a", 1);
+    new.kind.version = "v2".to_owned();
+    let old = stored(&intent("ConfigMap", "a", 1), 5);
+    let plan = plan_of(&[new], &[old], &Memory::default());
+    assert!(plan.deletes.is_empty(), "{plan}");
+}
+
+/// What the API server holds, for the property tests.
+#[derive(Clone, Debug)]
+enum Holds {
+    Nothing,
+    Ours(u8),
+    Drifted(u8),
+    Forged(u8),
+    Moved(u8),
+}
+
+fn holds() -> impl Strategy<Value = Holds> {
+    prop_oneof![
+        2 => Just(Holds::Nothing),
+        3 => any::<u8>().prop_map(Holds::Ours),
+        2 => any::<u8>().prop_map(Holds::Drifted),
+        1 => any::<u8>().prop_map(Holds::Forged),
+        1 => any::<u8>().prop_map(Holds::Moved),
+    ]
+}
+
+fn materialize(name: &str, holds: &Holds) -> Option<Observed> {
+    let with = |content: u8, managers: &[(&str, &str, u8)]| {
+        Some(observed(intent("ConfigMap", name, content).object, 5, managers))
+    };
+    match holds {
+        Holds::Nothing => None,
+        Holds::Ours(content) => with(*content, &[(MANAGER, "Apply", 1)]),
+        Holds::Drifted(content) => with(*content, &[(MANAGER, "Apply", 1), ("kubectl", "Update", 2)]),
+        Holds::Forged(content) => with(*content, &[("kubectl", "Update", 2)]),
+        Holds::Moved(content) => {
+            let mut object = intent("ConfigMap", name, *content).object;
+            object["metadata"]["ownerReferences"] = json!([{"uid": "somebody", "controller": true}]);
+            Some(observed(object, 5, &[(MANAGER, "Apply", 1)]))
+        }
+    }
+}
+
+proptest! {
+    /// From any state: nothing foreign is deleted or written, one execution reaches the fixed point (but for names that are
+    /// taken), and the order of the observations does not matter.
+    #[test]
+    fn a_plan_is_safe_reaches_the_fixed_point_and_knows_no_order(
+        state in proptest::collection::vec((holds(), proptest::option::of(0u8..3)), 1..8),
+        seed in any::<u64>(),
+    ) {
+        let names: Vec<String> = (0..state.len()).map(|position| format!("c{position}")).collect();
+        let children: Vec<Observed> =
+            state.iter().zip(&names).filter_map(|((holds, _), name)| materialize(name, holds)).collect();
+        let intents: Vec<Intent> = state
+            .iter()
+            .zip(&names)
+            .filter_map(|((_, wish), name)| wish.map(|content| intent("ConfigMap", name, content)))
+            .collect();
+        let mut memory = Memory::default();
+        let first = plan_of(&intents, &children, &memory);
+
+        let mut shuffled = children.clone();
+        let length = shuffled.len();
+        if length > 1 {
+            shuffled.rotate_left((seed as usize) % length);
+        }
+        let mut again = plan_of(&intents, &shuffled, &memory);
+        again.deletes.sort_by(|left, right| left.key.cmp(&right.key));
+        let mut sorted = first.clone();
+        sorted.deletes.sort_by(|left, right| left.key.cmp(&right.key));
+        prop_assert_eq!(&again, &sorted);
+
+        let mut cluster: BTreeMap<ObjectKey, Observed> =
+            children.into_iter().map(|child| (child.key.clone(), child)).collect();
+        for delete in &first.deletes {
+            let victim = &cluster[&delete.key];
+            prop_assert!(victim.applied_by_host && victim.controller_uid.is_none(), "deletes foreign {}", delete.key);
+            cluster.remove(&delete.key);
+        }
+        for apply in &first.applies {
+            if let Some(target) = cluster.get(&apply.intent.key) {
+                prop_assert!(target.applied_by_host && target.controller_uid.is_none());
+                prop_assert_ne!(&apply.fence, &Fence::CreateOnly);
+            }
+            let answer = stored(&apply.intent, 9);
+            memory.remember(answer.key.clone(), apply.intent.hash.clone(), answer.digest);
+            cluster.insert(answer.key.clone(), answer);
+        }
+        let after: Vec<Observed> = cluster.into_values().collect();
+        let second = plan_of(&intents, &after, &memory);
+        prop_assert!(second.applies.is_empty() && second.deletes.is_empty(), "not settled: {second}");
+        prop_assert_eq!(second.taken, first.taken);
+    }
+}

@@ -1,0 +1,223 @@
+//! When each parent is due: merged per parent, one in flight per parent (invariant 2), user edits before child events
+//! before resyncs, backoff per parent alone (invariant 7). No clock: the caller says what time it is.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
+
+/// Why a parent is due. Lower goes first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Priority {
+    /// Somebody edited the parent.
+    Edit,
+    /// A child, or something else that was observed, changed.
+    Child,
+    /// A timer.
+    Resync,
+}
+
+/// How a reconcile ended, as far as the queue is concerned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Finished {
+    /// It succeeded; be due again after the given time, if any.
+    Done {
+        /// Time until the next resync.
+        resync: Option<Duration>,
+    },
+    /// It failed; be due again after the given time, or after the backoff.
+    Retry {
+        /// What the provider or the API server asked for.
+        after: Option<Duration>,
+    },
+}
+
+/// First delay of the exponential backoff; doubles with each failure in a row.
+pub const BACKOFF_BASE: Duration = Duration::from_millis(250);
+/// Longest delay of the backoff: a poison parent costs one call in five minutes.
+pub const BACKOFF_MAX: Duration = Duration::from_secs(300);
+
+#[derive(Clone, Copy, Debug)]
+enum State {
+    /// Nothing to do.
+    Idle,
+    /// Due now, in line.
+    Ready(Priority, u64),
+    /// Due then.
+    Delayed(Instant, Priority),
+    /// In flight; due again with this priority once it ends.
+    Running(Option<Priority>),
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Entry {
+    state: State,
+    failures: u32,
+    not_before: Option<Instant>,
+    /// Forgotten in flight: dropped when that ends, unless it is touched again.
+    forgotten: bool,
+}
+
+impl Entry {
+    const NEW: Self = Self { state: State::Idle, failures: 0, not_before: None, forgotten: false };
+}
+
+/// A queue of keys (parents). Everything is in order of key where time and priority do not decide.
+#[derive(Debug)]
+pub struct Queue<K> {
+    entries: BTreeMap<K, Entry>,
+    ready: BTreeSet<(Priority, u64, K)>,
+    delayed: BTreeSet<(Instant, K)>,
+    sequence: u64,
+}
+
+impl<K: Ord + Clone> Default for Queue<K> {
+    fn default() -> Self {
+        Self { entries: BTreeMap::new(), ready: BTreeSet::new(), delayed: BTreeSet::new(), sequence: 0 }
+    }
+}
+
+impl<K: Ord + Clone> Queue<K> {
+    /// Something happened to this parent. While it backs off, only an edit is served at once: events neither reset the
+    /// backoff nor burn an attempt.
+    pub fn touch(&mut self, key: &K, priority: Priority, now: Instant) {
+        let entry = self.entry(key);
+        match entry.state {
+            State::Running(again) => {
+                if let Some(entry) = self.entries.get_mut(key) {
+                    entry.forgotten = false;
+                }
+                let again = again.map_or(priority, |other| other.min(priority));
+                self.set(key, State::Running(Some(again)));
+            }
+            State::Ready(waiting, _) if waiting <= priority => {}
+            _ => match entry.not_before.filter(|at| *at > now && priority != Priority::Edit) {
+                Some(at) => {
+                    let priority = match entry.state {
+                        State::Delayed(_, other) => other.min(priority),
+                        _ => priority,
+                    };
+                    self.set(key, State::Delayed(at, priority));
+                }
+                None => self.line_up(key, priority),
+            },
+        }
+    }
+
+    /// The next parent that is due, which is in flight from now on.
+    pub fn take(&mut self, now: Instant) -> Option<K> {
+        while let Some((at, key)) = self.delayed.first().cloned()
+            && at <= now
+        {
+            let priority = match self.entry(&key).state {
+                State::Delayed(_, priority) => priority,
+                _ => Priority::Resync,
+            };
+            self.line_up(&key, priority);
+        }
+        let (_, _, key) = self.ready.first().cloned()?;
+        self.set(&key, State::Running(None));
+        Some(key)
+    }
+
+    /// The reconcile of this parent ended. `jitter` in 0 to 1 spreads retries: a delay lies between half and all of it.
+    pub fn finish(&mut self, key: &K, finished: Finished, now: Instant, jitter: f64) {
+        let Some(entry) = self.entries.get_mut(key) else { return };
+        let again = match entry.state {
+            State::Running(again) => again,
+            _ => return,
+        };
+        if entry.forgotten {
+            self.entries.remove(key);
+            return;
+        }
+        match finished {
+            Finished::Done { resync } => {
+                entry.failures = 0;
+                entry.not_before = None;
+                match (again, resync) {
+                    (Some(priority), _) => self.line_up(key, priority),
+                    (None, Some(after)) => self.set(key, State::Delayed(now + after, Priority::Resync)),
+                    (None, None) => self.set(key, State::Idle),
+                }
+            }
+            Finished::Retry { after } => {
+                entry.failures = entry.failures.saturating_add(1);
+                let at = now + after.unwrap_or_else(|| backoff(entry.failures, jitter));
+                entry.not_before = Some(at);
+                match again {
+                    Some(Priority::Edit) => self.line_up(key, Priority::Edit),
+                    other => self.set(key, State::Delayed(at, other.unwrap_or(Priority::Resync))),
+                }
+            }
+        }
+    }
+
+    /// This parent is gone. If it is in flight, its end is ignored.
+    pub fn forget(&mut self, key: &K) {
+        let Some(entry) = self.entries.get_mut(key) else { return };
+        if matches!(entry.state, State::Running(_)) {
+            *entry = Entry { state: State::Running(None), forgotten: true, ..Entry::NEW };
+        } else {
+            self.set(key, State::Idle);
+            self.entries.remove(key);
+        }
+    }
+
+    /// When the next delayed parent is due.
+    #[must_use]
+    pub fn next_due(&self) -> Option<Instant> {
+        self.delayed.first().map(|(at, _)| *at)
+    }
+
+    /// How many parents are due now and wait in line.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.ready.len()
+    }
+
+    /// How many failures in a row this parent has.
+    #[must_use]
+    pub fn failures(&self, key: &K) -> u32 {
+        self.entries.get(key).map_or(0, |entry| entry.failures)
+    }
+
+    fn entry(&mut self, key: &K) -> Entry {
+        *self.entries.entry(key.clone()).or_insert(Entry::NEW)
+    }
+
+    fn line_up(&mut self, key: &K, priority: Priority) {
+        self.sequence += 1;
+        self.set(key, State::Ready(priority, self.sequence));
+    }
+
+    fn set(&mut self, key: &K, state: State) {
+        let Some(entry) = self.entries.get_mut(key) else { return };
+        match entry.state {
+            State::Ready(priority, sequence) => {
+                self.ready.remove(&(priority, sequence, key.clone()));
+            }
+            State::Delayed(at, _) => {
+                self.delayed.remove(&(at, key.clone()));
+            }
+            State::Idle | State::Running(_) => {}
+        }
+        entry.state = state;
+        match state {
+            State::Ready(priority, sequence) => {
+                self.ready.insert((priority, sequence, key.clone()));
+            }
+            State::Delayed(at, _) => {
+                self.delayed.insert((at, key.clone()));
+            }
+            State::Idle | State::Running(_) => {}
+        }
+    }
+}
+
+fn backoff(failures: u32, jitter: f64) -> Duration {
+    let doubled = BACKOFF_BASE.saturating_mul(1 << failures.saturating_sub(1).min(16)).min(BACKOFF_MAX);
+    doubled.mul_f64(0.5 + 0.5 * jitter.clamp(0.0, 1.0))
+}
+
+#[cfg(test)]
+#[path = "queue_tests.rs"]
+mod tests;

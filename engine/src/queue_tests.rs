@@ -1,0 +1,183 @@
+use super::*;
+use proptest::prelude::*;
+use std::collections::BTreeMap;
+
+const DONE: Finished = Finished::Done { resync: None };
+const RETRY: Finished = Finished::Retry { after: None };
+
+#[test]
+fn edits_go_before_child_events_and_those_before_resyncs() {
+    let now = Instant::now();
+    let mut queue = Queue::default();
+    queue.touch(&"resync", Priority::Resync, now);
+    queue.touch(&"child", Priority::Child, now);
+    queue.touch(&"edit", Priority::Edit, now);
+    queue.touch(&"resync then edit", Priority::Resync, now);
+    queue.touch(&"resync then edit", Priority::Edit, now);
+    let order: Vec<_> = std::iter::from_fn(|| queue.take(now)).collect();
+    assert_eq!(order, ["edit", "resync then edit", "child", "resync"]);
+}
+
+#[test]
+fn a_parent_touched_in_flight_runs_once_more_after_it() {
+    let now = Instant::now();
+    let mut queue = Queue::default();
+    queue.touch(&1, Priority::Child, now);
+    assert_eq!(queue.take(now), Some(1));
+    queue.touch(&1, Priority::Child, now);
+    queue.touch(&1, Priority::Child, now);
+    assert_eq!(queue.take(now), None);
+    queue.finish(&1, DONE, now, 0.0);
+    assert_eq!(queue.take(now), Some(1));
+    queue.finish(&1, DONE, now, 0.0);
+    assert_eq!(queue.take(now), None);
+}
+
+#[test]
+fn child_events_neither_shorten_the_backoff_nor_burn_an_attempt_and_an_edit_is_served_at_once() {
+    let now = Instant::now();
+    let mut queue = Queue::default();
+    queue.touch(&1, Priority::Child, now);
+    queue.take(now);
+    queue.finish(&1, RETRY, now, 1.0);
+    assert_eq!(queue.next_due(), Some(now + BACKOFF_BASE));
+    for _ in 0..10 {
+        queue.touch(&1, Priority::Child, now);
+    }
+    assert_eq!((queue.take(now), queue.failures(&1)), (None, 1));
+    assert_eq!(queue.next_due(), Some(now + BACKOFF_BASE));
+    queue.touch(&1, Priority::Edit, now);
+    assert_eq!(queue.take(now), Some(1));
+    queue.finish(&1, RETRY, now, 1.0);
+    assert_eq!(queue.next_due(), Some(now + 2 * BACKOFF_BASE));
+}
+
+#[test]
+fn the_backoff_doubles_up_to_its_limit_and_a_success_resets_it() {
+    let mut now = Instant::now();
+    let mut queue = Queue::default();
+    queue.touch(&1, Priority::Child, now);
+    let mut delays = Vec::new();
+    for _ in 0..14 {
+        queue.take(now);
+        queue.finish(&1, RETRY, now, 1.0);
+        let due = queue.next_due().unwrap();
+        delays.push(due - now);
+        now = due;
+    }
+    assert_eq!(delays[..4], [1, 2, 4, 8].map(|factor| BACKOFF_BASE * factor));
+    assert_eq!(delays[13], BACKOFF_MAX);
+    queue.take(now);
+    queue.finish(&1, DONE, now, 1.0);
+    assert_eq!((queue.failures(&1), queue.next_due()), (0, None));
+}
+
+#[test]
+fn jitter_takes_up_to_half_of_the_delay() {
+    assert_eq!(backoff(1, 0.0), BACKOFF_BASE / 2);
+    assert_eq!(backoff(1, 1.0), BACKOFF_BASE);
+    assert_eq!(backoff(u32::MAX, 1.0), BACKOFF_MAX);
+}
+
+#[test]
+fn what_was_asked_for_beats_the_backoff_and_a_resync_waits_its_time() {
+    let now = Instant::now();
+    let mut queue = Queue::default();
+    queue.touch(&1, Priority::Child, now);
+    queue.take(now);
+    let after = Duration::from_secs(7);
+    queue.finish(&1, Finished::Retry { after: Some(after) }, now, 0.3);
+    assert_eq!(queue.next_due(), Some(now + after));
+    assert_eq!(queue.take(now + after), Some(1));
+    queue.finish(&1, Finished::Done { resync: Some(after) }, now, 0.3);
+    assert_eq!(queue.next_due(), Some(now + after));
+    queue.touch(&1, Priority::Child, now);
+    assert_eq!((queue.take(now), queue.next_due()), (Some(1), None));
+}
+
+#[test]
+fn a_forgotten_parent_is_nowhere() {
+    let now = Instant::now();
+    let mut queue = Queue::default();
+    queue.touch(&1, Priority::Child, now);
+    queue.take(now);
+    queue.forget(&1);
+    queue.finish(&1, RETRY, now, 0.5);
+    assert_eq!((queue.take(now), queue.next_due(), queue.waiting()), (None, None, 0));
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    Touch(u8, Priority),
+    Take,
+    Finish(u8, Finished),
+    Forget(u8),
+    Pass(u16),
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let priority = prop_oneof![Just(Priority::Edit), Just(Priority::Child), Just(Priority::Resync)];
+    let finished = prop_oneof![
+        Just(DONE),
+        Just(RETRY),
+        Just(Finished::Done { resync: Some(Duration::from_secs(1)) }),
+        Just(Finished::Retry { after: Some(Duration::from_secs(1)) }),
+    ];
+    let step = prop_oneof![
+        4 => (0u8..4, priority).prop_map(|(key, priority)| Step::Touch(key, priority)),
+        4 => Just(Step::Take),
+        3 => (0u8..4, finished).prop_map(|(key, finished)| Step::Finish(key, finished)),
+        1 => (0u8..4).prop_map(Step::Forget),
+        2 => (0u16..2000).prop_map(Step::Pass),
+    ];
+    proptest::collection::vec(step, 0..200)
+}
+
+proptest! {
+    /// Whatever happens: one in flight per parent, and nothing that was touched is lost.
+    #[test]
+    fn one_in_flight_per_parent_and_no_touch_is_lost(steps in steps()) {
+        let mut now = Instant::now();
+        let mut queue = Queue::default();
+        let mut running: BTreeMap<u8, bool> = BTreeMap::new();
+        let mut owed = std::collections::BTreeSet::new();
+        for step in steps {
+            match step {
+                Step::Touch(key, priority) => {
+                    queue.touch(&key, priority, now);
+                    owed.insert(key);
+                }
+                Step::Take => {
+                    if let Some(key) = queue.take(now) {
+                        prop_assert!(running.insert(key, true).is_none(), "{key} is in flight twice");
+                        owed.remove(&key);
+                    }
+                }
+                Step::Finish(key, finished) => {
+                    if running.remove(&key).is_some() {
+                        let before = queue.next_due();
+                        queue.finish(&key, finished, now, 0.5);
+                        let retried = queue.failures(&key) > 0 || queue.next_due() != before;
+                        if retried && matches!(finished, Finished::Retry { .. }) {
+                            owed.insert(key);
+                        }
+                    }
+                }
+                Step::Forget(key) => {
+                    queue.forget(&key);
+                    owed.remove(&key);
+                }
+                Step::Pass(millis) => now += Duration::from_millis(u64::from(millis)),
+            }
+        }
+        for key in running.keys() {
+            queue.finish(key, DONE, now, 0.5);
+        }
+        now += 2 * BACKOFF_MAX;
+        while let Some(key) = queue.take(now) {
+            owed.remove(&key);
+            queue.finish(&key, DONE, now, 0.5);
+        }
+        prop_assert!(owed.is_empty(), "lost: {owed:?}");
+    }
+}

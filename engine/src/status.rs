@@ -1,0 +1,220 @@
+//! What is said on the parent: the provider's status, and beside it the host's conditions. `Synced` says whether what the
+//! provider meant is what the cluster holds; `Reconciling` and `Stalled` are kstatus's, present only while they are true.
+
+use bartizan_contract::{Condition, ConditionStatus};
+use serde_json::{Map, Value};
+
+use crate::gate::HOST_CONDITIONS;
+
+/// How a reconcile ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Everything that the provider means is in the cluster.
+    Applied,
+    /// The provider said hold: nothing was applied or pruned.
+    Held,
+    /// Something must happen first, which a watch will report.
+    Waiting {
+        /// One sentence.
+        message: String,
+    },
+    /// It did not succeed.
+    Failed {
+        /// CamelCase, for programs.
+        reason: &'static str,
+        /// One sentence: what, to which object, what to do.
+        message: String,
+        /// Whether trying again is pointless until somebody changes something.
+        stalled: bool,
+    },
+}
+
+/// What the provider said about the status.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Said<'a> {
+    /// Nothing, since it did not answer: what it said before stays.
+    NoAnswer,
+    /// This; `None` if it has no status.
+    Status(Option<&'a Value>),
+}
+
+/// What the next status is made of.
+#[derive(Clone, Copy, Debug)]
+pub struct StatusInput<'a> {
+    /// The part of the parent's status that the host's manager owns; `Null` if none.
+    pub owned: &'a Value,
+    /// What the provider said.
+    pub said: Said<'a>,
+    /// How the reconcile ended.
+    pub outcome: &'a Outcome,
+    /// Generation of the parent that all this is about.
+    pub generation: Option<i64>,
+    /// RFC 3339 in UTC and seconds, for conditions that change now.
+    pub now: &'a str,
+}
+
+/// Longest message of a condition, in characters: enough for a backtrace's first lines, little enough for etcd.
+const MAX_MESSAGE: usize = 2048;
+
+/// The status to apply; `None` if it is what the cluster has already.
+#[must_use]
+pub fn next(input: &StatusInput<'_>) -> Option<Value> {
+    let before = conditions_of(input.owned);
+    let (mut status, mut conditions) = match input.said {
+        Said::NoAnswer => {
+            let kept = before.iter().filter(|condition| !HOST_CONDITIONS.contains(&condition.type_.as_str()));
+            (without_conditions(input.owned), kept.cloned().collect::<Vec<_>>())
+        }
+        Said::Status(said) => {
+            let said = said.unwrap_or(&Value::Null);
+            let mut conditions = conditions_of(said);
+            for condition in &mut conditions {
+                condition.observed_generation = condition.observed_generation.or(input.generation);
+            }
+            (without_conditions(said), conditions)
+        }
+    };
+    for mut condition in host_conditions(input.outcome) {
+        condition.observed_generation = input.generation;
+        conditions.push(condition);
+    }
+    for condition in &mut conditions {
+        condition.message = shorten(&condition.message);
+        let since = before
+            .iter()
+            .find(|old| old.type_ == condition.type_ && old.status == condition.status)
+            .and_then(|old| old.last_transition_time.clone());
+        condition.last_transition_time = Some(since.unwrap_or_else(|| input.now.to_owned()));
+    }
+    let conditions = conditions.iter().filter_map(|condition| serde_json::to_value(condition).ok()).collect();
+    status.insert("conditions".to_owned(), Value::Array(conditions));
+    let status = Value::Object(status);
+    (!same(&status, input.owned)).then_some(status)
+}
+
+fn host_conditions(outcome: &Outcome) -> Vec<Condition> {
+    use ConditionStatus::{False, True};
+    let synced = |status, reason, message: &str| Condition::new("Synced", status, reason, message);
+    match outcome {
+        Outcome::Applied => vec![synced(True, "Applied", "All children are as the provider means them")],
+        Outcome::Held => {
+            vec![synced(False, "Held", "The provider holds: nothing is applied or pruned until it lets go")]
+        }
+        Outcome::Waiting { message } => {
+            vec![synced(False, "Waiting", message), Condition::new("Reconciling", True, "Waiting", message)]
+        }
+        Outcome::Failed { reason, message, stalled } => {
+            let type_ = if *stalled { "Stalled" } else { "Reconciling" };
+            vec![synced(False, reason, message), Condition::new(type_, True, reason, message)]
+        }
+    }
+}
+
+fn conditions_of(status: &Value) -> Vec<Condition> {
+    let list = status.get("conditions").and_then(Value::as_array);
+    list.into_iter().flatten().filter_map(|value| serde_json::from_value(value.clone()).ok()).collect()
+}
+
+fn without_conditions(status: &Value) -> Map<String, Value> {
+    let mut status = status.as_object().cloned().unwrap_or_default();
+    status.remove("conditions");
+    status
+}
+
+fn shorten(message: &str) -> String {
+    match message.char_indices().nth(MAX_MESSAGE) {
+        Some((end, _)) => format!("{}…", message.get(..end).unwrap_or_default()),
+        None => message.to_owned(),
+    }
+}
+
+/// Whether two statuses say the same: explicit nulls are absent, and conditions have no order.
+fn same(left: &Value, right: &Value) -> bool {
+    let normal = |status: &Value| {
+        let mut conditions = conditions_of(status);
+        conditions.sort_by(|left, right| left.type_.cmp(&right.type_));
+        (without_nulls(&Value::Object(without_conditions(status))), conditions)
+    };
+    normal(left) == normal(right)
+}
+
+fn without_nulls(value: &Value) -> Value {
+    match value {
+        Value::Object(map) => Value::Object(
+            map.iter()
+                .filter(|(_, value)| !value.is_null())
+                .map(|(key, value)| (key.clone(), without_nulls(value)))
+                .collect(),
+        ),
+        other => other.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    const THEN: &str = "2026-01-01T00:00:00Z";
+    const NOW: &str = "2026-01-02T00:00:00Z";
+
+    fn input<'a>(owned: &'a Value, said: Said<'a>, outcome: &'a Outcome) -> StatusInput<'a> {
+        StatusInput { owned, said, outcome, generation: Some(3), now: NOW }
+    }
+
+    #[test]
+    fn a_status_that_is_there_is_not_written_again() {
+        let said =
+            json!({"ready": 4, "gone": null, "conditions": [{"type": "Ready", "status": "True", "reason": "R"}]});
+        let first = next(&input(&Value::Null, Said::Status(Some(&said)), &Outcome::Applied)).unwrap();
+        assert_eq!(first["conditions"][0]["lastTransitionTime"], NOW);
+        assert_eq!(next(&input(&first, Said::Status(Some(&said)), &Outcome::Applied)), None);
+    }
+
+    #[test]
+    fn a_transition_time_moves_only_with_the_status_of_its_condition() {
+        let owned = json!({"conditions": [
+            {"type": "Ready", "status": "False", "reason": "A", "message": "", "lastTransitionTime": THEN},
+            {"type": "Valid", "status": "True", "reason": "A", "message": "", "lastTransitionTime": THEN},
+        ]});
+        let said = json!({"conditions": [
+            {"type": "Ready", "status": "True", "reason": "B"}, {"type": "Valid", "status": "True", "reason": "B"},
+        ]});
+        let status = next(&input(&owned, Said::Status(Some(&said)), &Outcome::Applied)).unwrap();
+        assert_eq!(status["conditions"][0]["lastTransitionTime"], NOW);
+        assert_eq!(status["conditions"][1]["lastTransitionTime"], THEN);
+        assert_eq!(status["conditions"][1]["observedGeneration"], 3);
+    }
+
+    #[test]
+    fn without_an_answer_what_the_provider_said_stays_and_the_reason_is_added() {
+        let owned = json!({"ready": 4, "conditions": [
+            {"type": "Ready", "status": "True", "reason": "A", "message": "", "observedGeneration": 2, "lastTransitionTime": THEN},
+            {"type": "Synced", "status": "True", "reason": "Applied", "message": "", "observedGeneration": 2, "lastTransitionTime": THEN},
+        ]});
+        let failed = Outcome::Failed { reason: "ProviderTrapped", message: "boom".to_owned(), stalled: false };
+        let status = next(&input(&owned, Said::NoAnswer, &failed)).unwrap();
+        assert_eq!(status["ready"], 4);
+        let types: Vec<&str> =
+            status["conditions"].as_array().unwrap().iter().filter_map(|c| c["type"].as_str()).collect();
+        assert_eq!(types, ["Ready", "Synced", "Reconciling"]);
+        assert_eq!(status["conditions"][0]["observedGeneration"], 2);
+        assert_eq!(status["conditions"][1]["reason"], "ProviderTrapped");
+    }
+
+    #[test]
+    fn what_the_provider_no_longer_says_goes() {
+        let owned = json!({"old": 1, "conditions": []});
+        let status = next(&input(&owned, Said::Status(None), &Outcome::Held)).unwrap();
+        assert_eq!(status.get("old"), None);
+        assert_eq!(status["conditions"][0]["reason"], "Held");
+    }
+
+    #[test]
+    fn a_message_without_end_is_cut() {
+        let failed = Outcome::Failed { reason: "X", message: "é".repeat(10_000), stalled: true };
+        let status = next(&input(&Value::Null, Said::NoAnswer, &failed)).unwrap();
+        assert_eq!(status["conditions"][0]["message"].as_str().unwrap().chars().count(), MAX_MESSAGE + 1);
+        assert_eq!(status["conditions"][1]["type"], "Stalled");
+    }
+}
