@@ -1,7 +1,7 @@
 //! What is known of the cluster for one provider: its parents by UID, their children by owner UID. Fed by watches and by
 //! the answers to the host's own writes; whoever is newer wins.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use bartizan_contract::Kind;

@@ -1,0 +1,69 @@
+//! The command line.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// A generic operator host for Kubernetes whose providers are WebAssembly modules.
+#[derive(Debug, Parser)]
+#[command(name = "bartizan", version, propagate_version = true)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run the host: load providers, watch their parents, apply what they answer.
+    Run(RunArgs),
+    /// Print the CustomResourceDefinitions that a provider module owns, as YAML.
+    Crds(CrdsArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RunArgs {
+    /// Folder with provider modules (*.wasm).
+    #[arg(long, value_name = "DIR", env = "BARTIZAN_PROVIDERS")]
+    pub(crate) providers: PathBuf,
+    /// Grant every provider what its manifest asks for.
+    #[arg(long)]
+    pub(crate) trust_manifests: bool,
+    /// Install or update the CustomResourceDefinitions of the providers; needs the rights for it.
+    #[arg(long)]
+    pub(crate) install_crds: bool,
+    /// Kubeconfig file; default: $KUBECONFIG, ~/.kube/config, or the pod's own account.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) kubeconfig: Option<PathBuf>,
+    /// Context of the kubeconfig to use; default: its current one.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) context: Option<String>,
+    /// Serve only this namespace (may be repeated); default: all.
+    #[arg(short, long = "namespace", value_name = "NAMESPACE")]
+    pub(crate) namespaces: Vec<String>,
+    /// Address of /livez and /readyz; port 0 takes any free port and prints it.
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080", env = "BARTIZAN_LISTEN")]
+    pub(crate) listen: SocketAddr,
+    /// Folder for compiled modules, so that a restart need not compile; only the host may write it. Default: none.
+    #[arg(long, value_name = "DIR", env = "BARTIZAN_CACHE_DIR")]
+    pub(crate) cache_dir: Option<PathBuf>,
+    /// Logs for people (text) or for programs (json).
+    #[arg(long, value_enum, default_value_t = LogFormat::Text, env = "BARTIZAN_LOG_FORMAT")]
+    pub(crate) log_format: LogFormat,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CrdsArgs {
+    /// Provider module.
+    #[arg(value_name = "FILE")]
+    pub(crate) module: PathBuf,
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}

@@ -1,0 +1,79 @@
+//! CustomResourceDefinitions: installed if asked, and awaited until the API server serves them.
+
+use anyhow::Context as _;
+use bartizan_contract::Kind;
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::api::{Patch, PatchParams};
+use kube::core::ApiResource;
+use kube::runtime::wait::{Condition, await_condition};
+use kube::{Api, Client};
+use serde_json::Value;
+
+use crate::catalog::Parent;
+use crate::kinds::Resource;
+
+/// Field manager of the host's own objects.
+const MANAGER: &str = "bartizan";
+
+/// Server-side apply of one CRD, forced: the module that serves it says what it is.
+///
+/// # Errors
+/// If the API server refuses it, most often for lack of rights.
+pub(crate) async fn install(client: &Client, crd: &Value) -> anyhow::Result<()> {
+    let name = crd.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default();
+    let api: Api<CustomResourceDefinition> = Api::all(client.clone());
+    api.patch(name, &PatchParams::apply(MANAGER).force(), &Patch::Apply(crd))
+        .await
+        .with_context(|| format!("CustomResourceDefinition {name} could not be installed"))?;
+    Ok(())
+}
+
+/// How the API server serves a parent.
+#[derive(Clone, Debug)]
+pub(crate) struct ServedParent {
+    /// Where its objects are.
+    pub(crate) resource: Resource,
+    /// Whether it has a status subresource; without one no status is written.
+    pub(crate) has_status: bool,
+}
+
+/// Waits until a parent's CRD is Established and serves the parent's version.
+///
+/// # Errors
+/// If the API server cannot be watched.
+pub(crate) async fn established(client: &Client, parent: &Parent) -> anyhow::Result<ServedParent> {
+    let api: Api<CustomResourceDefinition> = Api::all(client.clone());
+    let crd = await_condition(api, &parent.crd, serves(parent.kind.version.clone()))
+        .await
+        .with_context(|| format!("CustomResourceDefinition {} could not be watched", parent.crd))?
+        .with_context(|| format!("CustomResourceDefinition {} vanished", parent.crd))?;
+    Ok(served(&crd, &parent.kind))
+}
+
+fn serves(version: String) -> impl Condition<CustomResourceDefinition> {
+    move |crd: Option<&CustomResourceDefinition>| {
+        crd.is_some_and(|crd| {
+            let conditions = crd.status.as_ref().and_then(|status| status.conditions.as_ref());
+            let established = conditions.into_iter().flatten().any(|c| c.type_ == "Established" && c.status == "True");
+            established && crd.spec.versions.iter().any(|served| served.name == version && served.served)
+        })
+    }
+}
+
+fn served(crd: &CustomResourceDefinition, kind: &Kind) -> ServedParent {
+    let version = crd.spec.versions.iter().find(|version| version.name == kind.version);
+    let subresources = version.and_then(|version| version.subresources.as_ref());
+    ServedParent {
+        resource: Resource {
+            api: ApiResource {
+                group: kind.group.clone(),
+                version: kind.version.clone(),
+                api_version: kind.api_version(),
+                kind: kind.kind.clone(),
+                plural: crd.spec.names.plural.clone(),
+            },
+            namespaced: crd.spec.scope == "Namespaced",
+        },
+        has_status: subresources.is_some_and(|subresources| subresources.status.is_some()),
+    }
+}

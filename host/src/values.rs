@@ -1,0 +1,94 @@
+//! Random values that a provider asked the host to make (`generate`): made once, when the Secret has none, and sent again
+//! as they are ever after, since server-side apply removes what is left out.
+
+use bartizan_contract::{Generate, GenerateAlphabet};
+use bartizan_engine::{Intent, Observed};
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use serde_json::{Map, Value};
+
+/// The object to send for an intent: with the generated values that `existing` holds, or new ones.
+///
+/// # Errors
+/// If the operating system gives no random numbers.
+pub(crate) fn fill(intent: &Intent, existing: Option<&Observed>) -> Result<Value, getrandom::Error> {
+    let mut object = intent.object.clone();
+    if intent.generate.is_empty() {
+        return Ok(object);
+    }
+    let existing = existing.map(Observed::value).unwrap_or_default();
+    let Some(top) = object.as_object_mut() else { return Ok(object) };
+    let mut data = top.get("data").and_then(Value::as_object).cloned().unwrap_or_default();
+    for wish in &intent.generate {
+        let known =
+            existing.get("data").and_then(|data| data.get(&wish.key)).filter(|value| value.as_str() != Some(""));
+        let value = match known {
+            Some(value) => value.clone(),
+            None => BASE64_STANDARD.encode(random_text(wish)?).into(),
+        };
+        data.insert(wish.key.clone(), value);
+    }
+    top.insert("data".to_owned(), Value::Object(Map::from_iter(data)));
+    Ok(object)
+}
+
+/// Evenly distributed characters: bytes above the last whole multiple of the alphabet's size are drawn again.
+fn random_text(wish: &Generate) -> Result<String, getrandom::Error> {
+    let alphabet: &[u8] = match wish.alphabet {
+        GenerateAlphabet::Alphanumeric => b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789",
+        GenerateAlphabet::Hex => b"0123456789abcdef",
+    };
+    let limit = 256 - 256 % alphabet.len();
+    let mut text = String::with_capacity(wish.length.into());
+    let mut bytes = [0_u8; 64];
+    while text.len() < usize::from(wish.length) {
+        getrandom::fill(&mut bytes)?;
+        let characters = bytes.iter().map(|byte| usize::from(*byte)).filter(|byte| *byte < limit);
+        let missing = usize::from(wish.length) - text.len();
+        text.extend(
+            characters.filter_map(|byte| alphabet.get(byte % alphabet.len())).take(missing).map(|c| char::from(*c)),
+        );
+    }
+    Ok(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bartizan_contract::Kind;
+    use bartizan_engine::ObjectKey;
+    use serde_json::json;
+
+    fn secret(generate: Vec<Generate>) -> Intent {
+        let kind = Kind::new("", "v1", "Secret");
+        let object = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "s"}, "data": {"user": "eA=="}});
+        Intent { key: ObjectKey::new(&kind, Some("n"), "s"), kind, object, hash: String::new(), generate }
+    }
+
+    fn wish(alphabet: GenerateAlphabet) -> Generate {
+        Generate { secret: "s".to_owned(), key: "password".to_owned(), length: 200, alphabet }
+    }
+
+    #[test]
+    fn a_value_is_made_of_its_alphabet_and_has_its_length() {
+        for (alphabet, allowed) in [
+            (GenerateAlphabet::Alphanumeric, char::is_alphanumeric as fn(char) -> bool),
+            (GenerateAlphabet::Hex, |c: char| c.is_ascii_hexdigit() && !c.is_uppercase()),
+        ] {
+            let text = random_text(&wish(alphabet)).unwrap();
+            assert_eq!(text.len(), 200);
+            assert!(text.chars().all(allowed), "{text}");
+            assert_ne!(text, random_text(&wish(alphabet)).unwrap());
+        }
+    }
+
+    #[test]
+    fn an_existing_value_is_sent_again_and_a_missing_one_is_made() {
+        let intent = secret(vec![wish(GenerateAlphabet::Hex)]);
+        let mut made = fill(&intent, None).unwrap();
+        assert_eq!(made["data"]["user"], "eA==");
+        made["metadata"] = json!({"name": "s", "namespace": "n", "uid": "u", "resourceVersion": "1"});
+        let existing = Observed::project(made.clone(), "m").unwrap();
+        assert_eq!(fill(&intent, Some(&existing)).unwrap()["data"], made["data"]);
+    }
+}
