@@ -1,2 +1,56 @@
-//! The project's own tasks: demo, test, bench, cluster.
-fn main() {}
+//! The project's own tasks: `cargo xtask demo`, `test`, `bench`, `cluster`, `kubectl`, `generate`.
+
+mod bench;
+mod cluster;
+mod demo;
+mod generate;
+mod progress;
+mod test;
+mod tree;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// The project's own tasks.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Cli {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Debug, Subcommand)]
+enum Task {
+    /// Show the talk's ObjectStore become four ready MinIO pods on a real control plane.
+    Demo(demo::Args),
+    /// Formatting, lints, unit, property, doc and end-to-end tests.
+    Test(test::Args),
+    /// Measure the figures of the README, in a release build.
+    Bench(bench::Args),
+    /// Run the control plane in the foreground and print its kubeconfig, to play with.
+    Cluster(cluster::Args),
+    /// Run the kubectl that is part of the control plane.
+    Kubectl {
+        /// Arguments of kubectl.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "ARGS")]
+        arguments: Vec<String>,
+    },
+    /// Write what is made from the code: JSON schemas of the contract, CRDs of the providers.
+    Generate(generate::Args),
+}
+
+fn main() -> ExitCode {
+    let result = match Cli::parse().task {
+        Task::Demo(args) => demo::run(&args),
+        Task::Test(args) => test::run(&args),
+        Task::Bench(args) => bench::run(&args),
+        Task::Cluster(args) => cluster::run(&args),
+        Task::Kubectl { arguments } => cluster::kubectl(&arguments),
+        Task::Generate(args) => generate::run(&args),
+    };
+    result.unwrap_or_else(|error| {
+        eprintln!("error: {error:#}");
+        ExitCode::FAILURE
+    })
+}

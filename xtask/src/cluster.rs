@@ -1,0 +1,52 @@
+//! The control plane for people: in the foreground, and its kubectl.
+
+use std::process::ExitCode;
+
+use anyhow::{Context as _, Result};
+use bartizan_harness::{ControlPlane, build, kubectl_command};
+
+use crate::progress;
+
+/// `cargo xtask cluster`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Fake nodes.
+    #[arg(long, default_value_t = 4)]
+    nodes: usize,
+}
+
+/// Runs until Ctrl-C.
+pub(crate) fn run(args: &Args) -> Result<ExitCode> {
+    build::check_prerequisites()?;
+    progress::step("control plane", build::control_plane)?;
+    runtime()?.block_on(async {
+        let cluster = ControlPlane::options().nodes(args.nodes).start().await?;
+        println!("export KUBECONFIG={}", cluster.admin_kubeconfig().display());
+        eprintln!(
+            "API server at {}; `cargo xtask kubectl get nodes` uses $KUBECONFIG; Ctrl-C stops it",
+            cluster.server()
+        );
+        tokio::signal::ctrl_c().await.context("Ctrl-C cannot be handled")?;
+        cluster.stop().await
+    })?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// `cargo xtask kubectl`: with the caller's environment, and kubectl's own exit code.
+pub(crate) fn kubectl(arguments: &[String]) -> Result<ExitCode> {
+    build::check_prerequisites()?;
+    let program = progress::step("control plane", build::control_plane)?;
+    let cache = build::target_dir().join("control-plane/kubectl-cache");
+    let kubeconfig =
+        std::env::var_os("KUBECONFIG").context("KUBECONFIG is not set: `cargo xtask cluster` prints it")?;
+    let status = kubectl_command(&program, kubeconfig.as_ref(), &cache)
+        .args(arguments)
+        .status()
+        .context("kubectl cannot be run")?;
+    Ok(ExitCode::from(u8::try_from(status.code().unwrap_or(1)).unwrap_or(1)))
+}
+
+/// The async runtime of a task.
+pub(crate) fn runtime() -> Result<tokio::runtime::Runtime> {
+    tokio::runtime::Runtime::new().context("async runtime")
+}

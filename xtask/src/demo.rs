@@ -1,0 +1,261 @@
+//! The README's first command: the talk's ObjectStore becomes ready pods, driven by the host as its own account.
+
+use std::io::{IsTerminal as _, Write as _};
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail};
+use bartizan_harness::{ControlPlane, HostProcess, build, kubectl_command};
+use k8s_openapi::api::apps::v1::StatefulSet;
+use k8s_openapi::api::core::v1::{Pod, Secret, Service};
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
+use kube::api::{ApiResource, DynamicObject, ListParams};
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::{Api, Client, Config, Resource};
+use serde_json::{Value, json};
+
+use crate::cluster::runtime;
+use crate::progress;
+use crate::tree::Tree;
+
+/// `cargo xtask demo`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Exit 0 once the store is Ready, 1 with the reason if it is not within 120 s.
+    #[arg(long)]
+    once: bool,
+    /// Use this cluster instead of one of our own; what the demo makes there, it removes.
+    #[arg(long, value_name = "FILE")]
+    kubeconfig: Option<PathBuf>,
+}
+
+/// The talk's namespace and store.
+const NAMESPACE: &str = "rook-minio";
+const STORE: &str = "my-store";
+/// How long the store may take.
+const PATIENCE: Duration = Duration::from_secs(120);
+/// How often the tree is looked at.
+const LOOK: Duration = Duration::from_millis(150);
+
+/// Runs the demo.
+pub(crate) fn run(args: &Args) -> Result<ExitCode> {
+    let (control_plane, modules, host) = progress::build_all(&["minio"])?;
+    let started = Instant::now();
+    runtime()?.block_on(async {
+        let folder = tempfile::tempdir().context("temporary folder")?;
+        let cluster = match &args.kubeconfig {
+            None => Some(ControlPlane::start().await?),
+            Some(_) => None,
+        };
+        let kubeconfig = match (&cluster, &args.kubeconfig) {
+            (Some(cluster), _) => cluster.admin_kubeconfig().to_owned(),
+            (None, Some(file)) => file.clone(),
+            (None, None) => bail!("no cluster"),
+        };
+        let demo = Demo { control_plane, kubeconfig, folder: folder.path().to_owned(), started };
+        // On a cluster of somebody's, refuse before anything is made, and remove what was made.
+        if cluster.is_none() && demo.kubectl(&["get", "namespace", NAMESPACE], None).is_ok() {
+            bail!("namespace {NAMESPACE} exists in this cluster already; the demo would mix with it");
+        }
+        let result = tokio::select! {
+            result = demo.play(&modules, &host, args.once) => result,
+            _ = tokio::signal::ctrl_c() => Ok(ExitCode::SUCCESS),
+        };
+        match cluster {
+            Some(cluster) => cluster.stop().await?,
+            None => demo.remove(),
+        }
+        result
+    })
+}
+
+struct Demo {
+    control_plane: PathBuf,
+    kubeconfig: PathBuf,
+    folder: PathBuf,
+    started: Instant,
+}
+
+impl Demo {
+    async fn play(&self, modules: &[PathBuf], host: &Path, once: bool) -> Result<ExitCode> {
+        self.say("the control plane answers");
+        let deploy = |part: &str| build::workspace_root().join("deploy").join(part).display().to_string();
+        self.kubectl(&["apply", "--kustomize", &deploy("access")], None)?;
+        self.kubectl(&["apply", "--kustomize", &deploy("providers/minio")], None)?;
+        let mut host = self.start_host(modules, host)?;
+        self.say("the host runs as system:serviceaccount:bartizan-system:bartizan");
+        self.kubectl(&["create", "namespace", NAMESPACE], None)?;
+        let store = build::workspace_root().join("examples/minio/object-store.yaml");
+        self.kubectl(&["apply", "--filename", &store.display().to_string()], None)?;
+        self.say("applied examples/minio/object-store.yaml");
+
+        let client = self.client().await?;
+        let mut screen = Screen::default();
+        let mut said_how = false;
+        loop {
+            let tree = look(&client).await?;
+            screen.show(&tree.lines(), self.started);
+            if tree.is_ready() && once {
+                screen.finish();
+                self.say("the store is Ready");
+                return Ok(ExitCode::SUCCESS);
+            }
+            if tree.is_ready() && !said_how {
+                said_how = true;
+                self.say_how();
+                screen = Screen::default();
+            }
+            if let Some(status) = host.exited()? {
+                bail!("the host ended ({status}): {}", host.lines().last().cloned().unwrap_or_default());
+            }
+            if once && self.started.elapsed() > PATIENCE {
+                screen.finish();
+                eprintln!("the store is not Ready after {} s: {}", PATIENCE.as_secs(), tree.reason());
+                return Ok(ExitCode::FAILURE);
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
+    /// The host with a copy of the module, as the account that deploy/access makes.
+    fn start_host(&self, modules: &[PathBuf], host: &Path) -> Result<HostProcess> {
+        let providers = self.folder.join("providers");
+        std::fs::create_dir(&providers).context("providers folder")?;
+        for module in modules {
+            let name = module.file_name().context("module without a name")?;
+            std::fs::copy(module, providers.join(name)).context("module")?;
+        }
+        let mut command = Command::new(host);
+        command.args(["run", "--trust-manifests", "--listen", "127.0.0.1:0", "--providers"]).arg(&providers);
+        command.arg("--kubeconfig").arg(self.account_kubeconfig()?);
+        HostProcess::spawn(command, self.folder.join("host.log"))
+    }
+
+    /// The given kubeconfig with the account's token in place of its user.
+    fn account_kubeconfig(&self) -> Result<PathBuf> {
+        let token = self.kubectl(&["create", "token", "bartizan", "--namespace", "bartizan-system"], None)?;
+        let view = self.kubectl(&["config", "view", "--raw", "--minify", "--flatten", "--output", "json"], None)?;
+        let mut config: Value = serde_json::from_str(&view).context("kubectl config view")?;
+        config["users"] = json!([{"name": "bartizan", "user": {"token": token.trim()}}]);
+        config["contexts"][0]["context"]["user"] = json!("bartizan");
+        let file = self.folder.join("account.kubeconfig");
+        std::fs::write(&file, config.to_string()).context("kubeconfig of the account")?;
+        Ok(file)
+    }
+
+    fn kubectl(&self, arguments: &[&str], input: Option<&str>) -> Result<String> {
+        let mut command = kubectl_command(&self.control_plane, &self.kubeconfig, &self.folder.join("kubectl-cache"));
+        command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().context("kubectl cannot be run")?;
+        if let Some(mut stdin) = child.stdin.take() {
+            stdin.write_all(input.unwrap_or_default().as_bytes()).context("kubectl")?;
+        }
+        let output = child.wait_with_output().context("kubectl")?;
+        if !output.status.success() {
+            bail!("kubectl {}: {}", arguments.join(" "), String::from_utf8_lossy(&output.stderr).trim());
+        }
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    }
+
+    async fn client(&self) -> Result<Client> {
+        let kubeconfig = Kubeconfig::read_from(&self.kubeconfig).context("kubeconfig")?;
+        let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?;
+        Ok(Client::try_from(config)?)
+    }
+
+    /// Removes what was made in a cluster that is not ours. Goes on after an error: each thing removed is one less.
+    fn remove(&self) {
+        let deploy = |part: &str| build::workspace_root().join("deploy").join(part).display().to_string();
+        for arguments in [
+            &["delete", "namespace", NAMESPACE, "--ignore-not-found"][..],
+            &["delete", "--ignore-not-found", "--kustomize", &deploy("providers/minio")],
+            &["delete", "--ignore-not-found", "--kustomize", &deploy("access")],
+        ] {
+            if let Err(error) = self.kubectl(arguments, None) {
+                eprintln!("{error:#}");
+            }
+        }
+    }
+
+    fn say(&self, what: &str) {
+        println!("{:>5.1} s  {what}", self.started.elapsed().as_secs_f64());
+    }
+
+    fn say_how(&self) {
+        self.say("the store is Ready. Look around in another terminal, then press Ctrl-C here:");
+        println!("         export KUBECONFIG={}", self.kubeconfig.display());
+        println!("         cargo xtask kubectl -n {NAMESPACE} get objectstores,statefulsets,services,pods");
+        println!("         cargo xtask kubectl -n {NAMESPACE} delete statefulset {STORE}   # comes back");
+        println!("         cargo xtask kubectl -n {NAMESPACE} describe objectstore {STORE}");
+    }
+}
+
+/// The store with everything below it, as it is now.
+async fn look(client: &Client) -> Result<Tree> {
+    let resource = ApiResource {
+        group: "minio.rook.io".to_owned(),
+        version: "v1alpha1".to_owned(),
+        api_version: "minio.rook.io/v1alpha1".to_owned(),
+        kind: "ObjectStore".to_owned(),
+        plural: "objectstores".to_owned(),
+    };
+    let stores: Api<DynamicObject> = Api::namespaced_with(client.clone(), NAMESPACE, &resource);
+    let Some(store) = stores.get_opt(STORE).await? else { return Ok(Tree::default()) };
+    let uid = store.metadata.uid.clone().unwrap_or_default();
+    let children = ListParams::default().labels(&format!("bartizan.dev/owner-uid={uid}"));
+    let mut tree = Tree { parent: serde_json::to_value(&store)?, ..Tree::default() };
+    tree.children.extend(list::<Secret>(client, &children).await?);
+    tree.children.extend(list::<Service>(client, &children).await?);
+    tree.children.extend(list::<PodDisruptionBudget>(client, &children).await?);
+    tree.children.extend(list::<StatefulSet>(client, &children).await?);
+    tree.pods = list::<Pod>(client, &ListParams::default()).await?;
+    Ok(tree)
+}
+
+async fn list<K>(client: &Client, params: &ListParams) -> Result<Vec<Value>>
+where
+    K: Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope>
+        + Clone
+        + std::fmt::Debug
+        + serde::de::DeserializeOwned
+        + serde::Serialize,
+{
+    let objects = Api::<K>::namespaced(client.clone(), NAMESPACE).list(params).await?;
+    objects.items.iter().map(|object| Ok(serde_json::to_value(object)?)).collect()
+}
+
+/// The tree on a terminal, drawn again in place; elsewhere the lines that changed.
+#[derive(Default)]
+struct Screen {
+    shown: Vec<String>,
+}
+
+impl Screen {
+    fn show(&mut self, lines: &[String], started: Instant) {
+        if lines == self.shown {
+            return;
+        }
+        if std::io::stdout().is_terminal() {
+            if !self.shown.is_empty() {
+                // Up to the first line of the last tree, and clear from there.
+                print!("\x1b[{}A\x1b[J", self.shown.len());
+            }
+            for line in lines {
+                println!("         {line}");
+            }
+        } else {
+            for line in lines.iter().filter(|line| !self.shown.contains(line)) {
+                println!("{:>5.1} s  {line}", started.elapsed().as_secs_f64());
+            }
+        }
+        self.shown = lines.to_vec();
+    }
+
+    /// Prints the whole tree once more where only changes were shown.
+    fn finish(&self) {
+        if !std::io::stdout().is_terminal() {
+            println!("{}", self.shown.join("\n"));
+        }
+    }
+}

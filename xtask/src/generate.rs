@@ -1,0 +1,74 @@
+//! Files that are made from the code, and stand in the repository so that people can read and apply them.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+
+use anyhow::{Context as _, Result, bail};
+use bartizan_harness::build;
+
+use crate::progress;
+
+/// `cargo xtask generate`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Write nothing; fail if a file is not what it would be.
+    #[arg(long)]
+    check: bool,
+}
+
+/// Providers whose CRDs stand in the repository, and where.
+const CRDS: [(&str, &str); 3] = [
+    ("minio", "deploy/providers/minio/crd.yaml"),
+    ("hello", "examples/hello/deploy/crd.yaml"),
+    ("faulty", "tests/guests/faulty/deploy/crd.yaml"),
+];
+
+/// Fails if a file is not what the code says.
+pub(crate) fn check() -> Result<()> {
+    run(&Args { check: true }).map(|_| ())
+}
+
+/// Writes, or checks.
+pub(crate) fn run(args: &Args) -> Result<ExitCode> {
+    let names: Vec<&str> = CRDS.iter().map(|(name, _)| *name).collect();
+    let modules = progress::step("providers", |observer| build::guests(&names, observer))?;
+    let host = progress::step("host", build::host)?;
+    let mut files = Vec::new();
+    for (name, schema) in bartizan_contract::schema::all() {
+        files.push((PathBuf::from("wit").join(name), format!("{}\n", serde_json::to_string_pretty(&schema)?)));
+    }
+    for ((name, file), module) in CRDS.iter().zip(&modules) {
+        let header = format!("# Made by `cargo xtask generate` from the provider \"{name}\". Do not edit.\n");
+        files.push((PathBuf::from(file), format!("{header}{}", crds(&host, module)?)));
+    }
+    let stale: Vec<String> = files
+        .iter()
+        .filter(|(file, text)| std::fs::read_to_string(root(file)).ok().as_ref() != Some(text))
+        .map(|(file, _)| file.display().to_string())
+        .collect();
+    if args.check {
+        if !stale.is_empty() {
+            bail!("not what the code says: {}; run `cargo xtask generate` and commit the result", stale.join(", "));
+        }
+        return Ok(ExitCode::SUCCESS);
+    }
+    for (file, text) in &files {
+        std::fs::write(root(file), text).with_context(|| file.display().to_string())?;
+    }
+    for file in stale {
+        println!("wrote {file}");
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn root(file: &Path) -> PathBuf {
+    build::workspace_root().join(file)
+}
+
+fn crds(host: &Path, module: &Path) -> Result<String> {
+    let output = Command::new(host).arg("crds").arg(module).output().context("bartizan crds")?;
+    if !output.status.success() {
+        bail!("bartizan crds {}: {}", module.display(), String::from_utf8_lossy(&output.stderr).trim());
+    }
+    Ok(String::from_utf8(output.stdout)?)
+}

@@ -1,0 +1,54 @@
+//! Everything that must hold before a change lands.
+
+use std::process::{Command, ExitCode};
+use std::time::Instant;
+
+use anyhow::{Context as _, Result};
+use bartizan_harness::build;
+
+use crate::{generate, progress};
+
+/// `cargo xtask test`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Leave the end-to-end tests out: what needs no control plane, in seconds once built.
+    #[arg(long)]
+    no_e2e: bool,
+}
+
+/// Runs the steps in the order in which they are cheapest to fail.
+pub(crate) fn run(args: &Args) -> Result<ExitCode> {
+    build::check_prerequisites()?;
+    let started = Instant::now();
+    let without_e2e = ["--exclude", "bartizan-e2e", "--exclude", "bartizan-harness"];
+    let mut tests = vec!["test", "--workspace"];
+    if args.no_e2e {
+        tests.extend(without_e2e);
+    }
+    if !cargo(&["fmt", "--all", "--check"])?
+        || !cargo(&["clippy", "--workspace", "--all-targets", "--", "--deny", "warnings"])?
+    {
+        return Ok(ExitCode::FAILURE);
+    }
+    generate::check()?;
+    if !args.no_e2e {
+        progress::step("control plane", build::control_plane)?;
+    }
+    if !cargo(&tests)? {
+        return Ok(ExitCode::FAILURE);
+    }
+    println!("all tests passed in {} s", started.elapsed().as_secs());
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Runs cargo on the workspace with its output shown; whether it succeeded.
+fn cargo(arguments: &[&str]) -> Result<bool> {
+    println!("$ cargo {}", arguments.join(" "));
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let status = Command::new(cargo)
+        .args(arguments)
+        .current_dir(build::workspace_root())
+        .status()
+        .context("cargo cannot be run")?;
+    Ok(status.success())
+}
