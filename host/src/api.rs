@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use bartizan_contract::Kind;
 use bartizan_engine::{Fence, ObjectKey, Observed};
-use kube::{Client, Resource as _};
 use kube::api::{DeleteParams, GetParams, Patch, PatchParams, Preconditions, Request};
 use kube::core::DynamicObject;
+use kube::{Client, Resource as _};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use thiserror::Error;

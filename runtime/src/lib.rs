@@ -1,1 +1,41 @@
-//! Loads and calls provider modules in the sandbox.
+//! Loads and calls provider modules in the sandbox: wasmtime, and nothing that knows Kubernetes.
+//!
+//! A [`Runtime`] is one per process. [`Runtime::load`] turns the bytes of a `.wasm` into a [`Module`], which is cheap to
+//! clone and may be called from many threads at once; every call runs in an instance of its own that is dropped after
+//! it. All calls block: an async host makes them on a thread that may block, behind a semaphore of
+//! [`Runtime::concurrent_calls`].
+//!
+//! ```no_run
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! use bartizan_runtime::{Config, Limits, Runtime};
+//!
+//! let runtime = Runtime::new(Config::default())?;
+//! let module = runtime.load(&std::fs::read("minio.wasm")?)?;
+//! let limits = Limits::default();
+//! let manifest = module.describe(&limits)?.manifest;
+//! let answer = module.reconcile(b"{...}", &limits)?;
+//! # Ok(()) }
+//! ```
+
+mod cache;
+mod call;
+mod compile;
+mod config;
+mod describe;
+mod engine;
+mod errors;
+mod imports;
+mod load;
+mod logs;
+mod memory;
+mod not_yet;
+mod resources;
+mod ticker;
+mod wasi;
+
+pub use call::{Answer, Module};
+pub use config::{Config, Limits};
+pub use describe::{Description, ManifestError};
+pub use engine::Runtime;
+pub use errors::{CallError, Fault, LoadError, StartError};
+pub use logs::{LogLevel, LogLine};

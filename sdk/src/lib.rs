@@ -1,1 +1,58 @@
-//! For provider authors: a spec type and one function.
+//! For provider authors: a spec type, one function, and [`export!`]. The SDK makes the manifest and the CRD from the
+//! type, reads requests, writes answers, and reports panics and unknown fields. Knows the contract only.
+//!
+//! A provider is a pure function of what it is given: it has no clock, no randomness and no I/O. Use `BTreeMap`, never
+//! `HashMap`: the same request must give the same bytes.
+
+pub mod condition;
+mod crd;
+pub mod failure;
+#[cfg(target_arch = "wasm32")]
+#[doc(hidden)]
+pub mod guest;
+mod hash;
+mod kind;
+pub mod log;
+pub mod observed;
+mod provider;
+mod request;
+mod response;
+pub mod schema;
+pub mod storage;
+#[cfg(not(target_arch = "wasm32"))]
+pub mod testing;
+mod typing;
+
+pub use bartizan_contract::{Condition, ConditionStatus, Failure, FailureCode, ReconcileResponse};
+pub use failure::Fault;
+pub use hash::config_hash;
+/// Typed Kubernetes objects.
+pub use k8s_openapi;
+pub use kind::{ChildKind, Column, NameRule, ParentKind, Scope};
+pub use provider::{Provider, answer, crd, manifest, reconcile_bytes};
+pub use request::{ParentMetadata, Request};
+pub use response::Response;
+
+/// Fields of Kubernetes that are passed on as they are: the API server checks them where they are used.
+pub type Object = serde_json::Map<String, serde_json::Value>;
+
+/// Exports a [`Provider`] as the component's functions. Outside WebAssembly it is nothing, so that a provider's tests run
+/// natively.
+#[macro_export]
+macro_rules! export {
+    ($provider:ty) => {
+        #[cfg(target_arch = "wasm32")]
+        const _: () = {
+            struct Component;
+            impl $crate::guest::Guest for Component {
+                fn describe() -> Vec<u8> {
+                    $crate::guest::describe::<$provider>()
+                }
+                fn reconcile(request: Vec<u8>) -> Result<Vec<u8>, $crate::guest::GuestFailure> {
+                    $crate::guest::reconcile::<$provider>(&request)
+                }
+            }
+            $crate::guest::export_component!(Component with_types_in $crate::guest::bindings);
+        };
+    };
+}

@@ -50,7 +50,7 @@ func runServer(command *cobra.Command) int {
 func runKubectl(args []string) int {
 	// The level must be known before the command is built: building it already
 	// reads the user's preferences and looks for plugins, and logs about both.
-	_ = logs.GlogSetter(kubectl.GetLogVerbosity(args))
+	_, _ = logs.GlogSetter(kubectl.GetLogVerbosity(args))
 	if err := cli.RunNoErrOutput(kubectl.NewDefaultKubectlCommand()); err != nil {
 		// Prints the error as people know it from kubectl, and exits.
 		kubectlutil.CheckErr(err)

@@ -120,7 +120,14 @@ mod tests {
                 json!({"kind": "Pod", "metadata": {"name": "other", "ownerReferences": [{"uid": "x"}]}}),
             ],
         };
-        insta::assert_snapshot!(tree.lines().join("\n"), @"");
+        let lines = [
+            "ObjectStore/my-store                         Ready=False (Starting)",
+            "├─ StatefulSet/my-store                      1/2 ready",
+            "│  ├─ Pod/my-store-0                         Ready",
+            "│  └─ Pod/my-store-1                         Pending",
+            "└─ Service/my-store                          headless",
+        ];
+        assert_eq!(tree.lines(), lines);
         assert!(!tree.is_ready());
         assert_eq!(tree.reason(), "Ready: Starting: 1 of 2");
     }

@@ -1,1 +1,35 @@
-//! The hello provider of the README.
+//! A Greeting becomes a ConfigMap.
+
+use bartizan_sdk::k8s_openapi::api::core::v1::ConfigMap;
+use bartizan_sdk::{ChildKind, Failure, ParentKind, Provider, Request, Response};
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+/// Whom to greet. The CRD is made from this type.
+#[derive(Deserialize, JsonSchema)]
+pub struct GreetingSpec {
+    /// The name to greet.
+    #[schemars(length(min = 1))]
+    pub name: String,
+}
+
+/// The provider: a spec type, a few facts, one function.
+pub struct Hello;
+
+impl Provider for Hello {
+    type Spec = GreetingSpec;
+
+    const NAME: &'static str = "hello";
+    const VERSION: &'static str = env!("CARGO_PKG_VERSION");
+    const PARENT: ParentKind = ParentKind::namespaced("hello.bartizan.dev", "v1alpha1", "Greeting", "greetings");
+    const CHILDREN: &'static [ChildKind] = &[ChildKind::of::<ConfigMap>()];
+
+    fn reconcile(request: &Request<'_, GreetingSpec>) -> Result<Response, Failure> {
+        let mut greeting = ConfigMap::default();
+        greeting.metadata.name = Some(request.name().to_owned());
+        greeting.data = Some([("greeting".to_owned(), format!("Hello, {}!", request.spec.name))].into());
+        Ok(Response::new().child(greeting))
+    }
+}
+
+bartizan_sdk::export!(Hello);

@@ -1,1 +1,70 @@
-//! The MinIO provider: ObjectStore.
+//! The MinIO provider: an ObjectStore becomes a headless Service, a client Service, a Secret with credentials, a
+//! StatefulSet and a PodDisruptionBudget.
+//!
+//! An ObjectStore that cannot be acted on changes nothing: `Valid=False` names the fields at fault, what runs keeps
+//! running, and it goes on when the spec is mended.
+
+mod children;
+mod layout;
+mod permanent;
+mod spec;
+mod status;
+mod validation;
+
+use bartizan_sdk::k8s_openapi::api::apps::v1::StatefulSet;
+use bartizan_sdk::k8s_openapi::api::core::v1::{Secret, Service};
+use bartizan_sdk::k8s_openapi::api::policy::v1::PodDisruptionBudget;
+use bartizan_sdk::observed::StatefulSetView;
+use bartizan_sdk::{ChildKind, Column, Failure, NameRule, ParentKind, Provider, Request, Response, condition, schema};
+use serde_json::Value;
+
+pub use layout::Layout;
+pub use spec::{Mode, ObjectStoreSpec};
+pub use status::ObjectStoreStatus;
+
+/// The provider of ObjectStores.
+pub struct MinIo;
+
+impl Provider for MinIo {
+    type Spec = ObjectStoreSpec;
+
+    const NAME: &'static str = "minio";
+    const VERSION: &'static str = env!("CARGO_PKG_VERSION");
+    const PARENT: ParentKind = ParentKind::namespaced("minio.rook.io", "v1alpha1", "ObjectStore", "objectstores")
+        .short_names(&["objstore"])
+        .names(NameRule { max_length: layout::LONGEST_NAME, pattern: layout::NAME_PATTERN })
+        .columns(&[
+            Column::integer("Nodes", ".status.nodes"),
+            Column::text("Ready", ".status.ready"),
+            Column::text("Status", ".status.conditions[?(@.type==\"Ready\")].reason"),
+            Column::text("Valid", ".status.conditions[?(@.type==\"Valid\")].status"),
+            Column::AGE,
+            Column::text("Endpoint", ".status.endpoint").wide(),
+            Column::text("Message", ".status.conditions[?(@.type==\"Ready\")].message").wide(),
+        ]);
+    const CHILDREN: &'static [ChildKind] = &[
+        ChildKind::of::<Service>(),
+        ChildKind::of::<Secret>(),
+        ChildKind::of::<StatefulSet>(),
+        ChildKind::of::<PodDisruptionBudget>(),
+    ];
+
+    fn status_schema() -> Option<Value> {
+        Some(schema::of::<ObjectStoreStatus>())
+    }
+
+    fn reconcile(request: &Request<'_, ObjectStoreSpec>) -> Result<Response, Failure> {
+        let observed = request.child::<StatefulSetView>(request.name())?;
+        let (plan, faults) = validation::plan(request);
+        let (response, valid, plan) = match plan {
+            None => (Response::hold(), condition::invalid("InvalidSpec", &faults), None),
+            Some(plan) => match permanent::faults(&plan, observed.as_ref()) {
+                faults if faults.is_empty() => (children::desired(&plan), condition::valid(), Some(plan)),
+                faults => (Response::hold(), condition::invalid("PermanentField", &faults), None),
+            },
+        };
+        Ok(status::report(response, request, plan.as_ref(), observed.as_ref()).condition(valid))
+    }
+}
+
+bartizan_sdk::export!(MinIo);

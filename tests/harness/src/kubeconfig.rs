@@ -70,9 +70,7 @@ fn yaml(document: &Value) -> Result<String> {
 /// A user name as a file name: `system:serviceaccount:a:b` has colons, which a
 /// KUBECONFIG list would split at.
 fn file_name(user: &str) -> String {
-    user.chars()
-        .map(|c| if c.is_ascii_alphanumeric() || c == '.' || c == '-' { c } else { '_' })
-        .collect()
+    user.chars().map(|c| if c.is_ascii_alphanumeric() || c == '.' || c == '-' { c } else { '_' }).collect()
 }
 
 /// Writes a file that only we may read: it holds a key or a token.

@@ -13,11 +13,7 @@ use tokio::io::AsyncWriteExt;
 /// make it do other things here than there.
 pub fn kubectl_command(program: &Path, kubeconfig: &Path, cache: &Path) -> Command {
     let mut command = Command::new(program);
-    command
-        .arg("kubectl")
-        .env("KUBECONFIG", kubeconfig)
-        .env("KUBECACHEDIR", cache)
-        .env("KUBERC", "off");
+    command.arg("kubectl").env("KUBECONFIG", kubeconfig).env("KUBECACHEDIR", cache).env("KUBERC", "off");
     command
 }
 

@@ -1,10 +1,6 @@
 //! Builds the host and the provider modules with a cargo of our own, also from inside `cargo test`.
 
-use std::{
-    ffi::OsStr,
-    path::PathBuf,
-    process::Command,
-};
+use std::{ffi::OsStr, path::PathBuf, process::Command};
 
 use anyhow::{Result, ensure};
 
@@ -68,9 +64,7 @@ fn build_host(profile: &[&str], folder: &str, observer: Observer<'_>) -> Result<
     cargo.args(profile).args(["--package", "bartizan", "--bin", "bartizan"]);
     let _lock = Lock::take(&target_dir().join("bartizan-host.lock"))?;
     run_observed("the host", &mut cargo, observer)?;
-    let program = target_dir()
-        .join(folder)
-        .join(format!("bartizan{}", std::env::consts::EXE_SUFFIX));
+    let program = target_dir().join(folder).join(format!("bartizan{}", std::env::consts::EXE_SUFFIX));
     ensure!(program.is_file(), "cargo built bartizan but not {}", program.display());
     Ok(program)
 }
@@ -84,10 +78,7 @@ fn cargo_build() -> Command {
             cargo.env_remove(name);
         }
     }
-    cargo
-        .current_dir(workspace_root())
-        .args(["build", "--color", "never", "--target-dir"])
-        .arg(target_dir());
+    cargo.current_dir(workspace_root()).args(["build", "--color", "never", "--target-dir"]).arg(target_dir());
     cargo
 }
 
@@ -97,15 +88,9 @@ fn cargo_build() -> Command {
 /// CARGO_TARGET_DIR, CARGO_BUILD_* and so on stay.
 fn describes_a_package(name: &OsStr) -> bool {
     const PREFIXES: [&str; 3] = ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_"];
-    const NAMES: [&str; 5] = [
-        "CARGO_CRATE_NAME",
-        "CARGO_PRIMARY_PACKAGE",
-        "CARGO_TARGET_TMPDIR",
-        "CARGO_MAKEFLAGS",
-        "OUT_DIR",
-    ];
-    name.to_str()
-        .is_some_and(|name| NAMES.contains(&name) || PREFIXES.iter().any(|prefix| name.starts_with(prefix)))
+    const NAMES: [&str; 5] =
+        ["CARGO_CRATE_NAME", "CARGO_PRIMARY_PACKAGE", "CARGO_TARGET_TMPDIR", "CARGO_MAKEFLAGS", "OUT_DIR"];
+    name.to_str().is_some_and(|name| NAMES.contains(&name) || PREFIXES.iter().any(|prefix| name.starts_with(prefix)))
 }
 
 #[cfg(test)]

@@ -66,8 +66,7 @@ impl Lock {
             std::fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;
         }
         let file = File::create(path).with_context(|| format!("cannot create the lock {}", path.display()))?;
-        file.lock()
-            .with_context(|| format!("cannot take the lock {}", path.display()))?;
+        file.lock().with_context(|| format!("cannot take the lock {}", path.display()))?;
         Ok(Self { _file: file })
     }
 }
@@ -78,9 +77,7 @@ fn run_observed(what: &str, command: &mut Command, observer: Observer<'_>) -> Re
     // Both cargo and go report on stderr and have nothing to say on stdout.
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
     let program = command.get_program().to_string_lossy().into_owned();
-    let mut child = command
-        .spawn()
-        .with_context(|| format!("cannot run {program} to build {what}"))?;
+    let mut child = command.spawn().with_context(|| format!("cannot run {program} to build {what}"))?;
     let mut kept = VecDeque::with_capacity(KEPT_LINES);
     if let Some(stderr) = child.stderr.take() {
         for line in BufReader::new(stderr).split(b'\n') {

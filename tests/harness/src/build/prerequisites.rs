@@ -61,3 +61,15 @@ fn c_compiler() -> Option<String> {
         format!("missing prerequisite: a C compiler (`{compiler}`): install gcc or clang, on Debian `apt-get install build-essential`")
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use anyhow::Result;
+
+    use super::check_prerequisites;
+
+    #[test]
+    fn nothing_is_missing_where_these_tests_could_be_built() -> Result<()> {
+        check_prerequisites()
+    }
+}

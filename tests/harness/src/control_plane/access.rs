@@ -53,9 +53,7 @@ impl ControlPlane {
     /// When there are more than two groups, or the file cannot be written.
     pub fn kubeconfig_for_user(&self, name: &str, groups: &[&str]) -> Result<PathBuf> {
         let identity = self.layout.authority.client(name, groups)?;
-        self.layout
-            .kubeconfigs
-            .write(&format!("user-{name}"), name, "default", &Credential::Certificate(&identity))
+        self.layout.kubeconfigs.write(&format!("user-{name}"), name, "default", &Credential::Certificate(&identity))
     }
 
     /// Makes a kubeconfig for a ServiceAccount, which must exist, with a token
@@ -66,7 +64,7 @@ impl ControlPlane {
     pub async fn kubeconfig_for_service_account(&self, namespace: &str, name: &str) -> Result<PathBuf> {
         let accounts: Api<ServiceAccount> = Api::namespaced(self.client.clone(), namespace);
         let request = TokenRequest {
-            spec: TokenRequestSpec { expiration_seconds: Some(TOKEN_SECONDS), ..TokenRequestSpec::default() },
+            spec: Some(TokenRequestSpec { expiration_seconds: Some(TOKEN_SECONDS), ..TokenRequestSpec::default() }),
             ..TokenRequest::default()
         };
         let token = accounts
@@ -74,8 +72,8 @@ impl ControlPlane {
             .await
             .with_context(|| format!("cannot get a token for the ServiceAccount {namespace}/{name}"))?
             .status
-            .context("the API server answered a token request without a token")?
-            .token;
+            .and_then(|status| status.token)
+            .context("the API server answered a token request without a token")?;
         let user = format!("system:serviceaccount:{namespace}:{name}");
         self.layout.kubeconfigs.write(&user, &user, namespace, &Credential::Token(&token))
     }
@@ -127,7 +125,8 @@ impl ControlPlane {
     }
 
     /// The requests that a user has made so far, in the order of their arrival,
-    /// one entry each, watches that are still open included.
+    /// one entry each, watches that are still open included. The last line about
+    /// a request may be written a moment after its client has the answer.
     ///
     /// # Errors
     /// When the audit log cannot be read.

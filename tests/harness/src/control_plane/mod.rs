@@ -116,22 +116,25 @@ impl Drop for ControlPlane {
     fn drop(&mut self) {
         self.stop_processes();
         self.guard = None;
-        if let Some(folder) = self.folder.take() {
-            if !self.keep {
-                // Tens of megabytes that nobody can read without an etcd.
-                let _ = fs::remove_dir_all(folder.path().join("etcd"));
-            }
-            print_kept(folder);
+        match self.folder.take() {
+            Some(folder) if self.keep => print_kept(folder),
+            Some(folder) => print_kept_logs(folder),
+            None => {}
         }
     }
 }
 
 /// Keeps a folder and says where it is. On stderr and not as a log: this runs in
 /// tests, which have no logging.
-fn print_kept(folder: TempDir) -> PathBuf {
+fn print_kept(folder: TempDir) {
     let path = folder.keep();
     eprintln!("the control plane's folder is kept: {}", path.display());
-    path
+}
+
+/// Keeps a folder without etcd's data: tens of megabytes that nobody can read.
+fn print_kept_logs(folder: TempDir) {
+    let _ = fs::remove_dir_all(folder.path().join("etcd"));
+    print_kept(folder);
 }
 
 /// How long the whole start may take. It takes 4 s on two cores; a machine that

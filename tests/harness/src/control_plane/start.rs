@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, bail};
 use k8s_openapi::api::{
     core::v1::{Node, ServiceAccount},
     storage::v1::StorageClass,
@@ -16,6 +16,7 @@ use kube::{
 };
 use serde_json::json;
 use tempfile::TempDir;
+use tokio::net::TcpStream;
 
 use crate::{build, guard::Guard, process::Component};
 
@@ -23,7 +24,7 @@ use super::{
     ControlPlane, Options, START_DEADLINE,
     access::client_for,
     components::{Layout, Ports},
-    print_kept,
+    print_kept_logs,
 };
 
 pub(super) const ETCD: &str = "etcd";
@@ -99,6 +100,9 @@ struct Starting {
 impl Starting {
     async fn run(&mut self, nodes: usize) -> Result<()> {
         self.spawn(ETCD, self.layout.etcd())?;
+        // An API server that finds no etcd looks again only after a second.
+        let etcd = ("127.0.0.1", self.layout.ports.etcd);
+        self.until(ETCD, "listen", async |_| Ok(TcpStream::connect(etcd).await.is_ok())).await?;
         self.spawn(APISERVER, self.layout.apiserver())?;
         self.until(APISERVER, "be ready", async |client| {
             let request = http::Request::get("/readyz").body(Vec::new())?;
@@ -106,7 +110,8 @@ impl Starting {
             Ok(true)
         })
         .await?;
-        // Not before: each of them asks once, fails, and waits a second or more.
+        // Not before: each of them would ask once, fail, and wait a second or
+        // more, and load slows the API server, which is busy with its own start.
         self.spawn(CONTROLLER_MANAGER, self.layout.controller_manager())?;
         self.spawn(SCHEDULER, self.layout.scheduler())?;
         self.spawn(KWOK, self.layout.kwok())?;
@@ -217,8 +222,8 @@ impl Starting {
         while let Some(component) = self.components.pop() {
             drop(component);
         }
-        print_kept(folder);
-        anyhow!("{error:#}")
+        print_kept_logs(folder);
+        error
     }
 }
 
@@ -230,11 +235,6 @@ fn is_usable(node: &Node) -> bool {
         .iter()
         .flat_map(|status| status.conditions.iter().flatten())
         .any(|condition| condition.type_ == "Ready" && condition.status == "True");
-    let tainted = node
-        .spec
-        .iter()
-        .flat_map(|spec| spec.taints.iter().flatten())
-        .next()
-        .is_some();
+    let tainted = node.spec.iter().flat_map(|spec| spec.taints.iter().flatten()).next().is_some();
     ready && !tainted
 }

@@ -1,0 +1,75 @@
+//! The administrator's keys: always in a Secret, never in a pod.
+
+use bartizan_sdk::config_hash;
+use bartizan_sdk::k8s_openapi::ByteString;
+use bartizan_sdk::storage::CredentialsSource;
+use serde_json::{Value, json};
+
+use super::labels;
+use crate::validation::Plan;
+
+/// What MinIO reads its administrator's name from.
+pub(crate) const ACCESS_KEY_VARIABLE: &str = "MINIO_ROOT_USER";
+/// What MinIO reads its administrator's password from.
+pub(crate) const SECRET_KEY_VARIABLE: &str = "MINIO_ROOT_PASSWORD";
+
+/// Keys of the Secret, ours and referenced ones.
+const USERNAME: &str = "username";
+const PASSWORD: &str = "password";
+
+/// Characters of generated keys: as many as MinIO's own tools make.
+const GENERATED: [(&str, u16); 2] = [(USERNAME, 20), (PASSWORD, 40)];
+
+/// Name of the Secret that the servers read.
+pub(super) fn secret_name(plan: &Plan<'_>) -> String {
+    match plan.credentials {
+        CredentialsSource::Secret(name) => name.to_owned(),
+        CredentialsSource::Inline { .. } | CredentialsSource::Generated => format!("{}-credentials", plan.layout.name),
+    }
+}
+
+/// The Secret, unless somebody else made it. Generated values are left out: the host puts them in.
+pub(super) fn secret(plan: &Plan<'_>) -> Option<Value> {
+    let base64 = |text: &str| ByteString(text.as_bytes().to_vec());
+    let data = match plan.credentials {
+        CredentialsSource::Secret(_) => return None,
+        CredentialsSource::Generated => None,
+        CredentialsSource::Inline { access_key, secret_key } => {
+            Some(json!({USERNAME: base64(access_key), PASSWORD: base64(secret_key)}))
+        }
+    };
+    Some(json!({
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": secret_name(plan), "labels": labels(&plan.layout)},
+        "type": "Opaque",
+        "data": data,
+    }))
+}
+
+/// Keys of the Secret whose values the host makes, with their lengths.
+pub(super) fn generated(plan: &Plan<'_>) -> impl Iterator<Item = (&'static str, u16)> {
+    let generated = matches!(plan.credentials, CredentialsSource::Generated);
+    GENERATED.into_iter().filter(move |_| generated)
+}
+
+/// What restarts the servers when it changes: a running server does not see that its Secret did.
+pub(super) fn hash(plan: &Plan<'_>) -> String {
+    let inline = match plan.credentials {
+        CredentialsSource::Inline { access_key, secret_key } => Some((access_key, secret_key)),
+        // Generated values never change, and referenced ones are not looked at.
+        CredentialsSource::Secret(_) | CredentialsSource::Generated => None,
+    };
+    config_hash(&(secret_name(plan), inline))
+}
+
+/// The environment of a server, always in the same order: first the keys, then what people add.
+pub(super) fn environment(plan: &Plan<'_>) -> Vec<Value> {
+    let name = secret_name(plan);
+    let from_secret = |variable: &str, key: &str| {
+        json!({"name": variable, "valueFrom": {"secretKeyRef": {"name": name, "key": key}}})
+    };
+    let mut environment = vec![from_secret(ACCESS_KEY_VARIABLE, USERNAME), from_secret(SECRET_KEY_VARIABLE, PASSWORD)];
+    environment.extend(plan.spec.env.iter().cloned().map(Value::Object));
+    environment
+}

@@ -1,0 +1,62 @@
+//! What a store consists of in Kubernetes. The objects are written as JSON: k8s-openapi's pod template alone would make the
+//! module twice as large.
+
+mod credentials;
+mod servers;
+mod services;
+
+use std::collections::BTreeMap;
+
+use bartizan_sdk::Response;
+use serde_json::{Value, json};
+
+use crate::Mode;
+use crate::layout::Layout;
+use crate::validation::Plan;
+pub(crate) use credentials::{ACCESS_KEY_VARIABLE, SECRET_KEY_VARIABLE};
+
+/// The label that tells one store's pods from another's: the whole of every selector.
+const STORE_LABEL: &str = "minio.rook.io/objectstore";
+
+/// How many servers may be away on purpose at the same time. The smallest erasure set, four drives on four servers, still
+/// takes writes with one drive away, and not with two; in every larger layout one server is within parity as well.
+const MAX_UNAVAILABLE: i32 = 1;
+
+/// All children of a store, in an order that never changes.
+pub(crate) fn desired(plan: &Plan<'_>) -> Response {
+    let mut response = Response::new()
+        .child_json(services::headless(plan))
+        .child_json(services::client(plan))
+        .child_json(servers::stateful_set(plan));
+    if let Some(secret) = credentials::secret(plan) {
+        response = response.child_json(secret);
+    }
+    for (key, length) in credentials::generated(plan) {
+        response = response.generate(&credentials::secret_name(plan), key, length);
+    }
+    // A budget over a single server would either forbid to drain its node or mean nothing.
+    if plan.layout.mode == Mode::Distributed {
+        response = response.child_json(budget(&plan.layout));
+    }
+    response
+}
+
+fn budget(layout: &Layout) -> Value {
+    json!({
+        "apiVersion": "policy/v1",
+        "kind": "PodDisruptionBudget",
+        "metadata": {"name": layout.name, "labels": labels(layout)},
+        "spec": {"maxUnavailable": MAX_UNAVAILABLE, "selector": {"matchLabels": selector(layout)}},
+    })
+}
+
+/// What selects the pods of a store, and of no other.
+fn selector(layout: &Layout) -> Value {
+    json!({STORE_LABEL: layout.name})
+}
+
+/// Labels of every object of a store.
+fn labels(layout: &Layout) -> BTreeMap<&'static str, &str> {
+    [(STORE_LABEL, layout.name.as_str()), ("app.kubernetes.io/name", "minio"), ("app.kubernetes.io/instance", &layout.name)]
+        .into()
+}

@@ -1,0 +1,111 @@
+//! The StatefulSet of MinIO servers.
+
+use bartizan_sdk::storage::merge_annotations;
+use serde_json::{Value, json};
+
+use super::{credentials, labels, selector};
+use crate::layout::Layout;
+use crate::permanent;
+use crate::validation::{COMPONENT, PORT_NAME, Plan};
+
+/// The image where the spec names none. MinIO's own images are no longer published; this is a rebuild that is maintained.
+pub(crate) const DEFAULT_IMAGE: &str = "cgr.dev/chainguard/minio:latest";
+/// Annotation of the pods: changes when the servers must be restarted for what is not in their template.
+const CONFIG_HASH: &str = "minio.rook.io/config-hash";
+/// The user that servers run as: any but root will do.
+const USER: i64 = 1000;
+
+/// All servers of a store.
+pub(super) fn stateful_set(plan: &Plan<'_>) -> Value {
+    let layout = &plan.layout;
+    json!({
+        "apiVersion": "apps/v1",
+        "kind": "StatefulSet",
+        "metadata": {
+            "name": layout.name,
+            "labels": labels(layout),
+            "annotations": merge_annotations(permanent::record(plan), &plan.spec.annotations),
+        },
+        "spec": {
+            "serviceName": layout.name,
+            "replicas": layout.nodes,
+            "selector": {"matchLabels": selector(layout)},
+            // In order, the first pod would wait for a quorum that never starts.
+            "podManagementPolicy": "Parallel",
+            "persistentVolumeClaimRetentionPolicy": {"whenDeleted": "Retain", "whenScaled": "Retain"},
+            "template": template(plan),
+            "volumeClaimTemplates": (!layout.claims.is_empty()).then_some(&layout.claims),
+        },
+    })
+}
+
+fn template(plan: &Plan<'_>) -> Value {
+    let mut labels = labels(&plan.layout);
+    // For Services that people wrote for Rook's MinIO; in no selector of ours.
+    labels.insert("app", "minio");
+    let annotations = [(CONFIG_HASH.to_owned(), credentials::hash(plan))].into();
+    json!({
+        "metadata": {"labels": labels, "annotations": merge_annotations(annotations, &plan.spec.annotations)},
+        "spec": pod(plan),
+    })
+}
+
+fn pod(plan: &Plan<'_>) -> Value {
+    let placement = &plan.spec.placement;
+    json!({
+        "containers": [container(plan)],
+        "imagePullSecrets": plan.spec.image_pull_secrets,
+        "volumes": ephemeral_volume(&plan.layout),
+        "affinity": placement.affinity(),
+        "tolerations": placement.tolerations,
+        "topologySpreadConstraints": placement.topology_spread_constraints,
+        "hostNetwork": plan.host_network.then_some(true),
+        "dnsPolicy": plan.host_network.then_some("ClusterFirstWithHostNet"),
+        // Servers do not speak to Kubernetes, and a Service may be named so that its variables look like MinIO's own.
+        "automountServiceAccountToken": false,
+        "enableServiceLinks": false,
+        "securityContext": {
+            "runAsNonRoot": true,
+            "runAsUser": USER,
+            "fsGroup": USER,
+            // Walking through all objects of a store would take hours at each start.
+            "fsGroupChangePolicy": "OnRootMismatch",
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+    })
+}
+
+fn container(plan: &Plan<'_>) -> Value {
+    let layout = &plan.layout;
+    let mount = |volume: &String| json!({"name": volume, "mountPath": Layout::mount_path(volume)});
+    json!({
+        "name": "minio",
+        "image": plan.spec.image.as_deref().unwrap_or(DEFAULT_IMAGE),
+        "args": layout.arguments(),
+        "env": credentials::environment(plan),
+        "ports": [{"name": PORT_NAME, "containerPort": layout.port, "protocol": "TCP"}],
+        "resources": plan.spec.resources.of(COMPONENT),
+        "volumeMounts": layout.volumes.iter().map(mount).collect::<Vec<_>>(),
+        "livenessProbe": probe("/minio/health/live", 20, 6),
+        "readinessProbe": probe("/minio/health/ready", 5, 3),
+        "securityContext": {"allowPrivilegeEscalation": false, "capabilities": {"drop": ["ALL"]}},
+    })
+}
+
+/// Asks a server every so many seconds; it failed after so many times in a row.
+fn probe(path: &str, seconds: i32, failures: i32) -> Value {
+    json!({
+        "httpGet": {"path": path, "port": PORT_NAME},
+        "periodSeconds": seconds,
+        "timeoutSeconds": 5,
+        "failureThreshold": failures,
+    })
+}
+
+/// The volume of a store without claims: it lives and dies with the pod.
+fn ephemeral_volume(layout: &Layout) -> Option<Value> {
+    layout.claims.is_empty().then(|| {
+        let volume = |name: &String| json!({"name": name, "emptyDir": {}});
+        layout.volumes.iter().map(volume).collect()
+    })
+}

@@ -1,0 +1,42 @@
+//! The two Services: one by which servers find each other, one for clients.
+
+use bartizan_sdk::storage::Annotations;
+use serde_json::{Value, json};
+
+use super::{labels, selector};
+use crate::layout::client_service;
+use crate::validation::{PORT_NAME, Plan};
+
+/// Gives every server its name in DNS, before it is ready: servers need each other to become so.
+pub(super) fn headless(plan: &Plan<'_>) -> Value {
+    json!({
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": plan.layout.name, "labels": labels(&plan.layout)},
+        "spec": {
+            "clusterIP": "None",
+            "publishNotReadyAddresses": true,
+            "selector": selector(&plan.layout),
+            "ports": [port(plan)],
+        },
+    })
+}
+
+/// Spreads clients over the servers that are ready.
+pub(super) fn client(plan: &Plan<'_>) -> Value {
+    let annotations: Option<&Annotations> = Some(&plan.spec.service_annotations).filter(|given| !given.is_empty());
+    json!({
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {
+            "name": client_service(&plan.layout.name),
+            "labels": labels(&plan.layout),
+            "annotations": annotations,
+        },
+        "spec": {"type": "ClusterIP", "selector": selector(&plan.layout), "ports": [port(plan)]},
+    })
+}
+
+fn port(plan: &Plan<'_>) -> Value {
+    json!({"name": PORT_NAME, "port": plan.layout.port, "protocol": "TCP", "targetPort": PORT_NAME})
+}

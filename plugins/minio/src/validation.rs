@@ -1,0 +1,149 @@
+//! From a spec to a plan, or to what is wrong with it: every fault at once, each with its field.
+
+use bartizan_sdk::storage::{Credentials, CredentialsSource, Network};
+use bartizan_sdk::{Fault, Request};
+use serde_json::Value;
+
+use crate::children::{ACCESS_KEY_VARIABLE, SECRET_KEY_VARIABLE};
+use crate::layout::{self, DEFAULT_DOMAIN, DEFAULT_PORT, EPHEMERAL_VOLUME, Layout};
+use crate::spec::ObjectStoreSpec;
+
+/// The one component that resources and network can be given for; the talk's name for it.
+pub(crate) const COMPONENT: &str = "objectserver";
+/// The one port that can be given.
+pub(crate) const PORT_NAME: &str = "api";
+/// MinIO refuses to start with shorter ones.
+const SHORTEST_ACCESS_KEY: usize = 3;
+const SHORTEST_SECRET_KEY: usize = 8;
+/// Keys of the host's own: it refuses children that carry them.
+const RESERVED_PREFIX: &str = "bartizan.dev/";
+
+/// A spec that can be acted on.
+pub(crate) struct Plan<'a> {
+    pub(crate) spec: &'a ObjectStoreSpec,
+    pub(crate) layout: Layout,
+    pub(crate) credentials: CredentialsSource<'a>,
+    pub(crate) host_network: bool,
+}
+
+/// The plan for a store, or none and what is wrong.
+pub(crate) fn plan<'a>(request: &'a Request<'_, ObjectStoreSpec>) -> (Option<Plan<'a>>, Vec<Fault>) {
+    let spec = &request.spec;
+    let mut faults = Vec::new();
+    faults.extend(layout::name_fault(request.name()).map(|message| Fault::new("metadata.name", message)));
+    let mode = spec.mode.unwrap_or_default();
+    let nodes = check_scope(spec, &mut faults);
+    check_components(spec, &mut faults);
+    check_annotations(spec, &mut faults);
+    check_environment(spec, &mut faults);
+    let (host_network, port) = check_network(spec, &mut faults);
+    let credentials = check_credentials(&spec.credentials, request.namespace(), &mut faults);
+    let domain = spec.cluster_domain.as_deref().filter(|domain| !domain.is_empty()).unwrap_or(DEFAULT_DOMAIN);
+    let mut volumes = spec.scope.volume_names();
+    if volumes.is_empty() {
+        volumes.push(EPHEMERAL_VOLUME.to_owned());
+    }
+    let layout = Layout {
+        name: request.name().to_owned(),
+        namespace: request.namespace().to_owned(),
+        domain: domain.to_owned(),
+        mode,
+        nodes,
+        volumes,
+        claims: spec.scope.claims(),
+        port,
+    };
+    let plan = credentials.map(|credentials| Plan { spec, layout, credentials, host_network });
+    (plan.filter(|_| faults.is_empty()), faults)
+}
+
+fn check_scope(spec: &ObjectStoreSpec, faults: &mut Vec<Fault>) -> u32 {
+    let nodes = u32::try_from(spec.scope.node_count).unwrap_or_default();
+    let volumes = u32::try_from(spec.scope.volume_claim_templates.len().max(1)).unwrap_or(u32::MAX);
+    let fault = layout::node_count_fault(spec.mode.unwrap_or_default(), spec.scope.node_count)
+        .or_else(|| layout::drives_fault(nodes, volumes));
+    faults.extend(fault.map(|message| Fault::new("spec.scope.nodeCount", message)));
+    faults.extend(spec.scope.claim_faults("spec.scope"));
+    nodes
+}
+
+fn check_components(spec: &ObjectStoreSpec, faults: &mut Vec<Fault>) {
+    let mut seen = false;
+    for (place, name) in spec.resources.components() {
+        let field = format!("spec.resources{place}");
+        if name != COMPONENT {
+            faults.push(Fault::new(field, format!("must be {COMPONENT}, the one component, but is \"{name}\"")));
+        } else if std::mem::replace(&mut seen, true) {
+            faults.push(Fault::new(field, format!("must be unique, but {COMPONENT} is there twice")));
+        }
+    }
+}
+
+fn check_annotations(spec: &ObjectStoreSpec, faults: &mut Vec<Fault>) {
+    for (field, annotations) in
+        [("annotations", &spec.annotations), ("serviceAnnotations", &spec.service_annotations)]
+    {
+        for key in annotations.keys().filter(|key| key.starts_with(RESERVED_PREFIX)) {
+            let message = format!("must not be used: keys below {RESERVED_PREFIX} are the host's");
+            faults.push(Fault::new(format!("spec.{field}[{key}]"), message));
+        }
+    }
+}
+
+fn check_environment(spec: &ObjectStoreSpec, faults: &mut Vec<Fault>) {
+    for (index, variable) in spec.env.iter().enumerate() {
+        let name = variable.get("name").and_then(Value::as_str).unwrap_or_default();
+        if [ACCESS_KEY_VARIABLE, SECRET_KEY_VARIABLE].contains(&name) {
+            let message = format!("must not be {name}: it comes from spec.credentials");
+            faults.push(Fault::new(format!("spec.env[{index}].name"), message));
+        }
+    }
+}
+
+/// The network, from its own field or from the component in `resources`, where the talk has it.
+fn check_network(spec: &ObjectStoreSpec, faults: &mut Vec<Fault>) -> (bool, u16) {
+    let Network { host_network, ports } = &spec.network;
+    let mut own_port = None;
+    for (index, port) in ports.iter().enumerate() {
+        if port.name != PORT_NAME {
+            let message = format!("must be {PORT_NAME}, the one port, but is \"{}\"", port.name);
+            faults.push(Fault::new(format!("spec.network.ports[{index}].name"), message));
+        } else if own_port.replace(port.port).is_some() {
+            let message = format!("must be unique, but {PORT_NAME} is there twice");
+            faults.push(Fault::new(format!("spec.network.ports[{index}].name"), message));
+        }
+    }
+    let component = spec.resources.network(COMPONENT);
+    let component_port = component.and_then(|network| network.port);
+    let component_host = component.and_then(|network| network.host_network);
+    if own_port.zip(component_port).is_some_and(|(own, other)| own != other) {
+        faults.push(Fault::new("spec.network.ports", format!("must agree with the port of {COMPONENT} in spec.resources")));
+    }
+    if host_network.zip(component_host).is_some_and(|(own, other)| own != other) {
+        faults.push(Fault::new("spec.network.hostNetwork", format!("must agree with {COMPONENT} in spec.resources")));
+    }
+    let port = own_port.or(component_port).unwrap_or(DEFAULT_PORT);
+    if port == 0 {
+        faults.push(Fault::new("spec.network.ports", "must be a port from 1 to 65535, but is 0"));
+    }
+    (host_network.or(component_host).unwrap_or_default(), port)
+}
+
+fn check_credentials<'a>(
+    credentials: &'a Credentials,
+    namespace: &str,
+    faults: &mut Vec<Fault>,
+) -> Option<CredentialsSource<'a>> {
+    let source = credentials.source("spec.credentials", namespace).map_err(|fault| faults.push(fault)).ok()?;
+    if let CredentialsSource::Inline { access_key, secret_key } = source {
+        for (field, key, shortest) in
+            [("accessKey", access_key, SHORTEST_ACCESS_KEY), ("secretKey", secret_key, SHORTEST_SECRET_KEY)]
+        {
+            if key.chars().count() < shortest {
+                let message = format!("must have at least {shortest} characters");
+                faults.push(Fault::new(format!("spec.credentials.{field}"), message));
+            }
+        }
+    }
+    Some(source)
+}

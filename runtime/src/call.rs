@@ -1,0 +1,244 @@
+//! One call: a fresh instance with its own memory, deadline and log, dropped when the call is over.
+
+use std::fmt;
+use std::sync::Arc;
+
+use bartizan_contract::Failure;
+use wasmtime::component::{ComponentExportIndex, ComponentNamedList, ComponentType, InstancePre, Lift, Lower};
+use wasmtime::{FrameInfo, PoolConcurrencyLimitError, Store, Trap, WasmBacktrace};
+
+use crate::cache::hex;
+use crate::describe::{self, Description};
+use crate::engine::Inner;
+use crate::imports::Exports;
+use crate::logs::{LogBuffer, LogLine};
+use crate::memory::MemoryCap;
+use crate::{CallError, Fault, Limits, ticker, wasi};
+
+/// Handles that a guest may hold. Only guests of other languages have any, for their standard streams.
+const HANDLES: usize = 1000;
+/// Longest text of a `failure` record that is kept, in bytes: it becomes a condition's message.
+const FAILURE_TEXT_BYTES: usize = 4096;
+
+/// A provider that can be called. Cheap to clone; may be called from many threads at once.
+#[derive(Clone)]
+pub struct Module {
+    inner: Arc<Loaded>,
+}
+
+struct Loaded {
+    runtime: Arc<Inner>,
+    pre: InstancePre<CallState>,
+    exports: Exports,
+    digest: String,
+    size: usize,
+    from_cache: bool,
+}
+
+/// What a guest answered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// A `ReconcileResponse` as JSON, not parsed and not trusted.
+    pub response: Vec<u8>,
+    /// What the guest logged meanwhile.
+    pub logs: Vec<LogLine>,
+}
+
+/// What belongs to one call.
+pub(crate) struct CallState {
+    memory: MemoryCap,
+    pub(crate) logs: LogBuffer,
+    pub(crate) wasi: wasi::State,
+}
+
+/// The record `failure` as it crosses the sandbox.
+#[derive(ComponentType, Lift)]
+#[component(record)]
+struct WireFailure {
+    code: String,
+    message: String,
+    field: Option<String>,
+    #[component(name = "retry-after-seconds")]
+    retry_after_seconds: Option<u32>,
+}
+
+impl Module {
+    pub(crate) fn new(
+        runtime: Arc<Inner>,
+        pre: InstancePre<CallState>,
+        exports: Exports,
+        sha256: &[u8; 32],
+        size: usize,
+        from_cache: bool,
+    ) -> Self {
+        let digest = format!("sha256:{}", hex(sha256));
+        Self { inner: Arc::new(Loaded { runtime, pre, exports, digest, size, from_cache }) }
+    }
+
+    /// `sha256:` and 64 hex digits: the content that was loaded.
+    #[must_use]
+    pub fn digest(&self) -> &str {
+        &self.inner.digest
+    }
+
+    /// Bytes of the module that was loaded.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        self.inner.size
+    }
+
+    /// Whether its compiled code came from the cache on disk.
+    #[must_use]
+    pub fn from_cache(&self) -> bool {
+        self.inner.from_cache
+    }
+
+    /// Asks the provider for its manifest and checks it. Blocks; see [`Limits::timeout`].
+    ///
+    /// # Errors
+    /// [`Fault::Manifest`] if this host cannot serve it, and whatever can happen to a call.
+    pub fn describe(&self, limits: &Limits) -> Result<Description, CallError> {
+        let (bytes, logs) = self.call::<_, Vec<u8>>(&self.inner.exports.describe, (), limits)?;
+        let fail = |fault| CallError { fault, logs: logs.clone() };
+        check_response(&bytes, limits).map_err(fail)?;
+        let manifest = describe::parse(&bytes).map_err(|error| fail(Fault::Manifest(error)))?;
+        Ok(Description { manifest, logs })
+    }
+
+    /// Asks the provider for one decision. `request` is a `ReconcileRequest` as JSON. Blocks; see [`Limits::timeout`].
+    ///
+    /// # Errors
+    /// [`Fault::Failure`] with the guest's own words, or what happened to the call; always with what the guest logged.
+    pub fn reconcile(&self, request: &[u8], limits: &Limits) -> Result<Answer, CallError> {
+        let (bytes, limit) = (request.len(), limits.request_bytes);
+        if bytes > limit {
+            return Err(CallError { fault: Fault::RequestTooLarge { bytes, limit }, logs: Vec::new() });
+        }
+        let export = &self.inner.exports.reconcile;
+        let (result, logs) = self.call::<_, Result<Vec<u8>, WireFailure>>(export, (request,), limits)?;
+        let checked = match result {
+            Ok(response) => check_response(&response, limits).map(|()| response),
+            Err(failure) => Err(Fault::Failure(failure.into())),
+        };
+        match checked {
+            Ok(response) => Ok(Answer { response, logs }),
+            Err(fault) => Err(CallError { fault, logs }),
+        }
+    }
+
+    /// Runs one exported function in an instance of its own.
+    fn call<P, R>(
+        &self,
+        export: &ComponentExportIndex,
+        params: P,
+        limits: &Limits,
+    ) -> Result<(R, Vec<LogLine>), CallError>
+    where
+        P: ComponentNamedList + Lower,
+        R: ComponentType + Lift + Send + Sync + 'static,
+    {
+        let mut store = Store::new(&self.inner.runtime.engine, CallState::new(limits));
+        store.limiter(|state| &mut state.memory);
+        store.set_epoch_deadline(ticker::ticks(limits.timeout));
+        // Nothing that a guest sends in one call can be larger than its memory, so that this cap never decides: our
+        // own, which can be told apart, do.
+        store.set_hostcall_fuel(limits.memory_bytes);
+        store.set_max_component_handles(HANDLES);
+
+        let result = self.inner.pre.instantiate(&mut store).map_err(|error| (Stage::Instantiate, error));
+        let result = result.and_then(|instance| {
+            let function = instance.get_typed_func::<P, (R,)>(&mut store, export);
+            let called = function.and_then(|function| function.call(&mut store, params));
+            called.map_err(|error| (Stage::Call, error))
+        });
+        // The store goes with its instance, whatever happened: nothing of a trapped guest is ever used again.
+        let state = store.into_data();
+        match result {
+            Ok((value,)) => Ok((value, state.logs.finish())),
+            Err((stage, error)) => {
+                let fault = fault(stage, &error, state.memory.denied(), limits);
+                Err(CallError { fault, logs: state.logs.finish() })
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Module {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Module").field("digest", &self.inner.digest).finish_non_exhaustive()
+    }
+}
+
+impl CallState {
+    fn new(limits: &Limits) -> Self {
+        Self { memory: MemoryCap::new(limits.memory_bytes), logs: LogBuffer::new(limits), wasi: wasi::State::default() }
+    }
+}
+
+impl From<WireFailure> for Failure {
+    fn from(wire: WireFailure) -> Self {
+        Self {
+            code: shortened(wire.code).into(),
+            message: shortened(wire.message),
+            field: wire.field.map(shortened),
+            retry_after_seconds: wire.retry_after_seconds,
+        }
+    }
+}
+
+fn shortened(mut text: String) -> String {
+    text.truncate(text.floor_char_boundary(FAILURE_TEXT_BYTES));
+    text
+}
+
+fn check_response(response: &[u8], limits: &Limits) -> Result<(), Fault> {
+    let (bytes, limit) = (response.len(), limits.response_bytes);
+    if bytes > limit { Err(Fault::ResponseTooLarge { bytes, limit }) } else { Ok(()) }
+}
+
+/// How far a call came.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    Instantiate,
+    Call,
+}
+
+/// What an error of wasmtime's means. Told by type, never by text.
+fn fault(stage: Stage, error: &wasmtime::Error, memory_denied: bool, limits: &Limits) -> Fault {
+    let trap = error.downcast_ref::<Trap>().copied();
+    if trap == Some(Trap::Interrupt) {
+        return Fault::Timeout { limit: limits.timeout };
+    }
+    if memory_denied {
+        return Fault::Memory { limit: limits.memory_bytes };
+    }
+    if error.is::<PoolConcurrencyLimitError>() {
+        return Fault::Busy;
+    }
+    let backtrace = error.downcast_ref::<WasmBacktrace>().map(frames);
+    let cause = error.root_cause().to_string();
+    match (trap, backtrace) {
+        (Some(trap), backtrace) => {
+            let cause = trap.to_string();
+            let cause = cause.strip_prefix("wasm trap: ").unwrap_or(&cause).to_owned();
+            Fault::Trap { cause, backtrace: backtrace.unwrap_or_default() }
+        }
+        (None, Some(backtrace)) => Fault::Trap { cause, backtrace },
+        (None, None) if stage == Stage::Instantiate => Fault::Host { cause },
+        (None, None) => Fault::BadAnswer { cause },
+    }
+}
+
+fn frames(backtrace: &WasmBacktrace) -> String {
+    let frame = |frame: &FrameInfo| {
+        let function = match frame.func_name() {
+            Some(name) => name.to_owned(),
+            None => format!("function {}", frame.func_index()),
+        };
+        match frame.module_offset() {
+            Some(offset) => format!("{function} at {offset:#x}"),
+            None => function,
+        }
+    };
+    backtrace.frames().iter().map(frame).collect::<Vec<_>>().join("\n")
+}

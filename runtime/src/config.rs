@@ -1,0 +1,74 @@
+//! What the runtime is told: once per process ([`Config`]) and per call ([`Limits`]). Every default stands here with its
+//! reason.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+const KIB: usize = 1024;
+const MIB: usize = 1024 * KIB;
+
+/// Settings of a [`Runtime`](crate::Runtime), fixed for the life of the process.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Folder for compiled modules; made (mode 0700) if it is missing. It must belong to this process's user and be
+    /// writable by nobody else, since what lies there is run as native code: any other folder is left alone with a
+    /// warning. `None`: every load compiles.
+    pub cache_dir: Option<PathBuf>,
+    /// Largest module in bytes. Default 64 MiB: providers are well below 1 MiB, interpreters of other languages around
+    /// 10 MiB.
+    pub module_bytes: usize,
+    /// Largest body of a single function in bytes. Default 1 MiB. The compiler's time grows faster than a function's
+    /// size, and nothing but size bounds it before it starts.
+    pub function_bytes: usize,
+    /// How long [`Runtime::load`](crate::Runtime::load) waits for the compiler. Default 60 s. A compilation cannot be
+    /// stopped: its thread runs to its end, and its result is thrown away.
+    pub compile_timeout: Duration,
+    /// Most calls at the same time, of all modules. Default 64: calls compute, so that more than a few per core only
+    /// help where providers run into their timeouts.
+    pub concurrent_calls: u32,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            cache_dir: None,
+            module_bytes: 64 * MIB,
+            function_bytes: MIB,
+            compile_timeout: Duration::from_secs(60),
+            concurrent_calls: 64,
+        }
+    }
+}
+
+/// What one call may use. The defaults are those of `Provider.spec.limits`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Wall-clock time of the call. Default 1 s; kept to about 20 ms.
+    pub timeout: Duration,
+    /// Sum of the instance's linear memories in bytes. Default 64 MiB.
+    pub memory_bytes: usize,
+    /// Largest request in bytes. Default 8 MiB.
+    pub request_bytes: usize,
+    /// Largest response in bytes. Default 4 MiB.
+    pub response_bytes: usize,
+    /// Most lines that the guest may log; the others are counted and dropped. Default 256.
+    pub log_lines: usize,
+    /// Sum of the logged messages in bytes; what exceeds it is counted and dropped. Default 64 KiB.
+    pub log_bytes: usize,
+    /// Longest message in bytes; the rest is cut off. Default 4 KiB.
+    pub log_line_bytes: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            timeout: Duration::from_secs(1),
+            memory_bytes: 64 * MIB,
+            request_bytes: 8 * MIB,
+            response_bytes: 4 * MIB,
+            log_lines: 256,
+            log_bytes: 64 * KIB,
+            log_line_bytes: 4 * KIB,
+        }
+    }
+}

@@ -1,0 +1,63 @@
+//! The memory cap of one call. wasmtime's own limiter counts each memory alone; this one sums them, and remembers that it
+//! denied, so that the trap which follows is told as what it is.
+
+use wasmtime::{ResourceLimiter, Result};
+
+/// Elements of all tables together. A provider's tables hold its functions; 100,000 is far more than any has.
+const TABLE_ELEMENTS: usize = 100_000;
+
+#[derive(Debug)]
+pub(crate) struct MemoryCap {
+    limit: usize,
+    used: usize,
+    table_elements: usize,
+    denied: bool,
+}
+
+impl MemoryCap {
+    pub(crate) fn new(limit: usize) -> Self {
+        Self { limit, used: 0, table_elements: 0, denied: false }
+    }
+
+    /// Whether the guest asked for more than its cap.
+    pub(crate) fn denied(&self) -> bool {
+        self.denied
+    }
+}
+
+impl ResourceLimiter for MemoryCap {
+    fn memory_growing(&mut self, current: usize, desired: usize, _maximum: Option<usize>) -> Result<bool> {
+        let used = self.used.saturating_add(desired.saturating_sub(current));
+        if used > self.limit {
+            self.denied = true;
+            return Ok(false);
+        }
+        self.used = used;
+        Ok(true)
+    }
+
+    fn table_growing(&mut self, current: usize, desired: usize, _maximum: Option<usize>) -> Result<bool> {
+        let elements = self.table_elements.saturating_add(desired.saturating_sub(current));
+        if elements > TABLE_ELEMENTS {
+            self.denied = true;
+            return Ok(false);
+        }
+        self.table_elements = elements;
+        Ok(true)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memories_are_summed() {
+        let mut cap = MemoryCap::new(100);
+        assert!(cap.memory_growing(0, 60, None).unwrap());
+        assert!(cap.memory_growing(0, 40, None).unwrap());
+        assert!(!cap.denied());
+        assert!(!cap.memory_growing(40, 41, None).unwrap());
+        assert!(cap.denied());
+    }
+}

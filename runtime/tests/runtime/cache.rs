@@ -1,0 +1,112 @@
+//! Compiled modules on disk: found again, never trusted when something is off.
+
+use std::fs::{self, Permissions};
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+
+use bartizan_runtime::{Config, Limits, Module, Runtime};
+use tempfile::TempDir;
+
+use crate::modules::{MANIFEST, core, module};
+
+fn runtime(dir: &Path) -> Runtime {
+    Runtime::new(Config { cache_dir: Some(dir.to_owned()), concurrent_calls: 1, ..Config::default() }).unwrap()
+}
+
+fn load(dir: &Path) -> Module {
+    let module = runtime(dir).load(&module(&core(MANIFEST, "", "unreachable"))).unwrap();
+    assert_eq!(module.describe(&Limits::default()).unwrap().manifest.name, "written");
+    module
+}
+
+fn folder() -> (TempDir, PathBuf) {
+    let parent = tempfile::tempdir().unwrap();
+    let dir = parent.path().join("modules");
+    (parent, dir)
+}
+
+fn entries(dir: &Path) -> Vec<PathBuf> {
+    fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path()).collect()
+}
+
+#[test]
+fn a_module_is_compiled_once() {
+    let (_parent, dir) = folder();
+    assert!(!load(&dir).from_cache());
+    assert!(load(&dir).from_cache());
+    assert_eq!(fs::metadata(&dir).unwrap().permissions().mode() & 0o777, 0o700);
+    let [entry] = entries(&dir).try_into().unwrap();
+    assert_eq!(fs::metadata(&entry).unwrap().permissions().mode() & 0o777, 0o600);
+}
+
+#[test]
+fn a_damaged_entry_is_compiled_again_and_overwritten() {
+    let (_parent, dir) = folder();
+    load(&dir);
+    let entry = entries(&dir).remove(0);
+    let good = fs::read(&entry).unwrap();
+    let mut flipped = good.clone();
+    flipped[good.len() / 2] ^= 1;
+    for bad in [&b""[..], b"x", &good[..good.len() / 2], &flipped, &[b'x'; 100_000]] {
+        fs::write(&entry, bad).unwrap();
+        assert!(!load(&dir).from_cache());
+        assert!(fs::read(&entry).unwrap() == good);
+        assert!(load(&dir).from_cache());
+    }
+}
+
+#[test]
+fn an_entry_that_others_may_write_is_not_run() {
+    let (_parent, dir) = folder();
+    load(&dir);
+    let entry = entries(&dir).remove(0);
+    fs::set_permissions(&entry, Permissions::from_mode(0o666)).unwrap();
+    assert!(!load(&dir).from_cache());
+    assert_eq!(fs::metadata(&entry).unwrap().permissions().mode() & 0o777, 0o600);
+    assert!(load(&dir).from_cache());
+}
+
+#[test]
+fn a_folder_that_others_may_write_is_left_alone() {
+    let (_parent, dir) = folder();
+    fs::create_dir(&dir).unwrap();
+    for mode in [0o770, 0o702, 0o1777] {
+        fs::set_permissions(&dir, Permissions::from_mode(mode)).unwrap();
+        assert!(!load(&dir).from_cache());
+        assert!(entries(&dir).is_empty());
+    }
+}
+
+#[test]
+fn a_folder_that_cannot_be_used_costs_only_time() {
+    let (parent, dir) = folder();
+    fs::write(&dir, "a file").unwrap();
+    assert!(!load(&dir).from_cache());
+    let target = parent.path().join("target");
+    fs::create_dir(&target).unwrap();
+    let link = parent.path().join("link");
+    symlink(&target, &link).unwrap();
+    assert!(!load(&link).from_cache());
+    assert!(entries(&target).is_empty());
+    assert!(!load(Path::new("/proc/bartizan")).from_cache());
+}
+
+#[test]
+fn a_refused_module_leaves_no_entry() {
+    let (_parent, dir) = folder();
+    let foreign = wat::parse_str("(component (import \"acme:disk/files\" (instance)))").unwrap();
+    assert!(runtime(&dir).load(&foreign).is_err());
+    assert!(entries(&dir).is_empty());
+}
+
+#[test]
+fn the_oldest_entries_go() {
+    let (_parent, dir) = folder();
+    let runtime = runtime(&dir);
+    for number in 0..70 {
+        fs::write(dir.join(format!("old-{number}.cwasm")), "old").unwrap();
+    }
+    runtime.load(&module(&core(MANIFEST, "", "unreachable"))).unwrap();
+    assert_eq!(entries(&dir).len(), 64);
+    assert!(load(&dir).from_cache());
+}

@@ -1,0 +1,214 @@
+//! What may be loaded, and the exact words for what may not.
+
+use bartizan_runtime::{Config, Limits, Runtime};
+use rstest::rstest;
+
+use crate::modules::{MANIFEST, core, module, runtime};
+
+fn refusal(wasm: &[u8]) -> String {
+    runtime().load(wasm).unwrap_err().to_string()
+}
+
+#[test]
+fn a_core_module_becomes_a_component_and_is_told_by_its_content() {
+    let wasm = module(&core(MANIFEST, "", "unreachable"));
+    let module = runtime().load(&wasm).unwrap();
+    assert_eq!(module.size(), wasm.len());
+    assert!(!module.from_cache());
+    assert_eq!(module.digest().len(), "sha256:".len() + 64);
+    assert_eq!(module.digest(), runtime().load(&wasm).unwrap().digest());
+    assert_eq!(module.describe(&Limits::default()).unwrap().manifest.name, "written");
+}
+
+#[test]
+fn a_component_is_loaded_as_it_is() {
+    let wasm = module(&core(MANIFEST, "", "unreachable"));
+    let component = wit_component::ComponentEncoder::default().module(&wasm).unwrap().encode().unwrap();
+    let module = runtime().load(&component).unwrap();
+    assert_eq!(module.describe(&Limits::default()).unwrap().manifest.name, "written");
+}
+
+#[test]
+fn the_newer_names_of_core_functions_are_understood() {
+    let text = core(MANIFEST, "", "(call $ok (local.get $ptr) (local.get $len))")
+        .replace("\"bartizan:provider/log@0.1.0\"", "\"cm32p2|bartizan:provider/log@0.1\"")
+        .replace("bartizan:provider/provider@0.1.0#", "cm32p2|bartizan:provider/provider@0.1|")
+        .replace("\"memory\"", "\"cm32p2_memory\"")
+        .replace("\"cabi_realloc\"", "\"cm32p2_realloc\"");
+    let module = runtime().load(&module(&text)).unwrap();
+    assert_eq!(module.reconcile(b"{}", &Limits::default()).unwrap().response, b"{}");
+}
+
+#[rstest]
+#[case::empty(b"", "the file is empty: it may still be being copied; build or copy the module again")]
+#[case::text(
+    b"hello, I am a text file",
+    "not a WebAssembly module: it begins with \"hello, I am \", not with \"\\0asm\"; give the .wasm file that the build made"
+)]
+#[case::first_bytes_only(
+    b"\0as",
+    "the module is damaged or cut off at byte 0 (unexpected end-of-file): build or copy it again"
+)]
+#[case::no_provider(
+    b"\0asm\x01\0\0\0",
+    "the core module was not built as a provider: it has no custom section \"component-type\"; build it with bartizan-sdk, or with wit-bindgen for the world bartizan:provider/plugin@0.1.0"
+)]
+#[case::no_export(
+    b"\0asm\x0d\0\x01\0",
+    "does not export \"bartizan:provider/provider@0.1.0\": it is not a provider, or one of another version of the contract (bartizan:provider/provider@0.1.0)"
+)]
+fn bytes_that_are_no_provider_are_told_apart(#[case] wasm: &[u8], #[case] expected: &str) {
+    assert_eq!(refusal(wasm), expected);
+}
+
+#[test]
+fn a_module_that_was_cut_off_anywhere_is_refused() {
+    let wasm = module(&core(MANIFEST, "", "unreachable"));
+    for length in (8..wasm.len()).step_by(97) {
+        let message = refusal(&wasm[..length]);
+        let cut = message.starts_with("the module is damaged or cut off at byte ");
+        // Cut between two sections it is a valid module, and lacks what comes last: the word of its world.
+        assert!(cut || message.starts_with("the core module was not built as a provider"), "{length}: {message}");
+    }
+}
+
+#[rstest]
+#[case(
+    "env",
+    "foo",
+    "imports \"env/foo\", which a provider may not: the only import is bartizan:provider/log@0.1.0 (and, in components of other languages, WASI 0.2)"
+)]
+#[case(
+    "wasi_snapshot_preview1",
+    "fd_write",
+    "imports \"wasi_snapshot_preview1/fd_write\", which a provider may not: build it for wasm32-unknown-unknown, or make it a component with the WASI adapter"
+)]
+#[case(
+    "__wbindgen_placeholder__",
+    "__wbindgen_describe",
+    "imports \"__wbindgen_placeholder__/__wbindgen_describe\", which a provider may not: a dependency of it needs a browser (wasm-bindgen); switch that feature of the dependency off"
+)]
+#[case(
+    "bartizan:provider/log@0.2.0",
+    "write",
+    "imports \"bartizan:provider/log@0.2.0/write\", which a provider may not: the only import is bartizan:provider/log@0.1.0 (and, in components of other languages, WASI 0.2)"
+)]
+fn a_foreign_import_of_a_core_module_is_named(#[case] from: &str, #[case] name: &str, #[case] expected: &str) {
+    let text = format!("(module (import \"{from}\" \"{name}\" (func)))");
+    assert_eq!(refusal(&wat::parse_str(text).unwrap()), expected);
+}
+
+#[rstest]
+#[case(
+    "wasi:http/outgoing-handler@0.2.3",
+    "imports \"wasi:http/outgoing-handler@0.2.3\", which a provider may not: providers have no network; the host alone talks to others"
+)]
+#[case(
+    "wasi:random/random@0.3.0",
+    "imports \"wasi:random/random@0.3.0\", which a provider may not: the only import is bartizan:provider/log@0.1.0 (and, in components of other languages, WASI 0.2)"
+)]
+#[case(
+    "acme:disk/files@1.0.0",
+    "imports \"acme:disk/files@1.0.0\", which a provider may not: the only import is bartizan:provider/log@0.1.0 (and, in components of other languages, WASI 0.2)"
+)]
+fn a_foreign_import_of_a_component_is_named(#[case] import: &str, #[case] expected: &str) {
+    let text = format!("(component (import \"{import}\" (instance (export \"f\" (func)))))");
+    assert_eq!(refusal(&wat::parse_str(text).unwrap()), expected);
+}
+
+#[rstest]
+#[case(
+    "",
+    "does not export \"bartizan:provider/provider@0.1.0#describe\": it is not a provider, or one of another version of the contract (bartizan:provider/provider@0.1.0)"
+)]
+#[case(
+    "(export \"describe\" (func $f))",
+    "exports \"bartizan:provider/provider@0.1.0#describe\" with another type than the contract's: build it with the WIT of bartizan:provider/provider@0.1.0"
+)]
+fn an_export_of_another_shape_is_named(#[case] functions: &str, #[case] expected: &str) {
+    let text = format!(
+        "(component
+            (core module $m (func (export \"f\")))
+            (core instance $i (instantiate $m))
+            (func $f (canon lift (core func $i \"f\")))
+            (instance $p {functions} (export \"other\" (func $f)))
+            (export \"bartizan:provider/provider@0.1.0\" (instance $p)))"
+    );
+    assert_eq!(refusal(&wat::parse_str(text).unwrap()), expected);
+}
+
+#[test]
+fn a_core_module_that_lacks_what_its_world_promises_is_refused() {
+    let message = refusal(&module("(module)"));
+    assert!(message.starts_with("the core module cannot be made a component: "), "{message}");
+    assert!(message.ends_with("; build it again with one version of its SDK"), "{message}");
+}
+
+#[rstest]
+#[case::memory64("(memory i64 1)")]
+#[case::relaxed_simd("(func (param v128 v128) (result v128) (i8x16.relaxed_swizzle (local.get 0) (local.get 1)))")]
+fn what_is_not_deterministic_or_needlessly_large_is_refused(#[case] item: &str) {
+    let message = refusal(&wat::parse_str(format!("(module {item})")).unwrap());
+    assert!(message.starts_with("the module is damaged or cut off at byte "), "{message}");
+}
+
+#[test]
+fn more_memories_than_an_instance_has_are_refused() {
+    let memories: String = (0..5).map(|_| "(memory 1)").collect();
+    let text = core(MANIFEST, &memories, "unreachable");
+    assert_eq!(refusal(&module(&text)), "needs 6 memories, more than the 4 that this host gives an instance");
+    // The first of them is the module's own.
+    let text = core(MANIFEST, "(memory 1)(memory 1)(memory 1)", "unreachable");
+    assert!(runtime().load(&module(&text)).is_ok());
+}
+
+#[rstest]
+#[case(
+    "(table 9 funcref)(table 9 funcref)(table 9 funcref)(table 9 funcref)(table 9 funcref)(table 9 funcref)(table 9 funcref)(table 9 funcref)(table 9 funcref)",
+    "needs 9 tables, more than the 8 that this host gives an instance"
+)]
+#[case(
+    "(table 50000 funcref)",
+    "needs 50000 elements in a table, more than the 40000 that this host gives an instance"
+)]
+fn more_tables_than_an_instance_has_are_refused(#[case] tables: &str, #[case] expected: &str) {
+    assert_eq!(refusal(&module(&core(MANIFEST, tables, "unreachable"))), expected);
+}
+
+#[test]
+fn many_small_modules_in_one_component_are_counted_together() {
+    let instances: String = (0..5).map(|_| "(core instance (instantiate $m))").collect();
+    let text = format!("(component (core module $m (memory 1)) {instances})");
+    assert_eq!(
+        refusal(&wat::parse_str(text).unwrap()),
+        "needs 5 memories, more than the 4 that this host gives an instance"
+    );
+}
+
+#[test]
+fn sizes_are_capped_before_anything_is_compiled() {
+    let config = Config { module_bytes: 1000, concurrent_calls: 1, ..Config::default() };
+    let error = Runtime::new(config).unwrap().load(&[b'\0'; 1001]).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "the module has 1001 bytes, more than the 1000 that this host takes; build it optimised and stripped"
+    );
+
+    let config = Config { function_bytes: 100, concurrent_calls: 1, ..Config::default() };
+    let wasm = module(&core(MANIFEST, "", &format!("{} unreachable", "nop ".repeat(200))));
+    let error = Runtime::new(config).unwrap().load(&wasm).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "a function of the module has 203 bytes, more than the 100 that this host compiles; build it optimised"
+    );
+}
+
+#[test]
+fn the_wait_for_the_compiler_has_an_end() {
+    let config = Config { compile_timeout: std::time::Duration::ZERO, concurrent_calls: 1, ..Config::default() };
+    let error = Runtime::new(config).unwrap().load(&module(&core(MANIFEST, "", "unreachable"))).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "was not compiled within 0ns: the module is too complex; build it optimised, with smaller functions"
+    );
+}

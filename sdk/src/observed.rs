@@ -1,0 +1,97 @@
+//! Small views of objects that exist: the few fields that decisions need. Reading a whole StatefulSet costs the sandbox
+//! many times what these do.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::apps::v1::StatefulSet;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use crate::ChildKind;
+
+/// A view of a kind of child.
+pub trait Observed: DeserializeOwned {
+    /// The kind that is viewed.
+    const KIND: ChildKind;
+}
+
+/// What decisions need of an observed StatefulSet.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct StatefulSetView {
+    /// Its metadata.
+    pub metadata: ObservedMetadata,
+    /// What was asked of it.
+    pub spec: StatefulSetSpecView,
+    /// What it said about itself.
+    pub status: StatefulSetStatusView,
+}
+
+/// What decisions need of an observed object's metadata.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ObservedMetadata {
+    /// Counts the changes of the spec.
+    pub generation: i64,
+    /// Its annotations.
+    pub annotations: BTreeMap<String, String>,
+}
+
+/// What decisions need of a StatefulSet's spec.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct StatefulSetSpecView {
+    /// How many pods it should have.
+    pub replicas: i32,
+    /// Its claim templates, as the API server returned them.
+    pub volume_claim_templates: Vec<Value>,
+}
+
+/// What decisions need of a StatefulSet's status.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct StatefulSetStatusView {
+    /// The generation that the rest of the status is about.
+    pub observed_generation: i64,
+    /// How many pods there are.
+    pub replicas: i32,
+    /// How many of them are ready.
+    pub ready_replicas: i32,
+    /// How many of them are of the newest template.
+    pub updated_replicas: i32,
+}
+
+impl Observed for StatefulSetView {
+    const KIND: ChildKind = ChildKind::of::<StatefulSet>();
+}
+
+/// How far a StatefulSet is on its way to what was asked of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rollout {
+    /// Its controller has not yet seen the newest spec: its health is unknown.
+    Unobserved,
+    /// Pods are missing, too many or not ready.
+    Unready,
+    /// All pods are ready, and some are of an older template.
+    Updating,
+    /// All pods are there, ready and of the newest template.
+    Settled,
+}
+
+impl StatefulSetView {
+    /// How far it is, where so many pods are wanted.
+    #[must_use]
+    pub fn rollout(&self, wanted: i32) -> Rollout {
+        let status = &self.status;
+        if status.observed_generation != self.metadata.generation {
+            Rollout::Unobserved
+        } else if [self.spec.replicas, status.replicas, status.ready_replicas].iter().any(|&count| count != wanted) {
+            Rollout::Unready
+        } else if status.updated_replicas != wanted {
+            Rollout::Updating
+        } else {
+            Rollout::Settled
+        }
+    }
+}

@@ -1,0 +1,68 @@
+//! The trait that a provider implements, and what the SDK makes of it: manifest, CRD, and answers to requests.
+
+use bartizan_contract::{Failure, KindRequest, ProviderManifest, ReconcileResponse};
+use schemars::JsonSchema;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use crate::{ChildKind, ParentKind, Request, Response, failure};
+
+/// A provider of one kind.
+pub trait Provider {
+    /// The parent's spec. Its CRD is made from this type; an explicit null is read as an absent field.
+    type Spec: DeserializeOwned + JsonSchema;
+
+    /// Name of the provider, a DNS label.
+    const NAME: &'static str;
+    /// Version of the provider, for people.
+    const VERSION: &'static str;
+    /// The kind that it owns.
+    const PARENT: ParentKind;
+    /// The kinds that it writes.
+    const CHILDREN: &'static [ChildKind];
+
+    /// Schema of the status, without `conditions`; see [`schema::of`](crate::schema::of). Absent: anything.
+    #[must_use]
+    fn status_schema() -> Option<Value> {
+        None
+    }
+
+    /// Decides what should exist. A pure function: the same request gives the same answer.
+    ///
+    /// # Errors
+    /// When it cannot decide. For a spec that cannot be acted on prefer [`Response::hold`] with a condition.
+    fn reconcile(request: &Request<'_, Self::Spec>) -> Result<Response, Failure>;
+}
+
+/// The manifest of a provider.
+#[must_use]
+pub fn manifest<P: Provider>() -> ProviderManifest {
+    let mut manifest = ProviderManifest::new(P::NAME, P::VERSION);
+    manifest.crds = vec![crd::<P>()];
+    manifest.children = P::CHILDREN.iter().map(|kind| KindRequest::from(kind.to_contract())).collect();
+    manifest
+}
+
+/// The CustomResourceDefinition of a provider's parent, `apiextensions.k8s.io/v1`.
+#[must_use]
+pub fn crd<P: Provider>() -> Value {
+    crate::crd::definition(&P::PARENT, crate::schema::of::<P::Spec>(), P::status_schema())
+}
+
+/// Answers one request.
+///
+/// # Errors
+/// `internal` for what is not a request, `invalid` for a parent that does not fit the spec type, or what the provider says.
+pub fn answer<P: Provider>(request: &[u8]) -> Result<ReconcileResponse, Failure> {
+    let request = Request::<P::Spec>::parse(request, &P::PARENT)?;
+    P::reconcile(&request)?.finish(&request.metadata, &request.unknown_fields)
+}
+
+/// Answers one request with the bytes that cross the sandbox.
+///
+/// # Errors
+/// As [`answer`].
+pub fn reconcile_bytes<P: Provider>(request: &[u8]) -> Result<Vec<u8>, Failure> {
+    let answer = answer::<P>(request)?;
+    serde_json::to_vec(&answer).map_err(|error| failure::internal(format!("the answer is not JSON: {error}")))
+}

@@ -1,0 +1,171 @@
+//! Where data lives: how many servers, and which volume claims each of them gets.
+
+use std::collections::BTreeMap;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::quantity;
+use crate::{Fault, Object};
+
+/// How many servers a store has and what storage each of them gets.
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct StorageScope {
+    /// How many servers there are.
+    #[schemars(range(min = 1))]
+    pub node_count: i32,
+    /// The volume claims of every server. None: data lives and dies with the pod.
+    #[serde(default)]
+    pub volume_claim_templates: Vec<ClaimTemplate>,
+}
+
+/// A volume claim as every server gets it.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ClaimTemplate {
+    /// `v1`, if given.
+    #[serde(default)]
+    pub api_version: Option<String>,
+    /// `PersistentVolumeClaim`, if given.
+    #[serde(default)]
+    pub kind: Option<String>,
+    /// Name, labels and annotations of the claims.
+    #[serde(default)]
+    pub metadata: ClaimMetadata,
+    /// As in a PersistentVolumeClaim. Access modes default to ReadWriteOnce.
+    #[schemars(schema_with = "claim_spec")]
+    pub spec: Object,
+}
+
+/// What a claim template may say about itself.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
+pub struct ClaimMetadata {
+    /// Name of the volume; by default `data0`, `data1` and so on.
+    #[serde(default)]
+    #[schemars(length(max = 63), regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
+    pub name: Option<String>,
+    /// Labels of the claims.
+    #[serde(default)]
+    pub labels: BTreeMap<String, String>,
+    /// Annotations of the claims.
+    #[serde(default)]
+    pub annotations: BTreeMap<String, String>,
+}
+
+fn claim_spec(_: &mut SchemaGenerator) -> Schema {
+    serde_json::from_str(include_str!("claim-spec.json")).unwrap_or_default()
+}
+
+impl StorageScope {
+    /// The names of one server's volumes, in the order of their claims.
+    #[must_use]
+    pub fn volume_names(&self) -> Vec<String> {
+        self.volume_claim_templates.iter().enumerate().map(|(index, template)| template.name(index)).collect()
+    }
+
+    /// The claims of one server as a StatefulSet holds them, with defaulted names and access modes.
+    #[must_use]
+    pub fn claims(&self) -> Vec<Value> {
+        self.volume_claim_templates.iter().enumerate().map(|(index, template)| template.claim(index)).collect()
+    }
+
+    /// What is wrong with the claim templates.
+    #[must_use]
+    pub fn claim_faults(&self, path: &str) -> Vec<Fault> {
+        let mut faults = Vec::new();
+        let names = self.volume_names();
+        for (index, (template, name)) in self.volume_claim_templates.iter().zip(&names).enumerate() {
+            let path = format!("{path}.volumeClaimTemplates[{index}]");
+            if let Some(message) = storage_fault(&template.spec) {
+                faults.push(Fault::new(format!("{path}.spec.resources.requests.storage"), message));
+            }
+            if !is_dns_label(name) {
+                let message = format!("must be a DNS label of at most 63 characters, but is \"{name}\"");
+                faults.push(Fault::new(format!("{path}.metadata.name"), message));
+            }
+            if names.iter().take(index).any(|earlier| earlier == name) {
+                let message = format!("must be unique, but another template is also named \"{name}\"");
+                faults.push(Fault::new(format!("{path}.metadata.name"), message));
+            }
+        }
+        faults
+    }
+}
+
+impl ClaimTemplate {
+    fn name(&self, index: usize) -> String {
+        self.metadata.name.clone().unwrap_or_else(|| format!("data{index}"))
+    }
+
+    fn claim(&self, index: usize) -> Value {
+        let mut metadata = json!({"name": self.name(index)});
+        for (field, map) in [("labels", &self.metadata.labels), ("annotations", &self.metadata.annotations)] {
+            if !map.is_empty() {
+                metadata[field] = json!(map);
+            }
+        }
+        let mut spec = self.spec.clone();
+        if spec.get("accessModes").and_then(Value::as_array).is_none_or(Vec::is_empty) {
+            spec.insert("accessModes".to_owned(), json!(["ReadWriteOnce"]));
+        }
+        json!({"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": metadata, "spec": spec})
+    }
+}
+
+fn storage_fault(spec: &Object) -> Option<String> {
+    let requests = spec.get("resources").and_then(|resources| resources.get("requests"));
+    match requests.and_then(|requests| requests.get("storage")) {
+        None => Some("is required".to_owned()),
+        Some(amount) if nanos(amount).is_none() => Some(format!("must be a quantity as 500m or 2Gi, but is {amount}")),
+        Some(_) => None,
+    }
+}
+
+/// A quantity by value, be it text or a number.
+fn nanos(amount: &Value) -> Option<i128> {
+    match amount {
+        Value::String(text) => quantity::parse(text),
+        Value::Number(number) => quantity::parse(&number.to_string()),
+        _ => None,
+    }
+}
+
+fn is_dns_label(name: &str) -> bool {
+    let edge = |byte: Option<&u8>| byte.is_some_and(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit());
+    let bytes = name.as_bytes();
+    bytes.len() <= 63
+        && edge(bytes.first())
+        && edge(bytes.last())
+        && bytes.iter().all(|byte| edge(Some(byte)) || *byte == b'-')
+}
+
+/// Whether the claim templates of an observed StatefulSet are those that would be asked for today. They cannot change; what
+/// the API server fills in, and how it writes quantities, makes no difference.
+#[must_use]
+pub fn same_claims(wanted: &[Value], observed: &[Value]) -> bool {
+    let normal = |claims: &[Value]| claims.iter().cloned().map(normal).collect::<Vec<_>>();
+    normal(wanted) == normal(observed)
+}
+
+/// A claim template without what the API server adds, its quantities as plain numbers.
+fn normal(mut claim: Value) -> (Value, Value) {
+    let mut spec = claim.get_mut("spec").map(Value::take).unwrap_or_default();
+    if let Some(spec) = spec.as_object_mut() {
+        spec.entry("volumeMode").or_insert_with(|| "Filesystem".into());
+        for amounts in ["requests", "limits"] {
+            let amounts = spec.get_mut("resources").and_then(|resources| resources.get_mut(amounts));
+            for amount in amounts.and_then(Value::as_object_mut).into_iter().flat_map(|map| map.values_mut()) {
+                if let Some(nanos) = nanos(amount) {
+                    *amount = nanos.to_string().into();
+                }
+            }
+        }
+    }
+    let mut metadata = claim.get_mut("metadata").map(Value::take).unwrap_or_default();
+    if let Some(metadata) = metadata.as_object_mut() {
+        metadata.remove("creationTimestamp");
+    }
+    (metadata, spec)
+}

@@ -1,0 +1,26 @@
+//! How servers are reached.
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+/// How the pods of a parent are reached.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Network {
+    /// Whether the pods use the network of their host.
+    #[serde(default)]
+    pub host_network: Option<bool>,
+    /// The ports that servers listen on, by name.
+    #[serde(default)]
+    pub ports: Vec<Port>,
+}
+
+/// A port with the name of what it serves.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+pub struct Port {
+    /// What it serves.
+    pub name: String,
+    /// Its number.
+    #[schemars(range(min = 1, max = 65535))]
+    pub port: u16,
+}

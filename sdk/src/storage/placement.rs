@@ -1,0 +1,45 @@
+//! On which nodes pods run.
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use crate::{Object, schema};
+
+/// On which nodes pods run, field by field as in a pod.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Placement {
+    /// Which nodes pods want.
+    #[serde(default)]
+    #[schemars(schema_with = "schema::object")]
+    pub node_affinity: Option<Object>,
+    /// Which pods they want near.
+    #[serde(default)]
+    #[schemars(schema_with = "schema::object")]
+    pub pod_affinity: Option<Object>,
+    /// Which pods they want far away.
+    #[serde(default)]
+    #[schemars(schema_with = "schema::object")]
+    pub pod_anti_affinity: Option<Object>,
+    /// Which taints they bear.
+    #[serde(default)]
+    #[schemars(schema_with = "schema::objects")]
+    pub tolerations: Option<Vec<Object>>,
+    /// How they spread.
+    #[serde(default)]
+    #[schemars(schema_with = "schema::objects")]
+    pub topology_spread_constraints: Option<Vec<Object>>,
+}
+
+impl Placement {
+    /// The field `affinity` of a pod; nothing if nobody wants any.
+    #[must_use]
+    pub fn affinity(&self) -> Option<Value> {
+        let Self { node_affinity, pod_affinity, pod_anti_affinity, .. } = self;
+        let given = [node_affinity, pod_affinity, pod_anti_affinity].into_iter().any(Option::is_some);
+        given.then(|| {
+            json!({"nodeAffinity": node_affinity, "podAffinity": pod_affinity, "podAntiAffinity": pod_anti_affinity})
+        })
+    }
+}

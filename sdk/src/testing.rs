@@ -1,0 +1,69 @@
+//! For tests of providers: requests built from plain objects. Not in modules.
+
+use std::collections::BTreeMap;
+
+use bartizan_contract::names::{API_VERSION, REQUEST_KIND};
+use bartizan_contract::{Failure, ReconcileResponse};
+use serde_json::{Value, json};
+
+use crate::{ChildKind, Provider, answer};
+
+/// A request under construction.
+#[derive(Clone, Debug)]
+pub struct TestRequest {
+    parent: Value,
+    children: BTreeMap<String, BTreeMap<String, Value>>,
+}
+
+impl TestRequest {
+    /// A request about a parent as people write it: uid, generation and namespace are filled in as the API server does.
+    #[must_use]
+    pub fn new(mut parent: Value) -> Self {
+        if let Some(metadata) = parent.get_mut("metadata").and_then(Value::as_object_mut) {
+            metadata.entry("uid").or_insert_with(|| json!("00000000-0000-4000-8000-000000000001"));
+            metadata.entry("generation").or_insert_with(|| json!(1));
+            metadata.entry("namespace").or_insert_with(|| json!("default"));
+        }
+        Self { parent, children: BTreeMap::new() }
+    }
+
+    /// A child that exists, with apiVersion, kind, name and namespace.
+    #[must_use]
+    pub fn child(mut self, object: Value) -> Self {
+        let text = |pointer: &str| object.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
+        let kind = bartizan_contract::Kind::from_api_version(text("/apiVersion"), text("/kind")).to_string();
+        let key = format!("{}/{}", text("/metadata/namespace"), text("/metadata/name"));
+        self.children.entry(kind).or_default().insert(key, object);
+        self
+    }
+
+    /// The request as it crosses the sandbox. Every kind given is present, if empty.
+    #[must_use]
+    pub fn bytes(&self, kinds: &[ChildKind]) -> Vec<u8> {
+        let mut children = self.children.clone();
+        for kind in kinds {
+            children.entry(kind.key()).or_default();
+        }
+        let request = json!({
+            "apiVersion": API_VERSION,
+            "kind": REQUEST_KIND,
+            "provider": {"name": "test", "version": "0.0.0", "settings": {}},
+            "cluster": {"version": "v1.36.3", "kinds": {}},
+            "parent": self.parent,
+            "children": children,
+            "descendants": {},
+            "related": {},
+            "finalizing": false,
+            "namespaceTerminating": false,
+        });
+        request.to_string().into_bytes()
+    }
+
+    /// What a provider answers.
+    ///
+    /// # Errors
+    /// As [`answer`](crate::answer).
+    pub fn answer<P: Provider>(&self) -> Result<ReconcileResponse, Failure> {
+        answer::<P>(&self.bytes(P::CHILDREN))
+    }
+}

@@ -1,0 +1,256 @@
+//! Reads the API server's audit log: who asked for what, counted by request and not by log line.
+//!
+//! The API server writes a line when a request arrives, a line when a watch
+//! begins to answer, and a line when the answer is complete, all three before or
+//! as the client sees it. One [`AuditRequest`] stands for all lines of a
+//! request and shows the last stage that was reached.
+
+use std::{
+    collections::HashMap,
+    fs::{self, File},
+    io::{BufRead, BufReader, Seek, SeekFrom},
+    path::Path,
+};
+
+use anyhow::{Context, Result};
+use serde::Deserialize;
+
+/// A position in the audit log; the default one is its beginning.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct AuditMark(u64);
+
+/// How far a request has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+pub enum AuditStage {
+    /// It has arrived and not been answered yet.
+    RequestReceived,
+    /// A watch that is open: its answer has begun and not ended.
+    ResponseStarted,
+    /// It has been answered.
+    ResponseComplete,
+    /// The API server failed in the middle of it.
+    Panic,
+}
+
+/// A request that a user made to the API server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AuditRequest {
+    /// The user's name, as in `system:serviceaccount:bartizan-system:bartizan`.
+    pub user: String,
+    /// In whose name the user asked, if not in their own.
+    pub impersonated_user: Option<String>,
+    /// `get`, `list`, `watch`, `create`, `update`, `patch`, `delete`,
+    /// `deletecollection`; for what is no object, as `/version`, the HTTP method
+    /// in small letters.
+    pub verb: String,
+    /// The path with the query.
+    pub uri: String,
+    /// The API group, empty for the core one and for what is no object.
+    pub group: String,
+    /// The plural, as in `statefulsets`, empty for what is no object.
+    pub resource: String,
+    /// As in `status`, empty for the object itself.
+    pub subresource: String,
+    /// Empty for what is cluster-scoped or asked for in all namespaces.
+    pub namespace: String,
+    /// Empty for lists, and for creations with a generated name.
+    pub name: String,
+    /// The HTTP status of the answer, if it has begun.
+    pub code: Option<u16>,
+    /// When it arrived, RFC 3339 in UTC with microseconds.
+    pub time: String,
+    /// The client's `User-Agent`.
+    pub user_agent: String,
+    /// The last stage that the log has of it.
+    pub stage: AuditStage,
+}
+
+impl AuditRequest {
+    /// Whether it watches, which is what a client at rest still does.
+    pub fn is_watch(&self) -> bool {
+        self.verb == "watch"
+    }
+
+    /// Whether it asks for a change, be it granted or not.
+    pub fn is_write(&self) -> bool {
+        matches!(self.verb.as_str(), "create" | "update" | "patch" | "delete" | "deletecollection" | "post" | "put")
+    }
+}
+
+/// A line of the log, of which we read what we need.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Event {
+    #[serde(rename = "auditID")]
+    id: String,
+    stage: AuditStage,
+    verb: String,
+    #[serde(rename = "requestURI")]
+    uri: String,
+    user: User,
+    impersonated_user: Option<User>,
+    #[serde(default)]
+    user_agent: String,
+    object_ref: Option<ObjectReference>,
+    response_status: Option<ResponseStatus>,
+    request_received_timestamp: String,
+}
+
+#[derive(Deserialize)]
+struct User {
+    #[serde(default)]
+    username: String,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct ObjectReference {
+    api_group: String,
+    resource: String,
+    subresource: String,
+    namespace: String,
+    name: String,
+}
+
+#[derive(Deserialize)]
+struct ResponseStatus {
+    code: Option<u16>,
+}
+
+impl From<Event> for AuditRequest {
+    fn from(event: Event) -> Self {
+        let object = event.object_ref.unwrap_or_default();
+        Self {
+            user: event.user.username,
+            impersonated_user: event.impersonated_user.map(|user| user.username),
+            verb: event.verb,
+            uri: event.uri,
+            group: object.api_group,
+            resource: object.resource,
+            subresource: object.subresource,
+            namespace: object.namespace,
+            name: object.name,
+            code: event.response_status.and_then(|status| status.code),
+            time: event.request_received_timestamp,
+            user_agent: event.user_agent,
+            stage: event.stage,
+        }
+    }
+}
+
+/// The end of the log as it is now.
+pub(crate) fn mark(log: &Path) -> Result<AuditMark> {
+    let metadata = fs::metadata(log).with_context(|| format!("cannot read the audit log {}", log.display()))?;
+    Ok(AuditMark(metadata.len()))
+}
+
+/// The requests of a user that arrived after the mark, in that order.
+pub(crate) fn requests(log: &Path, mark: AuditMark, user: &str) -> Result<Vec<AuditRequest>> {
+    let cannot_read = || format!("cannot read the audit log {}", log.display());
+    let mut file = File::open(log).with_context(cannot_read)?;
+    file.seek(SeekFrom::Start(mark.0)).with_context(cannot_read)?;
+    let mut reader = BufReader::new(file);
+
+    let mut requests: Vec<AuditRequest> = Vec::new();
+    let mut positions: HashMap<String, usize> = HashMap::new();
+    let mut line = String::new();
+    loop {
+        line.clear();
+        reader.read_line(&mut line).with_context(cannot_read)?;
+        // A last line without its end is being written at this moment.
+        if !line.ends_with('\n') {
+            return Ok(requests);
+        }
+        // Most lines are about the controllers: not worth parsing.
+        if !line.contains(user) {
+            continue;
+        }
+        let event: Event =
+            serde_json::from_str(&line).with_context(|| format!("cannot parse a line of {}: {line}", log.display()))?;
+        if event.user.username != user {
+            continue;
+        }
+        match positions.get(&event.id) {
+            Some(&position) => update(&mut requests[position], event.into()),
+            // What had arrived before the mark has its first line before it too.
+            None if event.stage == AuditStage::RequestReceived => {
+                positions.insert(event.id.clone(), requests.len());
+                requests.push(event.into());
+            }
+            None => {}
+        }
+    }
+}
+
+/// Takes over a later line about the same request.
+fn update(request: &mut AuditRequest, later: AuditRequest) {
+    if later.stage >= request.stage {
+        *request = later;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, io::Write};
+
+    use anyhow::Result;
+    use serde_json::json;
+
+    use super::{AuditMark, AuditStage, mark, requests};
+
+    fn line(id: &str, user: &str, verb: &str, stage: &str, code: Option<u16>) -> String {
+        let mut event = json!({
+            "kind": "Event", "apiVersion": "audit.k8s.io/v1", "level": "Metadata",
+            "auditID": id, "stage": stage, "verb": verb, "requestURI": "/api/v1/namespaces/a/secrets/s",
+            "user": { "username": user, "groups": ["system:authenticated"] },
+            "userAgent": "test", "sourceIPs": ["127.0.0.1"],
+            "objectRef": { "resource": "secrets", "namespace": "a", "name": "s", "apiVersion": "v1" },
+            "requestReceivedTimestamp": "2026-01-01T00:00:00.000000Z",
+            "stageTimestamp": "2026-01-01T00:00:00.000000Z",
+        });
+        if let Some(code) = code {
+            event["responseStatus"] = json!({ "metadata": {}, "code": code });
+        }
+        format!("{event}\n")
+    }
+
+    #[test]
+    fn the_lines_of_a_request_count_once_and_an_open_watch_counts() -> Result<()> {
+        let folder = tempfile::tempdir()?;
+        let log = folder.path().join("audit.log");
+        fs::write(
+            &log,
+            [
+                line("1", "alice", "get", "RequestReceived", None),
+                line("2", "alice", "watch", "RequestReceived", None),
+                line("3", "alice-two", "get", "RequestReceived", None),
+                line("1", "alice", "get", "ResponseComplete", Some(403)),
+                line("2", "alice", "watch", "ResponseStarted", Some(200)),
+            ]
+            .concat(),
+        )?;
+        let found = requests(&log, AuditMark::default(), "alice")?;
+        assert_eq!(found.len(), 2);
+        assert_eq!((found[0].verb.as_str(), found[0].code), ("get", Some(403)));
+        assert_eq!(found[0].resource, "secrets");
+        assert!(found[1].is_watch());
+        assert_eq!(found[1].stage, AuditStage::ResponseStarted);
+        Ok(())
+    }
+
+    #[test]
+    fn a_request_from_before_the_mark_does_not_count_when_it_ends_after_it() -> Result<()> {
+        let folder = tempfile::tempdir()?;
+        let log = folder.path().join("audit.log");
+        fs::write(&log, line("1", "alice", "watch", "RequestReceived", None))?;
+        let mark = mark(&log)?;
+        let mut file = fs::OpenOptions::new().append(true).open(&log)?;
+        write!(file, "{}", line("1", "alice", "watch", "ResponseComplete", Some(200)))?;
+        write!(file, "{}", line("2", "alice", "get", "RequestReceived", None))?;
+        write!(file, "{{\"auditID\": \"3\", \"user\": {{\"username\": \"alice")?;
+        let found = requests(&log, mark, "alice")?;
+        assert_eq!(found.len(), 1);
+        assert_eq!(found[0].verb, "get");
+        Ok(())
+    }
+}
