@@ -1,16 +1,17 @@
 //! The README's first command: the talk's ObjectStore becomes ready pods, driven by the host as its own account.
 
-use std::io::{IsTerminal as _, Write as _};
+use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode, Stdio};
+use std::process::{Command, ExitCode};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 use bartizan_harness::{ControlPlane, HostProcess, build, kubectl_command};
 use k8s_openapi::api::apps::v1::StatefulSet;
-use k8s_openapi::api::core::v1::{Pod, Secret, Service};
+use k8s_openapi::api::authentication::v1::TokenRequest;
+use k8s_openapi::api::core::v1::{Namespace, Pod, Secret, Service, ServiceAccount};
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
-use kube::api::{ApiResource, DynamicObject, ListParams};
+use kube::api::{ApiResource, DynamicObject, ListParams, PostParams};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Api, Client, Config, Resource};
 use serde_json::{Value, json};
@@ -55,7 +56,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         };
         let demo = Demo { control_plane, kubeconfig, folder: folder.path().to_owned(), started };
         // On a cluster of somebody's, refuse before anything is made, and remove what was made.
-        if cluster.is_none() && demo.kubectl(&["get", "namespace", NAMESPACE], None).is_ok() {
+        if cluster.is_none() && demo.kubectl(&["get", "namespace", NAMESPACE]).is_ok() {
             bail!("namespace {NAMESPACE} exists in this cluster already; the demo would mix with it");
         }
         let result = tokio::select! {
@@ -80,17 +81,20 @@ struct Demo {
 impl Demo {
     async fn play(&self, modules: &[PathBuf], host: &Path, once: bool) -> Result<ExitCode> {
         self.say("the control plane answers");
-        let deploy = |part: &str| build::workspace_root().join("deploy").join(part).display().to_string();
-        self.kubectl(&["apply", "--kustomize", &deploy("access")], None)?;
-        self.kubectl(&["apply", "--kustomize", &deploy("providers/minio")], None)?;
-        let mut host = self.start_host(modules, host)?;
+        let client = self.client().await?;
+        self.kubectl(&["apply", "--kustomize", &deploy("access")])?;
+        let mut host = self.start_host(modules, host, &self.account_kubeconfig(&client).await?)?;
         self.say("the host runs as system:serviceaccount:bartizan-system:bartizan");
-        self.kubectl(&["create", "namespace", NAMESPACE], None)?;
+        self.kubectl(&["apply", "--kustomize", &deploy("providers/minio")])?;
+        let namespace = Namespace {
+            metadata: kube::core::ObjectMeta { name: Some(NAMESPACE.to_owned()), ..Default::default() },
+            ..Default::default()
+        };
+        Api::all(client.clone()).create(&PostParams::default(), &namespace).await.context("namespace")?;
         let store = build::workspace_root().join("examples/minio/object-store.yaml");
-        self.kubectl(&["apply", "--filename", &store.display().to_string()], None)?;
+        self.kubectl(&["apply", "--filename", &store.display().to_string()])?;
         self.say("applied examples/minio/object-store.yaml");
 
-        let client = self.client().await?;
         let mut screen = Screen::default();
         let mut said_how = false;
         loop {
@@ -119,7 +123,7 @@ impl Demo {
     }
 
     /// The host with a copy of the module, as the account that deploy/access makes.
-    fn start_host(&self, modules: &[PathBuf], host: &Path) -> Result<HostProcess> {
+    fn start_host(&self, modules: &[PathBuf], host: &Path, kubeconfig: &Path) -> Result<HostProcess> {
         let providers = self.folder.join("providers");
         std::fs::create_dir(&providers).context("providers folder")?;
         for module in modules {
@@ -128,34 +132,36 @@ impl Demo {
         }
         let mut command = Command::new(host);
         command.args(["run", "--trust-manifests", "--listen", "127.0.0.1:0", "--providers"]).arg(&providers);
-        command.arg("--kubeconfig").arg(self.account_kubeconfig()?);
+        command.arg("--kubeconfig").arg(kubeconfig);
         HostProcess::spawn(command, self.folder.join("host.log"))
     }
 
     /// The given kubeconfig with the account's token in place of its user.
-    fn account_kubeconfig(&self) -> Result<PathBuf> {
-        let token = self.kubectl(&["create", "token", "bartizan", "--namespace", "bartizan-system"], None)?;
-        let view = self.kubectl(&["config", "view", "--raw", "--minify", "--flatten", "--output", "json"], None)?;
-        let mut config: Value = serde_json::from_str(&view).context("kubectl config view")?;
-        config["users"] = json!([{"name": "bartizan", "user": {"token": token.trim()}}]);
-        config["contexts"][0]["context"]["user"] = json!("bartizan");
+    async fn account_kubeconfig(&self, client: &Client) -> Result<PathBuf> {
+        let accounts: Api<ServiceAccount> = Api::namespaced(client.clone(), "bartizan-system");
+        let answer =
+            accounts.create_token_request("bartizan", &PostParams::default(), &TokenRequest::default()).await?;
+        let token = answer.status.map(|status| status.token).context("no token for the account bartizan")?;
+        let mut config = serde_json::to_value(Kubeconfig::read_from(&self.kubeconfig)?)?;
+        let current = config["current-context"].clone();
+        config["users"] = json!([{"name": "bartizan", "user": {"token": token}}]);
+        for context in config["contexts"].as_array_mut().into_iter().flatten() {
+            if context["name"] == current {
+                context["context"]["user"] = json!("bartizan");
+            }
+        }
         let file = self.folder.join("account.kubeconfig");
         std::fs::write(&file, config.to_string()).context("kubeconfig of the account")?;
         Ok(file)
     }
 
-    fn kubectl(&self, arguments: &[&str], input: Option<&str>) -> Result<String> {
+    fn kubectl(&self, arguments: &[&str]) -> Result<()> {
         let mut command = kubectl_command(&self.control_plane, &self.kubeconfig, &self.folder.join("kubectl-cache"));
-        command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = command.spawn().context("kubectl cannot be run")?;
-        if let Some(mut stdin) = child.stdin.take() {
-            stdin.write_all(input.unwrap_or_default().as_bytes()).context("kubectl")?;
-        }
-        let output = child.wait_with_output().context("kubectl")?;
+        let output = command.args(arguments).output().context("kubectl cannot be run")?;
         if !output.status.success() {
             bail!("kubectl {}: {}", arguments.join(" "), String::from_utf8_lossy(&output.stderr).trim());
         }
-        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+        Ok(())
     }
 
     async fn client(&self) -> Result<Client> {
@@ -166,13 +172,12 @@ impl Demo {
 
     /// Removes what was made in a cluster that is not ours. Goes on after an error: each thing removed is one less.
     fn remove(&self) {
-        let deploy = |part: &str| build::workspace_root().join("deploy").join(part).display().to_string();
         for arguments in [
             &["delete", "namespace", NAMESPACE, "--ignore-not-found"][..],
             &["delete", "--ignore-not-found", "--kustomize", &deploy("providers/minio")],
             &["delete", "--ignore-not-found", "--kustomize", &deploy("access")],
         ] {
-            if let Err(error) = self.kubectl(arguments, None) {
+            if let Err(error) = self.kubectl(arguments) {
                 eprintln!("{error:#}");
             }
         }
@@ -189,6 +194,11 @@ impl Demo {
         println!("         cargo xtask kubectl -n {NAMESPACE} delete statefulset {STORE}   # comes back");
         println!("         cargo xtask kubectl -n {NAMESPACE} describe objectstore {STORE}");
     }
+}
+
+/// A folder below deploy/.
+fn deploy(part: &str) -> String {
+    build::workspace_root().join("deploy").join(part).display().to_string()
 }
 
 /// The store with everything below it, as it is now.
