@@ -120,7 +120,10 @@ fn a_child_that_is_being_deleted_is_waited_for() {
     let mut object = wish.object.clone();
     object["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
     let going = observed(object, 5, &[(MANAGER, "Apply", 1)]);
-    assert_eq!(plan_of(&[wish], &[going.clone()], &Memory::default()).to_string(), "wait until ConfigMap n/a is gone");
+    assert_eq!(
+        plan_of(&[wish], std::slice::from_ref(&going), &Memory::default()).to_string(),
+        "wait until ConfigMap n/a is gone"
+    );
     assert!(plan_of(&[], &[going], &Memory::default()).is_settled());
 }
 

@@ -1,6 +1,7 @@
 //! The README's first command: the talk's ObjectStore becomes ready pods, driven by the host as its own account.
 
 use std::io::IsTerminal as _;
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::time::{Duration, Instant};
@@ -133,6 +134,8 @@ impl Demo {
         let mut command = Command::new(host);
         command.args(["run", "--trust-manifests", "--listen", "127.0.0.1:0", "--providers"]).arg(&providers);
         command.arg("--kubeconfig").arg(kubeconfig);
+        // Ctrl-C is for the demo, which stops the host in its turn.
+        command.process_group(0);
         HostProcess::spawn(command, self.folder.join("host.log"))
     }
 
