@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bartizan_contract::Kind;
-use bartizan_engine::{Fence, ObjectKey, Observed};
+use bartizan_engine::{Fence, ObjectKey, Observed, owned};
 use kube::api::{DeleteParams, GetParams, Patch, PatchParams, Preconditions, Request};
 use kube::core::DynamicObject;
 use kube::{Client, Resource as _};
@@ -122,6 +122,23 @@ impl Writer {
         self.observe(&live.key, request).await
     }
 
+    /// Takes over the fields that others wrote on an object that is still in the observed state, so that the next apply
+    /// removes what it does not mention. `None` if there are none.
+    pub(crate) async fn claim(&self, kind: &Kind, seen: &Observed) -> Result<Option<Observed>, ApiError> {
+        let key = &seen.key;
+        let request = self.request(kind, key)?.get(&key.name, &GetParams::default());
+        let live: DynamicObject = self.send(key, request).await?;
+        let managed_fields = serde_json::to_value(&live.metadata.managed_fields)
+            .map_err(|error| transient(format!("managed fields could not be read: {error}")))?;
+        let Some(managed_fields) = owned::claim(&managed_fields, &self.manager) else { return Ok(None) };
+        let patch = json!({"metadata": {
+            "uid": seen.uid, "resourceVersion": seen.resource_version, "managedFields": managed_fields,
+        }});
+        let params = PatchParams { field_manager: Some(self.manager.clone()), ..PatchParams::default() };
+        let request = self.request(kind, key)?.patch(&key.name, &params, &Patch::Merge(&patch));
+        self.observe(key, request).await.map(Some)
+    }
+
     /// The object as it is now.
     pub(crate) async fn get(&self, kind: &Kind, key: &ObjectKey) -> Result<Observed, ApiError> {
         let request = self.request(kind, key)?.get(&key.name, &GetParams::default());
@@ -216,8 +233,8 @@ pub(crate) fn classify(error: &kube::Error, key: &ObjectKey) -> ApiError {
     }
 }
 
-/// An error with its causes: the last one is what people need ("connection refused").
-fn chain(error: &dyn std::error::Error) -> String {
+/// An error with its causes, each said once: the last one is what people need ("connection refused").
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {

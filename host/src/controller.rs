@@ -48,6 +48,8 @@ pub(crate) struct Controller {
     in_flight: BTreeMap<Id, ParentUid>,
     health: Health,
     was_synced: bool,
+    /// Watches that broke and have not listed since: what is known of these may be old.
+    broken: BTreeMap<Scope, String>,
 }
 
 impl Controller {
@@ -90,6 +92,7 @@ impl Controller {
             in_flight: BTreeMap::new(),
             health,
             was_synced: false,
+            broken: BTreeMap::new(),
         }
     }
 
@@ -135,9 +138,13 @@ impl Controller {
             Seen::Listed => {
                 let touched = self.index.finish_relist(scope);
                 self.touch(&touched, Priority::Child, now);
+                self.broken.remove(scope);
                 self.report_health();
             }
-            Seen::Broken(reason) => self.health.broken(&self.shared.provider, &scope.kind, &reason),
+            Seen::Broken(reason) => {
+                self.broken.insert(scope.clone(), reason);
+                self.report_health();
+            }
         }
     }
 
@@ -152,9 +159,11 @@ impl Controller {
         }
     }
 
-    /// Ready means: every list is complete. Before, absence means nothing, and nothing is decided.
+    /// Ready means: every list is complete (before, absence means nothing, and nothing is decided) and no watch is broken.
     fn report_health(&mut self) {
-        if self.index.is_synced() {
+        if let Some((scope, reason)) = self.broken.first_key_value() {
+            self.health.broken(&self.shared.provider, &scope.kind, reason);
+        } else if self.index.is_synced() {
             if !self.was_synced {
                 self.was_synced = true;
                 let parents = self.index.parent_uids().count();

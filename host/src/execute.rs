@@ -2,9 +2,9 @@
 
 use bartizan_contract::names::{OWNER_UID_LABEL, PROVIDER_LABEL};
 use bartizan_engine::takeover::{self, Takeover};
-use bartizan_engine::{Apply, Delete, Fence, ObjectKey, Observed, Plan};
+use bartizan_engine::{Apply, ApplyReason, Delete, Fence, ObjectKey, Observed, Plan};
 use futures::{StreamExt as _, stream};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::api::{ApiError, Writer};
 use crate::values;
@@ -98,13 +98,36 @@ async fn apply(
             return Applied::Failed(key, ApiError::Transient { message, retry_after: None });
         }
     };
-    match writer.apply(&step.intent.kind, &key, object, &step.fence).await {
+    let mut result = writer.apply(&step.intent.kind, &key, object.clone(), &step.fence).await;
+    if let (Err(ApiError::Invalid(_)), ApplyReason::Drifted, Some(seen)) = (&result, step.reason, existing) {
+        result = apply_over_an_edit(writer, step, object, seen, result).await;
+    }
+    match result {
         Ok(observed) => Applied::Written(step.intent.hash.clone(), observed),
         Err(ApiError::Conflict(_)) if step.fence == Fence::CreateOnly => {
             take_over(writer, provider, parent_uid, step).await
         }
         Err(ApiError::Conflict(_)) => Applied::Stale(key),
         Err(error) => Applied::Failed(key, error),
+    }
+}
+
+/// What was accepted once is refused now: because of what somebody else wrote since, as a second port of the same name. An
+/// apply does not remove that unless it is ours.
+async fn apply_over_an_edit(
+    writer: &Writer,
+    step: &Apply,
+    object: Value,
+    seen: &Observed,
+    refused: Result<Observed, ApiError>,
+) -> Result<Observed, ApiError> {
+    let kind = &step.intent.kind;
+    match writer.claim(kind, seen).await? {
+        Some(claimed) => {
+            let fence = Fence::Exact { uid: claimed.uid, resource_version: claimed.resource_version };
+            writer.apply(kind, &step.intent.key, object, &fence).await
+        }
+        None => refused,
     }
 }
 

@@ -34,7 +34,7 @@ async fn main() -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {error:#}");
+            eprintln!("error: {}", api::chain(error.as_ref()));
             ExitCode::from(COULD_NOT_RUN)
         }
     }

@@ -94,8 +94,6 @@ fn pool(concurrent_calls: u32) -> PoolingAllocationConfig {
         .total_memories(concurrent_calls.saturating_mul(MEMORIES_PER_INSTANCE))
         .total_tables(concurrent_calls.saturating_mul(TABLES_PER_INSTANCE))
         .max_core_instances_per_component(MODULES_PER_INSTANCE)
-        .max_memories_per_component(MEMORIES_PER_INSTANCE)
-        .max_tables_per_component(TABLES_PER_INSTANCE)
         .max_memories_per_module(MEMORIES_PER_INSTANCE)
         .max_tables_per_module(TABLES_PER_INSTANCE)
         .table_elements(TABLE_ELEMENTS)

@@ -4,6 +4,8 @@
 //! A provider is a pure function of what it is given: it has no clock, no randomness and no I/O. Use `BTreeMap`, never
 //! `HashMap`: the same request must give the same bytes.
 
+#[cfg(target_arch = "wasm32")]
+mod allocator;
 pub mod condition;
 mod crd;
 pub mod failure;
@@ -11,6 +13,7 @@ pub mod failure;
 #[doc(hidden)]
 pub mod guest;
 mod hash;
+pub mod json;
 mod kind;
 pub mod log;
 pub mod observed;
@@ -38,15 +41,21 @@ pub type Object = serde_json::Map<String, serde_json::Value>;
 
 /// Exports a [`Provider`] as the component's functions. Outside WebAssembly it is nothing, so that a provider's tests run
 /// natively.
+///
+/// With `manifest: include_bytes!("../manifest.json")` the module carries its manifest as text rather than the code that
+/// makes it, which saves some 200 kB; [`testing::check_manifest`] keeps that file up to date.
 #[macro_export]
 macro_rules! export {
     ($provider:ty) => {
+        $crate::export!($provider, manifest: &$crate::guest::describe::<$provider>());
+    };
+    ($provider:ty, manifest: $manifest:expr) => {
         #[cfg(target_arch = "wasm32")]
         const _: () = {
             struct Component;
             impl $crate::guest::Guest for Component {
                 fn describe() -> Vec<u8> {
-                    $crate::guest::describe::<$provider>()
+                    $manifest.to_vec()
                 }
                 fn reconcile(request: Vec<u8>) -> Result<Vec<u8>, $crate::guest::GuestFailure> {
                     $crate::guest::reconcile::<$provider>(&request)

@@ -46,23 +46,23 @@ pub fn manifest<P: Provider>() -> ProviderManifest {
 /// The CustomResourceDefinition of a provider's parent, `apiextensions.k8s.io/v1`.
 #[must_use]
 pub fn crd<P: Provider>() -> Value {
-    crate::crd::definition(&P::PARENT, crate::schema::of::<P::Spec>(), P::status_schema())
-}
-
-/// Answers one request.
-///
-/// # Errors
-/// `internal` for what is not a request, `invalid` for a parent that does not fit the spec type, or what the provider says.
-pub fn answer<P: Provider>(request: &[u8]) -> Result<ReconcileResponse, Failure> {
-    let request = Request::<P::Spec>::parse(request, &P::PARENT)?;
-    P::reconcile(&request)?.finish(&request.metadata, &request.unknown_fields)
+    crate::crd::definition(&P::PARENT, &crate::schema::of::<P::Spec>(), P::status_schema())
 }
 
 /// Answers one request with the bytes that cross the sandbox.
 ///
 /// # Errors
-/// As [`answer`].
+/// `internal` for what is not a request, `invalid` for a parent that does not fit the spec type, or what the provider says.
 pub fn reconcile_bytes<P: Provider>(request: &[u8]) -> Result<Vec<u8>, Failure> {
-    let answer = answer::<P>(request)?;
-    serde_json::to_vec(&answer).map_err(|error| failure::internal(format!("the answer is not JSON: {error}")))
+    let request = Request::<P::Spec>::parse(request, &P::PARENT)?;
+    P::reconcile(&request)?.finish(&request.metadata, &request.unknown_fields)
+}
+
+/// Answers one request, and reads the answer as the host does. For tests.
+///
+/// # Errors
+/// As [`reconcile_bytes`].
+pub fn answer<P: Provider>(request: &[u8]) -> Result<ReconcileResponse, Failure> {
+    let answer = reconcile_bytes::<P>(request)?;
+    serde_json::from_slice(&answer).map_err(|error| failure::internal(format!("the answer breaks the contract: {error}")))
 }

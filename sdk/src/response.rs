@@ -1,17 +1,31 @@
 //! What a provider answers, built step by step.
 
-use bartizan_contract::{Child, Condition, Failure, Generate, GenerateAlphabet, ReconcileResponse};
+use bartizan_contract::names::{API_VERSION, RESPONSE_KIND};
+use bartizan_contract::{Condition, Failure, Generate, GenerateAlphabet};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use crate::{ParentMetadata, condition, failure};
+use crate::json::Json;
+use crate::{ParentMetadata, condition, failure, object};
 
 /// An answer: all children that should exist, the status, and when to be asked again.
 #[derive(Clone, Debug, Default)]
 pub struct Response {
-    answer: ReconcileResponse,
+    children: Vec<ResponseChild>,
+    hold: bool,
+    status: Option<Json>,
     conditions: Vec<Condition>,
-    broken: Option<String>,
+    resync_after_seconds: Option<u32>,
+    generate: Vec<Generate>,
+}
+
+/// A child as it was given.
+#[derive(Clone, Debug)]
+enum ResponseChild {
+    /// Whole.
+    Text(Json),
+    /// A namespace may be missing.
+    Tree(Result<Value, String>),
 }
 
 impl Response {
@@ -24,28 +38,24 @@ impl Response {
     /// An answer that leaves everything as it is and writes the status only.
     #[must_use]
     pub fn hold() -> Self {
-        let mut response = Self::default();
-        response.answer.hold = true;
-        response
+        Self { hold: true, ..Self::default() }
     }
 
     /// A child that should exist: a typed object of `k8s_openapi`, or any other with apiVersion, kind and metadata. Its
     /// namespace defaults to the parent's.
+    ///
+    /// Convenient, and right for small objects. Pod templates are better written with [`object!`](crate::object): the typed
+    /// ones add some 300 kB to a module, most of it for fields that nobody sets.
     #[must_use]
     pub fn child(mut self, object: impl Serialize) -> Self {
-        match serde_json::to_value(object) {
-            Ok(object) => return self.child_json(object),
-            Err(error) => self.broken = Some(format!("a child is not JSON: {error}")),
-        }
+        self.children.push(ResponseChild::Tree(serde_json::to_value(object).map_err(|error| error.to_string())));
         self
     }
 
-    /// A child that should exist, as `json!` makes it. A null is an absent field, here as in specs. Pod templates are
-    /// better made so: the typed ones of Kubernetes add some 300 kB to a module, most of it for fields nobody sets.
+    /// A child that should exist, whole, with its namespace: what [`object!`](crate::object) makes.
     #[must_use]
-    pub fn child_json(mut self, mut object: Value) -> Self {
-        remove_nulls(&mut object);
-        self.answer.children.push(Child::new(object));
+    pub fn child_json(mut self, object: Json) -> Self {
+        self.children.push(ResponseChild::Text(object));
         self
     }
 
@@ -53,18 +63,14 @@ impl Response {
     #[must_use]
     pub fn generate(mut self, secret: &str, key: &str, length: u16) -> Self {
         let (secret, key) = (secret.to_owned(), key.to_owned());
-        self.answer.generate.push(Generate { secret, key, length, alphabet: GenerateAlphabet::Alphanumeric });
+        self.generate.push(Generate { secret, key, length, alphabet: GenerateAlphabet::Alphanumeric });
         self
     }
 
-    /// The parent's status, without its conditions.
+    /// The parent's status without its conditions: an object.
     #[must_use]
     pub fn status(mut self, status: impl Serialize) -> Self {
-        match serde_json::to_value(status) {
-            Ok(status @ Value::Object(_)) => self.answer.status = Some(status),
-            Ok(_) => self.broken = Some("the status is not an object".to_owned()),
-            Err(error) => self.broken = Some(format!("the status is not JSON: {error}")),
-        }
+        self.status = Some(Json::of(&status));
         self
     }
 
@@ -79,50 +85,61 @@ impl Response {
     /// Ask again after so many seconds, even if nothing changes.
     #[must_use]
     pub fn resync_after(mut self, seconds: u32) -> Self {
-        self.answer.resync_after_seconds = Some(seconds.max(1));
+        self.resync_after_seconds = Some(seconds.max(1));
         self
     }
 
     /// The document that crosses the sandbox: namespaces filled in, conditions in the status.
-    pub(crate) fn finish(
-        mut self,
-        parent: &ParentMetadata,
-        unknown_fields: &[String],
-    ) -> Result<ReconcileResponse, Failure> {
-        if let Some(broken) = self.broken {
-            return Err(failure::internal(broken));
-        }
-        if let Some(namespace) = &parent.namespace {
-            self.answer.children.iter_mut().for_each(|child| default_namespace(&mut child.object, namespace));
-        }
+    pub(crate) fn finish(mut self, parent: &ParentMetadata, unknown_fields: &[String]) -> Result<Vec<u8>, Failure> {
         self.conditions.extend(condition::unknown_fields(unknown_fields));
-        if !self.conditions.is_empty() {
-            let conditions = serde_json::to_value(&self.conditions);
-            let conditions = conditions.map_err(|error| failure::internal(format!("a condition: {error}")))?;
-            let status = self.answer.status.get_or_insert_with(|| Value::Object(Map::new()));
-            if let Value::Object(status) = status {
-                status.insert("conditions".to_owned(), conditions);
-            }
+        let mut children = Vec::new();
+        for child in self.children {
+            let object = match child {
+                ResponseChild::Text(object) => object,
+                ResponseChild::Tree(tree) => {
+                    let tree = tree.map_err(|error| failure::internal(format!("a child is not JSON: {error}")))?;
+                    Json::of(&with_namespace(tree, parent.namespace.as_deref()))
+                }
+            };
+            children.push(object!({"object": object}));
         }
-        Ok(self.answer)
+        let answer = object!({
+            "apiVersion": API_VERSION,
+            "kind": RESPONSE_KIND,
+            "children": Json::list(children),
+            "hold": self.hold.then_some(true),
+            "status": status_with_conditions(self.status, &self.conditions)?,
+            "resyncAfterSeconds": self.resync_after_seconds,
+            "generate": self.generate,
+        });
+        answer.into_bytes()
     }
 }
 
-fn remove_nulls(value: &mut Value) {
-    match value {
-        Value::Object(fields) => {
-            fields.retain(|_, field| !field.is_null());
-            fields.values_mut().for_each(remove_nulls);
-        }
-        Value::Array(items) => items.iter_mut().for_each(remove_nulls),
-        _ => {}
+/// Puts the conditions at the end of the status.
+fn status_with_conditions(status: Option<Json>, conditions: &[Condition]) -> Result<Json, Failure> {
+    if status.is_none() && conditions.is_empty() {
+        return Ok(Json::null());
     }
+    let mut text = status.map_or_else(|| Ok(b"{}".to_vec()), Json::into_bytes)?;
+    if text.first() != Some(&b'{') || text.pop() != Some(b'}') {
+        return Err(failure::internal("the status is not an object"));
+    }
+    if text.len() > 1 {
+        text.push(b',');
+    }
+    text.extend_from_slice(b"\"conditions\":");
+    text.extend(Json::of(conditions).into_bytes()?);
+    text.push(b'}');
+    Ok(Json::written(text))
 }
 
-fn default_namespace(object: &mut Value, namespace: &str) {
-    let Value::Object(object) = object else { return };
-    let metadata = object.entry("metadata").or_insert_with(|| Value::Object(Map::new()));
-    if let Value::Object(metadata) = metadata {
-        metadata.entry("namespace").or_insert_with(|| Value::String(namespace.to_owned()));
+fn with_namespace(mut object: Value, namespace: Option<&str>) -> Value {
+    if let (Some(object), Some(namespace)) = (object.as_object_mut(), namespace) {
+        let metadata = object.entry("metadata").or_insert_with(|| Value::Object(Map::new()));
+        if let Value::Object(metadata) = metadata {
+            metadata.entry("namespace").or_insert_with(|| Value::String(namespace.to_owned()));
+        }
     }
+    object
 }

@@ -1,12 +1,13 @@
 //! For tests of providers: requests built from plain objects. Not in modules.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use bartizan_contract::names::{API_VERSION, REQUEST_KIND};
 use bartizan_contract::{Failure, ReconcileResponse};
 use serde_json::{Value, json};
 
-use crate::{ChildKind, Provider, answer};
+use crate::{ChildKind, Provider, answer, manifest};
 
 /// A request under construction.
 #[derive(Clone, Debug)]
@@ -66,4 +67,24 @@ impl TestRequest {
     pub fn answer<P: Provider>(&self) -> Result<ReconcileResponse, Failure> {
         answer::<P>(&self.bytes(P::CHILDREN))
     }
+}
+
+/// Set, [`check_manifest`] writes the file rather than compare it.
+const UPDATE: &str = "BARTIZAN_UPDATE_MANIFEST";
+
+/// Compares the manifest that a module carries with what its provider's types say. With `BARTIZAN_UPDATE_MANIFEST=1` in
+/// the environment it writes the file.
+///
+/// # Errors
+/// What to do about a file that is out of date.
+pub fn check_manifest<P: Provider>(file: &Path) -> Result<(), String> {
+    let current = serde_json::to_value(manifest::<P>()).map_err(|error| error.to_string())?;
+    if std::env::var_os(UPDATE).is_some() {
+        return std::fs::write(file, format!("{current:#}\n")).map_err(|error| format!("{}: {error}", file.display()));
+    }
+    let written = std::fs::read_to_string(file).unwrap_or_default();
+    if serde_json::from_str(&written).ok() != Some(current) {
+        return Err(format!("{} is out of date: run this test again with {UPDATE}=1", file.display()));
+    }
+    Ok(())
 }

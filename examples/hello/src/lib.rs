@@ -1,7 +1,7 @@
 //! A Greeting becomes a ConfigMap.
 
 use bartizan_sdk::k8s_openapi::api::core::v1::ConfigMap;
-use bartizan_sdk::{ChildKind, Failure, ParentKind, Provider, Request, Response};
+use bartizan_sdk::{ChildKind, Failure, ParentKind, Provider, Request, Response, object};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -25,10 +25,12 @@ impl Provider for Hello {
     const CHILDREN: &'static [ChildKind] = &[ChildKind::of::<ConfigMap>()];
 
     fn reconcile(request: &Request<'_, GreetingSpec>) -> Result<Response, Failure> {
-        let mut greeting = ConfigMap::default();
-        greeting.metadata.name = Some(request.name().to_owned());
-        greeting.data = Some([("greeting".to_owned(), format!("Hello, {}!", request.spec.name))].into());
-        Ok(Response::new().child(greeting))
+        Ok(Response::new().child_json(object!({
+            "apiVersion": "v1",
+            "kind": "ConfigMap",
+            "metadata": {"name": request.name(), "namespace": request.namespace()},
+            "data": {"greeting": format!("Hello, {}!", request.spec.name)},
+        })))
     }
 }
 

@@ -67,4 +67,4 @@ impl Provider for MinIo {
     }
 }
 
-bartizan_sdk::export!(MinIo);
+bartizan_sdk::export!(MinIo, manifest: include_bytes!("../manifest.json"));

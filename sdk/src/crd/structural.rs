@@ -123,7 +123,12 @@ fn simplify_children(node: &mut Node) {
             node.remove("additionalProperties");
             node.insert(PRESERVE.to_owned(), Value::Bool(true));
         }
-        Some(values) => structural(values),
+        Some(values) => {
+            structural(values);
+            if let Some(values) = values.as_object_mut() {
+                nullable(values);
+            }
+        }
         None => {}
     }
     if node.get("type") == Some(&json!("array")) && !node.contains_key("items") {
@@ -137,16 +142,21 @@ fn make_nullable(node: &mut Node) {
     let is_required = |name: &str| required.as_array().is_some_and(|names| names.iter().any(|other| other == name));
     let Some(Value::Object(properties)) = node.get_mut("properties") else { return };
     for (name, property) in properties.iter_mut() {
-        let Value::Object(property) = property else { continue };
-        let has_type = property.contains_key("type") || property.contains_key(INT_OR_STRING);
-        if is_required(name) || !has_type {
-            continue;
+        match property {
+            Value::Object(property) if !is_required(name) => nullable(property),
+            _ => {}
         }
-        property.insert("nullable".to_owned(), Value::Bool(true));
-        // The API server checks an enum against null too, nullable or not; a pattern it does not.
-        if let Some(Value::Array(values)) = property.remove("enum") {
-            let values = values.iter().filter_map(Value::as_str).collect::<Vec<_>>().join("|");
-            property.insert("pattern".to_owned(), Value::String(format!("^({values})$")));
-        }
+    }
+}
+
+fn nullable(node: &mut Node) {
+    if !node.contains_key("type") && !node.contains_key(INT_OR_STRING) {
+        return;
+    }
+    node.insert("nullable".to_owned(), Value::Bool(true));
+    // The API server checks an enum against null too, nullable or not; a pattern it does not.
+    if let Some(Value::Array(values)) = node.remove("enum") {
+        let values = values.iter().filter_map(Value::as_str).collect::<Vec<_>>().join("|");
+        node.insert("pattern".to_owned(), Value::String(format!("^({values})$")));
     }
 }

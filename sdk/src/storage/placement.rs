@@ -2,9 +2,9 @@
 
 use schemars::JsonSchema;
 use serde::Deserialize;
-use serde_json::{Value, json};
 
-use crate::{Object, schema};
+use crate::json::Json;
+use crate::{Object, object, schema};
 
 /// On which nodes pods run, field by field as in a pod.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
@@ -33,13 +33,14 @@ pub struct Placement {
 }
 
 impl Placement {
-    /// The field `affinity` of a pod; nothing if nobody wants any.
+    /// The field `affinity` of a pod; null if nobody wants any.
     #[must_use]
-    pub fn affinity(&self) -> Option<Value> {
+    pub fn affinity(&self) -> Json {
         let Self { node_affinity, pod_affinity, pod_anti_affinity, .. } = self;
         let given = [node_affinity, pod_affinity, pod_anti_affinity].into_iter().any(Option::is_some);
-        given.then(|| {
-            json!({"nodeAffinity": node_affinity, "podAffinity": pod_affinity, "podAntiAffinity": pod_anti_affinity})
-        })
+        if !given {
+            return Json::null();
+        }
+        object!({"nodeAffinity": node_affinity, "podAffinity": pod_affinity, "podAntiAffinity": pod_anti_affinity})
     }
 }

@@ -1,1 +1,15 @@
-//! End-to-end tests live in `tests/`.
+//! What the end-to-end tests in `tests/` have in common: a [`Stage`] is a real control plane with Bartizan's own
+//! manifests applied, on which a [`Host`] runs as the ServiceAccount that it has in production.
+//!
+//! A test owns its stage and its hosts, and both stop when they are dropped, so that a failed test leaves no process
+//! behind.
+
+mod host;
+mod objects;
+mod programs;
+mod stage;
+
+pub use host::{Host, exchange};
+pub use objects::{Snapshot, apply_text, condition, fault, greeting, message_of, store};
+pub use programs::{Programs, Provider};
+pub use stage::{ACCOUNT, NAMESPACE, SOON, Stage};

@@ -1,9 +1,9 @@
 //! The administrator's keys: always in a Secret, never in a pod.
 
-use bartizan_sdk::config_hash;
 use bartizan_sdk::k8s_openapi::ByteString;
+use bartizan_sdk::json::Json;
 use bartizan_sdk::storage::CredentialsSource;
-use serde_json::{Value, json};
+use bartizan_sdk::{config_hash, object};
 
 use super::labels;
 use crate::validation::Plan;
@@ -29,19 +29,23 @@ pub(super) fn secret_name(plan: &Plan<'_>) -> String {
 }
 
 /// The Secret, unless somebody else made it. Generated values are left out: the host puts them in.
-pub(super) fn secret(plan: &Plan<'_>) -> Option<Value> {
+pub(super) fn secret(plan: &Plan<'_>) -> Option<Json> {
     let base64 = |text: &str| ByteString(text.as_bytes().to_vec());
     let data = match plan.credentials {
         CredentialsSource::Secret(_) => return None,
-        CredentialsSource::Generated => None,
+        CredentialsSource::Generated => Json::null(),
         CredentialsSource::Inline { access_key, secret_key } => {
-            Some(json!({USERNAME: base64(access_key), PASSWORD: base64(secret_key)}))
+            object!({USERNAME: base64(access_key), PASSWORD: base64(secret_key)})
         }
     };
-    Some(json!({
+    Some(object!({
         "apiVersion": "v1",
         "kind": "Secret",
-        "metadata": {"name": secret_name(plan), "labels": labels(&plan.layout)},
+        "metadata": {
+            "name": secret_name(plan),
+            "namespace": plan.layout.namespace,
+            "labels": labels(&plan.layout),
+        },
         "type": "Opaque",
         "data": data,
     }))
@@ -64,12 +68,11 @@ pub(super) fn hash(plan: &Plan<'_>) -> String {
 }
 
 /// The environment of a server, always in the same order: first the keys, then what people add.
-pub(super) fn environment(plan: &Plan<'_>) -> Vec<Value> {
+pub(super) fn environment(plan: &Plan<'_>) -> Json {
     let name = secret_name(plan);
     let from_secret = |variable: &str, key: &str| {
-        json!({"name": variable, "valueFrom": {"secretKeyRef": {"name": name, "key": key}}})
+        object!({"name": variable, "valueFrom": {"secretKeyRef": {"name": name, "key": key}}})
     };
-    let mut environment = vec![from_secret(ACCESS_KEY_VARIABLE, USERNAME), from_secret(SECRET_KEY_VARIABLE, PASSWORD)];
-    environment.extend(plan.spec.env.iter().cloned().map(Value::Object));
-    environment
+    let keys = [from_secret(ACCESS_KEY_VARIABLE, USERNAME), from_secret(SECRET_KEY_VARIABLE, PASSWORD)];
+    Json::list(keys.into_iter().chain(plan.spec.env.iter().map(Json::of)))
 }

@@ -1,5 +1,5 @@
-//! What a store consists of in Kubernetes. The objects are written as JSON: k8s-openapi's pod template alone would make the
-//! module twice as large.
+//! What a store consists of in Kubernetes. The objects are written as JSON text: typed pod templates would
+//! make the module twice as large.
 
 mod credentials;
 mod servers;
@@ -7,8 +7,8 @@ mod services;
 
 use std::collections::BTreeMap;
 
-use bartizan_sdk::Response;
-use serde_json::{Value, json};
+use bartizan_sdk::json::Json;
+use bartizan_sdk::{Response, object};
 
 use crate::Mode;
 use crate::layout::Layout;
@@ -41,18 +41,18 @@ pub(crate) fn desired(plan: &Plan<'_>) -> Response {
     response
 }
 
-fn budget(layout: &Layout) -> Value {
-    json!({
+fn budget(layout: &Layout) -> Json {
+    object!({
         "apiVersion": "policy/v1",
         "kind": "PodDisruptionBudget",
-        "metadata": {"name": layout.name, "labels": labels(layout)},
+        "metadata": {"name": layout.name, "namespace": layout.namespace, "labels": labels(layout)},
         "spec": {"maxUnavailable": MAX_UNAVAILABLE, "selector": {"matchLabels": selector(layout)}},
     })
 }
 
 /// What selects the pods of a store, and of no other.
-fn selector(layout: &Layout) -> Value {
-    json!({STORE_LABEL: layout.name})
+fn selector(layout: &Layout) -> Json {
+    object!({STORE_LABEL: layout.name})
 }
 
 /// Labels of every object of a store.

@@ -1,7 +1,8 @@
 //! The StatefulSet of MinIO servers.
 
+use bartizan_sdk::json::Json;
+use bartizan_sdk::object;
 use bartizan_sdk::storage::merge_annotations;
-use serde_json::{Value, json};
 
 use super::{credentials, labels, selector};
 use crate::layout::Layout;
@@ -16,13 +17,14 @@ const CONFIG_HASH: &str = "minio.rook.io/config-hash";
 const USER: i64 = 1000;
 
 /// All servers of a store.
-pub(super) fn stateful_set(plan: &Plan<'_>) -> Value {
+pub(super) fn stateful_set(plan: &Plan<'_>) -> Json {
     let layout = &plan.layout;
-    json!({
+    object!({
         "apiVersion": "apps/v1",
         "kind": "StatefulSet",
         "metadata": {
             "name": layout.name,
+            "namespace": layout.namespace,
             "labels": labels(layout),
             "annotations": merge_annotations(permanent::record(plan), &plan.spec.annotations),
         },
@@ -39,20 +41,20 @@ pub(super) fn stateful_set(plan: &Plan<'_>) -> Value {
     })
 }
 
-fn template(plan: &Plan<'_>) -> Value {
+fn template(plan: &Plan<'_>) -> Json {
     let mut labels = labels(&plan.layout);
     // For Services that people wrote for Rook's MinIO; in no selector of ours.
     labels.insert("app", "minio");
     let annotations = [(CONFIG_HASH.to_owned(), credentials::hash(plan))].into();
-    json!({
+    object!({
         "metadata": {"labels": labels, "annotations": merge_annotations(annotations, &plan.spec.annotations)},
         "spec": pod(plan),
     })
 }
 
-fn pod(plan: &Plan<'_>) -> Value {
+fn pod(plan: &Plan<'_>) -> Json {
     let placement = &plan.spec.placement;
-    json!({
+    object!({
         "containers": [container(plan)],
         "imagePullSecrets": plan.spec.image_pull_secrets,
         "volumes": ephemeral_volume(&plan.layout),
@@ -75,17 +77,17 @@ fn pod(plan: &Plan<'_>) -> Value {
     })
 }
 
-fn container(plan: &Plan<'_>) -> Value {
+fn container(plan: &Plan<'_>) -> Json {
     let layout = &plan.layout;
-    let mount = |volume: &String| json!({"name": volume, "mountPath": Layout::mount_path(volume)});
-    json!({
+    let mount = |volume: &String| object!({"name": volume, "mountPath": Layout::mount_path(volume)});
+    object!({
         "name": "minio",
         "image": plan.spec.image.as_deref().unwrap_or(DEFAULT_IMAGE),
         "args": layout.arguments(),
         "env": credentials::environment(plan),
         "ports": [{"name": PORT_NAME, "containerPort": layout.port, "protocol": "TCP"}],
         "resources": plan.spec.resources.of(COMPONENT),
-        "volumeMounts": layout.volumes.iter().map(mount).collect::<Vec<_>>(),
+        "volumeMounts": Json::list(layout.volumes.iter().map(mount)),
         "livenessProbe": probe("/minio/health/live", 20, 6),
         "readinessProbe": probe("/minio/health/ready", 5, 3),
         "securityContext": {"allowPrivilegeEscalation": false, "capabilities": {"drop": ["ALL"]}},
@@ -93,8 +95,8 @@ fn container(plan: &Plan<'_>) -> Value {
 }
 
 /// Asks a server every so many seconds; it failed after so many times in a row.
-fn probe(path: &str, seconds: i32, failures: i32) -> Value {
-    json!({
+fn probe(path: &str, seconds: i32, failures: i32) -> Json {
+    object!({
         "httpGet": {"path": path, "port": PORT_NAME},
         "periodSeconds": seconds,
         "timeoutSeconds": 5,
@@ -103,9 +105,9 @@ fn probe(path: &str, seconds: i32, failures: i32) -> Value {
 }
 
 /// The volume of a store without claims: it lives and dies with the pod.
-fn ephemeral_volume(layout: &Layout) -> Option<Value> {
-    layout.claims.is_empty().then(|| {
-        let volume = |name: &String| json!({"name": name, "emptyDir": {}});
-        layout.volumes.iter().map(volume).collect()
-    })
+fn ephemeral_volume(layout: &Layout) -> Json {
+    if !layout.claims.is_empty() {
+        return Json::null();
+    }
+    Json::list(layout.volumes.iter().map(|name| object!({"name": name, "emptyDir": {}})))
 }

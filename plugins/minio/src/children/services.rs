@@ -1,18 +1,23 @@
 //! The two Services: one by which servers find each other, one for clients.
 
+use bartizan_sdk::json::Json;
+use bartizan_sdk::object;
 use bartizan_sdk::storage::Annotations;
-use serde_json::{Value, json};
 
 use super::{labels, selector};
 use crate::layout::client_service;
 use crate::validation::{PORT_NAME, Plan};
 
 /// Gives every server its name in DNS, before it is ready: servers need each other to become so.
-pub(super) fn headless(plan: &Plan<'_>) -> Value {
-    json!({
+pub(super) fn headless(plan: &Plan<'_>) -> Json {
+    object!({
         "apiVersion": "v1",
         "kind": "Service",
-        "metadata": {"name": plan.layout.name, "labels": labels(&plan.layout)},
+        "metadata": {
+            "name": plan.layout.name,
+            "namespace": plan.layout.namespace,
+            "labels": labels(&plan.layout),
+        },
         "spec": {
             "clusterIP": "None",
             "publishNotReadyAddresses": true,
@@ -23,13 +28,14 @@ pub(super) fn headless(plan: &Plan<'_>) -> Value {
 }
 
 /// Spreads clients over the servers that are ready.
-pub(super) fn client(plan: &Plan<'_>) -> Value {
+pub(super) fn client(plan: &Plan<'_>) -> Json {
     let annotations: Option<&Annotations> = Some(&plan.spec.service_annotations).filter(|given| !given.is_empty());
-    json!({
+    object!({
         "apiVersion": "v1",
         "kind": "Service",
         "metadata": {
             "name": client_service(&plan.layout.name),
+            "namespace": plan.layout.namespace,
             "labels": labels(&plan.layout),
             "annotations": annotations,
         },
@@ -37,6 +43,6 @@ pub(super) fn client(plan: &Plan<'_>) -> Value {
     })
 }
 
-fn port(plan: &Plan<'_>) -> Value {
-    json!({"name": PORT_NAME, "port": plan.layout.port, "protocol": "TCP", "targetPort": PORT_NAME})
+fn port(plan: &Plan<'_>) -> Json {
+    object!({"name": PORT_NAME, "port": plan.layout.port, "protocol": "TCP", "targetPort": PORT_NAME})
 }

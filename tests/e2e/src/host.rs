@@ -1,0 +1,105 @@
+//! The host as a process, and what it says on its port.
+
+use std::process::ExitStatus;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail, ensure};
+use bartizan_harness::HostProcess;
+use bartizan_harness::wait::wait_for;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+
+use crate::stage::SOON;
+
+/// Longer than the host gives work under way after SIGTERM (25 s).
+const GRACE: Duration = Duration::from_secs(30);
+
+/// A running host.
+pub struct Host {
+    /// The process: its lines, memory and signals.
+    pub process: HostProcess,
+    /// Where it listens, as `127.0.0.1:8080`.
+    pub address: String,
+}
+
+impl Host {
+    /// Waits until the host has said where it listens.
+    ///
+    /// # Errors
+    /// If it ends before, or does not say so in time.
+    pub async fn listening(mut process: HostProcess) -> Result<Self> {
+        let line = process.wait_for_line("listening on http://", SOON).await?;
+        let address = line.split("http://").nth(1).and_then(|rest| rest.split([' ', '"']).next());
+        let address = address.with_context(|| format!("no address in: {line}"))?.to_owned();
+        Ok(Self { process, address })
+    }
+
+    /// Waits until /readyz answers 200, and returns what it says then.
+    ///
+    /// # Errors
+    /// If it does not in time: with what it said last and the end of the log.
+    pub async fn ready(&mut self) -> Result<String> {
+        let probe = async || match self.get("/readyz").await? {
+            (200, text) => Ok(Some(text)),
+            (code, text) => bail!("{code}: {text}"),
+        };
+        let ready = wait_for("/readyz to answer 200", SOON, probe).await;
+        ready.with_context(|| self.process.lines().join("\n"))
+    }
+
+    /// Waits until /readyz answers 503 with exactly this text.
+    ///
+    /// # Errors
+    /// If it does not in time, with what it said last.
+    pub async fn unready(&self, text: &str) -> Result<()> {
+        let probe = async || match self.get("/readyz").await? {
+            (503, said) if said == text => Ok(Some(())),
+            (code, said) => bail!("{code}: {said}"),
+        };
+        wait_for(&format!("/readyz to answer 503 with {text:?}"), SOON, probe).await
+    }
+
+    /// Status code and body of a GET.
+    ///
+    /// # Errors
+    /// If there is no HTTP answer.
+    pub async fn get(&self, path: &str) -> Result<(u16, String)> {
+        // HTTP/1.0: the answer ends with the connection.
+        let answer = exchange(&self.address, &format!("GET {path} HTTP/1.0\r\nHost: {}\r\n\r\n", self.address)).await?;
+        let (head, body) = answer.split_once("\r\n\r\n").context("an answer without an end of its head")?;
+        let code = head.split(' ').nth(1).and_then(|code| code.parse().ok()).context("an answer without a code")?;
+        Ok((code, body.to_owned()))
+    }
+
+    /// Sends SIGTERM and expects that it ends well.
+    ///
+    /// # Errors
+    /// If it ends with another code than 0, or not within the grace that Kubernetes gives a pod.
+    pub async fn stop(mut self) -> Result<()> {
+        self.process.sigterm()?;
+        let status = self.process.wait_exit(GRACE).await?;
+        ensure!(status.success(), "ended with {status}: {}", self.process.lines().join("\n"));
+        Ok(())
+    }
+
+    /// Sends SIGKILL and waits until it is gone.
+    ///
+    /// # Errors
+    /// If it still runs after that.
+    pub async fn kill(mut self) -> Result<ExitStatus> {
+        self.process.sigkill()?;
+        self.process.wait_exit(SOON).await
+    }
+}
+
+/// Sends a text over TCP and reads until the other side closes.
+///
+/// # Errors
+/// If there is no connection, or it breaks.
+pub async fn exchange(address: &str, request: &str) -> Result<String> {
+    let mut stream = TcpStream::connect(address).await.with_context(|| format!("no connection to {address}"))?;
+    stream.write_all(request.as_bytes()).await?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await?;
+    Ok(answer)
+}

@@ -1,0 +1,92 @@
+//! The programs that the tests run: built once per test process, whoever asks first.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result};
+use bartizan_harness::build;
+use tokio::sync::OnceCell;
+
+/// A provider that tests can put into the host's folder.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Provider {
+    /// The shipped one: ObjectStores.
+    Minio,
+    /// The README's: Greetings.
+    Hello,
+    /// The one that misbehaves as its parent asks: Faults.
+    Faulty,
+}
+
+impl Provider {
+    /// All of them, always built together: cargo links a module anew where it is asked for another set.
+    const ALL: [Self; 3] = [Self::Minio, Self::Hello, Self::Faulty];
+
+    /// Name of the provider and of its package.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Minio => "minio",
+            Self::Hello => "hello",
+            Self::Faulty => "faulty",
+        }
+    }
+
+    /// Name of the CustomResourceDefinition that it owns.
+    #[must_use]
+    pub fn crd(self) -> &'static str {
+        match self {
+            Self::Minio => "objectstores.minio.rook.io",
+            Self::Hello => "greetings.hello.bartizan.dev",
+            Self::Faulty => "faults.test.bartizan.dev",
+        }
+    }
+
+    /// The kustomization with its CRD and the rights that it needs.
+    #[must_use]
+    pub fn deploy_folder(self) -> PathBuf {
+        build::workspace_root().join(match self {
+            Self::Minio => "deploy/providers/minio",
+            Self::Hello => "examples/hello/deploy",
+            Self::Faulty => "tests/guests/faulty/deploy",
+        })
+    }
+}
+
+/// Where the built programs are.
+#[derive(Debug)]
+pub struct Programs {
+    /// The host, `bartizan`.
+    pub host: PathBuf,
+    modules: Vec<PathBuf>,
+}
+
+impl Programs {
+    /// Builds what is not built yet.
+    ///
+    /// # Errors
+    /// If a build fails, with the end of its output.
+    pub async fn get() -> Result<&'static Self> {
+        static BUILT: OnceCell<Programs> = OnceCell::const_new();
+        BUILT
+            .get_or_try_init(|| async {
+                let built = tokio::task::spawn_blocking(|| {
+                    let modules = build::guests(&Provider::ALL.map(Provider::name), &build::silent)?;
+                    let host = build::host(&build::silent)?;
+                    build::control_plane(&build::silent)?;
+                    Ok(Programs { host, modules })
+                });
+                built.await.context("the build was interrupted")?
+            })
+            .await
+    }
+
+    /// The module of a provider.
+    ///
+    /// # Errors
+    /// If it was not built.
+    pub fn module(&self, provider: Provider) -> Result<&Path> {
+        let position = Provider::ALL.iter().position(|known| *known == provider);
+        let module = position.and_then(|position| self.modules.get(position));
+        Ok(module.with_context(|| format!("the module of {} was not built", provider.name()))?)
+    }
+}

@@ -1,0 +1,86 @@
+//! A name that somebody else holds is left to them.
+
+use anyhow::{Context as _, Result, ensure};
+use bartizan_e2e::{Provider, SOON, Stage, apply_text, condition, message_of, store};
+use bartizan_harness::wait::wait_object;
+use k8s_openapi::api::core::v1::{Secret, Service};
+use serde_json::json;
+
+const NS: &str = "default";
+
+#[tokio::test]
+async fn a_taken_name_is_reported_and_its_holder_untouched_and_it_heals_when_that_goes() -> Result<()> {
+    let stage = Stage::start(&[Provider::Minio]).await?;
+    let host = stage.host().await?;
+    let foreign = json!({
+        "apiVersion": "v1", "kind": "Service", "metadata": {"name": "data-service", "namespace": NS},
+        "spec": {"ports": [{"port": 80}], "selector": {"app": "somebody-elses"}},
+    });
+    apply_text(&stage, &foreign.to_string()).await?;
+    let before = stage.api::<Service>(NS).get("data-service").await?;
+
+    apply_text(&stage, &store(NS, "data", &json!({"scope": {"nodeCount": 4}}))).await?;
+    let message = message_of(stage.stores(NS), "data", "Synced", "False", "NameTaken").await?;
+    let expected = "Service default/data-service exists and is not this parent's: it was made by someone else. Delete or \
+                    rename one of the two";
+    ensure!(message == expected, "{message}");
+    let parent = stage.stores(NS).get("data").await?;
+    ensure!(condition(&parent, "Stalled").is_some_and(|stalled| stalled["message"] == expected), "{parent:?}");
+    ensure!(stage.api::<Service>(NS).get("data-service").await? == before, "the foreign Service was touched");
+
+    stage.kubectl(&["delete", "service", "data-service", "-n", NS], "").await?;
+    let parent = stage.wait_ready(NS, "data").await?;
+    ensure!(condition(&parent, "Stalled").is_none(), "{parent:?}");
+    let uid = parent.metadata.uid.as_deref().context("a parent without UID")?;
+    let ours = stage.api::<Service>(NS).get("data-service").await?;
+    let owners = ours.metadata.owner_references.unwrap_or_default();
+    ensure!(owners.iter().any(|owner| owner.uid == uid && owner.controller == Some(true)), "{owners:?}");
+
+    another_stores_child_is_no_less_foreign(&stage, uid).await?;
+    a_forged_child_is_no_less_foreign(&stage).await?;
+    host.stop().await?;
+    stage.stop().await
+}
+
+/// The client Service of `data` is called as the headless one of a store `data-service` would be.
+async fn another_stores_child_is_no_less_foreign(stage: &Stage, holder: &str) -> Result<()> {
+    let before = stage.api::<Service>(NS).get("data-service").await?;
+    apply_text(stage, &store(NS, "data-service", &json!({"scope": {"nodeCount": 4}}))).await?;
+    let message = message_of(stage.stores(NS), "data-service", "Synced", "False", "NameTaken").await?;
+    let expected = format!(
+        "Service default/data-service exists and is not this parent's: it belongs to the parent with UID {holder} of \
+         provider minio. Delete or rename one of the two"
+    );
+    ensure!(message == expected, "{message}");
+    ensure!(stage.api::<Service>(NS).get("data-service").await? == before, "another store's Service was touched");
+    stage.kubectl(&["delete", "objectstore", "data-service", "-n", NS], "").await?;
+    Ok(())
+}
+
+/// Labels are easily forged; the record of who applied is not what people write by accident.
+async fn a_forged_child_is_no_less_foreign(stage: &Stage) -> Result<()> {
+    apply_text(stage, &store(NS, "young", &json!({"scope": {"nodeCount": 3}}))).await?;
+    message_of(stage.stores(NS), "young", "Valid", "False", "InvalidSpec").await?;
+    let uid = stage.stores(NS).get("young").await?.metadata.uid.context("a parent without UID")?;
+    let labels = json!({"bartizan.dev/provider": "minio", "bartizan.dev/owner-uid": uid});
+    let forged = json!({
+        "apiVersion": "v1", "kind": "Secret",
+        "metadata": {"name": "young-credentials", "namespace": NS, "labels": labels}, "stringData": {"username": "mine"},
+    });
+    apply_text(stage, &forged.to_string()).await?;
+    let before = stage.api::<Secret>(NS).get("young-credentials").await?;
+    apply_text(stage, &store(NS, "young", &json!({"scope": {"nodeCount": 4}}))).await?;
+    let message = message_of(stage.stores(NS), "young", "Synced", "False", "NameTaken").await?;
+    let expected = "Secret default/young-credentials exists and is not this parent's: it carries this parent's labels but \
+                    was not made by this host. Delete or rename one of the two";
+    ensure!(message == expected, "{message}");
+    ensure!(stage.api::<Secret>(NS).get("young-credentials").await? == before, "the forged Secret was touched");
+
+    stage.kubectl(&["delete", "secret", "young-credentials", "-n", NS], "").await?;
+    wait_object(stage.api::<Secret>(NS), "young-credentials", "one of the host's", SOON, |secret| {
+        secret.metadata.owner_references.iter().flatten().any(|owner| owner.uid == uid)
+    })
+    .await?;
+    stage.wait_ready(NS, "young").await?;
+    Ok(())
+}
