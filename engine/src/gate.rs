@@ -236,6 +236,11 @@ fn intend(object: Value, generate: Vec<Generate>, path: &str, input: &GateInput<
     let namespaced = granted(&kind, path, input)?;
     let metadata = object.remove("metadata").unwrap_or(Value::Null);
     let name = required("metadata.name", metadata.get("name"))?;
+    // It becomes a part of a URL; what else a name may be, the API server says.
+    if name == "." || name == ".." || name.len() > 253 || name.contains(['/', '%', '?', '#']) {
+        let message = format!("{name:?} cannot be the name of an object");
+        return Err(Refusal::new(format!("{path}.metadata.name"), message));
+    }
     let Value::Object(mut metadata) = metadata else {
         return Err(Refusal::new(format!("{path}.metadata"), "must be an object"));
     };

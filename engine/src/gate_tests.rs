@@ -136,6 +136,7 @@ fn an_answer_that_may_not_be_acted_on_is_refused(#[case] response: Value, #[case
 #[case::version(config_map(json!({"resourceVersion": "1"})), "response.children[0].object.metadata.resourceVersion: a provider may not set it: leave it out")]
 #[case::managed(config_map(json!({"managedFields": []})), "response.children[0].object.metadata.managedFields: a provider may not set it: leave it out")]
 #[case::generate_name(config_map(json!({"generateName": "x"})), "response.children[0].object.metadata.generateName: a child has a name of its own: set metadata.name")]
+#[case::name(config_map(json!({"name": "../../x"})), "response.children[0].object.metadata.name: \"../../x\" cannot be the name of an object")]
 #[case::label(config_map(json!({"labels": {"bartizan.dev/owner-uid": "q"}})), "response.children[0].object.metadata.labels: \"bartizan.dev/owner-uid\": keys below bartizan.dev/ are the host's")]
 #[case::annotation(config_map(json!({"annotations": {"a": 1}})), "response.children[0].object.metadata.annotations: \"a\" must be a text")]
 #[case::status(json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "x"}, "status": {}}), "response.children[0].object.status: a child's status is its controller's: leave it out")]

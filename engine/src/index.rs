@@ -40,6 +40,8 @@ pub struct Index {
     expected: BTreeSet<Scope>,
     synced: BTreeSet<Scope>,
     relists: HashMap<Scope, HashSet<ObjectKey>>,
+    /// UID and resource version of what was deleted while writes were under way: their answers may be older than the end.
+    tombstones: HashMap<ObjectKey, (String, String)>,
     provider: String,
 }
 
@@ -85,7 +87,13 @@ impl Index {
                 seen.insert(object.key.clone());
             }
         }
+        let dead = self.tombstones.get(&object.key).is_some_and(|(uid, version)| {
+            *uid == object.uid && (*version == object.resource_version || !object.is_newer_than(version))
+        });
         let known = self.objects.get(&object.key);
+        if dead {
+            return Touched::new();
+        }
         if known.is_some_and(|known| {
             known.uid == object.uid
                 && (known.resource_version == object.resource_version || known.is_newer_than(&object.resource_version))
@@ -111,10 +119,16 @@ impl Index {
 
     /// An object is gone, last seen at `resource_version`. A newer one under the same name stays.
     pub fn delete(&mut self, key: &ObjectKey, uid: &str, resource_version: &str) -> Touched {
+        self.tombstones.insert(key.clone(), (uid.to_owned(), resource_version.to_owned()));
         match self.objects.get(key) {
             Some(known) if known.uid == uid && !known.is_newer_than(resource_version) => self.forget(key),
             _ => Touched::new(),
         }
+    }
+
+    /// No write is under way: every answer to come is newer than every end that was seen.
+    pub fn forget_tombstones(&mut self) {
+        self.tombstones.clear();
     }
 
     /// The parent with this UID.

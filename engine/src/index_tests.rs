@@ -68,6 +68,18 @@ fn a_parent_made_again_under_the_same_name_is_another_parent() {
 }
 
 #[test]
+fn the_late_answer_to_a_write_does_not_bring_back_what_was_deleted_meanwhile() {
+    let mut index = index();
+    let key = object("ConfigMap", "c", "c", 10, Some("p")).key;
+    index.delete(&key, "c", "12");
+    assert!(index.apply(object("ConfigMap", "c", "c", 10, Some("p"))).is_empty());
+    assert!(index.children("p").is_empty());
+    assert_eq!(uids(&index.apply(object("ConfigMap", "c", "c", 13, Some("p")))), ["p"], "its labels came back");
+    index.delete(&key, "c", "14");
+    assert_eq!(uids(&index.apply(object("ConfigMap", "c", "another", 11, Some("p")))), ["p"], "another object");
+}
+
+#[test]
 fn what_vanished_during_a_relist_is_dropped_and_what_was_written_meanwhile_stays() {
     let mut index = index();
     index.apply(object("ConfigMap", "kept", "a", 1, Some("p")));

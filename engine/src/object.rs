@@ -177,15 +177,14 @@ impl Observed {
         serde_json::from_slice(&self.raw).unwrap_or_default()
     }
 
-    /// Whether `other` is an older state than this one. Resource versions of one kind are ordered decimal numbers of any
-    /// size (KEP-5504); what does not look like one is never older.
+    /// Whether this is a newer state than the one at `other_version`. Resource versions of one kind are ordered decimal numbers
+    /// of any size (KEP-5504); of others the answer is no, so that the last event wins.
     #[must_use]
     pub fn is_newer_than(&self, other_version: &str) -> bool {
         compare_versions(&self.resource_version, other_version) == Some(std::cmp::Ordering::Greater)
     }
 
-    /// Whether this is a child of that parent under that provider: both labels, or the controller reference where the
-    /// labels were stripped.
+    /// Whether this carries the labels of that parent's child under that provider.
     #[must_use]
     pub fn is_child_of(&self, parent_uid: &str, provider: &str) -> bool {
         self.owner_uid.as_deref() == Some(parent_uid) && self.provider.as_deref() == Some(provider)
@@ -242,6 +241,7 @@ fn controller_uid(object: &Value) -> Option<String> {
 fn managers(object: &Value, manager: &str) -> (bool, bool) {
     let entries = object.pointer("/metadata/managedFields").and_then(Value::as_array);
     let field = |entry: &Map<String, Value>, name: &str| entry.get(name).and_then(Value::as_str).map(str::to_owned);
+    let mut applied = false;
     let mut ours: Option<String> = None;
     let mut others: Option<String> = None;
     for entry in entries.into_iter().flatten().filter_map(Value::as_object) {
@@ -249,8 +249,9 @@ fn managers(object: &Value, manager: &str) -> (bool, bool) {
             continue;
         }
         let time = field(entry, "time").unwrap_or_default();
-        let is_ours = field(entry, "manager").as_deref() == Some(manager)
-            && field(entry, "operation").as_deref() == Some("Apply");
+        // A repair of labels is an Update of ours.
+        let is_ours = field(entry, "manager").as_deref() == Some(manager);
+        applied |= is_ours && field(entry, "operation").as_deref() == Some("Apply");
         let slot = if is_ours { &mut ours } else { &mut others };
         if slot.as_ref().is_none_or(|seen| *seen < time) {
             *slot = Some(time);
@@ -261,7 +262,7 @@ fn managers(object: &Value, manager: &str) -> (bool, bool) {
         (Some(_), None) => false,
         (None, _) => true,
     };
-    (ours.is_some(), since)
+    (applied, since)
 }
 
 /// What our manager applied to the status subresource.

@@ -32,57 +32,60 @@ pub fn extract(value: &Value, fields: &Value) -> Value {
     }
 }
 
-/// `managedFields` with the fields that other managers wrote moved into what `manager` applied, so that its next apply
-/// removes what it does not mention. `None` if nobody else owns a field that could be moved.
+/// `managedFields` with the list items that others added by hand moved into what `manager` applied, so that its next apply
+/// removes those that it does not mention. `None` if there are none.
 ///
-/// An apply alone cannot undo every edit: list items have keys, and an item whose key was edited is another item, which
-/// nobody removes. Metadata stays with its owners, since labels and annotations of others are welcome; so does what was
-/// written to subresources.
+/// An apply alone cannot undo every edit: list items have keys, and an item whose key was edited (a port's number) is
+/// another item, which nobody removes, beside the one that the apply puts back. Only items are claimed, of lists in which
+/// `manager` owns some, and only from those who do not apply (`kubectl edit`): a field that a controller owns (an
+/// autoscaler's replicas), another applier's items, metadata and subresources stay theirs.
 #[must_use]
 pub fn claim(managed_fields: &Value, manager: &str) -> Option<Value> {
-    let text = |entry: &Value, field: &str| entry.get(field).and_then(Value::as_str).unwrap_or_default().to_owned();
-    let is_ours = |entry: &Value| {
-        text(entry, "manager") == manager
-            && text(entry, "operation") == "Apply"
-            && text(entry, "subresource").is_empty()
+    let is = |entry: &Value, field: &str, expected: &str| {
+        entry.get(field).and_then(Value::as_str).unwrap_or_default() == expected
     };
     let mut entries = managed_fields.as_array()?.clone();
-    let position = entries.iter().position(is_ours)?;
+    let position = entries.iter().position(|entry| {
+        is(entry, "manager", manager) && is(entry, "operation", "Apply") && is(entry, "subresource", "")
+    })?;
     let mut ours = entries.remove(position);
-    let version = text(&ours, "apiVersion");
-    let mut claimed = Map::new();
+    let version = ours.get("apiVersion").cloned();
+    let fields = ours.get_mut("fieldsV1")?.as_object_mut()?;
+    let mut claimed = false;
     for entry in &mut entries {
         // Fields of another version of the kind may have other names.
-        if !text(entry, "subresource").is_empty() || text(entry, "apiVersion") != version {
-            continue;
+        let by_hand = is(entry, "operation", "Update") && is(entry, "subresource", "");
+        if by_hand && entry.get("apiVersion") == version.as_ref() {
+            let theirs = entry.get_mut("fieldsV1").and_then(Value::as_object_mut);
+            claimed |= theirs.is_some_and(|theirs| claim_items(fields, theirs));
         }
-        let Some(fields) = entry.get_mut("fieldsV1").and_then(Value::as_object_mut) else { continue };
-        let (kept, taken) = std::mem::take(fields).into_iter().partition(|(name, _)| name == "f:metadata");
-        *fields = kept;
-        merge(&mut claimed, taken);
     }
-    if claimed.is_empty() {
-        return None;
-    }
-    merge(ours.get_mut("fieldsV1")?.as_object_mut()?, claimed);
-    entries.retain(|entry| entry.get("fieldsV1").and_then(Value::as_object).is_none_or(|fields| !fields.is_empty()));
     entries.push(ours);
-    Some(Value::Array(entries))
+    claimed.then_some(Value::Array(entries))
 }
 
-/// The union of two field sets. A leaf holds the thing itself, which `.` says where something below it is held, too.
-fn merge(into: &mut Map<String, Value>, from: Map<String, Value>) {
-    for (name, below) in from {
-        let Some(known) = into.get_mut(&name).and_then(Value::as_object_mut) else {
-            into.insert(name, below);
-            continue;
-        };
-        let Value::Object(mut below) = below else { continue };
-        if known.is_empty() != below.is_empty() {
-            below.insert(".".to_owned(), Value::Object(Map::new()));
+/// Moves items of lists that both know from `theirs` into `ours`; whether there were any.
+fn claim_items(ours: &mut Map<String, Value>, theirs: &mut Map<String, Value>) -> bool {
+    let is_list = ours.keys().any(|name| name.starts_with("k:"));
+    let items: Vec<String> =
+        theirs.keys().filter(|name| is_list && name.starts_with("k:") && !ours.contains_key(*name)).cloned().collect();
+    let mut claimed = !items.is_empty();
+    for name in items {
+        if let Some(item) = theirs.remove(&name) {
+            ours.insert(name, item);
         }
-        merge(known, below);
     }
+    for (name, below) in ours.iter_mut().filter(|(name, _)| *name != "f:metadata") {
+        let Some(left) = theirs.get_mut(name).and_then(Value::as_object_mut) else { continue };
+        if below.as_object_mut().is_some_and(|below| claim_items(below, left)) {
+            claimed = true;
+            // An empty set would say that they own the whole list.
+            if left.is_empty() {
+                theirs.remove(name);
+            }
+        }
+    }
+    claimed
 }
 
 fn empty_like(value: &Value) -> Value {
@@ -144,27 +147,30 @@ mod tests {
     }
 
     #[test]
-    fn what_others_wrote_is_claimed_but_their_metadata_and_subresources_are_not() {
-        let port =
-            |number: u16| json!({"k:{\"port\":9000}".replace("9000", &number.to_string()): {".": {}, "f:port": {}}});
+    fn an_item_added_by_hand_to_a_list_of_ours_is_claimed_and_nothing_else_of_others() {
+        let port = |number: u16| (format!("k:{{\"port\":{number}}}"), json!({".": {}, "f:port": {}}));
+        let ports = |ports: Vec<(String, Value)>| Value::Object(ports.into_iter().collect());
         let entry = |manager: &str, operation: &str, fields: Value| json!({"manager": manager, "operation": operation, "apiVersion": "v1", "fieldsV1": fields});
-        let ours = entry("bartizan/minio", "Apply", json!({"f:spec": {"f:selector": {}}}));
-        let edit = json!({"f:metadata": {"f:labels": {"f:theirs": {}}}, "f:spec": {"f:ports": port(9001), "f:selector": {"f:a": {}}}});
-        let mut status = entry("controller", "Update", json!({"f:status": {"f:x": {}}}));
+        let ours = entry("bartizan/minio", "Apply", json!({"f:spec": {"f:ports": ports(vec![port(9000)])}}));
+        let edit = json!({
+            "f:metadata": {"f:labels": {"f:theirs": {}}},
+            "f:spec": {"f:ports": ports(vec![port(9001)]), "f:replicas": {}, "f:other": ports(vec![port(1)])}
+        });
+        let applier = entry("mesh", "Apply", json!({"f:spec": {"f:ports": ports(vec![port(15000)])}}));
+        let mut status = entry("controller", "Update", json!({"f:spec": {"f:ports": ports(vec![port(7)])}}));
         status["subresource"] = json!("status");
-        let managed = json!([
-            ours,
-            entry("kubectl-patch", "Update", edit),
-            entry("kubectl-edit", "Update", json!({"f:spec": {"f:type": {}}})),
-            status
-        ]);
-        let claimed = entry(
-            "bartizan/minio",
-            "Apply",
-            json!({"f:spec": {"f:ports": port(9001), "f:selector": {".": {}, "f:a": {}}, "f:type": {}}}),
+        let managed = json!([ours, entry("kubectl-edit", "Update", edit), applier, status]);
+        let claimed =
+            entry("bartizan/minio", "Apply", json!({"f:spec": {"f:ports": ports(vec![port(9000), port(9001)])}}));
+        let left = entry(
+            "kubectl-edit",
+            "Update",
+            json!({
+                "f:metadata": {"f:labels": {"f:theirs": {}}},
+                "f:spec": {"f:replicas": {}, "f:other": ports(vec![port(1)])}
+            }),
         );
-        let left = entry("kubectl-patch", "Update", json!({"f:metadata": {"f:labels": {"f:theirs": {}}}}));
-        assert_eq!(claim(&managed, "bartizan/minio"), Some(json!([left, status, claimed])));
+        assert_eq!(claim(&managed, "bartizan/minio"), Some(json!([left, applier, status, claimed])));
     }
 
     #[test]

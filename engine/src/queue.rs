@@ -23,6 +23,11 @@ pub enum Finished {
         /// Time until the next resync.
         resync: Option<Duration>,
     },
+    /// It lost a race; be due again after the given time, or as soon as something changes. Not a failure.
+    Again {
+        /// Time until the next try.
+        after: Duration,
+    },
     /// It failed; be due again after the given time, or after the backoff.
     Retry {
         /// What the provider or the API server asked for.
@@ -139,6 +144,10 @@ impl<K: Ord + Clone> Queue<K> {
                     (None, None) => self.set(key, State::Idle),
                 }
             }
+            Finished::Again { after } => match again {
+                Some(priority) => self.line_up(key, priority),
+                None => self.set(key, State::Delayed(now + after, Priority::Child)),
+            },
             Finished::Retry { after } => {
                 entry.failures = entry.failures.saturating_add(1);
                 let at = now + after.unwrap_or_else(|| backoff(entry.failures, jitter));

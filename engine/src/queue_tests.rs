@@ -96,6 +96,19 @@ fn what_was_asked_for_beats_the_backoff_and_a_resync_waits_its_time() {
 }
 
 #[test]
+fn a_lost_race_is_tried_again_soon_and_burns_no_attempt() {
+    let now = Instant::now();
+    let mut queue = Queue::default();
+    queue.touch(&1, Priority::Child, now);
+    queue.take(now);
+    let after = Duration::from_millis(250);
+    queue.finish(&1, Finished::Again { after }, now, 1.0);
+    assert_eq!((queue.failures(&1), queue.next_due()), (0, Some(now + after)));
+    queue.touch(&1, Priority::Child, now);
+    assert_eq!(queue.take(now), Some(1));
+}
+
+#[test]
 fn a_forgotten_parent_is_nowhere() {
     let now = Instant::now();
     let mut queue = Queue::default();

@@ -146,6 +146,7 @@ fn without_nulls(value: &Value) -> Value {
                 .map(|(key, value)| (key.clone(), without_nulls(value)))
                 .collect(),
         ),
+        Value::Array(items) => Value::Array(items.iter().map(without_nulls).collect()),
         other => other.clone(),
     }
 }

@@ -26,11 +26,14 @@ pub(crate) enum ApiError {
     #[error("{0}")]
     NotFound(String),
     /// The host's account may not do this.
-    #[error("{0}; grant it to the host's account")]
+    #[error("{0}")]
     Forbidden(String),
-    /// The API server does not accept the object as it is.
+    /// The API server does not accept the object as it is (422): a field of it breaks a rule.
     #[error("{0}")]
     Invalid(String),
+    /// The API server does not accept the request, or a webhook refuses it.
+    #[error("{0}")]
+    Rejected(String),
     /// It may go well later.
     #[error("{message}")]
     Transient {
@@ -222,15 +225,28 @@ pub(crate) fn classify(error: &kube::Error, key: &ObjectKey) -> ApiError {
     };
     match status.code {
         409 => ApiError::Conflict(message),
+        // The object under this name is another one by now.
+        422 if concerns(status, "metadata.uid") => ApiError::Conflict(message),
         404 | 410 => ApiError::NotFound(message),
-        401 | 403 => ApiError::Forbidden(message),
-        400 | 406 | 413 | 415 | 422 => ApiError::Invalid(message),
+        401 => ApiError::Forbidden("the API server does not accept the host's credentials".to_owned()),
+        // The form of RBAC's own refusals; quotas and terminating namespaces are 403, too.
+        403 if message.contains("cannot") && message.contains("User ") => {
+            ApiError::Forbidden(format!("{message}; grant it to the host's account"))
+        }
+        403 => ApiError::Forbidden(message),
+        422 => ApiError::Invalid(message),
+        400 | 406 | 413 | 415 => ApiError::Rejected(message),
         _ => {
             let seconds = status.details.as_ref().map_or(0, |details| details.retry_after_seconds);
             let retry_after = (seconds > 0).then(|| Duration::from_secs(seconds.into()));
             ApiError::Transient { message, retry_after }
         }
     }
+}
+
+/// Whether the API server names this field as a cause.
+fn concerns(status: &kube::core::Status, field: &str) -> bool {
+    status.details.iter().flat_map(|details| &details.causes).any(|cause| cause.field == field)
 }
 
 /// An error with its causes, each said once: the last one is what people need ("connection refused").
@@ -269,7 +285,10 @@ mod tests {
         let message = "m".to_owned();
         assert_eq!(classify(&status(409, "m"), &key), ApiError::Conflict(message.clone()));
         assert_eq!(classify(&status(404, "m"), &key), ApiError::NotFound(message.clone()));
-        assert_eq!(classify(&status(403, "m"), &key).to_string(), "m; grant it to the host's account");
+        let rbac = "services is forbidden: User \"u\" cannot patch resource";
+        let granted = format!("{rbac}; grant it to the host's account");
+        assert_eq!(classify(&status(403, rbac), &key).to_string(), granted);
+        assert_eq!(classify(&status(403, "exceeded quota"), &key).to_string(), "exceeded quota");
         assert_eq!(classify(&status(422, "m"), &key), ApiError::Invalid(message));
         assert!(matches!(classify(&status(503, "m"), &key), ApiError::Transient { retry_after: None, .. }));
     }

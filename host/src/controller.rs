@@ -97,7 +97,10 @@ impl Controller {
     }
 
     /// Works until told to stop; then finishes what is under way.
-    pub(crate) async fn run(mut self, stop: CancellationToken) {
+    ///
+    /// # Errors
+    /// If a watch task ends: without it nothing that the provider knows can be trusted.
+    pub(crate) async fn run(mut self, stop: CancellationToken) -> anyhow::Result<()> {
         let (to, mut seen) = mpsc::channel(EVENTS);
         let mut watching = JoinSet::new();
         for watch in std::mem::take(&mut self.watches) {
@@ -106,31 +109,34 @@ impl Controller {
         self.report_health();
         loop {
             self.start_what_is_due();
+            if self.running.is_empty() {
+                self.index.forget_tombstones();
+            }
             let due = self.queue.next_due();
             tokio::select! {
                 () = stop.cancelled() => break,
                 Some((scope, event)) = seen.recv() => self.observe(&scope, event),
                 Some(finished) = self.running.join_next_with_id(), if !self.running.is_empty() => self.finish(finished),
-                () = sleep_until(due), if due.is_some() => {}
+                Some(ended) = watching.join_next() => {
+                    let provider = &self.shared.provider;
+                    anyhow::bail!("a watch of provider {provider} ended, which it never should: {ended:?}");
+                }
+                // With every slot taken, what is due waits for one of them, not for its time.
+                () = sleep_until(due), if due.is_some() && self.running.len() < CONCURRENCY => {}
             }
         }
-        drop(watching);
+        watching.shutdown().await;
         while let Some(finished) = self.running.join_next_with_id().await {
             self.finish(finished);
         }
+        Ok(())
     }
 
     fn observe(&mut self, scope: &Scope, seen: Seen) {
         let now = Instant::now();
         match seen {
             Seen::Relist => self.index.begin_relist(scope),
-            Seen::Object(object) => {
-                let before = self.index.get(&object.key).map(|known| known.digest);
-                let edited = self.parents.contains_key(&scope.kind) && before.is_some_and(|hash| hash != object.digest);
-                let priority = if edited { Priority::Edit } else { Priority::Child };
-                let touched = self.index.apply(*object);
-                self.touch(&touched, priority, now);
-            }
+            Seen::Object(object) => self.observe_object(*object, now),
             Seen::Gone(object) => {
                 let touched = self.index.delete(&object.key, &object.uid, &object.resource_version);
                 self.touch(&touched, Priority::Child, now);
@@ -146,6 +152,19 @@ impl Controller {
                 self.report_health();
             }
         }
+    }
+
+    /// Takes an object as a watch or the answer to a write shows it. A parent that somebody made or edited goes first, even
+    /// if its edit is first seen in the answer to the host's own status write.
+    fn observe_object(&mut self, object: Observed, now: Instant) {
+        let is_parent = self.parents.keys().any(|kind| object.key.is_of(kind));
+        let edited = is_parent
+            && match self.index.get(&object.key) {
+                Some(known) => known.digest != object.digest,
+                None => self.was_synced,
+            };
+        let touched = self.index.apply(object);
+        self.touch(&touched, if edited { Priority::Edit } else { Priority::Child }, now);
     }
 
     fn touch(&mut self, touched: &Touched, priority: Priority, now: Instant) {
@@ -227,12 +246,13 @@ impl Controller {
             self.queue.finish(&uid, Finished::Retry { after: None }, now, fastrand::f64());
             return;
         };
-        let mut touched = Touched::new();
+        // What was written is part of the next request: the provider is asked until its answer no longer changes.
         for object in report.observed {
-            touched.extend(self.index.apply(object));
+            self.observe_object(object, now);
         }
         for delete in report.deleted {
-            touched.extend(self.deleted(&delete.key, &delete.uid, &delete.resource_version));
+            let touched = self.deleted(&delete.key, &delete.uid, &delete.resource_version);
+            self.touch(&touched, Priority::Child, now);
         }
         if self.index.parent(&uid).is_some() {
             let children: BTreeSet<ObjectKey> =
@@ -242,8 +262,6 @@ impl Controller {
             self.kept.insert(uid.clone(), Kept { memory, settled: report.settled, resync_at: report.resync_at });
         }
         self.queue.finish(&uid, report.finished, now, fastrand::f64());
-        // What was written is part of the next request: the provider is asked until its answer no longer changes.
-        self.touch(&touched, Priority::Child, now);
     }
 
     /// A deleted child without finalizers is gone; one with finalizers stays until its watch says so.
@@ -259,7 +277,8 @@ impl Controller {
 /// The namespaces to watch a kind in: each of the given ones, or all at once.
 fn scopes(resource: &Resource, namespaces: &[String]) -> Vec<Option<String>> {
     if resource.namespaced && !namespaces.is_empty() {
-        namespaces.iter().cloned().map(Some).collect()
+        let namespaces: BTreeSet<&String> = namespaces.iter().collect();
+        namespaces.into_iter().cloned().map(Some).collect()
     } else {
         vec![None]
     }

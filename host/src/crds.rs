@@ -2,7 +2,9 @@
 
 use anyhow::Context as _;
 use bartizan_contract::Kind;
-use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
+    CustomResourceDefinition, CustomResourceDefinitionVersion, JSONSchemaProps,
+};
 use kube::api::{Patch, PatchParams};
 use kube::core::ApiResource;
 use kube::runtime::wait::{Condition, await_condition};
@@ -33,7 +35,8 @@ pub(crate) async fn install(client: &Client, crd: &Value) -> anyhow::Result<()> 
 pub(crate) struct ServedParent {
     /// Where its objects are.
     pub(crate) resource: Resource,
-    /// Whether it has a status subresource; without one no status is written.
+    /// Whether a status can be written: there is a status subresource, and its conditions are a map by type. An atomic list
+    /// would be taken over whole, with the conditions of others.
     pub(crate) has_status: bool,
 }
 
@@ -74,6 +77,15 @@ fn served(crd: &CustomResourceDefinition, kind: &Kind) -> ServedParent {
             },
             namespaced: crd.spec.scope == "Namespaced",
         },
-        has_status: subresources.is_some_and(|subresources| subresources.status.is_some()),
+        has_status: subresources.is_some_and(|subresources| subresources.status.is_some())
+            && version.is_some_and(has_condition_map),
     }
+}
+
+fn has_condition_map(version: &CustomResourceDefinitionVersion) -> bool {
+    let schema = version.schema.as_ref().and_then(|schema| schema.open_api_v3_schema.as_ref());
+    let field =
+        |schema: &JSONSchemaProps, name| schema.properties.as_ref().and_then(|fields| fields.get(name)).cloned();
+    let conditions = schema.and_then(|schema| field(schema, "status")).and_then(|status| field(&status, "conditions"));
+    conditions.is_some_and(|conditions| conditions.x_kubernetes_list_type.as_deref() == Some("map"))
 }

@@ -25,15 +25,29 @@ enum Check {
 /// How the host is: shared by everyone who knows something about it.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Health {
-    checks: Arc<Mutex<BTreeMap<String, Check>>>,
+    state: Arc<Mutex<HealthState>>,
+}
+
+#[derive(Debug, Default)]
+struct HealthState {
+    modules: Modules,
+    checks: BTreeMap<String, Check>,
+}
+
+/// How far the folder of modules is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Modules {
+    #[default]
+    Loading,
+    Loaded,
     /// Modules were found, and not one of them can serve.
-    all_bad: bool,
+    AllBad,
 }
 
 impl Health {
-    /// Health of a host; `all_bad` if modules were found and none of them can serve.
-    pub(crate) fn new(all_bad: bool) -> Self {
-        Self { checks: Arc::default(), all_bad }
+    /// The folder was read; `all_bad` if modules were found and none of them can serve.
+    pub(crate) fn loaded(&self, all_bad: bool) {
+        self.lock().modules = if all_bad { Modules::AllBad } else { Modules::Loaded };
     }
 
     /// The provider has complete caches and works.
@@ -52,22 +66,24 @@ impl Health {
     }
 
     fn set(&self, provider: &str, check: Check) {
-        self.lock().insert(provider.to_owned(), check);
+        self.lock().checks.insert(provider.to_owned(), check);
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Check>> {
+    fn lock(&self) -> MutexGuard<'_, HealthState> {
         // A map of texts is as good after a panic as before.
-        self.checks.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn readyz(&self) -> (StatusCode, String) {
-        let checks = self.lock();
-        let ready = !self.all_bad && checks.values().all(|check| *check == Check::Serving);
+        let state = self.lock();
+        let ready = state.modules == Modules::Loaded && state.checks.values().all(|check| *check == Check::Serving);
         let mut text = String::new();
-        if self.all_bad {
-            text.push_str("[-]providers: no module in the folder can serve; the log has the reasons\n");
-        }
-        for (provider, check) in checks.iter() {
+        text.push_str(match state.modules {
+            Modules::Loading => "[-]providers: loading modules\n",
+            Modules::AllBad => "[-]providers: no module in the folder can serve; the log has the reasons\n",
+            Modules::Loaded => "",
+        });
+        for (provider, check) in &state.checks {
             // Writing to a string cannot fail.
             let _ = match check {
                 Check::Serving => writeln!(text, "[+]provider/{provider} ok"),
@@ -108,7 +124,10 @@ mod tests {
 
     #[test]
     fn ready_means_that_every_provider_serves() {
-        let health = Health::new(false);
+        let health = Health::default();
+        let loading = "[-]providers: loading modules\nreadyz check failed\n".to_owned();
+        assert_eq!(health.readyz(), (StatusCode::SERVICE_UNAVAILABLE, loading));
+        health.loaded(false);
         assert_eq!(health.readyz(), (StatusCode::OK, "readyz check passed\n".to_owned()));
         health.serving("minio");
         health.waiting("cassandra", "listing Pod.v1");
@@ -120,7 +139,9 @@ mod tests {
 
     #[test]
     fn a_host_whose_modules_are_all_bad_is_not_ready() {
-        let (code, text) = Health::new(true).readyz();
+        let health = Health::default();
+        health.loaded(true);
+        let (code, text) = health.readyz();
         assert_eq!(code, StatusCode::SERVICE_UNAVAILABLE);
         assert!(text.starts_with("[-]providers: no module in the folder can serve"), "{text}");
     }

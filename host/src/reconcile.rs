@@ -87,13 +87,27 @@ struct Decision {
     outcome: Outcome,
     /// The provider's status; `None` if it did not answer, or not acceptably.
     answered: Option<Option<Value>>,
-    retry: Option<Option<Duration>>,
+    retry: Retry,
     resync: Option<Duration>,
     executed: Executed,
 }
 
+/// Whether a decision must be made again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Retry {
+    /// Not before something changes.
+    No,
+    /// A race was lost: soon, and it is no failure.
+    LostRace,
+    /// It failed: after the given time, or after the backoff.
+    After(Option<Duration>),
+}
+
+/// Time until the next try after a lost race: the watch has most often delivered the new state by then.
+const LOST_RACE: Duration = Duration::from_millis(250);
+
 impl Decision {
-    fn failed(reason: &'static str, message: String, stalled: bool, retry: Option<Option<Duration>>) -> Self {
+    fn failed(reason: &'static str, message: String, stalled: bool, retry: Retry) -> Self {
         let outcome = Outcome::Failed { reason, message, stalled };
         Self { outcome, answered: None, retry, resync: None, executed: Executed::default() }
     }
@@ -130,9 +144,10 @@ pub(crate) async fn reconcile(shared: &Shared, mut job: Job) -> Report {
     job.resync_at = decision.resync.map(|after| Instant::now() + after);
 
     let finished = match (decision.retry, &status) {
-        (Some(after), _) => Finished::Retry { after },
-        (None, Err(after)) => Finished::Retry { after: *after },
-        (None, Ok(_)) => Finished::Done { resync: decision.resync },
+        (Retry::After(after), _) => Finished::Retry { after },
+        (_, Err(after)) => Finished::Retry { after: *after },
+        (Retry::LostRace, Ok(_)) => Finished::Again { after: LOST_RACE },
+        (Retry::No, Ok(_)) => Finished::Done { resync: decision.resync },
     };
     let settled = matches!(finished, Finished::Done { .. }).then_some(digest);
     let mut report = report(job, finished, settled, decision.executed);
@@ -179,13 +194,13 @@ fn failure(shared: &Shared, job: &Job, error: &CallError) -> Decision {
         // A provider is a pure function: the same parent is as invalid the next time. It is asked again once something
         // changes.
         Fault::Failure(failure) if failure.code == FailureCode::Invalid => {
-            Decision::failed("Invalid", message, true, None)
+            Decision::failed("Invalid", message, true, Retry::No)
         }
         Fault::Failure(failure) => {
             let after = failure.retry_after_seconds.map(|seconds| Duration::from_secs(seconds.max(1).into()));
-            Decision::failed(error.fault.reason(), message, false, Some(after))
+            Decision::failed(error.fault.reason(), message, false, Retry::After(after))
         }
-        fault => Decision::failed(fault.reason(), message, false, Some(None)),
+        fault => Decision::failed(fault.reason(), message, false, Retry::After(None)),
     }
 }
 
@@ -202,14 +217,14 @@ async fn decide(shared: &Shared, job: &Job, response: &[u8]) -> Decision {
         Err(refusal) => {
             let message = format!("The answer of provider {} was refused: {refusal}", shared.provider);
             warn!(provider = shared.provider, parent = %job.parent.key, "{message}");
-            return Decision::failed("Refused", message, false, Some(None));
+            return Decision::failed("Refused", message, false, Retry::After(None));
         }
     };
     let resync = resync_after_seconds.map(|seconds| Duration::from_secs(seconds.into()));
     let answered = Some(status);
     if hold {
         let executed = Executed::default();
-        return Decision { outcome: Outcome::Held, answered, retry: None, resync, executed };
+        return Decision { outcome: Outcome::Held, answered, retry: Retry::No, resync, executed };
     }
     let plan = plan::plan(&PlanInput {
         provider: &shared.provider,
@@ -229,52 +244,73 @@ async fn decide(shared: &Shared, job: &Job, response: &[u8]) -> Decision {
     Decision { outcome, answered, retry, resync, executed }
 }
 
-/// How it ended, and whether to try again: `Some(None)` after the backoff, `Some(Some(_))` after that time.
-fn conclude(plan: &Plan, executed: &Executed) -> (Outcome, Option<Option<Duration>>) {
+/// How it ended, and whether to try again.
+fn conclude(plan: &Plan, executed: &Executed) -> (Outcome, Retry) {
     if let Some((key, error)) = executed.failed.first() {
         let others = match executed.failed.len() {
             1 => String::new(),
             more => format!(" (and {} more)", more - 1),
         };
         let message = format!("{key} could not be written: {error}{others}");
-        let (reason, retry) = match error {
-            ApiError::Forbidden(_) => ("Forbidden", Some(None)),
-            ApiError::Invalid(_) => ("ApplyRefused", Some(None)),
-            ApiError::Transient { retry_after, .. } => ("ApplyFailed", Some(*retry_after)),
-            ApiError::Conflict(_) | ApiError::NotFound(_) | ApiError::NotServed(_) => ("ApplyFailed", Some(None)),
+        let (reason, after) = match error {
+            ApiError::Forbidden(_) => ("Forbidden", None),
+            ApiError::Invalid(_) | ApiError::Rejected(_) => ("ApplyRefused", None),
+            ApiError::Transient { retry_after, .. } => ("ApplyFailed", *retry_after),
+            ApiError::Conflict(_) | ApiError::NotFound(_) | ApiError::NotServed(_) => ("ApplyFailed", None),
         };
-        return (Outcome::Failed { reason, message, stalled: false }, retry);
+        return (Outcome::Failed { reason, message, stalled: false }, Retry::After(after));
     }
     let taken = executed.taken.first().map(|(key, holder)| (key, holder.as_str()));
     let forged = plan.taken.first().map(|key| (key, "it carries this parent's labels but was not made by this host"));
     if let Some((key, holder)) = taken.or(forged) {
         let message = format!("{key} exists and is not this parent's: {holder}. Delete or rename one of the two");
-        return (Outcome::Failed { reason: "NameTaken", message, stalled: true }, Some(None));
+        return (Outcome::Failed { reason: "NameTaken", message, stalled: true }, Retry::After(None));
     }
     if let Some(key) = executed.stale.first().or(executed.restored.first().map(|child| &child.key)) {
         let message = format!("{key} changed in the meantime; trying again");
-        return (Outcome::Waiting { message }, Some(None));
+        return (Outcome::Waiting { message }, Retry::LostRace);
     }
     if let Some(key) = plan.waiting.first() {
         let message = format!("{key} is being deleted; it is made again once it is gone");
-        return (Outcome::Waiting { message }, None);
+        return (Outcome::Waiting { message }, Retry::No);
     }
-    (Outcome::Applied, None)
+    (Outcome::Applied, Retry::No)
 }
 
 /// Writes the status if it says something new. `Err` asks for another try.
 async fn write_status(shared: &Shared, job: &Job, decision: &Decision) -> Result<Option<Observed>, Option<Duration>> {
     // A lost race is over by the next try: not worth a condition that comes and goes.
-    let lost_race = matches!(decision.outcome, Outcome::Waiting { .. }) && decision.retry.is_some();
-    if !job.has_status || lost_race {
+    if !job.has_status || decision.retry == Retry::LostRace {
         return Ok(None);
     }
-    let now = Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
     let said = decision.answered.as_ref().map_or(Said::NoAnswer, |status| Said::Status(status.as_ref()));
+    let refused = match apply_status(shared, job, said, &decision.outcome).await {
+        Err(ApiError::Invalid(refused)) => refused,
+        Err(ApiError::Transient { retry_after, .. }) => return Err(retry_after),
+        Err(_) => return Err(None),
+        Ok(parent) => return Ok(parent),
+    };
+    // The CRD does not allow what the provider says: then say at least that.
+    let message =
+        format!("The status of provider {} does not fit its CustomResourceDefinition: {refused}", shared.provider);
+    let outcome = Outcome::Failed { reason: "StatusRefused", message, stalled: false };
+    match apply_status(shared, job, Said::NoAnswer, &outcome).await {
+        Ok(_) | Err(_) => Err(None),
+    }
+}
+
+/// One apply of the status, if it says something new.
+async fn apply_status(
+    shared: &Shared,
+    job: &Job,
+    said: Said<'_>,
+    outcome: &Outcome,
+) -> Result<Option<Observed>, ApiError> {
+    let now = Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
     let status = status::next(&StatusInput {
         owned: &job.parent.owned_status,
         said,
-        outcome: &decision.outcome,
+        outcome,
         generation: job.parent.generation,
         now: &now,
     });
@@ -285,10 +321,7 @@ async fn write_status(shared: &Shared, job: &Job, decision: &Decision) -> Result
         Err(ApiError::NotFound(_) | ApiError::Conflict(_)) => Ok(None),
         Err(error) => {
             warn!(provider = shared.provider, parent = %job.parent.key, "status could not be written: {error}");
-            match error {
-                ApiError::Transient { retry_after, .. } => Err(retry_after),
-                _ => Err(None),
-            }
+            Err(error)
         }
     }
 }

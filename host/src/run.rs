@@ -50,14 +50,17 @@ pub(crate) async fn run(args: RunArgs) -> anyhow::Result<()> {
     let listener = health::listen(args.listen).await?;
     let runtime = Runtime::new(RuntimeConfig { cache_dir: args.cache_dir.clone(), ..RuntimeConfig::default() })
         .context("the sandbox could not be started")?;
-    let catalog = load(&args, &runtime, files).await?;
-    let health = Health::new(catalog.providers.is_empty() && !catalog.bad.is_empty());
+    let health = Health::default();
+    let mut tasks = JoinSet::new();
+    tasks.spawn(health::serve(listener, health.clone(), stop.clone()));
+    let catalog = tokio::select! {
+        catalog = load(&args, &runtime, files) => catalog?,
+        () = stop.cancelled() => return Ok(()),
+    };
     for name in catalog.providers.keys() {
         health.waiting(name, "starting");
     }
-
-    let mut tasks = JoinSet::new();
-    tasks.spawn(health::serve(listener, health.clone(), stop.clone()));
+    health.loaded(catalog.providers.is_empty() && !catalog.bad.is_empty());
     if !catalog.providers.is_empty() {
         let client = connect(&args).await?;
         let calls = Arc::new(Semaphore::new(runtime.concurrent_calls()));
@@ -71,10 +74,7 @@ pub(crate) async fn run(args: RunArgs) -> anyhow::Result<()> {
                 namespaces: args.namespaces.clone(),
             };
             let stop = stop.clone();
-            tasks.spawn(async move {
-                start.serve(&name, stop).await;
-                Ok(())
-            });
+            tasks.spawn(async move { start.serve(&name, stop).await });
         }
     }
     finish(tasks, stop).await
@@ -85,6 +85,8 @@ async fn finish(mut tasks: JoinSet<anyhow::Result<()>>, stop: CancellationToken)
     let mut deadline = None;
     loop {
         tokio::select! {
+            // In this order: the end of idle tasks must not be seen before the signal that ends them.
+            biased;
             () = stop.cancelled(), if deadline.is_none() => {
                 info!("stopping: finishing what is under way");
                 deadline = Some(tokio::time::Instant::now() + GRACE);
@@ -96,7 +98,8 @@ async fn finish(mut tasks: JoinSet<anyhow::Result<()>>, stop: CancellationToken)
             ended = tasks.join_next() => match ended {
                 None => return Ok(()),
                 Some(Ok(result)) => result?,
-                Some(Err(panic)) => error!("a task ended unexpectedly: {panic}"),
+                // A provider without its controller would look as if it served: start again from the beginning.
+                Some(Err(panic)) => anyhow::bail!("a task ended unexpectedly: {panic}"),
             },
         }
     }
@@ -169,11 +172,11 @@ struct Start {
 
 impl Start {
     /// Prepares until that succeeds, then serves until told to stop.
-    async fn serve(self, name: &str, stop: CancellationToken) {
+    async fn serve(self, name: &str, stop: CancellationToken) -> anyhow::Result<()> {
         loop {
             let prepared = tokio::select! {
                 prepared = self.prepare(name) => prepared,
-                () = stop.cancelled() => return,
+                () = stop.cancelled() => return Ok(()),
             };
             match prepared {
                 Ok(controller) => return controller.run(stop).await,
@@ -185,7 +188,7 @@ impl Start {
             }
             tokio::select! {
                 () = tokio::time::sleep(START_RETRY) => {}
-                () = stop.cancelled() => return,
+                () = stop.cancelled() => return Ok(()),
             }
         }
     }
@@ -203,7 +206,11 @@ impl Start {
             info!(provider = name, crd = parent.crd, "waiting until it is Established");
             let served = crds::established(&self.client, parent).await?;
             if !served.has_status {
-                warn!(provider = name, kind = %parent.kind, "has no status subresource: no status is written");
+                warn!(
+                    provider = name, kind = %parent.kind,
+                    "no status is written: the CustomResourceDefinition needs a status subresource, and conditions that \
+                     are a map by type (x-kubernetes-list-type)"
+                );
             }
             parents.insert(parent.kind.clone(), served);
         }

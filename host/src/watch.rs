@@ -1,7 +1,7 @@
 //! One watch as a stream of observations: a list, then its changes, for ever. Every failure ends in a new list after a
 //! backoff, so that a watch that the API server keeps refusing (410 at its start) heals, too.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bartizan_engine::Observed;
 use bartizan_engine::index::Scope;
@@ -10,9 +10,9 @@ use kube::core::DynamicObject;
 use kube::runtime::watcher::{self, Event, watcher};
 use kube::{Api, Client};
 use tokio::sync::mpsc;
-use tracing::{debug, warn};
+use tracing::warn;
 
-use crate::api::project;
+use crate::api::{chain, project};
 use crate::kinds::Resource;
 
 /// What a watch saw.
@@ -52,10 +52,14 @@ impl Watch {
     pub(crate) async fn run(self, to: mpsc::Sender<(Scope, Seen)>) {
         let mut delay = BACKOFF.0;
         loop {
-            match self.once(&to, &mut delay).await {
+            let started = Instant::now();
+            match self.once(&to).await {
                 Ok(()) => return,
-                Err(error) => {
-                    let reason = error.to_string();
+                Err(reason) => {
+                    // Only a watch that lasted starts the backoff anew: a list that succeeds says nothing about the watch.
+                    if started.elapsed() > BACKOFF.1 {
+                        delay = BACKOFF.0;
+                    }
                     warn!(kind = %self.scope.kind, namespace = self.scope.namespace, %reason, "watch broke; listing again");
                     if to.send((self.scope.clone(), Seen::Broken(reason))).await.is_err() {
                         return;
@@ -68,7 +72,7 @@ impl Watch {
     }
 
     /// One list and its changes. `Ok` means that nobody listens any more.
-    async fn once(&self, to: &mpsc::Sender<(Scope, Seen)>, delay: &mut Duration) -> Result<(), watcher::Error> {
+    async fn once(&self, to: &mpsc::Sender<(Scope, Seen)>) -> Result<(), String> {
         let api: Api<DynamicObject> = match &self.scope.namespace {
             Some(namespace) => Api::namespaced_with(self.client.clone(), namespace, &self.resource.api),
             None => Api::all_with(self.client.clone(), &self.resource.api),
@@ -78,15 +82,12 @@ impl Watch {
             config = config.labels(selector);
         }
         let mut events = watcher(api, config).boxed();
-        while let Some(event) = events.try_next().await? {
+        while let Some(event) = events.try_next().await.map_err(|error| chain(&error))? {
             let seen = match event {
                 Event::Init => Some(Seen::Relist),
                 Event::InitApply(object) | Event::Apply(object) => self.project(object).map(Seen::Object),
                 Event::Delete(object) => self.project(object).map(Seen::Gone),
-                Event::InitDone => {
-                    *delay = BACKOFF.0;
-                    Some(Seen::Listed)
-                }
+                Event::InitDone => Some(Seen::Listed),
             };
             if let Some(seen) = seen
                 && to.send((self.scope.clone(), seen)).await.is_err()
@@ -94,8 +95,7 @@ impl Watch {
                 return Ok(());
             }
         }
-        debug!(kind = %self.scope.kind, "watch ended");
-        Ok(())
+        Err("the stream of events ended".to_owned())
     }
 
     fn project(&self, mut object: DynamicObject) -> Option<Box<Observed>> {

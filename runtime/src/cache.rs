@@ -1,9 +1,13 @@
 //! Compiled modules on disk, so that a restart does not compile again.
 //!
 //! What lies in the cache is run as native code: whoever can write there owns the host. So the folder must belong to this
-//! process's user and be writable by nobody else, or it is not used at all. Beyond that an entry is only trusted to be
-//! what this host wrote if its checksum says so; anything else (a torn write, bit rot, another version's entry) is
-//! compiled again and overwritten.
+//! process's user and be writable by nobody else, or it is not used at all. Beyond that an entry is only taken for what
+//! this host wrote if its checksum says so; anything else (a torn write, bit rot, another version's entry) is compiled
+//! again and overwritten.
+//!
+//! An entry is two files: the code, which is mapped into memory as it is, and its checksum beside it. The checksum is
+//! against accidents, not against people, whom the folder's mode keeps out; so it is a fast one (CRC-32; SHA-256 would
+//! take most of the time of a load).
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::hash::{Hash, Hasher};
@@ -16,12 +20,15 @@ use sha2::{Digest, Sha256};
 use wasmtime::Engine;
 use wasmtime::component::Component;
 
-/// Entries that are kept; the oldest go first. One is a few megabytes.
-const ENTRIES: usize = 64;
+/// Files that are kept, two for each entry; the oldest go first. An entry is a few megabytes.
+const FILES: usize = 128;
 /// Bits of a mode that let others than the owner write.
 const WRITABLE_BY_OTHERS: u32 = 0o022;
-/// Bytes of a checksum, at the end of an entry.
-const CHECKSUM: usize = 32;
+/// Extension of the file with the code, and of the one with its checksum.
+const CODE: &str = "cwasm";
+const CHECKSUM: &str = "crc32";
+/// Bytes that are read at once to be summed up.
+const CHUNK: usize = 64 * 1024;
 
 /// A folder of compiled modules.
 #[derive(Debug)]
@@ -74,13 +81,11 @@ impl Cache {
     /// The compiled module, if there is an entry and it is sound.
     pub(crate) fn get(&self, engine: &Engine, sha256: &[u8; 32]) -> Option<Component> {
         let path = self.path(sha256);
-        match self.read(&path) {
-            Ok(entry) => deserialize(engine, &entry)
-                .inspect_err(|cause| tracing::info!(path = %path.display(), cause, "compiling a cached module again"))
-                .ok(),
+        match self.check(&path).and_then(|()| deserialize(engine, &path)) {
+            Ok(component) => Some(component),
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
             Err(error) => {
-                tracing::warn!(path = %path.display(), "a compiled module cannot be read: {error}");
+                tracing::warn!(path = %path.display(), "a compiled module is not used and made again: {error}");
                 None
             }
         }
@@ -89,39 +94,54 @@ impl Cache {
     /// Keeps a compiled module. A failure costs time at the next start and nothing else.
     pub(crate) fn put(&self, component: &Component, sha256: &[u8; 32]) {
         let path = self.path(sha256);
-        let written = component.serialize().map_err(io::Error::other).and_then(|code| self.write(&path, &code));
+        let written = component.serialize().map_err(io::Error::other).and_then(|code| {
+            self.write(&path, &code)?;
+            self.write(&path.with_extension(CHECKSUM), &crc32fast::hash(&code).to_le_bytes())?;
+            self.prune()
+        });
         if let Err(error) = written {
             tracing::warn!(path = %path.display(), "a compiled module was not kept: {error}");
         }
     }
 
     fn path(&self, sha256: &[u8; 32]) -> PathBuf {
-        self.dir.join(format!("{}-{}.cwasm", hex(sha256), self.environment))
+        self.dir.join(format!("{}-{}", hex(sha256), self.environment)).with_extension(CODE)
     }
 
-    fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
-        let mut file = File::open(path)?;
+    /// Whether the code is what was written, by this process's user.
+    fn check(&self, path: &Path) -> io::Result<()> {
+        let mut sum = [0; 4];
+        self.open_own(&path.with_extension(CHECKSUM))?.read_exact(&mut sum)?;
+        let mut code = self.open_own(path)?;
+        let mut hasher = crc32fast::Hasher::new();
+        let mut chunk = vec![0; CHUNK];
+        loop {
+            match code.read(&mut chunk)? {
+                0 => break,
+                bytes => hasher.update(&chunk[..bytes]),
+            }
+        }
+        if hasher.finalize().to_le_bytes() == sum { Ok(()) } else { Err(io::Error::other("its checksum is wrong")) }
+    }
+
+    fn open_own(&self, path: &Path) -> io::Result<File> {
+        let file = File::open(path)?;
         let metadata = file.metadata()?;
         if metadata.uid() != self.owner || metadata.mode() & WRITABLE_BY_OTHERS != 0 {
             return Err(io::Error::other("it belongs to another user, or others may write it"));
         }
-        let mut entry = Vec::with_capacity(usize::try_from(metadata.len()).unwrap_or(0) + 1);
-        file.read_to_end(&mut entry)?;
-        Ok(entry)
+        Ok(file)
     }
 
-    /// Writes beside the entry and renames, so that no reader sees half of one.
-    fn write(&self, path: &Path, code: &[u8]) -> io::Result<()> {
+    /// Writes beside the file and renames: no reader sees half of one, and who has mapped the old one keeps it.
+    fn write(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
         let (temporary, mut file) = self.create_temporary()?;
-        let written = file
-            .write_all(code)
-            .and_then(|()| file.write_all(&Sha256::digest(code)))
-            .and_then(|()| fs::rename(&temporary, path));
+        let written = file.write_all(bytes).and_then(|()| fs::rename(&temporary, path));
         if written.is_err() {
             // The error that is told is the first one.
             let _ = fs::remove_file(&temporary);
         }
-        written.and_then(|()| self.prune())
+        written
     }
 
     fn create_temporary(&self) -> io::Result<(PathBuf, File)> {
@@ -151,7 +171,7 @@ impl Cache {
             }
         }
         files.sort();
-        let surplus = files.len().saturating_sub(ENTRIES);
+        let surplus = files.len().saturating_sub(FILES);
         for (_, path) in files.into_iter().take(surplus) {
             let _ = fs::remove_file(path);
         }
@@ -159,18 +179,16 @@ impl Cache {
     }
 }
 
-fn deserialize(engine: &Engine, entry: &[u8]) -> Result<Component, String> {
-    let (code, checksum) = entry.split_last_chunk::<CHECKSUM>().ok_or("it is cut off")?;
-    if Sha256::digest(code)[..] != checksum[..] {
-        return Err("its checksum is wrong".to_owned());
-    }
-    // SAFETY: wasmtime asks that the bytes are what `Component::serialize` returned. They come from a folder and a file
-    // that belong to this process's user and that nobody else may write (checked in `open` and `read`), where only
-    // `write` puts files of this name; the checksum over the same bytes, in memory, excludes torn writes and bit rot. An
-    // entry of another wasmtime, of other settings or another processor has another name, and is refused by wasmtime too.
+fn deserialize(engine: &Engine, path: &Path) -> io::Result<Component> {
+    // SAFETY: wasmtime asks that the file is what `Component::serialize` returned, and is not changed while it is mapped.
+    // It lies in a folder that belongs to this process's user and that nobody else may write (`open`), belongs to that
+    // user itself and may be written by nobody else (`open_own`), and has the checksum that was written with it
+    // (`check`), so that it is neither torn nor rotten. This host only ever replaces such files by renaming, which leaves
+    // mapped ones as they are. An entry of another wasmtime, of other settings or another processor has another name,
+    // and is refused by wasmtime too.
     #[allow(unsafe_code)]
-    let component = unsafe { Component::deserialize(engine, code) };
-    component.map_err(|error| format!("{error:#}"))
+    let component = unsafe { Component::deserialize_file(engine, path) };
+    component.map_err(io::Error::other)
 }
 
 /// A hash of everything that decides what compiled code looks like and may do.

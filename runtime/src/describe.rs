@@ -1,5 +1,7 @@
 //! From the bytes that `describe` returned to a manifest that the host can rely on.
 
+use std::collections::BTreeSet;
+
 use bartizan_contract::ProviderManifest;
 use bartizan_contract::names::{API_VERSION, MANIFEST_KIND};
 use serde_json::Value;
@@ -76,8 +78,27 @@ pub(crate) fn parse(bytes: &[u8]) -> Result<ProviderManifest, ManifestError> {
     for (index, crd) in manifest.crds.iter().enumerate() {
         check_crd(&format!("manifest.crds[{index}]"), crd)?;
     }
+    check_children(&manifest)?;
     not_yet::refuse(&manifest)?;
     Ok(manifest)
+}
+
+/// A kind has one role and one version in a provider, since objects have one identity whatever the version.
+fn check_children(manifest: &ProviderManifest) -> Result<(), ManifestError> {
+    let parents = manifest.crds.iter().filter_map(|crd| {
+        let part = |pointer| crd.pointer(pointer).and_then(Value::as_str);
+        part("/spec/group").zip(part("/spec/names/kind"))
+    });
+    let mut seen: BTreeSet<(String, String)> =
+        parents.map(|(group, kind)| (group.to_owned(), kind.to_owned())).collect();
+    for (index, child) in manifest.children.iter().enumerate() {
+        let kind = child.kind();
+        if !seen.insert((kind.group.clone(), kind.kind.clone())) {
+            let message = format!("{kind} is declared twice, or is one of the provider's own parents");
+            return Err(field(&format!("manifest.children[{index}]"), message));
+        }
+    }
+    Ok(())
 }
 
 /// What the host itself reads from a CRD; the rest is the API server's to judge.
@@ -166,6 +187,8 @@ mod tests {
     #[case("/crds/0/spec/scope", json!("Global"), "manifest.crds[0].spec.scope: is \"Global\", must be Namespaced or Cluster")]
     #[case("/crds/0/spec/versions/0/storage", json!(false), "manifest.crds[0].spec.versions: 0 versions have storage: true, must be one")]
     #[case("/crds/0/spec/versions/0/served", json!(false), "manifest.crds[0].spec.versions: the version with storage: true must have a name and served: true")]
+    #[case("/children", json!([{"apiVersion": "v1", "kind": "Secret"}, {"apiVersion": "v1", "kind": "Secret"}]), "manifest.children[1]: Secret.v1 is declared twice, or is one of the provider's own parents")]
+    #[case("/children/0", json!({"apiVersion": "minio.rook.io/v2", "kind": "ObjectStore"}), "manifest.children[0]: ObjectStore.minio.rook.io/v2 is declared twice, or is one of the provider's own parents")]
     #[case("/children/0/kind", json!(1), "manifest.children[0].kind: invalid type: integer `1`, expected a string at line 1 column COL; build the provider with the SDK of provider.bartizan.dev/v1alpha1")]
     fn a_wrong_field_is_named(#[case] pointer: &str, #[case] value: Value, #[case] expected: &str) {
         let mut manifest = manifest();

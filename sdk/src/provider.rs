@@ -64,5 +64,6 @@ pub fn reconcile_bytes<P: Provider>(request: &[u8]) -> Result<Vec<u8>, Failure> 
 /// As [`reconcile_bytes`].
 pub fn answer<P: Provider>(request: &[u8]) -> Result<ReconcileResponse, Failure> {
     let answer = reconcile_bytes::<P>(request)?;
-    serde_json::from_slice(&answer).map_err(|error| failure::internal(format!("the answer breaks the contract: {error}")))
+    serde_json::from_slice(&answer)
+        .map_err(|error| failure::internal(format!("the answer breaks the contract: {error}")))
 }

@@ -70,7 +70,11 @@ impl ParentMetadata {
         let text = |field| document.get(field).and_then(Value::as_str).unwrap_or_default();
         let (api_version, kind) = (text("apiVersion"), text("kind"));
         if (api_version, kind) != (&parent.api_version(), parent.kind) {
-            let message = format!("the parent is a \"{kind}\" of \"{api_version}\", not a {}", parent.kind);
+            let message = format!(
+                "the parent is a \"{kind}\" of \"{api_version}\", not a {} of {}",
+                parent.kind,
+                parent.api_version()
+            );
             return Err(failure::internal(message));
         }
         let metadata = document.get("metadata").and_then(Value::as_object);

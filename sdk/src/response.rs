@@ -5,27 +5,40 @@ use bartizan_contract::{Condition, Failure, Generate, GenerateAlphabet};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use crate::json::Json;
+use crate::json::{WriteJson, Writer, lazy};
 use crate::{ParentMetadata, condition, failure, object};
 
+/// Room for the children of most answers, so that their text is not moved while it grows.
+const CAPACITY: usize = 8 * 1024;
+
 /// An answer: all children that should exist, the status, and when to be asked again.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Response {
-    children: Vec<ResponseChild>,
+    /// The list of children, not yet closed.
+    children: Writer,
+    /// Children of which the namespace may be missing; they come after the others.
+    trees: Vec<Result<Value, String>>,
     hold: bool,
-    status: Option<Json>,
+    status: Option<Writer>,
     conditions: Vec<Condition>,
     resync_after_seconds: Option<u32>,
     generate: Vec<Generate>,
 }
 
-/// A child as it was given.
-#[derive(Clone, Debug)]
-enum ResponseChild {
-    /// Whole.
-    Text(Json),
-    /// A namespace may be missing.
-    Tree(Result<Value, String>),
+impl Default for Response {
+    fn default() -> Self {
+        let mut children = Writer::with_capacity(CAPACITY);
+        children.begin_list();
+        Self {
+            children,
+            trees: Vec::new(),
+            hold: false,
+            status: None,
+            conditions: Vec::new(),
+            resync_after_seconds: None,
+            generate: Vec::new(),
+        }
+    }
 }
 
 impl Response {
@@ -48,14 +61,14 @@ impl Response {
     /// ones add some 300 kB to a module, most of it for fields that nobody sets.
     #[must_use]
     pub fn child(mut self, object: impl Serialize) -> Self {
-        self.children.push(ResponseChild::Tree(serde_json::to_value(object).map_err(|error| error.to_string())));
+        self.trees.push(serde_json::to_value(object).map_err(|error| error.to_string()));
         self
     }
 
     /// A child that should exist, whole, with its namespace: what [`object!`](crate::object) makes.
     #[must_use]
-    pub fn child_json(mut self, object: Json) -> Self {
-        self.children.push(ResponseChild::Text(object));
+    pub fn child_json(mut self, object: impl WriteJson) -> Self {
+        self.children.item(&object!({"object": object}));
         self
     }
 
@@ -69,8 +82,10 @@ impl Response {
 
     /// The parent's status without its conditions: an object.
     #[must_use]
-    pub fn status(mut self, status: impl Serialize) -> Self {
-        self.status = Some(Json::of(&status));
+    pub fn status(mut self, status: impl WriteJson) -> Self {
+        let mut writer = Writer::default();
+        status.write_json(&mut writer);
+        self.status = Some(writer);
         self
     }
 
@@ -92,46 +107,47 @@ impl Response {
     /// The document that crosses the sandbox: namespaces filled in, conditions in the status.
     pub(crate) fn finish(mut self, parent: &ParentMetadata, unknown_fields: &[String]) -> Result<Vec<u8>, Failure> {
         self.conditions.extend(condition::unknown_fields(unknown_fields));
-        let mut children = Vec::new();
-        for child in self.children {
-            let object = match child {
-                ResponseChild::Text(object) => object,
-                ResponseChild::Tree(tree) => {
-                    let tree = tree.map_err(|error| failure::internal(format!("a child is not JSON: {error}")))?;
-                    Json::of(&with_namespace(tree, parent.namespace.as_deref()))
-                }
-            };
-            children.push(object!({"object": object}));
+        for tree in std::mem::take(&mut self.trees) {
+            let tree = tree.map_err(|error| failure::internal(format!("a child is not JSON: {error}")))?;
+            self = self.child_json(with_namespace(tree, parent.namespace.as_deref()));
         }
-        let answer = object!({
+        self.children.end_list();
+        let children = self.children.finish()?;
+        let status = status_with_conditions(self.status, &self.conditions)?;
+        let mut answer = Writer::with_capacity(children.len() + status.len() + CAPACITY / 8);
+        let written = object!({
             "apiVersion": API_VERSION,
             "kind": RESPONSE_KIND,
-            "children": Json::list(children),
+            "children": lazy(|writer| writer.raw(&children)),
             "hold": self.hold.then_some(true),
-            "status": status_with_conditions(self.status, &self.conditions)?,
+            "status": lazy(|writer| writer.raw(&status)),
             "resyncAfterSeconds": self.resync_after_seconds,
-            "generate": self.generate,
+            "generate": &self.generate,
         });
-        answer.into_bytes()
+        written.write_json(&mut answer);
+        answer.finish()
     }
 }
 
-/// Puts the conditions at the end of the status.
-fn status_with_conditions(status: Option<Json>, conditions: &[Condition]) -> Result<Json, Failure> {
-    if status.is_none() && conditions.is_empty() {
-        return Ok(Json::null());
-    }
-    let mut text = status.map_or_else(|| Ok(b"{}".to_vec()), Json::into_bytes)?;
-    if text.first() != Some(&b'{') || text.pop() != Some(b'}') {
+/// Puts the conditions at the end of the status; null if there is neither.
+fn status_with_conditions(status: Option<Writer>, conditions: &[Condition]) -> Result<Vec<u8>, Failure> {
+    let mut text = match status {
+        Some(status) => status.finish()?,
+        None if conditions.is_empty() => return Ok(b"null".to_vec()),
+        None => b"{}".to_vec(),
+    };
+    if text.first() != Some(&b'{') {
         return Err(failure::internal("the status is not an object"));
     }
-    if text.len() > 1 {
-        text.push(b',');
+    if conditions.is_empty() {
+        return Ok(text);
     }
-    text.extend_from_slice(b"\"conditions\":");
-    text.extend(Json::of(conditions).into_bytes()?);
-    text.push(b'}');
-    Ok(Json::written(text))
+    text.pop();
+    let mut status = Writer::with_capacity(CAPACITY / 8);
+    status.raw(&text);
+    status.field("conditions", conditions);
+    status.end_object();
+    status.finish()
 }
 
 fn with_namespace(mut object: Value, namespace: Option<&str>) -> Value {

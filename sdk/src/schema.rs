@@ -8,8 +8,7 @@ use serde_json::Value;
 use crate::crd::structural;
 
 /// What the API server accepts as a quantity, in its own words.
-const QUANTITY_PATTERN: &str =
-    r"^(\+|-)?(([0-9]+(\.[0-9]*)?)|(\.[0-9]+))(([KMGTPE]i)|[numkMGTPE]|([eE](\+|-)?(([0-9]+(\.[0-9]*)?)|(\.[0-9]+))))?$";
+const QUANTITY_PATTERN: &str = r"^(\+|-)?(([0-9]+(\.[0-9]*)?)|(\.[0-9]+))(([KMGTPE]i)|[numkMGTPE]|([eE](\+|-)?(([0-9]+(\.[0-9]*)?)|(\.[0-9]+))))?$";
 
 /// The schema of a type as a CRD may hold it: structural, without references, every object open to unknown fields, every
 /// optional field nullable. Defaults are left out: the API server would write them into objects and freeze them there.

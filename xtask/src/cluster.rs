@@ -37,8 +37,8 @@ pub(crate) fn kubectl(arguments: &[String]) -> Result<ExitCode> {
     build::check_prerequisites()?;
     let program = progress::step("control plane", build::control_plane)?;
     let cache = build::target_dir().join("control-plane/kubectl-cache");
-    let kubeconfig =
-        std::env::var_os("KUBECONFIG").context("KUBECONFIG is not set: `cargo xtask cluster` prints it")?;
+    // Empty: kubectl takes its own default.
+    let kubeconfig = std::env::var_os("KUBECONFIG").unwrap_or_default();
     let status = kubectl_command(&program, kubeconfig.as_ref(), &cache)
         .args(arguments)
         .status()

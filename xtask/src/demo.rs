@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail};
 use bartizan_harness::{ControlPlane, HostProcess, build, kubectl_command};
 use k8s_openapi::api::apps::v1::StatefulSet;
-use k8s_openapi::api::authentication::v1::TokenRequest;
+use k8s_openapi::api::authentication::v1::{TokenRequest, TokenRequestSpec};
 use k8s_openapi::api::core::v1::{Namespace, Pod, Secret, Service, ServiceAccount};
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use kube::api::{ApiResource, DynamicObject, ListParams, PostParams};
@@ -35,6 +35,18 @@ pub(crate) struct Args {
 /// The talk's namespace and store.
 const NAMESPACE: &str = "rook-minio";
 const STORE: &str = "my-store";
+/// What the demo makes in a cluster, but for what goes with the namespaces.
+const MADE: [&str; 7] = [
+    "namespace/rook-minio",
+    "namespace/bartizan-system",
+    "customresourcedefinition/objectstores.minio.rook.io",
+    "clusterrole/bartizan",
+    "clusterrole/bartizan-provider-minio",
+    "clusterrolebinding/bartizan",
+    "clusterrolebinding/bartizan-provider-minio",
+];
+/// How long the host's token is good: longer than anybody looks at a demo.
+const TOKEN_SECONDS: i64 = 24 * 3600;
 /// How long the store may take.
 const PATIENCE: Duration = Duration::from_secs(120);
 /// How often the tree is looked at.
@@ -56,9 +68,13 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
             (None, None) => bail!("no cluster"),
         };
         let demo = Demo { control_plane, kubeconfig, folder: folder.path().to_owned(), started };
-        // On a cluster of somebody's, refuse before anything is made, and remove what was made.
-        if cluster.is_none() && demo.kubectl(&["get", "namespace", NAMESPACE]).is_ok() {
-            bail!("namespace {NAMESPACE} exists in this cluster already; the demo would mix with it");
+        // On a cluster of somebody's, refuse before anything is made: what the demo made it removes at its end.
+        if cluster.is_none() {
+            let there = demo.kubectl(&[&["get", "--ignore-not-found", "--output", "name"][..], &MADE[..]].concat())?;
+            if !there.trim().is_empty() {
+                let there: Vec<&str> = there.split_whitespace().collect();
+                bail!("in this cluster already, and the demo would overwrite and remove it: {}", there.join(", "));
+            }
         }
         let result = tokio::select! {
             result = demo.play(&modules, &host, args.once) => result,
@@ -142,8 +158,9 @@ impl Demo {
     /// The given kubeconfig with the account's token in place of its user.
     async fn account_kubeconfig(&self, client: &Client) -> Result<PathBuf> {
         let accounts: Api<ServiceAccount> = Api::namespaced(client.clone(), "bartizan-system");
-        let answer =
-            accounts.create_token_request("bartizan", &PostParams::default(), &TokenRequest::default()).await?;
+        let spec = TokenRequestSpec { expiration_seconds: Some(TOKEN_SECONDS), ..TokenRequestSpec::default() };
+        let request = TokenRequest { spec: Some(spec), ..TokenRequest::default() };
+        let answer = accounts.create_token_request("bartizan", &PostParams::default(), &request).await?;
         let token = answer.status.map(|status| status.token).context("no token for the account bartizan")?;
         let mut config = serde_json::to_value(Kubeconfig::read_from(&self.kubeconfig)?)?;
         let current = config["current-context"].clone();
@@ -158,13 +175,13 @@ impl Demo {
         Ok(file)
     }
 
-    fn kubectl(&self, arguments: &[&str]) -> Result<()> {
+    fn kubectl(&self, arguments: &[&str]) -> Result<String> {
         let mut command = kubectl_command(&self.control_plane, &self.kubeconfig, &self.folder.join("kubectl-cache"));
         let output = command.args(arguments).output().context("kubectl cannot be run")?;
         if !output.status.success() {
             bail!("kubectl {}: {}", arguments.join(" "), String::from_utf8_lossy(&output.stderr).trim());
         }
-        Ok(())
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
     }
 
     async fn client(&self) -> Result<Client> {

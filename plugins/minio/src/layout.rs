@@ -122,9 +122,7 @@ pub(crate) fn drives_fault(nodes: u32, volumes: u32) -> Option<String> {
         // One drive on one server has nothing to be spread over.
         Some(1) => None,
         Some(drives) if SET_SIZES.into_iter().any(|size| drives % size == 0) => None,
-        Some(drives) => {
-            Some(format!("must divide into erasure sets of 4 to 16 drives, but {what} give {drives}"))
-        }
+        Some(drives) => Some(format!("must divide into erasure sets of 4 to 16 drives, but {what} give {drives}")),
     }
 }
 

@@ -43,7 +43,10 @@ pub struct ObjectStoreSpec {
     pub credentials: Credentials,
     /// The DNS domain of the cluster; by default `cluster.local`.
     #[serde(default)]
-    #[schemars(length(max = 100), regex(pattern = r"^([a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*)?$"))]
+    #[schemars(
+        length(max = 100),
+        regex(pattern = r"^([a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*)?$")
+    )]
     pub cluster_domain: Option<String>,
     /// More environment of the servers.
     #[serde(default)]

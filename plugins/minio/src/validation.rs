@@ -80,8 +80,7 @@ fn check_components(spec: &ObjectStoreSpec, faults: &mut Vec<Fault>) {
 }
 
 fn check_annotations(spec: &ObjectStoreSpec, faults: &mut Vec<Fault>) {
-    for (field, annotations) in
-        [("annotations", &spec.annotations), ("serviceAnnotations", &spec.service_annotations)]
+    for (field, annotations) in [("annotations", &spec.annotations), ("serviceAnnotations", &spec.service_annotations)]
     {
         for key in annotations.keys().filter(|key| key.starts_with(RESERVED_PREFIX)) {
             let message = format!("must not be used: keys below {RESERVED_PREFIX} are the host's");
@@ -117,7 +116,10 @@ fn check_network(spec: &ObjectStoreSpec, faults: &mut Vec<Fault>) -> (bool, u16)
     let component_port = component.and_then(|network| network.port);
     let component_host = component.and_then(|network| network.host_network);
     if own_port.zip(component_port).is_some_and(|(own, other)| own != other) {
-        faults.push(Fault::new("spec.network.ports", format!("must agree with the port of {COMPONENT} in spec.resources")));
+        faults.push(Fault::new(
+            "spec.network.ports",
+            format!("must agree with the port of {COMPONENT} in spec.resources"),
+        ));
     }
     if host_network.zip(component_host).is_some_and(|(own, other)| own != other) {
         faults.push(Fault::new("spec.network.hostNetwork", format!("must agree with {COMPONENT} in spec.resources")));

@@ -3,10 +3,10 @@
 use std::time::{Duration, Instant};
 
 use bartizan_contract::FailureCode;
-use bartizan_runtime::{CallError, Fault, Limits, LogLevel};
+use bartizan_runtime::{CallError, Config, Fault, Limits, LogLevel, Runtime};
 use rstest::rstest;
 
-use crate::modules::{LOGGED, MANIFEST, describing, provider};
+use crate::modules::{LOGGED, MANIFEST, core, describing, module, provider};
 
 const MIB: usize = 1024 * 1024;
 
@@ -300,6 +300,28 @@ fn one_that_loops_does_not_hold_up_another() {
         assert!(answers > 0);
         assert!(matches!(loops.join().unwrap().unwrap_err().fault, Fault::Timeout { .. }));
     });
+}
+
+#[test]
+fn more_calls_at_once_than_the_pool_has_are_told() {
+    let runtime = Runtime::new(Config { concurrent_calls: 1, ..Config::default() }).unwrap();
+    let load = |reconcile| runtime.load(&module(&core(MANIFEST, "", reconcile))).unwrap();
+    let looping = load("(loop $l (br $l)) unreachable");
+    let echo = load("(call $ok (local.get $ptr) (local.get $len))");
+    std::thread::scope(|scope| {
+        let loops = scope.spawn(move || {
+            looping.reconcile(b"{}", &Limits { timeout: Duration::from_millis(200), ..Limits::default() })
+        });
+        // Whichever comes second is refused.
+        let mut faults = Vec::new();
+        while !loops.is_finished() {
+            faults.extend(echo.reconcile(b"{}", &limits()).err());
+        }
+        faults.extend(loops.join().unwrap().err());
+        let busy = faults.iter().find(|error| matches!(error.fault, Fault::Busy)).unwrap();
+        assert_eq!(busy.to_string(), "all instances of the pool are in use; try again");
+    });
+    assert!(echo.reconcile(b"{}", &limits()).is_ok());
 }
 
 #[test]

@@ -4,7 +4,7 @@ mod structural;
 
 use serde_json::{Map, Value};
 
-use crate::json::Json;
+use crate::json::{WriteJson, list, optional, to_text};
 use crate::{Column, ParentKind, Scope, object};
 pub(crate) use structural::structural;
 
@@ -24,12 +24,13 @@ pub(crate) fn definition(parent: &ParentKind, spec: &Value, status: Option<Value
         "singular": parent.kind.to_ascii_lowercase(),
         "shortNames": (!parent.short_names.is_empty()).then_some(parent.short_names),
     });
+    let root = root(parent, spec, status);
     let version = object!({
         "name": parent.version,
         "served": true,
         "storage": true,
         "subresources": {"status": {}},
-        "schema": {"openAPIV3Schema": root(parent, spec, status)},
+        "schema": {"openAPIV3Schema": root},
         "additionalPrinterColumns": columns(parent.columns),
     });
     let definition = object!({
@@ -38,16 +39,15 @@ pub(crate) fn definition(parent: &ParentKind, spec: &Value, status: Option<Value
         "metadata": {"name": format!("{}.{}", parent.plural, parent.group)},
         "spec": {"group": parent.group, "scope": scope, "names": names, "versions": [version]},
     });
-    definition.into_bytes().ok().and_then(|text| serde_json::from_slice(&text).ok()).unwrap_or_default()
+    to_text(&definition).ok().and_then(|text| serde_json::from_slice(&text).ok()).unwrap_or_default()
 }
 
-fn root(parent: &ParentKind, spec: &Value, status: Option<Value>) -> Json {
-    let name = match parent.names {
-        None => Json::null(),
-        Some(rule) => object!({
-            "name": {"type": "string", "maxLength": rule.max_length, "pattern": rule.pattern},
-        }),
-    };
+fn root(parent: &ParentKind, spec: &Value, status: Option<Value>) -> impl WriteJson {
+    let name = parent
+        .names
+        .map(|rule| object!({"name": {"type": "string", "maxLength": rule.max_length, "pattern": rule.pattern}}));
+    let name = optional(name);
+    let status = with_conditions(status);
     object!({
         "type": "object",
         "required": ["spec"],
@@ -56,7 +56,7 @@ fn root(parent: &ParentKind, spec: &Value, status: Option<Value>) -> Json {
             "kind": {"type": "string"},
             "metadata": {"type": "object", "properties": name},
             "spec": spec,
-            "status": with_conditions(status),
+            "status": status,
         },
         "x-kubernetes-preserve-unknown-fields": true,
     })
@@ -76,16 +76,10 @@ fn with_conditions(status: Option<Value>) -> Value {
     status
 }
 
-fn columns(columns: &[Column]) -> Json {
-    if columns.is_empty() {
-        return Json::null();
-    }
-    Json::list(columns.iter().map(|column| {
-        object!({
-            "name": column.name,
-            "type": column.type_,
-            "jsonPath": column.path,
-            "priority": column.wide.then_some(1),
-        })
-    }))
+fn columns(columns: &[Column]) -> impl WriteJson {
+    let column = |column: &Column| {
+        let Column { name, type_, path, wide } = *column;
+        object!({"name": name, "type": type_, "jsonPath": path, "priority": wide.then_some(1)})
+    };
+    optional((!columns.is_empty()).then(|| list(columns.iter().map(column))))
 }

@@ -37,8 +37,21 @@ const KEYWORDS: [&str; 19] = [
 
 /// The formats that the API server knows; it warns about others, as `uint32`.
 const FORMATS: [&str; 15] = [
-    "int32", "int64", "float", "double", "byte", "date", "date-time", "duration", "email", "hostname", "ipv4", "ipv6",
-    "password", "uri", "uuid",
+    "int32",
+    "int64",
+    "float",
+    "double",
+    "byte",
+    "date",
+    "date-time",
+    "duration",
+    "email",
+    "hostname",
+    "ipv4",
+    "ipv6",
+    "password",
+    "uri",
+    "uuid",
 ];
 
 /// Makes a schema and everything below it structural.
@@ -89,7 +102,8 @@ fn simplify_enum(node: &mut Node) {
             _ => None,
         };
         let values: Option<Vec<_>> = variants.iter().map(values).collect();
-        if let Some(values) = values.map(|values| values.concat()).filter(|values| values.iter().all(Value::is_string)) {
+        if let Some(values) = values.map(|values| values.concat()).filter(|values| values.iter().all(Value::is_string))
+        {
             node.insert("type".to_owned(), json!("string"));
             node.insert("enum".to_owned(), Value::Array(values));
         }

@@ -60,7 +60,9 @@ impl Credentials {
             ((false, false), true) => match &self.namespace {
                 Some(other) if !other.is_empty() && other != namespace => field(
                     "namespace",
-                    format!("must be \"{namespace}\", the namespace of the pods that use the Secret, but is \"{other}\""),
+                    format!(
+                        "must be \"{namespace}\", the namespace of the pods that use the Secret, but is \"{other}\""
+                    ),
                 ),
                 _ => Ok(CredentialsSource::Secret(self.name.as_deref().unwrap_or_default())),
             },

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use crate::json::Json;
+use crate::json::{WriteJson, optional};
 use crate::{Object, object, schema};
 
 /// On which nodes pods run, field by field as in a pod.
@@ -34,13 +34,11 @@ pub struct Placement {
 
 impl Placement {
     /// The field `affinity` of a pod; null if nobody wants any.
-    #[must_use]
-    pub fn affinity(&self) -> Json {
+    pub fn affinity(&self) -> impl WriteJson {
         let Self { node_affinity, pod_affinity, pod_anti_affinity, .. } = self;
         let given = [node_affinity, pod_affinity, pod_anti_affinity].into_iter().any(Option::is_some);
-        if !given {
-            return Json::null();
-        }
-        object!({"nodeAffinity": node_affinity, "podAffinity": pod_affinity, "podAntiAffinity": pod_anti_affinity})
+        optional(given.then(|| {
+            object!({"nodeAffinity": node_affinity, "podAffinity": pod_affinity, "podAntiAffinity": pod_anti_affinity})
+        }))
     }
 }

@@ -97,9 +97,7 @@ impl ResourceSpec {
     #[must_use]
     pub fn components(&self) -> Vec<(String, &str)> {
         match self {
-            Self::Map { components, .. } => {
-                components.keys().map(|name| (format!(".{name}"), name.as_str())).collect()
-            }
+            Self::Map { components, .. } => components.keys().map(|name| (format!(".{name}"), name.as_str())).collect(),
             Self::List(list) => {
                 let named = list.iter().enumerate();
                 named.map(|(index, listed)| (format!("[{index}].name"), listed.name.as_str())).collect()

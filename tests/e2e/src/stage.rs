@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 use bartizan_harness::{AuditMark, AuditRequest, ControlPlane, HostProcess, build};
 use tempfile::TempDir;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::host::Host;
 use crate::programs::{Programs, Provider};
@@ -18,6 +19,9 @@ pub const ACCOUNT: &str = "system:serviceaccount:bartizan-system:bartizan";
 /// How long a test waits for what should take a moment: other tests and builds may share the machine.
 pub const SOON: Duration = Duration::from_secs(60);
 
+/// Most stages at the same time in one test process: each takes several hundred MiB.
+static ROOM: Semaphore = Semaphore::const_new(4);
+
 /// A control plane with the host's account, the providers' CRDs and rights, and a folder with their modules.
 pub struct Stage {
     /// The control plane.
@@ -25,6 +29,8 @@ pub struct Stage {
     programs: &'static Programs,
     folder: TempDir,
     kubeconfig: PathBuf,
+    /// Given back last, when everything has stopped.
+    _room: SemaphorePermit<'static>,
 }
 
 impl Stage {
@@ -47,13 +53,14 @@ impl Stage {
     /// If something cannot be built, started or applied.
     pub async fn bare() -> Result<Self> {
         let programs = Programs::get().await?;
+        let room = ROOM.acquire().await.context("no room for another stage")?;
         let cluster = ControlPlane::start().await?;
         let folder = tempfile::Builder::new().prefix("bartizan-e2e-").tempdir().context("no temporary folder")?;
         std::fs::create_dir(folder.path().join("providers")).context("no folder for the modules")?;
         apply_folder(&cluster, &build::workspace_root().join("deploy/access")).await?;
         let (namespace, name) = (NAMESPACE, "bartizan");
         let kubeconfig = cluster.kubeconfig_for_service_account(namespace, name).await?;
-        Ok(Self { cluster, programs, folder, kubeconfig })
+        Ok(Self { cluster, programs, folder, kubeconfig, _room: room })
     }
 
     /// Applies what a provider needs, and waits until its CRD is served.

@@ -1,7 +1,7 @@
 //! The administrator's keys: always in a Secret, never in a pod.
 
+use bartizan_sdk::json::{WriteJson, lazy, optional};
 use bartizan_sdk::k8s_openapi::ByteString;
-use bartizan_sdk::json::Json;
 use bartizan_sdk::storage::CredentialsSource;
 use bartizan_sdk::{config_hash, object};
 
@@ -29,15 +29,16 @@ pub(super) fn secret_name(plan: &Plan<'_>) -> String {
 }
 
 /// The Secret, unless somebody else made it. Generated values are left out: the host puts them in.
-pub(super) fn secret(plan: &Plan<'_>) -> Option<Json> {
+pub(super) fn secret(plan: &Plan<'_>) -> Option<impl WriteJson> {
     let base64 = |text: &str| ByteString(text.as_bytes().to_vec());
     let data = match plan.credentials {
         CredentialsSource::Secret(_) => return None,
-        CredentialsSource::Generated => Json::null(),
+        CredentialsSource::Generated => None,
         CredentialsSource::Inline { access_key, secret_key } => {
-            object!({USERNAME: base64(access_key), PASSWORD: base64(secret_key)})
+            Some(object!({USERNAME: base64(access_key), PASSWORD: base64(secret_key)}))
         }
     };
+    let data = optional(data);
     Some(object!({
         "apiVersion": "v1",
         "kind": "Secret",
@@ -68,11 +69,15 @@ pub(super) fn hash(plan: &Plan<'_>) -> String {
 }
 
 /// The environment of a server, always in the same order: first the keys, then what people add.
-pub(super) fn environment(plan: &Plan<'_>) -> Json {
+pub(super) fn environment(plan: &Plan<'_>) -> impl WriteJson {
     let name = secret_name(plan);
-    let from_secret = |variable: &str, key: &str| {
-        object!({"name": variable, "valueFrom": {"secretKeyRef": {"name": name, "key": key}}})
-    };
-    let keys = [from_secret(ACCESS_KEY_VARIABLE, USERNAME), from_secret(SECRET_KEY_VARIABLE, PASSWORD)];
-    Json::list(keys.into_iter().chain(plan.spec.env.iter().map(Json::of)))
+    lazy(move |writer| {
+        writer.begin_list();
+        for (variable, key) in [(ACCESS_KEY_VARIABLE, USERNAME), (SECRET_KEY_VARIABLE, PASSWORD)] {
+            let name = &name;
+            writer.item(&object!({"name": variable, "valueFrom": {"secretKeyRef": {"name": name, "key": key}}}));
+        }
+        plan.spec.env.iter().for_each(|variable| writer.item(variable));
+        writer.end_list();
+    })
 }

@@ -7,7 +7,7 @@ mod services;
 
 use std::collections::BTreeMap;
 
-use bartizan_sdk::json::Json;
+use bartizan_sdk::json::WriteJson;
 use bartizan_sdk::{Response, object};
 
 use crate::Mode;
@@ -41,7 +41,7 @@ pub(crate) fn desired(plan: &Plan<'_>) -> Response {
     response
 }
 
-fn budget(layout: &Layout) -> Json {
+fn budget(layout: &Layout) -> impl WriteJson {
     object!({
         "apiVersion": "policy/v1",
         "kind": "PodDisruptionBudget",
@@ -51,12 +51,16 @@ fn budget(layout: &Layout) -> Json {
 }
 
 /// What selects the pods of a store, and of no other.
-fn selector(layout: &Layout) -> Json {
+fn selector(layout: &Layout) -> impl WriteJson {
     object!({STORE_LABEL: layout.name})
 }
 
 /// Labels of every object of a store.
 fn labels(layout: &Layout) -> BTreeMap<&'static str, &str> {
-    [(STORE_LABEL, layout.name.as_str()), ("app.kubernetes.io/name", "minio"), ("app.kubernetes.io/instance", &layout.name)]
-        .into()
+    [
+        (STORE_LABEL, layout.name.as_str()),
+        ("app.kubernetes.io/name", "minio"),
+        ("app.kubernetes.io/instance", &layout.name),
+    ]
+    .into()
 }

@@ -1,6 +1,6 @@
 //! The StatefulSet of MinIO servers.
 
-use bartizan_sdk::json::Json;
+use bartizan_sdk::json::{WriteJson, list, optional};
 use bartizan_sdk::object;
 use bartizan_sdk::storage::merge_annotations;
 
@@ -17,7 +17,7 @@ const CONFIG_HASH: &str = "minio.rook.io/config-hash";
 const USER: i64 = 1000;
 
 /// All servers of a store.
-pub(super) fn stateful_set(plan: &Plan<'_>) -> Json {
+pub(super) fn stateful_set(plan: &Plan<'_>) -> impl WriteJson {
     let layout = &plan.layout;
     object!({
         "apiVersion": "apps/v1",
@@ -41,18 +41,19 @@ pub(super) fn stateful_set(plan: &Plan<'_>) -> Json {
     })
 }
 
-fn template(plan: &Plan<'_>) -> Json {
+fn template(plan: &Plan<'_>) -> impl WriteJson {
     let mut labels = labels(&plan.layout);
     // For Services that people wrote for Rook's MinIO; in no selector of ours.
     labels.insert("app", "minio");
-    let annotations = [(CONFIG_HASH.to_owned(), credentials::hash(plan))].into();
+    let hash = [(CONFIG_HASH.to_owned(), credentials::hash(plan))].into();
+    let annotations = merge_annotations(hash, &plan.spec.annotations);
     object!({
-        "metadata": {"labels": labels, "annotations": merge_annotations(annotations, &plan.spec.annotations)},
+        "metadata": {"labels": labels, "annotations": annotations},
         "spec": pod(plan),
     })
 }
 
-fn pod(plan: &Plan<'_>) -> Json {
+fn pod(plan: &Plan<'_>) -> impl WriteJson {
     let placement = &plan.spec.placement;
     object!({
         "containers": [container(plan)],
@@ -77,9 +78,8 @@ fn pod(plan: &Plan<'_>) -> Json {
     })
 }
 
-fn container(plan: &Plan<'_>) -> Json {
+fn container(plan: &Plan<'_>) -> impl WriteJson {
     let layout = &plan.layout;
-    let mount = |volume: &String| object!({"name": volume, "mountPath": Layout::mount_path(volume)});
     object!({
         "name": "minio",
         "image": plan.spec.image.as_deref().unwrap_or(DEFAULT_IMAGE),
@@ -87,15 +87,19 @@ fn container(plan: &Plan<'_>) -> Json {
         "env": credentials::environment(plan),
         "ports": [{"name": PORT_NAME, "containerPort": layout.port, "protocol": "TCP"}],
         "resources": plan.spec.resources.of(COMPONENT),
-        "volumeMounts": Json::list(layout.volumes.iter().map(mount)),
+        "volumeMounts": list(layout.volumes.iter().map(|volume| mount(volume))),
         "livenessProbe": probe("/minio/health/live", 20, 6),
         "readinessProbe": probe("/minio/health/ready", 5, 3),
         "securityContext": {"allowPrivilegeEscalation": false, "capabilities": {"drop": ["ALL"]}},
     })
 }
 
+fn mount(volume: &str) -> impl WriteJson {
+    object!({"name": volume, "mountPath": Layout::mount_path(volume)})
+}
+
 /// Asks a server every so many seconds; it failed after so many times in a row.
-fn probe(path: &str, seconds: i32, failures: i32) -> Json {
+fn probe(path: &str, seconds: i32, failures: i32) -> impl WriteJson {
     object!({
         "httpGet": {"path": path, "port": PORT_NAME},
         "periodSeconds": seconds,
@@ -105,9 +109,7 @@ fn probe(path: &str, seconds: i32, failures: i32) -> Json {
 }
 
 /// The volume of a store without claims: it lives and dies with the pod.
-fn ephemeral_volume(layout: &Layout) -> Json {
-    if !layout.claims.is_empty() {
-        return Json::null();
-    }
-    Json::list(layout.volumes.iter().map(|name| object!({"name": name, "emptyDir": {}})))
+fn ephemeral_volume(layout: &Layout) -> impl WriteJson {
+    let volume = |name| object!({"name": name, "emptyDir": {}});
+    optional(layout.claims.is_empty().then(|| list(layout.volumes.iter().map(volume))))
 }

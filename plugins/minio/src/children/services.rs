@@ -1,6 +1,6 @@
 //! The two Services: one by which servers find each other, one for clients.
 
-use bartizan_sdk::json::Json;
+use bartizan_sdk::json::WriteJson;
 use bartizan_sdk::object;
 use bartizan_sdk::storage::Annotations;
 
@@ -9,7 +9,7 @@ use crate::layout::client_service;
 use crate::validation::{PORT_NAME, Plan};
 
 /// Gives every server its name in DNS, before it is ready: servers need each other to become so.
-pub(super) fn headless(plan: &Plan<'_>) -> Json {
+pub(super) fn headless(plan: &Plan<'_>) -> impl WriteJson {
     object!({
         "apiVersion": "v1",
         "kind": "Service",
@@ -28,7 +28,7 @@ pub(super) fn headless(plan: &Plan<'_>) -> Json {
 }
 
 /// Spreads clients over the servers that are ready.
-pub(super) fn client(plan: &Plan<'_>) -> Json {
+pub(super) fn client(plan: &Plan<'_>) -> impl WriteJson {
     let annotations: Option<&Annotations> = Some(&plan.spec.service_annotations).filter(|given| !given.is_empty());
     object!({
         "apiVersion": "v1",
@@ -43,6 +43,6 @@ pub(super) fn client(plan: &Plan<'_>) -> Json {
     })
 }
 
-fn port(plan: &Plan<'_>) -> Json {
+fn port(plan: &Plan<'_>) -> impl WriteJson {
     object!({"name": PORT_NAME, "port": plan.layout.port, "protocol": "TCP", "targetPort": PORT_NAME})
 }

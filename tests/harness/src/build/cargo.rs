@@ -61,7 +61,9 @@ pub fn host_release(observer: Observer<'_>) -> Result<PathBuf> {
 
 fn build_host(profile: &[&str], folder: &str, observer: Observer<'_>) -> Result<PathBuf> {
     let mut cargo = cargo_build();
-    cargo.args(profile).args(["--package", "bartizan", "--bin", "bartizan"]);
+    // The whole workspace, of which it is one program: with the features that `cargo test --workspace` builds with, or
+    // half of the dependencies would be built twice.
+    cargo.args(profile).args(["--workspace", "--bin", "bartizan"]);
     let _lock = Lock::take(&target_dir().join("bartizan-host.lock"))?;
     run_observed("the host", &mut cargo, observer)?;
     let program = target_dir().join(folder).join(format!("bartizan{}", std::env::consts::EXE_SUFFIX));

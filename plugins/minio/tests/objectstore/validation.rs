@@ -1,11 +1,9 @@
 //! Every invalid value, with what is said about it. What runs stays as it is, and it heals.
 
-mod store;
-
+use crate::store::{Store, condition};
 use minio::MinIo;
 use rstest::rstest;
 use serde_json::{Value, json};
-use store::{Store, condition};
 
 /// What `Valid` says about a spec that differs from a valid one in these fields, with and without running servers.
 #[rstest]
@@ -163,8 +161,14 @@ fn a_spec_of_another_shape_is_a_failure_with_its_field(#[case] fields: Value, #[
 }
 
 #[rstest]
-#[case("a.b", "must be of lower-case letters, digits and dashes and begin with a letter, since a Service is named so, but is \"a.b\"")]
-#[case("4ever", "must be of lower-case letters, digits and dashes and begin with a letter, since a Service is named so, but is \"4ever\"")]
+#[case(
+    "a.b",
+    "must be of lower-case letters, digits and dashes and begin with a letter, since a Service is named so, but is \"a.b\""
+)]
+#[case(
+    "4ever",
+    "must be of lower-case letters, digits and dashes and begin with a letter, since a Service is named so, but is \"4ever\""
+)]
 #[case(
     "a-name-of-fifty-three-characters-is-one-more-than-fit",
     "must have at most 52 characters, since pods are labelled with it, but has 53"
@@ -241,7 +245,7 @@ fn a_hand_edit_of_the_servers_does_not_hold() {
     let store = Store::new("photos").running(2).servers("/spec/replicas", json!(2));
     let answer = store.request().answer::<MinIo>().unwrap();
     assert!(!answer.hold);
-    assert_eq!(store::child(&answer, "StatefulSet", "photos")["spec"]["replicas"], 4);
+    assert_eq!(crate::store::child(&answer, "StatefulSet", "photos")["spec"]["replicas"], 4);
 }
 
 fn claim(name: &str) -> Value {

@@ -1,5 +1,4 @@
 //! ObjectStores for tests, and what is asked of answers.
-#![allow(dead_code)]
 
 use bartizan_sdk::ReconcileResponse;
 use bartizan_sdk::testing::TestRequest;
@@ -9,14 +8,14 @@ use serde_json::{Value, json};
 
 /// An ObjectStore under test, and the objects that exist.
 #[derive(Clone)]
-pub struct Store {
+pub(crate) struct Store {
     parent: Value,
     children: Vec<Value>,
 }
 
 impl Store {
     /// A valid store of four servers.
-    pub fn new(name: &str) -> Self {
+    pub(crate) fn new(name: &str) -> Self {
         let parent = json!({
             "apiVersion": "minio.rook.io/v1alpha1",
             "kind": "ObjectStore",
@@ -27,13 +26,13 @@ impl Store {
     }
 
     /// One of the examples of this repository.
-    pub fn example(name: &str) -> Self {
+    pub(crate) fn example(name: &str) -> Self {
         let file = format!("{}/../../examples/minio/{name}.yaml", env!("CARGO_MANIFEST_DIR"));
         Self::parse(&std::fs::read_to_string(file).unwrap())
     }
 
     /// The ObjectStore of a YAML file.
-    pub fn parse(yaml: &str) -> Self {
+    pub(crate) fn parse(yaml: &str) -> Self {
         let mut documents =
             serde_yaml_ng::Deserializer::from_str(yaml).map(|document| Value::deserialize(document).unwrap());
         let parent = documents.find(|document| document["kind"] == "ObjectStore").unwrap();
@@ -41,7 +40,7 @@ impl Store {
     }
 
     /// With fields of its spec replaced.
-    pub fn with(mut self, fields: Value) -> Self {
+    pub(crate) fn with(mut self, fields: Value) -> Self {
         for (name, value) in fields.as_object().unwrap() {
             self.parent["spec"][name] = value.clone();
         }
@@ -49,7 +48,7 @@ impl Store {
     }
 
     /// With servers as the API server would return them after they were made from today's spec, and so many of them ready.
-    pub fn running(mut self, ready: i32) -> Self {
+    pub(crate) fn running(mut self, ready: i32) -> Self {
         let answer = self.request().answer::<MinIo>().unwrap();
         let mut servers = child(&answer, "StatefulSet", self.parent["metadata"]["name"].as_str().unwrap()).clone();
         let nodes = servers["spec"]["replicas"].clone();
@@ -57,7 +56,8 @@ impl Store {
         servers["status"] = json!({
             "observedGeneration": 1, "replicas": nodes, "readyReplicas": ready, "updatedReplicas": nodes,
         });
-        for claim in servers["spec"]["volumeClaimTemplates"].as_array_mut().into_iter().flatten() {
+        let claims = servers.pointer_mut("/spec/volumeClaimTemplates").and_then(Value::as_array_mut);
+        for claim in claims.into_iter().flatten() {
             claim["spec"]["volumeMode"] = json!("Filesystem");
             claim["status"] = json!({"phase": "Pending"});
         }
@@ -66,24 +66,24 @@ impl Store {
     }
 
     /// With a field of the servers' StatefulSet replaced.
-    pub fn servers(mut self, pointer: &str, value: Value) -> Self {
+    pub(crate) fn servers(mut self, pointer: &str, value: Value) -> Self {
         *self.children[0].pointer_mut(pointer).unwrap() = value;
         self
     }
 
-    pub fn request(&self) -> TestRequest {
+    pub(crate) fn request(&self) -> TestRequest {
         self.children.iter().cloned().fold(TestRequest::new(self.parent.clone()), TestRequest::child)
     }
 }
 
 /// A condition of the answer's status.
-pub fn condition(answer: &ReconcileResponse, type_: &str) -> Option<Value> {
+pub(crate) fn condition(answer: &ReconcileResponse, type_: &str) -> Option<Value> {
     let conditions = answer.status.as_ref()?.get("conditions")?.as_array()?;
     conditions.iter().find(|condition| condition["type"] == type_).cloned()
 }
 
 /// A child of the answer.
-pub fn child<'a>(answer: &'a ReconcileResponse, kind: &str, name: &str) -> &'a Value {
+pub(crate) fn child<'a>(answer: &'a ReconcileResponse, kind: &str, name: &str) -> &'a Value {
     let objects = answer.children.iter().map(|child| &child.object);
     objects
         .into_iter()

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use bartizan_e2e::{Provider, Stage, apply_text, fault, greeting, message_of, store};
-use bartizan_harness::AuditRequest;
+use bartizan_harness::{AuditMark, AuditRequest};
 use serde_json::json;
 
 /// How long nothing must be asked: the issue's figure.
@@ -22,12 +22,17 @@ async fn converged(stage: &Stage) -> Result<()> {
     apply_text(stage, &greeting("hello", "world")).await?;
     apply_text(stage, &fault("failed", "Failure")).await?;
     apply_text(stage, &fault("held", "Hold")).await?;
+    // Asked again every second, and after a backoff; what it answers is known.
+    apply_text(stage, &fault("retried", "Retry")).await?;
+    apply_text(stage, &fault("crashed", "Trap")).await?;
     stage.wait_ready("default", "one").await?;
     stage.wait_ready("default", "two").await?;
     message_of(stage.stores("default"), "held", "Synced", "False", "Held").await?;
     message_of(stage.greetings(), "hello", "Synced", "True", "Applied").await?;
     message_of(stage.faults(), "failed", "Synced", "False", "Invalid").await?;
     message_of(stage.faults(), "held", "Synced", "False", "Held").await?;
+    message_of(stage.faults(), "retried", "Synced", "False", "ProviderFailed").await?;
+    message_of(stage.faults(), "crashed", "Synced", "False", "ProviderCrashed").await?;
     Ok(())
 }
 
@@ -44,6 +49,10 @@ async fn after_convergence_30_seconds_pass_without_a_request_but_watches() -> Re
     // A watch that is opened again and again would be a loop: each kind's watch lasts for minutes.
     ensure!(requests.len() <= 12, "{} watches opened at rest: {requests:#?}", requests.len());
     host.stop().await?;
+    // All that it did until here, it may do: the rights in deploy/ suffice.
+    let all = stage.requests_since(AuditMark::default())?;
+    let refused: Vec<&AuditRequest> = all.iter().filter(|request| matches!(request.code, Some(401 | 403))).collect();
+    ensure!(refused.is_empty(), "not allowed: {refused:#?}");
     stage.stop().await
 }
 
@@ -69,8 +78,8 @@ async fn a_restart_over_converged_parents_writes_nothing() -> Result<()> {
     stage.stop().await
 }
 
-/// The bound that the issue sets is for the release build, which the benches measure; here it is printed, and what must not
-/// happen is that it grows without end.
+/// The issue's bound is for the release build, which the benches measure. A dev build that does not have to compile the
+/// module keeps it as well; with the compiler's memory it is printed.
 #[tokio::test]
 async fn the_host_with_one_provider_is_small() -> Result<()> {
     let stage = Stage::start(&[Provider::Minio]).await?;
@@ -88,7 +97,7 @@ async fn the_host_with_one_provider_is_small() -> Result<()> {
     let host = stage.host().await?;
     let cached = host.process.rss_mib()?;
     eprintln!("resident memory with minio from the cache: {cached:.0} MiB (dev build)");
-    ensure!(cached < 100.0, "{cached:.0} MiB");
+    ensure!(cached < 60.0, "{cached:.0} MiB");
     host.stop().await?;
     stage.stop().await
 }

@@ -1,11 +1,9 @@
 //! The published samples, accepted as they are.
 
-mod store;
-
+use crate::store::{Store, condition};
 use minio::MinIo;
 use rstest::rstest;
 use serde_json::Value;
-use store::{Store, condition};
 
 #[rstest]
 #[case::minimal("object-store-minimal")]
@@ -42,13 +40,14 @@ fn the_sample_of_rook_is_accepted_as_it_is() {
     assert!(!answer.hold);
     assert_eq!(condition(&answer, "Valid").unwrap()["status"], "True");
     assert_eq!(condition(&answer, "UnknownFields").unwrap()["message"], "ignored: spec.placement.podAnyAffinity");
-    let servers = store::child(&answer, "StatefulSet", "my-store");
+    let servers = crate::store::child(&answer, "StatefulSet", "my-store");
     let container = &servers["spec"]["template"]["spec"]["containers"][0];
     assert_eq!(
         container["args"][1],
         "http://my-store-0.my-store.rook-minio.svc.cluster.local:9000/data/rook-minio-data1"
     );
-    let keys: Vec<&Value> = container["env"].as_array().unwrap().iter().map(|variable| &variable["valueFrom"]).collect();
+    let keys: Vec<&Value> =
+        container["env"].as_array().unwrap().iter().map(|variable| &variable["valueFrom"]).collect();
     assert_eq!(keys[0]["secretKeyRef"]["name"], "minio-my-store-access-keys");
     assert_eq!(keys[1]["secretKeyRef"]["key"], "password");
     assert!(!answer.children.iter().any(|child| child.object["kind"] == "Secret"), "the Secret is not ours to make");

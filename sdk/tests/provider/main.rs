@@ -1,0 +1,9 @@
+//! What the SDK makes of a provider: manifest, CRD, answers, failures.
+// Clippy knows the functions that are tests, and not those that help them.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+mod crd;
+mod disk;
+mod requests;
+mod responses;
+mod storage;

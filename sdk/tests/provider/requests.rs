@@ -1,0 +1,106 @@
+//! What is said about payloads that are no requests, and parents that do not fit.
+
+use bartizan_sdk::testing::TestRequest;
+use bartizan_sdk::{Provider, answer};
+use rstest::rstest;
+use serde_json::{Value, json};
+
+use crate::disk::DiskProvider;
+
+pub(crate) fn disk(spec: &Value) -> Value {
+    json!({"apiVersion": "example.dev/v1", "kind": "Disk", "metadata": {"name": "a", "namespace": "n"}, "spec": spec})
+}
+
+#[rstest]
+#[case::nothing("", "the payload is not a ReconcileRequest: EOF while parsing a value at line 1 column 0")]
+#[case::no_object(
+    "[]",
+    "the payload is not a ReconcileRequest: invalid length 0, expected struct ReconcileRequest with 10 elements at line 1 column 2"
+)]
+#[case::another_version(
+    &request("example.dev/v9", "ReconcileRequest", r#"{}"#),
+    "the payload is not a ReconcileRequest: it is a example.dev/v9 ReconcileRequest, and this provider understands \
+     provider.bartizan.dev/v1alpha1"
+)]
+#[case::parent_is_a_list(
+    &request("provider.bartizan.dev/v1alpha1", "ReconcileRequest", "[]"),
+    "the payload is not a ReconcileRequest: its parent is not an object: invalid type: sequence, expected a map at line 1 column 0"
+)]
+#[case::another_parent(
+    &request("provider.bartizan.dev/v1alpha1", "ReconcileRequest", r#"{"apiVersion": "v1", "kind": "Pod"}"#),
+    "the parent is a \"Pod\" of \"v1\", not a Disk of example.dev/v1"
+)]
+#[case::nameless_parent(
+    &request("provider.bartizan.dev/v1alpha1", "ReconcileRequest", r#"{"apiVersion": "example.dev/v1", "kind": "Disk"}"#),
+    "the parent has no name"
+)]
+fn what_is_not_a_request_is_an_internal_failure(#[case] payload: &str, #[case] message: &str) {
+    let failure = answer::<DiskProvider>(payload.as_bytes()).unwrap_err();
+    assert_eq!((failure.code.as_str(), failure.to_string().as_str()), ("internal", message));
+}
+
+fn request(api_version: &str, kind: &str, parent: &str) -> String {
+    format!(
+        r#"{{"apiVersion": "{api_version}", "kind": "{kind}", "provider": {{"name": "p", "version": "1", "settings": {{}}}},
+            "cluster": {{"version": "v1.36.3"}}, "parent": {parent}}}"#
+    )
+}
+
+#[test]
+fn bytes_that_are_not_text_are_an_internal_failure() {
+    let failure = answer::<DiskProvider>(&[0xff]).unwrap_err();
+    let message = "the payload is not a ReconcileRequest: invalid utf-8 sequence of 1 bytes from index 0";
+    assert_eq!(failure.to_string(), message);
+}
+
+#[test]
+fn a_child_that_cannot_be_read_is_an_internal_failure() {
+    let broken = json!({
+        "apiVersion": "apps/v1", "kind": "StatefulSet", "metadata": {"name": "a", "namespace": "n"},
+        "spec": {"replicas": "many"},
+    });
+    let request = TestRequest::new(disk(&json!({"size": 1, "former": "Solid"}))).child(broken);
+    let failure = request.answer::<DiskProvider>().unwrap_err();
+    assert_eq!(failure.code.as_str(), "internal");
+    assert!(
+        failure.message.starts_with("the StatefulSet n/a cannot be read: invalid type: string \"many\""),
+        "{failure}"
+    );
+}
+
+#[test]
+fn unknown_fields_are_reported_by_the_sdk_wherever_they_stand() {
+    let mut parent =
+        disk(&json!({"size": 7, "former": "Solid", "colour": "red", "scope": {"nodeCount": 1, "useAllNodes": true}}));
+    parent["data"] = json!({});
+    let answer = TestRequest::new(parent).answer::<DiskProvider>().unwrap();
+    assert_eq!(
+        answer.status,
+        Some(json!({"conditions": [{
+            "type": "UnknownFields",
+            "status": "True",
+            "reason": "UnknownFields",
+            "message": "ignored: spec.colour, spec.scope.useAllNodes, data",
+        }]}))
+    );
+}
+
+#[test]
+fn of_many_unknown_fields_some_are_named_and_the_others_counted() {
+    let mut parent = disk(&json!({"size": 7, "former": "Solid"}));
+    for index in 10..22 {
+        parent["spec"][format!("x{index}")] = json!(null);
+    }
+    let answer = TestRequest::new(parent).answer::<DiskProvider>().unwrap();
+    let message = "ignored: spec.x10, spec.x11, spec.x12, spec.x13, spec.x14, spec.x15, spec.x16, spec.x17, spec.x18, \
+                   spec.x19 and 2 more";
+    assert_eq!(answer.status.unwrap()["conditions"][0]["message"], message);
+}
+
+#[test]
+fn fields_of_a_request_that_are_new_are_ignored() {
+    let bytes = TestRequest::new(disk(&json!({"size": 7, "former": "Solid"}))).bytes(DiskProvider::CHILDREN);
+    let mut request: Value = serde_json::from_slice(&bytes).unwrap();
+    request["weather"] = json!("fine");
+    assert!(answer::<DiskProvider>(request.to_string().as_bytes()).is_ok());
+}

@@ -1,0 +1,45 @@
+//! The types that storage providers share.
+
+use bartizan_sdk::storage::{Annotations, Credentials, CredentialsSource, merge_annotations};
+use rstest::rstest;
+
+fn credentials(access_key: &str, secret_key: &str, name: &str, namespace: &str) -> Credentials {
+    let given = |text: &str| (!text.is_empty()).then(|| text.to_owned());
+    Credentials {
+        access_key: given(access_key),
+        secret_key: given(secret_key),
+        name: given(name),
+        namespace: given(namespace),
+    }
+}
+
+#[rstest]
+#[case(credentials("me", "secret", "", ""), CredentialsSource::Inline { access_key: "me", secret_key: "secret" })]
+#[case(credentials("", "", "keys", ""), CredentialsSource::Secret("keys"))]
+#[case(credentials("", "", "keys", "here"), CredentialsSource::Secret("keys"))]
+#[case(credentials("", "", "", ""), CredentialsSource::Generated)]
+fn credentials_come_from_one_place(#[case] credentials: Credentials, #[case] expected: CredentialsSource<'_>) {
+    assert_eq!(credentials.source("spec.credentials", "here"), Ok(expected));
+}
+
+#[rstest]
+#[case(credentials("me", "", "", ""), "c.secretKey: is required where accessKey is given")]
+#[case(credentials("", "secret", "", ""), "c.accessKey: is required where secretKey is given")]
+#[case(credentials("me", "", "keys", ""), "c: must be inline keys or the name of a Secret, not both")]
+#[case(credentials("", "", "", "here"), "c.name: is required where namespace is given")]
+#[case(
+    credentials("", "", "keys", "there"),
+    "c.namespace: must be \"here\", the namespace of the pods that use the Secret, but is \"there\""
+)]
+fn other_credentials_name_the_field_at_fault(#[case] credentials: Credentials, #[case] message: &str) {
+    assert_eq!(credentials.source("c", "here").unwrap_err().to_string(), message);
+}
+
+#[test]
+fn annotations_that_an_object_has_are_kept() {
+    let map = |pairs: &[(&str, &str)]| -> Annotations {
+        pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
+    };
+    let merged = merge_annotations(map(&[("a", "ours")]), &map(&[("a", "theirs"), ("b", "theirs")]));
+    assert_eq!(merged, map(&[("a", "ours"), ("b", "theirs")]));
+}
