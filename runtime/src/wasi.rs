@@ -84,10 +84,10 @@ fn answer(mut store: StoreContextMut<'_, CallState>, function: &str, params: &[V
     Ok(match (method, params) {
         ("get-stdout", []) => handle(&mut store, STDOUT)?,
         ("get-stderr", []) => handle(&mut store, STDERR)?,
-        ("exit" | "exit-with-code", _) => bail!("the provider ended itself (wasi:cli/exit)"),
+        ("exit" | "exit-with-code", _) => bail!("it ended itself with wasi:cli/exit"),
         ("get-random-bytes" | "get-insecure-random-bytes", [Val::U64(length)]) => {
             if *length > RANDOM_BYTES {
-                bail!("the provider asked for {length} random bytes at once");
+                bail!("it asked for {length} random bytes at once");
             }
             Val::List((0..*length).map(|_| Val::U8(random(&mut store).to_le_bytes()[0])).collect())
         }

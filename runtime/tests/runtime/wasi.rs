@@ -118,7 +118,7 @@ fn random_bytes_are_given_and_capped() {
     assert_eq!(bytes(32).reconcile(b"{}", &Limits::default()).unwrap().response.len(), 32);
     let error = bytes(1 << 40).reconcile(b"{}", &Limits::default()).unwrap_err();
     let Fault::Trap { cause, .. } = error.fault else { panic!("{:?}", error.fault) };
-    assert_eq!(cause, "the provider asked for 1099511627776 random bytes at once");
+    assert_eq!(cause, "it asked for 1099511627776 random bytes at once");
 }
 
 #[test]
@@ -148,5 +148,5 @@ fn an_exit_ends_the_call_alone() {
         .reconcile(b"{}", &Limits::default())
         .unwrap_err();
     let Fault::Trap { cause, .. } = error.fault else { panic!("{:?}", error.fault) };
-    assert_eq!(cause, "the provider ended itself (wasi:cli/exit)");
+    assert_eq!(cause, "it ended itself with wasi:cli/exit");
 }
