@@ -20,6 +20,7 @@ pub mod observed;
 mod provider;
 mod request;
 mod response;
+mod scan;
 pub mod schema;
 pub mod storage;
 #[cfg(not(target_arch = "wasm32"))]

@@ -5,15 +5,23 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::api::apps::v1::StatefulSet;
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, Error as _};
 use serde_json::Value;
 
-use crate::ChildKind;
+use crate::{ChildKind, scan};
 
 /// A view of a kind of child.
 pub trait Observed: DeserializeOwned {
     /// The kind that is viewed.
     const KIND: ChildKind;
+
+    /// Reads the view of an object from its JSON text.
+    ///
+    /// # Errors
+    /// If the text is not JSON, or a field that is looked at has another type.
+    fn read(text: &str) -> Result<Self, serde_json::Error> {
+        serde_json::from_str(text)
+    }
 }
 
 /// What decisions need of an observed StatefulSet.
@@ -64,6 +72,34 @@ pub struct StatefulSetStatusView {
 
 impl Observed for StatefulSetView {
     const KIND: ChildKind = ChildKind::of::<StatefulSet>();
+
+    /// The pod template is most of the text, and passed over.
+    fn read(text: &str) -> Result<Self, serde_json::Error> {
+        let mut view = Self::default();
+        let (mut metadata, mut status, mut replicas, mut claims) = ("{}", "{}", "0", "[]");
+        let mut fields = scan::fields(text);
+        while let Some(key) = fields.next_key().map_err(serde_json::Error::custom)? {
+            let read = match key {
+                "metadata" => fields.value().map(|value| metadata = value),
+                "status" => fields.value().map(|value| status = value),
+                "spec" => fields.object(|key, spec| {
+                    match (key, spec.value()?) {
+                        ("replicas", value) => replicas = value,
+                        ("volumeClaimTemplates", value) => claims = value,
+                        _ => {}
+                    }
+                    Ok(())
+                }),
+                _ => fields.value().map(|_| ()),
+            };
+            read.map_err(serde_json::Error::custom)?;
+        }
+        view.metadata = serde_json::from_str(metadata)?;
+        view.status = serde_json::from_str(status)?;
+        view.spec.replicas = serde_json::from_str(replicas)?;
+        view.spec.volume_claim_templates = serde_json::from_str(claims)?;
+        Ok(view)
+    }
 }
 
 /// How far a StatefulSet is on its way to what was asked of it.

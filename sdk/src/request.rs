@@ -1,14 +1,12 @@
 //! What a provider is asked: the parent, typed; its children as text, typed only when they are looked at.
 
-use std::collections::BTreeMap;
-
+use bartizan_contract::Failure;
 use bartizan_contract::names::{API_VERSION, REQUEST_KIND};
-use bartizan_contract::{Failure, ReconcileRequest};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
-use serde_json::value::RawValue;
 
 use crate::observed::Observed;
+use crate::scan::{self, Malformed};
 use crate::{ChildKind, Object, ParentKind, failure, typing};
 
 /// One question to a provider.
@@ -20,7 +18,22 @@ pub struct Request<'a, S> {
     pub spec: S,
     /// Paths of fields of the parent that the spec type does not know. The SDK reports them by itself.
     pub unknown_fields: Vec<String>,
-    request: ReconcileRequest<'a>,
+    /// In the order of the request.
+    children: Vec<Child<'a>>,
+    /// Facts of the cluster, as text.
+    cluster: &'a str,
+    finalizing: bool,
+}
+
+/// A child, not yet read.
+#[derive(Debug)]
+struct Child<'a> {
+    /// `StatefulSet.apps/v1`.
+    kind: &'a str,
+    /// `namespace/name`.
+    name: &'a str,
+    /// The object as JSON.
+    text: &'a str,
 }
 
 /// What a provider needs of the parent's metadata.
@@ -41,51 +54,97 @@ pub struct ParentMetadata {
 }
 
 impl<'a, S: DeserializeOwned> Request<'a, S> {
-    /// Reads a request whose parent is of the given kind.
-    pub(crate) fn parse(bytes: &'a [u8], parent: &ParentKind) -> Result<Self, Failure> {
-        let no_request = |error: String| failure::internal(format!("the payload is not a {REQUEST_KIND}: {error}"));
+    /// Reads a request whose parent is of the given kind. Fields that it does not know are ignored.
+    pub(crate) fn parse(bytes: &'a [u8], parent_kind: &ParentKind) -> Result<Self, Failure> {
         // One check of the whole text is cheaper than one per string.
-        let text = std::str::from_utf8(bytes).map_err(|error| no_request(error.to_string()))?;
-        let request: ReconcileRequest<'a> =
-            serde_json::from_str(text).map_err(|error| no_request(error.to_string()))?;
-        if (request.api_version.as_ref(), request.kind.as_ref()) != (API_VERSION, REQUEST_KIND) {
-            let found = format!("{} {}", request.api_version, request.kind);
+        let text = std::str::from_utf8(bytes).map_err(no_request)?;
+        let (mut api_version, mut kind, mut parent) = ("", "", None);
+        let (mut children, mut cluster, mut finalizing) = (Vec::new(), "{}", false);
+        let mut fields = scan::fields(text);
+        while let Some(field) = fields.next_key().map_err(no_request)? {
+            if field == "children" {
+                children = read_children(&mut fields).map_err(no_request)?;
+                continue;
+            }
+            let value = fields.value().map_err(no_request)?;
+            match field {
+                "apiVersion" => api_version = value.trim_matches('"'),
+                "kind" => kind = value.trim_matches('"'),
+                "parent" => parent = Some(value),
+                "cluster" => cluster = value,
+                "finalizing" => finalizing = value == "true",
+                _ => {}
+            }
+        }
+        if (api_version, kind) != (API_VERSION, REQUEST_KIND) {
+            let found = format!("\"{kind}\" of \"{api_version}\"");
             return Err(no_request(format!("it is a {found}, and this provider understands {API_VERSION}")));
         }
-        let document: Object = serde_json::from_str(request.parent.get())
-            .map_err(|error| no_request(format!("its parent is not an object: {error}")))?;
-        let metadata = ParentMetadata::read(&document, parent)?;
-        let spec = document.get("spec").unwrap_or(&Value::Null);
-        let typing::Typed { value: spec, mut unknown_fields } = typing::typed::<S>("spec", spec)?;
-        unknown_fields.extend(document.keys().filter(|key| !PARENT_FIELDS.contains(&key.as_str())).cloned());
-        Ok(Self { metadata, spec, unknown_fields, request })
+        let parent = parent.ok_or_else(|| no_request("it has no parent"))?;
+        let Parent { metadata, spec, unknown_fields } = Parent::read(parent, parent_kind)?;
+        let typing::Typed { value: spec, unknown_fields: mut all } = typing::typed::<S>("spec", &spec)?;
+        all.extend(unknown_fields);
+        Ok(Self { metadata, spec, unknown_fields: all, children, cluster, finalizing })
     }
 }
 
-/// The fields of an object that is a parent.
-const PARENT_FIELDS: [&str; 5] = ["apiVersion", "kind", "metadata", "spec", "status"];
+fn read_children<'a>(fields: &mut scan::Fields<'a>) -> Result<Vec<Child<'a>>, Malformed> {
+    let mut children = Vec::new();
+    fields.object(|kind, names| {
+        names.object(|name, objects| {
+            children.push(Child { kind, name, text: objects.value()? });
+            Ok(())
+        })
+    })?;
+    Ok(children)
+}
+
+fn no_request(error: impl std::fmt::Display) -> Failure {
+    failure::internal(format!("the payload is not a {REQUEST_KIND}: {error}"))
+}
+
+/// A parent, its spec not yet typed.
+struct Parent {
+    metadata: ParentMetadata,
+    spec: Value,
+    unknown_fields: Vec<String>,
+}
+
+impl Parent {
+    fn read(text: &str, expected: &ParentKind) -> Result<Self, Failure> {
+        let (mut api_version, mut kind, mut metadata, mut spec) = ("", "", "null", "null");
+        let mut unknown_fields = Vec::new();
+        for field in scan::fields(text) {
+            match field.map_err(|error| no_request(format!("its parent: {error}")))? {
+                ("apiVersion", value) => api_version = value.trim_matches('"'),
+                ("kind", value) => kind = value.trim_matches('"'),
+                ("metadata", value) => metadata = value,
+                ("spec", value) => spec = value,
+                ("status", _) => {}
+                (unknown, _) => unknown_fields.push(unknown.to_owned()),
+            }
+        }
+        if (api_version, kind) != (&expected.api_version(), expected.kind) {
+            let wanted = format!("not a {} of {}", expected.kind, expected.api_version());
+            return Err(failure::internal(format!("the parent is a \"{kind}\" of \"{api_version}\", {wanted}")));
+        }
+        let parse = |what: &str, text: &str| {
+            serde_json::from_str::<Value>(text).map_err(|error| no_request(format!("its parent's {what}: {error}")))
+        };
+        let metadata = ParentMetadata::read(&parse("metadata", metadata)?)?;
+        Ok(Self { metadata, spec: parse("spec", spec)?, unknown_fields })
+    }
+}
 
 impl ParentMetadata {
-    fn read(document: &Object, parent: &ParentKind) -> Result<Self, Failure> {
-        let text = |field| document.get(field).and_then(Value::as_str).unwrap_or_default();
-        let (api_version, kind) = (text("apiVersion"), text("kind"));
-        if (api_version, kind) != (&parent.api_version(), parent.kind) {
-            let message = format!(
-                "the parent is a \"{kind}\" of \"{api_version}\", not a {} of {}",
-                parent.kind,
-                parent.api_version()
-            );
-            return Err(failure::internal(message));
-        }
-        let metadata = document.get("metadata").and_then(Value::as_object);
-        let field = |name| metadata.and_then(|metadata| metadata.get(name));
-        let text = |name| field(name).and_then(Value::as_str).map(str::to_owned);
-        let object = |name| field(name).and_then(Value::as_object).cloned().unwrap_or_default();
+    fn read(metadata: &Value) -> Result<Self, Failure> {
+        let text = |name| metadata.get(name).and_then(Value::as_str).map(str::to_owned);
+        let object = |name| metadata.get(name).and_then(Value::as_object).cloned().unwrap_or_default();
         Ok(Self {
             name: text("name").ok_or_else(|| failure::internal("the parent has no name"))?,
             namespace: text("namespace"),
             uid: text("uid").unwrap_or_default(),
-            generation: field("generation").and_then(Value::as_i64).unwrap_or_default(),
+            generation: metadata.get("generation").and_then(Value::as_i64).unwrap_or_default(),
             labels: object("labels"),
             annotations: object("annotations"),
         })
@@ -108,7 +167,7 @@ impl<S> Request<'_, S> {
     /// Whether the parent is being deleted and the provider is asked to finish.
     #[must_use]
     pub fn finalizing(&self) -> bool {
-        self.request.finalizing
+        self.finalizing
     }
 
     /// A child that exists, by its name in the parent's namespace.
@@ -120,32 +179,34 @@ impl<S> Request<'_, S> {
             Some(namespace) => format!("{namespace}/{name}"),
             None => name.to_owned(),
         };
-        let found = self.request.children.get(&T::KIND.key()).and_then(|objects| objects.get(&key));
-        found.map(|raw| read_child(&T::KIND, &key, raw)).transpose()
+        let found = self.of_kind(T::KIND.key()).find(|child| child.name == key);
+        found.map(read_child).transpose()
     }
 
-    /// All children of a kind that exist, by `namespace/name`, in the order of their names.
+    /// All children of a kind that exist, each with its `namespace/name`, in the order of the request: that of their names.
     ///
     /// # Errors
     /// `internal` if one does not look like its kind.
-    pub fn children<T: Observed>(&self) -> Result<BTreeMap<&str, T>, Failure> {
-        let objects = self.request.children.get(&T::KIND.key());
-        objects
-            .into_iter()
-            .flatten()
-            .map(|(key, raw)| read_child(&T::KIND, key, raw).map(|child| (key.as_str(), child)))
-            .collect()
+    pub fn children<T: Observed>(&self) -> Result<Vec<(&str, T)>, Failure> {
+        self.of_kind(T::KIND.key()).map(|child| Ok((child.name, read_child(child)?))).collect()
     }
 
     /// Whether the cluster serves an optional kind of the manifest.
-    #[must_use]
-    pub fn serves(&self, kind: ChildKind) -> bool {
+    ///
+    /// # Errors
+    /// `internal` if the request does not say it as the contract does.
+    pub fn serves(&self, kind: ChildKind) -> Result<bool, Failure> {
         let key = if kind.group.is_empty() { kind.kind.to_owned() } else { format!("{}.{}", kind.kind, kind.group) };
-        self.request.cluster.kinds.get(&key).copied().unwrap_or_default()
+        let kinds = scan::field(self.cluster, "kinds").map_err(no_request)?.unwrap_or("{}");
+        Ok(scan::field(kinds, &key).map_err(no_request)? == Some("true"))
+    }
+
+    fn of_kind(&self, kind: String) -> impl Iterator<Item = &Child<'_>> {
+        self.children.iter().filter(move |child| child.kind == kind)
     }
 }
 
-fn read_child<T: DeserializeOwned>(kind: &ChildKind, key: &str, raw: &RawValue) -> Result<T, Failure> {
-    serde_json::from_str(raw.get())
-        .map_err(|error| failure::internal(format!("the {} {key} cannot be read: {error}", kind.kind)))
+fn read_child<T: Observed>(child: &Child<'_>) -> Result<T, Failure> {
+    let Child { name, text, .. } = child;
+    T::read(text).map_err(|error| failure::internal(format!("the {} {name} cannot be read: {error}", T::KIND.kind)))
 }

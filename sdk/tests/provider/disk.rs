@@ -107,7 +107,7 @@ impl Provider for DiskProvider {
             ..ConfigMap::default()
         };
         let found = request.child::<StatefulSetView>(request.name())?;
-        let all = request.children::<StatefulSetView>()?.into_keys().collect::<Vec<_>>().join(",");
+        let all = request.children::<StatefulSetView>()?.into_iter().map(|(key, _)| key).collect::<Vec<_>>().join(",");
         match request.spec.size {
             1 => Ok(Response::new().child(typed).status(DiskStatus { spins: found.is_some() })),
             2 => Ok(Response::hold().condition(condition::valid()).condition(condition::not_ready("Waiting", all))),

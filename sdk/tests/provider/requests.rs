@@ -12,19 +12,21 @@ pub(crate) fn disk(spec: &Value) -> Value {
 }
 
 #[rstest]
-#[case::nothing("", "the payload is not a ReconcileRequest: EOF while parsing a value at line 1 column 0")]
-#[case::no_object(
-    "[]",
-    "the payload is not a ReconcileRequest: invalid length 0, expected struct ReconcileRequest with 10 elements at line 1 column 2"
+#[case::nothing("", "the payload is not a ReconcileRequest: malformed JSON at byte 0")]
+#[case::a_list("[]", "the payload is not a ReconcileRequest: malformed JSON at byte 1")]
+#[case::cut_off(r#"{"apiVersion": "provider.b"#, "the payload is not a ReconcileRequest: malformed JSON at byte 15")]
+#[case::no_parent(
+    r#"{"apiVersion": "provider.bartizan.dev/v1alpha1", "kind": "ReconcileRequest"}"#,
+    "the payload is not a ReconcileRequest: it has no parent"
 )]
 #[case::another_version(
     &request("example.dev/v9", "ReconcileRequest", r#"{}"#),
-    "the payload is not a ReconcileRequest: it is a example.dev/v9 ReconcileRequest, and this provider understands \
+    "the payload is not a ReconcileRequest: it is a \"ReconcileRequest\" of \"example.dev/v9\", and this provider understands \
      provider.bartizan.dev/v1alpha1"
 )]
 #[case::parent_is_a_list(
     &request("provider.bartizan.dev/v1alpha1", "ReconcileRequest", "[]"),
-    "the payload is not a ReconcileRequest: its parent is not an object: invalid type: sequence, expected a map at line 1 column 0"
+    "the payload is not a ReconcileRequest: its parent: malformed JSON at byte 1"
 )]
 #[case::another_parent(
     &request("provider.bartizan.dev/v1alpha1", "ReconcileRequest", r#"{"apiVersion": "v1", "kind": "Pod"}"#),

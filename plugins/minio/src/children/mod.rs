@@ -5,8 +5,6 @@ mod credentials;
 mod servers;
 mod services;
 
-use std::collections::BTreeMap;
-
 use bartizan_sdk::json::WriteJson;
 use bartizan_sdk::{Response, object};
 
@@ -17,6 +15,11 @@ pub(crate) use credentials::{ACCESS_KEY_VARIABLE, SECRET_KEY_VARIABLE};
 
 /// The label that tells one store's pods from another's: the whole of every selector.
 const STORE_LABEL: &str = "minio.rook.io/objectstore";
+
+/// The labels that Kubernetes recommends: what an object belongs to, and to which of these.
+const NAME_LABEL: &str = "app.kubernetes.io/name";
+const INSTANCE_LABEL: &str = "app.kubernetes.io/instance";
+const APPLICATION: &str = "minio";
 
 /// How many servers may be away on purpose at the same time. The smallest erasure set, four drives on four servers, still
 /// takes writes with one drive away, and not with two; in every larger layout one server is within parity as well.
@@ -56,11 +59,11 @@ fn selector(layout: &Layout) -> impl WriteJson {
 }
 
 /// Labels of every object of a store.
-fn labels(layout: &Layout) -> BTreeMap<&'static str, &str> {
-    [
-        (STORE_LABEL, layout.name.as_str()),
-        ("app.kubernetes.io/name", "minio"),
-        ("app.kubernetes.io/instance", &layout.name),
-    ]
-    .into()
+fn labels(layout: &Layout) -> impl WriteJson {
+    object!({STORE_LABEL: layout.name, NAME_LABEL: APPLICATION, INSTANCE_LABEL: layout.name})
+}
+
+/// Labels of a store's pods: `app` is for Services that people wrote for Rook's MinIO, and in no selector of ours.
+fn pod_labels(layout: &Layout) -> impl WriteJson {
+    object!({"app": APPLICATION, STORE_LABEL: layout.name, NAME_LABEL: APPLICATION, INSTANCE_LABEL: layout.name})
 }

@@ -4,7 +4,7 @@ use bartizan_sdk::json::{WriteJson, list, optional};
 use bartizan_sdk::object;
 use bartizan_sdk::storage::merge_annotations;
 
-use super::{credentials, labels, selector};
+use super::{credentials, labels, pod_labels, selector};
 use crate::layout::Layout;
 use crate::permanent;
 use crate::validation::{COMPONENT, PORT_NAME, Plan};
@@ -42,13 +42,10 @@ pub(super) fn stateful_set(plan: &Plan<'_>) -> impl WriteJson {
 }
 
 fn template(plan: &Plan<'_>) -> impl WriteJson {
-    let mut labels = labels(&plan.layout);
-    // For Services that people wrote for Rook's MinIO; in no selector of ours.
-    labels.insert("app", "minio");
     let hash = [(CONFIG_HASH.to_owned(), credentials::hash(plan))].into();
     let annotations = merge_annotations(hash, &plan.spec.annotations);
     object!({
-        "metadata": {"labels": labels, "annotations": annotations},
+        "metadata": {"labels": pod_labels(&plan.layout), "annotations": annotations},
         "spec": pod(plan),
     })
 }

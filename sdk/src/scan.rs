@@ -1,0 +1,266 @@
+//! Finds the parts of a JSON text without reading them. Most of a request is never looked at, and a parser that checks what
+//! it skips takes several times as long. What is looked at is parsed, and checked, afterwards.
+
+use std::fmt;
+
+/// The text is not JSON, as far as one can tell from where its parts begin and end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Malformed {
+    /// Byte of the text.
+    at: usize,
+}
+
+impl fmt::Display for Malformed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "malformed JSON at byte {}", self.at)
+    }
+}
+
+/// The fields of an object, in the order of the text: keys as they stand between their quotes, values as text.
+#[derive(Clone, Debug)]
+pub(crate) struct Fields<'a> {
+    text: &'a str,
+    at: usize,
+    /// What the next field comes after: `{` or `,`; `}` once there is none.
+    after: u8,
+}
+
+/// The fields of the object that a text is.
+pub(crate) fn fields(text: &str) -> Fields<'_> {
+    Fields { text, at: 0, after: b'{' }
+}
+
+/// One field of the object that a text is; nothing if it is absent or null.
+pub(crate) fn field<'a>(text: &'a str, key: &str) -> Result<Option<&'a str>, Malformed> {
+    for found in fields(text) {
+        let (name, value) = found?;
+        if name == key {
+            return Ok(Some(value).filter(|value| *value != "null"));
+        }
+    }
+    Ok(None)
+}
+
+impl<'a> Iterator for Fields<'a> {
+    type Item = Result<(&'a str, &'a str), Malformed>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        match self.next_key() {
+            Ok(None) => None,
+            Ok(Some(key)) => Some(self.value().map(|value| (key, value))),
+            Err(malformed) => Some(Err(malformed)),
+        }
+    }
+}
+
+impl<'a> Fields<'a> {
+    /// The next key; its value comes next. None at the end, and after a fault.
+    pub(crate) fn next_key(&mut self) -> Result<Option<&'a str>, Malformed> {
+        if self.after == b'}' {
+            return Ok(None);
+        }
+        self.try_next_key().ok_or_else(|| self.malformed())
+    }
+
+    /// The value of the key that came before.
+    pub(crate) fn value(&mut self) -> Result<&'a str, Malformed> {
+        self.try_value().ok_or_else(|| self.malformed())
+    }
+
+    /// Goes through the object that is the value of the key that came before: for each of its keys, something must take the
+    /// value.
+    pub(crate) fn object(
+        &mut self,
+        mut each: impl FnMut(&'a str, &mut Self) -> Result<(), Malformed>,
+    ) -> Result<(), Malformed> {
+        let mut inner = Self { text: self.text, at: self.at, after: b'{' };
+        while let Some(key) = inner.next_key()? {
+            each(key, &mut inner)?;
+        }
+        self.at = inner.at;
+        self.end_field().ok_or_else(|| self.malformed())
+    }
+
+    fn try_next_key(&mut self) -> Option<Option<&'a str>> {
+        let bytes = self.text.as_bytes();
+        self.skip_space();
+        if self.after == b'{' {
+            self.expect(b'{')?;
+            self.skip_space();
+            if bytes.get(self.at) == Some(&b'}') {
+                self.at += 1;
+                self.after = b'}';
+                return Some(None);
+            }
+        }
+        let key = self.at;
+        self.at = end_of_string(bytes, key).filter(|_| bytes.get(key) == Some(&b'"'))?;
+        let key = self.text.get(key + 1..self.at - 1)?;
+        self.skip_space();
+        self.expect(b':')?;
+        self.skip_space();
+        Some(Some(key))
+    }
+
+    fn try_value(&mut self) -> Option<&'a str> {
+        let value = self.at;
+        self.at = end_of_value(self.text.as_bytes(), value)?;
+        let value = self.text.get(value..self.at)?;
+        self.end_field()?;
+        Some(value)
+    }
+
+    fn end_field(&mut self) -> Option<()> {
+        self.skip_space();
+        self.after = *self.text.as_bytes().get(self.at).filter(|byte| matches!(byte, b',' | b'}'))?;
+        self.at += 1;
+        Some(())
+    }
+
+    fn expect(&mut self, byte: u8) -> Option<()> {
+        let found = self.text.as_bytes().get(self.at)?;
+        self.at += 1;
+        (*found == byte).then_some(())
+    }
+
+    fn skip_space(&mut self) {
+        while matches!(self.text.as_bytes().get(self.at), Some(b' ' | b'\n' | b'\r' | b'\t')) {
+            self.at += 1;
+        }
+    }
+
+    #[cold]
+    fn malformed(&mut self) -> Malformed {
+        self.after = b'}';
+        Malformed { at: self.at }
+    }
+}
+
+/// Where the value ends that begins at `at`.
+fn end_of_value(bytes: &[u8], mut at: usize) -> Option<usize> {
+    match bytes.get(at)? {
+        b'"' => end_of_string(bytes, at),
+        b'{' | b'[' => {
+            let mut depth = 0_usize;
+            loop {
+                match bytes.get(at)? {
+                    b'"' => {
+                        at = end_of_string(bytes, at)?;
+                        continue;
+                    }
+                    b'{' | b'[' => depth += 1,
+                    b'}' | b']' if depth == 1 => return Some(at + 1),
+                    b'}' | b']' => depth -= 1,
+                    _ => {}
+                }
+                at += 1;
+            }
+        }
+        b',' | b'}' | b']' | b':' => None,
+        _ => {
+            let rest = bytes.get(at..)?;
+            let length = rest.iter().position(|byte| matches!(byte, b',' | b'}' | b']' | b' ' | b'\n' | b'\r' | b'\t'));
+            Some(at + length.unwrap_or(rest.len()))
+        }
+    }
+}
+
+/// Where the string ends whose opening quote is at `at`: after its closing quote. Eight bytes at a time.
+fn end_of_string(bytes: &[u8], at: usize) -> Option<usize> {
+    let mut at = at + 1;
+    loop {
+        while let Some(chunk) = bytes.get(at..at + 8).and_then(|chunk| chunk.try_into().ok()) {
+            let chunk = u64::from_le_bytes(chunk);
+            let found = has_byte(chunk, b'"') | has_byte(chunk, b'\\');
+            if found != 0 {
+                at += found.trailing_zeros() as usize / 8;
+                break;
+            }
+            at += 8;
+        }
+        match bytes.get(at)? {
+            b'"' => return Some(at + 1),
+            b'\\' => at += 2,
+            _ => at += 1,
+        }
+    }
+}
+
+/// Not zero if a byte of the chunk is `byte`; its lowest bit set is the highest of the first such byte.
+fn has_byte(chunk: u64, byte: u8) -> u64 {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    let zero_where_equal = chunk ^ (ONES * u64::from(byte));
+    zero_where_equal.wrapping_sub(ONES) & !zero_where_equal & (ONES << 7)
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+    use serde_json::{Map, Value, json};
+
+    use super::{field, fields};
+
+    #[rstest]
+    #[case(json!({}))]
+    #[case(json!({"a": 1}))]
+    #[case(json!({"a": "}", "b": "\"", "c": "\\", "d": "\\\"}", "": ""}))]
+    #[case(json!({"a": [[], {}, [{"b": "]"}]], "c": {"d": {"e": null}}, "f": -1.5e3, "g": true}))]
+    #[case(json!({"long": "0123456789 0123456789 \u{1F3F0} 0123456789 \\\\", "next": "01234567"}))]
+    fn the_parts_are_those_that_a_parser_finds(#[case] value: Value) {
+        for text in [value.to_string(), format!("{value:#}")] {
+            let found: Map<String, Value> = fields(&text)
+                .map(|field| field.unwrap())
+                .map(|(key, value)| (key.to_owned(), serde_json::from_str(value).unwrap()))
+                .collect();
+            assert_eq!(Value::Object(found), value);
+        }
+    }
+
+    #[rstest]
+    fn what_is_no_object_is_malformed(
+        #[values(
+            "",
+            "[]",
+            "1",
+            "{",
+            "{\"",
+            "{\"a",
+            "{\"a\"",
+            "{\"a\":",
+            "{\"a\":}",
+            "{\"a\":1",
+            "{\"a\":[}",
+            "{\"a\":1]",
+            "{a:1}",
+            "{\"a\":\"",
+            "{\"a\":\"\\",
+            "{\"a\" 1}",
+            "{,}"
+        )]
+        text: &str,
+    ) {
+        let mut fields = fields(text);
+        assert!(fields.any(|field| field.is_err()), "{text}");
+        assert_eq!(fields.next(), None, "nothing comes after a fault");
+    }
+
+    #[test]
+    fn an_object_in_an_object_is_gone_through_in_the_same_pass() {
+        let mut found = Vec::new();
+        let mut outer = fields(r#"{"a": {"b": 1, "c": {}} , "d": {}, "e": 2}"#);
+        while let Some(key) = outer.next_key().unwrap() {
+            if key == "e" {
+                found.push(("", outer.value().unwrap()));
+                continue;
+            }
+            outer.object(|key, inner| inner.value().map(|value| found.push((key, value)))).unwrap();
+        }
+        assert_eq!(found, [("b", "1"), ("c", "{}"), ("", "2")]);
+    }
+
+    #[test]
+    fn a_field_is_found_by_its_name_and_null_is_absent() {
+        let text = r#"{"a": 1, "b": null}"#;
+        assert_eq!([field(text, "a"), field(text, "b"), field(text, "c")], [Ok(Some("1")), Ok(None), Ok(None)]);
+    }
+}
