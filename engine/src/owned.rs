@@ -33,14 +33,15 @@ pub fn extract(value: &Value, fields: &Value) -> Value {
 }
 
 /// `managedFields` with the list items that others added by hand moved into what `manager` applied, so that its next apply
-/// removes those that it does not mention. `None` if there are none.
+/// of `intent` removes them. `None` if there are none.
 ///
 /// An apply alone cannot undo every edit: list items have keys, and an item whose key was edited (a port's number) is
 /// another item, which nobody removes, beside the one that the apply puts back. Only items are claimed, of lists in which
-/// `manager` owns some, and only from those who do not apply (`kubectl edit`): a field that a controller owns (an
-/// autoscaler's replicas), another applier's items, metadata and subresources stay theirs.
+/// `intent` has some (what `manager` owns does not tell: the edit took that away), and only from those who do not apply
+/// (`kubectl edit`): a field that a controller owns (an autoscaler's replicas), another applier's items, metadata and
+/// subresources stay theirs.
 #[must_use]
-pub fn claim(managed_fields: &Value, manager: &str) -> Option<Value> {
+pub fn claim(managed_fields: &Value, manager: &str, intent: &Value) -> Option<Value> {
     let is = |entry: &Value, field: &str, expected: &str| {
         entry.get(field).and_then(Value::as_str).unwrap_or_default() == expected
     };
@@ -57,32 +58,49 @@ pub fn claim(managed_fields: &Value, manager: &str) -> Option<Value> {
         let by_hand = is(entry, "operation", "Update") && is(entry, "subresource", "");
         if by_hand && entry.get("apiVersion") == version.as_ref() {
             let theirs = entry.get_mut("fieldsV1").and_then(Value::as_object_mut);
-            claimed |= theirs.is_some_and(|theirs| claim_items(fields, theirs));
+            claimed |= theirs.is_some_and(|theirs| claim_items(fields, theirs, intent));
         }
     }
+    entries.retain(|entry| entry.get("fieldsV1").and_then(Value::as_object).is_none_or(|fields| !fields.is_empty()));
     entries.push(ours);
     claimed.then_some(Value::Array(entries))
 }
 
-/// Moves items of lists that both know from `theirs` into `ours`; whether there were any.
-fn claim_items(ours: &mut Map<String, Value>, theirs: &mut Map<String, Value>) -> bool {
-    let is_list = ours.keys().any(|name| name.starts_with("k:"));
-    let items: Vec<String> =
-        theirs.keys().filter(|name| is_list && name.starts_with("k:") && !ours.contains_key(*name)).cloned().collect();
-    let mut claimed = !items.is_empty();
-    for name in items {
-        if let Some(item) = theirs.remove(&name) {
-            ours.insert(name, item);
+/// Moves items that `intent` does not have, of lists in which it has some, from `theirs` into `ours`; whether there were any.
+fn claim_items(ours: &mut Map<String, Value>, theirs: &mut Map<String, Value>, intent: &Value) -> bool {
+    let mut claimed = false;
+    let names: Vec<String> = theirs.keys().filter(|name| *name != "f:metadata").cloned().collect();
+    for name in names {
+        let meant = match (name.strip_prefix("f:"), intent.as_array()) {
+            (Some(field), _) => intent.get(field),
+            (None, Some(items)) if name.starts_with("k:") => {
+                let meant = items.iter().find(|item| names_item(&name, item));
+                if meant.is_none()
+                    && !items.is_empty()
+                    && !ours.contains_key(&name)
+                    && let Some(item) = theirs.remove(&name)
+                {
+                    ours.insert(name.clone(), item);
+                    claimed = true;
+                }
+                meant
+            }
+            _ => None,
+        };
+        let (Some(meant), Some(left)) = (meant, theirs.get_mut(&name).and_then(Value::as_object_mut)) else { continue };
+        let known = ours.get(&name).and_then(Value::as_object);
+        let mut below = known.cloned().unwrap_or_default();
+        if known.is_some() && below.is_empty() {
+            // A leaf holds the thing itself, which `.` says where something below it is held, too.
+            below.insert(".".to_owned(), Value::Object(Map::new()));
         }
-    }
-    for (name, below) in ours.iter_mut().filter(|(name, _)| *name != "f:metadata") {
-        let Some(left) = theirs.get_mut(name).and_then(Value::as_object_mut) else { continue };
-        if below.as_object_mut().is_some_and(|below| claim_items(below, left)) {
+        if claim_items(&mut below, left, meant) {
             claimed = true;
             // An empty set would say that they own the whole list.
             if left.is_empty() {
-                theirs.remove(name);
+                theirs.remove(&name);
             }
+            ours.insert(name, Value::Object(below));
         }
     }
     claimed
@@ -146,38 +164,70 @@ mod tests {
         assert_eq!(extract(&status, &fields), json!({"list": [1, 2], "map": {}, "set": ["b"]}));
     }
 
+    /// A field set of items with these ports.
+    fn ports(numbers: &[u16]) -> Value {
+        let item = |number: &u16| (format!("k:{{\"port\":{number}}}"), json!({".": {}, "f:port": {}}));
+        Value::Object(numbers.iter().map(item).collect())
+    }
+
+    fn entry(manager: &str, operation: &str, spec: &Value) -> Value {
+        let fields = json!({"f:spec": spec});
+        json!({"manager": manager, "operation": operation, "apiVersion": "v1", "fieldsV1": fields})
+    }
+
+    const OURS: &str = "bartizan/minio";
+
     #[test]
     fn an_item_added_by_hand_to_a_list_of_ours_is_claimed_and_nothing_else_of_others() {
-        let port = |number: u16| (format!("k:{{\"port\":{number}}}"), json!({".": {}, "f:port": {}}));
-        let ports = |ports: Vec<(String, Value)>| Value::Object(ports.into_iter().collect());
-        let entry = |manager: &str, operation: &str, fields: Value| json!({"manager": manager, "operation": operation, "apiVersion": "v1", "fieldsV1": fields});
-        let ours = entry("bartizan/minio", "Apply", json!({"f:spec": {"f:ports": ports(vec![port(9000)])}}));
-        let edit = json!({
-            "f:metadata": {"f:labels": {"f:theirs": {}}},
-            "f:spec": {"f:ports": ports(vec![port(9001)]), "f:replicas": {}, "f:other": ports(vec![port(1)])}
-        });
-        let applier = entry("mesh", "Apply", json!({"f:spec": {"f:ports": ports(vec![port(15000)])}}));
-        let mut status = entry("controller", "Update", json!({"f:spec": {"f:ports": ports(vec![port(7)])}}));
+        let intent = json!({"spec": {"ports": [{"port": 9000}]}});
+        let edit = json!({"f:ports": ports(&[9000, 9001]), "f:replicas": {}, "f:other": ports(&[1])});
+        let mut edit = entry("kubectl-edit", "Update", &edit);
+        edit["fieldsV1"]["f:metadata"] = json!({"f:labels": {"f:theirs": {}}});
+        let applier = entry("mesh", "Apply", &json!({"f:ports": ports(&[15000])}));
+        let mut status = entry("controller", "Update", &json!({"f:ports": ports(&[7])}));
         status["subresource"] = json!("status");
-        let managed = json!([ours, entry("kubectl-edit", "Update", edit), applier, status]);
-        let claimed =
-            entry("bartizan/minio", "Apply", json!({"f:spec": {"f:ports": ports(vec![port(9000), port(9001)])}}));
-        let left = entry(
-            "kubectl-edit",
-            "Update",
-            json!({
-                "f:metadata": {"f:labels": {"f:theirs": {}}},
-                "f:spec": {"f:replicas": {}, "f:other": ports(vec![port(1)])}
-            }),
-        );
-        assert_eq!(claim(&managed, "bartizan/minio"), Some(json!([left, applier, status, claimed])));
+        let managed = json!([entry(OURS, "Apply", &json!({"f:ports": ports(&[9000])})), edit, applier, status]);
+
+        let claimed = entry(OURS, "Apply", &json!({"f:ports": ports(&[9000, 9001])}));
+        let mut left = edit.clone();
+        left["fieldsV1"]["f:spec"]["f:ports"] = ports(&[9000]);
+        assert_eq!(claim(&managed, OURS, &intent), Some(json!([left, applier, status, claimed])));
+    }
+
+    #[test]
+    fn an_item_whose_key_was_edited_is_claimed_though_the_edit_left_nothing_of_ours_in_the_list() {
+        let intent = json!({"spec": {"type": "ClusterIP", "ports": [{"port": 9000}]}});
+        let edit = entry("kubectl-patch", "Update", &json!({"f:ports": ports(&[9001])}));
+        let managed = json!([entry(OURS, "Apply", &json!({"f:type": {}})), edit]);
+
+        let claimed = entry(OURS, "Apply", &json!({"f:type": {}, "f:ports": ports(&[9001])}));
+        assert_eq!(claim(&managed, OURS, &intent), Some(json!([claimed])));
+    }
+
+    #[test]
+    fn an_item_within_an_item_is_claimed_and_the_outer_one_is_not() {
+        let container = |env: Value| json!({"f:containers": {"k:{\"name\":\"c\"}": {"f:env": env}}});
+        let variable = |name: &str| json!({format!("k:{{\"name\":\"{name}\"}}"): {}});
+        let intent = json!({"spec": {"containers": [{"name": "c", "env": [{"name": "A", "value": "1"}]}]}});
+        let managed = json!([
+            entry(OURS, "Apply", &container(variable("A"))),
+            entry("kubectl-edit", "Update", &container(variable("B")))
+        ]);
+        let mut both = variable("A");
+        both["k:{\"name\":\"B\"}"] = json!({});
+        let claimed = entry(OURS, "Apply", &container(both));
+        assert_eq!(claim(&managed, OURS, &intent), Some(json!([claimed])));
     }
 
     #[test]
     fn nothing_is_claimed_where_nobody_else_wrote_or_we_did_not_apply() {
-        let entry = |manager: &str, operation: &str| json!({"manager": manager, "operation": operation, "apiVersion": "v1", "fieldsV1": {"f:spec": {"f:type": {}}}});
-        assert_eq!(claim(&json!([entry("m", "Apply")]), "m"), None);
-        assert_eq!(claim(&json!([entry("m", "Update"), entry("other", "Update")]), "m"), None);
-        assert_eq!(claim(&Value::Null, "m"), None);
+        let intent = json!({"spec": {"type": "ClusterIP", "ports": [{"port": 9000}]}});
+        let ports = json!({"f:type": {}, "f:ports": ports(&[9001])});
+        assert_eq!(claim(&json!([entry("m", "Apply", &ports)]), "m", &intent), None);
+        let unapplied = json!([entry("m", "Update", &ports), entry("other", "Update", &ports)]);
+        assert_eq!(claim(&unapplied, "m", &intent), None);
+        let applied = json!([entry("m", "Apply", &ports), entry("other", "Update", &json!({"f:type": {}}))]);
+        assert_eq!(claim(&applied, "m", &intent), None);
+        assert_eq!(claim(&Value::Null, "m", &intent), None);
     }
 }

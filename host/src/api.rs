@@ -125,15 +125,20 @@ impl Writer {
         self.observe(&live.key, request).await
     }
 
-    /// Takes over the fields that others wrote on an object that is still in the observed state, so that the next apply
-    /// removes what it does not mention. `None` if there are none.
-    pub(crate) async fn claim(&self, kind: &Kind, seen: &Observed) -> Result<Option<Observed>, ApiError> {
+    /// Takes over the list items that others added by hand to an object that is still in the observed state, so that the next
+    /// apply of `intent` removes them. `None` if there are none.
+    pub(crate) async fn claim(
+        &self,
+        kind: &Kind,
+        seen: &Observed,
+        intent: &Value,
+    ) -> Result<Option<Observed>, ApiError> {
         let key = &seen.key;
         let request = self.request(kind, key)?.get(&key.name, &GetParams::default());
         let live: DynamicObject = self.send(key, request).await?;
         let managed_fields = serde_json::to_value(&live.metadata.managed_fields)
             .map_err(|error| transient(format!("managed fields could not be read: {error}")))?;
-        let Some(managed_fields) = owned::claim(&managed_fields, &self.manager) else { return Ok(None) };
+        let Some(managed_fields) = owned::claim(&managed_fields, &self.manager, intent) else { return Ok(None) };
         let patch = json!({"metadata": {
             "uid": seen.uid, "resourceVersion": seen.resource_version, "managedFields": managed_fields,
         }});

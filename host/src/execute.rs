@@ -122,7 +122,7 @@ async fn apply_over_an_edit(
     refused: Result<Observed, ApiError>,
 ) -> Result<Observed, ApiError> {
     let kind = &step.intent.kind;
-    match writer.claim(kind, seen).await? {
+    match writer.claim(kind, seen, &object).await? {
         Some(claimed) => {
             let fence = Fence::Exact { uid: claimed.uid, resource_version: claimed.resource_version };
             writer.apply(kind, &step.intent.key, object, &fence).await
