@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use wasmtime::{Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, WasmBacktraceDetails};
+use wasmtime::{Engine, InstanceAllocationStrategy, PoolingAllocationConfig, WasmBacktraceDetails};
 
 use crate::cache::Cache;
 use crate::resources::{MEMORIES_PER_INSTANCE, MODULES_PER_INSTANCE, TABLE_ELEMENTS, TABLES_PER_INSTANCE};
@@ -100,8 +100,7 @@ fn pool(concurrent_calls: u32) -> PoolingAllocationConfig {
         .table_elements(TABLE_ELEMENTS)
         .linear_memory_keep_resident(KEEP_RESIDENT)
         .table_keep_resident(TABLE_ELEMENTS * size_of::<usize>())
-        // Linux 6.7 and later tell which pages a guest wrote, so that only those are zeroed (a fifth of a small call).
-        .pagemap_scan(Enabled::Auto)
+        // Not pagemap_scan: a written page that is swapped out is not reported, and the next call would find what is in it.
         .max_unused_warm_slots(WARM_SLOTS);
     pool
 }
