@@ -73,7 +73,7 @@ pub struct RelatedKind {
 }
 
 /// How a provider sees the values of Secrets.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 pub enum RelatedAccess {
     /// As tokens: it can copy them and notice a change, and cannot read them.
     #[default]
@@ -103,6 +103,14 @@ impl ProviderManifest {
 }
 
 impl KindRequest {
+    /// The kind that is asked for.
+    #[must_use]
+    pub fn kind(&self) -> Kind {
+        Kind::from_api_version(&self.api_version, &self.kind)
+    }
+}
+
+impl RelatedKind {
     /// The kind that is asked for.
     #[must_use]
     pub fn kind(&self) -> Kind {

@@ -1,16 +1,23 @@
 //! The output gate: what of a provider's answer may be acted on. One refused object refuses the whole answer, since a
 //! partial answer must never lead to a prune (invariant 4).
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use bartizan_contract::names::{
-    API_VERSION, INTENT_ANNOTATION, OWNER_UID_LABEL, PREFIX, PROVIDER_LABEL, RESPONSE_KIND,
+    API_VERSION, INTENT_ANNOTATION, OWNER_UID_ANNOTATION, OWNER_UID_LABEL, PREFIX, PROVIDER_LABEL, RESPONSE_KIND,
+    RETAINED_FOR_ANNOTATION, WAVE_ANNOTATION,
 };
-use bartizan_contract::{Child, Generate, Kind, OnDelete, OnImmutableChange, ReconcileResponse};
+use bartizan_contract::{
+    Child, Generate, KeepRef, Kind, OnDelete, OnImmutableChange, ProviderEvent, ReconcileResponse, RelatedSelector,
+};
 use serde_json::{Map, Value, json};
 use thiserror::Error;
 
+use crate::grants::{Grant, Grants};
 use crate::object::{ObjectKey, Observed, hash_json, short_hex};
+use crate::related::{Reference, References};
+use crate::secrets::{self, Revealed};
+use crate::selector::Selector;
 
 /// Why an answer is not acted on: where in the response, and what is wrong with it.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
@@ -28,24 +35,23 @@ impl Refusal {
     }
 }
 
-/// What a provider may write.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Grants {
-    /// Granted kinds of children, and whether each is namespaced.
-    pub children: BTreeMap<Kind, bool>,
-}
-
 /// Who asks, and within which bounds.
 #[derive(Clone, Copy, Debug)]
 pub struct GateInput<'a> {
     /// Name of the provider.
     pub provider: &'a str,
-    /// What it may write.
+    /// What it may write and read.
     pub grants: &'a Grants,
     /// The parent that the answer is about.
     pub parent: &'a Observed,
     /// The most children that one answer may hold.
     pub max_children: usize,
+    /// Whether the provider is asked before a parent goes: then its children have no owner references.
+    pub finalizes: bool,
+    /// Whether it was asked to finish.
+    pub finalizing: bool,
+    /// What stands behind the tokens of the request.
+    pub issued: &'a Revealed,
 }
 
 /// An answer that passed the gate.
@@ -59,6 +65,12 @@ pub struct Answer {
     pub status: Option<Value>,
     /// Ask again after so many seconds.
     pub resync_after_seconds: Option<u32>,
+    /// Children that are neither applied nor pruned.
+    pub keep: BTreeSet<ObjectKey>,
+    /// Events on the parent.
+    pub events: Vec<ProviderEvent>,
+    /// The provider has nothing left to do before the parent goes.
+    pub finalized: bool,
 }
 
 /// One child as the host means it to be: the provider's object with the host's labels, owner reference and intent hash.
@@ -74,15 +86,62 @@ pub struct Intent {
     pub hash: String,
     /// Values to generate in it, if it is a Secret that is asked to have some.
     pub generate: Vec<Generate>,
+    /// Waves are applied in order, and torn down in the opposite one.
+    pub wave: u32,
+    /// What becomes of it when it is no longer meant.
+    pub on_delete: OnDelete,
+    /// What to do when a change meets an immutable field.
+    pub on_immutable_change: OnImmutableChange,
+}
+
+/// What the provider asks to see, each within its grants.
+///
+/// # Errors
+/// The first reference that was not granted, or that says nothing.
+pub fn references(response: &ReconcileResponse, input: &GateInput<'_>) -> Result<References, Refusal> {
+    let path = |position| format!("response.related[{position}]");
+    response.related.iter().enumerate().map(|(position, wish)| reference(wish, &path(position), input)).collect()
+}
+
+fn reference(wish: &RelatedSelector, path: &str, input: &GateInput<'_>) -> Result<Reference, Refusal> {
+    let kind = Kind::from_api_version(&wish.api_version, &wish.kind);
+    let Some(grant) = input.grants.related.get(&kind) else {
+        let granted: Vec<String> = input.grants.related.keys().map(ToString::to_string).collect();
+        let granted = if granted.is_empty() { "nothing".to_owned() } else { granted.join(", ") };
+        let message = format!("{kind} was not granted to provider {} to read; it may read {granted}", input.provider);
+        return Err(Refusal::new(path, message));
+    };
+    let selector = Selector::of_labels(wish.match_labels.iter().map(|(key, value)| (key.as_str(), value.as_str())));
+    if wish.names.is_empty() && selector.is_none() {
+        return Err(Refusal::new(path, "needs names or matchLabels: all objects of a kind are never supplied"));
+    }
+    let namespace = match (grant.namespaced, &wish.namespace) {
+        (false, None) => None,
+        (false, Some(_)) => {
+            return Err(Refusal::new(format!("{path}.namespace"), format!("{kind} is cluster-scoped: leave it out")));
+        }
+        (true, wished) => {
+            let own = input.parent.key.namespace.as_deref();
+            let Some(namespace) = wished.as_deref().or(own) else {
+                return Err(Refusal::new(format!("{path}.namespace"), "the parent has none: name one"));
+            };
+            if !grant.covers(namespace, input.parent) {
+                let message =
+                    format!("{kind} in namespace \"{namespace}\" was not granted to provider {}", input.provider);
+                return Err(Refusal::new(format!("{path}.namespace"), message));
+            }
+            Some(namespace.to_owned())
+        }
+    };
+    Ok(Reference { kind, namespace, names: wish.names.iter().cloned().collect(), selector })
 }
 
 /// Checks an answer, and turns it into intents.
 ///
 /// # Errors
 /// The first thing in the answer that may not be acted on.
-pub fn check(response: &[u8], input: &GateInput<'_>) -> Result<Answer, Refusal> {
-    let response = parse(response)?;
-    refuse_what_is_not_honoured(&response)?;
+pub fn check(response: ReconcileResponse, input: &GateInput<'_>) -> Result<Answer, Refusal> {
+    check_finalized(&response, input)?;
     if response.resync_after_seconds == Some(0) {
         return Err(Refusal::new(
             "response.resyncAfterSeconds",
@@ -101,14 +160,19 @@ pub fn check(response: &[u8], input: &GateInput<'_>) -> Result<Answer, Refusal> 
         let generate: Vec<Generate> = secret_name(&child)
             .map(|name| response.generate.iter().filter(|generate| generate.secret == name).cloned().collect())
             .unwrap_or_default();
-        let intent = intend(child.object, generate, &path, input)?;
+        let intent = intend(child, generate, &path, input)?;
         if !seen.insert(intent.key.clone()) {
             return Err(Refusal::new(path, format!("{} is in the answer twice", intent.key)));
         }
         intents.push(intent);
     }
     check_generate(&response.generate, &intents)?;
+    let keep = kept(&response.keep, &seen, input)?;
+    check_events(&response.events)?;
     Ok(Answer {
+        keep,
+        events: response.events,
+        finalized: response.finalized,
         intents,
         hold: response.hold,
         status: response.status,
@@ -116,7 +180,11 @@ pub fn check(response: &[u8], input: &GateInput<'_>) -> Result<Answer, Refusal> 
     })
 }
 
-fn parse(bytes: &[u8]) -> Result<ReconcileResponse, Refusal> {
+/// Reads the bytes of an answer.
+///
+/// # Errors
+/// If they are no `ReconcileResponse` of this version.
+pub fn read(bytes: &[u8]) -> Result<ReconcileResponse, Refusal> {
     let mut json = serde_json::Deserializer::from_slice(bytes);
     let response: ReconcileResponse = serde_path_to_error::deserialize(&mut json).map_err(|error| {
         let path = error.path().to_string();
@@ -134,28 +202,51 @@ fn parse(bytes: &[u8]) -> Result<ReconcileResponse, Refusal> {
     Ok(response)
 }
 
-/// Fields of the contract that this host cannot act on yet: refused by name, since ignoring one could lose data.
-fn refuse_what_is_not_honoured(response: &ReconcileResponse) -> Result<(), Refusal> {
-    let refuse = |path: String| Err(Refusal::new(path, "is not supported by this version of the host"));
-    for (used, name) in [
-        (!response.keep.is_empty(), "keep"),
-        (!response.events.is_empty(), "events"),
-        (!response.related.is_empty(), "related"),
-        (response.finalized, "finalized"),
-    ] {
-        if used {
-            return refuse(format!("response.{name}"));
+fn check_finalized(response: &ReconcileResponse, input: &GateInput<'_>) -> Result<(), Refusal> {
+    let refuse = |message| Err(Refusal::new("response.finalized", message));
+    match response {
+        ReconcileResponse { finalized: true, .. } if !input.finalizing => {
+            refuse("nobody asked to finish: it is the answer to a request with finalizing=true")
         }
+        ReconcileResponse { finalized: true, hold: true, .. } => {
+            refuse("is the opposite of hold: leave one of them out")
+        }
+        ReconcileResponse { finalized: true, children, .. } if !children.is_empty() => {
+            refuse("what is finished has no children: leave them out, the host deletes what is left")
+        }
+        _ => Ok(()),
     }
-    for (position, child) in response.children.iter().enumerate() {
-        for (used, name) in [
-            (child.wave != 0, "wave"),
-            (child.on_delete != OnDelete::Delete, "onDelete"),
-            (child.on_immutable_change != OnImmutableChange::Refuse, "onImmutableChange"),
-        ] {
-            if used {
-                return refuse(format!("response.children[{position}].{name}"));
-            }
+}
+
+/// The children to leave alone, which must not be meant to be something, too.
+fn kept(keep: &[KeepRef], meant: &BTreeSet<ObjectKey>, input: &GateInput<'_>) -> Result<BTreeSet<ObjectKey>, Refusal> {
+    let mut kept_keys = BTreeSet::new();
+    for (position, kept) in keep.iter().enumerate() {
+        let path = format!("response.keep[{position}]");
+        let kind = Kind::from_api_version(&kept.api_version, &kept.kind);
+        let grant = input.grants.children.iter().find(|(granted, _)| granted.same_group_kind(&kind));
+        let Some((_, grant)) = grant else { return Err(not_granted(&kind, &path, input)) };
+        let namespace =
+            if grant.namespaced { kept.namespace.as_deref().or(input.parent.key.namespace.as_deref()) } else { None };
+        let key = ObjectKey::new(&kind, namespace, &kept.name);
+        if meant.contains(&key) {
+            return Err(Refusal::new(path, format!("{key} is among the children of this answer, too")));
+        }
+        kept_keys.insert(key);
+    }
+    Ok(kept_keys)
+}
+
+/// Events become objects of the API, whose limits they must fit.
+fn check_events(events: &[ProviderEvent]) -> Result<(), Refusal> {
+    const MOST: usize = 16;
+    if events.len() > MOST {
+        return Err(Refusal::new("response.events", format!("{} are more than the limit of {MOST}", events.len())));
+    }
+    for (position, event) in events.iter().enumerate() {
+        if event.reason.is_empty() || event.reason.len() > 128 {
+            let message = "must have 1 to 128 characters";
+            return Err(Refusal::new(format!("response.events[{position}].reason"), message));
         }
     }
     Ok(())
@@ -222,7 +313,8 @@ fn check_generate(generate: &[Generate], intents: &[Intent]) -> Result<(), Refus
 }
 
 /// Checks one object and makes it the host's intent.
-fn intend(object: Value, generate: Vec<Generate>, path: &str, input: &GateInput<'_>) -> Result<Intent, Refusal> {
+fn intend(child: Child, generate: Vec<Generate>, path: &str, input: &GateInput<'_>) -> Result<Intent, Refusal> {
+    let Child { object, wave, on_delete, on_immutable_change } = child;
     let Value::Object(mut object) = object else {
         return Err(Refusal::new(path, "must be an object"));
     };
@@ -233,7 +325,7 @@ fn intend(object: Value, generate: Vec<Generate>, path: &str, input: &GateInput<
     let api_version = required("apiVersion", object.get("apiVersion"))?;
     let kind_name = required("kind", object.get("kind"))?;
     let kind = Kind::from_api_version(&api_version, &kind_name);
-    let namespaced = granted(&kind, path, input)?;
+    let grant = input.grants.children.get(&kind).ok_or_else(|| not_granted(&kind, path, input))?;
     let metadata = object.remove("metadata").unwrap_or(Value::Null);
     let name = required("metadata.name", metadata.get("name"))?;
     // It becomes a part of a URL; what else a name may be, the API server says.
@@ -244,67 +336,100 @@ fn intend(object: Value, generate: Vec<Generate>, path: &str, input: &GateInput<
     let Value::Object(mut metadata) = metadata else {
         return Err(Refusal::new(format!("{path}.metadata"), "must be an object"));
     };
-    let namespace = namespace(&metadata, &kind, namespaced, path, input)?;
+    let namespace = namespace(&metadata, &kind, grant, path, input)?;
     check_metadata(&metadata, path)?;
     check_body(&object, &kind, path)?;
+    secrets::check(&kind, &object, input.issued).map_err(|refused| {
+        let message = "is a token that this request did not hold: copy tokens as they are, and only from this request";
+        Refusal::new(format!("{path}.data.{}", refused.key), message)
+    })?;
 
-    metadata.insert("namespace".to_owned(), namespace.clone().into());
+    metadata.remove("namespace");
+    if let Some(namespace) = &namespace {
+        metadata.insert("namespace".to_owned(), namespace.clone().into());
+    }
     let mut labels = entries(&metadata, "labels");
     labels.insert(PROVIDER_LABEL.to_owned(), input.provider.into());
     labels.insert(OWNER_UID_LABEL.to_owned(), input.parent.uid.clone().into());
     metadata.insert("labels".to_owned(), labels.into());
-    metadata.insert("ownerReferences".to_owned(), json!([owner_reference(input.parent)]));
-    object.insert("metadata".to_owned(), metadata.into());
-    let mut object = Value::Object(object);
-    let hash = short_hex(&hash_json(&json!([object, generate])));
-    let mut annotations =
-        object.get("metadata").and_then(Value::as_object).map(|m| entries(m, "annotations")).unwrap_or_default();
+    let mut annotations = entries(&metadata, "annotations");
+    if is_owned(namespace.as_deref(), on_delete, input) {
+        metadata.insert("ownerReferences".to_owned(), json!([owner_reference(input.parent)]));
+    } else {
+        annotations.insert(OWNER_UID_ANNOTATION.to_owned(), input.parent.uid.clone().into());
+    }
+    if wave > 0 {
+        annotations.insert(WAVE_ANNOTATION.to_owned(), wave.to_string().into());
+    }
+    if on_delete == OnDelete::Retain {
+        annotations.insert(RETAINED_FOR_ANNOTATION.to_owned(), input.parent.key.title().into());
+    }
+    let key = ObjectKey::new(&kind, namespace.as_deref(), &name);
+    let hash = {
+        let mut hashed = metadata.clone();
+        hashed.insert("annotations".to_owned(), annotations.clone().into());
+        let mut object = object.clone();
+        object.insert("metadata".to_owned(), hashed.into());
+        short_hex(&hash_json(&json!([object, generate])))
+    };
     annotations.insert(INTENT_ANNOTATION.to_owned(), hash.clone().into());
-    if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) {
-        metadata.insert("annotations".to_owned(), annotations.into());
-    }
-    Ok(Intent { key: ObjectKey::new(&kind, Some(&namespace), &name), kind, object, hash, generate })
+    metadata.insert("annotations".to_owned(), annotations.into());
+    object.insert("metadata".to_owned(), metadata.into());
+    Ok(Intent { key, kind, object: Value::Object(object), hash, generate, wave, on_delete, on_immutable_change })
 }
 
-fn granted(kind: &Kind, path: &str, input: &GateInput<'_>) -> Result<bool, Refusal> {
-    match input.grants.children.get(kind) {
-        Some(namespaced) => Ok(*namespaced),
-        None => {
-            let granted: Vec<String> = input.grants.children.keys().map(ToString::to_string).collect();
-            let message = format!(
-                "{kind} was not granted to provider {}; it may write {}",
-                input.provider,
-                if granted.is_empty() { "nothing".to_owned() } else { granted.join(", ") }
-            );
-            Err(Refusal::new(path, message))
-        }
-    }
+/// Whether the parent owns the child, so that it goes with it: where nothing can go wrong. What is retained outlives the
+/// parent, the garbage collector deletes what is owned across namespaces, and in a foreground deletion what is owned by a
+/// parent that its provider has yet to finish.
+fn is_owned(namespace: Option<&str>, on_delete: OnDelete, input: &GateInput<'_>) -> bool {
+    let within_reach = match &input.parent.key.namespace {
+        Some(own) => namespace == Some(own),
+        None => true,
+    };
+    within_reach && on_delete == OnDelete::Delete && !input.finalizes
 }
 
-/// The namespace that a child goes to: the parent's, and no other.
+fn not_granted(kind: &Kind, path: &str, input: &GateInput<'_>) -> Refusal {
+    let granted: Vec<String> = input.grants.children.keys().map(ToString::to_string).collect();
+    let message = format!(
+        "{kind} was not granted to provider {}; it may write {}",
+        input.provider,
+        if granted.is_empty() { "nothing".to_owned() } else { granted.join(", ") }
+    );
+    Refusal::new(path, message)
+}
+
+/// The namespace that a child goes to: the parent's unless another was granted; none for cluster-scoped kinds.
 fn namespace(
     metadata: &Map<String, Value>,
     kind: &Kind,
-    namespaced: bool,
+    grant: &Grant,
     path: &str,
     input: &GateInput<'_>,
-) -> Result<String, Refusal> {
+) -> Result<Option<String>, Refusal> {
     let path = format!("{path}.metadata.namespace");
-    if !namespaced {
-        let message = format!("{kind} is cluster-scoped, which this version of the host does not write");
-        return Err(Refusal::new(path, message));
-    }
-    let Some(own) = input.parent.key.namespace.as_deref() else {
-        let message = "the parent is cluster-scoped, for which this version of the host writes no children";
-        return Err(Refusal::new(path, message));
+    let wished = match metadata.get("namespace") {
+        None | Some(Value::Null) => None,
+        Some(Value::String(namespace)) => Some(namespace.as_str()),
+        Some(other) => return Err(Refusal::new(path, format!("{other} must be a text"))),
     };
-    match metadata.get("namespace") {
-        None | Some(Value::Null) => Ok(own.to_owned()),
-        Some(Value::String(namespace)) if namespace == own => Ok(own.to_owned()),
-        Some(other) => Err(Refusal::new(
-            path,
-            format!("{other} is not the parent's namespace \"{own}\", and no other was granted"),
-        )),
+    if !grant.namespaced {
+        return match wished {
+            None => Ok(None),
+            Some(_) => Err(Refusal::new(path, format!("{kind} is cluster-scoped: leave it out"))),
+        };
+    }
+    let own = input.parent.key.namespace.as_deref();
+    match wished.or(own) {
+        Some(namespace) if grant.covers(namespace, input.parent) => Ok(Some(namespace.to_owned())),
+        Some(other) => {
+            let message = match own {
+                Some(own) => format!("\"{other}\" is not the parent's namespace \"{own}\", and was not granted"),
+                None => format!("namespace \"{other}\" was not granted"),
+            };
+            Err(Refusal::new(path, message))
+        }
+        None => Err(Refusal::new(path, "the parent is cluster-scoped: say which namespace")),
     }
 }
 

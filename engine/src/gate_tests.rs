@@ -1,3 +1,5 @@
+use std::collections::BTreeMap;
+
 use super::*;
 use rstest::rstest;
 
@@ -18,12 +20,20 @@ fn check_json(response: &Value) -> Result<Answer, Refusal> {
 fn check_bytes(response: &[u8]) -> Result<Answer, Refusal> {
     let grants = Grants {
         children: BTreeMap::from([
-            (Kind::new("", "v1", "ConfigMap"), true),
-            (Kind::new("", "v1", "Secret"), true),
-            (Kind::new("", "v1", "Namespace"), false),
+            (Kind::new("", "v1", "ConfigMap"), Grant::of_parent(true)),
+            (Kind::new("", "v1", "Secret"), Grant::of_parent(true)),
+            (Kind::new("", "v1", "Namespace"), Grant::of_parent(false)),
+        ]),
+        related: BTreeMap::from([
+            (Kind::new("", "v1", "Secret"), Grant::of_parent(true)),
+            (Kind::new("", "v1", "Node"), Grant::of_parent(false)),
         ]),
     };
-    check(response, &GateInput { provider: "minio", grants: &grants, parent: &parent(), max_children: 3 })
+    check(read(response)?, &input(&grants, &parent(), &Revealed::default()))
+}
+
+fn input<'a>(grants: &'a Grants, parent: &'a Observed, issued: &'a Revealed) -> GateInput<'a> {
+    GateInput { provider: "minio", grants, parent, max_children: 3, finalizes: false, finalizing: false, issued }
 }
 
 fn child(object: &Value) -> Value {
@@ -92,13 +102,6 @@ fn bytes_that_are_no_response_are_refused(#[case] bytes: &[u8], #[case] message:
 
 #[rstest]
 #[case::misspelt(json!({"childs": []}), "response.childs: unknown field `childs`, expected one of")]
-#[case::keep(json!({"keep": [{"apiVersion": "v1", "kind": "Pod", "name": "x"}]}), "response.keep: is not supported by this version of the host")]
-#[case::events(json!({"events": [{"type": "Normal", "reason": "R", "message": "m"}]}), "response.events: is not supported by this version of the host")]
-#[case::related(json!({"related": [{"apiVersion": "v1", "kind": "Secret"}]}), "response.related: is not supported by this version of the host")]
-#[case::finalized(json!({"finalized": true}), "response.finalized: is not supported by this version of the host")]
-#[case::wave(json!({"children": [{"object": {}, "wave": 1}]}), "response.children[0].wave: is not supported by this version of the host")]
-#[case::retain(json!({"children": [{"object": {}, "onDelete": "Retain"}]}), "response.children[0].onDelete: is not supported by this version of the host")]
-#[case::recreate(json!({"children": [{"object": {}, "onImmutableChange": "Recreate"}]}), "response.children[0].onImmutableChange: is not supported by this version of the host")]
 #[case::busy_loop(json!({"resyncAfterSeconds": 0}), "response.resyncAfterSeconds: 0 would be a busy loop: leave it out, or say 1 or more")]
 #[case::too_many(json!({"children": [{"object": {}}, {"object": {}}, {"object": {}}, {"object": {}}]}), "response.children: 4 children are more than the limit of 3")]
 #[case::status_text(json!({"status": "fine"}), "response.status: must be an object")]
@@ -124,12 +127,12 @@ fn an_answer_that_may_not_be_acted_on_is_refused(#[case] response: Value, #[case
     "response.children[0].object: StatefulSet.apps/v1 was not granted to provider minio; it may write ConfigMap.v1, Namespace.v1, Secret.v1"
 )]
 #[case::cluster_scoped(
-    json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "x"}}),
-    "response.children[0].object.metadata.namespace: Namespace.v1 is cluster-scoped, which this version of the host does not write"
+    json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "x", "namespace": "n"}}),
+    "response.children[0].object.metadata.namespace: Namespace.v1 is cluster-scoped: leave it out"
 )]
 #[case::namespace(
     config_map(json!({"namespace": "kube-system"})),
-    "response.children[0].object.metadata.namespace: \"kube-system\" is not the parent's namespace \"n\", and no other was granted"
+    "response.children[0].object.metadata.namespace: \"kube-system\" is not the parent's namespace \"n\", and was not granted"
 )]
 #[case::owner(config_map(json!({"ownerReferences": []})), "response.children[0].object.metadata.ownerReferences: the host sets the owner reference: leave it out")]
 #[case::finalizers(config_map(json!({"finalizers": ["x"]})), "response.children[0].object.metadata.finalizers: a provider may not set it: leave it out")]

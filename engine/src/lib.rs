@@ -2,18 +2,25 @@
 //! (gate), what is to be done (plan), what is said about it (status), and when (queue). Pure functions and plain data,
 //! shared by the live host, the offline tools and the tests.
 
+pub mod below;
 pub mod gate;
+pub mod grants;
 pub mod index;
 pub mod object;
 pub mod owned;
+pub mod phase;
 pub mod plan;
 pub mod queue;
+pub mod related;
 pub mod request;
+pub mod secrets;
+pub mod selector;
 pub mod status;
 pub mod takeover;
 
-pub use gate::{Grants, Intent, Refusal};
+pub use gate::{Intent, Refusal};
+pub use grants::{Grant, Grants};
 pub use index::{Index, Touched};
 pub use object::{ObjectKey, Observed};
-pub use plan::{Apply, ApplyReason, Delete, Fence, Memory, Plan};
+pub use plan::{Apply, ApplyReason, Delete, Fence, FinalizerStep, Memory, Plan, Release};
 pub use queue::{Priority, Queue};

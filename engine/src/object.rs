@@ -4,13 +4,18 @@ use std::fmt;
 use std::sync::Arc;
 
 use bartizan_contract::Kind;
-use bartizan_contract::names::{INTENT_ANNOTATION, LAST_APPLIED_ANNOTATION, OWNER_UID_LABEL, PROVIDER_LABEL};
+use bartizan_contract::names::{
+    ABANDON_ANNOTATION, ADOPT_FROM_ANNOTATION, FINALIZED_ANNOTATION, INTENT_ANNOTATION, LAST_APPLIED_ANNOTATION,
+    OWNER_UID_ANNOTATION, OWNER_UID_LABEL, PAUSED_ANNOTATION, PROVIDER_LABEL, RETAINED_FOR_ANNOTATION, WAVE_ANNOTATION,
+};
 use bytes::Bytes;
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 use thiserror::Error;
 
 use crate::owned::extract;
+use crate::secrets::{Revealed, Tokenizer};
+use crate::selector::{Labels, Selector};
 
 /// SHA-256 of a JSON document whose keys are sorted.
 pub type Hash = [u8; 32];
@@ -54,6 +59,13 @@ impl ObjectKey {
             None => self.name.to_string(),
         }
     }
+
+    /// Which object of which kind, for annotations: `ObjectStore.minio.rook.io rook-minio/my-store`.
+    #[must_use]
+    pub fn title(&self) -> String {
+        let dot = if self.group.is_empty() { "" } else { "." };
+        format!("{}{dot}{} {}", self.kind, self.group, self.path())
+    }
 }
 
 impl fmt::Display for ObjectKey {
@@ -84,19 +96,80 @@ pub struct Observed {
     pub owner_uid: Option<String>,
     /// UID of the controlling owner reference.
     pub controller_uid: Option<String>,
+    /// Kind of the controlling owner.
+    pub controller_kind: Option<String>,
     /// Hash of the intent that the host last wrote.
     pub intent: Option<String>,
+    /// What annotations of the host's say.
+    pub marks: Marks,
+    /// Labels, for selectors.
+    pub labels: Labels,
+    /// Finalizers, in order.
+    pub finalizers: Vec<String>,
+    /// `spec.selector`, which pods and claims below a child carry.
+    pub selector: Option<Selector>,
     /// Whether the host's field manager has applied to it.
     pub applied_by_host: bool,
+    /// Whether the label that names the parent's UID is the host's: nobody else changed it since. What somebody moved to
+    /// this parent by hand is not deleted for its sake.
+    pub labelled_by_host: bool,
     /// Whether another manager wrote (not a subresource) at or after the host's last apply.
     pub written_by_others_since: bool,
     /// The part of the status that the host's manager owns; `Null` if none.
     pub owned_status: Value,
-    /// The object as JSON, without managedFields and last-applied annotation.
+    /// The object as JSON, without managedFields and last-applied annotation, with tokens in place of secret values.
     pub raw: Bytes,
+    /// What stands behind the tokens.
+    pub revealed: Revealed,
     /// Hash of the object without status, resourceVersion and managedFields: moves when somebody changes what the host
     /// could have meant.
     pub digest: Hash,
+}
+
+/// What annotations of the host's say of an object: on a child, what it was meant to be; on a parent, what people ask for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Marks {
+    /// UID of the parent, on children without an owner reference.
+    pub owner_uid: Option<String>,
+    /// Wave of the child.
+    pub wave: u32,
+    /// For which parent (`Kind.group namespace/name`) it is kept once that is gone.
+    pub retained_for: Option<String>,
+    /// Leave it alone.
+    pub paused: bool,
+    /// Let it go without its provider.
+    pub abandon: bool,
+    /// Name of the provider that has finished with it.
+    pub finalized: Option<String>,
+    /// UID of an earlier parent whose children are its own.
+    pub adopt_from: Option<String>,
+}
+
+impl Marks {
+    fn of(object: &Value) -> Self {
+        let annotation = |key: &str| metadata_entry(object, "annotations", key);
+        let is_true = |key: &str| annotation(key).as_deref() == Some("true");
+        Self {
+            owner_uid: annotation(OWNER_UID_ANNOTATION),
+            wave: annotation(WAVE_ANNOTATION).and_then(|wave| wave.parse().ok()).unwrap_or_default(),
+            retained_for: annotation(RETAINED_FOR_ANNOTATION),
+            paused: is_true(PAUSED_ANNOTATION),
+            abandon: is_true(ABANDON_ANNOTATION),
+            finalized: annotation(FINALIZED_ANNOTATION),
+            adopt_from: annotation(ADOPT_FROM_ANNOTATION),
+        }
+    }
+}
+
+/// How objects are projected for one provider.
+#[derive(Clone, Debug, Default)]
+pub struct Projection {
+    /// Field manager of the host for the provider.
+    pub manager: String,
+    /// Makes tokens of secret values; `None`: they stay as they are, which tests and granted plain text need.
+    pub tokenizer: Option<Tokenizer>,
+    /// Kinds of its parents, whose sensitive fields are secret.
+    pub parents: Vec<Kind>,
 }
 
 /// Something that claims to be an object and is not.
@@ -111,12 +184,21 @@ pub enum ProjectError {
 }
 
 impl Observed {
-    /// Projects an object as the API server returned it: keeps what decisions need, drops what no provider should see.
-    /// `manager` is the field manager of the host for the provider in question.
+    /// Projects an object without secrets for the field manager of a provider.
     ///
     /// # Errors
     /// If a field that every stored object has is missing.
-    pub fn project(mut object: Value, manager: &str) -> Result<Self, ProjectError> {
+    pub fn project(object: Value, manager: &str) -> Result<Self, ProjectError> {
+        Self::project_for(object, &Projection { manager: manager.to_owned(), ..Projection::default() })
+    }
+
+    /// Projects an object as the API server returned it: keeps what decisions need, drops what no provider should see, puts
+    /// tokens in place of secret values.
+    ///
+    /// # Errors
+    /// If a field that every stored object has is missing.
+    pub fn project_for(mut object: Value, projection: &Projection) -> Result<Self, ProjectError> {
+        let manager = projection.manager.as_str();
         let api_version = text(&object, "/apiVersion").ok_or(ProjectError::Missing("apiVersion"))?;
         let kind_name = text(&object, "/kind").ok_or(ProjectError::Missing("kind"))?;
         let name = text(&object, "/metadata/name").ok_or(ProjectError::Missing("metadata.name"))?;
@@ -125,7 +207,7 @@ impl Observed {
             text(&object, "/metadata/resourceVersion").ok_or(ProjectError::Missing("metadata.resourceVersion"))?;
         let namespace = text(&object, "/metadata/namespace");
         let kind = Kind::from_api_version(&api_version, &kind_name);
-        let (applied_by_host, written_by_others_since) = managers(&object, manager);
+        let Managers { applied_by_host, labelled_by_host, written_by_others_since } = managers(&object, manager);
         let owned_status = owned_status(&object, manager);
 
         if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) {
@@ -137,6 +219,11 @@ impl Observed {
                 }
             }
         }
+        // Over the real values: one that somebody changes is drift.
+        let digest = digest(&mut object);
+        let is_parent = projection.parents.iter().any(|parent| parent.same_group_kind(&kind));
+        let revealed =
+            projection.tokenizer.as_ref().map(|tokenizer| tokenizer.mask(&mut object, is_parent)).unwrap_or_default();
         let raw = serde_json::to_vec(&object).map_err(|error| ProjectError::Serialize(error.to_string()))?;
         let generation = object.pointer("/metadata/generation").and_then(Value::as_i64);
         let deleting = object.pointer("/metadata/deletionTimestamp").is_some();
@@ -144,14 +231,11 @@ impl Observed {
         let provider = label(PROVIDER_LABEL);
         let owner_uid = label(OWNER_UID_LABEL);
         let intent = metadata_entry(&object, "annotations", INTENT_ANNOTATION);
-        let controller_uid = controller_uid(&object);
-
-        if let Some(top) = object.as_object_mut() {
-            top.remove("status");
-            if let Some(metadata) = top.get_mut("metadata").and_then(Value::as_object_mut) {
-                metadata.remove("resourceVersion");
-            }
-        }
+        let controller_uid = controller(&object, "uid");
+        let controller_kind = controller(&object, "kind");
+        let finalizers = object.pointer("/metadata/finalizers").and_then(Value::as_array).into_iter().flatten();
+        let labels = object.pointer("/metadata/labels").and_then(Value::as_object).into_iter().flatten();
+        let text_of = |value: &Value| value.as_str().unwrap_or_default().to_owned();
         Ok(Self {
             key: ObjectKey::new(&kind, namespace.as_deref(), &name),
             api_version,
@@ -162,12 +246,19 @@ impl Observed {
             provider,
             owner_uid,
             controller_uid,
+            controller_kind,
             intent,
+            marks: Marks::of(&object),
+            labels: labels.map(|(key, value)| (key.clone(), text_of(value))).collect(),
+            finalizers: finalizers.map(text_of).collect(),
+            selector: object.pointer("/spec/selector").and_then(Selector::parse),
             applied_by_host,
+            labelled_by_host,
             written_by_others_since,
             owned_status,
             raw: raw.into(),
-            digest: hash_json(&object),
+            revealed,
+            digest,
         })
     }
 
@@ -184,6 +275,12 @@ impl Observed {
         compare_versions(&self.resource_version, other_version) == Some(std::cmp::Ordering::Greater)
     }
 
+    /// Whether this is an older state than the one at `other_version`, which may be that of another object of the kind.
+    #[must_use]
+    pub fn is_older_than(&self, other_version: &str) -> bool {
+        compare_versions(&self.resource_version, other_version) == Some(std::cmp::Ordering::Less)
+    }
+
     /// Whether this carries the labels of that parent's child under that provider.
     #[must_use]
     pub fn is_child_of(&self, parent_uid: &str, provider: &str) -> bool {
@@ -191,8 +288,23 @@ impl Observed {
     }
 }
 
+/// Hash of an object without status and resourceVersion, which are taken out meanwhile rather than copied around.
+fn digest(object: &mut Value) -> Hash {
+    let status = object.as_object_mut().and_then(|top| top.remove("status"));
+    let metadata = object.get_mut("metadata").and_then(Value::as_object_mut);
+    let version = metadata.and_then(|metadata| metadata.remove("resourceVersion"));
+    let hash = hash_json(object);
+    if let (Some(version), Some(metadata)) = (version, object.get_mut("metadata").and_then(Value::as_object_mut)) {
+        metadata.insert("resourceVersion".to_owned(), version);
+    }
+    if let (Some(status), Some(top)) = (status, object.as_object_mut()) {
+        top.insert("status".to_owned(), status);
+    }
+    hash
+}
+
 /// Compares two resource versions as KEP-5504 says: decimal numbers without leading zeros.
-fn compare_versions(left: &str, right: &str) -> Option<std::cmp::Ordering> {
+pub(crate) fn compare_versions(left: &str, right: &str) -> Option<std::cmp::Ordering> {
     let number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     (number(left) && number(right)).then(|| left.len().cmp(&right.len()).then_with(|| left.cmp(right)))
 }
@@ -225,23 +337,31 @@ fn metadata_entry(object: &Value, map: &str, key: &str) -> Option<String> {
     object.get("metadata")?.get(map)?.get(key)?.as_str().map(str::to_owned)
 }
 
-fn controller_uid(object: &Value) -> Option<String> {
+fn controller(object: &Value, field: &str) -> Option<String> {
     object
         .pointer("/metadata/ownerReferences")?
         .as_array()?
         .iter()
         .find(|owner| owner.get("controller").and_then(Value::as_bool) == Some(true))?
-        .get("uid")?
+        .get(field)?
         .as_str()
         .map(str::to_owned)
 }
 
-/// Whether our manager applied, and whether another wrote at or after that. Times are RFC 3339 in UTC and seconds, so
-/// they compare as text; in doubt (equal seconds) the answer is yes, which costs one apply that changes nothing.
-fn managers(object: &Value, manager: &str) -> (bool, bool) {
+/// What managed fields say of the host.
+struct Managers {
+    applied_by_host: bool,
+    labelled_by_host: bool,
+    written_by_others_since: bool,
+}
+
+/// Whether our manager applied and owns the label, and whether another wrote at or after that. Times are RFC 3339 in UTC and
+/// seconds, so they compare as text; in doubt (equal seconds) the answer is yes, which costs one apply that changes nothing.
+fn managers(object: &Value, manager: &str) -> Managers {
+    let label = format!("f:{OWNER_UID_LABEL}");
     let entries = object.pointer("/metadata/managedFields").and_then(Value::as_array);
     let field = |entry: &Map<String, Value>, name: &str| entry.get(name).and_then(Value::as_str).map(str::to_owned);
-    let mut applied = false;
+    let (mut applied_by_host, mut labelled_by_host) = (false, false);
     let mut ours: Option<String> = None;
     let mut others: Option<String> = None;
     for entry in entries.into_iter().flatten().filter_map(Value::as_object) {
@@ -251,18 +371,20 @@ fn managers(object: &Value, manager: &str) -> (bool, bool) {
         let time = field(entry, "time").unwrap_or_default();
         // A repair of labels is an Update of ours.
         let is_ours = field(entry, "manager").as_deref() == Some(manager);
-        applied |= is_ours && field(entry, "operation").as_deref() == Some("Apply");
+        let labels = || entry.get("fieldsV1")?.get("f:metadata")?.get("f:labels")?.get(&label);
+        applied_by_host |= is_ours && field(entry, "operation").as_deref() == Some("Apply");
+        labelled_by_host |= is_ours && labels().is_some();
         let slot = if is_ours { &mut ours } else { &mut others };
         if slot.as_ref().is_none_or(|seen| *seen < time) {
             *slot = Some(time);
         }
     }
-    let since = match (&ours, &others) {
+    let written_by_others_since = match (&ours, &others) {
         (Some(ours), Some(others)) => others >= ours,
         (Some(_), None) => false,
         (None, _) => true,
     };
-    (applied, since)
+    Managers { applied_by_host, labelled_by_host, written_by_others_since }
 }
 
 /// What our manager applied to the status subresource.

@@ -58,15 +58,42 @@ pub struct Delete {
     pub uid: String,
     /// Resource version that must still be its own.
     pub resource_version: String,
+    /// Wave that it was applied in.
+    pub wave: u32,
+}
+
+/// One child to let go of: it stays, without the host's labels and owner reference.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Release {
+    /// The child, at the state in which it is released.
+    pub child: Arc<Observed>,
+    /// For whom it is kept: a parent of this kind and name may have it again.
+    pub retained_for: String,
+}
+
+/// What becomes of the host's finalizer on the parent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum FinalizerStep {
+    /// It stays as it is.
+    #[default]
+    Keep,
+    /// It is put on before anything else is written.
+    Add,
+    /// It is taken off once everything else is done.
+    Remove,
 }
 
 /// Everything that one reconcile does to children.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Plan {
-    /// Children to apply, in the order of the answer.
+    /// What becomes of the parent's finalizer.
+    pub finalizer: FinalizerStep,
+    /// Children to apply, wave by wave, within a wave in the order of the answer.
     pub applies: Vec<Apply>,
-    /// Children to prune.
+    /// Children to delete.
     pub deletes: Vec<Delete>,
+    /// Children to let go of.
+    pub releases: Vec<Release>,
     /// Children that are being deleted and must be gone before they can be made again.
     pub waiting: Vec<ObjectKey>,
     /// Names that hold something that is not this parent's.
@@ -77,7 +104,17 @@ impl Plan {
     /// Whether there is nothing to do and nothing to wait for.
     #[must_use]
     pub fn is_settled(&self) -> bool {
-        self.applies.is_empty() && self.deletes.is_empty() && self.waiting.is_empty() && self.taken.is_empty()
+        self.finalizer == FinalizerStep::Keep
+            && self.applies.is_empty()
+            && self.deletes.is_empty()
+            && self.releases.is_empty()
+            && self.waiting.is_empty()
+            && self.taken.is_empty()
+    }
+
+    /// The applies of each wave, in order.
+    pub fn waves(&self) -> impl Iterator<Item = &[Apply]> {
+        self.applies.chunk_by(|left, right| left.intent.wave == right.intent.wave)
     }
 }
 
@@ -87,12 +124,20 @@ impl fmt::Display for Plan {
             return f.write_str("nothing to do");
         }
         let mut separator = "";
+        if self.finalizer == FinalizerStep::Add {
+            f.write_str("add the finalizer")?;
+            separator = ", ";
+        }
         for apply in &self.applies {
             write!(f, "{separator}apply {} ({:?})", apply.intent.key, apply.reason)?;
             separator = ", ";
         }
         for delete in &self.deletes {
             write!(f, "{separator}delete {}", delete.key)?;
+            separator = ", ";
+        }
+        for release in &self.releases {
+            write!(f, "{separator}release {}", release.child.key)?;
             separator = ", ";
         }
         for key in &self.waiting {
@@ -102,6 +147,9 @@ impl fmt::Display for Plan {
         for key in &self.taken {
             write!(f, "{separator}{key} is not ours")?;
             separator = ", ";
+        }
+        if self.finalizer == FinalizerStep::Remove {
+            write!(f, "{separator}remove the finalizer")?;
         }
         Ok(())
     }
@@ -137,14 +185,18 @@ pub struct PlanInput<'a> {
     pub intents: &'a [Intent],
     /// The children that exist.
     pub children: &'a [Arc<Observed>],
+    /// Children that are neither applied nor pruned.
+    pub keep: &'a BTreeSet<ObjectKey>,
     /// What the host last wrote.
     pub memory: &'a Memory,
+    /// What becomes of the parent's finalizer.
+    pub finalizer: FinalizerStep,
 }
 
 /// Compares what should be with what is.
 #[must_use]
 pub fn plan(input: &PlanInput<'_>) -> Plan {
-    let mut plan = Plan::default();
+    let mut plan = Plan { finalizer: input.finalizer, ..Plan::default() };
     let existing: BTreeMap<&ObjectKey, &Arc<Observed>> =
         input.children.iter().map(|child| (&child.key, child)).collect();
     for intent in input.intents {
@@ -154,7 +206,7 @@ pub fn plan(input: &PlanInput<'_>) -> Plan {
                 fence: Fence::CreateOnly,
                 reason: ApplyReason::Absent,
             }),
-            Some(child) if !is_ours(child, input) => plan.taken.push(intent.key.clone()),
+            Some(child) if !is_ours(child, input.parent, input.provider) => plan.taken.push(intent.key.clone()),
             Some(child) if child.deleting => plan.waiting.push(intent.key.clone()),
             Some(child) => {
                 if let Some(reason) = difference(intent, child, input.memory) {
@@ -163,29 +215,83 @@ pub fn plan(input: &PlanInput<'_>) -> Plan {
             }
         }
     }
+    plan.applies.sort_by_key(|apply| apply.intent.wave);
     let meant: BTreeSet<&ObjectKey> = input.intents.iter().map(|intent| &intent.key).collect();
-    for child in input.children {
-        if !meant.contains(&child.key) && !child.deleting && is_ours(child, input) {
-            plan.deletes.push(Delete {
-                key: child.key.clone(),
-                kind: Kind::from_api_version(&child.api_version, &child.key.kind),
-                uid: child.uid.clone(),
-                resource_version: child.resource_version.clone(),
-            });
+    let surplus = input.children.iter().filter(|child| !meant.contains(&child.key) && !input.keep.contains(&child.key));
+    for child in surplus.filter(|child| !child.deleting && is_ours_to_end(child, input.parent, input.provider)) {
+        if child.marks.retained_for.is_some() {
+            plan.releases.push(release(child, input.parent));
+        } else {
+            plan.deletes.push(delete(child));
+        }
+    }
+    // What came last goes first.
+    plan.deletes.sort_by_key(|delete| std::cmp::Reverse(delete.wave));
+    plan
+}
+
+/// What is left to do before a parent goes whose provider has finished: what is to be retained is released, the rest is
+/// deleted, the last wave first, each once the one after it is gone. `children` must have been read live: the finalizer goes
+/// when there are none.
+#[must_use]
+pub fn teardown(provider: &str, parent: &Observed, children: &[Arc<Observed>]) -> Plan {
+    let mut plan = Plan::default();
+    let ours: Vec<&Arc<Observed>> = children.iter().filter(|child| is_ours_to_end(child, parent, provider)).collect();
+    let (retained, doomed): (Vec<_>, Vec<_>) = ours.into_iter().partition(|child| child.marks.retained_for.is_some());
+    plan.releases = retained.into_iter().filter(|child| !child.deleting).map(|child| release(child, parent)).collect();
+    let Some(last) = doomed.iter().map(|child| child.marks.wave).max() else {
+        plan.finalizer = FinalizerStep::Remove;
+        return plan;
+    };
+    for child in doomed.into_iter().filter(|child| child.marks.wave == last) {
+        if child.deleting {
+            plan.waiting.push(child.key.clone());
+        } else {
+            plan.deletes.push(delete(child));
         }
     }
     plan
 }
 
+/// Lets go of all children and of the parent itself: it was orphaned or abandoned, or its namespace goes with all that is in it.
+#[must_use]
+pub fn abandon(provider: &str, parent: &Observed, children: &[Arc<Observed>], finalizer: FinalizerStep) -> Plan {
+    let ours = children.iter().filter(|child| !child.deleting && is_ours_to_end(child, parent, provider));
+    Plan { finalizer, releases: ours.map(|child| release(child, parent)).collect(), ..Plan::default() }
+}
+
+fn delete(child: &Observed) -> Delete {
+    Delete {
+        key: child.key.clone(),
+        kind: Kind::from_api_version(&child.api_version, &child.key.kind),
+        uid: child.uid.clone(),
+        resource_version: child.resource_version.clone(),
+        wave: child.marks.wave,
+    }
+}
+
+fn release(child: &Arc<Observed>, parent: &Observed) -> Release {
+    Release { child: child.clone(), retained_for: parent.key.title() }
+}
+
 /// Ours: this parent's labels, no other controller, and an entry of our field manager (a forged label has none).
-fn is_ours(child: &Observed, input: &PlanInput<'_>) -> bool {
-    child.is_child_of(&input.parent.uid, input.provider)
+fn is_ours(child: &Observed, parent: &Observed, provider: &str) -> bool {
+    child.is_child_of(&parent.uid, provider)
         && child.applied_by_host
-        && child.controller_uid.as_deref().is_none_or(|uid| uid == input.parent.uid)
+        && child.controller_uid.as_deref().is_none_or(|uid| uid == parent.uid)
+}
+
+/// Ours, and made so by the host: what somebody gave to this parent by hand was another's, who may want it back.
+fn is_ours_to_end(child: &Observed, parent: &Observed, provider: &str) -> bool {
+    child.labelled_by_host && is_ours(child, parent, provider)
 }
 
 /// Why a child must be applied again; `None` if it is as meant.
 fn difference(intent: &Intent, child: &Observed, memory: &Memory) -> Option<ApplyReason> {
+    if !child.labelled_by_host {
+        // Labels that somebody took off and put back look as before, and are no longer the host's.
+        return Some(ApplyReason::Drifted);
+    }
     match memory.written.get(&intent.key) {
         Some((written, _)) if *written != intent.hash => Some(ApplyReason::IntentChanged),
         Some((_, digest)) => (*digest != child.digest).then_some(ApplyReason::Drifted),

@@ -1,5 +1,6 @@
 use super::*;
 use bartizan_contract::names::{INTENT_ANNOTATION, OWNER_UID_LABEL, PROVIDER_LABEL};
+use bartizan_contract::{OnDelete, OnImmutableChange};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -25,7 +26,16 @@ fn intent(kind: &str, name: &str, content: u8) -> Intent {
         },
         "data": {"content": content}
     });
-    Intent { key: ObjectKey::new(&kind, Some("n"), name), kind, object, hash, generate: Vec::new() }
+    Intent {
+        key: ObjectKey::new(&kind, Some("n"), name),
+        kind,
+        object,
+        hash,
+        generate: Vec::new(),
+        wave: 0,
+        on_delete: OnDelete::Delete,
+        on_immutable_change: OnImmutableChange::Refuse,
+    }
 }
 
 /// What the API server answers to an apply of the intent.
@@ -38,7 +48,10 @@ fn observed(mut object: Value, version: u64, managers: &[(&str, &str, u8)]) -> O
     metadata.insert("uid".into(), json!(format!("u-{}", metadata["name"].as_str().unwrap())));
     metadata.insert("resourceVersion".into(), json!(version.to_string()));
     let fields = managers.iter().map(|(manager, operation, second)| {
-        json!({"manager": manager, "operation": operation, "time": format!("2026-01-01T00:00:{second:02}Z")})
+        let label = format!("f:{OWNER_UID_LABEL}");
+        let fields = if *manager == MANAGER { json!({"f:metadata": {"f:labels": {label: {}}}}) } else { json!({}) };
+        let time = format!("2026-01-01T00:00:{second:02}Z");
+        json!({"manager": manager, "operation": operation, "time": time, "fieldsV1": fields})
     });
     metadata.insert("managedFields".into(), fields.collect());
     Observed::project(object, MANAGER).unwrap()
@@ -46,7 +59,16 @@ fn observed(mut object: Value, version: u64, managers: &[(&str, &str, u8)]) -> O
 
 fn plan_of(intents: &[Intent], children: &[Observed], memory: &Memory) -> Plan {
     let children: Vec<Arc<Observed>> = children.iter().cloned().map(Arc::new).collect();
-    plan(&PlanInput { provider: "minio", parent: &parent(), intents, children: &children, memory })
+    let (keep, finalizer) = (BTreeSet::new(), FinalizerStep::Keep);
+    plan(&PlanInput {
+        provider: "minio",
+        parent: &parent(),
+        intents,
+        children: &children,
+        keep: &keep,
+        memory,
+        finalizer,
+    })
 }
 
 #[test]
@@ -105,6 +127,31 @@ fn what_is_no_longer_meant_is_pruned_and_what_is_not_ours_is_not() {
     let moved = observed(moved, 5, &[(MANAGER, "Apply", 1)]);
     let plan = plan_of(&[], &[ours, forged, moved], &Memory::default());
     assert_eq!(plan.to_string(), "delete ConfigMap n/gone");
+}
+
+/// A child whose labels somebody else wrote: it was moved to this parent by hand, or they were taken off and put back.
+fn relabelled(intent: &Intent) -> Observed {
+    let mut child = stored(intent, 5);
+    child.labelled_by_host = false;
+    child
+}
+
+#[test]
+fn what_somebody_moved_to_this_parent_by_hand_is_neither_pruned_nor_torn_down_nor_released() {
+    let given = relabelled(&intent("ConfigMap", "given", 1));
+    assert!(plan_of(&[], std::slice::from_ref(&given), &Memory::default()).is_settled());
+    let given = [Arc::new(given)];
+    assert_eq!(teardown("minio", &parent(), &given).to_string(), "remove the finalizer");
+    assert!(abandon("minio", &parent(), &given, FinalizerStep::Keep).is_settled());
+}
+
+#[test]
+fn labels_that_somebody_took_off_and_put_back_become_the_hosts_again() {
+    let wish = intent("ConfigMap", "a", 1);
+    let child = relabelled(&wish);
+    let mut memory = Memory::default();
+    memory.remember(wish.key.clone(), wish.hash.clone(), child.digest);
+    assert_eq!(plan_of(&[wish], &[child], &memory).to_string(), "apply ConfigMap n/a (Drifted)");
 }
 
 #[test]

@@ -32,6 +32,8 @@ pub enum Finished {
     Retry {
         /// What the provider or the API server asked for.
         after: Option<Duration>,
+        /// Longest backoff; the queue's own is no longer than [`BACKOFF_MAX`].
+        most: Duration,
     },
 }
 
@@ -59,10 +61,12 @@ struct Entry {
     not_before: Option<Instant>,
     /// Forgotten in flight: dropped when that ends, unless it is touched again.
     forgotten: bool,
+    /// In flight although it backs off, since somebody edited the parent: if that fails, the backoff stays as it is.
+    early: bool,
 }
 
 impl Entry {
-    const NEW: Self = Self { state: State::Idle, failures: 0, not_before: None, forgotten: false };
+    const NEW: Self = Self { state: State::Idle, failures: 0, not_before: None, forgotten: false, early: false };
 }
 
 /// A queue of keys (parents). Everything is in order of key where time and priority do not decide.
@@ -96,9 +100,10 @@ impl<K: Ord + Clone> Queue<K> {
             State::Ready(waiting, _) if waiting <= priority => {}
             _ => match entry.not_before.filter(|at| *at > now && priority != Priority::Edit) {
                 Some(at) => {
-                    let priority = match entry.state {
-                        State::Delayed(_, other) => other.min(priority),
-                        _ => priority,
+                    // A try that is due earlier, as after a lost race, stays.
+                    let (at, priority) = match entry.state {
+                        State::Delayed(due, other) => (due.min(at), other.min(priority)),
+                        _ => (at, priority),
                     };
                     self.set(key, State::Delayed(at, priority));
                 }
@@ -119,6 +124,9 @@ impl<K: Ord + Clone> Queue<K> {
             self.line_up(&key, priority);
         }
         let (_, _, key) = self.ready.first().cloned()?;
+        if let Some(entry) = self.entries.get_mut(&key) {
+            entry.early = entry.not_before.is_some_and(|at| at > now);
+        }
         self.set(&key, State::Running(None));
         Some(key)
     }
@@ -148,9 +156,13 @@ impl<K: Ord + Clone> Queue<K> {
                 Some(priority) => self.line_up(key, priority),
                 None => self.set(key, State::Delayed(now + after, Priority::Child)),
             },
-            Finished::Retry { after } => {
-                entry.failures = entry.failures.saturating_add(1);
-                let at = now + after.unwrap_or_else(|| backoff(entry.failures, jitter));
+            Finished::Retry { after, most } => {
+                let waits = entry.not_before.filter(|at| entry.early && *at > now);
+                if waits.is_none() {
+                    entry.failures = entry.failures.saturating_add(1);
+                }
+                let backoff = || waits.unwrap_or_else(|| now + backoff(entry.failures, jitter).min(most));
+                let at = after.map_or_else(backoff, |after| now + after);
                 entry.not_before = Some(at);
                 match again {
                     Some(Priority::Edit) => self.line_up(key, Priority::Edit),
@@ -175,6 +187,15 @@ impl<K: Ord + Clone> Queue<K> {
     #[must_use]
     pub fn next_due(&self) -> Option<Instant> {
         self.delayed.first().map(|(at, _)| *at)
+    }
+
+    /// When this parent is due without another event; `None` if it is in line, in flight, or waits for an event.
+    #[must_use]
+    pub fn due(&self, key: &K) -> Option<Instant> {
+        match self.entries.get(key)?.state {
+            State::Delayed(at, _) => Some(at),
+            _ => None,
+        }
     }
 
     /// How many parents are due now and wait in line.

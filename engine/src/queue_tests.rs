@@ -3,7 +3,7 @@ use proptest::prelude::*;
 use std::collections::BTreeMap;
 
 const DONE: Finished = Finished::Done { resync: None };
-const RETRY: Finished = Finished::Retry { after: None };
+const RETRY: Finished = Finished::Retry { after: None, most: BACKOFF_MAX };
 
 #[test]
 fn edits_go_before_child_events_and_those_before_resyncs() {
@@ -49,7 +49,22 @@ fn child_events_neither_shorten_the_backoff_nor_burn_an_attempt_and_an_edit_is_s
     queue.touch(&1, Priority::Edit, now);
     assert_eq!(queue.take(now), Some(1));
     queue.finish(&1, RETRY, now, 1.0);
-    assert_eq!(queue.next_due(), Some(now + 2 * BACKOFF_BASE));
+    assert_eq!((queue.next_due(), queue.failures(&1)), (Some(now + BACKOFF_BASE), 1), "edits burn nothing");
+}
+
+#[test]
+fn a_try_that_is_due_soon_after_a_lost_race_is_not_put_off_by_what_is_seen_meanwhile() {
+    let now = Instant::now();
+    let mut queue = Queue::default();
+    queue.touch(&1, Priority::Child, now);
+    queue.take(now);
+    queue.finish(&1, Finished::Retry { after: Some(BACKOFF_MAX), most: BACKOFF_MAX }, now, 1.0);
+    queue.touch(&1, Priority::Edit, now);
+    queue.take(now);
+    let soon = Duration::from_millis(250);
+    queue.finish(&1, Finished::Again { after: soon }, now, 1.0);
+    queue.touch(&1, Priority::Child, now);
+    assert_eq!(queue.next_due(), Some(now + soon));
 }
 
 #[test]
@@ -86,7 +101,7 @@ fn what_was_asked_for_beats_the_backoff_and_a_resync_waits_its_time() {
     queue.touch(&1, Priority::Child, now);
     queue.take(now);
     let after = Duration::from_secs(7);
-    queue.finish(&1, Finished::Retry { after: Some(after) }, now, 0.3);
+    queue.finish(&1, Finished::Retry { after: Some(after), most: BACKOFF_MAX }, now, 0.3);
     assert_eq!(queue.next_due(), Some(now + after));
     assert_eq!(queue.take(now + after), Some(1));
     queue.finish(&1, Finished::Done { resync: Some(after) }, now, 0.3);
@@ -134,7 +149,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         Just(DONE),
         Just(RETRY),
         Just(Finished::Done { resync: Some(Duration::from_secs(1)) }),
-        Just(Finished::Retry { after: Some(Duration::from_secs(1)) }),
+        Just(Finished::Retry { after: Some(Duration::from_secs(1)), most: BACKOFF_MAX }),
     ];
     let step = prop_oneof![
         4 => (0u8..4, priority).prop_map(|(key, priority)| Step::Touch(key, priority)),

@@ -27,12 +27,25 @@ pub struct RequestInput<'a> {
     pub child_kinds: &'a [Kind],
     /// The children that exist.
     pub children: &'a [&'a Observed],
+    /// Every kind of object below children that the provider declared.
+    pub descendant_kinds: &'a [Kind],
+    /// What exists below the children.
+    pub descendants: &'a [&'a Observed],
+    /// Every kind of related object that the provider declared.
+    pub related_kinds: &'a [Kind],
+    /// The related objects that it asked for and that exist.
+    pub related: &'a [&'a Observed],
+    /// Whether it is asked to finish before the parent goes.
+    pub finalizing: bool,
+    /// Whether the parent's namespace is being deleted.
+    pub namespace_terminating: bool,
 }
 
 /// The bytes of a `ReconcileRequest`.
 #[must_use]
 pub fn build(input: &RequestInput<'_>) -> Vec<u8> {
-    let objects: usize = input.children.iter().map(|child| child.raw.len() + 128).sum();
+    let objects = input.children.iter().chain(input.descendants).chain(input.related);
+    let objects: usize = objects.map(|object| object.raw.len() + 128).sum();
     let mut out = Vec::with_capacity(512 + input.parent.raw.len() + objects);
     out.extend_from_slice(b"{\"apiVersion\":");
     string(&mut out, API_VERSION);
@@ -56,7 +69,17 @@ pub fn build(input: &RequestInput<'_>) -> Vec<u8> {
     out.extend_from_slice(&input.parent.raw);
     out.extend_from_slice(b",\"children\":");
     by_kind(&mut out, input.child_kinds, input.children);
-    out.extend_from_slice(b",\"descendants\":{},\"related\":{},\"finalizing\":false,\"namespaceTerminating\":false}");
+    out.extend_from_slice(b",\"descendants\":");
+    by_kind(&mut out, input.descendant_kinds, input.descendants);
+    out.extend_from_slice(b",\"related\":");
+    by_kind(&mut out, input.related_kinds, input.related);
+    for (name, flag) in
+        [(&b",\"finalizing\":"[..], input.finalizing), (b",\"namespaceTerminating\":", input.namespace_terminating)]
+    {
+        out.extend_from_slice(name);
+        out.extend_from_slice(if flag { b"true" } else { b"false" });
+    }
+    out.push(b'}');
     out
 }
 
@@ -122,6 +145,7 @@ mod tests {
     fn a_request_is_what_the_contract_says_and_every_declared_kind_is_present() {
         let parent = observed("Parent", "p", json!({"quote": "\"\\\u{7f}"}));
         let child = observed("ConfigMap", "c", json!({}));
+        let secret = observed("Secret", "r", json!({}));
         let kinds = [Kind::new("", "v1", "ConfigMap"), Kind::new("apps", "v1", "StatefulSet")];
         let optional = BTreeMap::from([("ServiceMonitor.monitoring.coreos.com".to_owned(), false)]);
         let input = RequestInput {
@@ -133,6 +157,12 @@ mod tests {
             parent: &parent,
             child_kinds: &kinds,
             children: &[&child],
+            descendant_kinds: &[Kind::new("", "v1", "Pod")],
+            descendants: &[],
+            related_kinds: &[Kind::new("", "v1", "Secret")],
+            related: &[&secret],
+            finalizing: true,
+            namespace_terminating: false,
         };
         let bytes = build(&input);
         let request: ReconcileRequest<'_> = serde_json::from_slice(&bytes).unwrap();
@@ -141,6 +171,9 @@ mod tests {
         assert_eq!(request.children.keys().collect::<Vec<_>>(), ["ConfigMap.v1", "StatefulSet.apps/v1"]);
         assert_eq!(request.children["ConfigMap.v1"]["n/c"].get().as_bytes(), &child.raw[..]);
         assert!(request.children["StatefulSet.apps/v1"].is_empty());
+        assert!(request.descendants["Pod.v1"].is_empty());
+        assert!(request.related["Secret.v1"].contains_key("n/r"));
+        assert!(request.finalizing && !request.namespace_terminating);
         assert_eq!(request.cluster.kinds, optional);
         assert_eq!(bytes, build(&input));
     }

@@ -1,7 +1,7 @@
 //! What is said on the parent: the provider's status, and beside it the host's conditions. `Synced` says whether what the
 //! provider meant is what the cluster holds; `Reconciling` and `Stalled` are kstatus's, present only while they are true.
 
-use bartizan_contract::{Condition, ConditionStatus};
+use bartizan_contract::{Condition, ConditionStatus, EventType, ProviderEvent};
 use serde_json::{Map, Value};
 
 use crate::gate::HOST_CONDITIONS;
@@ -13,6 +13,8 @@ pub enum Outcome {
     Applied,
     /// The provider said hold: nothing was applied or pruned.
     Held,
+    /// The parent asks to be left alone (`bartizan.dev/paused`).
+    Paused,
     /// Something must happen first, which a watch will report.
     Waiting {
         /// One sentence.
@@ -100,6 +102,11 @@ fn host_conditions(outcome: &Outcome) -> Vec<Condition> {
         Outcome::Held => {
             vec![synced(False, "Held", "The provider holds: nothing is applied or pruned until it lets go")]
         }
+        Outcome::Paused => {
+            let message =
+                "Paused by annotation bartizan.dev/paused: nothing below it is looked at until that is removed";
+            vec![synced(False, "Paused", message)]
+        }
         Outcome::Waiting { message } => {
             vec![synced(False, "Waiting", message), Condition::new("Reconciling", True, "Waiting", message)]
         }
@@ -107,6 +114,27 @@ fn host_conditions(outcome: &Outcome) -> Vec<Condition> {
             let type_ = if *stalled { "Stalled" } else { "Reconciling" };
             vec![synced(False, reason, message), Condition::new(type_, True, reason, message)]
         }
+    }
+}
+
+/// The host's own event for what a reconcile made of `Synced`: only a transition is worth one, and a first success is none.
+#[must_use]
+pub fn event(owned: &Value, outcome: &Outcome) -> Option<ProviderEvent> {
+    let before = conditions_of(owned).into_iter().find(|condition| condition.type_ == "Synced");
+    let was_failed = |before: &Condition| {
+        before.status != ConditionStatus::True && !["Waiting", "Held", "Paused"].contains(&before.reason.as_str())
+    };
+    let event = |type_, reason: &str, message: &str| {
+        Some(ProviderEvent { type_, reason: reason.to_owned(), message: shorten(message) })
+    };
+    match outcome {
+        Outcome::Failed { reason, message, .. } if before.as_ref().is_none_or(|before| before.reason != *reason) => {
+            event(EventType::Warning, reason, message)
+        }
+        Outcome::Applied if before.as_ref().is_some_and(was_failed) => {
+            event(EventType::Normal, "Applied", "All children are as the provider means them again")
+        }
+        _ => None,
     }
 }
 
@@ -209,6 +237,23 @@ mod tests {
         let status = next(&input(&owned, Said::Status(None), &Outcome::Held)).unwrap();
         assert_eq!(status.get("old"), None);
         assert_eq!(status["conditions"][0]["reason"], "Held");
+    }
+
+    #[test]
+    fn a_transition_is_an_event_and_a_first_success_is_none() {
+        let synced = |status: &str, reason: &str| json!({"conditions": [{"type": "Synced", "status": status, "reason": reason}]});
+        let failed = Outcome::Failed { reason: "NameTaken", message: "m".to_owned(), stalled: true };
+        assert_eq!(event(&Value::Null, &Outcome::Applied), None);
+        assert_eq!(event(&synced("True", "Applied"), &Outcome::Applied), None);
+        assert_eq!(event(&synced("False", "Waiting"), &Outcome::Applied), None);
+        assert_eq!(event(&synced("False", "NameTaken"), &failed), None);
+        let first = event(&synced("True", "Applied"), &failed).unwrap();
+        assert_eq!(
+            (first.type_, first.reason.as_str(), first.message.as_str()),
+            (EventType::Warning, "NameTaken", "m")
+        );
+        let healed = event(&synced("False", "NameTaken"), &Outcome::Applied).unwrap();
+        assert_eq!((healed.type_, healed.reason.as_str()), (EventType::Normal, "Applied"));
     }
 
     #[test]

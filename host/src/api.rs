@@ -1,69 +1,74 @@
 //! The Kubernetes API as the host uses it: every call has a deadline and ends in an error that says whose turn it is.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bartizan_contract::Kind;
-use bartizan_engine::{Fence, ObjectKey, Observed, owned};
-use kube::api::{DeleteParams, GetParams, Patch, PatchParams, Preconditions, Request};
+use bartizan_contract::names::{
+    FINALIZED_ANNOTATION, OWNER_UID_ANNOTATION, OWNER_UID_LABEL, PROVIDER_LABEL, RETAINED_FOR_ANNOTATION,
+};
+use bartizan_engine::object::Projection;
+use bartizan_engine::{Fence, ObjectKey, Observed, Release, owned};
+use k8s_openapi::api::core::v1::Namespace;
+use kube::api::{DeleteParams, GetParams, ListParams, Patch, PatchParams, Preconditions, PropagationPolicy, Request};
 use kube::core::DynamicObject;
 use kube::{Client, Resource as _};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
-use thiserror::Error;
 
+use crate::api_error::{ApiError, classify, transient};
 use crate::kinds::{Resource, Resources};
+use crate::metrics::ProviderMetrics;
 
 /// Longest time that one request may take. The API server itself gives up after 60 s; a reconcile should not wait so long.
 const DEADLINE: Duration = Duration::from_secs(30);
 
-/// Why a request did not do what it should.
-#[derive(Clone, Debug, Error, PartialEq, Eq)]
-pub(crate) enum ApiError {
-    /// The object is not in the state that the fence names.
-    #[error("{0}")]
-    Conflict(String),
-    /// There is no such object.
-    #[error("{0}")]
-    NotFound(String),
-    /// The host's account may not do this.
-    #[error("{0}")]
-    Forbidden(String),
-    /// The API server does not accept the object as it is (422): a field of it breaks a rule.
-    #[error("{0}")]
-    Invalid(String),
-    /// The API server does not accept the request, or a webhook refuses it.
-    #[error("{0}")]
-    Rejected(String),
-    /// It may go well later.
-    #[error("{message}")]
-    Transient {
-        /// What happened.
-        message: String,
-        /// When the API server asked to be tried again.
-        retry_after: Option<Duration>,
-    },
-    /// The kind is not among those that were resolved when the provider started.
-    #[error("kind {0} is not served by this cluster")]
-    NotServed(Kind),
+/// A request outside of a reconcile, within the same deadline.
+///
+/// # Errors
+/// If it fails, or the API server does not answer in time.
+pub(crate) async fn in_time<T, E: Into<anyhow::Error>>(
+    request: impl Future<Output = Result<T, E>>,
+) -> anyhow::Result<T> {
+    match tokio::time::timeout(DEADLINE, request).await {
+        Ok(result) => result.map_err(Into::into),
+        Err(_) => anyhow::bail!("the API server did not answer within {} s", DEADLINE.as_secs()),
+    }
 }
 
 /// Writes and live reads of one provider.
 #[derive(Clone)]
 pub(crate) struct Writer {
     client: Client,
-    manager: String,
+    projection: Arc<Projection>,
     resources: Resources,
+    metrics: Option<ProviderMetrics>,
 }
 
 impl Writer {
-    /// Writes as `manager`, to the given kinds.
-    pub(crate) fn new(client: Client, manager: String, resources: Resources) -> Self {
-        Self { client, manager, resources }
+    /// Writes as the manager of `projection`, to the given kinds.
+    pub(crate) fn new(client: Client, projection: Arc<Projection>, resources: Resources) -> Self {
+        Self { client, projection, resources, metrics: None }
     }
 
-    /// Field manager of every write.
-    pub(crate) fn manager(&self) -> &str {
-        &self.manager
+    /// Counts every write from now on.
+    pub(crate) fn count_in(&mut self, metrics: ProviderMetrics) {
+        self.metrics = Some(metrics);
+    }
+
+    fn count(&self, verb: &'static str) {
+        if let Some(metrics) = &self.metrics {
+            metrics.wrote(verb);
+        }
+    }
+
+    /// How objects are projected for the provider.
+    pub(crate) fn projection(&self) -> &Arc<Projection> {
+        &self.projection
+    }
+
+    fn manager(&self) -> &str {
+        &self.projection.manager
     }
 
     /// Server-side apply of a child, forced, under its fence.
@@ -89,6 +94,7 @@ impl Writer {
                 }
             }
         }
+        self.count("apply");
         let request = self.request(kind, key)?.patch(&key.name, &self.apply_params(), &Patch::Apply(&object));
         self.observe(key, request).await
     }
@@ -107,6 +113,7 @@ impl Writer {
             "metadata": {"name": &*key.name, "uid": parent.uid},
             "status": status,
         });
+        self.count("status");
         let patch = Patch::Apply(&object);
         let request = self.request(kind, key)?.patch_subresource("status", &key.name, &self.apply_params(), &patch);
         self.observe(key, request).await
@@ -117,12 +124,12 @@ impl Writer {
         &self,
         kind: &Kind,
         live: &Observed,
-        labels: Value,
+        provider: &str,
+        parent_uid: &str,
     ) -> Result<Observed, ApiError> {
+        let labels = json!({PROVIDER_LABEL: provider, OWNER_UID_LABEL: parent_uid});
         let patch = json!({"metadata": {"uid": live.uid, "resourceVersion": live.resource_version, "labels": labels}});
-        let params = PatchParams { field_manager: Some(self.manager.clone()), ..PatchParams::default() };
-        let request = self.request(kind, &live.key)?.patch(&live.key.name, &params, &Patch::Merge(&patch));
-        self.observe(&live.key, request).await
+        self.merge(kind, &live.key, &patch).await
     }
 
     /// Takes over the list items that others added by hand to an object that is still in the observed state, so that the next
@@ -138,13 +145,11 @@ impl Writer {
         let live: DynamicObject = self.send(key, request).await?;
         let managed_fields = serde_json::to_value(&live.metadata.managed_fields)
             .map_err(|error| transient(format!("managed fields could not be read: {error}")))?;
-        let Some(managed_fields) = owned::claim(&managed_fields, &self.manager, intent) else { return Ok(None) };
+        let Some(managed_fields) = owned::claim(&managed_fields, self.manager(), intent) else { return Ok(None) };
         let patch = json!({"metadata": {
             "uid": seen.uid, "resourceVersion": seen.resource_version, "managedFields": managed_fields,
         }});
-        let params = PatchParams { field_manager: Some(self.manager.clone()), ..PatchParams::default() };
-        let request = self.request(kind, key)?.patch(&key.name, &params, &Patch::Merge(&patch));
-        self.observe(key, request).await.map(Some)
+        self.merge(kind, key, &patch).await.map(Some)
     }
 
     /// The object as it is now.
@@ -153,27 +158,141 @@ impl Writer {
         self.observe(key, request).await
     }
 
-    /// Deletes an object that is still in this state, in the background: what it owns goes after it.
+    /// Deletes an object that is still in this state. In the background, what it owns goes after it; orphaned, that stays.
     pub(crate) async fn delete(
         &self,
         kind: &Kind,
         key: &ObjectKey,
         uid: &str,
         resource_version: &str,
+        propagation: PropagationPolicy,
     ) -> Result<(), ApiError> {
         let params = DeleteParams {
             preconditions: Some(Preconditions {
                 uid: Some(uid.to_owned()),
                 resource_version: Some(resource_version.to_owned()),
             }),
-            ..DeleteParams::background()
+            propagation_policy: Some(propagation),
+            ..DeleteParams::default()
         };
+        self.count("delete");
         let request = self.request(kind, key)?.delete(&key.name, &params);
         self.send::<Value>(key, request).await.map(|_| ())
     }
 
+    /// Makes an object that is still in the observed state a child of this parent: without the marks and the owner of the
+    /// one before. What it should be, the next apply says.
+    pub(crate) async fn adopt(
+        &self,
+        kind: &Kind,
+        live: &Observed,
+        provider: &str,
+        parent_uid: &str,
+    ) -> Result<Observed, ApiError> {
+        let patch = json!({"metadata": {
+            "uid": live.uid,
+            "resourceVersion": live.resource_version,
+            "labels": {PROVIDER_LABEL: provider, OWNER_UID_LABEL: parent_uid},
+            "annotations": {RETAINED_FOR_ANNOTATION: null, OWNER_UID_ANNOTATION: null},
+            "ownerReferences": other_owners(live),
+        }});
+        self.merge(kind, &live.key, &patch).await
+    }
+
+    /// Lets go of a child that is still in the observed state: without the host's labels, which its watch goes by, and
+    /// without the owner reference, with a mark by which a parent of the same name may have it again.
+    pub(crate) async fn release(&self, release: &Release) -> Result<(), ApiError> {
+        let child = &release.child;
+        let kind = Kind::from_api_version(&child.api_version, &child.key.kind);
+        let patch = json!({"metadata": {
+            "uid": child.uid,
+            "resourceVersion": child.resource_version,
+            "labels": {PROVIDER_LABEL: null, OWNER_UID_LABEL: null},
+            "annotations": {RETAINED_FOR_ANNOTATION: release.retained_for, OWNER_UID_ANNOTATION: null},
+            "ownerReferences": other_owners(child),
+        }});
+        self.merge(&kind, &child.key, &patch).await.map(|_| ())
+    }
+
+    /// Puts finalizers on an object that is still in the observed state, in place of those that it has.
+    pub(crate) async fn set_finalizers(
+        &self,
+        kind: &Kind,
+        object: &Observed,
+        finalizers: &[String],
+    ) -> Result<Observed, ApiError> {
+        let metadata = json!({"uid": object.uid, "resourceVersion": object.resource_version, "finalizers": finalizers});
+        self.merge(kind, &object.key, &json!({"metadata": metadata})).await
+    }
+
+    /// Notes on a parent that is still in the observed state that its provider has finished.
+    pub(crate) async fn mark_finalized(
+        &self,
+        kind: &Kind,
+        parent: &Observed,
+        provider: &str,
+    ) -> Result<Observed, ApiError> {
+        let annotations = json!({FINALIZED_ANNOTATION: provider});
+        let metadata =
+            json!({"uid": parent.uid, "resourceVersion": parent.resource_version, "annotations": annotations});
+        self.merge(kind, &parent.key, &json!({"metadata": metadata})).await
+    }
+
+    async fn merge(&self, kind: &Kind, key: &ObjectKey, patch: &Value) -> Result<Observed, ApiError> {
+        let params = PatchParams { field_manager: Some(self.manager().to_owned()), ..PatchParams::default() };
+        self.count("patch");
+        let request = self.request(kind, key)?.patch(&key.name, &params, &Patch::Merge(patch));
+        self.observe(key, request).await
+    }
+
+    /// All children of a parent as they are now, of every kind that this provider writes, from the API server itself.
+    pub(crate) async fn list_children(
+        &self,
+        kinds: &[Kind],
+        provider: &str,
+        parent: &Observed,
+    ) -> Result<Vec<Arc<Observed>>, ApiError> {
+        let selector = format!("{PROVIDER_LABEL}={provider},{OWNER_UID_LABEL}={}", parent.uid);
+        let mut children = Vec::new();
+        for kind in kinds {
+            children.extend(self.list(kind, None, &selector).await?.into_iter().map(Arc::new));
+        }
+        Ok(children)
+    }
+
+    /// The objects of a kind with these labels, in all namespaces or in one.
+    pub(crate) async fn list(
+        &self,
+        kind: &Kind,
+        namespace: Option<&str>,
+        selector: &str,
+    ) -> Result<Vec<Observed>, ApiError> {
+        let Resource { api, .. } = self.resources.get(kind).ok_or_else(|| ApiError::NotServed(kind.clone()))?;
+        let params = ListParams::default().labels(selector);
+        let request = Request::new(DynamicObject::url_path(api, namespace)).list(&params);
+        let any = ObjectKey::new(kind, namespace, "");
+        let list: kube::core::ObjectList<DynamicObject> = self.send(&any, request).await?;
+        let stamped = list.items.into_iter().map(|mut object| {
+            // Items of a list have no type of their own.
+            object.types = Some(kube::core::TypeMeta { api_version: kind.api_version(), kind: kind.kind.clone() });
+            project(object, &self.projection).map_err(transient)
+        });
+        stamped.collect()
+    }
+
+    /// Whether a namespace is being deleted, or gone already.
+    pub(crate) async fn is_terminating(&self, namespace: &str) -> Result<bool, ApiError> {
+        let key = ObjectKey::new(&Kind::new("", "v1", "Namespace"), None, namespace);
+        let request = Request::new("/api/v1/namespaces").get(namespace, &GetParams::default());
+        match self.send::<Namespace>(&key, request).await {
+            Ok(namespace) => Ok(namespace.metadata.deletion_timestamp.is_some()),
+            Err(ApiError::NotFound(_)) => Ok(true),
+            Err(error) => Err(error),
+        }
+    }
+
     fn apply_params(&self) -> PatchParams {
-        PatchParams::apply(&self.manager).force()
+        PatchParams::apply(self.manager()).force()
     }
 
     fn request(&self, kind: &Kind, key: &ObjectKey) -> Result<Request, ApiError> {
@@ -186,7 +305,7 @@ impl Writer {
         key: &ObjectKey,
         request: Result<http::Request<Vec<u8>>, kube::core::request::Error>,
     ) -> Result<Observed, ApiError> {
-        project(self.send(key, request).await?, &self.manager).map_err(transient)
+        project(self.send(key, request).await?, &self.projection).map_err(transient)
     }
 
     async fn send<T: DeserializeOwned>(
@@ -203,98 +322,19 @@ impl Writer {
     }
 }
 
+/// The owner references of a child but that to the parent which its label names.
+fn other_owners(child: &Observed) -> Vec<Value> {
+    let owners = child.value().pointer("/metadata/ownerReferences").cloned().unwrap_or_default();
+    let is_parent = |owner: &&Value| owner.get("uid").and_then(Value::as_str) == child.owner_uid.as_deref();
+    owners.as_array().into_iter().flatten().filter(|owner| !is_parent(owner)).cloned().collect()
+}
+
 /// An object as the engine sees it. Watches and writes take the same way, or an object would look different by the way it
 /// came, and that difference would look like drift.
 ///
 /// # Errors
 /// If it is no stored object.
-pub(crate) fn project(object: DynamicObject, manager: &str) -> Result<Observed, String> {
+pub(crate) fn project(object: DynamicObject, projection: &Projection) -> Result<Observed, String> {
     let value = serde_json::to_value(&object).map_err(|error| error.to_string())?;
-    Observed::project(value, manager).map_err(|error| error.to_string())
-}
-
-fn transient(message: String) -> ApiError {
-    ApiError::Transient { message, retry_after: None }
-}
-
-/// Whose turn it is after an error of kube's. What the API server says about a Secret may quote its values, so of that only
-/// the code is kept.
-pub(crate) fn classify(error: &kube::Error, key: &ObjectKey) -> ApiError {
-    let kube::Error::Api(status) = error else {
-        return transient(chain(error));
-    };
-    let message = if &*key.kind == "Secret" && key.group.is_empty() {
-        format!("the API server refused the Secret ({} {})", status.code, status.reason)
-    } else {
-        status.message.clone()
-    };
-    match status.code {
-        409 => ApiError::Conflict(message),
-        // The object under this name is another one by now.
-        422 if concerns(status, "metadata.uid") => ApiError::Conflict(message),
-        404 | 410 => ApiError::NotFound(message),
-        401 => ApiError::Forbidden("the API server does not accept the host's credentials".to_owned()),
-        // The form of RBAC's own refusals; quotas and terminating namespaces are 403, too.
-        403 if message.contains("cannot") && message.contains("User ") => {
-            ApiError::Forbidden(format!("{message}; grant it to the host's account"))
-        }
-        403 => ApiError::Forbidden(message),
-        422 => ApiError::Invalid(message),
-        400 | 406 | 413 | 415 => ApiError::Rejected(message),
-        _ => {
-            let seconds = status.details.as_ref().map_or(0, |details| details.retry_after_seconds);
-            let retry_after = (seconds > 0).then(|| Duration::from_secs(seconds.into()));
-            ApiError::Transient { message, retry_after }
-        }
-    }
-}
-
-/// Whether the API server names this field as a cause.
-fn concerns(status: &kube::core::Status, field: &str) -> bool {
-    status.details.iter().flat_map(|details| &details.causes).any(|cause| cause.field == field)
-}
-
-/// An error with its causes, each said once: the last one is what people need ("connection refused").
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let cause_text = cause.to_string();
-        if !text.contains(&cause_text) {
-            text = format!("{text}: {cause_text}");
-        }
-        source = cause.source();
-    }
-    text
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use kube::core::Status;
-
-    fn status(code: u16, message: &str) -> kube::Error {
-        kube::Error::Api(Status::failure(message, "Reason").with_code(code).boxed())
-    }
-
-    #[test]
-    fn an_error_about_a_secret_never_quotes_it() {
-        let key = ObjectKey::new(&Kind::new("", "v1", "Secret"), Some("n"), "s");
-        let error = classify(&status(422, "data[k]: Invalid value: hunter2"), &key);
-        assert_eq!(error.to_string(), "the API server refused the Secret (422 Reason)");
-    }
-
-    #[test]
-    fn a_code_says_whose_turn_it_is() {
-        let key = ObjectKey::new(&Kind::new("", "v1", "Service"), Some("n"), "s");
-        let message = "m".to_owned();
-        assert_eq!(classify(&status(409, "m"), &key), ApiError::Conflict(message.clone()));
-        assert_eq!(classify(&status(404, "m"), &key), ApiError::NotFound(message.clone()));
-        let rbac = "services is forbidden: User \"u\" cannot patch resource";
-        let granted = format!("{rbac}; grant it to the host's account");
-        assert_eq!(classify(&status(403, rbac), &key).to_string(), granted);
-        assert_eq!(classify(&status(403, "exceeded quota"), &key).to_string(), "exceeded quota");
-        assert_eq!(classify(&status(422, "m"), &key), ApiError::Invalid(message));
-        assert!(matches!(classify(&status(503, "m"), &key), ApiError::Transient { retry_after: None, .. }));
-    }
+    Observed::project_for(value, projection).map_err(|error| error.to_string())
 }

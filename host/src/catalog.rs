@@ -1,4 +1,4 @@
-//! The providers of a folder: every module is loaded and described; a bad one is reported and the others serve.
+//! The modules of a folder: every one is loaded and described; a bad one is reported and the others serve.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -9,9 +9,11 @@ use bartizan_runtime::{Config, Limits, Module, Runtime};
 use serde_json::Value;
 use thiserror::Error;
 
+use crate::declared::{Document, FolderModule, document_names};
+
 /// A module that can serve.
 #[derive(Clone, Debug)]
-pub(crate) struct Provider {
+pub(crate) struct Loaded {
     /// What it says about itself.
     pub(crate) manifest: ProviderManifest,
     /// Its code.
@@ -29,14 +31,8 @@ pub(crate) struct Parent {
     pub(crate) crd: String,
 }
 
-/// What a folder holds.
-#[derive(Debug, Default)]
-pub(crate) struct Catalog {
-    /// Modules that can serve, by the name of their provider.
-    pub(crate) providers: BTreeMap<String, Provider>,
-    /// Modules that cannot, each with the reason.
-    pub(crate) bad: Vec<BadModule>,
-}
+/// What a folder holds: each module by its file, or why it cannot serve.
+pub(crate) type Library = BTreeMap<String, Result<Loaded, String>>;
 
 /// A module that cannot serve.
 #[derive(Debug, Error, PartialEq, Eq)]
@@ -74,44 +70,39 @@ pub(crate) fn list(folder: &Path) -> anyhow::Result<Option<Vec<PathBuf>>> {
 }
 
 /// Loads every module. Blocking: compiles what is not in the cache.
-pub(crate) fn load(runtime: &Runtime, files: &[PathBuf]) -> Catalog {
-    let mut catalog = Catalog::default();
-    for path in files {
-        let file = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
-        match load_one(runtime, path) {
-            Ok(provider) => {
-                let name = provider.manifest.name.clone();
-                if let Some(reason) = clash(&catalog, &provider) {
-                    catalog.bad.push(BadModule { file, reason });
-                } else {
-                    catalog.providers.insert(name, provider);
-                }
-            }
-            Err(reason) => catalog.bad.push(BadModule { file, reason }),
-        }
-    }
-    catalog
+pub(crate) fn load(runtime: &Runtime, files: &[PathBuf]) -> Library {
+    files.iter().map(|path| (file_name(path), load_one(runtime, path))).collect()
 }
 
-/// Why this provider cannot serve beside those that are loaded already.
-fn clash(catalog: &Catalog, provider: &Provider) -> Option<String> {
-    let name = &provider.manifest.name;
-    if catalog.providers.contains_key(name) {
-        return Some(format!("provider {name} is loaded from another module already; remove one of the two"));
-    }
-    let (other, parent) = catalog.providers.iter().find_map(|(other, loaded)| {
-        let taken = |parent: &&Parent| loaded.parents.iter().any(|known| known.kind.same_group_kind(&parent.kind));
-        provider.parents.iter().find(taken).map(|parent| (other, parent))
-    })?;
-    Some(format!("{} is served by provider {other} already; remove one of the two", parent.kind))
+/// The modules with the documents beside them.
+pub(crate) fn documents(files: &[PathBuf]) -> Vec<FolderModule> {
+    let read = |path: &Path, name: String| {
+        let text = match std::fs::read_to_string(path.with_file_name(&name)) {
+            Ok(text) => text,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return None,
+            // It is reported as a document that is no Provider, with this as the reason.
+            Err(error) => format!("# cannot be read: {error}"),
+        };
+        Some(Document { file: name, text })
+    };
+    let module = |path: &PathBuf| {
+        let file = file_name(path);
+        let documents = document_names(&file).into_iter().filter_map(|name| read(path, name)).collect();
+        FolderModule { file, documents }
+    };
+    files.iter().map(module).collect()
 }
 
-fn load_one(runtime: &Runtime, path: &Path) -> Result<Provider, String> {
+fn file_name(path: &Path) -> String {
+    path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned()
+}
+
+fn load_one(runtime: &Runtime, path: &Path) -> Result<Loaded, String> {
     let bytes = std::fs::read(path).map_err(|error| format!("cannot be read: {error}"))?;
     let module = runtime.load(&bytes).map_err(|error| error.to_string())?;
     let description = module.describe(&Limits::default()).map_err(|error| error.to_string())?;
     let parents = description.manifest.crds.iter().filter_map(parent).collect();
-    Ok(Provider { manifest: description.manifest, module, parents })
+    Ok(Loaded { manifest: description.manifest, module, parents })
 }
 
 /// The parent kind of a CRD, which the runtime has checked to have a storage version.

@@ -5,6 +5,10 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::explain_cli::ExplainArgs;
+use crate::recorder::RecordArgs;
+use crate::replay::ReplayArgs;
+
 /// A generic operator host for Kubernetes whose providers are WebAssembly modules.
 #[derive(Debug, Parser)]
 #[command(name = "bartizan", version, propagate_version = true)]
@@ -17,8 +21,15 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Run the host: load providers, watch their parents, apply what they answer.
     Run(RunArgs),
+    /// Compile a component from standard input to standard output, for a host that loads it.
+    #[command(hide = true)]
+    Compile,
     /// Print the CustomResourceDefinitions that a provider module owns, as YAML.
     Crds(CrdsArgs),
+    /// Say what a host last decided on a parent, and why.
+    Explain(ExplainArgs),
+    /// Repeat a recorded decision with a provider module, and compare the answers.
+    Replay(ReplayArgs),
 }
 
 #[derive(Debug, Args)]
@@ -38,10 +49,15 @@ pub(crate) struct RunArgs {
     /// Context of the kubeconfig to use; default: its current one.
     #[arg(long, value_name = "NAME")]
     pub(crate) context: Option<String>,
+    /// Namespace of the host itself, where it keeps the key of the tokens that stand for secret values.
+    #[arg(long, value_name = "NAMESPACE", default_value = "bartizan-system", env = "BARTIZAN_SYSTEM_NAMESPACE")]
+    pub(crate) system_namespace: String,
     /// Serve only this namespace (may be repeated); default: all.
     #[arg(short, long = "namespace", value_name = "NAMESPACE")]
     pub(crate) namespaces: Vec<String>,
-    /// Address of /livez and /readyz; port 0 takes any free port and prints it.
+    #[command(flatten)]
+    pub(crate) record: RecordArgs,
+    /// Address of /livez, /readyz, /metrics and /debug/explain; port 0 takes any free port and prints it.
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080", env = "BARTIZAN_LISTEN")]
     pub(crate) listen: SocketAddr,
     /// Folder for compiled modules, so that a restart need not compile; only the host may write it. Default: none.

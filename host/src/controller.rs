@@ -5,141 +5,191 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bartizan_contract::Kind;
 use bartizan_contract::names::PROVIDER_LABEL;
-use bartizan_engine::index::{Index, ParentUid, Scope, Touched};
-use bartizan_engine::object::Hash;
-use bartizan_engine::queue::Finished;
-use bartizan_engine::{Memory, ObjectKey, Observed, Priority, Queue};
+use bartizan_contract::provider::GrantedNamespaces;
+use bartizan_contract::{GroupKind, Kind};
+use bartizan_engine::below::Listing;
+use bartizan_engine::index::{Index, Kinds, ParentUid, Scope, Touched};
+use bartizan_engine::queue::{BACKOFF_MAX, Finished};
+use bartizan_engine::{Grants, ObjectKey, Observed, Priority, Queue};
+use k8s_openapi::jiff::Timestamp;
 use kube::Client;
 use tokio::sync::mpsc;
 use tokio::task::{Id, JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
 use crate::crds::ServedParent;
+use crate::declared::claims::{Claim, arbitrate};
+use crate::explain::{Board, Explained, Observer};
 use crate::health::Health;
+use crate::job::{Job, Kept, Next, Report, Shared, Supplied};
 use crate::kinds::Resource;
-use crate::reconcile::{Job, Report, Shared, reconcile};
+use crate::reconcile::reconcile;
 use crate::watch::{Seen, Watch};
 
-/// Reconciles of one provider under way at the same time.
-const CONCURRENCY: usize = 4;
 /// Events that may wait for the actor; a full channel slows the watches down, and loses nothing.
 const EVENTS: usize = 1024;
 
-/// What the host keeps of a parent between two reconciles.
-#[derive(Default)]
-struct Kept {
-    memory: Memory,
-    settled: Option<Hash>,
-    resync_at: Option<Instant>,
+/// Time until a parent is looked at again whose descendants are being listed: that ends with an event most often.
+const LISTING: Duration = Duration::from_secs(5);
+/// First and longest delay before a list that failed is tried again.
+const LIST_BACKOFF: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(30));
+
+/// How the cluster serves what one provider works with.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Served {
+    /// Its parents.
+    pub(crate) parents: BTreeMap<Kind, ServedParent>,
+    /// Its children.
+    pub(crate) children: BTreeMap<Kind, Resource>,
+    /// Kinds that an earlier version of it wrote, and this one does not declare.
+    pub(crate) former: BTreeMap<Kind, Resource>,
+    /// What it sees below them.
+    pub(crate) descendants: BTreeMap<Kind, Resource>,
+    /// What it may ask to see.
+    pub(crate) related: BTreeMap<Kind, Resource>,
+    /// Optional kinds, as `Kind.group`, and whether each is served.
+    pub(crate) optional: BTreeMap<String, bool>,
+}
+
+/// Why a controller ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ended {
+    /// It was told to.
+    Stopped,
+    /// What the cluster serves may have changed: see, and start again if so.
+    KindsChanged,
 }
 
 /// The actor of one provider.
 pub(crate) struct Controller {
     shared: Arc<Shared>,
-    parents: BTreeMap<Kind, ServedParent>,
+    served: Served,
     watches: Vec<Watch>,
     index: Index,
     queue: Queue<ParentUid>,
     kept: BTreeMap<ParentUid, Kept>,
+    unsure: BTreeMap<ParentUid, Vec<(Kind, ObjectKey)>>,
     running: JoinSet<Report>,
     in_flight: BTreeMap<Id, ParentUid>,
+    listings: JoinSet<(Listing, Vec<Observed>)>,
+    claims: Arc<[Claim]>,
     health: Health,
+    board: Board,
+    observer: Observer,
     was_synced: bool,
     /// Watches that broke and have not listed since: what is known of these may be old.
     broken: BTreeMap<Scope, String>,
+    /// Nothing new is begun.
+    stopping: bool,
 }
 
 impl Controller {
     /// A controller for the provider that `shared` names, over the given namespaces (none: all).
     pub(crate) fn new(
         client: &Client,
-        shared: Shared,
-        parents: BTreeMap<Kind, ServedParent>,
-        children: &BTreeMap<Kind, Resource>,
+        mut shared: Shared,
+        served: Served,
         namespaces: &[String],
+        claims: Arc<[Claim]>,
         health: Health,
+        board: Board,
     ) -> Self {
-        let mut watches = Vec::new();
-        let selector = format!("{PROVIDER_LABEL}={}", shared.provider);
-        let parent_kinds: Vec<Kind> = parents.keys().cloned().collect();
-        let resources = parents
-            .iter()
-            .map(|(kind, parent)| (kind, &parent.resource, None))
-            .chain(children.iter().map(|(kind, resource)| (kind, resource, Some(selector.clone()))));
-        for (kind, resource, selector) in resources {
-            for namespace in scopes(resource, namespaces) {
-                watches.push(Watch {
-                    client: client.clone(),
-                    scope: Scope { kind: kind.clone(), namespace },
-                    resource: resource.clone(),
-                    selector: selector.clone(),
-                    manager: shared.writer.manager().to_owned(),
-                });
-            }
-        }
+        let observer = board.observer(&shared.provider, shared.writer.projection().tokenizer.is_some());
+        shared.writer.count_in(observer.metrics.clone());
+        let watches = watches(client, &shared, &served, namespaces);
         let expected: BTreeSet<Scope> = watches.iter().map(|watch| watch.scope.clone()).collect();
+        let kinds = Kinds {
+            parents: served.parents.keys().cloned().collect(),
+            descendants: served.descendants.keys().cloned().collect(),
+            related: served.related.keys().cloned().collect(),
+        };
         Self {
-            index: Index::new(&shared.provider, parent_kinds, expected),
+            index: Index::new(&shared.provider, kinds, expected),
             shared: Arc::new(shared),
-            parents,
+            served,
             watches,
             queue: Queue::default(),
             kept: BTreeMap::new(),
+            unsure: BTreeMap::new(),
             running: JoinSet::new(),
             in_flight: BTreeMap::new(),
+            listings: JoinSet::new(),
+            claims,
             health,
+            board,
+            observer,
             was_synced: false,
             broken: BTreeMap::new(),
+            stopping: false,
         }
     }
 
-    /// Works until told to stop; then finishes what is under way.
+    /// Works until told to stop, or until `changed` says that what the cluster serves may have changed; then finishes what is
+    /// under way.
     ///
     /// # Errors
     /// If a watch task ends: without it nothing that the provider knows can be trusted.
-    pub(crate) async fn run(mut self, stop: CancellationToken) -> anyhow::Result<()> {
+    pub(crate) async fn run(
+        mut self,
+        stop: &CancellationToken,
+        changed: impl Future<Output = ()>,
+    ) -> anyhow::Result<Ended> {
         let (to, mut seen) = mpsc::channel(EVENTS);
         let mut watching = JoinSet::new();
         for watch in std::mem::take(&mut self.watches) {
             watching.spawn(watch.run(to.clone()));
         }
         self.report_health();
-        loop {
+        let mut changed = std::pin::pin!(changed);
+        let ended = loop {
+            self.list_what_is_new();
             self.start_what_is_due();
-            if self.running.is_empty() {
+            if self.running.is_empty() && self.listings.is_empty() {
                 self.index.forget_tombstones();
             }
+            self.observer.metrics.load(self.index.parent_uids().len(), self.queue.waiting());
             let due = self.queue.next_due();
             tokio::select! {
-                () = stop.cancelled() => break,
+                () = stop.cancelled() => break Ended::Stopped,
+                () = &mut changed => break Ended::KindsChanged,
                 Some((scope, event)) = seen.recv() => self.observe(&scope, event),
                 Some(finished) = self.running.join_next_with_id(), if !self.running.is_empty() => self.finish(finished),
+                Some(listed) = self.listings.join_next(), if !self.listings.is_empty() => self.listed(listed),
                 Some(ended) = watching.join_next() => {
                     let provider = &self.shared.provider;
                     anyhow::bail!("a watch of provider {provider} ended, which it never should: {ended:?}");
                 }
                 // With every slot taken, what is due waits for one of them, not for its time.
-                () = sleep_until(due), if due.is_some() && self.running.len() < CONCURRENCY => {}
+                () = sleep_until(due), if due.is_some() && self.running.len() < self.shared.concurrency => {}
             }
-        }
+        };
         watching.shutdown().await;
+        self.stopping = true;
         while let Some(finished) = self.running.join_next_with_id().await {
             self.finish(finished);
         }
-        Ok(())
+        self.observer.metrics.load(0, 0);
+        for kind in self.index.scopes().map(|scope| &scope.kind) {
+            self.observer.metrics.watch_ended(kind);
+        }
+        Ok(ended)
     }
 
     fn observe(&mut self, scope: &Scope, seen: Seen) {
         let now = Instant::now();
+        if !matches!(seen, Seen::Broken(_)) {
+            self.observer.metrics.watch_event(&scope.kind);
+        }
         match seen {
             Seen::Relist => self.index.begin_relist(scope),
             Seen::Object(object) => self.observe_object(*object, now),
             Seen::Gone(object) => {
                 let touched = self.index.delete(&object.key, &object.uid, &object.resource_version);
                 self.touch(&touched, Priority::Child, now);
+                // Who waits for the name backs off, and need no longer.
+                self.touch(&self.index.wanted_by(&object.key), Priority::Edit, now);
             }
             Seen::Listed => {
                 let touched = self.index.finish_relist(scope);
@@ -157,7 +207,15 @@ impl Controller {
     /// Takes an object as a watch or the answer to a write shows it. A parent that somebody made or edited goes first, even
     /// if its edit is first seen in the answer to the host's own status write.
     fn observe_object(&mut self, object: Observed, now: Instant) {
-        let is_parent = self.parents.keys().any(|kind| object.key.is_of(kind));
+        let is_parent = self.served.parents.keys().any(|kind| object.key.is_of(kind));
+        if is_parent && !self.is_mine(&object) {
+            // Another Provider serves it, from now on or as ever.
+            if let Some(known) = self.index.get(&object.key).cloned() {
+                let touched = self.index.delete(&known.key, &known.uid, &object.resource_version);
+                self.touch(&touched, Priority::Child, now);
+            }
+            return;
+        }
         let edited = is_parent
             && match self.index.get(&object.key) {
                 Some(known) => known.digest != object.digest,
@@ -167,6 +225,14 @@ impl Controller {
         self.touch(&touched, if edited { Priority::Edit } else { Priority::Child }, now);
     }
 
+    /// Whether this Provider is the one that serves a parent, among all that claim it.
+    fn is_mine(&self, parent: &Observed) -> bool {
+        let kind = GroupKind::new(&parent.key.group, &parent.key.kind);
+        let labels = parent.labels.iter().cloned().collect();
+        let serves = arbitrate(&self.claims, &kind, parent.key.namespace.as_deref(), &labels).serves;
+        serves == Some(self.shared.provider.as_str())
+    }
+
     fn touch(&mut self, touched: &Touched, priority: Priority, now: Instant) {
         for uid in touched {
             if self.index.parent(uid).is_some() {
@@ -174,12 +240,20 @@ impl Controller {
             } else {
                 self.queue.forget(uid);
                 self.kept.remove(uid);
+                self.unsure.remove(uid);
+                self.index.want(uid, []);
+                self.board.forget(&self.shared.provider, uid);
             }
         }
     }
 
     /// Ready means: every list is complete (before, absence means nothing, and nothing is decided) and no watch is broken.
     fn report_health(&mut self) {
+        let known_old: BTreeSet<&Kind> =
+            self.broken.keys().chain(self.index.unsynced()).map(|scope| &scope.kind).collect();
+        for kind in self.index.scopes().map(|scope| &scope.kind) {
+            self.observer.metrics.watch_up(kind, !known_old.contains(kind));
+        }
         if let Some((scope, reason)) = self.broken.first_key_value() {
             self.health.broken(&self.shared.provider, &scope.kind, reason);
         } else if self.index.is_synced() {
@@ -200,34 +274,47 @@ impl Controller {
         if !self.index.is_synced() {
             return;
         }
-        while self.running.len() < CONCURRENCY
+        while self.running.len() < self.shared.concurrency
             && let Some(uid) = self.queue.take(Instant::now())
         {
-            match self.job(&uid) {
-                Some(job) => {
-                    let shared = self.shared.clone();
-                    let handle = self.running.spawn(async move { reconcile(&shared, job).await });
-                    self.in_flight.insert(handle.id(), uid);
-                }
-                None => self.queue.finish(&uid, Finished::Done { resync: None }, Instant::now(), 0.0),
-            }
+            let references = self.index.references(&uid);
+            self.start(uid, Supplied { references, ..Supplied::default() });
         }
     }
 
-    /// The snapshot of one parent; `None` if it is gone or going: its children go with it by their owner references, and
-    /// nothing is applied once a deletion timestamp is set.
-    fn job(&mut self, uid: &ParentUid) -> Option<Job> {
-        let parent = self.index.parent(uid).filter(|parent| !parent.deleting)?;
-        let (kind, served) = self.parents.iter().find(|(kind, _)| parent.key.is_of(kind))?;
-        let kept = self.kept.entry(uid.clone()).or_default();
+    /// Starts a reconcile of a parent that the queue has given out.
+    fn start(&mut self, uid: ParentUid, supplied: Supplied) {
+        if self.index.is_being_listed(&uid) {
+            self.queue.finish(&uid, Finished::Again { after: LISTING }, Instant::now(), 0.0);
+            return;
+        }
+        match self.job(&uid, supplied) {
+            Some(job) => {
+                let shared = self.shared.clone();
+                let handle = self.running.spawn(async move { reconcile(&shared, job).await });
+                self.in_flight.insert(handle.id(), uid);
+            }
+            None => self.queue.finish(&uid, Finished::Done { resync: None }, Instant::now(), 0.0),
+        }
+    }
+
+    /// The snapshot of one parent; `None` if it is gone.
+    fn job(&mut self, uid: &ParentUid, mut supplied: Supplied) -> Option<Job> {
+        let parent = self.index.parent(uid)?;
+        let (kind, served) = self.served.parents.iter().find(|(kind, _)| parent.key.is_of(kind))?;
+        supplied.objects = self.index.related(&supplied.references);
+        let children = self.index.children(uid);
         Some(Job {
-            children: self.index.children(uid),
+            descendants: self.index.descendants(&children),
+            children,
+            supplied,
+            optional_kinds: self.served.optional.clone(),
             kind: kind.clone(),
             has_status: served.has_status,
             parent,
-            memory: std::mem::take(&mut kept.memory),
-            settled: kept.settled,
-            resync_at: kept.resync_at,
+            unsure: self.unsure.remove(uid).unwrap_or_default(),
+            kept: self.kept.remove(uid).unwrap_or_default(),
+            observer: self.observer.clone(),
         })
     }
 
@@ -238,12 +325,13 @@ impl Controller {
             Err(error) => {
                 // A panic is contained: this parent backs off, the others go on.
                 error!(provider = self.shared.provider, "reconcile ended unexpectedly: {error}");
+                self.observer.metrics.reconciled("failed");
                 (error.id(), None)
             }
         };
         let Some(uid) = self.in_flight.remove(&id) else { return };
         let Some(report) = report else {
-            self.queue.finish(&uid, Finished::Retry { after: None }, now, fastrand::f64());
+            self.queue.finish(&uid, Finished::Retry { after: None, most: BACKOFF_MAX }, now, fastrand::f64());
             return;
         };
         // What was written is part of the next request: the provider is asked until its answer no longer changes.
@@ -254,14 +342,57 @@ impl Controller {
             let touched = self.deleted(&delete.key, &delete.uid, &delete.resource_version);
             self.touch(&touched, Priority::Child, now);
         }
-        if self.index.parent(&uid).is_some() {
+        if let Some(result) = report.explained.as_ref().and_then(Explained::result) {
+            self.observer.metrics.reconciled(result);
+        }
+        let parent = self.index.parent(&uid);
+        if parent.is_some() {
             let children: BTreeSet<ObjectKey> =
                 self.index.children(&uid).iter().map(|child| child.key.clone()).collect();
-            let mut memory = report.memory;
-            memory.retain(&children);
-            self.kept.insert(uid.clone(), Kept { memory, settled: report.settled, resync_at: report.resync_at });
+            let mut kept = report.kept;
+            kept.memory.retain(&children);
+            self.kept.insert(uid.clone(), kept);
+            self.index.refer(&uid, report.references);
+            self.index.want(&uid, report.wanted);
+            if !report.unsure.is_empty() {
+                self.unsure.insert(uid.clone(), report.unsure);
+            }
         }
-        self.queue.finish(&uid, report.finished, now, fastrand::f64());
+        match report.next {
+            Next::Supply(supplied) if !self.stopping => self.start(uid.clone(), supplied),
+            Next::Supply(_) => {}
+            Next::Finish(finished) => self.queue.finish(&uid, finished, now, fastrand::f64()),
+        }
+        if let (Some(parent), Some(mut explained)) = (parent, report.explained) {
+            explained.next = self.queue.due(&uid).map(|due| time_of(due, now));
+            explained.failures = self.queue.failures(&uid);
+            self.board.note(&self.shared.provider, &uid, &parent.key, explained);
+        }
+    }
+
+    /// Lists what new selectors select: it was dropped while nobody had asked for it.
+    fn list_what_is_new(&mut self) {
+        for listing in self.index.take_listings() {
+            let shared = self.shared.clone();
+            self.listings.spawn(async move {
+                let objects = list(&shared, &listing).await;
+                (listing, objects)
+            });
+        }
+    }
+
+    fn listed(&mut self, listed: Result<(Listing, Vec<Observed>), JoinError>) {
+        let now = Instant::now();
+        match listed {
+            Ok((listing, objects)) => {
+                for object in objects {
+                    self.observe_object(object, now);
+                }
+                let touched = self.index.listed(&listing.child);
+                self.touch(&touched, Priority::Child, now);
+            }
+            Err(error) => error!(provider = self.shared.provider, "a list ended unexpectedly: {error}"),
+        }
     }
 
     /// A deleted child without finalizers is gone; one with finalizers stays until its watch says so.
@@ -272,6 +403,76 @@ impl Controller {
         }
         self.index.delete(key, uid, resource_version)
     }
+}
+
+/// One watch for each kind and scope: of children by their label; of what a provider sees below them or may ask to see, whole.
+fn watches(client: &Client, shared: &Shared, served: &Served, namespaces: &[String]) -> Vec<Watch> {
+    let selector = format!("{PROVIDER_LABEL}={}", shared.provider);
+    let parents = served.parents.iter().map(|(kind, parent)| (kind, &parent.resource, None));
+    let whole = served.descendants.iter().chain(&served.related).map(|(kind, resource)| (kind, resource, None));
+    let children = served.children.iter().chain(&served.former);
+    let children = children.map(|(kind, resource)| (kind, resource, Some(selector.clone())));
+    let mut watches: BTreeMap<Scope, Watch> = BTreeMap::new();
+    for (kind, resource, selector) in parents.chain(whole).chain(children) {
+        for namespace in scopes(resource, &wider(namespaces, kind, &shared.grants)) {
+            let scope = Scope { kind: kind.clone(), namespace };
+            // The whole watch of a kind comes first, and sees the children among the others.
+            watches.entry(scope.clone()).or_insert_with(|| Watch {
+                client: client.clone(),
+                scope,
+                resource: resource.clone(),
+                selector: selector.clone(),
+                projection: shared.writer.projection().clone(),
+            });
+        }
+    }
+    watches.into_values().collect()
+}
+
+/// Lists until it succeeds: a decision waits for it.
+async fn list(shared: &Shared, listing: &Listing) -> Vec<Observed> {
+    let (namespace, selector) = (listing.namespace.as_deref(), listing.selector.to_string());
+    let mut objects = Vec::new();
+    for kind in &shared.descendant_kinds {
+        let mut delay = LIST_BACKOFF.0;
+        loop {
+            match shared.writer.list(kind, namespace, &selector).await {
+                Ok(found) => {
+                    objects.extend(found);
+                    break;
+                }
+                Err(error) => {
+                    warn!(provider = shared.provider, %kind, child = %listing.child, "cannot be listed: {error}");
+                    tokio::time::sleep(delay.mul_f64(0.5 + 0.5 * fastrand::f64())).await;
+                    delay = (delay * 2).min(LIST_BACKOFF.1);
+                }
+            }
+        }
+    }
+    objects
+}
+
+/// A moment of the near future as people write it.
+fn time_of(due: Instant, now: Instant) -> String {
+    let after = due.saturating_duration_since(now);
+    (Timestamp::now() + after).strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+}
+
+/// The namespaces of parents, and those that a kind was granted in beside them.
+fn wider(namespaces: &[String], kind: &Kind, grants: &Grants) -> Vec<String> {
+    let granted: Vec<&GrantedNamespaces> = [grants.children.get(kind), grants.related.get(kind)]
+        .into_iter()
+        .flatten()
+        .flat_map(|grant| &grant.namespaces)
+        .collect();
+    if namespaces.is_empty() || granted.contains(&&GrantedNamespaces::All) {
+        return Vec::new();
+    }
+    let named = granted.into_iter().filter_map(|granted| match granted {
+        GrantedNamespaces::Named(names) => Some(names),
+        GrantedNamespaces::Parent | GrantedNamespaces::All => None,
+    });
+    namespaces.iter().chain(named.flatten()).cloned().collect()
 }
 
 /// The namespaces to watch a kind in: each of the given ones, or all at once.

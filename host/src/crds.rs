@@ -11,6 +11,7 @@ use kube::runtime::wait::{Condition, await_condition};
 use kube::{Api, Client};
 use serde_json::Value;
 
+use crate::api::in_time;
 use crate::catalog::Parent;
 use crate::kinds::Resource;
 
@@ -24,7 +25,7 @@ const MANAGER: &str = "bartizan";
 pub(crate) async fn install(client: &Client, crd: &Value) -> anyhow::Result<()> {
     let name = crd.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default();
     let api: Api<CustomResourceDefinition> = Api::all(client.clone());
-    api.patch(name, &PatchParams::apply(MANAGER).force(), &Patch::Apply(crd))
+    in_time(api.patch(name, &PatchParams::apply(MANAGER).force(), &Patch::Apply(crd)))
         .await
         .with_context(|| format!("CustomResourceDefinition {name} could not be installed"))?;
     Ok(())

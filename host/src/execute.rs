@@ -1,12 +1,17 @@
 //! Executes a plan: the one place that writes children.
 
-use bartizan_contract::names::{OWNER_UID_LABEL, PROVIDER_LABEL};
-use bartizan_engine::takeover::{self, Takeover};
-use bartizan_engine::{Apply, ApplyReason, Delete, Fence, ObjectKey, Observed, Plan};
-use futures::{StreamExt as _, stream};
-use serde_json::{Value, json};
+use std::sync::Arc;
 
-use crate::api::{ApiError, Writer};
+use bartizan_contract::{Kind, OnImmutableChange};
+use bartizan_engine::secrets::Revealed;
+use bartizan_engine::takeover::{self, Takeover};
+use bartizan_engine::{Apply, ApplyReason, Delete, Fence, FinalizerStep, ObjectKey, Observed, Plan};
+use futures::{StreamExt as _, stream};
+use kube::api::PropagationPolicy;
+use serde_json::Value;
+
+use crate::api::Writer;
+use crate::api_error::ApiError;
 use crate::values;
 
 /// Writes to children of one parent that are under way at the same time.
@@ -15,140 +20,227 @@ const SIDE_BY_SIDE: usize = 8;
 /// What became of the writes of a plan.
 #[derive(Debug, Default)]
 pub(crate) struct Executed {
+    /// The parent, if its finalizer was written.
+    pub(crate) parent: Option<Observed>,
+    /// Whether the parent's finalizer was taken off.
+    pub(crate) let_go: bool,
     /// Children as the API server answered them, with the hash of the intent that was written.
     pub(crate) written: Vec<(String, Observed)>,
     /// Children whose labels were put back: they must be observed before anything else is decided.
     pub(crate) restored: Vec<Observed>,
     /// Children that are deleted, or were gone already.
     pub(crate) deleted: Vec<Delete>,
+    /// Children that are deleted to be made again, and which field could not change.
+    pub(crate) recreating: Vec<(ObjectKey, String)>,
+    /// Names that hold something that is on its way out, and of whose end nothing will be heard.
+    pub(crate) leaving: Vec<ObjectKey>,
     /// Names that hold something that is not this parent's, and whose it is.
     pub(crate) taken: Vec<(ObjectKey, String)>,
     /// Children whose state moved on since the snapshot: run again.
     pub(crate) stale: Vec<ObjectKey>,
     /// Writes that failed.
     pub(crate) failed: Vec<(ObjectKey, ApiError)>,
+    /// Kinds of the provider's children.
+    pub(crate) kinds: Vec<Kind>,
 }
 
 impl Executed {
     /// Whether every write was accepted.
     pub(crate) fn is_complete(&self) -> bool {
-        self.restored.is_empty() && self.taken.is_empty() && self.stale.is_empty() && self.failed.is_empty()
+        self.restored.is_empty()
+            && self.recreating.is_empty()
+            && self.leaving.is_empty()
+            && self.taken.is_empty()
+            && self.stale.is_empty()
+            && self.failed.is_empty()
+    }
+
+    /// Takes the answer to a write that leaves nothing to remember.
+    fn take(&mut self, key: &ObjectKey, result: Result<(), ApiError>) {
+        match result {
+            Ok(()) | Err(ApiError::NotFound(_)) => {}
+            Err(ApiError::Conflict(_)) => self.stale.push(key.clone()),
+            Err(error) => self.failed.push((key.clone(), error)),
+        }
     }
 }
 
 enum Applied {
-    Written(String, Observed),
-    Restored(Observed),
+    Written(String, Box<Observed>),
+    Restored(Box<Observed>),
+    Recreating(ObjectKey, String),
+    Leaving(ObjectKey),
     Taken(ObjectKey, String),
     Stale(ObjectKey),
     Failed(ObjectKey, ApiError),
 }
 
-/// Applies side by side, then, only if every apply was accepted and no name is taken, prunes.
-pub(crate) async fn execute(
-    writer: &Writer,
-    provider: &str,
-    parent_uid: &str,
-    children: &[std::sync::Arc<Observed>],
-    plan: &Plan,
-) -> Executed {
-    let mut executed = Executed::default();
-    let applies: Vec<_> = plan
-        .applies
-        .iter()
-        .map(|step| {
-            let existing = children.iter().find(|child| child.key == step.intent.key);
-            apply(writer, provider, parent_uid, step, existing.map(AsRef::as_ref))
-        })
-        .collect();
-    let results: Vec<Applied> = stream::iter(applies).buffered(SIDE_BY_SIDE).collect().await;
-    for result in results {
-        match result {
-            Applied::Written(intent, observed) => executed.written.push((intent, observed)),
-            Applied::Restored(observed) => executed.restored.push(observed),
-            Applied::Taken(key, holder) => executed.taken.push((key, holder)),
-            Applied::Stale(key) => executed.stale.push(key),
-            Applied::Failed(key, error) => executed.failed.push((key, error)),
+/// Whose plan is executed, with the snapshot that it was made from.
+pub(crate) struct Target<'a> {
+    /// Where to write.
+    pub(crate) writer: &'a Writer,
+    /// Name of the provider.
+    pub(crate) provider: &'a str,
+    /// The parent.
+    pub(crate) parent: &'a Observed,
+    /// Its kind.
+    pub(crate) kind: &'a Kind,
+    /// Name of the host's finalizer on it.
+    pub(crate) finalizer: &'a str,
+    /// Its children.
+    pub(crate) children: &'a [Arc<Observed>],
+    /// What stands behind the tokens of the answer.
+    pub(crate) revealed: &'a Revealed,
+}
+
+impl Target<'_> {
+    /// The finalizer first; then wave by wave, each only once every apply of the one before was accepted; then, only if
+    /// everything was and no name is taken, what is to go; the finalizer's end last.
+    pub(crate) async fn execute(&self, plan: &Plan) -> Executed {
+        let mut executed = Executed::default();
+        if plan.finalizer == FinalizerStep::Add {
+            self.set_finalizer(true, &mut executed).await;
         }
-    }
-    if executed.is_complete() && plan.taken.is_empty() {
+        for wave in plan.waves() {
+            if !executed.is_complete() {
+                return executed;
+            }
+            let applies: Vec<_> = wave.iter().map(|step| self.apply(step)).collect();
+            let results: Vec<Applied> = stream::iter(applies).buffered(SIDE_BY_SIDE).collect().await;
+            for result in results {
+                match result {
+                    Applied::Written(intent, observed) => executed.written.push((intent, *observed)),
+                    Applied::Restored(observed) => executed.restored.push(*observed),
+                    Applied::Recreating(key, field) => executed.recreating.push((key, field)),
+                    Applied::Leaving(key) => executed.leaving.push(key),
+                    Applied::Taken(key, holder) => executed.taken.push((key, holder)),
+                    Applied::Stale(key) => executed.stale.push(key),
+                    Applied::Failed(key, error) => executed.failed.push((key, error)),
+                }
+            }
+        }
+        if !executed.is_complete() || !plan.taken.is_empty() {
+            return executed;
+        }
+        for release in &plan.releases {
+            let result = self.writer.release(release).await;
+            executed.take(&release.child.key, result);
+        }
         for delete in &plan.deletes {
-            match writer.delete(&delete.kind, &delete.key, &delete.uid, &delete.resource_version).await {
-                Ok(()) | Err(ApiError::NotFound(_)) => executed.deleted.push(delete.clone()),
-                Err(ApiError::Conflict(_)) => executed.stale.push(delete.key.clone()),
-                Err(error) => executed.failed.push((delete.key.clone(), error)),
+            self.delete(delete, &mut executed).await;
+        }
+        if plan.finalizer == FinalizerStep::Remove && executed.is_complete() {
+            self.set_finalizer(false, &mut executed).await;
+        }
+        executed
+    }
+
+    async fn set_finalizer(&self, on: bool, executed: &mut Executed) {
+        let others = self.parent.finalizers.iter().filter(|name| *name != self.finalizer).cloned();
+        let finalizers: Vec<String> = others.chain(on.then(|| self.finalizer.to_owned())).collect();
+        match self.writer.set_finalizers(self.kind, self.parent, &finalizers).await {
+            Ok(parent) => {
+                executed.let_go = !on && self.parent.deleting;
+                executed.parent = Some(parent);
             }
+            Err(error) => executed.take(&self.parent.key, Err(error)),
         }
     }
-    executed
-}
 
-async fn apply(
-    writer: &Writer,
-    provider: &str,
-    parent_uid: &str,
-    step: &Apply,
-    existing: Option<&Observed>,
-) -> Applied {
-    let key = step.intent.key.clone();
-    let object = match values::fill(&step.intent, existing) {
-        Ok(object) => object,
-        Err(error) => {
-            let message = format!("no random numbers for generated values: {error}");
-            return Applied::Failed(key, ApiError::Transient { message, retry_after: None });
+    async fn delete(&self, delete: &Delete, executed: &mut Executed) {
+        let Delete { kind, key, uid, resource_version, .. } = delete;
+        match self.writer.delete(kind, key, uid, resource_version, PropagationPolicy::Background).await {
+            Ok(()) | Err(ApiError::NotFound(_)) => executed.deleted.push(delete.clone()),
+            Err(error) => executed.take(key, Err(error)),
         }
-    };
-    let mut result = writer.apply(&step.intent.kind, &key, object.clone(), &step.fence).await;
-    if let (Err(ApiError::Invalid(_)), ApplyReason::Drifted, Some(seen)) = (&result, step.reason, existing) {
-        result = apply_over_an_edit(writer, step, object, seen, result).await;
     }
-    match result {
-        Ok(observed) => Applied::Written(step.intent.hash.clone(), observed),
-        Err(ApiError::Conflict(_)) if step.fence == Fence::CreateOnly => {
-            take_over(writer, provider, parent_uid, step).await
-        }
-        Err(ApiError::Conflict(_)) => Applied::Stale(key),
-        Err(error) => Applied::Failed(key, error),
-    }
-}
 
-/// What was accepted once is refused now: because of what somebody else wrote since, as a second port of the same name. An
-/// apply does not remove that unless it is ours.
-async fn apply_over_an_edit(
-    writer: &Writer,
-    step: &Apply,
-    object: Value,
-    seen: &Observed,
-    refused: Result<Observed, ApiError>,
-) -> Result<Observed, ApiError> {
-    let kind = &step.intent.kind;
-    match writer.claim(kind, seen, &object).await? {
-        Some(claimed) => {
-            let fence = Fence::Exact { uid: claimed.uid, resource_version: claimed.resource_version };
-            writer.apply(kind, &step.intent.key, object, &fence).await
-        }
-        None => refused,
-    }
-}
-
-/// A name believed absent is not: a live read says whose it is.
-async fn take_over(writer: &Writer, provider: &str, parent_uid: &str, step: &Apply) -> Applied {
-    let key = step.intent.key.clone();
-    let live = match writer.get(&step.intent.kind, &key).await {
-        Ok(live) => live,
-        Err(ApiError::NotFound(_)) => return Applied::Stale(key),
-        Err(error) => return Applied::Failed(key, error),
-    };
-    match takeover::decide(&live, parent_uid, provider) {
-        Takeover::Wait => Applied::Stale(key),
-        Takeover::NameTaken { holder } => Applied::Taken(key, holder),
-        Takeover::RestoreLabels => {
-            let labels = json!({PROVIDER_LABEL: provider, OWNER_UID_LABEL: parent_uid});
-            match writer.restore_labels(&step.intent.kind, &live, labels).await {
-                Ok(observed) => Applied::Restored(observed),
-                Err(ApiError::Conflict(_)) => Applied::Stale(key),
-                Err(error) => Applied::Failed(key, error),
+    async fn apply(&self, step: &Apply) -> Applied {
+        let key = step.intent.key.clone();
+        let existing = self.children.iter().find(|child| child.key == key).map(AsRef::as_ref);
+        let object = match values::fill(&step.intent, existing, self.revealed) {
+            Ok(object) => object,
+            Err(error) => {
+                let message = format!("no random numbers for generated values: {error}");
+                return Applied::Failed(key, ApiError::Transient { message, retry_after: None });
             }
+        };
+        let mut result = self.writer.apply(&step.intent.kind, &key, object.clone(), &step.fence).await;
+        let refused = matches!(result, Err(ApiError::Invalid(_) | ApiError::Immutable(_)));
+        if let (true, ApplyReason::Drifted, Some(seen)) = (refused, step.reason, existing) {
+            result = self.apply_over_an_edit(step, object, seen, result).await;
+        }
+        match result {
+            Ok(observed) => Applied::Written(step.intent.hash.clone(), Box::new(observed)),
+            Err(ApiError::Conflict(_)) if step.fence == Fence::CreateOnly => self.take_over(step).await,
+            Err(ApiError::Conflict(_)) => Applied::Stale(key),
+            Err(ApiError::Immutable(field)) => match existing {
+                Some(seen) => self.recreate(step, seen, field).await,
+                None => Applied::Failed(key, ApiError::Invalid(field)),
+            },
+            Err(error) => Applied::Failed(key, error),
+        }
+    }
+
+    /// What was accepted once is refused now: because of what somebody else wrote since, as a second port of the same name.
+    /// An apply does not remove that unless it is ours.
+    async fn apply_over_an_edit(
+        &self,
+        step: &Apply,
+        object: Value,
+        seen: &Observed,
+        refused: Result<Observed, ApiError>,
+    ) -> Result<Observed, ApiError> {
+        let kind = &step.intent.kind;
+        match self.writer.claim(kind, seen, &object).await? {
+            Some(claimed) => {
+                let fence = Fence::Exact { uid: claimed.uid, resource_version: claimed.resource_version };
+                self.writer.apply(kind, &step.intent.key, object, &fence).await
+            }
+            None => refused,
+        }
+    }
+
+    /// A field never changes: the child is made again if the provider says so. It is made once it is seen to be gone, so that
+    /// a host that ends in between does no harm.
+    async fn recreate(&self, step: &Apply, seen: &Observed, field: String) -> Applied {
+        let key = step.intent.key.clone();
+        let propagation = match step.intent.on_immutable_change {
+            OnImmutableChange::Refuse => return Applied::Failed(key, ApiError::Immutable(field)),
+            OnImmutableChange::RecreateOrphan => PropagationPolicy::Orphan,
+            OnImmutableChange::Recreate => PropagationPolicy::Background,
+        };
+        let kind = &step.intent.kind;
+        match self.writer.delete(kind, &key, &seen.uid, &seen.resource_version, propagation).await {
+            Ok(()) | Err(ApiError::NotFound(_)) => Applied::Recreating(key, field),
+            Err(ApiError::Conflict(_)) => Applied::Stale(key),
+            Err(error) => Applied::Failed(key, error),
+        }
+    }
+
+    /// A name believed absent is not: a live read says whose it is.
+    async fn take_over(&self, step: &Apply) -> Applied {
+        let (kind, key) = (&step.intent.kind, step.intent.key.clone());
+        let live = match self.writer.get(kind, &key).await {
+            Ok(live) => live,
+            Err(ApiError::NotFound(_)) => return Applied::Stale(key),
+            Err(error) => return Applied::Failed(key, error),
+        };
+        let written = match takeover::decide(&live, self.parent, self.provider) {
+            // Without its labels no watch tells of its end.
+            Takeover::Wait if live.deleting && !live.is_child_of(&self.parent.uid, self.provider) => {
+                return Applied::Leaving(key);
+            }
+            // It is newer than what is known: the next decision is made on it.
+            Takeover::Wait => return Applied::Restored(Box::new(live)),
+            Takeover::NameTaken { holder } => return Applied::Taken(key, holder),
+            Takeover::RestoreLabels => self.writer.restore_labels(kind, &live, self.provider, &self.parent.uid).await,
+            Takeover::Adopt => self.writer.adopt(kind, &live, self.provider, &self.parent.uid).await,
+        };
+        match written {
+            Ok(observed) => Applied::Restored(Box::new(observed)),
+            Err(ApiError::Conflict(_)) => Applied::Stale(key),
+            Err(error) => Applied::Failed(key, error),
         }
     }
 }

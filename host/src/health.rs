@@ -1,4 +1,5 @@
-//! /livez and /readyz, in the form that the API server's own have: one line per check, `[+]` or `[-]`.
+//! What the host says on its port: /livez and /readyz, in the form that the API server's own have (one line per check, `[+]`
+//! or `[-]`), /metrics, and /debug/explain.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -6,14 +7,19 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use anyhow::Context as _;
-use axum::Router;
-use axum::extract::State;
-use axum::http::StatusCode;
+use axum::extract::{Query, State};
+use axum::http::header::CONTENT_TYPE;
+use axum::http::{HeaderName, StatusCode};
 use axum::routing::get;
+use axum::{Json, Router};
 use bartizan_contract::Kind;
 use tokio::net::TcpListener;
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
+
+use crate::explain::{Board, Explained};
+use crate::metrics;
 
 /// How one provider is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,12 +32,22 @@ enum Check {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Health {
     state: Arc<Mutex<HealthState>>,
+    changed: Arc<Notify>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct HealthState {
     modules: Modules,
     checks: BTreeMap<String, Check>,
+    /// Why no Provider is known yet. There is a reason from the start: who knows no Provider cannot say that all of them serve.
+    waits: Option<String>,
+}
+
+impl Default for HealthState {
+    fn default() -> Self {
+        let waits = Some("Providers were not read yet".to_owned());
+        Self { modules: Modules::default(), checks: BTreeMap::new(), waits }
+    }
 }
 
 /// How far the folder of modules is.
@@ -50,6 +66,16 @@ impl Health {
         self.lock().modules = if all_bad { Modules::AllBad } else { Modules::Loaded };
     }
 
+    /// No Provider is known yet, and why.
+    pub(crate) fn providers_wait(&self, reason: &str) {
+        self.lock().waits = Some(reason.to_owned());
+    }
+
+    /// Providers are known, and each says how it is.
+    pub(crate) fn providers_known(&self) {
+        self.lock().waits = None;
+    }
+
     /// The provider has complete caches and works.
     pub(crate) fn serving(&self, provider: &str) {
         self.set(provider, Check::Serving);
@@ -65,8 +91,28 @@ impl Health {
         self.waiting(provider, &format!("watch of {kind} broke: {reason}"));
     }
 
+    /// There is no such provider any more.
+    pub(crate) fn forget(&self, provider: &str) {
+        self.lock().checks.remove(provider);
+        self.changed.notify_one();
+    }
+
+    /// Why a provider does not serve; `None` if it does. The outer `None`: nothing is known of it.
+    pub(crate) fn reason(&self, provider: &str) -> Option<Option<String>> {
+        self.lock().checks.get(provider).map(|check| match check {
+            Check::Serving => None,
+            Check::NotYet(reason) => Some(reason.clone()),
+        })
+    }
+
+    /// Waits until something changed since the last time.
+    pub(crate) async fn changed(&self) {
+        self.changed.notified().await;
+    }
+
     fn set(&self, provider: &str, check: Check) {
         self.lock().checks.insert(provider.to_owned(), check);
+        self.changed.notify_one();
     }
 
     fn lock(&self) -> MutexGuard<'_, HealthState> {
@@ -76,13 +122,19 @@ impl Health {
 
     fn readyz(&self) -> (StatusCode, String) {
         let state = self.lock();
-        let ready = state.modules == Modules::Loaded && state.checks.values().all(|check| *check == Check::Serving);
+        let ready = state.modules == Modules::Loaded
+            && state.waits.is_none()
+            && state.checks.values().all(|check| *check == Check::Serving);
         let mut text = String::new();
         text.push_str(match state.modules {
             Modules::Loading => "[-]providers: loading modules\n",
             Modules::AllBad => "[-]providers: no module in the folder can serve; the log has the reasons\n",
             Modules::Loaded => "",
         });
+        if let Some(reason) = state.waits.as_ref().filter(|_| state.modules == Modules::Loaded) {
+            // Writing to a string cannot fail.
+            let _ = writeln!(text, "[-]providers: {reason}");
+        }
         for (provider, check) in &state.checks {
             // Writing to a string cannot fail.
             let _ = match check {
@@ -110,12 +162,38 @@ pub(crate) async fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
 ///
 /// # Errors
 /// If the listener fails.
-pub(crate) async fn serve(listener: TcpListener, health: Health, stop: CancellationToken) -> anyhow::Result<()> {
+pub(crate) async fn serve(
+    listener: TcpListener,
+    health: Health,
+    board: Board,
+    stop: CancellationToken,
+) -> anyhow::Result<()> {
+    let debug = Router::new().route("/debug/explain", get(explain)).route("/metrics", get(scrape)).with_state(board);
     let router = Router::new()
         .route("/livez", get(async || "livez check passed\n"))
         .route("/readyz", get(async |State(health): State<Health>| health.readyz()))
-        .with_state(health);
+        .with_state(health)
+        .merge(debug);
     axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned()).await.context("health server")
+}
+
+/// What /debug/explain is asked about.
+#[derive(serde::Deserialize)]
+struct Subject {
+    kind: String,
+    namespace: Option<String>,
+    name: String,
+}
+
+/// The last decisions on one parent: a list, since two providers may share a kind.
+async fn explain(State(board): State<Board>, Query(subject): Query<Subject>) -> Json<Vec<Explained>> {
+    Json(board.find(&subject.kind, subject.namespace.as_deref(), &subject.name))
+}
+
+/// What Prometheus scrapes.
+async fn scrape(State(board): State<Board>) -> Result<([(HeaderName, &'static str); 1], String), StatusCode> {
+    let text = board.metrics().render().map_err(|_| StatusCode::INTERNAL_SERVER_ERROR)?;
+    Ok(([(CONTENT_TYPE, metrics::CONTENT_TYPE)], text))
 }
 
 #[cfg(test)]
@@ -128,6 +206,9 @@ mod tests {
         let loading = "[-]providers: loading modules\nreadyz check failed\n".to_owned();
         assert_eq!(health.readyz(), (StatusCode::SERVICE_UNAVAILABLE, loading));
         health.loaded(false);
+        let unread = "[-]providers: Providers were not read yet\nreadyz check failed\n".to_owned();
+        assert_eq!(health.readyz(), (StatusCode::SERVICE_UNAVAILABLE, unread));
+        health.providers_known();
         assert_eq!(health.readyz(), (StatusCode::OK, "readyz check passed\n".to_owned()));
         health.serving("minio");
         health.waiting("cassandra", "listing Pod.v1");

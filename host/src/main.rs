@@ -1,16 +1,31 @@
 //! `bartizan`: the operator host. Parses the command line and turns results into exit codes.
 
 mod api;
+mod api_error;
 mod catalog;
 mod cli;
+mod conclude;
 mod controller;
 mod crds;
+mod declared;
+mod events;
 mod execute;
+mod explain;
+mod explain_cli;
 mod health;
+mod job;
 mod kinds;
+mod metrics;
+mod pace;
+mod providers;
 mod reconcile;
+mod recorder;
+mod replay;
 mod run;
+mod say;
+mod start;
 mod telemetry;
+mod token_key;
 mod values;
 mod watch;
 
@@ -27,14 +42,19 @@ async fn main() -> ExitCode {
     let result = match command {
         cli::Command::Run(args) => {
             telemetry::init(args.log_format);
-            run::run(args).await
+            run::run(args).await.map(|()| ExitCode::SUCCESS)
         }
-        cli::Command::Crds(args) => catalog::print_crds(&args.module),
+        cli::Command::Compile => bartizan_runtime::compile_for_parent(std::io::stdin(), std::io::stdout())
+            .map(|()| ExitCode::SUCCESS)
+            .map_err(anyhow::Error::msg),
+        cli::Command::Crds(args) => catalog::print_crds(&args.module).map(|()| ExitCode::SUCCESS),
+        cli::Command::Explain(args) => explain_cli::explain(&args).await,
+        cli::Command::Replay(args) => replay::replay(&args),
     };
     match result {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
-            eprintln!("error: {}", api::chain(error.as_ref()));
+            eprintln!("error: {}", api_error::chain(error.as_ref()));
             ExitCode::from(COULD_NOT_RUN)
         }
     }

@@ -1,177 +1,276 @@
 //! One reconcile: ask the provider, pass its answer through the gate, plan, execute, say what came of it.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bartizan_contract::{FailureCode, Kind};
+use bartizan_contract::{FailureCode, ReconcileResponse};
 use bartizan_engine::gate::{self, Answer, GateInput};
 use bartizan_engine::object::Hash;
+use bartizan_engine::phase::{self, Phase};
 use bartizan_engine::plan::{self, PlanInput};
-use bartizan_engine::queue::Finished;
+use bartizan_engine::queue::{BACKOFF_MAX, Finished};
+use bartizan_engine::related::{MAX_ROUNDS, References};
 use bartizan_engine::request::{self, RequestInput};
-use bartizan_engine::status::{self, Outcome, Said, StatusInput};
-use bartizan_engine::{Delete, Grants, Memory, Observed, Plan};
-use bartizan_runtime::{CallError, Fault, Limits, LogLevel, LogLine, Module};
-use k8s_openapi::jiff::Timestamp;
-use serde_json::{Map, Value};
+use bartizan_engine::secrets::Revealed;
+use bartizan_engine::status::Outcome;
+use bartizan_engine::{FinalizerStep, ObjectKey, Observed, Plan, Refusal};
+use bartizan_runtime::{CallError, Fault, LogLevel, LogLine};
 use sha2::{Digest as _, Sha256};
-use tokio::sync::Semaphore;
 use tracing::{debug, error, info, trace, warn};
 
-use crate::api::{ApiError, Writer};
-use crate::execute::{Executed, execute};
-
-/// What all reconciles of one provider share.
-pub(crate) struct Shared {
-    /// Name of the provider.
-    pub(crate) provider: String,
-    /// Version of its module.
-    pub(crate) version: String,
-    /// Its code.
-    pub(crate) module: Module,
-    /// Bounds of one call.
-    pub(crate) limits: Limits,
-    /// What it may write.
-    pub(crate) grants: Grants,
-    /// Kinds of its children.
-    pub(crate) child_kinds: Vec<Kind>,
-    /// Optional kinds, and whether the cluster serves each.
-    pub(crate) optional_kinds: std::collections::BTreeMap<String, bool>,
-    /// Version of the API server.
-    pub(crate) cluster_version: String,
-    /// Where to write.
-    pub(crate) writer: Writer,
-    /// As many calls of all providers at the same time as the sandbox has room for.
-    pub(crate) calls: Arc<Semaphore>,
-}
-
-/// Most children in one answer.
-const MAX_CHILDREN: usize = 1000;
-
-/// The snapshot that one reconcile works on.
-pub(crate) struct Job {
-    /// The parent.
-    pub(crate) parent: Arc<Observed>,
-    /// Its kind, and whether a status can be written.
-    pub(crate) kind: Kind,
-    /// Whether the parent's kind has a status subresource.
-    pub(crate) has_status: bool,
-    /// Its children.
-    pub(crate) children: Vec<Arc<Observed>>,
-    /// What was last written.
-    pub(crate) memory: Memory,
-    /// Hash of the last request whose plan was executed completely.
-    pub(crate) settled: Option<Hash>,
-    /// When the provider wants to be asked again, whatever happens.
-    pub(crate) resync_at: Option<Instant>,
-}
-
-/// What a reconcile leaves behind.
-pub(crate) struct Report {
-    /// What the queue is told.
-    pub(crate) finished: Finished,
-    /// What was written, from now on.
-    pub(crate) memory: Memory,
-    /// Hash of the request whose plan was executed completely, if it was.
-    pub(crate) settled: Option<Hash>,
-    /// When the provider wants to be asked again.
-    pub(crate) resync_at: Option<Instant>,
-    /// Objects as the API server answered them: newer than the cache.
-    pub(crate) observed: Vec<Observed>,
-    /// Children that were deleted.
-    pub(crate) deleted: Vec<Delete>,
-}
-
-/// What came of one decision, before the status is written.
-struct Decision {
-    outcome: Outcome,
-    /// The provider's status; `None` if it did not answer, or not acceptably.
-    answered: Option<Option<Value>>,
-    retry: Retry,
-    resync: Option<Duration>,
-    executed: Executed,
-}
-
-/// Whether a decision must be made again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Retry {
-    /// Not before something changes.
-    No,
-    /// A race was lost: soon, and it is no failure.
-    LostRace,
-    /// It failed: after the given time, or after the backoff.
-    After(Option<Duration>),
-}
+use crate::api_error::ApiError;
+use crate::conclude::{conclude, conclude_end};
+use crate::execute::{Executed, Target};
+use crate::explain::{Explained, Observer};
+use crate::job::{Decision, Job, Next, Origin, Report, Retry, Shared, Supplied};
+use crate::recorder::Call;
+use crate::say;
 
 /// Time until the next try after a lost race: the watch has most often delivered the new state by then.
 const LOST_RACE: Duration = Duration::from_millis(250);
 
-impl Decision {
-    fn failed(reason: &'static str, message: String, stalled: bool, retry: Retry) -> Self {
-        let outcome = Outcome::Failed { reason, message, stalled };
-        Self { outcome, answered: None, retry, resync: None, executed: Executed::default() }
-    }
+/// What a call of the provider leads to.
+enum Asked {
+    /// Nothing changed since the last complete decision.
+    Unchanged(Hash),
+    /// It wants to see more.
+    More(Supplied, Hash),
+    /// It decided.
+    Decided(Box<Decision>, Hash),
 }
 
 /// Reconciles one parent.
 pub(crate) async fn reconcile(shared: &Shared, mut job: Job) -> Report {
-    let children: Vec<&Observed> = job.children.iter().map(AsRef::as_ref).collect();
-    let settings = Value::Object(Map::new());
-    let request = request::build(&RequestInput {
-        provider: &shared.provider,
-        provider_version: &shared.version,
-        settings: &settings,
-        cluster_version: &shared.cluster_version,
-        optional_kinds: &shared.optional_kinds,
-        parent: &job.parent,
-        child_kinds: &shared.child_kinds,
-        children: &children,
-    });
-    let digest: Hash = Sha256::digest(&request).into();
-    let now = Instant::now();
-    let timer_due = job.resync_at.is_some_and(|at| at <= now);
-    if job.settled == Some(digest) && !timer_due {
-        trace!(provider = shared.provider, parent = %job.parent.key, "nothing changed since the last call");
-        let resync = job.resync_at.map(|at| at.saturating_duration_since(now));
-        return report(job, Finished::Done { resync }, Some(digest), Executed::default());
+    if let Some(report) = read_unsure(shared, &mut job).await {
+        return report;
     }
-
-    let decision = match call(shared, request, &job.parent).await {
-        Ok(response) => decide(shared, &job, &response).await,
-        Err(error) => failure(shared, &job, &error),
+    let asked = match phase::of(&job.parent, &shared.provider, shared.finalizes) {
+        Phase::Going => {
+            let finish = Next::Finish(Finished::Done { resync: None });
+            return report(job, finish, Executed::default(), None);
+        }
+        Phase::Paused => Ok(Decision::new(Outcome::Paused, Retry::No)),
+        Phase::LetGo(step) => {
+            Ok(end(shared, &job, |children| plan::abandon(&shared.provider, &job.parent, children, step)).await)
+        }
+        Phase::Teardown => Ok(teardown(shared, &job).await),
+        Phase::Serve(step) => Err(ask(shared, &job, Some(step), false).await),
+        Phase::Finalize => match namespace_goes(shared, &job.parent).await {
+            Ok(terminating) => Err(ask(shared, &job, None, terminating).await),
+            Err(error) => {
+                let (message, after) = (error.to_string(), error.retry_after());
+                Ok(Decision::failed("NamespaceUnknown", message, false, Retry::After(after)))
+            }
+        },
     };
-    let status = write_status(shared, &job, &decision).await;
-    job.resync_at = decision.resync.map(|after| Instant::now() + after);
+    let (decision, digest) = match asked {
+        Ok(decision) => (decision, None),
+        Err(Asked::Decided(decision, digest)) => (*decision, Some(digest)),
+        Err(Asked::Unchanged(digest)) => {
+            let now = Instant::now();
+            let resync = job.kept.resync_at.map(|at| at.saturating_duration_since(now));
+            let explained = Explained::unchanged(&digest);
+            return report(job, Next::Finish(Finished::Done { resync }), Executed::default(), Some(explained));
+        }
+        Err(Asked::More(supplied, digest)) => {
+            let explained = Explained::asked_for_more(&digest, &supplied);
+            return report(job, Next::Supply(supplied), Executed::default(), Some(explained));
+        }
+    };
+    finish(shared, job, decision, digest).await
+}
+
+/// Says what came of a decision, and when the parent is due again.
+async fn finish(shared: &Shared, mut job: Job, decision: Decision, digest: Option<Hash>) -> Report {
+    let status = if decision.executed.let_go { Ok(None) } else { say::status(shared, &job, &decision).await };
+    let quiet = decision.plan.is_settled() && matches!(status, Ok(None));
+    let recorded = matches!(status, Ok(Some(_)));
+    say::events(shared, &mut job, &decision, recorded, quiet).await;
+    job.kept.resync_at = decision.resync.map(|after| Instant::now() + after);
 
     let finished = match (decision.retry, &status) {
-        (Retry::After(after), _) => Finished::Retry { after },
-        (_, Err(after)) => Finished::Retry { after: *after },
+        (Retry::After(after), _) => Finished::Retry { after, most: BACKOFF_MAX },
+        (Retry::Within(most), _) => Finished::Retry { after: None, most },
+        (_, Err(after)) => Finished::Retry { after: *after, most: BACKOFF_MAX },
         (Retry::LostRace, Ok(_)) => Finished::Again { after: LOST_RACE },
         (Retry::No, Ok(_)) => Finished::Done { resync: decision.resync },
     };
-    let settled = matches!(finished, Finished::Done { .. }).then_some(digest);
-    let mut report = report(job, finished, settled, decision.executed);
+    job.kept.settled = digest.filter(|_| matches!(finished, Finished::Done { .. }));
+    let explained = Explained::decided(digest.as_ref(), &decision, &job.supplied);
+    let mut report = report(job, Next::Finish(finished), decision.executed, Some(explained));
     report.observed.extend(status.ok().flatten());
     report
 }
 
-fn report(job: Job, finished: Finished, settled: Option<Hash>, executed: Executed) -> Report {
-    let mut memory = job.memory;
+fn report(job: Job, next: Next, executed: Executed, explained: Option<Explained>) -> Report {
+    let mut kept = job.kept;
     let mut observed = executed.restored;
+    let lost = |(key, error): &(ObjectKey, ApiError)| matches!(error, ApiError::Transient { .. }).then(|| key.clone());
+    let unsure = executed.failed.iter().filter_map(lost);
+    let kinds = executed.kinds;
+    let unsure = unsure.filter_map(|key| Some((kinds.iter().find(|kind| key.is_of(kind))?.clone(), key))).collect();
     for (intent, child) in executed.written {
-        memory.remember(child.key.clone(), intent, child.digest);
+        kept.memory.remember(child.key.clone(), intent, child.digest);
         observed.push(child);
     }
-    Report { finished, memory, settled, resync_at: job.resync_at, observed, deleted: executed.deleted }
+    observed.extend(executed.parent);
+    let references = match &next {
+        Next::Supply(supplied) => supplied.references.clone(),
+        Next::Finish(_) => job.supplied.references,
+    };
+    let wanted = executed.taken.into_iter().map(|(key, _)| key).collect();
+    Report { next, references, kept, observed, deleted: executed.deleted, unsure, wanted, explained }
 }
 
-async fn call(shared: &Shared, request: Vec<u8>, parent: &Observed) -> Result<Vec<u8>, CallError> {
+/// Reads what became of writes that were not answered. Their end decides what is asked next, so it comes first.
+async fn read_unsure(shared: &Shared, job: &mut Job) -> Option<Report> {
+    let unsure = std::mem::take(&mut job.unsure);
+    if unsure.is_empty() {
+        return None;
+    }
+    let mut executed = Executed { kinds: shared.written_kinds.clone(), ..Executed::default() };
+    for (kind, key) in unsure {
+        match shared.writer.get(&kind, &key).await {
+            Ok(live) => executed.restored.push(live),
+            Err(ApiError::NotFound(_)) => {}
+            Err(error) => executed.failed.push((key, error)),
+        }
+    }
+    let finished = match executed.failed.first() {
+        Some((_, error)) => Finished::Retry { after: error.retry_after(), most: BACKOFF_MAX },
+        None => Finished::Again { after: Duration::ZERO },
+    };
+    let job = Job {
+        parent: job.parent.clone(),
+        kind: job.kind.clone(),
+        has_status: job.has_status,
+        children: Vec::new(),
+        descendants: Vec::new(),
+        supplied: std::mem::take(&mut job.supplied),
+        optional_kinds: BTreeMap::new(),
+        unsure: Vec::new(),
+        kept: std::mem::take(&mut job.kept),
+        observer: job.observer.clone(),
+    };
+    Some(report(job, Next::Finish(finished), executed, None))
+}
+
+/// Whether the parent's namespace is going, with everything in it.
+async fn namespace_goes(shared: &Shared, parent: &Observed) -> Result<bool, ApiError> {
+    match &parent.key.namespace {
+        Some(namespace) => shared.writer.is_terminating(namespace).await,
+        None => Ok(false),
+    }
+}
+
+/// The provider has nothing left to do: what remains goes, by what the API server says now.
+async fn teardown(shared: &Shared, job: &Job) -> Decision {
+    end(shared, job, |children| plan::teardown(&shared.provider, &job.parent, children)).await
+}
+
+/// Executes a plan over the children as they are now.
+async fn end(shared: &Shared, job: &Job, plan: impl FnOnce(&[Arc<Observed>]) -> Plan) -> Decision {
+    let children = match shared.writer.list_children(&shared.written_kinds, &shared.provider, &job.parent).await {
+        Ok(children) => children,
+        Err(error) => {
+            let message = format!("the children could not be listed: {error}");
+            return Decision::failed("DeletionBlocked", message, false, Retry::After(error.retry_after()));
+        }
+    };
+    let plan = plan(&children);
+    let executed = run(shared, job, &plan, &children, &Revealed::default()).await;
+    let (outcome, retry) = conclude_end(&plan, &executed);
+    Decision { plan, executed, ..Decision::new(outcome, retry) }
+}
+
+async fn run(shared: &Shared, job: &Job, plan: &Plan, children: &[Arc<Observed>], revealed: &Revealed) -> Executed {
+    if !plan.is_settled() {
+        info!(provider = shared.provider, parent = %job.parent.key, "{plan}");
+    }
+    let target = Target {
+        writer: &shared.writer,
+        provider: &shared.provider,
+        parent: &job.parent,
+        kind: &job.kind,
+        finalizer: &shared.finalizer,
+        children,
+        revealed,
+    };
+    let mut executed = target.execute(plan).await;
+    executed.kinds.clone_from(&shared.written_kinds);
+    executed
+}
+
+/// Builds the request, and calls the provider unless nothing changed. `serve` is `None` if it is asked to finish.
+async fn ask(shared: &Shared, job: &Job, serve: Option<FinalizerStep>, terminating: bool) -> Asked {
+    let refs = |objects: &[Arc<Observed>]| -> Vec<Arc<Observed>> { objects.to_vec() };
+    let (children, descendants, related) = (refs(&job.children), refs(&job.descendants), refs(&job.supplied.objects));
+    let children: Vec<&Observed> = children.iter().map(AsRef::as_ref).collect();
+    let descendants: Vec<&Observed> = descendants.iter().map(AsRef::as_ref).collect();
+    let related: Vec<&Observed> = related.iter().map(AsRef::as_ref).collect();
+    let request = request::build(&RequestInput {
+        provider: &shared.provider,
+        provider_version: &shared.version,
+        settings: &shared.settings,
+        cluster_version: &shared.cluster_version,
+        optional_kinds: &job.optional_kinds,
+        parent: &job.parent,
+        child_kinds: &shared.child_kinds,
+        children: &children,
+        descendant_kinds: &shared.descendant_kinds,
+        descendants: &descendants,
+        related_kinds: &shared.related_kinds,
+        related: &related,
+        finalizing: serve.is_none(),
+        namespace_terminating: terminating,
+    });
+    let digest: Hash = Sha256::digest(&request).into();
+    let timer_due = job.kept.resync_at.is_some_and(|at| at <= Instant::now());
+    // Within the rounds of a decision a request may well be one that was decided on when less was there.
+    if job.kept.settled == Some(digest) && !timer_due && job.supplied.origin == Origin::Memory {
+        trace!(provider = shared.provider, parent = %job.parent.key, "nothing changed since the last call");
+        return Asked::Unchanged(digest);
+    }
+    let decision = match call(shared, request, &job.parent, &job.observer).await {
+        Err(error) => failure(shared, job, &error),
+        Ok(response) => match decide(shared, job, &response, serve, terminating).await {
+            Ok(decision) => decision,
+            Err(Undecided::More(supplied)) => return Asked::More(supplied, digest),
+            Err(Undecided::Refused(refusal)) => {
+                let message = format!("The answer of provider {} was refused: {refusal}", shared.provider);
+                warn!(provider = shared.provider, parent = %job.parent.key, "{message}");
+                job.observer.metrics.refused();
+                Decision::failed("Refused", message, false, Retry::After(None))
+            }
+        },
+    };
+    // A namespace that goes takes everything along: whatever the provider said, it was asked, and nobody waits for it.
+    if terminating {
+        let plan = Plan { finalizer: FinalizerStep::Remove, ..Plan::default() };
+        let executed = run(shared, job, &plan, &[], &Revealed::default()).await;
+        let (outcome, retry) = conclude_end(&plan, &executed);
+        return Asked::Decided(Box::new(Decision { plan, executed, ..Decision::new(outcome, retry) }), digest);
+    }
+    Asked::Decided(Box::new(decision), digest)
+}
+
+async fn call(shared: &Shared, request: Vec<u8>, parent: &Observed, observer: &Observer) -> Result<Vec<u8>, CallError> {
     let host = |cause: String| CallError { fault: Fault::Host { cause }, logs: Vec::new() };
     // Never closed: the semaphore lives as long as the host.
     let _permit = shared.calls.acquire().await.map_err(|error| host(error.to_string()))?;
     let (module, limits) = (shared.module.clone(), shared.limits);
-    let called = tokio::task::spawn_blocking(move || module.reconcile(&request, &limits)).await;
-    let result = called.unwrap_or_else(|error| Err(host(error.to_string())));
+    let called = tokio::task::spawn_blocking(move || {
+        let started = Instant::now();
+        let result = module.reconcile(&request, &limits);
+        (result, started.elapsed(), request)
+    });
+    let (result, duration, request) = called.await.map_err(|error| host(error.to_string()))?;
+    observer.metrics.called(duration);
+    if observer.recorder.keeps(parent) {
+        let (provider, module, limits) = (&shared.provider, shared.module.digest(), &shared.limits);
+        observer.recorder.keep(Call { provider, module, limits, parent, request, result: &result });
+    }
     let logs = result.as_ref().map_or_else(|error| &error.logs, |answer| &answer.logs);
     for LogLine { level, message } in logs {
         let (provider, parent) = (shared.provider.as_str(), parent.key.to_string());
@@ -204,124 +303,112 @@ fn failure(shared: &Shared, job: &Job, error: &CallError) -> Decision {
     }
 }
 
+/// Why an answer is not acted on.
+enum Undecided {
+    Refused(Refusal),
+    More(Supplied),
+}
+
+impl From<Refusal> for Undecided {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
+}
+
 /// The provider answered: gate, plan, execution.
-async fn decide(shared: &Shared, job: &Job, response: &[u8]) -> Decision {
+async fn decide(
+    shared: &Shared,
+    job: &Job,
+    response: &[u8],
+    serve: Option<FinalizerStep>,
+    terminating: bool,
+) -> Result<Decision, Undecided> {
+    let mut issued = Revealed::default();
+    for object in std::iter::once(&job.parent).chain(&job.children).chain(&job.descendants).chain(&job.supplied.objects)
+    {
+        issued.extend(&object.revealed);
+    }
     let input = GateInput {
         provider: &shared.provider,
         grants: &shared.grants,
         parent: &job.parent,
-        max_children: MAX_CHILDREN,
+        max_children: shared.max_children,
+        finalizes: shared.finalizes,
+        finalizing: serve.is_none(),
+        issued: &issued,
     };
-    let Answer { intents, hold, status, resync_after_seconds } = match gate::check(response, &input) {
-        Ok(answer) => answer,
-        Err(refusal) => {
-            let message = format!("The answer of provider {} was refused: {refusal}", shared.provider);
-            warn!(provider = shared.provider, parent = %job.parent.key, "{message}");
-            return Decision::failed("Refused", message, false, Retry::After(None));
-        }
-    };
+    let response = gate::read(response)?;
+    if let Some(supplied) = wants_more(&response, &input, &job.supplied)? {
+        return Err(Undecided::More(supplied));
+    }
+    let Answer { intents, hold, status, resync_after_seconds, keep, events, finalized } =
+        gate::check(response, &input)?;
     let resync = resync_after_seconds.map(|seconds| Duration::from_secs(seconds.into()));
-    let answered = Some(status);
-    if hold {
-        let executed = Executed::default();
-        return Decision { outcome: Outcome::Held, answered, retry: Retry::No, resync, executed };
-    }
-    let plan = plan::plan(&PlanInput {
-        provider: &shared.provider,
-        parent: &job.parent,
-        intents: &intents,
-        children: &job.children,
-        memory: &job.memory,
-    });
-    if !plan.is_settled() {
-        info!(provider = shared.provider, parent = %job.parent.key, "{plan}");
-    }
-    let executed = execute(&shared.writer, &shared.provider, &job.parent.uid, &job.children, &plan).await;
-    let (outcome, retry) = conclude(&plan, &executed);
-    if let Outcome::Failed { message, .. } = &outcome {
+    let mut decision = if hold {
+        Decision::new(Outcome::Held, Retry::No)
+    } else if terminating {
+        Decision::new(Outcome::Applied, Retry::No)
+    } else if finalized {
+        // Said once is said for good: what goes now must not look like something to be made again.
+        match shared.writer.mark_finalized(&job.kind, &job.parent, &shared.provider).await {
+            Ok(parent) => {
+                let waiting = Outcome::Waiting { message: "its children are being deleted".to_owned() };
+                let executed = Executed { parent: Some(parent), ..Executed::default() };
+                Decision { executed, ..Decision::new(waiting, Retry::LostRace) }
+            }
+            Err(ApiError::Conflict(_)) => {
+                let waiting = Outcome::Waiting { message: "it changed in the meantime; trying again".to_owned() };
+                Decision::new(waiting, Retry::LostRace)
+            }
+            Err(error) => {
+                let (message, after) = (error.to_string(), error.retry_after());
+                Decision::failed("DeletionBlocked", message, false, Retry::After(after))
+            }
+        }
+    } else {
+        let plan = plan::plan(&PlanInput {
+            provider: &shared.provider,
+            parent: &job.parent,
+            intents: &intents,
+            children: &job.children,
+            keep: &keep,
+            memory: &job.kept.memory,
+            finalizer: serve.unwrap_or_default(),
+        });
+        let executed = run(shared, job, &plan, &job.children, &issued).await;
+        let (outcome, retry) = conclude(&plan, &executed);
+        Decision { plan, executed, ..Decision::new(outcome, retry) }
+    };
+    if let Outcome::Failed { message, .. } = &decision.outcome {
         warn!(provider = shared.provider, parent = %job.parent.key, "{message}");
     }
-    Decision { outcome, answered, retry, resync, executed }
+    (decision.answered, decision.resync, decision.events) = (Some(status), resync, events);
+    Ok(decision)
 }
 
-/// How it ended, and whether to try again.
-fn conclude(plan: &Plan, executed: &Executed) -> (Outcome, Retry) {
-    if let Some((key, error)) = executed.failed.first() {
-        let others = match executed.failed.len() {
-            1 => String::new(),
-            more => format!(" (and {} more)", more - 1),
-        };
-        let message = format!("{key} could not be written: {error}{others}");
-        let (reason, after) = match error {
-            ApiError::Forbidden(_) => ("Forbidden", None),
-            ApiError::Invalid(_) | ApiError::Rejected(_) => ("ApplyRefused", None),
-            ApiError::Transient { retry_after, .. } => ("ApplyFailed", *retry_after),
-            ApiError::Conflict(_) | ApiError::NotFound(_) | ApiError::NotServed(_) => ("ApplyFailed", None),
-        };
-        return (Outcome::Failed { reason, message, stalled: false }, Retry::After(after));
+/// What must be supplied before the answer may be acted on; `None` if everything was. A decision starts with what the last one
+/// saw, and if that is not exactly what it asks for, from nothing: the same state of the cluster is always the same request.
+fn wants_more(
+    response: &ReconcileResponse,
+    input: &GateInput<'_>,
+    supplied: &Supplied,
+) -> Result<Option<Supplied>, Refusal> {
+    let asked = gate::references(response, input)?;
+    let again =
+        |references, round| Ok(Some(Supplied { references, objects: Vec::new(), round, origin: Origin::Rounds }));
+    if supplied.origin == Origin::Memory && !supplied.references.is_empty() {
+        return if asked == supplied.references { Ok(None) } else { again(References::new(), 0) };
     }
-    let taken = executed.taken.first().map(|(key, holder)| (key, holder.as_str()));
-    let forged = plan.taken.first().map(|key| (key, "it carries this parent's labels but was not made by this host"));
-    if let Some((key, holder)) = taken.or(forged) {
-        let message = format!("{key} exists and is not this parent's: {holder}. Delete or rename one of the two");
-        return (Outcome::Failed { reason: "NameTaken", message, stalled: true }, Retry::After(None));
-    }
-    if let Some(key) = executed.stale.first().or(executed.restored.first().map(|child| &child.key)) {
-        let message = format!("{key} changed in the meantime; trying again");
-        return (Outcome::Waiting { message }, Retry::LostRace);
-    }
-    if let Some(key) = plan.waiting.first() {
-        let message = format!("{key} is being deleted; it is made again once it is gone");
-        return (Outcome::Waiting { message }, Retry::No);
-    }
-    (Outcome::Applied, Retry::No)
-}
-
-/// Writes the status if it says something new. `Err` asks for another try.
-async fn write_status(shared: &Shared, job: &Job, decision: &Decision) -> Result<Option<Observed>, Option<Duration>> {
-    // A lost race is over by the next try: not worth a condition that comes and goes.
-    if !job.has_status || decision.retry == Retry::LostRace {
+    if asked.is_subset(&supplied.references) {
         return Ok(None);
     }
-    let said = decision.answered.as_ref().map_or(Said::NoAnswer, |status| Said::Status(status.as_ref()));
-    let refused = match apply_status(shared, job, said, &decision.outcome).await {
-        Err(ApiError::Invalid(refused)) => refused,
-        Err(ApiError::Transient { retry_after, .. }) => return Err(retry_after),
-        Err(_) => return Err(None),
-        Ok(parent) => return Ok(parent),
-    };
-    // The CRD does not allow what the provider says: then say at least that.
-    let message =
-        format!("The status of provider {} does not fit its CustomResourceDefinition: {refused}", shared.provider);
-    let outcome = Outcome::Failed { reason: "StatusRefused", message, stalled: false };
-    match apply_status(shared, job, Said::NoAnswer, &outcome).await {
-        Ok(_) | Err(_) => Err(None),
+    if supplied.round >= MAX_ROUNDS {
+        let missing = asked.difference(&supplied.references).next();
+        let missing = missing.map(|reference| reference.kind.to_string()).unwrap_or_default();
+        return Err(Refusal {
+            path: "response.related".to_owned(),
+            message: format!("asks for more ({missing}) after {MAX_ROUNDS} rounds: ask for what can be known earlier"),
+        });
     }
-}
-
-/// One apply of the status, if it says something new.
-async fn apply_status(
-    shared: &Shared,
-    job: &Job,
-    said: Said<'_>,
-    outcome: &Outcome,
-) -> Result<Option<Observed>, ApiError> {
-    let now = Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
-    let status = status::next(&StatusInput {
-        owned: &job.parent.owned_status,
-        said,
-        outcome,
-        generation: job.parent.generation,
-        now: &now,
-    });
-    let Some(status) = status else { return Ok(None) };
-    match shared.writer.apply_status(&job.kind, &job.parent, status).await {
-        Ok(parent) => Ok(Some(parent)),
-        // The parent is gone, or another one stands under its name: nobody is left to read a status.
-        Err(ApiError::NotFound(_) | ApiError::Conflict(_)) => Ok(None),
-        Err(error) => {
-            warn!(provider = shared.provider, parent = %job.parent.key, "status could not be written: {error}");
-            Err(error)
-        }
-    }
+    again(supplied.references.union(&asked).cloned().collect(), supplied.round + 1)
 }

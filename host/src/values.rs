@@ -1,22 +1,28 @@
 //! Random values that a provider asked the host to make (`generate`): made once, when the Secret has none, and sent again
 //! as they are ever after, since server-side apply removes what is left out.
 
-use bartizan_contract::{Generate, GenerateAlphabet};
+use bartizan_contract::{Generate, GenerateAlphabet, Kind};
+use bartizan_engine::secrets::{self, Revealed};
 use bartizan_engine::{Intent, Observed};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use serde_json::{Map, Value};
 
-/// The object to send for an intent: with the generated values that `existing` holds, or new ones.
+/// The object to send for an intent: with the values that its tokens stand for, and the generated ones that `existing` holds,
+/// or new ones.
 ///
 /// # Errors
 /// If the operating system gives no random numbers.
-pub(crate) fn fill(intent: &Intent, existing: Option<&Observed>) -> Result<Value, getrandom::Error> {
-    let mut object = intent.object.clone();
+pub(crate) fn fill(
+    intent: &Intent,
+    existing: Option<&Observed>,
+    revealed: &Revealed,
+) -> Result<Value, getrandom::Error> {
+    let mut object = secrets::substitute(&intent.kind, intent.object.clone(), revealed);
     if intent.generate.is_empty() {
         return Ok(object);
     }
-    let existing = existing.map(Observed::value).unwrap_or_default();
+    let existing = existing.map(revealed_value).unwrap_or_default();
     let Some(top) = object.as_object_mut() else { return Ok(object) };
     let mut data = top.get("data").and_then(Value::as_object).cloned().unwrap_or_default();
     for wish in &intent.generate {
@@ -30,6 +36,12 @@ pub(crate) fn fill(intent: &Intent, existing: Option<&Observed>) -> Result<Value
     }
     top.insert("data".to_owned(), Value::Object(Map::from_iter(data)));
     Ok(object)
+}
+
+/// The child as it is, with its values.
+fn revealed_value(existing: &Observed) -> Value {
+    let kind = Kind::from_api_version(&existing.api_version, &existing.key.kind);
+    secrets::substitute(&kind, existing.value(), &existing.revealed)
 }
 
 /// Evenly distributed characters: bytes above the last whole multiple of the alphabet's size are drawn again.
@@ -55,14 +67,23 @@ fn random_text(wish: &Generate) -> Result<String, getrandom::Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use bartizan_contract::Kind;
+    use bartizan_contract::{OnDelete, OnImmutableChange};
     use bartizan_engine::ObjectKey;
     use serde_json::json;
 
     fn secret(generate: Vec<Generate>) -> Intent {
         let kind = Kind::new("", "v1", "Secret");
         let object = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "s"}, "data": {"user": "eA=="}});
-        Intent { key: ObjectKey::new(&kind, Some("n"), "s"), kind, object, hash: String::new(), generate }
+        Intent {
+            key: ObjectKey::new(&kind, Some("n"), "s"),
+            kind,
+            object,
+            hash: String::new(),
+            generate,
+            wave: 0,
+            on_delete: OnDelete::Delete,
+            on_immutable_change: OnImmutableChange::Refuse,
+        }
     }
 
     fn wish(alphabet: GenerateAlphabet) -> Generate {
@@ -85,10 +106,10 @@ mod tests {
     #[test]
     fn an_existing_value_is_sent_again_and_a_missing_one_is_made() {
         let intent = secret(vec![wish(GenerateAlphabet::Hex)]);
-        let mut made = fill(&intent, None).unwrap();
+        let mut made = fill(&intent, None, &Revealed::default()).unwrap();
         assert_eq!(made["data"]["user"], "eA==");
         made["metadata"] = json!({"name": "s", "namespace": "n", "uid": "u", "resourceVersion": "1"});
         let existing = Observed::project(made.clone(), "m").unwrap();
-        assert_eq!(fill(&intent, Some(&existing)).unwrap()["data"], made["data"]);
+        assert_eq!(fill(&intent, Some(&existing), &Revealed::default()).unwrap()["data"], made["data"]);
     }
 }

@@ -1,10 +1,12 @@
 //! One watch as a stream of observations: a list, then its changes, for ever. Every failure ends in a new list after a
 //! backoff, so that a watch that the API server keeps refusing (410 at its start) heals, too.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bartizan_engine::Observed;
 use bartizan_engine::index::Scope;
+use bartizan_engine::object::Projection;
 use futures::{StreamExt as _, TryStreamExt as _};
 use kube::core::DynamicObject;
 use kube::runtime::watcher::{self, Event, watcher};
@@ -12,8 +14,10 @@ use kube::{Api, Client};
 use tokio::sync::mpsc;
 use tracing::warn;
 
-use crate::api::{chain, project};
+use crate::api::project;
+use crate::api_error::chain;
 use crate::kinds::Resource;
+use crate::pace::paced;
 
 /// What a watch saw.
 #[derive(Debug)]
@@ -43,8 +47,8 @@ pub(crate) struct Watch {
     pub(crate) resource: Resource,
     /// Label selector; `None`: all objects.
     pub(crate) selector: Option<String>,
-    /// Field manager of the host, to tell its writes from others'.
-    pub(crate) manager: String,
+    /// How objects are projected for the provider.
+    pub(crate) projection: Arc<Projection>,
 }
 
 impl Watch {
@@ -74,8 +78,8 @@ impl Watch {
     /// One list and its changes. `Ok` means that nobody listens any more.
     async fn once(&self, to: &mpsc::Sender<(Scope, Seen)>) -> Result<(), String> {
         let api: Api<DynamicObject> = match &self.scope.namespace {
-            Some(namespace) => Api::namespaced_with(self.client.clone(), namespace, &self.resource.api),
-            None => Api::all_with(self.client.clone(), &self.resource.api),
+            Some(namespace) => Api::namespaced_with(paced(self.client.clone()), namespace, &self.resource.api),
+            None => Api::all_with(paced(self.client.clone()), &self.resource.api),
         };
         let mut config = watcher::Config::default();
         if let Some(selector) = &self.selector {
@@ -104,7 +108,7 @@ impl Watch {
             api_version: self.scope.kind.api_version(),
             kind: self.scope.kind.kind.clone(),
         });
-        match project(object, &self.manager) {
+        match project(object, &self.projection) {
             Ok(observed) => Some(Box::new(observed)),
             Err(reason) => {
                 warn!(kind = %self.scope.kind, %reason, "object left out");

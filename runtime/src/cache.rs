@@ -92,13 +92,12 @@ impl Cache {
     }
 
     /// Keeps a compiled module. A failure costs time at the next start and nothing else.
-    pub(crate) fn put(&self, component: &Component, sha256: &[u8; 32]) {
+    pub(crate) fn put(&self, code: &[u8], sha256: &[u8; 32]) {
         let path = self.path(sha256);
-        let written = component.serialize().map_err(io::Error::other).and_then(|code| {
-            self.write(&path, &code)?;
-            self.write(&path.with_extension(CHECKSUM), &crc32fast::hash(&code).to_le_bytes())?;
-            self.prune()
-        });
+        let written = self
+            .write(&path, code)
+            .and_then(|()| self.write(&path.with_extension(CHECKSUM), &crc32fast::hash(code).to_le_bytes()))
+            .and_then(|()| self.prune());
         if let Err(error) = written {
             tracing::warn!(path = %path.display(), "a compiled module was not kept: {error}");
         }
@@ -180,12 +179,12 @@ impl Cache {
 }
 
 fn deserialize(engine: &Engine, path: &Path) -> io::Result<Component> {
-    // SAFETY: wasmtime asks that the file is what `Component::serialize` returned, and is not changed while it is mapped.
-    // It lies in a folder that belongs to this process's user and that nobody else may write (`open`), belongs to that
-    // user itself and may be written by nobody else (`open_own`), and has the checksum that was written with it
-    // (`check`), so that it is neither torn nor rotten. This host only ever replaces such files by renaming, which leaves
-    // mapped ones as they are. An entry of another wasmtime, of other settings or another processor has another name,
-    // and is refused by wasmtime too.
+    // SAFETY: wasmtime asks that the file is what an engine of the same settings made of a component, and is not changed
+    // while it is mapped. It lies in a folder that belongs to this process's user and that nobody else may write
+    // (`open`), belongs to that user itself and may be written by nobody else (`open_own`), and has the checksum that was
+    // written with it (`check`), so that it is neither torn nor rotten. This host only ever replaces such files by
+    // renaming, which leaves mapped ones as they are. An entry of another wasmtime, of other settings or another
+    // processor has another name, and is refused by wasmtime too.
     #[allow(unsafe_code)]
     let component = unsafe { Component::deserialize_file(engine, path) };
     component.map_err(io::Error::other)

@@ -1,19 +1,21 @@
 //! From bytes that nobody trusts to compiled code: recognise, validate whole, make a component of a core module, compile.
 //!
 //! wasmtime does not bound the compiler. What bounds it here: the module's bytes, the bytes of each function (the
-//! compiler's time grows faster than a function's size), and a wait with an end. A compilation that takes longer is
-//! abandoned, not stopped: its thread runs on until it is done.
+//! compiler's time grows faster than a function's size), and a wait with an end. A compilation that takes longer is killed
+//! where a process of its own does it; in this process it is abandoned: its thread runs on until it is done.
 
+use std::ffi::{OsStr, OsString};
+use std::io::{Read, Write};
+use std::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::mpsc;
 use std::thread;
-use std::time::Duration;
 
 use wasmparser::{Encoding, Parser, Payload, Validator, WasmFeatures};
 use wasmtime::Engine;
 use wasmtime::component::Component;
 use wit_component::ComponentEncoder;
 
-use crate::{Config, LoadError, imports, resources};
+use crate::{Config, LoadError, engine, imports, resources};
 
 const MAGIC: &[u8] = b"\0asm";
 /// The custom section (or its prefix) in which wit-bindgen says what world a core module was built for.
@@ -98,21 +100,103 @@ fn invalid(error: wasmparser::BinaryReaderError) -> LoadError {
     LoadError::Invalid { offset: error.offset(), cause: error.message().to_owned() }
 }
 
-/// Compiles on a thread of its own, and waits for it no longer than `timeout`.
-pub(crate) fn compile(engine: &Engine, component: Vec<u8>, timeout: Duration) -> Result<Component, LoadError> {
-    let failed = |cause: String| LoadError::Compile { cause };
+/// Compiles, and waits for it no longer than the settings say. Gives what `deserialize` takes.
+pub(crate) fn compile(component: Vec<u8>, config: &Config) -> Result<Vec<u8>, LoadError> {
+    let timeout = config.compile_timeout;
     let (done, result) = mpsc::channel();
-    let engine = engine.clone();
+    let child = match config.compiler.as_deref() {
+        Some([program, arguments @ ..]) => Some(start(program, arguments)?),
+        _ => None,
+    };
+    let (process, pipes) = child.map(|(process, pipes)| (Some(process), Some(pipes))).unwrap_or_default();
     thread::Builder::new()
         .name("bartizan-compile".to_owned())
         .spawn(move || {
+            let compiled = match pipes {
+                Some(pipes) => converse(pipes, &component),
+                None => precompile(&component),
+            };
             // Nobody receives it any more if the wait is over.
-            let _ = done.send(Component::from_binary(&engine, &component));
+            let _ = done.send(compiled);
         })
         .map_err(|error| failed(format!("no thread for the compiler: {error}")))?;
-    match result.recv_timeout(timeout) {
-        Ok(component) => component.map_err(|error| failed(format!("{error:#}"))),
+    let received = result.recv_timeout(timeout);
+    if let Some(mut process) = process {
+        if received.is_err() {
+            // One that has ended already cannot be killed, and need not be.
+            let _ = process.kill();
+        }
+        let status = process.wait().map_err(|error| failed(format!("the compiler was lost: {error}")))?;
+        if received.is_ok() && !status.success() {
+            let said = received.ok().and_then(Result::err).unwrap_or_default();
+            return Err(failed(if said.is_empty() { format!("the compiler ended with {status}") } else { said }));
+        }
+    }
+    match received {
+        Ok(compiled) => compiled.map_err(failed),
         Err(mpsc::RecvTimeoutError::Timeout) => Err(LoadError::CompileTimeout { limit: timeout }),
         Err(mpsc::RecvTimeoutError::Disconnected) => Err(failed("the compiler panicked; report the module".to_owned())),
     }
+}
+
+/// What a process that compiles for another does: a component comes in, compiled code goes out. What it says on standard error
+/// is the reason if it fails.
+///
+/// # Errors
+/// If the module cannot be compiled, or the other side is gone.
+pub fn compile_for_parent(mut input: impl Read, mut output: impl Write) -> Result<(), String> {
+    let mut component = Vec::new();
+    input.read_to_end(&mut component).map_err(|error| error.to_string())?;
+    let code = precompile(&component)?;
+    output.write_all(&code).map_err(|error| error.to_string())
+}
+
+/// It compiles in an engine that ends with it: an engine keeps the compiler's working memory for the next time, and there may
+/// be no next time.
+fn precompile(component: &[u8]) -> Result<Vec<u8>, String> {
+    let compiled = Engine::new(&engine::settings()).and_then(|engine| engine.precompile_component(component));
+    compiled.map_err(|error| format!("{error:#}"))
+}
+
+/// Standard input, output and error of the compiler.
+type Pipes = (ChildStdin, ChildStdout, ChildStderr);
+
+fn start(program: &OsStr, arguments: &[OsString]) -> Result<(Child, Pipes), LoadError> {
+    let mut command = Command::new(program);
+    // It needs nothing of this process's environment, where credentials may be.
+    command.args(arguments).env_clear().stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().map_err(|error| failed(format!("the compiler cannot be started: {error}")))?;
+    match (child.stdin.take(), child.stdout.take(), child.stderr.take()) {
+        (Some(input), Some(output), Some(errors)) => Ok((child, (input, output, errors))),
+        _ => Err(failed("the compiler has no pipes".to_owned())),
+    }
+}
+
+/// Hands the component over and takes the code. The compiler reads all before it writes, so neither waits for the other.
+fn converse((mut input, mut output, mut errors): Pipes, component: &[u8]) -> Result<Vec<u8>, String> {
+    let sent = input.write_all(component);
+    drop(input);
+    let (mut code, mut said) = (Vec::new(), String::new());
+    let received = output.read_to_end(&mut code);
+    // Why it ended is what people need, not that the pipe broke.
+    if errors.read_to_string(&mut said).is_ok() && !said.is_empty() {
+        return Err(said.trim_end().trim_start_matches("error: ").to_owned());
+    }
+    sent.and(received.map(|_| ())).map_err(|error| error.to_string())?;
+    Ok(code)
+}
+
+/// Takes what `compile` made, and nothing else, into the engine that runs it.
+pub(crate) fn deserialize(engine: &Engine, code: &[u8]) -> Result<Component, LoadError> {
+    // SAFETY: wasmtime asks that the bytes are what an engine of the same settings made of a component. The only caller
+    // passes on what `compile` returned: made by `precompile` in this process, or by the same function in a process that
+    // this one started from a program that the settings name, which must be of the same version (the host names itself),
+    // over pipes that nobody else holds. Engines of other settings or versions are refused by wasmtime, too.
+    #[allow(unsafe_code)]
+    let component = unsafe { Component::deserialize(engine, code) };
+    component.map_err(|error| failed(format!("{error:#}")))
+}
+
+fn failed(cause: String) -> LoadError {
+    LoadError::Compile { cause }
 }

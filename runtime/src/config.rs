@@ -1,6 +1,7 @@
 //! What the runtime is told: once per process ([`Config`]) and per call ([`Limits`]). Every default stands here with its
 //! reason.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -20,8 +21,13 @@ pub struct Config {
     /// Largest body of a single function in bytes. Default 1 MiB. The compiler's time grows faster than a function's
     /// size, and nothing but size bounds it before it starts.
     pub function_bytes: usize,
-    /// How long [`Runtime::load`](crate::Runtime::load) waits for the compiler. Default 60 s. A compilation cannot be
-    /// stopped: its thread runs to its end, and its result is thrown away.
+    /// Program that compiles, with its arguments: it is given a component on standard input and must do what
+    /// [`compile_for_parent`](crate::compile_for_parent) does, in the same version of this crate. A compilation takes several
+    /// times the memory that serving the module does, which a process of its own gives back, and it can be stopped.
+    /// `None`: compile in this process.
+    pub compiler: Option<Vec<OsString>>,
+    /// How long [`Runtime::load`](crate::Runtime::load) waits for the compiler. Default 60 s. In this process a compilation
+    /// cannot be stopped: its thread runs to its end, and its result is thrown away.
     pub compile_timeout: Duration,
     /// Most calls at the same time, of all modules. Default 64: calls compute, so that more than a few per core only
     /// help where providers run into their timeouts.
@@ -34,6 +40,7 @@ impl Default for Config {
             cache_dir: None,
             module_bytes: 64 * MIB,
             function_bytes: MIB,
+            compiler: None,
             compile_timeout: Duration::from_secs(60),
             concurrent_calls: 64,
         }

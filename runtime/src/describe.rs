@@ -79,6 +79,13 @@ pub(crate) fn parse(bytes: &[u8]) -> Result<ProviderManifest, ManifestError> {
         check_crd(&format!("manifest.crds[{index}]"), crd)?;
     }
     check_children(&manifest)?;
+    for (index, pointer) in manifest.sensitive.iter().enumerate() {
+        if !pointer.starts_with("/spec/") {
+            let message =
+                format!("\"{pointer}\" must be a JSON pointer to a field of the spec, as /spec/credentials/key");
+            return Err(field(&format!("manifest.sensitive[{index}]"), message));
+        }
+    }
     not_yet::refuse(&manifest)?;
     Ok(manifest)
 }
@@ -200,11 +207,8 @@ mod tests {
     }
 
     #[rstest]
-    #[case("descendants", json!([{"apiVersion": "v1", "kind": "Pod"}]), "manifest.descendants: Pod.v1 is not supported by this host yet")]
-    #[case("related", json!([{"apiVersion": "v1", "kind": "Secret"}]), "manifest.related: Secret.v1 is not supported by this host yet")]
-    #[case("sensitive", json!(["/spec/key"]), "manifest.sensitive: /spec/key is not supported by this host yet")]
+    #[case("sensitive", json!(["spec.key"]), "manifest.sensitive[0]: \"spec.key\" must be a JSON pointer to a field of the spec, as /spec/credentials/key")]
     #[case("settings", json!({"type": "object"}), "manifest.settings: a schema is not supported by this host yet")]
-    #[case("finalizes", json!(true), "manifest.finalizes: true is not supported by this host yet")]
     fn what_is_not_honoured_yet_is_refused_by_name(#[case] field: &str, #[case] value: Value, #[case] expected: &str) {
         let mut manifest = manifest();
         manifest[field] = value;

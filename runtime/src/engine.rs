@@ -72,7 +72,8 @@ fn new_engine(concurrent_calls: u32) -> wasmtime::Result<Engine> {
     })
 }
 
-fn settings() -> wasmtime::Config {
+/// All that decides what code looks like and does. Both the engine that compiles and the one that runs have it.
+pub(crate) fn settings() -> wasmtime::Config {
     let mut config = wasmtime::Config::new();
     config
         // Guests are called one at a time per instance: without it a call costs half.

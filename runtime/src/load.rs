@@ -15,11 +15,12 @@ pub(crate) fn load(runtime: &Arc<Inner>, wasm: &[u8]) -> Result<Module, LoadErro
         return link(runtime, component, &sha256, wasm.len(), true);
     }
     let bytes = compile::to_component(wasm, &runtime.config)?;
-    let component = compile::compile(&runtime.engine, bytes, runtime.config.compile_timeout)?;
-    let module = link(runtime, component.clone(), &sha256, wasm.len(), false)?;
+    let code = compile::compile(bytes, &runtime.config)?;
+    let component = compile::deserialize(&runtime.engine, &code)?;
+    let module = link(runtime, component, &sha256, wasm.len(), false)?;
     // Only what passed every check is kept, so that an entry says that its module may be called.
     if let Some(cache) = &runtime.cache {
-        cache.put(&component, &sha256);
+        cache.put(&code, &sha256);
     }
     Ok(module)
 }

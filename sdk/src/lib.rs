@@ -33,7 +33,7 @@ pub use hash::config_hash;
 /// Typed Kubernetes objects.
 pub use k8s_openapi;
 pub use kind::{ChildKind, Column, NameRule, ParentKind, Scope};
-pub use provider::{Provider, answer, crd, manifest, reconcile_bytes};
+pub use provider::{Provider, answer, crd, is_token, manifest, reconcile_bytes, secret_data};
 pub use request::{ParentMetadata, Request};
 pub use response::Response;
 

@@ -1,6 +1,9 @@
 //! The trait that a provider implements, and what the SDK makes of it: manifest, CRD, and answers to requests.
 
+use bartizan_contract::names::TOKEN_PREFIX;
 use bartizan_contract::{Failure, KindRequest, ProviderManifest, ReconcileResponse};
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -21,6 +24,10 @@ pub trait Provider {
     /// The kinds that it writes.
     const CHILDREN: &'static [ChildKind];
 
+    /// Fields of the parent that are secrets, as JSON pointers (`/spec/credentials/secretKey`): the provider sees a token in
+    /// place of each value ([`is_token`](crate::is_token)), which the host puts back in the `data` of a Secret.
+    const SENSITIVE: &'static [&'static str] = &[];
+
     /// Schema of the status, without `conditions`; see [`schema::of`](crate::schema::of). Absent: anything.
     #[must_use]
     fn status_schema() -> Option<Value> {
@@ -40,7 +47,21 @@ pub fn manifest<P: Provider>() -> ProviderManifest {
     let mut manifest = ProviderManifest::new(P::NAME, P::VERSION);
     manifest.crds = vec![crd::<P>()];
     manifest.children = P::CHILDREN.iter().map(|kind| KindRequest::from(kind.to_contract())).collect();
+    manifest.sensitive = P::SENSITIVE.iter().map(ToString::to_string).collect();
     manifest
+}
+
+/// A text as the `data` of a Secret holds it: a token as it is, anything else base64-encoded.
+#[must_use]
+pub fn secret_data(text: &str) -> String {
+    if is_token(text) { text.to_owned() } else { BASE64_STANDARD.encode(text) }
+}
+
+/// Whether a text is a token that stands for a secret value: to be copied as a whole value into the `data` of a Secret, as it
+/// is, and to be compared; nothing else can be known of it.
+#[must_use]
+pub fn is_token(text: &str) -> bool {
+    text.starts_with(TOKEN_PREFIX)
 }
 
 /// The CustomResourceDefinition of a provider's parent, `apiextensions.k8s.io/v1`.

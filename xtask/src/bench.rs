@@ -3,7 +3,7 @@
 use std::process::{Command, ExitCode};
 
 use anyhow::{Context as _, Result, bail};
-use bartizan_harness::build;
+use bartizan_harness::build::{self, Profile};
 
 use crate::progress;
 
@@ -22,11 +22,41 @@ enum Figure {
         #[arg(long)]
         json: bool,
     },
+    /// Many parents on a real control plane, beside a native kube-rs controller that does the same work.
+    Scale {
+        /// How many parents, each with three ConfigMaps and a status.
+        #[arg(long, default_value_t = 1000)]
+        parents: u32,
+        /// Print one JSON object.
+        #[arg(long)]
+        json: bool,
+        /// Measure one of the two only: bartizan or native.
+        #[arg(long, value_name = "WHICH")]
+        only: Option<String>,
+        /// Use dev builds: built sooner, and their times mean nothing.
+        #[arg(long)]
+        dev: bool,
+    },
 }
 
-/// Builds the bench for release and runs it.
+/// Builds what is measured, and runs the bench.
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
-    let Figure::Hop { json } = args.figure;
+    match &args.figure {
+        Figure::Hop { json } => hop(*json),
+        Figure::Scale { parents, json, only, dev } => {
+            let mut arguments = vec!["--parents".to_owned(), parents.to_string()];
+            if *json {
+                arguments.push("--json".to_owned());
+            }
+            if let Some(only) = only {
+                arguments.extend(["--only".to_owned(), only.clone()]);
+            }
+            scale(&arguments, if *dev { Profile::Dev } else { Profile::Release })
+        }
+    }
+}
+
+fn hop(json: bool) -> Result<ExitCode> {
     let modules = progress::step("providers (minio)", |observer| build::guests(&["minio"], observer))?;
     let folder = modules.first().and_then(|module| module.parent()).context("no module was built")?;
     let mut bench = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
@@ -35,7 +65,23 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     if json {
         bench.arg("--json");
     }
-    if !bench.status().context("cargo cannot be run")?.success() {
+    finish(bench)
+}
+
+fn scale(arguments: &[String], profile: Profile) -> Result<ExitCode> {
+    build::check_prerequisites()?;
+    progress::step("control plane", build::control_plane)?;
+    let modules = progress::step("providers (triple)", |observer| build::guests(&["triple"], observer))?;
+    let names = ["bartizan", "bartizan-native", "bartizan-bench"];
+    let programs = progress::step("host, baseline and bench", |observer| build::programs(&names, profile, observer))?;
+    let ([host, native, bench], [module]) = (&programs[..], &modules[..]) else { bail!("not everything was built") };
+    let mut bench = Command::new(bench);
+    bench.arg("scale").arg("--host").arg(host).arg("--native").arg(native).arg("--module").arg(module).args(arguments);
+    finish(bench)
+}
+
+fn finish(mut bench: Command) -> Result<ExitCode> {
+    if !bench.status().context("the bench cannot be run")?.success() {
         bail!("the bench failed");
     }
     Ok(ExitCode::SUCCESS)

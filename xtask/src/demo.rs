@@ -16,6 +16,7 @@ use kube::api::{ApiResource, DynamicObject, ListParams, PostParams};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Api, Client, Config, Resource};
 use serde_json::{Value, json};
+use tokio::signal::unix::{SignalKind, signal};
 
 use crate::cluster::runtime;
 use crate::progress;
@@ -36,9 +37,10 @@ pub(crate) struct Args {
 const NAMESPACE: &str = "rook-minio";
 const STORE: &str = "my-store";
 /// What the demo makes in a cluster, but for what goes with the namespaces.
-const MADE: [&str; 7] = [
+const MADE: [&str; 8] = [
     "namespace/rook-minio",
     "namespace/bartizan-system",
+    "customresourcedefinition/providers.bartizan.dev",
     "customresourcedefinition/objectstores.minio.rook.io",
     "clusterrole/bartizan",
     "clusterrole/bartizan-provider-minio",
@@ -78,7 +80,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         }
         let result = tokio::select! {
             result = demo.play(&modules, &host, args.once) => result,
-            _ = tokio::signal::ctrl_c() => Ok(ExitCode::SUCCESS),
+            result = interrupted() => result.map(|()| ExitCode::SUCCESS),
         };
         match cluster {
             Some(cluster) => cluster.stop().await?,
@@ -86,6 +88,15 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         }
         result
     })
+}
+
+/// Ends with Ctrl-C or SIGTERM, so that either leaves nothing behind.
+async fn interrupted() -> Result<()> {
+    let mut terminate = signal(SignalKind::terminate()).context("SIGTERM cannot be handled")?;
+    tokio::select! {
+        result = tokio::signal::ctrl_c() => result.context("Ctrl-C cannot be handled"),
+        _ = terminate.recv() => Ok(()),
+    }
 }
 
 struct Demo {

@@ -17,11 +17,17 @@ pub(crate) struct Args {
 }
 
 /// Providers whose CRDs stand in the repository, and where.
-const CRDS: [(&str, &str); 3] = [
+const CRDS: [(&str, &str); 6] = [
     ("minio", "deploy/providers/minio/crd.yaml"),
     ("hello", "examples/hello/deploy/crd.yaml"),
     ("faulty", "tests/guests/faulty/deploy/crd.yaml"),
+    ("puppet", "tests/guests/puppet/deploy/crd.yaml"),
+    ("keeper", "tests/guests/keeper/deploy/crd.yaml"),
+    ("warden", "tests/guests/warden/deploy/crd.yaml"),
 ];
+
+/// The CRD of the host's own kind.
+const PROVIDERS: &str = "deploy/crds/providers.bartizan.dev.yaml";
 
 /// Fails if a file is not what the code says.
 pub(crate) fn check() -> Result<()> {
@@ -37,6 +43,9 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     for (name, schema) in bartizan_contract::schema::all() {
         files.push((PathBuf::from("wit").join(name), format!("{}\n", serde_json::to_string_pretty(&schema)?)));
     }
+    let header = "# Made by `cargo xtask generate` from contract/src/provider.rs. Do not edit.\n";
+    let providers = serde_yaml_ng::to_string(&bartizan_contract::provider::crd())?;
+    files.push((PathBuf::from(PROVIDERS), format!("{header}{providers}")));
     for ((name, file), module) in CRDS.iter().zip(&modules) {
         let header = format!("# Made by `cargo xtask generate` from the provider \"{name}\". Do not edit.\n");
         files.push((PathBuf::from(file), format!("{header}{}", crds(&host, module)?)));

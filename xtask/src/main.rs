@@ -1,10 +1,11 @@
-//! The project's own tasks: `cargo xtask demo`, `test`, `bench`, `cluster`, `kubectl`, `generate`.
+//! The project's own tasks: `cargo xtask demo`, `test`, `rig`, `bench`, `cluster`, `kubectl`, `generate`.
 
 mod bench;
 mod cluster;
 mod demo;
 mod generate;
 mod progress;
+mod rig;
 mod test;
 mod tree;
 
@@ -26,6 +27,8 @@ enum Task {
     Demo(demo::Args),
     /// Formatting, lints, unit, property, doc and end-to-end tests.
     Test(test::Args),
+    /// Disturb the host on a real control plane: kill it at each write, let requests fail.
+    Rig(rig::Args),
     /// Measure the figures of the README, in a release build.
     Bench(bench::Args),
     /// Run the control plane in the foreground and print its kubeconfig, to play with.
@@ -44,6 +47,7 @@ fn main() -> ExitCode {
     let result = match Cli::parse().task {
         Task::Demo(args) => demo::run(&args),
         Task::Test(args) => test::run(&args),
+        Task::Rig(args) => rig::run(&args),
         Task::Bench(args) => bench::run(&args),
         Task::Cluster(args) => cluster::run(&args),
         Task::Kubectl { arguments } => cluster::kubectl(&arguments),

@@ -6,7 +6,7 @@ use std::time::Instant;
 use anyhow::{Context as _, Result};
 use bartizan_harness::build;
 
-use crate::generate;
+use crate::{generate, rig};
 
 /// `cargo xtask test`.
 #[derive(Debug, clap::Args)]
@@ -41,6 +41,9 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     }
     generate::check()?;
     if !cargo(&tests)? {
+        return Ok(ExitCode::FAILURE);
+    }
+    if !args.no_e2e && !rig::all()? {
         return Ok(ExitCode::FAILURE);
     }
     if std::env::var_os("BARTIZAN_UPSTREAM_SAMPLES").is_none() && !args.no_e2e {

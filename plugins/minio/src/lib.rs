@@ -48,6 +48,7 @@ impl Provider for MinIo {
         ChildKind::of::<StatefulSet>(),
         ChildKind::of::<PodDisruptionBudget>(),
     ];
+    const SENSITIVE: &'static [&'static str] = &["/spec/credentials/accessKey", "/spec/credentials/secretKey"];
 
     fn status_schema() -> Option<Value> {
         Some(schema::of::<ObjectStoreStatus>())

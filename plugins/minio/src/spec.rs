@@ -3,8 +3,11 @@
 
 use bartizan_sdk::storage::{Annotations, Credentials, Network, Placement, ResourceSpec, StorageScope};
 use bartizan_sdk::{Object, schema};
-use schemars::JsonSchema;
+use schemars::{JsonSchema, Schema};
 use serde::Deserialize;
+use serde_json::Value;
+
+use crate::validation::{SHORTEST_ACCESS_KEY, SHORTEST_SECRET_KEY};
 
 /// An object store: MinIO servers that keep objects together.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -40,6 +43,7 @@ pub struct ObjectStoreSpec {
     pub network: Network,
     /// The administrator's keys: inline, in a Secret, or none, and then they are made.
     #[serde(default)]
+    #[schemars(transform = shortest_keys)]
     pub credentials: Credentials,
     /// The DNS domain of the cluster; by default `cluster.local`.
     #[serde(default)]
@@ -52,6 +56,16 @@ pub struct ObjectStoreSpec {
     #[serde(default)]
     #[schemars(schema_with = "schema::named_objects")]
     pub env: Vec<Object>,
+}
+
+/// What MinIO refuses, the API server refuses: a provider sees tokens in place of keys, and cannot count their characters.
+fn shortest_keys(schema: &mut Schema) {
+    for (field, shortest) in [("accessKey", SHORTEST_ACCESS_KEY), ("secretKey", SHORTEST_SECRET_KEY)] {
+        if let Some(Value::Object(key)) = schema.pointer_mut(&format!("/properties/{field}")) {
+            // An empty key is none.
+            key.insert("pattern".to_owned(), format!("^(.{{{shortest},}})?$").into());
+        }
+    }
 }
 
 /// How servers keep data.

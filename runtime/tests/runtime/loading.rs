@@ -212,3 +212,27 @@ fn the_wait_for_the_compiler_has_an_end() {
         "was not compiled within 0ns: the module is too complex; build it optimised, with smaller functions"
     );
 }
+
+/// What a compiler of this shell command makes of a module.
+fn compiled_by(command: &str, seconds: u64) -> String {
+    let compiler = ["/bin/sh", "-c", command].map(std::ffi::OsString::from).to_vec();
+    let compile_timeout = std::time::Duration::from_secs(seconds);
+    let config = Config { compiler: Some(compiler), compile_timeout, concurrent_calls: 1, ..Config::default() };
+    let error = Runtime::new(config).unwrap().load(&module(&core(MANIFEST, "", "unreachable"))).unwrap_err();
+    error.to_string()
+}
+
+#[test]
+fn a_compiler_of_its_own_process_is_killed_when_its_time_is_over_and_its_failure_told() {
+    let late = "was not compiled within 0ns: the module is too complex; build it optimised, with smaller functions";
+    assert_eq!(compiled_by("sleep 60", 0), late);
+    assert_eq!(compiled_by("cat >&2 > /dev/null; echo too large >&2; exit 2", 60), "cannot be compiled: too large");
+    assert_eq!(
+        compiled_by("cat > /dev/null; exit 3", 60),
+        "cannot be compiled: the compiler ended with exit status: 3"
+    );
+    let config = Config { compiler: Some(vec!["/no/such/program".into()]), concurrent_calls: 1, ..Config::default() };
+    let error = Runtime::new(config).unwrap().load(&module(&core(MANIFEST, "", "unreachable"))).unwrap_err();
+    let expected = "cannot be compiled: the compiler cannot be started: No such file or directory (os error 2)";
+    assert_eq!(error.to_string(), expected);
+}

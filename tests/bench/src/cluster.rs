@@ -68,6 +68,12 @@ impl Cluster {
             parent: &self.parent,
             child_kinds: &self.kinds,
             children: &observed,
+            descendant_kinds: &[],
+            descendants: &[],
+            related_kinds: &[],
+            related: &[],
+            finalizing: false,
+            namespace_terminating: false,
         }))
     }
 

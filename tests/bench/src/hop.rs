@@ -7,6 +7,7 @@ use anyhow::{Context, Result, bail};
 use bartizan_runtime::{Config, Limits, Module, Runtime};
 
 use crate::cluster::Cluster;
+use crate::percentile::{percentile, rounded};
 use crate::report::Hop;
 
 /// Numbers of children that are measured.
@@ -50,12 +51,10 @@ fn time(module: &Module, request: &[u8], children: usize, iterations: u32) -> Re
         }
     }
     times.sort_unstable();
-    Ok(Hop { children, p50_us: percentile(&times, 50), p99_us: percentile(&times, 99) })
+    Ok(Hop { children, p50_us: microseconds(&times, 50), p99_us: microseconds(&times, 99) })
 }
 
 /// A percentile of sorted times, in microseconds with one digit.
-fn percentile(sorted: &[Duration], percent: usize) -> f64 {
-    let index = (sorted.len() * percent / 100).min(sorted.len().saturating_sub(1));
-    let microseconds = sorted.get(index).map_or(0.0, |time| time.as_secs_f64() * 1e6);
-    (microseconds * 10.0).round() / 10.0
+fn microseconds(sorted: &[Duration], percent: usize) -> f64 {
+    rounded(percentile(sorted, percent).as_secs_f64() * 1e6, 1)
 }

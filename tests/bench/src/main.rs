@@ -1,13 +1,16 @@
-//! The figures of the README. Build it in release: `cargo run --release -p bartizan-bench -- hop`.
+//! The figures of the README: `cargo xtask bench hop` and `cargo xtask bench scale` build what it needs, for release.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
 mod cluster;
 mod hop;
 mod loading;
+mod percentile;
 mod report;
+mod scale;
 
 #[derive(Parser)]
 #[command(about = "Measures Bartizan")]
@@ -30,11 +33,26 @@ enum Command {
         #[arg(long, default_value_t = 2000, value_parser = clap::value_parser!(u32).range(1..))]
         iterations: u32,
     },
+    /// Bartizan beside a native kube-rs controller: the same parents on equal control planes.
+    Scale(scale::Args),
 }
 
-fn main() -> anyhow::Result<()> {
-    let Command::Hop { json, guests, iterations } = Cli::parse().command;
-    let wasm = hop::read_module(&guests)?;
+fn main() -> ExitCode {
+    let result = match Cli::parse().command {
+        Command::Hop { json, guests, iterations } => hop(json, &guests, iterations),
+        Command::Scale(args) => scale::run(&args),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn hop(json: bool, guests: &Path, iterations: u32) -> anyhow::Result<()> {
+    let wasm = hop::read_module(guests)?;
     let (load_cold_ms, load_cached_ms) = loading::measure(&wasm)?;
     let hop = hop::measure(&wasm, iterations)?;
     report::Report { hop, load_cold_ms, load_cached_ms, module_bytes: wasm.len() }.print(json)

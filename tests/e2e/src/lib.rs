@@ -10,6 +10,6 @@ mod programs;
 mod stage;
 
 pub use host::{Host, exchange};
-pub use objects::{Snapshot, apply_text, condition, fault, greeting, message_of, store};
+pub use objects::{Snapshot, apply_text, condition, fault, greeting, keeper, message_of, puppet, store, warden};
 pub use programs::{Programs, Provider};
 pub use stage::{ACCOUNT, NAMESPACE, SOON, Stage};

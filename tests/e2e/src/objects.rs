@@ -34,6 +34,27 @@ impl Stage {
         Api::default_namespaced_with(self.cluster.client(), &resource)
     }
 
+    /// The Puppets of a namespace.
+    #[must_use]
+    pub fn puppets(&self, namespace: &str) -> Api<DynamicObject> {
+        let resource = resource("test.bartizan.dev", "Puppet", "puppets");
+        Api::namespaced_with(self.cluster.client(), namespace, &resource)
+    }
+
+    /// The Keepers of a namespace.
+    #[must_use]
+    pub fn keepers(&self, namespace: &str) -> Api<DynamicObject> {
+        let resource = resource("test.bartizan.dev", "Keeper", "keepers");
+        Api::namespaced_with(self.cluster.client(), namespace, &resource)
+    }
+
+    /// The Wardens, which live in no namespace.
+    #[must_use]
+    pub fn wardens(&self) -> Api<DynamicObject> {
+        let resource = resource("test.bartizan.dev", "Warden", "wardens");
+        Api::all_with(self.cluster.client(), &resource)
+    }
+
     /// The Greetings of the default namespace.
     #[must_use]
     pub fn greetings(&self) -> Api<DynamicObject> {
@@ -225,6 +246,32 @@ pub fn fault(name: &str, how: &str) -> String {
         "metadata": {"name": name, "namespace": "default"}, "spec": {"how": how},
     })
     .to_string()
+}
+
+/// A Puppet with this spec, as its provider reads it. `name` means the default namespace, `namespace/name` another.
+#[must_use]
+pub fn puppet(name: &str, spec: &Value) -> String {
+    test_parent("Puppet", name.split_once('/').unwrap_or(("default", name)), spec)
+}
+
+/// A Keeper with this spec, which is that of a [`puppet`].
+#[must_use]
+pub fn keeper(name: &str, spec: &Value) -> String {
+    test_parent("Keeper", name.split_once('/').unwrap_or(("default", name)), spec)
+}
+
+/// A Warden with this spec, which is that of a [`puppet`].
+#[must_use]
+pub fn warden(name: &str, spec: &Value) -> String {
+    test_parent("Warden", ("", name), spec)
+}
+
+fn test_parent(kind: &str, (namespace, name): (&str, &str), spec: &Value) -> String {
+    let mut metadata = json!({"name": name});
+    if !namespace.is_empty() {
+        metadata["namespace"] = json!(namespace);
+    }
+    json!({"apiVersion": "test.bartizan.dev/v1alpha1", "kind": kind, "metadata": metadata, "spec": spec}).to_string()
 }
 
 /// A Greeting in the default namespace.

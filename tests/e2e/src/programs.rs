@@ -15,11 +15,17 @@ pub enum Provider {
     Hello,
     /// The one that misbehaves as its parent asks: Faults.
     Faulty,
+    /// The one that does what its parent says: Puppets.
+    Puppet,
+    /// The same, and it finalizes: Keepers.
+    Keeper,
+    /// The same, for parents that live in no namespace: Wardens.
+    Warden,
 }
 
 impl Provider {
     /// All of them, always built together: cargo links a module anew where it is asked for another set.
-    const ALL: [Self; 3] = [Self::Minio, Self::Hello, Self::Faulty];
+    const ALL: [Self; 6] = [Self::Minio, Self::Hello, Self::Faulty, Self::Puppet, Self::Keeper, Self::Warden];
 
     /// Name of the provider and of its package.
     #[must_use]
@@ -28,6 +34,9 @@ impl Provider {
             Self::Minio => "minio",
             Self::Hello => "hello",
             Self::Faulty => "faulty",
+            Self::Puppet => "puppet",
+            Self::Keeper => "keeper",
+            Self::Warden => "warden",
         }
     }
 
@@ -38,6 +47,9 @@ impl Provider {
             Self::Minio => "objectstores.minio.rook.io",
             Self::Hello => "greetings.hello.bartizan.dev",
             Self::Faulty => "faults.test.bartizan.dev",
+            Self::Puppet => "puppets.test.bartizan.dev",
+            Self::Keeper => "keepers.test.bartizan.dev",
+            Self::Warden => "wardens.test.bartizan.dev",
         }
     }
 
@@ -48,6 +60,9 @@ impl Provider {
             Self::Minio => "deploy/providers/minio",
             Self::Hello => "examples/hello/deploy",
             Self::Faulty => "tests/guests/faulty/deploy",
+            Self::Puppet => "tests/guests/puppet/deploy",
+            Self::Keeper => "tests/guests/keeper/deploy",
+            Self::Warden => "tests/guests/warden/deploy",
         })
     }
 }

@@ -113,7 +113,13 @@ impl Stage {
     /// `bartizan run` as the host's account on the stage's folder; arguments may be added.
     #[must_use]
     pub fn command(&self) -> Command {
-        let mut command = self.plain_command();
+        self.command_with(&self.kubeconfig)
+    }
+
+    /// Like [`Stage::command`], with another way to the API server.
+    #[must_use]
+    pub fn command_with(&self, kubeconfig: &Path) -> Command {
+        let mut command = self.plain_command_with(kubeconfig);
         command.arg("--trust-manifests").arg("--providers").arg(self.providers());
         command
     }
@@ -121,8 +127,12 @@ impl Stage {
     /// `bartizan run` as the host's account on any free port and nothing else. Modules are compiled once per stage.
     #[must_use]
     pub fn plain_command(&self) -> Command {
+        self.plain_command_with(&self.kubeconfig)
+    }
+
+    fn plain_command_with(&self, kubeconfig: &Path) -> Command {
         let mut command = Command::new(&self.programs.host);
-        command.args(["run", "--listen", "127.0.0.1:0", "--kubeconfig"]).arg(&self.kubeconfig);
+        command.args(["run", "--listen", "127.0.0.1:0", "--kubeconfig"]).arg(kubeconfig);
         command.arg("--cache-dir").arg(self.path("compiled"));
         // Whatever the user of the tests has set must not change what the host does.
         for variable in ["RUST_LOG", "KUBECONFIG", "BARTIZAN_PROVIDERS", "BARTIZAN_LISTEN", "BARTIZAN_LOG_FORMAT"] {

@@ -146,38 +146,59 @@ pub(crate) fn mark(log: &Path) -> Result<AuditMark> {
 
 /// The requests of a user that arrived after the mark, in that order.
 pub(crate) fn requests(log: &Path, mark: AuditMark, user: &str) -> Result<Vec<AuditRequest>> {
+    let mut requests: Vec<AuditRequest> = Vec::new();
+    let mut positions: HashMap<String, usize> = HashMap::new();
+    each_event(log, mark, user, |event| match positions.get(&event.id) {
+        Some(&position) => update(&mut requests[position], event.into()),
+        // What had arrived before the mark has its first line before it too.
+        None if event.stage == AuditStage::RequestReceived => {
+            positions.insert(event.id.clone(), requests.len());
+            requests.push(event.into());
+        }
+        None => {}
+    })?;
+    Ok(requests)
+}
+
+/// Shows each request of a user that arrived after the mark as it was then, unanswered, and returns where the log ended.
+/// Keeps nothing, however long the log is.
+pub(crate) fn visit(
+    log: &Path,
+    mark: AuditMark,
+    user: &str,
+    mut visitor: impl FnMut(AuditRequest),
+) -> Result<AuditMark> {
+    each_event(log, mark, user, |event| {
+        if event.stage == AuditStage::RequestReceived {
+            visitor(event.into());
+        }
+    })
+}
+
+/// Reads the lines about a user after the mark, and returns the position after the last whole one.
+fn each_event(log: &Path, mark: AuditMark, user: &str, mut handle: impl FnMut(Event)) -> Result<AuditMark> {
     let cannot_read = || format!("cannot read the audit log {}", log.display());
     let mut file = File::open(log).with_context(cannot_read)?;
     file.seek(SeekFrom::Start(mark.0)).with_context(cannot_read)?;
     let mut reader = BufReader::new(file);
-
-    let mut requests: Vec<AuditRequest> = Vec::new();
-    let mut positions: HashMap<String, usize> = HashMap::new();
+    let mut end = mark;
     let mut line = String::new();
     loop {
         line.clear();
-        reader.read_line(&mut line).with_context(cannot_read)?;
+        let read = reader.read_line(&mut line).with_context(cannot_read)?;
         // A last line without its end is being written at this moment.
         if !line.ends_with('\n') {
-            return Ok(requests);
+            return Ok(end);
         }
+        end.0 += read as u64;
         // Most lines are about the controllers: not worth parsing.
         if !line.contains(user) {
             continue;
         }
         let event: Event =
             serde_json::from_str(&line).with_context(|| format!("cannot parse a line of {}: {line}", log.display()))?;
-        if event.user.username != user {
-            continue;
-        }
-        match positions.get(&event.id) {
-            Some(&position) => update(&mut requests[position], event.into()),
-            // What had arrived before the mark has its first line before it too.
-            None if event.stage == AuditStage::RequestReceived => {
-                positions.insert(event.id.clone(), requests.len());
-                requests.push(event.into());
-            }
-            None => {}
+        if event.user.username == user {
+            handle(event);
         }
     }
 }
@@ -196,7 +217,7 @@ mod tests {
     use anyhow::Result;
     use serde_json::json;
 
-    use super::{AuditMark, AuditStage, mark, requests};
+    use super::{AuditMark, AuditStage, mark, requests, visit};
 
     fn line(id: &str, user: &str, verb: &str, stage: &str, code: Option<u16>) -> String {
         let mut event = json!({
@@ -251,6 +272,24 @@ mod tests {
         let found = requests(&log, mark, "alice")?;
         assert_eq!(found.len(), 1);
         assert_eq!(found[0].verb, "get");
+        Ok(())
+    }
+
+    #[test]
+    fn a_visitor_sees_each_request_once_and_goes_on_where_it_ended() -> Result<()> {
+        let folder = tempfile::tempdir()?;
+        let log = folder.path().join("audit.log");
+        let whole = [
+            line("1", "alice", "get", "RequestReceived", None),
+            line("2", "bob", "list", "RequestReceived", None),
+            line("1", "alice", "get", "ResponseComplete", Some(200)),
+        ];
+        fs::write(&log, format!("{}{{\"auditID\": \"3\"", whole.concat()))?;
+        let mut seen = Vec::new();
+        let end = visit(&log, AuditMark::default(), "alice", |request| seen.push(request.verb))?;
+        fs::write(&log, [&whole[..], &[line("3", "alice", "patch", "RequestReceived", None)]].concat().concat())?;
+        visit(&log, end, "alice", |request| seen.push(request.verb))?;
+        assert_eq!(seen, ["get", "patch"]);
         Ok(())
     }
 }

@@ -22,6 +22,9 @@ use crate::{
 /// How often a process that should end is looked at.
 const POLL: Duration = Duration::from_millis(5);
 
+/// Ticks of a second in /proc/PID/stat: USER_HZ, which Linux holds at 100 for programs.
+const TICKS_PER_SECOND: f64 = 100.0;
+
 /// How many lines of output an error repeats.
 const OUTPUT_TAIL: usize = 30;
 
@@ -232,6 +235,20 @@ impl HostProcess {
     /// When the process has ended.
     pub fn peak_rss_mib(&self) -> Result<f64> {
         self.memory_mib("VmHWM:")
+    }
+
+    /// The time that it has spent on processors so far, in seconds with two digits.
+    ///
+    /// # Errors
+    /// When the process has ended.
+    pub fn cpu_seconds(&self) -> Result<f64> {
+        let path = format!("/proc/{}/stat", self.id());
+        let stat = fs::read_to_string(&path).with_context(|| format!("cannot read {path}"))?;
+        // Its name may hold spaces and brackets; what follows the last one does not.
+        let fields = stat.rsplit(')').next().unwrap_or_default().split_whitespace();
+        // utime and stime: fields 14 and 15, of which the first two are before the bracket.
+        let ticks: Option<u32> = fields.skip(11).take(2).map(|ticks| ticks.parse::<u32>().ok()).sum();
+        Ok(f64::from(ticks.with_context(|| format!("{path} has no times"))?) / TICKS_PER_SECOND)
     }
 
     fn memory_mib(&self, field: &str) -> Result<f64> {

@@ -1,9 +1,8 @@
 //! The administrator's keys: always in a Secret, never in a pod.
 
 use bartizan_sdk::json::{WriteJson, lazy, optional};
-use bartizan_sdk::k8s_openapi::ByteString;
 use bartizan_sdk::storage::CredentialsSource;
-use bartizan_sdk::{config_hash, object};
+use bartizan_sdk::{config_hash, object, secret_data};
 
 use super::labels;
 use crate::validation::Plan;
@@ -30,12 +29,11 @@ pub(super) fn secret_name(plan: &Plan<'_>) -> String {
 
 /// The Secret, unless somebody else made it. Generated values are left out: the host puts them in.
 pub(super) fn secret(plan: &Plan<'_>) -> Option<impl WriteJson> {
-    let base64 = |text: &str| ByteString(text.as_bytes().to_vec());
     let data = match plan.credentials {
         CredentialsSource::Secret(_) => return None,
         CredentialsSource::Generated => None,
         CredentialsSource::Inline { access_key, secret_key } => {
-            Some(object!({USERNAME: base64(access_key), PASSWORD: base64(secret_key)}))
+            Some(object!({USERNAME: secret_data(access_key), PASSWORD: secret_data(secret_key)}))
         }
     };
     let data = optional(data);

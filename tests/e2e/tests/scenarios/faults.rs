@@ -54,11 +54,11 @@ const FAULTS: [(&str, &str, &str, &str); 14] = [
          faulty; it may write ConfigMap.v1",
     ),
     (
-        "Unsupported",
+        "Unasked",
         "Refused",
         "Reconciling",
-        "The answer of provider faulty was refused: response.children[0].wave: is not supported by this version of the \
-         host",
+        "The answer of provider faulty was refused: response.finalized: nobody asked to finish: it is the answer to a \
+         request with finalizing=true",
     ),
     ("Failure", "Invalid", "Stalled", "spec.how: asks for a failure"),
     ("Retry", "ProviderFailed", "Reconciling", "asks to be tried again"),

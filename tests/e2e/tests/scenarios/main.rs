@@ -2,12 +2,22 @@
 //! program for all, so that they run side by side: most of their time is waiting. One topic alone:
 //! `cargo test -p bartizan-e2e repair::`.
 
+mod cluster;
+mod deletion;
 mod deploy;
 mod faults;
+mod fields;
+mod observe;
 mod ownership;
+mod providers;
 mod quiet;
+mod races;
+mod related;
 mod repair;
 mod restart;
+mod rights;
 mod samples;
 mod startup;
 mod validation;
+mod versions;
+mod waves;

@@ -1,9 +1,10 @@
-//! A name that somebody else holds is left to them.
+//! A name that somebody else holds is left to them, and so is a namespace that the host was not given.
 
 use anyhow::{Context as _, Result, ensure};
-use bartizan_e2e::{Provider, SOON, Stage, apply_text, condition, message_of, store};
+use bartizan_e2e::{Provider, SOON, Stage, apply_text, condition, greeting, message_of, store};
+use bartizan_harness::AuditMark;
 use bartizan_harness::wait::wait_object;
-use k8s_openapi::api::core::v1::{Secret, Service};
+use k8s_openapi::api::core::v1::{ConfigMap, Secret, Service};
 use serde_json::json;
 
 const NS: &str = "default";
@@ -83,4 +84,25 @@ async fn a_forged_child_is_no_less_foreign(stage: &Stage) -> Result<()> {
     .await?;
     stage.wait_ready(NS, "young").await?;
     Ok(())
+}
+
+#[tokio::test]
+async fn a_host_that_is_given_a_namespace_looks_at_no_other() -> Result<()> {
+    let stage = Stage::start(&[Provider::Hello]).await?;
+    for namespace in ["ours", "theirs"] {
+        stage.kubectl(&["create", "namespace", namespace], "").await?;
+        apply_text(&stage, &greeting("hello", "world").replace("\"default\"", &format!("\"{namespace}\""))).await?;
+    }
+    let mut command = stage.command();
+    command.args(["--namespace", "ours"]);
+    let mut host = stage.listening(command).await?;
+    host.ready().await?;
+    wait_object(stage.api::<ConfigMap>("ours"), "hello", "there", SOON, |_| true).await?;
+    host.stop().await?;
+    let requests = stage.requests_since(AuditMark::default())?;
+    let objects: Vec<_> =
+        requests.iter().filter(|request| ["greetings", "configmaps"].contains(&request.resource.as_str())).collect();
+    ensure!(!objects.is_empty(), "nothing was asked for");
+    ensure!(objects.iter().all(|request| request.namespace == "ours"), "{objects:#?}");
+    stage.stop().await
 }

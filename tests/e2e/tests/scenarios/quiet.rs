@@ -10,6 +10,10 @@ use serde_json::json;
 /// How long nothing must be asked: the figure.
 const QUIET: Duration = Duration::from_secs(30);
 
+/// Parents, and how long nothing must be asked for them: the reconcile core's figures.
+const MANY: usize = 100;
+const MANY_QUIET: Duration = Duration::from_secs(60);
+
 /// How long a restarted host is watched after it is ready.
 const SETTLED: Duration = Duration::from_secs(5);
 
@@ -57,6 +61,34 @@ async fn after_convergence_30_seconds_pass_without_a_request_but_watches() -> Re
 }
 
 #[tokio::test]
+async fn after_convergence_of_100_parents_60_seconds_pass_without_a_request_but_watches() -> Result<()> {
+    let stage = Stage::start(&[Provider::Hello]).await?;
+    let host = stage.host().await?;
+    let names: Vec<String> = (0..MANY).map(|number| format!("hello-{number}")).collect();
+    let documents: Vec<String> = names.iter().map(|name| greeting(name, "world")).collect();
+    apply_text(&stage, &documents.join("\n---\n")).await?;
+    for name in &names {
+        message_of(stage.greetings(), name, "Synced", "True", "Applied").await?;
+    }
+    // What the host sees of its own last writes comes back to it within this time, and must be known to it.
+    tokio::time::sleep(SETTLED).await;
+    let (before, mark) = (stage.snapshot("default", "").await?, stage.mark()?);
+    tokio::time::sleep(MANY_QUIET).await;
+    let requests = stage.requests_since(mark)?;
+    let others: Vec<&AuditRequest> = requests.iter().filter(|request| !request.is_watch()).collect();
+    ensure!(others.is_empty(), "{} requests at rest: {others:#?}", others.len());
+    ensure!(requests.len() <= 8, "{} watches opened at rest: {requests:#?}", requests.len());
+    ensure!(stage.snapshot("default", "").await? == before, "objects changed at rest");
+    host.stop().await?;
+    // For each parent its child and its status, each once; a race may cost a try more.
+    let all = stage.requests_since(AuditMark::default())?;
+    let writes = all.iter().filter(|request| request.is_write() && request.resource != "secrets").count();
+    eprintln!("{writes} writes for {MANY} parents");
+    ensure!((2 * MANY..2 * MANY + 10).contains(&writes), "{writes} writes for {MANY} parents");
+    stage.stop().await
+}
+
+#[tokio::test]
 async fn a_restart_over_converged_parents_writes_nothing() -> Result<()> {
     let stage = Stage::start(&[Provider::Minio, Provider::Hello, Provider::Faulty]).await?;
     let host = stage.host().await?;
@@ -78,8 +110,7 @@ async fn a_restart_over_converged_parents_writes_nothing() -> Result<()> {
     stage.stop().await
 }
 
-/// The bound is for the release build, which the benches measure. A dev build that does not have to compile the
-/// module keeps it as well; with the compiler's memory it is printed.
+/// The compiler's memory is another process's.
 #[tokio::test]
 async fn the_host_with_one_provider_is_small() -> Result<()> {
     let stage = Stage::start(&[Provider::Minio]).await?;
@@ -91,9 +122,10 @@ async fn the_host_with_one_provider_is_small() -> Result<()> {
     eprintln!(
         "resident memory with minio: {started:.0} MiB at the start, {now:.0} MiB with a store, {peak:.0} MiB at most (dev build)"
     );
+    ensure!(peak < 60.0, "{peak:.0} MiB");
     host.stop().await?;
 
-    // Compiled once, the module comes from the cache: no compiler's memory.
+    // Compiled once, the module comes from the cache.
     let host = stage.host().await?;
     let cached = host.process.rss_mib()?;
     eprintln!("resident memory with minio from the cache: {cached:.0} MiB (dev build)");

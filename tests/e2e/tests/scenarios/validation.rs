@@ -96,13 +96,9 @@ async fn what_it_cannot_say_stands_in_a_condition_and_running_children_stay_as_t
             "spec.credentials.secretKey: is required where accessKey is given".to_owned(),
         ),
         (
-            json!({"scope": {"nodeCount": 3}, "credentials": {"accessKey": "no", "secretKey": "short"}}),
+            json!({"scope": {"nodeCount": 3}, "credentials": {"accessKey": "only"}}),
             "InvalidSpec",
-            format!(
-                "{}; spec.credentials.accessKey: must have at least 3 characters; spec.credentials.secretKey: must \
-                 have at least 8 characters",
-                even(3)
-            ),
+            format!("{}; spec.credentials.secretKey: is required where accessKey is given", even(3)),
         ),
     ] {
         apply_text(&stage, &store(NS, "data", &spec)).await?;

@@ -110,9 +110,9 @@ impl Guest for Faulty {
                 response["children"][0]["object"]["data"] = json!({});
                 response
             }
-            "Unsupported" => {
+            "Unasked" => {
                 let mut response = answer(parent, how);
-                response["children"][0]["wave"] = json!(1);
+                response["finalized"] = json!(true);
                 response
             }
             "Hold" => {

@@ -2,7 +2,7 @@
 
 use std::{ffi::OsStr, path::PathBuf, process::Command};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 
 use super::{Lock, Observer, run_observed, target_dir, workspace_root};
 
@@ -47,28 +47,48 @@ pub fn guests(packages: &[&str], observer: Observer<'_>) -> Result<Vec<PathBuf>>
 /// # Errors
 /// When cargo fails; the error ends with the last lines of its output.
 pub fn host(observer: Observer<'_>) -> Result<PathBuf> {
-    build_host(&[], "debug", observer)
+    let programs = programs(&["bartizan"], Profile::Dev, observer)?;
+    programs.into_iter().next().context("no host was built")
 }
 
-/// Builds the host with the release profile, for figures that mean something,
-/// and returns the path of `bartizan`.
+/// How programs are built.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Profile {
+    /// Quickly, for tests.
+    Dev,
+    /// For figures that mean something.
+    Release,
+}
+
+/// Builds programs of the workspace and returns the path of each, in their order.
 ///
 /// # Errors
 /// When cargo fails; the error ends with the last lines of its output.
-pub fn host_release(observer: Observer<'_>) -> Result<PathBuf> {
-    build_host(&["--release"], "release", observer)
-}
-
-fn build_host(profile: &[&str], folder: &str, observer: Observer<'_>) -> Result<PathBuf> {
+pub fn programs(names: &[&str], profile: Profile, observer: Observer<'_>) -> Result<Vec<PathBuf>> {
     let mut cargo = cargo_build();
-    // The whole workspace, of which it is one program: with the features that `cargo test --workspace` builds with, or
-    // half of the dependencies would be built twice.
-    cargo.args(profile).args(["--workspace", "--bin", "bartizan"]);
+    // The whole workspace, of which they are some: with the features that `cargo test --workspace` builds with, or half of
+    // the dependencies would be built twice.
+    cargo.arg("--workspace");
+    for name in names {
+        cargo.args(["--bin", name]);
+    }
+    let folder = match profile {
+        Profile::Dev => "debug",
+        Profile::Release => {
+            cargo.arg("--release");
+            "release"
+        }
+    };
     let _lock = Lock::take(&target_dir().join("bartizan-host.lock"))?;
-    run_observed("the host", &mut cargo, observer)?;
-    let program = target_dir().join(folder).join(format!("bartizan{}", std::env::consts::EXE_SUFFIX));
-    ensure!(program.is_file(), "cargo built bartizan but not {}", program.display());
-    Ok(program)
+    run_observed(&names.join(", "), &mut cargo, observer)?;
+    names
+        .iter()
+        .map(|name| {
+            let program = target_dir().join(folder).join(format!("{name}{}", std::env::consts::EXE_SUFFIX));
+            ensure!(program.is_file(), "cargo built {name} but not {}", program.display());
+            Ok(program)
+        })
+        .collect()
 }
 
 /// `cargo build` in the workspace, as if typed into a fresh shell.

@@ -17,7 +17,7 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 
-pub use cargo::{guests, host, host_release};
+pub use cargo::{Profile, guests, host, programs};
 pub use control_plane::control_plane;
 pub use prerequisites::check_prerequisites;
 

@@ -150,4 +150,17 @@ impl ControlPlane {
     pub fn audit_requests_since(&self, user: &str, mark: AuditMark) -> Result<Vec<AuditRequest>> {
         audit::requests(&self.audit_log(), mark, user)
     }
+    /// Shows the requests that a user made since the mark one by one, as they arrived and without their answers, and returns
+    /// the mark to go on from. For logs that are too long to be held in memory.
+    ///
+    /// # Errors
+    /// When the audit log cannot be read.
+    pub fn audit_visit_since(
+        &self,
+        user: &str,
+        mark: AuditMark,
+        visitor: impl FnMut(AuditRequest),
+    ) -> Result<AuditMark> {
+        audit::visit(&self.audit_log(), mark, user, visitor)
+    }
 }

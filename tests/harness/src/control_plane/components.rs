@@ -128,6 +128,8 @@ impl Layout {
             // no valid one; nothing here calls it.
             "--endpoint-reconciler-type=none".to_owned(),
             self.path_flag("audit-log-path", AUDIT_LOG),
+            // Otherwise it begins a new file after 100 MB, and what a bench counts is in the old one.
+            "--audit-log-maxsize=0".to_owned(),
             format!("--audit-policy-file={}", manifests.join("audit-policy.yaml").display()),
         ]
     }

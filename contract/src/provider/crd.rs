@@ -1,0 +1,188 @@
+//! The CustomResourceDefinition of a Provider, made from its types: their schema made structural (every node with a type, no
+//! references, no alternatives), with rules where a schema says too little. No defaults: the API server would write them
+//! into objects and freeze them there.
+
+use schemars::generate::SchemaSettings;
+use schemars::transform::{RestrictFormats, Transform, transform_subschemas};
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde_json::{Map, Value, json};
+
+use super::{ProviderSpec, ProviderStatus};
+use crate::field::{DNS_LABEL, DNS_LABEL_LENGTH};
+use crate::names::{PROVIDER_GROUP, PROVIDER_KIND, PROVIDER_PLURAL};
+
+/// The formats of the types above that the API server knows.
+const FORMATS: [&str; 3] = ["int32", "int64", "date-time"];
+
+/// The whole definition, `apiextensions.k8s.io/v1`.
+#[must_use]
+pub fn crd() -> Value {
+    let column = |name: &str, type_: &str, path: &str| json!({"name": name, "type": type_, "jsonPath": path});
+    let mut digest = column("Digest", "string", ".status.active.digest");
+    digest["priority"] = json!(1);
+    json!({
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": format!("{PROVIDER_PLURAL}.{PROVIDER_GROUP}")},
+        "spec": {
+            "group": PROVIDER_GROUP,
+            "scope": "Cluster",
+            "names": {
+                "kind": PROVIDER_KIND,
+                "listKind": format!("{PROVIDER_KIND}List"),
+                "plural": PROVIDER_PLURAL,
+                "singular": PROVIDER_KIND.to_ascii_lowercase(),
+                "categories": ["bartizan"],
+            },
+            "versions": [{
+                "name": "v1alpha1",
+                "served": true,
+                "storage": true,
+                "subresources": {"status": {}},
+                "additionalPrinterColumns": [
+                    column("Version", "string", ".status.active.version"),
+                    column("Serving", "string", r#".status.conditions[?(@.type=="Serving")].status"#),
+                    column("Age", "date", ".metadata.creationTimestamp"),
+                    digest,
+                ],
+                "schema": {"openAPIV3Schema": {
+                    "description": "A provider as an administrator declares it: which module it is, what it may do, and how \
+                                    much it may take.",
+                    "type": "object",
+                    "required": ["spec"],
+                    "properties": {
+                        "apiVersion": {"type": "string"},
+                        "kind": {"type": "string"},
+                        // Part of labels and of the field manager.
+                        "metadata": {"type": "object", "properties": {
+                            "name": {"type": "string", "maxLength": DNS_LABEL_LENGTH, "pattern": DNS_LABEL},
+                        }},
+                        "spec": schema::<ProviderSpec>(),
+                        "status": schema::<ProviderStatus>(),
+                    },
+                }},
+            }],
+        },
+    })
+}
+
+fn schema<T: JsonSchema>() -> Value {
+    let settings = SchemaSettings::openapi3().for_deserialize().with(|settings| {
+        settings.inline_subschemas = true;
+        settings.meta_schema = None;
+        // The API server warns about formats that it does not know, as `uint32`.
+        let mut formats = RestrictFormats::default();
+        formats.infer_from_meta_schema = false;
+        formats.allowed_formats = FORMATS.into_iter().map(Into::into).collect();
+        settings.transforms = vec![Box::new(Structural), Box::new(formats)];
+    });
+    settings.into_generator().into_root_schema_for::<T>().to_value()
+}
+
+/// Any object.
+pub(super) fn any_object(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({"type": "object", "x-kubernetes-preserve-unknown-fields": true})
+}
+
+/// Where a child may be. A node without a type, since it is a text or a list: the pattern speaks of texts only, what is
+/// said of items of lists only; the host refuses the rest.
+pub(super) fn child_namespaces(_: &mut SchemaGenerator) -> Schema {
+    namespaces("^Parent$")
+}
+
+/// Where a related object may be.
+pub(super) fn related_namespaces(_: &mut SchemaGenerator) -> Schema {
+    namespaces("^(Parent|All)$")
+}
+
+fn namespaces(words: &str) -> Schema {
+    json_schema!({
+        "x-kubernetes-preserve-unknown-fields": true,
+        "pattern": words,
+        "minItems": 1,
+        "maxItems": 256,
+        "items": {"type": "string", "maxLength": DNS_LABEL_LENGTH, "pattern": DNS_LABEL},
+    })
+}
+
+/// Conditions by the API conventions: a map by type, so that two writers can each own some.
+pub(super) fn conditions(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "array",
+        "x-kubernetes-list-type": "map",
+        "x-kubernetes-list-map-keys": ["type"],
+        "items": {
+            "type": "object",
+            "required": ["type", "status", "lastTransitionTime", "reason", "message"],
+            "properties": {
+                "type": {"type": "string", "maxLength": 316},
+                "status": {"type": "string", "enum": ["True", "False", "Unknown"]},
+                "reason": {
+                    "type": "string",
+                    "minLength": 1,
+                    "maxLength": 1024,
+                    "pattern": "^[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?$",
+                },
+                "message": {"type": "string", "maxLength": 32768},
+                "observedGeneration": {"type": "integer", "format": "int64", "minimum": 0},
+                "lastTransitionTime": {"type": "string", "format": "date-time"},
+            },
+        },
+    })
+}
+
+/// What types give rise to and a structural schema may not hold is taken out: null beside a type (a field is left out
+/// instead), alternatives that are only names, closed objects (the API server drops and reports unknown fields by itself).
+#[derive(Clone, Debug)]
+struct Structural;
+
+impl Transform for Structural {
+    fn transform(&mut self, schema: &mut Schema) {
+        if let Some(node) = schema.as_object_mut() {
+            only_alternative(node);
+            names(node);
+            if let Some(Value::Array(types)) = node.get_mut("type") {
+                types.retain(|name| name != "null");
+                if let [only] = types.as_slice() {
+                    let only = only.clone();
+                    node.insert("type".to_owned(), only);
+                }
+            }
+            if node.get("additionalProperties") == Some(&Value::Bool(false)) {
+                node.remove("additionalProperties");
+            }
+            for keyword in ["$schema", "title", "default", "examples", "const"] {
+                node.remove(keyword);
+            }
+            for text in node.get_mut("description").into_iter() {
+                *text = Value::String(text.as_str().unwrap_or_default().replace('\n', " "));
+            }
+        }
+        transform_subschemas(self, schema);
+    }
+}
+
+/// `anyOf: [X, null]` becomes X. What stands beside it wins over what X says.
+fn only_alternative(node: &mut Map<String, Value>) {
+    let Some(Value::Array(alternatives)) = node.get("anyOf") else { return };
+    let is_null = |schema: &&Value| schema.get("type") == Some(&json!("null"));
+    let mut others = alternatives.iter().filter(|schema| !is_null(schema));
+    if let (Some(Value::Object(only)), None) = (others.next(), others.next()) {
+        let only = only.clone();
+        node.remove("anyOf");
+        for (key, value) in only {
+            node.entry(key).or_insert(value);
+        }
+    }
+}
+
+/// Names with a description each (`oneOf` of constants) become a list of names.
+fn names(node: &mut Map<String, Value>) {
+    let Some(Value::Array(variants)) = node.get("oneOf") else { return };
+    let names: Option<Vec<Value>> = variants.iter().map(|variant| variant.get("const").cloned()).collect();
+    if let Some(names) = names {
+        node.remove("oneOf");
+        node.insert("type".to_owned(), json!("string"));
+        node.insert("enum".to_owned(), Value::Array(names));
+    }
+}

@@ -1,0 +1,54 @@
+//! The Provider of a module that nobody declared.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{
+    ChildGrant, DescendantGrant, GrantedNamespaces, Grants, ModuleSource, Provider, ProviderSpec, RelatedGrant,
+};
+use crate::names::FILE_ANNOTATION;
+use crate::{Kind, ProviderManifest};
+
+impl Provider {
+    /// The Provider of a module in the host's folder that has no document beside it: it is granted what its manifest asks
+    /// for, optional kinds too, in the namespaces of its parents. For `--trust-manifests` only.
+    #[must_use]
+    pub fn default_for(manifest: &ProviderManifest, file: &str) -> Self {
+        let mut spec = ProviderSpec::new(ModuleSource::file(file));
+        spec.grants = Grants::asked_for(manifest);
+        let mut provider = Self::new(&manifest.name, spec);
+        provider.metadata.annotations.insert(FILE_ANNOTATION.to_owned(), file.to_owned());
+        provider
+    }
+}
+
+impl Grants {
+    /// What a manifest asks for, and nothing else. The order of a manifest's lists makes no difference.
+    #[must_use]
+    pub fn asked_for(manifest: &ProviderManifest) -> Self {
+        let plain = |kind: Kind| ((), kind);
+        let children = by_group(manifest.children.iter().map(|asked| plain(asked.kind())));
+        let descendants = by_group(manifest.descendants.iter().map(|asked| plain(asked.kind())));
+        let related = by_group(manifest.related.iter().map(|asked| (asked.access, asked.kind())));
+        let namespaces = || GrantedNamespaces::Parent;
+        Self {
+            children: children
+                .map(|((group, ()), kinds)| ChildGrant { group, kinds, namespaces: namespaces() })
+                .collect(),
+            descendants: descendants.map(|((group, ()), kinds)| DescendantGrant { group, kinds }).collect(),
+            related: related
+                .map(|((group, access), kinds)| RelatedGrant { group, kinds, namespaces: namespaces(), access })
+                .collect(),
+            ..Self::default()
+        }
+    }
+}
+
+type Grouped<A> = ((String, A), Vec<String>);
+
+fn by_group<A: Ord>(asked: impl Iterator<Item = (A, Kind)>) -> impl Iterator<Item = Grouped<A>> {
+    let mut groups: BTreeMap<(String, A), BTreeSet<String>> = BTreeMap::new();
+    for (access, Kind { group, kind, .. }) in asked {
+        groups.entry((group, access)).or_default().insert(kind);
+    }
+    groups.into_iter().map(|(key, kinds)| (key, kinds.into_iter().collect()))
+}

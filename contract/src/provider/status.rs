@@ -1,0 +1,81 @@
+//! What the host says about a provider.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::{Condition, GroupKind};
+
+/// Types of a Provider's conditions.
+pub mod condition_types {
+    /// Whether the spec can be honoured as it stands.
+    pub const ACCEPTED: &str = "Accepted";
+    /// Whether the module could be fetched, compiled and described.
+    pub const LOADED: &str = "Loaded";
+    /// Whether parents are served.
+    pub const SERVING: &str = "Serving";
+    /// Whether a new version waits for an approval.
+    pub const UPGRADE_HELD: &str = "UpgradeHeld";
+}
+
+/// What the host says about a provider. Fields of a newer host are ignored.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ProviderStatus {
+    /// The generation of the Provider that this is about.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+    /// The module that serves.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub active: Option<ActiveModule>,
+    /// The module that would serve next, and waits.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub candidate: Option<CandidateModule>,
+    /// All kinds that this provider ever wrote, as `StatefulSet.apps`: what a later version no longer declares is still
+    /// found and pruned.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 1024), inner(length(max = 317)), extend("x-kubernetes-list-type" = "set"))]
+    pub kinds: Vec<GroupKind>,
+    /// Accepted, Loaded, Serving and UpgradeHeld.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "super::crd::conditions")]
+    pub conditions: Vec<Condition>,
+}
+
+/// A module that serves.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ActiveModule {
+    /// As its manifest says.
+    pub version: String,
+    /// `sha256:` and 64 hexadecimal digits.
+    pub digest: String,
+}
+
+/// A module that waits to serve.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct CandidateModule {
+    /// As its manifest says.
+    pub version: String,
+    /// `sha256:` and 64 hexadecimal digits.
+    pub digest: String,
+    /// What it would change; absent until it ran in the shadow of the active one on every parent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub changes: Option<CandidateChanges>,
+}
+
+/// What a module that waits would change. `bartizan diff provider/NAME` shows the changes themselves.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct CandidateChanges {
+    /// Parents that something would change for.
+    pub parents: u32,
+    /// Children that it would make.
+    pub create: u32,
+    /// Children that it would change.
+    pub update: u32,
+    /// Children that it would delete.
+    pub delete: u32,
+    /// Children that it would delete and make again.
+    pub recreate: u32,
+}

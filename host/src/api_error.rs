@@ -1,0 +1,172 @@
+//! Errors of the Kubernetes API: each says whose turn it is.
+
+use std::time::Duration;
+
+use bartizan_contract::Kind;
+use bartizan_engine::ObjectKey;
+use thiserror::Error;
+
+/// Why a request did not do what it should.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+pub(crate) enum ApiError {
+    /// The object is not in the state that the fence names.
+    #[error("{0}")]
+    Conflict(String),
+    /// There is no such object.
+    #[error("{0}")]
+    NotFound(String),
+    /// The host's account may not do this.
+    #[error("{0}")]
+    Forbidden(String),
+    /// The API server does not accept the object as it is (422): a field of it breaks a rule.
+    #[error("{0}")]
+    Invalid(String),
+    /// A field was to be changed that never changes once the object exists (422).
+    #[error("{0}")]
+    Immutable(String),
+    /// The API server does not accept the request, or a webhook refuses it.
+    #[error("{0}")]
+    Rejected(String),
+    /// It may go well later.
+    #[error("{message}")]
+    Transient {
+        /// What happened.
+        message: String,
+        /// When the API server asked to be tried again.
+        retry_after: Option<Duration>,
+    },
+    /// The kind is not among those that were resolved when the provider started.
+    #[error("kind {0} is not served by this cluster")]
+    NotServed(Kind),
+}
+
+impl ApiError {
+    /// When the API server asked to be tried again.
+    pub(crate) fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Transient { retry_after, .. } => *retry_after,
+            _ => None,
+        }
+    }
+}
+
+/// It may go well later.
+pub(crate) fn transient(message: String) -> ApiError {
+    ApiError::Transient { message, retry_after: None }
+}
+
+/// Whose turn it is after an error of kube's. What the API server says about a Secret may quote its values, so of that only
+/// the code is kept.
+pub(crate) fn classify(error: &kube::Error, key: &ObjectKey) -> ApiError {
+    let kube::Error::Api(status) = error else {
+        return transient(chain(error));
+    };
+    let message = if &*key.kind == "Secret" && key.group.is_empty() {
+        format!("the API server refused the Secret ({} {})", status.code, status.reason)
+    } else {
+        status.message.clone()
+    };
+    match status.code {
+        409 => ApiError::Conflict(message),
+        // The object under this name is another one by now.
+        422 if concerns(status, "metadata.uid") => ApiError::Conflict(message),
+        404 | 410 => ApiError::NotFound(message),
+        401 => ApiError::Forbidden("the API server does not accept the host's credentials".to_owned()),
+        // The form of RBAC's own refusals; quotas and terminating namespaces are 403, too.
+        403 if message.contains("cannot") && message.contains("User ") => {
+            ApiError::Forbidden(format!("{message}; grant it to the host's account"))
+        }
+        403 => ApiError::Forbidden(message),
+        422 if is_immutable(status) => ApiError::Immutable(message),
+        422 => ApiError::Invalid(message),
+        400 | 406 | 413 | 415 => ApiError::Rejected(message),
+        _ => {
+            let seconds = status.details.as_ref().map_or(0, |details| details.retry_after_seconds);
+            let retry_after = (seconds > 0).then(|| Duration::from_secs(seconds.into()));
+            ApiError::Transient { message, retry_after }
+        }
+    }
+}
+
+/// Whether the API server names this field as a cause.
+fn concerns(status: &kube::core::Status, field: &str) -> bool {
+    status.details.iter().flat_map(|details| &details.causes).any(|cause| cause.field == field)
+}
+
+/// Whether the API server says that a field never changes. There is no code for it: validation calls it a forbidden field, or
+/// says so in words.
+fn is_immutable(status: &kube::core::Status) -> bool {
+    // A cause without a field is what a policy or webhook says in its own words, and nothing is deleted for words.
+    let causes = status.details.iter().flat_map(|details| &details.causes).filter(|cause| !cause.field.is_empty());
+    let mut texts = causes.map(|cause| (cause.reason.as_str(), cause.message.as_str()));
+    let says_so = |text: &str| {
+        ["immutable", "may not change once set", "may not be changed", "updates to statefulset spec"]
+            .iter()
+            .any(|words| text.contains(words))
+    };
+    texts.any(|(reason, message)| says_so(message) || reason == "FieldValueForbidden" && message.contains("updates to"))
+}
+
+/// An error with its causes, each said once: the last one is what people need ("connection refused").
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        if !text.contains(&cause_text) {
+            text = format!("{text}: {cause_text}");
+        }
+        source = cause.source();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use kube::core::Status;
+
+    fn status(code: u16, message: &str) -> kube::Error {
+        kube::Error::Api(Status::failure(message, "Reason").with_code(code).boxed())
+    }
+
+    #[test]
+    fn an_error_about_a_secret_never_quotes_it() {
+        let key = ObjectKey::new(&Kind::new("", "v1", "Secret"), Some("n"), "s");
+        let error = classify(&status(422, "data[k]: Invalid value: hunter2"), &key);
+        assert_eq!(error.to_string(), "the API server refused the Secret (422 Reason)");
+    }
+
+    #[test]
+    fn a_code_says_whose_turn_it_is() {
+        let key = ObjectKey::new(&Kind::new("", "v1", "Service"), Some("n"), "s");
+        let message = "m".to_owned();
+        assert_eq!(classify(&status(409, "m"), &key), ApiError::Conflict(message.clone()));
+        assert_eq!(classify(&status(404, "m"), &key), ApiError::NotFound(message.clone()));
+        let rbac = "services is forbidden: User \"u\" cannot patch resource";
+        let granted = format!("{rbac}; grant it to the host's account");
+        assert_eq!(classify(&status(403, rbac), &key).to_string(), granted);
+        assert_eq!(classify(&status(403, "exceeded quota"), &key).to_string(), "exceeded quota");
+        assert_eq!(classify(&status(422, "m"), &key), ApiError::Invalid(message));
+        assert!(matches!(classify(&status(503, "m"), &key), ApiError::Transient { retry_after: None, .. }));
+    }
+
+    #[test]
+    fn a_field_that_never_changes_is_told_from_what_a_policy_says_in_such_words() {
+        let cause = |field: &str, message: &str| serde_json::json!({"reason": "FieldValueInvalid", "message": message, "field": field});
+        let refused = |cause: serde_json::Value| {
+            let status = serde_json::json!({
+                "status": "Failure", "message": "m", "reason": "Invalid", "code": 422, "details": {"causes": [cause]}
+            });
+            let status: Status = serde_json::from_value(status).unwrap();
+            classify(
+                &kube::Error::Api(status.boxed()),
+                &ObjectKey::new(&Kind::new("", "v1", "Service"), Some("n"), "s"),
+            )
+        };
+        assert_eq!(refused(cause("spec.clusterIP", "field is immutable")), ApiError::Immutable("m".to_owned()));
+        assert_eq!(refused(cause("spec.replicas", "must be positive")), ApiError::Invalid("m".to_owned()));
+        // Nothing is made again for what a policy says.
+        assert_eq!(refused(cause("", "images must use an immutable digest")), ApiError::Invalid("m".to_owned()));
+    }
+}

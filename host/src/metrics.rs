@@ -1,0 +1,240 @@
+//! What is counted, for GET /metrics in Prometheus' text format. Labels are providers, kinds and a few fixed words: never a
+//! parent, of which there may be any number.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use bartizan_contract::Kind;
+use prometheus_client::encoding::{EncodeLabelSet, prometheus_text};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::Registry;
+
+/// Content-Type of what [`Metrics::render`] makes.
+pub(crate) const CONTENT_TYPE: &str = prometheus_text::CONTENT_TYPE;
+
+/// Upper bounds of the durations of calls, in seconds: a call takes some 50 µs, and ends at 1 s by default.
+const CALL_BUCKETS: [f64; 13] =
+    [0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.1, 0.25, 1.0, 2.5];
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfProvider {
+    provider: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfResult {
+    provider: String,
+    result: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfVerb {
+    provider: String,
+    verb: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfWatch {
+    provider: String,
+    kind: String,
+}
+
+#[derive(Default)]
+struct Families {
+    registry: Registry,
+    reconciles: Family<OfResult, Counter>,
+    calls: Family<OfProvider, Counter>,
+    durations: Durations,
+    writes: Family<OfVerb, Counter>,
+    refusals: Family<OfProvider, Counter>,
+    parents: Family<OfProvider, Gauge>,
+    queue_depth: Family<OfProvider, Gauge>,
+    watch_up: Family<OfWatch, Gauge>,
+    watch_events: Family<OfWatch, Gauge>,
+}
+
+/// A histogram has no default: its buckets are ours.
+struct Durations(Family<OfProvider, Histogram, fn() -> Histogram>);
+
+impl Default for Durations {
+    fn default() -> Self {
+        Self(Family::new_with_constructor(|| Histogram::new(CALL_BUCKETS)))
+    }
+}
+
+/// The metrics of the host.
+#[derive(Clone)]
+pub(crate) struct Metrics {
+    families: Arc<Families>,
+}
+
+impl fmt::Debug for Metrics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Metrics").finish_non_exhaustive()
+    }
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let (mut all, mut registry) = (Families::default(), Registry::default());
+        registry.register(
+            "bartizan_reconciles",
+            "Reconciles that ended: applied, held, waiting, failed, or unchanged if nothing was to be decided",
+            all.reconciles.clone(),
+        );
+        registry.register("bartizan_provider_calls", "Calls of the provider's module", all.calls.clone());
+        registry.register(
+            "bartizan_provider_call_duration_seconds",
+            "Time in the provider's module, without waiting for an instance",
+            all.durations.0.clone(),
+        );
+        registry.register("bartizan_writes", "Write requests sent to the API server", all.writes.clone());
+        registry.register("bartizan_gate_refusals", "Answers that the output gate refused", all.refusals.clone());
+        registry.register("bartizan_parents", "Parents that the provider serves", all.parents.clone());
+        registry.register("bartizan_queue_depth", "Parents that are due and wait their turn", all.queue_depth.clone());
+        registry.register(
+            "bartizan_watch_up",
+            "1 if the watch has listed and lasts, 0 if what is known of the kind may be old",
+            all.watch_up.clone(),
+        );
+        registry.register(
+            "bartizan_watch_last_event_timestamp_seconds",
+            "When the watch last saw something, in seconds since the epoch",
+            all.watch_events.clone(),
+        );
+        all.registry = registry;
+        Self { families: Arc::new(all) }
+    }
+}
+
+impl Metrics {
+    /// Those of one provider.
+    pub(crate) fn of(&self, provider: &str) -> ProviderMetrics {
+        let families = self.families.clone();
+        let of = OfProvider { provider: provider.to_owned() };
+        ProviderMetrics {
+            calls: families.calls.get_or_create_owned(&of),
+            durations: families.durations.0.get_or_create_owned(&of),
+            refusals: families.refusals.get_or_create_owned(&of),
+            parents: families.parents.get_or_create_owned(&of),
+            queue_depth: families.queue_depth.get_or_create_owned(&of),
+            provider: of.provider,
+            families,
+        }
+    }
+
+    /// All of them as text.
+    ///
+    /// # Errors
+    /// Never, in fact: writing to a string cannot fail.
+    pub(crate) fn render(&self) -> Result<String, fmt::Error> {
+        let mut text = String::new();
+        prometheus_text::encode(&mut text, &self.families.registry)?;
+        Ok(text)
+    }
+}
+
+/// The metrics of one provider.
+#[derive(Clone)]
+pub(crate) struct ProviderMetrics {
+    provider: String,
+    families: Arc<Families>,
+    calls: Counter,
+    durations: Histogram,
+    refusals: Counter,
+    parents: Gauge,
+    queue_depth: Gauge,
+}
+
+impl ProviderMetrics {
+    /// A reconcile ended.
+    pub(crate) fn reconciled(&self, result: &'static str) {
+        self.families.reconciles.get_or_create(&OfResult { provider: self.provider.clone(), result }).inc();
+    }
+
+    /// The module was called.
+    pub(crate) fn called(&self, duration: Duration) {
+        self.calls.inc();
+        self.durations.observe(duration.as_secs_f64());
+    }
+
+    /// A write was sent.
+    pub(crate) fn wrote(&self, verb: &'static str) {
+        self.families.writes.get_or_create(&OfVerb { provider: self.provider.clone(), verb }).inc();
+    }
+
+    /// The gate refused an answer.
+    pub(crate) fn refused(&self) {
+        self.refusals.inc();
+    }
+
+    /// How many parents there are, and how many of them wait their turn.
+    pub(crate) fn load(&self, parents: usize, waiting: usize) {
+        let gauge = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
+        self.parents.set(gauge(parents));
+        self.queue_depth.set(gauge(waiting));
+    }
+
+    /// A watch saw something.
+    pub(crate) fn watch_event(&self, kind: &Kind) {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        self.families.watch_events.get_or_create(&self.watch(kind)).set(i64::try_from(now).unwrap_or(i64::MAX));
+    }
+
+    /// Whether what is known of a kind is as new as its watch can make it.
+    pub(crate) fn watch_up(&self, kind: &Kind, up: bool) {
+        self.families.watch_up.get_or_create(&self.watch(kind)).set(i64::from(up));
+    }
+
+    /// The kind is no longer watched.
+    pub(crate) fn watch_ended(&self, kind: &Kind) {
+        let watch = self.watch(kind);
+        self.families.watch_up.remove(&watch);
+        self.families.watch_events.remove(&watch);
+    }
+
+    fn watch(&self, kind: &Kind) -> OfWatch {
+        OfWatch { provider: self.provider.clone(), kind: kind.to_string() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn metrics_have_the_names_help_and_types_that_prometheus_expects() {
+        let metrics = Metrics::default();
+        let minio = metrics.of("minio");
+        minio.reconciled("applied");
+        minio.reconciled("applied");
+        minio.called(Duration::from_micros(60));
+        minio.wrote("apply");
+        minio.refused();
+        minio.load(3, 1);
+        let kind = Kind::new("apps", "v1", "StatefulSet");
+        minio.watch_up(&kind, true);
+        let text = metrics.render().unwrap();
+        for expected in [
+            "# TYPE bartizan_reconciles_total counter\nbartizan_reconciles_total{provider=\"minio\",result=\"applied\"} 2\n",
+            "# HELP bartizan_provider_calls_total Calls of the provider's module.\n# TYPE bartizan_provider_calls_total counter\nbartizan_provider_calls_total{provider=\"minio\"} 1\n",
+            "# TYPE bartizan_provider_call_duration_seconds histogram\n",
+            "bartizan_provider_call_duration_seconds_bucket{provider=\"minio\",le=\"5e-05\"} 0\n",
+            "bartizan_provider_call_duration_seconds_bucket{provider=\"minio\",le=\"0.0001\"} 1\n",
+            "bartizan_provider_call_duration_seconds_bucket{provider=\"minio\",le=\"+Inf\"} 1\n",
+            "# TYPE bartizan_writes_total counter\nbartizan_writes_total{provider=\"minio\",verb=\"apply\"} 1\n",
+            "# TYPE bartizan_gate_refusals_total counter\nbartizan_gate_refusals_total{provider=\"minio\"} 1\n",
+            "# TYPE bartizan_parents gauge\nbartizan_parents{provider=\"minio\"} 3\n",
+            "# TYPE bartizan_queue_depth gauge\nbartizan_queue_depth{provider=\"minio\"} 1\n",
+            "# TYPE bartizan_watch_up gauge\nbartizan_watch_up{provider=\"minio\",kind=\"StatefulSet.apps/v1\"} 1\n",
+        ] {
+            assert!(text.contains(expected), "{expected}\n{text}");
+        }
+        minio.watch_ended(&kind);
+        assert!(!metrics.render().unwrap().contains("StatefulSet"));
+    }
+}

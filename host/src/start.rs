@@ -1,0 +1,283 @@
+//! What one provider needs before it can serve: its kinds, its rights, the key of tokens. Then its controller.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use bartizan_contract::names::{field_manager, finalizer};
+use bartizan_contract::provider::{EffectiveLimits, GrantedNamespaces, Provider};
+use bartizan_contract::{GroupKind, Kind};
+use bartizan_engine::object::Projection;
+use bartizan_engine::secrets::Tokenizer;
+use bartizan_engine::{Grant, Grants};
+use bartizan_runtime::Limits;
+use kube::Client;
+use serde_json::Value;
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info, warn};
+
+use crate::api::{Writer, in_time};
+use crate::catalog::Loaded;
+use crate::controller::{Controller, Ended, Served};
+use crate::crds;
+use crate::declared::claims::Claim;
+use crate::events::Events;
+use crate::explain::Board;
+use crate::health::Health;
+use crate::job::Shared;
+use crate::kinds::{self, Changes, Resource};
+use crate::token_key;
+
+/// Time between two tries of what a provider needs before it can start.
+const START_RETRY: Duration = Duration::from_secs(5);
+
+/// What all providers of a host share.
+#[derive(Clone)]
+pub(crate) struct Host {
+    /// The API server.
+    pub(crate) client: Client,
+    /// How the host is.
+    pub(crate) health: Health,
+    /// What was decided last.
+    pub(crate) board: Board,
+    /// Changes of what the cluster serves.
+    pub(crate) changes: Changes,
+    /// As many calls at the same time as the sandbox has room for.
+    pub(crate) calls: Arc<Semaphore>,
+    /// Whether CRDs are installed.
+    pub(crate) install_crds: bool,
+    /// The host's own namespace.
+    pub(crate) system_namespace: String,
+    /// Serve only these; none: all.
+    pub(crate) namespaces: Vec<String>,
+}
+
+/// Everything that one provider needs to start.
+#[derive(Clone)]
+pub(crate) struct Start {
+    /// What all providers share.
+    pub(crate) host: Host,
+    /// What was declared.
+    pub(crate) provider: Provider,
+    /// Its module.
+    pub(crate) loaded: Loaded,
+    /// Its limits.
+    pub(crate) limits: EffectiveLimits,
+    /// Kinds that it may have written, now or at any time before.
+    pub(crate) kinds: Vec<GroupKind>,
+    /// What each Provider claims.
+    pub(crate) claims: Arc<[Claim]>,
+}
+
+impl Start {
+    /// Prepares until that succeeds, then serves until told to stop. When an optional kind comes or goes, begins anew.
+    ///
+    /// # Errors
+    /// If a watch task ends: without it nothing that the provider knows can be trusted.
+    pub(crate) async fn serve(self, stop: CancellationToken) -> anyhow::Result<()> {
+        let name = self.provider.metadata.name.as_str();
+        loop {
+            // From before anything is asked: what changes meanwhile is asked for again.
+            let mut changes = self.host.changes.clone();
+            changes.mark_unchanged();
+            let prepared = tokio::select! {
+                prepared = self.prepare(name) => prepared,
+                () = stop.cancelled() => return Ok(()),
+            };
+            match prepared {
+                Ok((controller, optional)) => {
+                    let changed = kinds::until_changed(self.host.client.clone(), optional, changes);
+                    match controller.run(&stop, changed).await? {
+                        Ended::Stopped => return Ok(()),
+                        Ended::KindsChanged => info!(provider = name, "an optional kind came or went: starting anew"),
+                    }
+                    continue;
+                }
+                Err(error) => {
+                    let reason = format!("{error:#}");
+                    self.host.health.waiting(name, &reason);
+                    error!(provider = name, "cannot start yet: {reason}");
+                }
+            }
+            tokio::select! {
+                () = tokio::time::sleep(START_RETRY) => {}
+                () = stop.cancelled() => return Ok(()),
+            }
+        }
+    }
+
+    /// A controller, and the optional kinds that it was made for.
+    async fn prepare(&self, name: &str) -> anyhow::Result<(Controller, Vec<(Kind, bool)>)> {
+        let manifest = &self.loaded.manifest;
+        if self.host.install_crds {
+            for crd in &manifest.crds {
+                crds::install(&self.host.client, crd).await?;
+            }
+        }
+        let key = token_key::load(&self.host.client, &self.host.system_namespace).await?;
+        let (served, optional) = self.served(name).await?;
+        let version = in_time(self.host.client.apiserver_version()).await.context("version of the API server")?;
+        let granted = &self.provider.spec.grants;
+        let grant = |resource: &Resource, namespaces: Vec<GrantedNamespaces>| Grant {
+            namespaced: resource.namespaced,
+            namespaces,
+        };
+        let children = served.children.iter().map(|(kind, resource)| {
+            let grants = granted.children.iter().filter(|grant| grant.covers(kind));
+            (kind.clone(), grant(resource, grants.map(|grant| grant.namespaces.clone()).collect()))
+        });
+        let related = served.related.iter().map(|(kind, resource)| {
+            let grants = granted.related.iter().filter(|grant| grant.covers(kind));
+            (kind.clone(), grant(resource, grants.map(|grant| grant.namespaces.clone()).collect()))
+        });
+        let grants = Grants { children: children.collect(), related: related.collect() };
+        let parents = served.parents.iter().map(|(kind, parent)| (kind.clone(), parent.resource.clone()));
+        let others = [&served.children, &served.former, &served.descendants, &served.related];
+        let resources = parents.chain(others.into_iter().flatten().map(|(kind, found)| (kind.clone(), found.clone())));
+        let projection = Arc::new(Projection {
+            manager: field_manager(name),
+            tokenizer: Some(Tokenizer::new(key, name, manifest.sensitive.clone())),
+            parents: served.parents.keys().cloned().collect(),
+        });
+        let kinds = |kinds: &BTreeMap<Kind, Resource>| kinds.keys().cloned().collect();
+        let shared = Shared {
+            provider: name.to_owned(),
+            version: manifest.version.clone(),
+            module: self.loaded.module.clone(),
+            settings: Value::Object(self.provider.spec.settings.clone()),
+            limits: call_limits(&self.limits),
+            max_children: to_usize(self.limits.children),
+            concurrency: to_usize(self.limits.concurrency),
+            grants,
+            finalizes: manifest.finalizes,
+            finalizer: finalizer(name),
+            child_kinds: kinds(&served.children),
+            written_kinds: served.children.keys().chain(served.former.keys()).cloned().collect(),
+            descendant_kinds: kinds(&served.descendants),
+            related_kinds: kinds(&served.related),
+            cluster_version: version.git_version,
+            writer: Writer::new(self.host.client.clone(), projection, Arc::new(resources.collect())),
+            events: Events::new(self.host.client.clone(), &field_manager(name)),
+            calls: self.host.calls.clone(),
+        };
+        let (health, board) = (self.host.health.clone(), self.host.board.clone());
+        let namespaces = self.namespaces()?;
+        let controller =
+            Controller::new(&self.host.client, shared, served, &namespaces, self.claims.clone(), health, board);
+        Ok((controller, optional))
+    }
+
+    /// The namespaces to look at: those of the Provider that the host was given; none: all.
+    ///
+    /// # Errors
+    /// If they have none in common.
+    fn namespaces(&self) -> anyhow::Result<Vec<String>> {
+        let (host, own) = (&self.host.namespaces, &self.provider.spec.namespaces);
+        match (host.is_empty(), own.is_empty()) {
+            (true, _) => Ok(own.clone()),
+            (false, true) => Ok(host.clone()),
+            (false, false) => {
+                let both: Vec<String> = own.iter().filter(|name| host.contains(name)).cloned().collect();
+                anyhow::ensure!(
+                    !both.is_empty(),
+                    "this host serves {} only (--namespace), and spec.namespaces names none of them",
+                    host.join(", ")
+                );
+                Ok(both)
+            }
+        }
+    }
+
+    /// How the cluster serves what the provider works with, and the optional kinds among that.
+    async fn served(&self, name: &str) -> anyhow::Result<(Served, Vec<(Kind, bool)>)> {
+        let mut served = Served::default();
+        for parent in &self.loaded.parents {
+            self.host.health.waiting(name, &format!("waiting for CustomResourceDefinition {}", parent.crd));
+            info!(provider = name, crd = parent.crd, "waiting until it is Established");
+            let found = crds::established(&self.host.client, parent).await?;
+            if !found.has_status {
+                warn!(
+                    provider = name, kind = %parent.kind,
+                    "no status is written: the CustomResourceDefinition needs a status subresource, and conditions that \
+                     are a map by type (x-kubernetes-list-type)"
+                );
+            }
+            served.parents.insert(parent.kind.clone(), found);
+        }
+        let manifest = &self.loaded.manifest;
+        let mut optional = Vec::new();
+        let grants = &self.provider.spec.grants;
+        let writes = manifest.children.iter().map(|asked| (asked.kind(), asked.optional, Role::Child));
+        let sees = manifest.descendants.iter().map(|asked| (asked.kind(), asked.optional, Role::Descendant));
+        let reads = manifest.related.iter().map(|asked| (asked.kind(), asked.optional, Role::Related));
+        for (kind, is_optional, role) in writes.chain(sees).chain(reads) {
+            let is_granted = match role {
+                Role::Child => grants.covers_child(&kind),
+                Role::Descendant => grants.covers_descendant(&kind),
+                Role::Related => grants.covers_related(&kind).is_some(),
+            };
+            // To a provider, what it is not granted is not there; what it cannot do without was checked before.
+            if !is_granted {
+                served.optional.insert(GroupKind::from(&kind).to_string(), false);
+                continue;
+            }
+            let found =
+                in_time(kinds::discover(&self.host.client, &kind)).await.with_context(|| format!("kind {kind}"))?;
+            if is_optional {
+                served.optional.insert(GroupKind::from(&kind).to_string(), found.is_some());
+                optional.push((kind.clone(), found.is_some()));
+            }
+            let slot = match role {
+                Role::Child => &mut served.children,
+                Role::Descendant => &mut served.descendants,
+                Role::Related => &mut served.related,
+            };
+            match found {
+                Some(resource) => {
+                    slot.insert(kind, resource);
+                }
+                None if is_optional => {}
+                None => anyhow::bail!("kind {kind}, which the provider works with, is not served by this cluster"),
+            }
+        }
+        self.add_former(&mut served).await?;
+        Ok((served, optional))
+    }
+
+    /// Kinds that an earlier version of the provider wrote are looked at still, or what it left would never be pruned.
+    async fn add_former(&self, served: &mut Served) -> anyhow::Result<()> {
+        let known: Vec<GroupKind> = served.children.keys().map(GroupKind::from).collect();
+        for former in self.kinds.iter().filter(|kind| !known.contains(kind)) {
+            let found = in_time(kinds::preferred(&self.host.client, former)).await;
+            if let Some((kind, resource)) = found.with_context(|| format!("kind {former}, written before"))? {
+                served.former.insert(kind, resource);
+            }
+        }
+        Ok(())
+    }
+}
+
+fn call_limits(limits: &EffectiveLimits) -> Limits {
+    let bytes = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
+    Limits {
+        timeout: limits.timeout,
+        memory_bytes: bytes(limits.memory_bytes),
+        request_bytes: bytes(limits.request_bytes),
+        response_bytes: bytes(limits.response_bytes),
+        ..Limits::default()
+    }
+}
+
+fn to_usize(number: u32) -> usize {
+    usize::try_from(number).unwrap_or(usize::MAX)
+}
+
+/// What a kind is to a provider.
+#[derive(Clone, Copy)]
+enum Role {
+    Child,
+    Descendant,
+    Related,
+}

@@ -1,0 +1,68 @@
+//! Parents that live in no namespace, and children that live in none either.
+
+use anyhow::{Context as _, Result, ensure};
+use bartizan_e2e::{Provider, SOON, Stage, apply_text, message_of, warden};
+use bartizan_harness::wait::{wait_gone, wait_object};
+use k8s_openapi::api::core::v1::Namespace;
+use kube::{Api, ResourceExt as _};
+use serde_json::{Value, json};
+
+fn namespace(name: &str, team: &str) -> Value {
+    json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": {"team": team}}})
+}
+
+fn spec(children: &[Value]) -> Value {
+    let children: Vec<Value> = children.iter().map(|object| json!({"object": object})).collect();
+    json!({"echo": true, "answers": [{"answer": {"children": children, "status": {"wards": children.len()}}}]})
+}
+
+#[tokio::test]
+async fn a_parent_without_a_namespace_has_children_without_one_and_they_go_with_it() -> Result<()> {
+    let stage = Stage::start(&[Provider::Warden]).await?;
+    let host = stage.host().await?;
+    let namespaces = || Api::<Namespace>::all(stage.cluster.client());
+    apply_text(&stage, &warden("tower", &spec(&[namespace("ward-1", "a"), namespace("ward-2", "a")]))).await?;
+    message_of(stage.wardens(), "tower", "Synced", "True", "Applied").await?;
+    let parent = stage.wardens().get("tower").await?;
+    let status = &parent.data["status"];
+    ensure!(status["wards"] == 2, "{status}");
+    let uid = parent.uid().context("a parent without UID")?;
+    let first = namespaces().get("ward-1").await?;
+    ensure!(first.labels()["bartizan.dev/owner-uid"] == uid, "{first:?}");
+    ensure!(first.owner_references().len() == 1 && first.owner_references()[0].uid == uid, "{first:?}");
+    // It is asked again about what it made, by a name without a namespace.
+    let seen = |parent: &kube::core::DynamicObject| {
+        parent.data["status"]["seen"]["children"] == json!(["Namespace.v1 ward-1", "Namespace.v1 ward-2"])
+    };
+    wait_object(stage.wardens(), "tower", "both children seen", SOON, seen).await?;
+
+    // Edited, and deleted: both are undone.
+    stage.kubectl(&["label", "namespace", "ward-1", "--overwrite", "team=b"], "").await?;
+    let repaired = |namespace: &Namespace| namespace.labels().get("team").is_some_and(|team| team == "a");
+    wait_object(namespaces(), "ward-1", "its own label", SOON, repaired).await?;
+    let before = namespaces().get("ward-2").await?;
+    stage.kubectl(&["delete", "namespace", "ward-2"], "").await?;
+    let again = |namespace: &Namespace| namespace.uid() != before.uid() && repaired(namespace);
+    wait_object(namespaces(), "ward-2", "another namespace of that name", SOON, again).await?;
+    message_of(stage.wardens(), "tower", "Synced", "True", "Applied").await?;
+
+    // What is no longer meant goes, and the rest with its parent.
+    apply_text(&stage, &warden("tower", &spec(&[namespace("ward-1", "a")]))).await?;
+    wait_gone(namespaces(), "ward-2", SOON).await?;
+    message_of(stage.wardens(), "tower", "Synced", "True", "Applied").await?;
+    ensure!(namespaces().get("ward-1").await?.uid() == first.uid(), "the other one was made again");
+    stage.kubectl(&["delete", "warden", "tower"], "").await?;
+    wait_gone(namespaces(), "ward-1", SOON).await?;
+
+    // A child in a namespace needs a grant for that namespace: the parent has none of its own.
+    let config = |metadata: Value| json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata});
+    apply_text(&stage, &warden("reaching", &spec(&[config(json!({"name": "x", "namespace": "default"}))]))).await?;
+    let message = message_of(stage.wardens(), "reaching", "Synced", "False", "Refused").await?;
+    ensure!(
+        message
+            .starts_with("The answer of provider warden was refused: response.children[0].object.metadata.namespace: "),
+        "{message}"
+    );
+    host.stop().await?;
+    stage.stop().await
+}

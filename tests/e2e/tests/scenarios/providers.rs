@@ -1,0 +1,308 @@
+//! The kind Provider: what the API server takes and refuses, what the host's account may do with it, and what the host makes
+//! of it.
+
+use anyhow::{Context as _, Result, ensure};
+use bartizan_e2e::{ACCOUNT, Host, Provider, SOON, Stage, apply_text, greeting, message_of};
+use bartizan_harness::wait::{wait_gone, wait_object};
+use k8s_openapi::api::core::v1::ConfigMap;
+use kube::core::{ApiResource, DynamicObject, GroupVersionKind};
+use kube::{Api, ResourceExt as _};
+use serde_json::{Value, json};
+
+/// A Provider with everything that a spec can hold.
+fn provider() -> Value {
+    json!({
+        "apiVersion": "bartizan.dev/v1alpha1", "kind": "Provider", "metadata": {"name": "minio"},
+        "spec": {
+            "module": {"file": "minio.wasm", "digest": format!("sha256:{}", "0a".repeat(32))},
+            "serviceAccountName": "provider-minio",
+            "parents": [{
+                "group": "minio.rook.io", "kind": "ObjectStore",
+                "selector": {"matchLabels": {"a": "b"}, "matchExpressions": [{"key": "c", "operator": "In", "values": ["d"]}]},
+            }],
+            "namespaces": ["default"],
+            "settings": {"anything": [1, {"goes": true}]},
+            "grants": {
+                "children": [
+                    {"group": "", "kinds": ["Secret"], "namespaces": "Parent"},
+                    {"group": "apps", "kinds": ["StatefulSet"], "namespaces": ["default"]},
+                ],
+                "descendants": [{"group": "", "kinds": ["Pod"]}],
+                "related": [{"group": "", "kinds": ["Secret"], "namespaces": "All", "access": "Plaintext"}],
+                "pods": {"level": "Restricted", "serviceAccountNames": ["default"]},
+            },
+            "limits": {
+                "timeout": "1m", "memory": "1.5Gi", "requestBytes": "8Mi", "responseBytes": "64Ki", "children": 10000,
+                "concurrency": 1,
+            },
+            "upgrade": {"policy": "Manual", "holdOn": ["Delete", "Recreate"]},
+            "onRemoval": "Release",
+            "suspend": true,
+        },
+    })
+}
+
+#[tokio::test]
+async fn the_api_server_takes_a_provider_shows_it_and_refuses_wrong_ones_by_field() -> Result<()> {
+    let stage = Stage::bare().await?;
+    stage.kubectl(&["wait", "--for=condition=Established", "--timeout=60s", "crd/providers.bartizan.dev"], "").await?;
+    let said = stage.kubectl(&["apply", "-f", "-"], &provider().to_string()).await?;
+    ensure!(said == "provider.bartizan.dev/minio created\n", "{said}");
+    let spec = stage.kubectl(&["get", "provider", "minio", "-o", "jsonpath={.spec}"], "").await?;
+    ensure!(serde_json::from_str::<Value>(&spec)? == provider()["spec"], "not what was applied: {spec}");
+
+    let status = json!({
+        "apiVersion": "bartizan.dev/v1alpha1", "kind": "Provider", "metadata": {"name": "minio"},
+        "status": {
+            "observedGeneration": 1,
+            "active": {"version": "0.1.0", "digest": "sha256:0a"},
+            "kinds": ["Secret", "StatefulSet.apps"],
+            "conditions": [{
+                "type": "Serving", "status": "True", "reason": "Serving", "message": "", "observedGeneration": 1,
+                "lastTransitionTime": "2026-01-01T00:00:00Z",
+            }],
+        },
+    });
+    // As the host writes it, with the host's rights.
+    let apply = ["apply", "--server-side", "--subresource=status", "-f", "-", "--as", ACCOUNT];
+    stage.kubectl(&apply, &status.to_string()).await?;
+    let shown = stage.kubectl(&["get", "bartizan", "--no-headers", "-o", "wide"], "").await?;
+    let columns: Vec<&str> = shown.split_whitespace().collect();
+    ensure!(matches!(columns.as_slice(), ["minio", "0.1.0", "True", _, "sha256:0a"]), "{shown}");
+
+    wrong_fields_are_named(&stage).await?;
+    stage.stop().await
+}
+
+async fn wrong_fields_are_named(stage: &Stage) -> Result<()> {
+    let parents = json!([{"group": "a.b", "kind": "C"}, {"group": "a.b", "kind": "C"}]);
+    for (pointer, value, expected) in [
+        ("/metadata/name", json!("a.b"), "metadata.name"),
+        ("/spec/module", json!({}), "spec.module: Invalid value: exactly one of file, oci and configMap must be set"),
+        (
+            "/spec/module",
+            json!({"file": "a.wasm", "oci": {"reference": "b"}}),
+            "spec.module: Invalid value: exactly one of file, oci and configMap must be set",
+        ),
+        ("/spec/module/file", json!("../a.wasm"), "spec.module.file"),
+        ("/spec/module/digest", json!("sha256:0"), "spec.module.digest"),
+        ("/spec/parents", parents, "spec.parents[1]: Duplicate value"),
+        (
+            "/spec/parents/0/selector/matchExpressions/0/values",
+            json!([]),
+            "spec.parents[0].selector.matchExpressions[0]: Invalid value: In and NotIn need at least one value, Exists \
+             and DoesNotExist take none",
+        ),
+        ("/spec/grants/children/0/group", json!("*"), "spec.grants.children[0].group"),
+        ("/spec/grants/children/0/kinds", json!([]), "spec.grants.children[0].kinds"),
+        ("/spec/grants/children/0/kinds", json!(["*"]), "spec.grants.children[0].kinds[0]"),
+        ("/spec/grants/children/0/namespaces", json!("All"), "spec.grants.children[0].namespaces"),
+        ("/spec/grants/children/1/namespaces", json!([]), "spec.grants.children[1].namespaces"),
+        ("/spec/grants/related/0/namespaces", json!(["A"]), "spec.grants.related[0].namespaces[0]"),
+        ("/spec/grants/pods/level", json!("Open"), "spec.grants.pods.level: Unsupported value: \"Open\""),
+        ("/spec/limits/timeout", json!("1h"), "spec.limits.timeout"),
+        (
+            "/spec/limits/timeout",
+            json!("1m1s"),
+            "spec.limits.timeout: Invalid value: \"1m1s\": must be from 10ms to 1m",
+        ),
+        ("/spec/limits/memory", json!("5Gi"), "spec.limits.memory: Invalid value: \"5Gi\": must be from 1Mi to 4Gi"),
+        ("/spec/limits/memory", json!("64MB"), "spec.limits.memory"),
+        (
+            "/spec/limits/requestBytes",
+            json!("65Mi"),
+            "spec.limits.requestBytes: Invalid value: \"65Mi\": must be from 64Ki to 64Mi",
+        ),
+        ("/spec/limits/children", json!(10_001), "spec.limits.children"),
+        ("/spec/limits/concurrency", json!(0), "spec.limits.concurrency"),
+        ("/spec/onRemoval", json!("Keep"), "spec.onRemoval: Unsupported value: \"Keep\""),
+        ("/spec/grants/pods", json!({"levels": "Baseline"}), "unknown field \"spec.grants.pods.levels\""),
+    ] {
+        let mut wrong = provider();
+        if let Some(field) = wrong.pointer_mut(pointer) {
+            *field = value.clone();
+        }
+        let arguments = ["create", "--dry-run=server", "-f", "-"];
+        let said = stage.kubectl_refused(&arguments, &wrong.to_string()).await?;
+        ensure!(said.contains(expected), "{pointer} {value}: {said}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_host_may_declare_providers_and_report_on_them_and_nothing_more() -> Result<()> {
+    let stage = Stage::bare().await?;
+    stage.kubectl(&["wait", "--for=condition=Established", "--timeout=60s", "crd/providers.bartizan.dev"], "").await?;
+    let providers = "providers.bartizan.dev";
+    let crds = "customresourcedefinitions.apiextensions.k8s.io";
+    for (resource, part, may, may_not) in [
+        (
+            providers,
+            "",
+            &["get", "list", "watch", "create", "patch"][..],
+            &["update", "delete", "deletecollection"][..],
+        ),
+        (providers, "status", &["patch"], &["get", "update"]),
+        (crds, "", &["get", "list", "watch"], &["create", "update", "patch", "delete"]),
+        ("events.events.k8s.io", "", &["create", "patch"], &["get", "list", "watch", "update", "delete"]),
+        ("secrets", "", &[], &["get", "list", "watch", "create", "update", "patch", "delete"]),
+    ] {
+        for (verb, expected) in may.iter().map(|verb| (verb, true)).chain(may_not.iter().map(|verb| (verb, false))) {
+            let arguments =
+                ["auth", "can-i", verb, resource, "--subresource", part, "--all-namespaces", "--as", ACCOUNT];
+            let output = stage.cluster.kubectl_output(&arguments, None).await?;
+            ensure!(
+                output.stdout.trim() == if expected { "yes" } else { "no" },
+                "{verb} {resource} {part}: {output:?}"
+            );
+        }
+    }
+    stage.stop().await
+}
+
+fn providers(stage: &Stage) -> Api<DynamicObject> {
+    let kind = GroupVersionKind::gvk("bartizan.dev", "v1alpha1", "Provider");
+    Api::all_with(stage.cluster.client(), &ApiResource::from_gvk_with_plural(&kind, "providers"))
+}
+
+/// A Provider of the hello module with these grants.
+fn hello(name: &str, grants: &Value) -> Value {
+    json!({
+        "apiVersion": "bartizan.dev/v1alpha1", "kind": "Provider", "metadata": {"name": name},
+        "spec": {"module": {"file": "hello.wasm"}, "grants": grants},
+    })
+}
+
+fn config_maps() -> Value {
+    json!({"children": [{"group": "", "kinds": ["ConfigMap"]}]})
+}
+
+/// A host that trusts no manifest.
+async fn distrustful(stage: &Stage) -> Result<Host> {
+    let mut command = stage.plain_command();
+    command.arg("--providers").arg(stage.providers());
+    stage.listening(command).await
+}
+
+#[tokio::test]
+async fn a_module_may_do_what_the_document_beside_it_grants_and_nothing_without() -> Result<()> {
+    let stage = Stage::start(&[Provider::Hello]).await?;
+    let mut host = distrustful(&stage).await?;
+    let line = host.process.wait_for_line("ERROR", SOON).await?;
+    let expected = "ERROR module hello.wasm: no hello.yaml beside it declares what it may do: write one, or pass \
+                    --trust-manifests, which grants every provider what its manifest asks for";
+    ensure!(line.ends_with(expected), "{line}");
+    host.unready("[-]providers: no module in the folder can serve; the log has the reasons\nreadyz check failed\n")
+        .await?;
+    host.stop().await?;
+
+    apply_text(&stage, &greeting("hello", "world")).await?;
+    let document = stage.providers().join("hello.yaml");
+    std::fs::write(&document, hello("greeter", &json!({})).to_string())?;
+    let host = distrustful(&stage).await?;
+    let message = message_of(providers(&stage), "greeter", "Accepted", "False", "NotGranted").await?;
+    let version = env!("CARGO_PKG_VERSION");
+    let expected = format!(
+        "hello {version} asks for more than it is granted: ConfigMap is not in spec.grants.children; grant it, or use a \
+         module that does not ask for it"
+    );
+    ensure!(message == expected, "{message}");
+    message_of(providers(&stage), "greeter", "Loaded", "True", "Loaded").await?;
+    message_of(providers(&stage), "greeter", "Serving", "False", "NotStarted").await?;
+    host.stop().await?;
+
+    std::fs::write(&document, hello("greeter", &config_maps()).to_string())?;
+    let mut host = distrustful(&stage).await?;
+    host.ready().await?;
+    message_of(stage.greetings(), "hello", "Synced", "True", "Applied").await?;
+    message_of(providers(&stage), "greeter", "Serving", "True", "Serving").await?;
+    let object = providers(&stage).get("greeter").await?;
+    ensure!(object.annotations()["bartizan.dev/file"] == "hello.yaml", "{object:?}");
+    ensure!(object.data["status"]["kinds"] == json!(["ConfigMap"]), "{object:?}");
+    ensure!(object.data["status"]["active"]["version"] == version, "{object:?}");
+    let child = stage.api::<ConfigMap>("default").get("hello").await?;
+    ensure!(child.labels()["bartizan.dev/provider"] == "greeter", "{child:?}");
+
+    suspended_it_rests(&stage).await?;
+    an_object_of_somebody_else_wins(&stage, &host).await?;
+    host.stop().await?;
+    stage.stop().await
+}
+
+async fn suspended_it_rests(stage: &Stage) -> Result<()> {
+    let suspend = |on: bool| format!("{{\"spec\":{{\"suspend\":{on}}}}}");
+    stage.kubectl(&["patch", "provider", "greeter", "--type=merge", "-p", &suspend(true)], "").await?;
+    message_of(providers(stage), "greeter", "Serving", "False", "Suspended").await?;
+    stage.kubectl(&["delete", "configmap", "hello"], "").await?;
+    stage.kubectl(&["patch", "provider", "greeter", "--type=merge", "-p", &suspend(false)], "").await?;
+    message_of(providers(stage), "greeter", "Serving", "True", "Serving").await?;
+    wait_object(stage.api::<ConfigMap>("default"), "hello", "there again", SOON, |_| true).await?;
+    Ok(())
+}
+
+/// The folder's document is there still, but not what the cluster says.
+async fn an_object_of_somebody_else_wins(stage: &Stage, host: &Host) -> Result<()> {
+    stage.kubectl(&["delete", "provider", "greeter"], "").await?;
+    let mut own = hello("greeter", &config_maps());
+    own["spec"]["namespaces"] = json!(["elsewhere"]);
+    apply_text(stage, &own.to_string()).await?;
+    message_of(providers(stage), "greeter", "Serving", "True", "Serving").await?;
+    ensure!(host.get("/readyz").await?.0 == 200);
+    let mut second = distrustful(stage).await?;
+    second.ready().await?;
+    second.stop().await?;
+    let object = providers(stage).get("greeter").await?;
+    ensure!(object.data["spec"]["namespaces"] == json!(["elsewhere"]), "the file won: {object:?}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn of_two_providers_of_one_kind_the_older_serves_and_selectors_share() -> Result<()> {
+    let stage = Stage::start(&[Provider::Hello]).await?;
+    let host = stage.host().await?;
+    message_of(providers(&stage), "hello", "Serving", "True", "Serving").await?;
+    apply_text(&stage, &greeting("first", "world")).await?;
+    message_of(stage.greetings(), "first", "Synced", "True", "Applied").await?;
+
+    apply_text(&stage, &hello("younger", &config_maps()).to_string()).await?;
+    let message = message_of(providers(&stage), "younger", "Accepted", "False", "Conflict").await?;
+    let expected = "Greeting.hello.bartizan.dev is served by Provider hello, which is older; delete one of the two, or let them \
+                    share by spec.parents' selectors";
+    ensure!(message == expected, "{message}");
+    message_of(providers(&stage), "younger", "Serving", "False", "Conflict").await?;
+
+    // A mistake in the older one gives its parents to nobody.
+    let digest = |digest: &Value| json!({"spec": {"module": {"digest": digest}}}).to_string();
+    let wrong = digest(&json!(format!("sha256:{}", "0".repeat(64))));
+    stage.kubectl(&["patch", "provider", "hello", "--type=merge", "-p", &wrong], "").await?;
+    message_of(providers(&stage), "hello", "Serving", "False", "NotStarted").await?;
+    message_of(providers(&stage), "hello", "Loaded", "False", "DigestMismatch").await?;
+    message_of(providers(&stage), "younger", "Serving", "False", "Conflict").await?;
+    stage.kubectl(&["patch", "provider", "hello", "--type=merge", "-p", &digest(&Value::Null)], "").await?;
+    message_of(providers(&stage), "hello", "Serving", "True", "Serving").await?;
+
+    // They share by label.
+    for (name, tier) in [("hello", "a"), ("younger", "b")] {
+        let parents = json!({"spec": {"parents": [{
+            "group": "hello.bartizan.dev", "kind": "Greeting", "selector": {"matchLabels": {"tier": tier}},
+        }]}});
+        stage.kubectl(&["patch", "provider", name, "--type=merge", "-p", &parents.to_string()], "").await?;
+        message_of(providers(&stage), name, "Serving", "True", "Serving").await?;
+    }
+    for (name, tier, provider) in [("one", "a", "hello"), ("two", "b", "younger")] {
+        let mut parent: Value = serde_json::from_str(&greeting(name, "world"))?;
+        parent["metadata"]["labels"] = json!({"tier": tier});
+        apply_text(&stage, &parent.to_string()).await?;
+        let made = wait_object(stage.api::<ConfigMap>("default"), name, "made", SOON, |_| true).await?;
+        ensure!(made.labels()["bartizan.dev/provider"] == provider, "{made:?}");
+    }
+    // Who claims nothing of it leaves it alone: its child stays.
+    let first = stage.api::<ConfigMap>("default").get("first").await?;
+    ensure!(first.labels()["bartizan.dev/provider"] == "hello", "{first:?}");
+    // A Provider that goes leaves its parents and their children as they are.
+    stage.kubectl(&["delete", "provider", "younger"], "").await?;
+    wait_gone(providers(&stage), "younger", SOON).await?;
+    stage.api::<ConfigMap>("default").get("two").await.context("its child went with it")?;
+    host.stop().await?;
+    stage.stop().await
+}

@@ -1,0 +1,226 @@
+//! What the API server refuses: one child by a policy or a quota, everything for lack of rights. It is said word for word,
+//! it is no hot loop, and it heals.
+
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use bartizan_e2e::{ACCOUNT, Host, Provider, SOON, Stage, apply_text, condition, message_of, puppet};
+use bartizan_harness::wait::{wait_for, wait_object};
+use k8s_openapi::api::core::v1::{ConfigMap, ResourceQuota};
+use kube::core::DynamicObject;
+use serde_json::{Value, json};
+
+const NS: &str = "default";
+/// How long the host is watched while it is refused.
+const WATCHED: Duration = Duration::from_secs(10);
+/// Requests within that time: some seven tries from the start of a backoff (0.25 s, doubled), each with a write and a status.
+const MOST: usize = 16;
+
+fn config(name: &str, text: &str) -> Value {
+    json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": {"text": text}})
+}
+
+fn always(name: &str, children: &Value) -> String {
+    puppet(name, &json!({"answers": [{"answer": {"children": children}}]}))
+}
+
+async fn is_there(stage: &Stage, namespace: &str, name: &str) -> Result<bool> {
+    Ok(stage.api::<ConfigMap>(namespace).get_opt(name).await?.is_some())
+}
+
+/// Requests of the host but watches, in the time that it is watched.
+async fn requests(stage: &Stage) -> Result<usize> {
+    let mark = stage.mark()?;
+    tokio::time::sleep(WATCHED).await;
+    let requests = stage.requests_since(mark)?;
+    Ok(requests.iter().filter(|request| !request.is_watch()).count())
+}
+
+#[tokio::test]
+async fn a_child_that_is_refused_stops_its_wave_and_not_its_siblings_and_all_heals_once_it_is_let_in() -> Result<()> {
+    let stage = Stage::start(&[Provider::Puppet]).await?;
+    let host = stage.host().await?;
+    a_policy_that_rejects_one_child(&stage).await?;
+    a_quota_that_rejects_one_child(&stage).await?;
+    host.stop().await?;
+    stage.stop().await
+}
+
+/// A policy within the API server refuses as a webhook does.
+async fn a_policy_that_rejects_one_child(stage: &Stage) -> Result<()> {
+    let policy = json!({
+        "apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingAdmissionPolicy", "metadata": {"name": "no-evil"},
+        "spec": {
+            "matchConstraints": {"resourceRules": [
+                {"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE", "UPDATE"], "resources": ["configmaps"]},
+            ]},
+            "validations": [{"expression": "!has(object.data) || !('text' in object.data) || object.data.text != 'evil'",
+                "message": "no evil here"}],
+        },
+    });
+    let binding = json!({
+        "apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingAdmissionPolicyBinding", "metadata": {"name": "no-evil"},
+        "spec": {"policyName": "no-evil", "validationActions": ["Deny"]},
+    });
+    apply_text(stage, &policy.to_string()).await?;
+    apply_text(stage, &binding.to_string()).await?;
+    let evil = config("evil-probe", "evil").to_string();
+    wait_for("the policy to be in force", SOON, async || {
+        let output = stage.cluster.kubectl_output(&["apply", "--dry-run=server", "-f", "-"], Some(&evil)).await?;
+        Ok((output.code != Some(0)).then_some(()))
+    })
+    .await?;
+
+    let children = json!([
+        {"object": config("policy-first", "good")}, {"object": config("policy-evil", "evil")},
+        {"object": config("policy-third", "good")}, {"object": config("policy-later", "good"), "wave": 1},
+    ]);
+    apply_text(stage, &always("policy", &children)).await?;
+    let message = message_of(stage.puppets(NS), "policy", "Synced", "False", "ApplyRefused").await?;
+    let expected = "ConfigMap default/policy-evil could not be written: configmaps \"policy-evil\" is forbidden: \
+                    ValidatingAdmissionPolicy 'no-evil' with binding 'no-evil' denied request: no evil here";
+    ensure!(message == expected, "{message}");
+    message_of(stage.puppets(NS), "policy", "Reconciling", "True", "ApplyRefused").await?;
+    for sibling in ["policy-first", "policy-third"] {
+        ensure!(is_there(stage, NS, sibling).await?, "{sibling} had to wait for its sibling");
+    }
+    ensure!(!is_there(stage, NS, "policy-later").await?, "the next wave was written");
+    let count = requests(stage).await?;
+    eprintln!("refused by a policy: {count} requests in {WATCHED:?}");
+    ensure!(count <= MOST, "{count} requests in {WATCHED:?}");
+
+    stage.kubectl(&["delete", "validatingadmissionpolicybinding", "no-evil"], "").await?;
+    stage.kubectl(&["delete", "validatingadmissionpolicy", "no-evil"], "").await?;
+    message_of(stage.puppets(NS), "policy", "Synced", "True", "Applied").await?;
+    ensure!(is_there(stage, NS, "policy-evil").await? && is_there(stage, NS, "policy-later").await?);
+    stage.kubectl(&["delete", "puppet", "policy"], "").await?;
+    Ok(())
+}
+
+async fn a_quota_that_rejects_one_child(stage: &Stage) -> Result<()> {
+    stage.kubectl(&["create", "namespace", "limited"], "").await?;
+    // One is there already: every namespace has the cluster's certificate.
+    let quota = |most: &str| {
+        json!({
+            "apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "few", "namespace": "limited"},
+            "spec": {"hard": {"count/configmaps": most}},
+        })
+        .to_string()
+    };
+    apply_text(stage, &quota("2")).await?;
+    let counted = |quota: &ResourceQuota| {
+        let used = quota.status.as_ref().and_then(|status| status.used.as_ref());
+        used.and_then(|used| used.get("count/configmaps")).is_some_and(|used| used.0 == "1")
+    };
+    wait_object(stage.api::<ResourceQuota>("limited"), "few", "1 of 2 used", SOON, counted).await?;
+    let children = json!([{"object": config("first", "")}, {"object": config("second", ""), "wave": 1}]);
+    apply_text(stage, &always("limited/quota", &children)).await?;
+    let message = message_of(stage.puppets("limited"), "quota", "Synced", "False", "Forbidden").await?;
+    let expected = "ConfigMap limited/second could not be written: configmaps \"second\" is forbidden: exceeded quota: few, \
+                    requested: count/configmaps=1, used: count/configmaps=2, limited: count/configmaps=2";
+    ensure!(message == expected, "{message}");
+    ensure!(is_there(stage, "limited", "first").await?, "the first one had room");
+    let count = requests(stage).await?;
+    eprintln!("refused by a quota: {count} requests in {WATCHED:?}");
+    ensure!(count <= MOST, "{count} requests in {WATCHED:?}");
+
+    apply_text(stage, &quota("3")).await?;
+    message_of(stage.puppets("limited"), "quota", "Synced", "True", "Applied").await?;
+    ensure!(is_there(stage, "limited", "second").await?);
+    stage.kubectl(&["delete", "namespace", "limited"], "").await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn rights_that_are_taken_away_are_missed_quietly_and_used_again_once_they_are_back() -> Result<()> {
+    let stage = Stage::start(&[Provider::Puppet]).await?;
+    let mut host = stage.host().await?;
+    let child = |text: &str| json!([{"object": config("ruled", text)}]);
+    apply_text(&stage, &always("ruled", &child("one"))).await?;
+    message_of(stage.puppets(NS), "ruled", "Synced", "True", "Applied").await?;
+    what_may_not_be_written_is_said(&stage, &child("two")).await?;
+    without_any_right_nothing_is_said_and_nothing_lost(&stage, &mut host, &child("three")).await?;
+    host.stop().await?;
+    stage.stop().await
+}
+
+/// Waits until the API server knows whether the host may do this.
+async fn until_allowed(stage: &Stage, verb: &str, resource: &str, allowed: bool) -> Result<()> {
+    let user = format!("--as={ACCOUNT}");
+    let expected = if allowed { "yes" } else { "no" };
+    wait_for(&format!("{verb} {resource}: {expected}"), SOON, async || {
+        let answer = stage.cluster.kubectl_output(&["auth", "can-i", verb, resource, "-n", NS, &user], None).await?;
+        Ok((answer.stdout.trim() == expected).then_some(()))
+    })
+    .await
+}
+
+async fn wait_text(stage: &Stage, text: &str) -> Result<()> {
+    let has = |child: &ConfigMap| child.data.as_ref().is_some_and(|data| data["text"] == text);
+    wait_object(stage.api::<ConfigMap>(NS), "ruled", text, SOON, has).await?;
+    message_of(stage.puppets(NS), "ruled", "Synced", "True", "Applied").await?;
+    Ok(())
+}
+
+/// The right to write its children goes; the status can still be written.
+async fn what_may_not_be_written_is_said(stage: &Stage, child: &Value) -> Result<()> {
+    let role = stage.kubectl(&["get", "clusterrole", "bartizan-provider-puppet", "-o", "json"], "").await?;
+    let mut role: Value = serde_json::from_str(&role)?;
+    let rules = role["rules"].clone();
+    if let Some(rules) = role["rules"].as_array_mut() {
+        rules.retain(|rule| !rule["resources"].as_array().is_some_and(|names| names.contains(&"configmaps".into())));
+    }
+    let patch = |rules: &Value| json!({"rules": rules}).to_string();
+    let set = async |rules: &Value| {
+        let patch = patch(rules);
+        let arguments = ["patch", "clusterrole", "bartizan-provider-puppet", "--type=merge", "-p", &patch];
+        stage.kubectl(&arguments, "").await
+    };
+    set(&role["rules"]).await?;
+    until_allowed(stage, "patch", "configmaps", false).await?;
+    apply_text(stage, &always("ruled", child)).await?;
+    let message = message_of(stage.puppets(NS), "ruled", "Synced", "False", "Forbidden").await?;
+    let expected = format!(
+        "ConfigMap default/ruled could not be written: configmaps \"ruled\" is forbidden: User \"{ACCOUNT}\" cannot patch \
+         resource \"configmaps\" in API group \"\" in the namespace \"default\"; grant it to the host's account"
+    );
+    ensure!(message == expected, "{message}");
+    let count = requests(stage).await?;
+    eprintln!("without the right to write a child: {count} requests in {WATCHED:?}");
+    ensure!(count <= MOST, "{count} requests in {WATCHED:?}");
+    set(&rules).await?;
+    wait_text(stage, "two").await
+}
+
+/// All that the provider needs goes, the right to say so included.
+async fn without_any_right_nothing_is_said_and_nothing_lost(
+    stage: &Stage,
+    host: &mut Host,
+    child: &Value,
+) -> Result<()> {
+    let binding = ["get", "clusterrolebinding", "bartizan-provider-puppet", "-o", "json"];
+    let mut binding: Value = serde_json::from_str(&stage.kubectl(&binding, "").await?)?;
+    binding["metadata"] = json!({"name": "bartizan-provider-puppet"});
+    stage.kubectl(&["delete", "clusterrolebinding", "bartizan-provider-puppet"], "").await?;
+    until_allowed(stage, "patch", "puppets.test.bartizan.dev", false).await?;
+    apply_text(stage, &always("ruled", child)).await?;
+    let count = requests(stage).await?;
+    eprintln!("without any right: {count} requests in {WATCHED:?}");
+    ensure!((1..=MOST).contains(&count), "{count} requests in {WATCHED:?}");
+    let parent = stage.puppets(NS).get("ruled").await?;
+    ensure!(synced(&parent).is_none(), "who wrote this status? {:?}", parent.data);
+    let said = host.process.lines();
+    let expected = "ConfigMap default/ruled could not be written: configmaps \"ruled\" is forbidden: User ";
+    ensure!(said.iter().any(|line| line.contains(expected)), "the log does not say what is missing");
+
+    apply_text(stage, &binding.to_string()).await?;
+    until_allowed(stage, "patch", "puppets.test.bartizan.dev", true).await?;
+    wait_text(stage, "three").await?;
+    host.ready().await?;
+    Ok(())
+}
+
+/// What is said about the newest generation.
+fn synced(parent: &DynamicObject) -> Option<&Value> {
+    condition(parent, "Synced")
+}

@@ -1,0 +1,122 @@
+//! A child is the same child at every version of its kind.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use bartizan_e2e::{ACCOUNT, Provider, SOON, Stage, apply_text, message_of, puppet};
+use bartizan_harness::wait::{wait_for, wait_gone, wait_object};
+use kube::api::ApiResource;
+use kube::core::{DynamicObject, GroupVersionKind};
+use kube::{Api, ResourceExt as _};
+use serde_json::{Value, json};
+
+const NS: &str = "default";
+const GROUP: &str = "gizmos.test.bartizan.dev";
+/// How long nothing must follow an upgrade.
+const QUIET: Duration = Duration::from_secs(5);
+
+/// A kind that is served in two versions.
+fn crd() -> Value {
+    let schema = json!({"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": true}});
+    let version =
+        |name: &str, storage: bool| json!({"name": name, "served": true, "storage": storage, "schema": schema});
+    json!({
+        "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition", "metadata": {"name": format!("gizmos.{GROUP}")},
+        "spec": {
+            "group": GROUP, "scope": "Namespaced", "names": {"kind": "Gizmo", "plural": "gizmos"},
+            "versions": [version("v1", true), version("v2", false)],
+        },
+    })
+}
+
+/// The rights to write it, whatever the version: RBAC knows none.
+async fn grant(stage: &Stage) -> Result<()> {
+    let rule = format!("--resource=gizmos.{GROUP}");
+    let verbs = "--verb=get,list,watch,create,patch,delete";
+    stage.kubectl(&["create", "clusterrole", "gizmos", &rule, verbs], "").await?;
+    let user = format!("--user={ACCOUNT}");
+    stage.kubectl(&["create", "clusterrolebinding", "gizmos", "--clusterrole=gizmos", &user], "").await?;
+    Ok(())
+}
+
+fn gizmos(stage: &Stage) -> Api<DynamicObject> {
+    let resource = ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(GROUP, "v2", "Gizmo"), "gizmos");
+    Api::namespaced_with(stage.cluster.client(), NS, &resource)
+}
+
+/// A Puppet with two Gizmos at a version, the second only if it is wanted.
+fn parent(version: &str, with_second: bool) -> String {
+    let gizmo = |name: &str| {
+        let api_version = format!("{GROUP}/{version}");
+        json!({"object": {"apiVersion": api_version, "kind": "Gizmo", "metadata": {"name": name}, "spec": {"same": true}}})
+    };
+    let mut children = vec![gizmo("first")];
+    children.extend(with_second.then(|| gizmo("second")));
+    puppet("maker", &json!({"answers": [{"answer": {"children": children}}]}))
+}
+
+/// The version of the provider that writes v2: but for that text the same module.
+fn upgrade(stage: &Stage) -> Result<()> {
+    let path = stage.providers().join("puppet.wasm");
+    let mut module = std::fs::read(&path)?;
+    let (old, new) = (format!("{GROUP}/v1").into_bytes(), format!("{GROUP}/v2").into_bytes());
+    let places: Vec<usize> = (0..module.len() - old.len()).filter(|at| module[*at..].starts_with(&old)).collect();
+    ensure!(places.len() == 1, "{GROUP}/v1 stands at {places:?}");
+    module[places[0]..places[0] + new.len()].copy_from_slice(&new);
+    std::fs::write(&path, module).context("the module cannot be written")
+}
+
+#[tokio::test]
+async fn a_provider_that_comes_to_write_v2_of_a_kind_keeps_the_children_that_it_wrote_as_v1() -> Result<()> {
+    let stage = Stage::start(&[Provider::Puppet]).await?;
+    apply_text(&stage, &crd().to_string()).await?;
+    grant(&stage).await?;
+    let served = ["wait", "--for=condition=Established", "--timeout=60s", &format!("crd/gizmos.{GROUP}")];
+    stage.kubectl(&served, "").await?;
+    let host = stage.host().await?;
+    apply_text(&stage, &parent("v1", true)).await?;
+    message_of(stage.puppets(NS), "maker", "Synced", "True", "Applied").await?;
+    let mut before = Vec::new();
+    for name in ["first", "second"] {
+        before.push(gizmos(&stage).get(name).await?);
+    }
+    host.stop().await?;
+
+    // The upgrade and what follows from it are one: nothing else was ever meant.
+    upgrade(&stage)?;
+    apply_text(&stage, &parent("v2", true)).await?;
+    let mark = stage.mark()?;
+    let host = stage.host().await?;
+    message_of(stage.puppets(NS), "maker", "Synced", "True", "Applied").await?;
+    for (name, before) in ["first", "second"].into_iter().zip(&before) {
+        let written = |gizmo: &DynamicObject| gizmo.annotations() != before.annotations();
+        let after = wait_object(gizmos(&stage), name, "written as v2", SOON, written).await?;
+        ensure!(after.uid() == before.uid() && after.data["spec"] == before.data["spec"], "{after:?}");
+        let managers: Vec<_> =
+            after.managed_fields().iter().map(|entry| (&entry.manager, &entry.api_version)).collect();
+        ensure!(managers.len() == 1, "two entries of one manager: {managers:?}");
+    }
+    // Each was written once, as v2, and nothing was deleted or made again.
+    let expected = ["patch gizmos default/first: 200", "patch gizmos default/second: 200"];
+    let of_gizmos = async || {
+        let mut writes = stage.writes_since(mark)?;
+        writes.retain(|write| write.contains("gizmos"));
+        writes.sort();
+        anyhow::Ok(writes)
+    };
+    ensure!(of_gizmos().await? == expected, "{:?}", of_gizmos().await?);
+    tokio::time::sleep(QUIET).await;
+    ensure!(of_gizmos().await? == expected, "{:?}", of_gizmos().await?);
+
+    // What v2 no longer means goes, though v1 made it.
+    apply_text(&stage, &parent("v2", false)).await?;
+    wait_gone(gizmos(&stage), "second", SOON).await?;
+    message_of(stage.puppets(NS), "maker", "Synced", "True", "Applied").await?;
+    wait_for("the first one's rest", SOON, async || {
+        let now = gizmos(&stage).get("first").await?;
+        Ok((now.uid() == before[0].uid()).then_some(()))
+    })
+    .await?;
+    host.stop().await?;
+    stage.stop().await
+}

@@ -1,0 +1,149 @@
+//! How children are written: wave by wave, some left alone, some made again.
+
+use anyhow::{Context as _, Result, ensure};
+use bartizan_e2e::{Provider, SOON, Stage, apply_text, message_of, puppet};
+use bartizan_harness::wait::{wait_for, wait_gone, wait_object};
+use k8s_openapi::api::apps::v1::StatefulSet;
+use k8s_openapi::api::core::v1::{ConfigMap, Pod, Service};
+use kube::ResourceExt as _;
+use kube::api::ListParams;
+use serde_json::{Value, json};
+
+const NS: &str = "default";
+
+fn config(name: &str, text: &str) -> Value {
+    json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": {"text": text}})
+}
+
+/// A Puppet that always gives this answer.
+fn always(name: &str, answer: &Value) -> String {
+    puppet(name, &json!({"answers": [{"answer": answer}]}))
+}
+
+#[tokio::test]
+async fn children_are_written_wave_by_wave_kept_and_made_again() -> Result<()> {
+    let stage = Stage::start(&[Provider::Puppet]).await?;
+    let host = stage.host().await?;
+    the_next_wave_waits_until_the_one_before_was_accepted(&stage).await?;
+    what_is_kept_is_neither_applied_nor_pruned(&stage).await?;
+    an_immutable_field_is_refused_or_the_child_made_again(&stage).await?;
+    a_stateful_set_is_made_again_around_its_pods(&stage).await?;
+    host.stop().await?;
+    stage.stop().await
+}
+
+async fn the_next_wave_waits_until_the_one_before_was_accepted(stage: &Stage) -> Result<()> {
+    let service = |port: i64| json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "wave"}, "spec": {"ports": [{"port": port}]}});
+    let answer = |port: i64| json!({"children": [{"object": config("wave", "later"), "wave": 1}, {"object": service(port), "wave": 0}]});
+    apply_text(stage, &always("wave", &answer(0))).await?;
+    let message = message_of(stage.puppets(NS), "wave", "Synced", "False", "ApplyRefused").await?;
+    ensure!(message.starts_with("Service default/wave could not be written: "), "{message}");
+    ensure!(
+        stage.api::<ConfigMap>(NS).get_opt("wave").await?.is_none(),
+        "the second wave was written before the first"
+    );
+
+    apply_text(stage, &always("wave", &answer(80))).await?;
+    message_of(stage.puppets(NS), "wave", "Synced", "True", "Applied").await?;
+    let later = stage.api::<ConfigMap>(NS).get("wave").await?;
+    ensure!(later.annotations().get("bartizan.dev/wave").is_some_and(|wave| wave == "1"), "{later:?}");
+    stage.api::<Service>(NS).get("wave").await?;
+    stage.kubectl(&["delete", "puppet", "wave"], "").await?;
+    Ok(())
+}
+
+async fn what_is_kept_is_neither_applied_nor_pruned(stage: &Stage) -> Result<()> {
+    apply_text(stage, &always("keep", &json!({"children": [{"object": config("keep", "first")}]}))).await?;
+    message_of(stage.puppets(NS), "keep", "Synced", "True", "Applied").await?;
+    let keep = json!({"keep": [{"apiVersion": "v1", "kind": "ConfigMap", "name": "keep"}]});
+    apply_text(stage, &always("keep", &keep)).await?;
+    message_of(stage.puppets(NS), "keep", "Synced", "True", "Applied").await?;
+    stage.kubectl(&["patch", "configmap", "keep", "-p", r#"{"data":{"text":"edited"}}"#], "").await?;
+    // The next answer shows that the edit was seen and left alone.
+    let more = json!({"keep": keep["keep"], "children": [{"object": config("keep-other", "x")}]});
+    apply_text(stage, &always("keep", &more)).await?;
+    wait_object(stage.api::<ConfigMap>(NS), "keep-other", "there", SOON, |_| true).await?;
+    let kept = stage.api::<ConfigMap>(NS).get("keep").await?;
+    ensure!(kept.data.is_some_and(|data| data["text"] == "edited"), "what was kept was applied");
+
+    apply_text(stage, &always("keep", &json!({"children": []}))).await?;
+    wait_gone(stage.api::<ConfigMap>(NS), "keep", SOON).await?;
+    stage.kubectl(&["delete", "puppet", "keep"], "").await?;
+    Ok(())
+}
+
+async fn an_immutable_field_is_refused_or_the_child_made_again(stage: &Stage) -> Result<()> {
+    let frozen = |text: &str, policy: &str| {
+        let mut object = config("frozen", text);
+        object["immutable"] = true.into();
+        json!({"children": [{"object": object, "onImmutableChange": policy}]})
+    };
+    apply_text(stage, &always("frozen", &frozen("old", "Refuse"))).await?;
+    message_of(stage.puppets(NS), "frozen", "Synced", "True", "Applied").await?;
+    let before = stage.api::<ConfigMap>(NS).get("frozen").await?;
+
+    apply_text(stage, &always("frozen", &frozen("new", "Refuse"))).await?;
+    let message = message_of(stage.puppets(NS), "frozen", "Synced", "False", "ImmutableField").await?;
+    let expected = "ConfigMap default/frozen could not be written: ConfigMap \"frozen\" is invalid: data: Forbidden: field is \
+                    immutable when `immutable` is set";
+    ensure!(message == expected, "{message}");
+    message_of(stage.puppets(NS), "frozen", "Stalled", "True", "ImmutableField").await?;
+    ensure!(stage.api::<ConfigMap>(NS).get("frozen").await? == before, "it was touched");
+
+    apply_text(stage, &always("frozen", &frozen("new", "Recreate"))).await?;
+    message_of(stage.puppets(NS), "frozen", "Synced", "True", "Applied").await?;
+    let after = stage.api::<ConfigMap>(NS).get("frozen").await?;
+    ensure!(
+        after.uid() != before.uid() && after.data.is_some_and(|data| data["text"] == "new"),
+        "it was not made again"
+    );
+    stage.kubectl(&["delete", "puppet", "frozen"], "").await?;
+    Ok(())
+}
+
+async fn a_stateful_set_is_made_again_around_its_pods(stage: &Stage) -> Result<()> {
+    let labels = json!({"app": "around"});
+    let set = |service: &str| {
+        json!({"apiVersion": "apps/v1", "kind": "StatefulSet", "metadata": {"name": "around"}, "spec": {
+            "serviceName": service, "replicas": 2, "podManagementPolicy": "Parallel", "selector": {"matchLabels": labels},
+            "template": {
+                "metadata": {"labels": labels}, "spec": {"containers": [{"name": "c", "image": "example.invalid/c"}]},
+            },
+        }})
+    };
+    let answer = |service: &str| json!({"children": [{"object": set(service), "onImmutableChange": "RecreateOrphan"}]});
+    apply_text(stage, &always("around", &answer("one"))).await?;
+    let ready = |set: &StatefulSet| set.status.as_ref().is_some_and(|status| status.ready_replicas == Some(2));
+    let before = wait_object(stage.api::<StatefulSet>(NS), "around", "2 pods ready", SOON, ready).await?;
+    let pods = pods(stage).await?;
+    ensure!(pods.len() == 2, "{pods:?}");
+
+    apply_text(stage, &always("around", &answer("two"))).await?;
+    let again = |set: &StatefulSet| set.uid() != before.uid() && ready(set);
+    wait_object(stage.api::<StatefulSet>(NS), "around", "another one with 2 pods ready", SOON, again).await?;
+    message_of(stage.puppets(NS), "around", "Synced", "True", "Applied").await?;
+    ensure!(self::pods(stage).await? == pods, "pods were made again, too");
+
+    // What lives below is seen, and seen to go.
+    let echo = json!({"echo": true, "answers": [{"answer": answer("two")}]});
+    apply_text(stage, &puppet("around", &echo)).await?;
+    let below = async || {
+        let parent = stage.puppets(NS).get("around").await?;
+        let seen: Vec<&str> = parent.data["status"]["seen"]["descendants"]
+            .as_array()
+            .context("nothing seen")?
+            .iter()
+            .filter_map(Value::as_str)
+            .collect();
+        Ok((seen == ["Pod.v1 default/around-0", "Pod.v1 default/around-1"]).then_some(()))
+    };
+    wait_for("two pods below", SOON, below).await?;
+    stage.kubectl(&["delete", "puppet", "around"], "").await?;
+    Ok(())
+}
+
+/// UIDs of the pods.
+async fn pods(stage: &Stage) -> Result<Vec<Option<String>>> {
+    let pods = stage.api::<Pod>(NS).list(&ListParams::default().labels("app=around")).await?;
+    Ok(pods.items.iter().map(kube::ResourceExt::uid).collect())
+}

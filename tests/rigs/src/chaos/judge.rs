@@ -1,0 +1,161 @@
+//! Whether everything became as it should.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+use bartizan_contract::names::{OWNER_UID_LABEL, PROVIDER_LABEL};
+use bartizan_e2e::{Snapshot, Stage, condition};
+use bartizan_harness::AuditMark;
+use kube::api::ListParams;
+use kube::core::DynamicObject;
+use serde_json::Value;
+
+use super::NAMESPACE;
+use super::world::{Kind, Parent, Wanted, World};
+
+/// A store and a greeting that nobody touches.
+pub(super) const BYSTANDER: &str = "bystander";
+/// A ConfigMap with the labels of a child, that the host did not make.
+pub(super) const FORGED: &str = "forged";
+/// How often it is looked whether all has converged.
+const LOOK: Duration = Duration::from_millis(500);
+
+/// Knows how things were before.
+pub(super) struct Judge {
+    /// `Kind/name` and UID of what must stay.
+    bystanders: BTreeMap<String, Value>,
+    mark: AuditMark,
+}
+
+/// Everything at one moment.
+struct Seen {
+    parents: BTreeMap<(Kind, String), DynamicObject>,
+    children: Snapshot,
+}
+
+impl Seen {
+    async fn now(stage: &Stage) -> Result<Self> {
+        let mut parents = BTreeMap::new();
+        for (kind, api) in [(Kind::Store, stage.stores(NAMESPACE)), (Kind::Greeting, stage.greetings())] {
+            for parent in api.list(&ListParams::default()).await? {
+                parents.insert((kind, parent.metadata.name.clone().unwrap_or_default()), parent);
+            }
+        }
+        Ok(Self { parents, children: stage.snapshot(NAMESPACE, PROVIDER_LABEL).await? })
+    }
+}
+
+impl Judge {
+    /// Remembers everything that is there now.
+    pub(super) async fn new(stage: &Stage) -> Result<Self> {
+        let Seen { children, .. } = Seen::now(stage).await?;
+        let uid = |name: &&str| ((*name).to_owned(), children.get(name)["metadata"]["uid"].clone());
+        Ok(Self { bystanders: children.names().iter().map(uid).collect(), mark: stage.mark()? })
+    }
+
+    /// Waits until all is as it should be; what is not in the end.
+    pub(super) async fn converged(&self, stage: &Stage, world: &World, within: Duration) -> Result<Vec<String>> {
+        let deadline = Instant::now() + within;
+        loop {
+            let problems = self.problems(world, &Seen::now(stage).await?);
+            if problems.is_empty() || Instant::now() > deadline {
+                return Ok(problems);
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
+    fn problems(&self, world: &World, seen: &Seen) -> Vec<String> {
+        let mut problems = Vec::new();
+        for parent in &world.parents {
+            match (parent.wanted, seen.parents.get(&(parent.kind, parent.name.clone()))) {
+                (None, None) => {}
+                (None, Some(_)) => problems.push(format!("{} was deleted and is there", parent.name)),
+                (Some(_), None) => problems.push(format!("{} is gone", parent.name)),
+                (Some(wanted), Some(found)) => problems.extend(parent_problems(parent, wanted, found, &seen.children)),
+            }
+        }
+        let living: BTreeSet<&str> =
+            seen.parents.values().filter_map(|parent| parent.metadata.uid.as_deref()).collect();
+        for name in seen.children.names() {
+            let owner = owner(seen.children.get(name));
+            if !living.contains(owner) {
+                problems.push(format!("{name} is left of a parent that is gone ({owner})"));
+            }
+        }
+        for (name, uid) in &self.bystanders {
+            let now = &seen.children.get(name)["metadata"]["uid"];
+            if now != uid {
+                problems.push(format!("{name}, which nobody touched, has UID {now} instead of {uid}"));
+            }
+        }
+        problems
+    }
+
+    /// What the host deleted without a reason.
+    pub(super) fn deletes(&self, stage: &Stage, world: &World) -> Result<Vec<String>> {
+        let allowed: BTreeSet<String> =
+            world.parents.iter().filter(|parent| parent.may_prune).map(Parent::generated_secret).collect();
+        let mut problems = Vec::new();
+        for request in stage.requests_since(self.mark)? {
+            let done = request.verb.starts_with("delete") && matches!(request.code, Some(200 | 202));
+            let is_secret = request.resource == "secrets";
+            if done && !(is_secret && allowed.contains(&format!("Secret/{}", request.name))) {
+                problems.push(format!("the host deleted {} {}, which was wanted", request.resource, request.name));
+            }
+        }
+        Ok(problems)
+    }
+}
+
+/// What is wrong with a parent that should be like this.
+fn parent_problems(parent: &Parent, wanted: Wanted, found: &DynamicObject, children: &Snapshot) -> Vec<String> {
+    let name = &parent.name;
+    let mut problems = Vec::new();
+    let conditions: &[&str] = match parent.kind {
+        Kind::Store => &["Ready", "Synced", "Valid"],
+        Kind::Greeting => &["Synced"],
+    };
+    for type_ in conditions {
+        if condition(found, type_).is_none_or(|condition| condition["status"] != "True") {
+            let said = &found.data["status"]["conditions"];
+            problems.push(format!("{name} is not {type_} in generation {:?}: {said}", found.metadata.generation));
+        }
+    }
+    let uid = found.metadata.uid.as_deref().unwrap_or_default();
+    let names: Vec<&str> = children.names().into_iter().filter(|child| owner(children.get(child)) == uid).collect();
+    let expected = parent.children(wanted);
+    if names != expected {
+        problems.push(format!("{name} has the children {names:?} instead of {expected:?}"));
+    }
+    let revision = wanted.revision.to_string();
+    let told = match parent.kind {
+        Kind::Greeting => vec![(
+            children.get(&format!("ConfigMap/{name}"))["data"]["greeting"].clone(),
+            format!("Hello, world {revision}!"),
+        )],
+        Kind::Store => vec![
+            (
+                children.get(&format!("StatefulSet/{name}"))["spec"]["template"]["spec"]["containers"][0]["image"]
+                    .clone(),
+                format!("example.com/minio:{revision}"),
+            ),
+            (
+                children.get(&format!("Service/{name}-service"))["metadata"]["annotations"]["example.com/revision"]
+                    .clone(),
+                revision,
+            ),
+        ],
+    };
+    for (found, wanted) in told {
+        if found.as_str() != Some(&wanted) {
+            problems.push(format!("a child of {name} says {found} instead of {wanted:?}"));
+        }
+    }
+    problems
+}
+
+fn owner(child: &Value) -> &str {
+    child["metadata"]["labels"][OWNER_UID_LABEL].as_str().unwrap_or_default()
+}

@@ -1,0 +1,232 @@
+//! The chaos rig: stores and greetings are made, edited and deleted, their children are deleted or lose their labels, the
+//! host is killed, and meanwhile requests fail, get lost, come twice, and watches end, fall silent or begin in the past. Then
+//! everything passes again, and everything must become as it should be and stay so.
+
+mod judge;
+mod world;
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, ensure};
+use bartizan_contract::names::{OWNER_UID_LABEL, PROVIDER_LABEL};
+use bartizan_e2e::{Host, Provider, SOON, Stage, apply_text, greeting, message_of, store};
+use bartizan_harness::wait::wait_gone;
+use k8s_openapi::api::apps::v1::StatefulSet;
+use k8s_openapi::api::core::v1::{ConfigMap, Secret, Service};
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
+use kube::Api;
+use kube::api::{ApiResource, DeleteParams, Patch, PatchParams, PostParams};
+use kube::core::DynamicObject;
+use serde_json::json;
+
+use crate::faults::{Rules, Seeded};
+use crate::proxy::Proxy;
+use crate::secrets::Secrets;
+use judge::Judge;
+use world::{Action, KEYS, Kind, Parent, World};
+
+/// Where it all happens.
+pub(crate) const NAMESPACE: &str = "default";
+
+/// How long nothing may be written once everything is as it should be.
+const QUIET: Duration = Duration::from_secs(10);
+
+/// What to do, and for how long.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// How long requests fail.
+    pub time: Duration,
+    /// Decides what happens, and which requests fail.
+    pub seed: u64,
+}
+
+/// Runs the rig; whether all became as it should.
+///
+/// # Errors
+/// If the control plane cannot be started, or not even an undisturbed host works.
+pub async fn run(options: Options) -> Result<bool> {
+    println!("chaos: seed {}, {} s of faults", options.seed, options.time.as_secs());
+    let rig = Rig::start(options.seed).await?;
+    let mut host = rig.host().await?;
+    host.ready().await?;
+    let judge = rig.bystanders().await?;
+    let secrets = Secrets::watch(rig.stage.api(NAMESPACE));
+
+    rig.proxy.disturb(Rules::Seeded(Seeded::new(options.seed)));
+    // Another host, whose watches begin under these rules.
+    host = rig.act(&World::new(options.seed), Action::KillHost, host).await?;
+    let mut world = World::new(options.seed);
+    let began = Instant::now();
+    let mut actions = 0;
+    while began.elapsed() < options.time {
+        let (pause, action) = world.next();
+        // Not a wait for anything: the story's own pace.
+        tokio::time::sleep(pause).await;
+        let what = format!("{action:?}");
+        host = rig.act(&world, action, host).await.with_context(|| format!("{what} (seed {})", options.seed))?;
+        actions += 1;
+    }
+    rig.proxy.heal();
+    println!("chaos: {actions} actions; requests: {:?}", rig.proxy.faults());
+
+    // A parent that failed all the time waits as long again before its next try, and a watch up to 30 s.
+    let within = Duration::from_secs(60).max(options.time * 3);
+    let healed = Instant::now();
+    let mut problems = judge.converged(&rig.stage, &world, within).await?;
+    println!("chaos: {} s after the last fault: {} problems", healed.elapsed().as_secs(), problems.len());
+    if problems.is_empty() {
+        let before = rig.proxy.log().len();
+        let writes = rig.proxy.writes();
+        tokio::time::sleep(QUIET).await;
+        if rig.proxy.writes() > writes {
+            let log = rig.proxy.log();
+            let late = log[before..].iter().map(|entry| format!("{} ({:?})", entry.request, entry.code));
+            problems.push(format!("requests after all had converged: {}", late.collect::<Vec<_>>().join(", ")));
+        }
+    }
+    problems.extend(judge.deletes(&rig.stage, &world)?);
+    problems.extend(secrets.problems());
+    drop(secrets);
+    for problem in &problems {
+        println!("chaos: PROBLEM: {problem}");
+    }
+    println!("chaos: seed {}: {}", options.seed, if problems.is_empty() { "all as it should be" } else { "FAILED" });
+    if !problems.is_empty() {
+        rig.keep_log()?;
+        // Dropped without being stopped, the control plane keeps its logs and says where.
+        return Ok(false);
+    }
+    host.stop().await?;
+    rig.stage.stop().await?;
+    Ok(true)
+}
+
+/// A control plane, and the way through the proxy to it.
+struct Rig {
+    stage: Stage,
+    proxy: Proxy,
+    seed: u64,
+}
+
+impl Rig {
+    async fn start(seed: u64) -> Result<Self> {
+        let stage = Stage::start(&[Provider::Minio, Provider::Hello]).await?;
+        let proxy = Proxy::start(stage.kubeconfig(), Rules::Pass).await?;
+        proxy.write_kubeconfig(stage.kubeconfig(), &stage.path("through-the-proxy.yaml"))?;
+        Ok(Self { stage, proxy, seed })
+    }
+
+    async fn host(&self) -> Result<Host> {
+        self.stage.listening(self.stage.command_with(&self.stage.path("through-the-proxy.yaml"))).await
+    }
+
+    /// Makes what is never touched, and must stay what it is.
+    async fn bystanders(&self) -> Result<Judge> {
+        let keys = ["create", "secret", "generic", KEYS, "--from-literal=username=a", "--from-literal=password=b"];
+        self.stage.kubectl(&keys, "").await?;
+        apply_text(&self.stage, &store(NAMESPACE, judge::BYSTANDER, &json!({"scope": {"nodeCount": 4}}))).await?;
+        apply_text(&self.stage, &greeting(judge::BYSTANDER, "nobody")).await?;
+        self.stage.wait_ready(NAMESPACE, judge::BYSTANDER).await?;
+        message_of(self.stage.greetings(), judge::BYSTANDER, "Synced", "True", "Applied").await?;
+        // Labels can be written by anybody: the host did not make this.
+        let owner = self.stage.greetings().get(judge::BYSTANDER).await?.metadata.uid.context("no UID")?;
+        let labels = json!({PROVIDER_LABEL: Provider::Hello.name(), OWNER_UID_LABEL: owner});
+        let forged = json!({
+            "apiVersion": "v1", "kind": "ConfigMap",
+            "metadata": {"name": judge::FORGED, "namespace": NAMESPACE, "labels": labels},
+        });
+        apply_text(&self.stage, &forged.to_string()).await?;
+        Judge::new(&self.stage).await
+    }
+
+    /// Does what happens next, and returns the host that runs then.
+    async fn act(&self, world: &World, action: Action, host: Host) -> Result<Host> {
+        match action {
+            Action::Create(number) => self.create(&world.parents[number]).await?,
+            Action::Edit(number) => {
+                let parent = &world.parents[number];
+                let wanted = parent.wanted.context("an edit of nothing")?;
+                let patch = Patch::Merge(json!({"spec": parent.spec(wanted)}));
+                self.api(parent).patch(&parent.name, &PatchParams::default(), &patch).await?;
+            }
+            Action::Delete(number) => {
+                let parent = &world.parents[number];
+                self.api(parent).delete(&parent.name, &DeleteParams::default()).await?;
+            }
+            Action::DeleteChild(child) => {
+                let (api, name) = self.child(&child)?;
+                absent_is_fine(api.delete(name, &DeleteParams::default()).await)?;
+            }
+            Action::StripLabels(child) => {
+                let (api, name) = self.child(&child)?;
+                let patch = json!({"metadata": {"labels": {PROVIDER_LABEL: null, OWNER_UID_LABEL: null}}});
+                absent_is_fine(api.patch(name, &PatchParams::default(), &Patch::Merge(&patch)).await)?;
+            }
+            Action::KillHost => {
+                host.kill().await?;
+                self.proxy.closed(SOON).await?;
+                return self.host().await;
+            }
+        }
+        Ok(host)
+    }
+
+    async fn create(&self, parent: &Parent) -> Result<()> {
+        let wanted = parent.wanted.context("a creation of nothing")?;
+        let document = match parent.kind {
+            Kind::Store => store(NAMESPACE, &parent.name, &parent.spec(wanted)),
+            Kind::Greeting => greeting(&parent.name, parent.spec(wanted)["name"].as_str().unwrap_or_default()),
+        };
+        let object: DynamicObject = serde_json::from_str(&document)?;
+        let api = self.api(parent);
+        // An earlier one may have a finalizer.
+        wait_gone(api.clone(), &parent.name, SOON).await?;
+        let created = api.create(&PostParams::default(), &object).await?;
+        ensure!(created.metadata.name.as_deref() == Some(&parent.name), "{created:?}");
+        Ok(())
+    }
+
+    fn api(&self, parent: &Parent) -> Api<DynamicObject> {
+        match parent.kind {
+            Kind::Store => self.stage.stores(NAMESPACE),
+            Kind::Greeting => self.stage.greetings(),
+        }
+    }
+
+    /// Where a child is, by `Kind/name`.
+    fn child<'a>(&self, child: &'a str) -> Result<(Api<DynamicObject>, &'a str)> {
+        let (kind, name) = child.split_once('/').context("a child without a kind")?;
+        let resource = match kind {
+            "Service" => ApiResource::erase::<Service>(&()),
+            "Secret" => ApiResource::erase::<Secret>(&()),
+            "ConfigMap" => ApiResource::erase::<ConfigMap>(&()),
+            "StatefulSet" => ApiResource::erase::<StatefulSet>(&()),
+            _ => ApiResource::erase::<PodDisruptionBudget>(&()),
+        };
+        Ok((Api::namespaced_with(self.stage.cluster.client(), NAMESPACE, &resource), name))
+    }
+
+    /// Puts what came by beside the logs of the control plane, which are kept.
+    fn keep_log(&self) -> Result<()> {
+        let lines: Vec<String> = self
+            .proxy
+            .log()
+            .iter()
+            .map(|entry| {
+                let (request, code) = (&entry.request, entry.code);
+                format!("{} {}?{} {:?} {code:?}", request.method, request.path, request.query, entry.fault)
+            })
+            .collect();
+        let path = self.stage.cluster.folder().join(format!("logs/proxy-{}.log", self.seed));
+        std::fs::write(&path, lines.join("\n")).with_context(|| format!("cannot write {}", path.display()))
+    }
+}
+
+/// What does not exist needs no deletion, nor a change.
+fn absent_is_fine<T>(result: kube::Result<T>) -> Result<()> {
+    match result {
+        Ok(_) => Ok(()),
+        Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}

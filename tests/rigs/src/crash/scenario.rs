@@ -1,0 +1,223 @@
+//! What happens to the store of one run, step by step, and how it looks after each.
+
+use std::fmt;
+
+use anyhow::{Context as _, Result};
+use bartizan_contract::names::{OWNER_UID_LABEL, PROVIDER_LABEL};
+use bartizan_e2e::{SOON, Stage, store};
+use bartizan_harness::wait::{wait_for, wait_gone, wait_object};
+use k8s_openapi::api::apps::v1::StatefulSet;
+use k8s_openapi::api::core::v1::{Secret, Service};
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
+use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
+use kube::core::DynamicObject;
+use serde_json::{Value, json};
+
+use crate::differences::differences;
+
+/// The store's name, in whatever namespace.
+const STORE: &str = "data";
+/// The Service for its clients.
+const CLIENT_SERVICE: &str = "data-service";
+/// The Secret with keys that the host makes, until the store is given others.
+const GENERATED: &str = "data-credentials";
+/// The Secret with keys that the store is given.
+const KEYS: &str = "keys";
+/// An image that it is updated to.
+const IMAGE: &str = "example.com/minio:2";
+/// All children of the store, whoever they say they belong to.
+const SELECTOR: &str = "minio.rook.io/objectstore=data";
+
+/// What is done to a store, in this order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Step {
+    /// It is made.
+    Create,
+    /// The Service for its clients gets an annotation: one child changes.
+    Annotate,
+    /// Other image, resources and keys: its servers are rolled, and the Secret that the host made is pruned.
+    Update,
+    /// Somebody deletes a child.
+    DeleteChild,
+    /// Somebody takes the host's labels off a child.
+    StripLabels,
+    /// It is deleted.
+    Delete,
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(match self {
+            Self::Create => "create",
+            Self::Annotate => "annotate",
+            Self::Update => "update",
+            Self::DeleteChild => "delete a child",
+            Self::StripLabels => "strip the labels of a child",
+            Self::Delete => "delete",
+        })
+    }
+}
+
+impl Step {
+    const ALL: [Self; 6] =
+        [Self::Create, Self::Annotate, Self::Update, Self::DeleteChild, Self::StripLabels, Self::Delete];
+}
+
+/// What was seen at the end of each step.
+pub(super) type Observed = Vec<(Step, Value)>;
+
+/// A store in a namespace of its own.
+pub(super) struct Scenario<'a> {
+    pub(super) stage: &'a Stage,
+    pub(super) namespace: &'a str,
+}
+
+impl Scenario<'_> {
+    /// Makes what the store will need.
+    pub(super) async fn prepare(&self) -> Result<()> {
+        self.stage.kubectl(&["create", "namespace", self.namespace], "").await?;
+        let keys = ["create", "secret", "generic", KEYS, "--namespace", self.namespace];
+        let values = ["--from-literal=username=somebody", "--from-literal=password=some-password"];
+        self.stage.kubectl(&[&keys[..], &values[..]].concat(), "").await?;
+        Ok(())
+    }
+
+    /// Plays all steps, without anything to compare with.
+    pub(super) async fn play(&self) -> Result<Observed> {
+        let mut seen = Vec::new();
+        for step in Step::ALL {
+            self.take(step).await?;
+            seen.push((step, self.observe().await?));
+        }
+        Ok(seen)
+    }
+
+    /// Plays all steps and returns in what they end otherwise than they should.
+    pub(super) async fn play_like(&self, wanted: &Observed) -> Result<Vec<String>> {
+        let mut problems = Vec::new();
+        for (step, wanted) in wanted {
+            self.take(*step).await?;
+            let mut last = Vec::new();
+            let equal = wait_for("equal objects", SOON / 4, async || {
+                last = differences(wanted, &self.observe().await?);
+                Ok(last.is_empty().then_some(()))
+            });
+            if equal.await.is_err() {
+                problems.extend(last.iter().map(|line| format!("after {step}: {line}")));
+            }
+        }
+        Ok(problems)
+    }
+
+    /// Does one step and waits until the host has done its part.
+    async fn take(&self, step: Step) -> Result<()> {
+        let taken = match step {
+            Step::Create => self.create().await,
+            Step::Annotate => self.annotate().await,
+            Step::Update => self.update().await,
+            Step::DeleteChild => self.delete_child().await,
+            Step::StripLabels => self.strip_labels().await,
+            Step::Delete => self.delete().await,
+        };
+        taken.with_context(|| format!("step `{step}` in namespace {}", self.namespace))
+    }
+
+    async fn create(&self) -> Result<()> {
+        let document = store(self.namespace, STORE, &json!({"scope": {"nodeCount": 4}}));
+        let object: DynamicObject = serde_json::from_str(&document)?;
+        self.stage.stores(self.namespace).create(&PostParams::default(), &object).await?;
+        self.ready().await
+    }
+
+    async fn annotate(&self) -> Result<()> {
+        self.edit(json!({"serviceAnnotations": {"example.com/step": "annotate"}})).await?;
+        let services = self.stage.api::<Service>(self.namespace);
+        wait_object(services, CLIENT_SERVICE, "its annotation", SOON, |service| {
+            service.metadata.annotations.as_ref().is_some_and(|all| all.contains_key("example.com/step"))
+        })
+        .await?;
+        self.ready().await
+    }
+
+    async fn update(&self) -> Result<()> {
+        let resources = json!({"requests": {"cpu": "100m"}, "limits": {"memory": "1Gi"}});
+        self.edit(json!({"image": IMAGE, "resources": resources, "credentials": {"name": KEYS}})).await?;
+        wait_object(self.stage.api::<StatefulSet>(self.namespace), STORE, "four updated servers", SOON, |set| {
+            let status = set.status.as_ref();
+            let updated = status.and_then(|status| status.updated_replicas) == Some(4);
+            let current = status.and_then(|status| status.observed_generation) == set.metadata.generation;
+            let rolled = status.is_some_and(|status| status.current_revision == status.update_revision);
+            let value = serde_json::to_value(&set.spec).unwrap_or_default();
+            updated && current && rolled && value["template"]["spec"]["containers"][0]["image"] == IMAGE
+        })
+        .await?;
+        // Not by a watch, which would show the Secret's values when time is over.
+        let secrets = self.stage.api::<Secret>(self.namespace);
+        wait_for("the generated Secret to be pruned", SOON, async || {
+            Ok(secrets.get_opt(GENERATED).await?.is_none().then_some(()))
+        })
+        .await?;
+        self.ready().await
+    }
+
+    async fn delete_child(&self) -> Result<()> {
+        let budgets = self.stage.api::<PodDisruptionBudget>(self.namespace);
+        let old = budgets.get(STORE).await?.metadata.uid;
+        budgets.delete(STORE, &DeleteParams::default()).await?;
+        wait_object(budgets, STORE, "another one in its place", SOON, |budget| budget.metadata.uid != old).await?;
+        self.ready().await
+    }
+
+    async fn strip_labels(&self) -> Result<()> {
+        let services = self.stage.api::<Service>(self.namespace);
+        let patch = json!({"metadata": {"labels": {PROVIDER_LABEL: null, OWNER_UID_LABEL: null}}});
+        services.patch(STORE, &PatchParams::default(), &Patch::Merge(&patch)).await?;
+        wait_object(services, STORE, "its labels", SOON, |service| {
+            let labels = service.metadata.labels.as_ref();
+            labels.is_some_and(|labels| labels.contains_key(PROVIDER_LABEL) && labels.contains_key(OWNER_UID_LABEL))
+        })
+        .await?;
+        self.ready().await
+    }
+
+    async fn delete(&self) -> Result<()> {
+        let stores = self.stage.stores(self.namespace);
+        stores.delete(STORE, &DeleteParams::default()).await?;
+        wait_gone(stores, STORE, SOON).await
+    }
+
+    /// What is left of the store. It may be there for a while: the garbage collector learns of new kinds every 30 s.
+    pub(super) async fn left(&self) -> Result<Vec<String>> {
+        let left = self.stage.snapshot(self.namespace, SELECTOR).await?;
+        Ok(left.names().into_iter().map(str::to_owned).collect())
+    }
+
+    async fn edit(&self, spec: Value) -> Result<()> {
+        let patch = json!({"spec": spec});
+        self.stage.stores(self.namespace).patch(STORE, &PatchParams::default(), &Patch::Merge(&patch)).await?;
+        Ok(())
+    }
+
+    async fn ready(&self) -> Result<()> {
+        self.stage.wait_ready(self.namespace, STORE).await?;
+        Ok(())
+    }
+
+    /// The store and its children, without what differs between any two runs; null once it is gone.
+    async fn observe(&self) -> Result<Value> {
+        let Some(parent) = self.stage.stores(self.namespace).get_opt(STORE).await? else { return Ok(Value::Null) };
+        let children = self.stage.snapshot(self.namespace, SELECTOR).await?.shape();
+        let seen = json!({"children": children, "store": said(&parent)});
+        // Addresses and messages have the namespace in them.
+        Ok(serde_json::from_str(&seen.to_string().replace(self.namespace, "NAMESPACE"))?)
+    }
+}
+
+/// What a store says about itself, without times.
+fn said(parent: &DynamicObject) -> Value {
+    let mut status = parent.data["status"].clone();
+    for condition in status["conditions"].as_array_mut().into_iter().flatten() {
+        condition["lastTransitionTime"] = Value::Null;
+    }
+    json!({"spec": parent.data["spec"], "status": status, "finalizers": parent.metadata.finalizers})
+}

@@ -1,0 +1,15 @@
+//! Rigs that disturb the host on the real control plane and compare what comes of it with what should.
+//!
+//! [`crash`] kills the host at each single write of a scenario in turn and compares the end with an undisturbed run.
+//! [`chaos`] lets requests fail at random, by a seed, and looks whether everything converges once they no longer do. Both
+//! put a [`proxy::Proxy`] between the host and the API server; [`faults`] decides what it does.
+
+pub mod chaos;
+pub mod crash;
+pub mod faults;
+pub mod hold;
+pub mod proxy;
+pub mod request;
+
+mod differences;
+mod secrets;

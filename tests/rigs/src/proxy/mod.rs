@@ -1,0 +1,226 @@
+//! The fault proxy: stands between the host and the API server, and does to each request what the rules say. The host
+//! speaks plain HTTP to it and sends its own token, which is passed on: the proxy has no rights of its own.
+
+mod answer;
+mod forward;
+mod stream;
+
+use std::collections::{BTreeMap, HashMap};
+use std::net::SocketAddr;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::{Client, Config};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{oneshot, watch};
+use tokio::task::JoinSet;
+
+use crate::faults::{Fault, Rules};
+use crate::hold::{Hold, Point};
+use crate::request::{Class, Summary};
+use answer::Recorded;
+
+/// A request that came by.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    /// The request.
+    pub request: Summary,
+    /// What happened to it.
+    pub fault: Fault,
+    /// The API server's last answer to it; `None` if there was none (yet).
+    pub code: Option<u16>,
+}
+
+/// What all connections share.
+pub(crate) struct Shared {
+    upstream: Client,
+    rules: Mutex<Rules>,
+    hold: Mutex<Option<Hold>>,
+    log: Mutex<Vec<Entry>>,
+    /// The last answer to each list, by its URL.
+    lists: Mutex<HashMap<String, Recorded>>,
+    /// How many connections are open, and writes are on their way to the API server.
+    open: watch::Sender<usize>,
+    /// Ends what still goes wrong when nothing should any more.
+    healed: watch::Sender<bool>,
+}
+
+/// A running proxy; it ends, with all its connections, when it is dropped.
+pub struct Proxy {
+    address: SocketAddr,
+    shared: Arc<Shared>,
+    _server: JoinSet<()>,
+}
+
+impl Proxy {
+    /// Starts a proxy to the API server of a kubeconfig.
+    ///
+    /// # Errors
+    /// If the kubeconfig cannot be used.
+    pub async fn start(kubeconfig: &Path, rules: Rules) -> Result<Self> {
+        let cannot_use = || format!("cannot use {}", kubeconfig.display());
+        let document = Kubeconfig::read_from(kubeconfig).with_context(cannot_use)?;
+        let options = KubeConfigOptions::default();
+        let mut config = Config::from_custom_kubeconfig(document, &options).await.with_context(cannot_use)?;
+        // Who asks is in the host's own requests.
+        config.auth_info = kube::config::AuthInfo::default();
+        // What the host asked once must reach the API server once.
+        config.default_retry = false;
+        let upstream = Client::try_from(config).context("cannot make an API client")?;
+        Self::to(upstream, rules).await
+    }
+
+    /// Starts a proxy to wherever this client leads.
+    ///
+    /// # Errors
+    /// If there is no free port.
+    pub async fn to(upstream: Client, rules: Rules) -> Result<Self> {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.context("no free port on 127.0.0.1")?;
+        let address = listener.local_addr().context("cannot tell the proxy's port")?;
+        let shared = Arc::new(Shared {
+            upstream,
+            rules: Mutex::new(rules),
+            hold: Mutex::default(),
+            log: Mutex::default(),
+            lists: Mutex::default(),
+            open: watch::Sender::new(0),
+            healed: watch::Sender::new(false),
+        });
+        let mut server = JoinSet::new();
+        server.spawn(accept(listener, Arc::clone(&shared)));
+        Ok(Self { address, shared, _server: server })
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Writes a copy of a kubeconfig that leads through the proxy.
+    ///
+    /// # Errors
+    /// If one cannot be read or the other not be written.
+    pub fn write_kubeconfig(&self, from: &Path, to: &Path) -> Result<()> {
+        let cannot = |what: &str, path: &Path| format!("cannot {what} {}", path.display());
+        let text = std::fs::read_to_string(from).with_context(|| cannot("read", from))?;
+        let mut document: serde_yaml_ng::Value =
+            serde_yaml_ng::from_str(&text).with_context(|| cannot("parse", from))?;
+        document["clusters"][0]["cluster"]["server"] = format!("http://{}", self.address).into();
+        let text = serde_yaml_ng::to_string(&document)?;
+        // It holds a token.
+        let mut options = std::fs::OpenOptions::new();
+        let file = options.write(true).create(true).truncate(true).mode(0o600).open(to);
+        file.and_then(|mut file| std::io::Write::write_all(&mut file, text.as_bytes()))
+            .with_context(|| cannot("write", to))
+    }
+
+    /// From now on these rules hold.
+    pub fn disturb(&self, rules: Rules) {
+        *lock(&self.shared.rules) = rules;
+    }
+
+    /// From now on nothing goes wrong any more, and what was frozen goes on.
+    pub fn heal(&self) {
+        *lock(&self.shared.rules) = Rules::Pass;
+        self.shared.healed.send_replace(true);
+    }
+
+    /// Stops the host at this write. The receiver is told the write once it is where it should be.
+    pub fn hold(&self, point: Point) -> oneshot::Receiver<Summary> {
+        let (hold, told) = Hold::arm(point);
+        *lock(&self.shared.hold) = Some(hold);
+        told
+    }
+
+    /// Holds nothing any more. What was held is not passed on: its connection ends.
+    pub fn release(&self) {
+        if let Some(hold) = lock(&self.shared.hold).take() {
+            hold.release();
+        }
+    }
+
+    /// Waits until nobody is connected and every write that was sent on has been answered, so that nothing of a killed host is
+    /// under way.
+    ///
+    /// # Errors
+    /// If somebody still is in the end.
+    pub async fn closed(&self, within: Duration) -> Result<()> {
+        let mut open = self.shared.open.subscribe();
+        let closed = tokio::time::timeout(within, open.wait_for(|open| *open == 0)).await;
+        closed.with_context(|| format!("still connected to the proxy after {} s", within.as_secs()))??;
+        Ok(())
+    }
+
+    /// Everything that came by, in the order of its arrival.
+    #[must_use]
+    pub fn log(&self) -> Vec<Entry> {
+        lock(&self.shared.log).clone()
+    }
+
+    /// How many writes came by, but for lease renewals, which are no one's change.
+    #[must_use]
+    pub fn writes(&self) -> usize {
+        let is_change = |entry: &&Entry| entry.request.class == Class::Write && entry.request.resource != "leases";
+        lock(&self.shared.log).iter().filter(is_change).count()
+    }
+
+    /// How many requests met which fault.
+    #[must_use]
+    pub fn faults(&self) -> BTreeMap<&'static str, usize> {
+        let mut faults = BTreeMap::new();
+        for entry in lock(&self.shared.log).iter() {
+            *faults.entry(entry.fault.name()).or_default() += 1;
+        }
+        faults
+    }
+}
+
+/// Takes connections until it is dropped, and ends them all then.
+async fn accept(listener: TcpListener, shared: Arc<Shared>) {
+    let mut connections = JoinSet::new();
+    loop {
+        tokio::select! {
+            Ok((stream, _)) = listener.accept() => {
+                connections.spawn(serve(stream, Arc::clone(&shared)));
+            }
+            Some(_) = connections.join_next() => {}
+        }
+    }
+}
+
+/// Serves one connection to its end.
+async fn serve(stream: TcpStream, shared: Arc<Shared>) {
+    let _counted = Counted::new(&shared);
+    let service = service_fn(|request| forward::handle(Arc::clone(&shared), request));
+    // Errors are what this proxy is for.
+    let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
+}
+
+/// Counts as something under way while it lives.
+pub(crate) struct Counted(Arc<Shared>);
+
+impl Counted {
+    pub(crate) fn new(shared: &Arc<Shared>) -> Self {
+        shared.open.send_modify(|open| *open += 1);
+        Self(Arc::clone(shared))
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.open.send_modify(|open| *open -= 1);
+    }
+}
+
+/// A panic elsewhere does not make these wrong.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

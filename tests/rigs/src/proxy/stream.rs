@@ -1,0 +1,139 @@
+//! Watches that end early or fall silent.
+
+use std::pin::Pin;
+
+use bytes::Bytes;
+use futures::stream;
+use http_body_util::{BodyExt as _, StreamBody};
+use hyper::body::Frame;
+use tokio::sync::watch;
+use tokio::time::{Sleep, sleep};
+
+use super::answer::{Body, Error};
+use crate::faults::Fault;
+
+/// A stream, and what is going to happen to it.
+struct Disturbed {
+    body: Body,
+    /// When it happens next; `None` if it does not any more.
+    at: Option<Pin<Box<Sleep>>>,
+    fault: Fault,
+    healed: watch::Receiver<bool>,
+}
+
+/// Passes a stream on until the fault happens to it.
+pub(super) fn disturb<B>(body: B, fault: Fault, healed: watch::Receiver<bool>) -> Body
+where
+    B: hyper::body::Body<Data = Bytes, Error: Into<Error>> + Send + 'static,
+{
+    let disturbed = Disturbed { body: body.map_err(Into::into).boxed_unsync(), at: at(fault), fault, healed };
+    StreamBody::new(stream::unfold(disturbed, next)).boxed_unsync()
+}
+
+/// When it happens (again).
+fn at(fault: Fault) -> Option<Pin<Box<Sleep>>> {
+    match fault {
+        Fault::Cut { after, .. } | Fault::Freeze { after, .. } | Fault::Lose { after, .. } => {
+            Some(Box::pin(sleep(after)))
+        }
+        _ => None,
+    }
+}
+
+/// What comes first.
+enum Next {
+    Frame(Option<Result<Frame<Bytes>, Error>>),
+    Fault,
+    Healed,
+}
+
+async fn next(mut this: Disturbed) -> Option<(Result<Frame<Bytes>, Error>, Disturbed)> {
+    loop {
+        let next = match &mut this.at {
+            None => Next::Frame(this.body.frame().await),
+            Some(at) => tokio::select! {
+                frame = this.body.frame() => Next::Frame(frame),
+                () = at => Next::Fault,
+                _ = this.healed.wait_for(|healed| *healed) => Next::Healed,
+            },
+        };
+        if let Next::Frame(frame) = next {
+            return Some((frame?, this));
+        }
+        this.at = None;
+        match (next, this.fault) {
+            (Next::Fault, Fault::Cut { clean: true, .. }) => return None,
+            (Next::Fault, Fault::Cut { .. }) => return Some((Err("cut by the rig".into()), this)),
+            (Next::Fault, Fault::Freeze { lasts, .. }) => {
+                // What the API server says meanwhile waits in the connection.
+                let _ = tokio::time::timeout(lasts, this.healed.wait_for(|healed| *healed)).await;
+                this.at = at(this.fault);
+            }
+            (Next::Fault, Fault::Lose { lasts, .. }) => {
+                let _ = tokio::time::timeout(lasts, this.healed.wait_for(|healed| *healed)).await;
+                return Some((Err("cut by the rig".into()), this));
+            }
+            _ => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use futures::StreamExt as _;
+
+    use super::*;
+
+    const NOW: Duration = Duration::ZERO;
+    const NEVER: Duration = Duration::from_secs(3600);
+
+    /// A watch with one event, which then stays open.
+    fn events() -> Body {
+        let event = stream::once(async { Ok::<_, Error>(Frame::data(Bytes::from("event"))) });
+        StreamBody::new(event.chain(stream::pending())).boxed_unsync()
+    }
+
+    async fn soon<T>(future: impl Future<Output = T>) -> T {
+        tokio::time::timeout(Duration::from_secs(20), future).await.expect("nothing happened")
+    }
+
+    #[tokio::test]
+    async fn a_watch_ends_as_it_was_decided() {
+        let (_healed, never) = watch::channel(false);
+        let after = Duration::from_millis(20);
+        let mut body = disturb(events(), Fault::Cut { after, clean: true }, never.clone());
+        assert_eq!(soon(body.frame()).await.unwrap().unwrap().into_data().unwrap(), "event");
+        assert!(soon(body.frame()).await.is_none());
+        let mut body = disturb(events(), Fault::Cut { after, clean: false }, never);
+        assert!(soon(body.frame()).await.unwrap().is_ok());
+        assert!(soon(body.frame()).await.unwrap().is_err());
+    }
+
+    #[tokio::test]
+    async fn what_a_watch_loses_is_never_told() {
+        let (_healed, never) = watch::channel(false);
+        let (tell, told) = futures::channel::mpsc::unbounded();
+        let body = StreamBody::new(told.map(|event: Bytes| Ok::<_, Error>(Frame::data(event))));
+        let fault = Fault::Lose { after: NOW, lasts: Duration::from_millis(300) };
+        let mut body = disturb(body, fault, never);
+        let tell = async {
+            // Well after it fell silent, and before it breaks; later would do as well.
+            sleep(Duration::from_millis(50)).await;
+            tell.unbounded_send(Bytes::from("event"))
+        };
+        let (said, _) = tokio::join!(soon(body.frame()), tell);
+        assert!(said.unwrap().is_err());
+    }
+
+    #[tokio::test]
+    async fn a_frozen_watch_goes_on_when_its_time_is_over_or_all_is_healed() {
+        let (healed, heals) = watch::channel(false);
+        let mut body = disturb(events(), Fault::Freeze { after: NOW, lasts: Duration::from_millis(20) }, heals.clone());
+        assert!(soon(body.frame()).await.unwrap().is_ok());
+        let mut body = disturb(events(), Fault::Freeze { after: NOW, lasts: NEVER }, heals);
+        healed.send_replace(true);
+        assert!(soon(body.frame()).await.unwrap().is_ok());
+    }
+}
