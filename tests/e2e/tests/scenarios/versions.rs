@@ -1,4 +1,4 @@
-//! A child is the same child at every version of its kind.
+//! Versions of a provider, and of the kinds of its children: what an earlier one wrote is neither forgotten nor made anew.
 
 use std::time::Duration;
 
@@ -55,24 +55,31 @@ fn parent(version: &str, with_second: bool) -> String {
     puppet("maker", &json!({"answers": [{"answer": {"children": children}}]}))
 }
 
-/// The version of the provider that writes v2: but for that text the same module.
-fn upgrade(stage: &Stage) -> Result<()> {
+/// A later version of the provider, which writes another kind instead of Gizmos at v1: but for that text the same module.
+fn upgrade(stage: &Stage, instead: &str) -> Result<()> {
     let path = stage.providers().join("puppet.wasm");
     let mut module = std::fs::read(&path)?;
-    let (old, new) = (format!("{GROUP}/v1").into_bytes(), format!("{GROUP}/v2").into_bytes());
+    let (old, new) = (format!("{GROUP}/v1").into_bytes(), instead.as_bytes());
+    ensure!(old.len() == new.len(), "{instead} does not fit");
     let places: Vec<usize> = (0..module.len() - old.len()).filter(|at| module[*at..].starts_with(&old)).collect();
     ensure!(places.len() == 1, "{GROUP}/v1 stands at {places:?}");
-    module[places[0]..places[0] + new.len()].copy_from_slice(&new);
+    module[places[0]..places[0] + new.len()].copy_from_slice(new);
     std::fs::write(&path, module).context("the module cannot be written")
 }
 
-#[tokio::test]
-async fn a_provider_that_comes_to_write_v2_of_a_kind_keeps_the_children_that_it_wrote_as_v1() -> Result<()> {
+/// A stage whose cluster serves Gizmos, which the provider may write.
+async fn with_gizmos() -> Result<Stage> {
     let stage = Stage::start(&[Provider::Puppet]).await?;
     apply_text(&stage, &crd().to_string()).await?;
     grant(&stage).await?;
     let served = ["wait", "--for=condition=Established", "--timeout=60s", &format!("crd/gizmos.{GROUP}")];
     stage.kubectl(&served, "").await?;
+    Ok(stage)
+}
+
+#[tokio::test]
+async fn a_provider_that_comes_to_write_v2_of_a_kind_keeps_the_children_that_it_wrote_as_v1() -> Result<()> {
+    let stage = with_gizmos().await?;
     let host = stage.host().await?;
     apply_text(&stage, &parent("v1", true)).await?;
     message_of(stage.puppets(NS), "maker", "Synced", "True", "Applied").await?;
@@ -83,7 +90,7 @@ async fn a_provider_that_comes_to_write_v2_of_a_kind_keeps_the_children_that_it_
     host.stop().await?;
 
     // The upgrade and what follows from it are one: nothing else was ever meant.
-    upgrade(&stage)?;
+    upgrade(&stage, &format!("{GROUP}/v2"))?;
     apply_text(&stage, &parent("v2", true)).await?;
     let mark = stage.mark()?;
     let host = stage.host().await?;
@@ -117,6 +124,29 @@ async fn a_provider_that_comes_to_write_v2_of_a_kind_keeps_the_children_that_it_
         Ok((now.uid() == before[0].uid()).then_some(()))
     })
     .await?;
+    host.stop().await?;
+    stage.stop().await
+}
+
+#[tokio::test]
+async fn children_of_a_kind_that_a_new_version_no_longer_declares_are_still_pruned() -> Result<()> {
+    let stage = with_gizmos().await?;
+    let host = stage.host().await?;
+    apply_text(&stage, &parent("v1", true)).await?;
+    message_of(stage.puppets(NS), "maker", "Synced", "True", "Applied").await?;
+    host.stop().await?;
+
+    // No cluster serves this kind, so that the new version writes none. What it means no more goes; a stranger stays.
+    upgrade(&stage, &format!("{}x/v1", &GROUP[..GROUP.len() - 1]))?;
+    let stranger = json!({"apiVersion": format!("{GROUP}/v1"), "kind": "Gizmo", "metadata": {"name": "stranger"}});
+    apply_text(&stage, &stranger.to_string()).await?;
+    let host = stage.host().await?;
+    apply_text(&stage, &puppet("maker", &json!({"answers": [{"answer": {"children": []}}]}))).await?;
+    for name in ["first", "second"] {
+        wait_gone(gizmos(&stage), name, SOON).await?;
+    }
+    message_of(stage.puppets(NS), "maker", "Synced", "True", "Applied").await?;
+    ensure!(gizmos(&stage).get_opt("stranger").await?.is_some(), "the stranger is gone");
     host.stop().await?;
     stage.stop().await
 }
