@@ -20,6 +20,8 @@ use sha2::{Digest, Sha256};
 use wasmtime::Engine;
 use wasmtime::component::Component;
 
+use crate::engine::{Allocation, Engines};
+
 /// Files that are kept, two for each entry; the oldest go first. An entry is a few megabytes.
 const FILES: usize = 128;
 /// Bits of a mode that let others than the owner write.
@@ -79,10 +81,10 @@ impl Cache {
     }
 
     /// The compiled module, if there is an entry and it is sound.
-    pub(crate) fn get(&self, engine: &Engine, sha256: &[u8; 32]) -> Option<Component> {
+    pub(crate) fn get(&self, engines: &Engines, sha256: &[u8; 32]) -> Option<(Component, Allocation)> {
         let path = self.path(sha256);
-        match self.check(&path).and_then(|()| deserialize(engine, &path)) {
-            Ok(component) => Some(component),
+        match self.check(&path).and_then(|()| engines.place(|engine| deserialize(engine, &path))) {
+            Ok(placed) => Some(placed),
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
             Err(error) => {
                 tracing::warn!(path = %path.display(), "a compiled module is not used and made again: {error}");

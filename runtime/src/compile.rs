@@ -83,6 +83,8 @@ fn survey(wasm: &[u8], config: &Config) -> Result<Survey, LoadError> {
                 }
             }
             Payload::MemorySection(section) => resources::check_memories(&section)?,
+            Payload::FunctionSection(section) => resources::check_items("functions in a module", section.count())?,
+            Payload::GlobalSection(section) => resources::check_items("globals in a module", section.count())?,
             Payload::TableSection(section) => resources::check_tables(&section)?,
             Payload::CodeSectionEntry(body) => {
                 let (bytes, limit) = (body.range().len(), config.function_bytes);

@@ -1,11 +1,12 @@
-//! The one engine of the process: how wasmtime is set up, and why.
+//! The engines of the process: how wasmtime is set up, and why.
 
 use std::sync::Arc;
 
+use wasmtime::component::Component;
 use wasmtime::{Engine, InstanceAllocationStrategy, PoolingAllocationConfig, WasmBacktraceDetails};
 
 use crate::cache::Cache;
-use crate::resources::{MEMORIES_PER_INSTANCE, MODULES_PER_INSTANCE, TABLE_ELEMENTS, TABLES_PER_INSTANCE};
+use crate::resources::{self, POOLED_INSTANCES, POOLED_MEMORIES, POOLED_TABLE_ELEMENTS, POOLED_TABLES};
 use crate::ticker::Ticker;
 use crate::{Config, LoadError, Module, StartError, load};
 
@@ -24,7 +25,7 @@ pub struct Runtime {
 
 #[derive(Debug)]
 pub(crate) struct Inner {
-    pub(crate) engine: Engine,
+    pub(crate) engines: Engines,
     pub(crate) config: Config,
     pub(crate) cache: Option<Cache>,
     _ticker: Ticker,
@@ -36,14 +37,14 @@ impl Runtime {
     /// # Errors
     /// If wasmtime does not run on this machine, or no thread can be started.
     pub fn new(config: Config) -> Result<Self, StartError> {
-        let engine = new_engine(config.concurrent_calls).map_err(StartError::Engine)?;
+        let engines = Engines::new(config.concurrent_calls).map_err(StartError::Engine)?;
         let cache = config.cache_dir.as_deref().and_then(|dir| {
-            Cache::open(dir, &engine)
+            Cache::open(dir, &engines.pooled)
                 .inspect_err(|error| tracing::warn!(dir = %dir.display(), "compiled modules are not cached: {error}"))
                 .ok()
         });
-        let ticker = Ticker::start(&engine).map_err(StartError::Ticker)?;
-        Ok(Self { inner: Arc::new(Inner { engine, config, cache, _ticker: ticker }) })
+        let ticker = Ticker::start(&[&engines.pooled, &engines.on_demand]).map_err(StartError::Ticker)?;
+        Ok(Self { inner: Arc::new(Inner { engines, config, cache, _ticker: ticker }) })
     }
 
     /// Makes a module of the bytes of a `.wasm`: a component, or a core module built for the contract. Blocks while it
@@ -55,21 +56,54 @@ impl Runtime {
         load::load(&self.inner, wasm)
     }
 
-    /// Most calls at the same time; one more fails with [`Fault::Busy`](crate::Fault::Busy).
+    /// Most calls at the same time, which the caller keeps to: one more fails with [`Fault::Busy`](crate::Fault::Busy), but
+    /// for a module that does not fit the pool ([`Module::is_pooled`]).
     #[must_use]
     pub fn concurrent_calls(&self) -> usize {
         self.inner.config.concurrent_calls as usize
     }
 }
 
-/// An engine with a pool of instances, or without where the address space is too short for one.
-fn new_engine(concurrent_calls: u32) -> wasmtime::Result<Engine> {
-    let mut config = settings();
-    config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool(concurrent_calls)));
-    Engine::new(&config).or_else(|error| {
-        tracing::warn!("no pool of instances, calls are slower: {error:#}");
-        Engine::new(config.allocation_strategy(InstanceAllocationStrategy::OnDemand))
-    })
+/// One engine would do, were it not that wasmtime ties the way of allocating to it: what does not fit the slots of the pool
+/// has to run in another. Both take the same compiled code.
+#[derive(Debug)]
+pub(crate) struct Engines {
+    pooled: Engine,
+    on_demand: Engine,
+}
+
+/// How the instances of a module come to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Allocation {
+    Pooled,
+    OnDemand,
+}
+
+impl Engines {
+    /// Where the address space is too short for a pool, everything runs on demand.
+    fn new(concurrent_calls: u32) -> wasmtime::Result<Self> {
+        let mut config = settings();
+        let on_demand = Engine::new(&config)?;
+        config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool(concurrent_calls)));
+        let pooled = Engine::new(&config).unwrap_or_else(|error| {
+            tracing::warn!("no pool of instances, calls are slower: {error:#}");
+            on_demand.clone()
+        });
+        Ok(Self { pooled, on_demand })
+    }
+
+    /// Takes compiled code into the engine that it fits. The pool's refuses what has larger modules than its slots; what
+    /// takes more slots than its share would make others wait for them.
+    pub(crate) fn place<E>(
+        &self,
+        take: impl Fn(&Engine) -> Result<Component, E>,
+    ) -> Result<(Component, Allocation), E> {
+        match take(&self.pooled) {
+            Ok(component) if resources::fit_the_pool(&component) => Ok((component, Allocation::Pooled)),
+            // Code that is damaged is refused by the other engine, too.
+            _ => take(&self.on_demand).map(|component| (component, Allocation::OnDemand)),
+        }
+    }
 }
 
 /// All that decides what code looks like and does. Both the engine that compiles and the one that runs have it.
@@ -92,15 +126,15 @@ pub(crate) fn settings() -> wasmtime::Config {
 fn pool(concurrent_calls: u32) -> PoolingAllocationConfig {
     let mut pool = PoolingAllocationConfig::new();
     pool.total_component_instances(concurrent_calls)
-        .total_core_instances(concurrent_calls.saturating_mul(MODULES_PER_INSTANCE))
-        .total_memories(concurrent_calls.saturating_mul(MEMORIES_PER_INSTANCE))
-        .total_tables(concurrent_calls.saturating_mul(TABLES_PER_INSTANCE))
-        .max_core_instances_per_component(MODULES_PER_INSTANCE)
-        .max_memories_per_module(MEMORIES_PER_INSTANCE)
-        .max_tables_per_module(TABLES_PER_INSTANCE)
-        .table_elements(TABLE_ELEMENTS)
+        .total_core_instances(concurrent_calls.saturating_mul(POOLED_INSTANCES))
+        .total_memories(concurrent_calls.saturating_mul(POOLED_MEMORIES))
+        .total_tables(concurrent_calls.saturating_mul(POOLED_TABLES))
+        .max_core_instances_per_component(POOLED_INSTANCES)
+        .max_memories_per_module(POOLED_MEMORIES)
+        .max_tables_per_module(POOLED_TABLES)
+        .table_elements(POOLED_TABLE_ELEMENTS)
         .linear_memory_keep_resident(KEEP_RESIDENT)
-        .table_keep_resident(TABLE_ELEMENTS * size_of::<usize>())
+        .table_keep_resident(POOLED_TABLE_ELEMENTS * size_of::<usize>())
         // Not pagemap_scan: a written page that is swapped out is not reported, and the next call would find what is in it.
         .max_unused_warm_slots(WARM_SLOTS);
     pool

@@ -95,10 +95,10 @@ pub enum LoadError {
         /// The function.
         export: String,
     },
-    /// More memories or tables than an instance of the pool has.
+    /// More of something than this host gives an instance, in the pool or not.
     #[error("needs {needed} {what}, more than the {limit} that this host gives an instance")]
     TooManyResources {
-        /// `memories`, `tables`, or `bytes of memory at its start`.
+        /// `memories`, `tables`, `elements in a table`, `functions in a module` or `globals in a module`.
         what: &'static str,
         /// What the module needs.
         needed: u64,

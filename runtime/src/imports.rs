@@ -1,9 +1,9 @@
 //! The border of the sandbox: what a module may import and must export, by name. Whatever is not listed here is refused
 //! when the module is loaded, not when it is called.
 
+use wasmtime::StoreContextMut;
 use wasmtime::component::types::{ComponentFunc, ComponentItem, Type};
 use wasmtime::component::{Component, ComponentExportIndex, Linker, WasmStr};
-use wasmtime::{Engine, StoreContextMut};
 
 use crate::LoadError;
 use crate::call::CallState;
@@ -28,7 +28,8 @@ pub(crate) struct Exports {
 }
 
 /// Defines all that the component imports, or names the first import that it may not have.
-pub(crate) fn link(engine: &Engine, component: &Component) -> Result<Linker<CallState>, LoadError> {
+pub(crate) fn link(component: &Component) -> Result<Linker<CallState>, LoadError> {
+    let engine = component.engine();
     let mut linker = Linker::new(engine);
     let ty = component.component_type();
     for (name, import) in ty.imports(engine) {

@@ -3,8 +3,7 @@
 
 use wasmtime::{ResourceLimiter, Result};
 
-/// Elements of all tables together. A provider's tables hold its functions; 100,000 is far more than any has.
-const TABLE_ELEMENTS: usize = 100_000;
+use crate::resources::{INSTANCES, MEMORIES, TABLE_ELEMENTS, TABLES};
 
 #[derive(Debug)]
 pub(crate) struct MemoryCap {
@@ -38,12 +37,26 @@ impl ResourceLimiter for MemoryCap {
 
     fn table_growing(&mut self, current: usize, desired: usize, _maximum: Option<usize>) -> Result<bool> {
         let elements = self.table_elements.saturating_add(desired.saturating_sub(current));
-        if elements > TABLE_ELEMENTS {
+        if elements > TABLE_ELEMENTS as usize {
             self.denied = true;
             return Ok(false);
         }
         self.table_elements = elements;
         Ok(true)
+    }
+
+    // Of what does not fit the pool, a component may make instances in numbers that only running it tells.
+
+    fn instances(&self) -> usize {
+        INSTANCES
+    }
+
+    fn tables(&self) -> usize {
+        TABLES as usize
+    }
+
+    fn memories(&self) -> usize {
+        MEMORIES as usize
     }
 }
 

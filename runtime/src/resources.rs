@@ -1,43 +1,66 @@
-//! What one instance may consist of. The pool reserves it, so a module that needs more is refused when it is loaded
-//! rather than at its first call.
+//! What one instance may consist of. The pool reserves what instances of almost all modules need. What needs more is made
+//! on demand, up to a second, wider bound: it is memory of the host's that no cap of a call counts, so a module that exceeds
+//! it is refused when it is loaded.
 
 use wasmparser::{MemorySectionReader, TableSectionReader};
 use wasmtime::component::Component;
 
 use crate::LoadError;
 
-/// Linear memories of one instance. A component of another language may have two: its own and an adapter's.
-pub(crate) const MEMORIES_PER_INSTANCE: u32 = 4;
-/// Tables of one instance: a component has one for its module and one for its imports.
-pub(crate) const TABLES_PER_INSTANCE: u32 = 8;
+/// Linear memories of an instance of the pool. A component of another language may have two: its own and an adapter's.
+pub(crate) const POOLED_MEMORIES: u32 = 4;
+/// Tables of an instance of the pool: a component has one for its module and one for its imports.
+pub(crate) const POOLED_TABLES: u32 = 8;
 /// Elements that one table of the pool may have; interpreters of other languages have some 10,000 functions.
-pub(crate) const TABLE_ELEMENTS: usize = 40_000;
-/// Core modules within one component.
-pub(crate) const MODULES_PER_INSTANCE: u32 = 32;
+pub(crate) const POOLED_TABLE_ELEMENTS: usize = 40_000;
+/// Core modules' instances within one component of the pool.
+pub(crate) const POOLED_INSTANCES: u32 = 32;
 
-const MEMORIES: &str = "memories";
-const TABLES: &str = "tables";
-const ELEMENTS: &str = "elements in a table";
+/// Linear memories of any instance. Each reserves 4 GiB of address space.
+pub(crate) const MEMORIES: u32 = 16;
+/// Tables of any instance.
+pub(crate) const TABLES: u32 = 64;
+/// Elements of all tables together. A provider's tables hold its functions; 100,000 is far more than any has.
+pub(crate) const TABLE_ELEMENTS: u32 = 100_000;
+/// Core modules' instances within any component.
+pub(crate) const INSTANCES: usize = 64;
+/// Functions, and globals, of one core module: each may take some 32 bytes of every instance.
+const ITEMS: u32 = 100_000;
 
 /// Checks one core module's memories, before it is compiled.
 pub(crate) fn check_memories(section: &MemorySectionReader<'_>) -> Result<(), LoadError> {
-    check(MEMORIES, u64::from(section.count()), u64::from(MEMORIES_PER_INSTANCE))
+    check("memories", section.count(), MEMORIES)
 }
 
 /// Checks one core module's tables, before it is compiled.
 pub(crate) fn check_tables(section: &TableSectionReader<'_>) -> Result<(), LoadError> {
-    check(TABLES, u64::from(section.count()), u64::from(TABLES_PER_INSTANCE))?;
+    check("tables", section.count(), TABLES)?;
     // What cannot be read was refused by the validator.
-    section.clone().into_iter().flatten().try_for_each(|table| check(ELEMENTS, table.ty.initial, TABLE_ELEMENTS as u64))
+    let mut tables = section.clone().into_iter().flatten();
+    tables.try_for_each(|table| check("elements in a table", table.ty.initial, TABLE_ELEMENTS))
+}
+
+/// Checks how many functions or globals one core module has, before it is compiled.
+pub(crate) fn check_items(what: &'static str, count: u32) -> Result<(), LoadError> {
+    check(what, count, ITEMS)
 }
 
 /// Checks what all modules of a component need together.
 pub(crate) fn check_component(component: &Component) -> Result<(), LoadError> {
     let Some(required) = component.resources_required() else { return Ok(()) };
-    check(MEMORIES, u64::from(required.num_memories), u64::from(MEMORIES_PER_INSTANCE))?;
-    check(TABLES, u64::from(required.num_tables), u64::from(TABLES_PER_INSTANCE))
+    check("memories", required.num_memories, MEMORIES)?;
+    check("tables", required.num_tables, TABLES)
 }
 
-fn check(what: &'static str, needed: u64, limit: u64) -> Result<(), LoadError> {
+/// Whether an instance takes no more than its share of the pool, so that the pool is never short of memories or tables while
+/// it has instances.
+pub(crate) fn fit_the_pool(component: &Component) -> bool {
+    component
+        .resources_required()
+        .is_none_or(|required| required.num_memories <= POOLED_MEMORIES && required.num_tables <= POOLED_TABLES)
+}
+
+fn check(what: &'static str, needed: impl Into<u64>, limit: u32) -> Result<(), LoadError> {
+    let (needed, limit) = (needed.into(), u64::from(limit));
     if needed > limit { Err(LoadError::TooManyResources { what, needed, limit }) } else { Ok(()) }
 }

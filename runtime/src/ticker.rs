@@ -1,16 +1,16 @@
-//! The clock of timeouts: a thread of the operating system's that advances the engine's epoch. Guests check the epoch at
+//! The clock of timeouts: a thread of the operating system's that advances the engines' epochs. Guests check the epoch at
 //! every loop and call, so that even `loop {}` is stopped.
 
 use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use wasmtime::Engine;
+use wasmtime::{Engine, EngineWeak};
 
 /// Length of one tick. Timeouts are kept to two of them; 100 wake-ups a second cost less than a thousandth of a core.
 pub(crate) const TICK: Duration = Duration::from_millis(10);
 
-/// Advances the epoch until it is dropped.
+/// Advances the epochs until it is dropped.
 #[derive(Debug)]
 pub(crate) struct Ticker {
     stop: Option<Sender<()>>,
@@ -18,14 +18,16 @@ pub(crate) struct Ticker {
 }
 
 impl Ticker {
-    pub(crate) fn start(engine: &Engine) -> std::io::Result<Self> {
+    pub(crate) fn start(engines: &[&Engine]) -> std::io::Result<Self> {
         let (stop, stopped) = mpsc::channel::<()>();
-        let engine = engine.weak();
+        let engines: Vec<EngineWeak> = engines.iter().map(|engine| engine.weak()).collect();
         let thread = thread::Builder::new().name("bartizan-epoch".to_owned()).spawn(move || {
             // One step per wake-up, however late: a machine that was suspended must not time out every call at once.
             while stopped.recv_timeout(TICK) == Err(RecvTimeoutError::Timeout) {
-                let Some(engine) = engine.upgrade() else { return };
-                engine.increment_epoch();
+                for engine in &engines {
+                    let Some(engine) = engine.upgrade() else { return };
+                    engine.increment_epoch();
+                }
             }
         })?;
         Ok(Self { stop: Some(stop), thread: Some(thread) })

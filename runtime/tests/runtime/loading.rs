@@ -152,37 +152,43 @@ fn what_is_not_deterministic_or_needlessly_large_is_refused(#[case] item: &str) 
     assert!(message.starts_with("the module is damaged or cut off at byte "), "{message}");
 }
 
-#[test]
-fn more_memories_than_an_instance_has_are_refused() {
-    let memories: String = (0..5).map(|_| "(memory 1)").collect();
-    let text = core(MANIFEST, &memories, "unreachable");
-    assert_eq!(refusal(&module(&text)), "needs 6 memories, more than the 4 that this host gives an instance");
-    // The first of them is the module's own.
-    let text = core(MANIFEST, "(memory 1)(memory 1)(memory 1)", "unreachable");
-    assert!(runtime().load(&module(&text)).is_ok());
-}
-
 #[rstest]
-#[case(
-    "(table 9 funcref)(table 9 funcref)(table 9 funcref)(table 9 funcref)(table 9 funcref)(table 9 funcref)(table 9 funcref)(table 9 funcref)(table 9 funcref)",
-    "needs 9 tables, more than the 8 that this host gives an instance"
+#[case::memories("(memory 1)", 16, "needs 17 memories, more than the 16 that this host gives an instance")]
+#[case::tables("(table 9 funcref)", 65, "needs 65 tables, more than the 64 that this host gives an instance")]
+#[case::elements(
+    "(table 200000 funcref)",
+    1,
+    "needs 200000 elements in a table, more than the 100000 that this host gives an instance"
 )]
-#[case(
-    "(table 50000 funcref)",
-    "needs 50000 elements in a table, more than the 40000 that this host gives an instance"
+#[case::globals(
+    "(global i32 (i32.const 0))",
+    100_000,
+    "needs 100001 globals in a module, more than the 100000 that this host gives an instance"
 )]
-fn more_tables_than_an_instance_has_are_refused(#[case] tables: &str, #[case] expected: &str) {
-    assert_eq!(refusal(&module(&core(MANIFEST, tables, "unreachable"))), expected);
+#[case::functions(
+    "(func)",
+    100_000,
+    "needs 100005 functions in a module, more than the 100000 that this host gives an instance"
+)]
+fn more_than_an_instance_has_is_refused(#[case] item: &str, #[case] times: usize, #[case] expected: &str) {
+    // The module has a memory, a global and some functions of its own.
+    assert_eq!(refusal(&module(&core(MANIFEST, &item.repeat(times), "unreachable"))), expected);
 }
 
 #[test]
 fn many_small_modules_in_one_component_are_counted_together() {
-    let instances: String = (0..5).map(|_| "(core instance (instantiate $m))").collect();
+    let instances = "(core instance (instantiate $m))".repeat(17);
     let text = format!("(component (core module $m (memory 1)) {instances})");
     assert_eq!(
         refusal(&wat::parse_str(text).unwrap()),
-        "needs 5 memories, more than the 4 that this host gives an instance"
+        "needs 17 memories, more than the 16 that this host gives an instance"
     );
+}
+
+#[test]
+fn modules_of_64_mebibytes_and_compilations_of_a_minute_are_taken_by_default() {
+    let config = Config::default();
+    assert_eq!((config.module_bytes, config.compile_timeout.as_secs()), (64 * 1024 * 1024, 60));
 }
 
 #[test]

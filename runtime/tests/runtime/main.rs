@@ -7,4 +7,5 @@ mod cache;
 mod calls;
 mod loading;
 mod modules;
+mod on_demand;
 mod wasi;
