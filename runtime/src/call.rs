@@ -96,7 +96,8 @@ impl Module {
         self.inner.from_cache
     }
 
-    /// Whether its instances come from the pool. Others are made for each call, which takes some 100 µs more.
+    /// Whether its instances come from the pool. Others are made for each call, which takes some
+    /// 100 µs more.
     #[must_use]
     pub fn is_pooled(&self) -> bool {
         self.inner.allocation == Allocation::Pooled

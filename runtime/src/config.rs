@@ -15,8 +15,8 @@ pub struct Config {
     /// writable by nobody else, since what lies there is run as native code: any other folder is left alone with a
     /// warning. `None`: every load compiles.
     pub cache_dir: Option<PathBuf>,
-    /// Largest module in bytes. Default 64 MiB: providers are well below 1 MiB, interpreters of other languages around
-    /// 10 MiB.
+    /// Largest module in bytes. Default 64 MiB: providers are well below 1 MiB, those with an interpreter of another language
+    /// 12 to 18 MiB.
     pub module_bytes: usize,
     /// Largest body of a single function in bytes. Default 1 MiB. The compiler's time grows faster than a function's
     /// size, and nothing but size bounds it before it starts.

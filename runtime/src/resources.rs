@@ -13,8 +13,9 @@ pub(crate) const POOLED_MEMORIES: u32 = 4;
 pub(crate) const POOLED_TABLES: u32 = 8;
 /// Elements that one table of the pool may have; interpreters of other languages have some 10,000 functions.
 pub(crate) const POOLED_TABLE_ELEMENTS: usize = 40_000;
-/// Core modules' instances within one component of the pool.
-pub(crate) const POOLED_INSTANCES: u32 = 32;
+/// Core modules' instances within one component of the pool; one that componentize-py makes has 38, as Python's libraries are
+/// modules of their own.
+pub(crate) const POOLED_INSTANCES: u32 = 48;
 
 /// Linear memories of any instance. Each reserves 4 GiB of address space.
 pub(crate) const MEMORIES: u32 = 16;
