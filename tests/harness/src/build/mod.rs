@@ -5,6 +5,7 @@
 
 mod cargo;
 mod control_plane;
+mod languages;
 mod prerequisites;
 
 use std::{
@@ -19,6 +20,7 @@ use anyhow::{Context, Result, bail};
 
 pub use cargo::{Profile, guests, host, programs};
 pub use control_plane::control_plane;
+pub use languages::{Language, Module, hello_in};
 pub use prerequisites::check_prerequisites;
 
 /// Is told what a build says, a line at a time, as it says it.
@@ -74,7 +76,7 @@ impl Lock {
 /// Runs a build to its end; its output goes to the observer, and the last lines
 /// of it into the error if it fails.
 fn run_observed(what: &str, command: &mut Command, observer: Observer<'_>) -> Result<()> {
-    // Both cargo and go report on stderr and have nothing to say on stdout.
+    // All of them report failures on stderr; on stdout they have little to say.
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
     let program = command.get_program().to_string_lossy().into_owned();
     let mut child = command.spawn().with_context(|| format!("cannot run {program} to build {what}"))?;
