@@ -2,6 +2,7 @@
 //! partial answer must never lead to a prune (invariant 4).
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use bartizan_contract::names::{
     API_VERSION, INTENT_ANNOTATION, OWNER_UID_ANNOTATION, OWNER_UID_LABEL, PREFIX, PROVIDER_LABEL, RESPONSE_KIND,
@@ -15,6 +16,7 @@ use thiserror::Error;
 
 use crate::grants::{Grant, Grants};
 use crate::object::{ObjectKey, Observed, hash_json, short_hex};
+use crate::pods;
 use crate::related::{Reference, References};
 use crate::secrets::{self, Revealed};
 use crate::selector::Selector;
@@ -44,6 +46,8 @@ pub struct GateInput<'a> {
     pub grants: &'a Grants,
     /// The parent that the answer is about.
     pub parent: &'a Observed,
+    /// Its children as they are.
+    pub children: &'a [Arc<Observed>],
     /// The most children that one answer may hold.
     pub max_children: usize,
     /// Whether the provider is asked before a parent goes: then its children have no owner references.
@@ -92,6 +96,9 @@ pub struct Intent {
     pub on_delete: OnDelete,
     /// What to do when a change meets an immutable field.
     pub on_immutable_change: OnImmutableChange,
+    /// Secrets and ServiceAccounts that its pods may use since they are the answer's own, and that are not there yet: if such a
+    /// name turns out to be somebody else's, this child is not written.
+    pub uses: BTreeSet<ObjectKey>,
 }
 
 /// What the provider asks to see, each within its grants.
@@ -167,6 +174,8 @@ pub fn check(response: ReconcileResponse, input: &GateInput<'_>) -> Result<Answe
         intents.push(intent);
     }
     check_generate(&response.generate, &intents)?;
+    let uses = pods::check(&intents, input)?;
+    intents.iter_mut().zip(uses).for_each(|(intent, uses)| intent.uses = uses);
     let keep = kept(&response.keep, &seen, input)?;
     check_events(&response.events)?;
     Ok(Answer {
@@ -375,7 +384,8 @@ fn intend(child: Child, generate: Vec<Generate>, path: &str, input: &GateInput<'
     annotations.insert(INTENT_ANNOTATION.to_owned(), hash.clone().into());
     metadata.insert("annotations".to_owned(), annotations.into());
     object.insert("metadata".to_owned(), metadata.into());
-    Ok(Intent { key, kind, object: Value::Object(object), hash, generate, wave, on_delete, on_immutable_change })
+    let (object, uses) = (Value::Object(object), BTreeSet::new());
+    Ok(Intent { key, kind, object, hash, generate, wave, on_delete, on_immutable_change, uses })
 }
 
 /// Whether the parent owns the child, so that it goes with it: where nothing can go wrong. What is retained outlives the

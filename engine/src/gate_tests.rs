@@ -28,12 +28,22 @@ fn check_bytes(response: &[u8]) -> Result<Answer, Refusal> {
             (Kind::new("", "v1", "Secret"), Grant::of_parent(true)),
             (Kind::new("", "v1", "Node"), Grant::of_parent(false)),
         ]),
+        ..Grants::default()
     };
     check(read(response)?, &input(&grants, &parent(), &Revealed::default()))
 }
 
 fn input<'a>(grants: &'a Grants, parent: &'a Observed, issued: &'a Revealed) -> GateInput<'a> {
-    GateInput { provider: "minio", grants, parent, max_children: 3, finalizes: false, finalizing: false, issued }
+    GateInput {
+        provider: "minio",
+        grants,
+        parent,
+        children: &[],
+        max_children: 3,
+        finalizes: false,
+        finalizing: false,
+        issued,
+    }
 }
 
 fn child(object: &Value) -> Value {

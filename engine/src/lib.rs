@@ -10,6 +10,7 @@ pub mod object;
 pub mod owned;
 pub mod phase;
 pub mod plan;
+mod pods;
 pub mod queue;
 pub mod related;
 pub mod request;
@@ -19,7 +20,7 @@ pub mod status;
 pub mod takeover;
 
 pub use gate::{Intent, Refusal};
-pub use grants::{Grant, Grants};
+pub use grants::{Grant, Grants, PodBounds};
 pub use index::{Index, Touched};
 pub use object::{ObjectKey, Observed};
 pub use plan::{Apply, ApplyReason, Delete, Fence, FinalizerStep, Memory, Plan, Release};

@@ -112,10 +112,15 @@ impl Plan {
             && self.taken.is_empty()
     }
 
-    /// The applies of each wave, in order.
+    /// The applies of each wave, in order. What uses others of its own wave comes after them.
     pub fn waves(&self) -> impl Iterator<Item = &[Apply]> {
-        self.applies.chunk_by(|left, right| left.intent.wave == right.intent.wave)
+        self.applies.chunk_by(|left, right| step(left) == step(right))
     }
+}
+
+/// When a child is applied: in its wave, and there once what it uses is known to be the parent's own.
+fn step(apply: &Apply) -> (u32, bool) {
+    (apply.intent.wave, !apply.intent.uses.is_empty())
 }
 
 impl fmt::Display for Plan {
@@ -215,7 +220,10 @@ pub fn plan(input: &PlanInput<'_>) -> Plan {
             }
         }
     }
-    plan.applies.sort_by_key(|apply| apply.intent.wave);
+    // What is not the parent's own is not for its pods to use.
+    let not_own: BTreeSet<&ObjectKey> = plan.taken.iter().chain(&plan.waiting).collect();
+    plan.applies.retain(|apply| apply.intent.uses.iter().all(|used| !not_own.contains(used)));
+    plan.applies.sort_by_key(step);
     let meant: BTreeSet<&ObjectKey> = input.intents.iter().map(|intent| &intent.key).collect();
     let surplus = input.children.iter().filter(|child| !meant.contains(&child.key) && !input.keep.contains(&child.key));
     for child in surplus.filter(|child| !child.deleting && is_ours_to_end(child, input.parent, input.provider)) {
@@ -275,7 +283,7 @@ fn release(child: &Arc<Observed>, parent: &Observed) -> Release {
 }
 
 /// Ours: this parent's labels, no other controller, and an entry of our field manager (a forged label has none).
-fn is_ours(child: &Observed, parent: &Observed, provider: &str) -> bool {
+pub(crate) fn is_ours(child: &Observed, parent: &Observed, provider: &str) -> bool {
     child.is_child_of(&parent.uid, provider)
         && child.applied_by_host
         && child.controller_uid.as_deref().is_none_or(|uid| uid == parent.uid)

@@ -35,6 +35,7 @@ fn intent(kind: &str, name: &str, content: u8) -> Intent {
         wave: 0,
         on_delete: OnDelete::Delete,
         on_immutable_change: OnImmutableChange::Refuse,
+        uses: BTreeSet::new(),
     }
 }
 
@@ -76,6 +77,28 @@ fn what_is_missing_is_created_and_never_written_over() {
     let plan = plan_of(&[intent("ConfigMap", "a", 1)], &[], &Memory::default());
     assert_eq!(plan.to_string(), "apply ConfigMap n/a (Absent)");
     assert_eq!(plan.applies[0].fence, Fence::CreateOnly);
+}
+
+#[test]
+fn pods_are_written_after_what_they_use_and_not_if_that_is_somebody_elses() {
+    let (mut pods, secret) = (intent("StatefulSet", "pods", 1), intent("Secret", "keys", 1));
+    let other = intent("ConfigMap", "other", 1);
+    pods.uses = [secret.key.clone()].into();
+    let intents = [pods, secret.clone(), other];
+    let steps = |plan: &Plan| -> Vec<Vec<String>> {
+        plan.waves().map(|wave| wave.iter().map(|apply| apply.intent.key.to_string()).collect()).collect()
+    };
+    let plan = plan_of(&intents, &[], &Memory::default());
+    let expected: &[&[&str]] = &[&["Secret n/keys", "ConfigMap n/other"], &["StatefulSet n/pods"]];
+    assert_eq!(steps(&plan), expected);
+
+    let foreign = observed(secret.object.clone(), 5, &[("kubectl", "Apply", 10)]);
+    let taken = plan_of(&intents, &[foreign], &Memory::default());
+    assert_eq!(taken.to_string(), "apply ConfigMap n/other (Absent), Secret n/keys is not ours");
+    let mut going = secret.object.clone();
+    going["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
+    let waiting = plan_of(&intents, &[observed(going, 5, &[(MANAGER, "Apply", 10)])], &Memory::default());
+    assert_eq!(waiting.to_string(), "apply ConfigMap n/other (Absent), wait until Secret n/keys is gone");
 }
 
 #[test]

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{
     ChildGrant, DescendantGrant, GrantedNamespaces, Grants, ModuleSource, Provider, ProviderSpec, RelatedGrant,
 };
-use crate::names::FILE_ANNOTATION;
-use crate::{Kind, ProviderManifest};
+use crate::names::{FILE_ANNOTATION, PROVIDER_GROUP};
+use crate::{Kind, KindRequest, ProviderManifest};
 
 impl Provider {
     /// The Provider of a module in the host's folder that has no document beside it: it is granted what its manifest asks
@@ -21,12 +21,25 @@ impl Provider {
     }
 }
 
+/// Groups whose kinds give rights, or decide on the writes of others: who may write them may do everything. They are never
+/// granted by trust: an administrator must name them.
+const POWERFUL: [&str; 6] = [
+    "admissionregistration.k8s.io",
+    "apiextensions.k8s.io",
+    "apiregistration.k8s.io",
+    PROVIDER_GROUP,
+    "certificates.k8s.io",
+    "rbac.authorization.k8s.io",
+];
+
 impl Grants {
-    /// What a manifest asks for, and nothing else. The order of a manifest's lists makes no difference.
+    /// What a manifest asks for, and nothing else, but for writing kinds that give rights: roles and bindings, admission
+    /// policies and webhooks, definitions of kinds, Providers. The order of a manifest's lists makes no difference.
     #[must_use]
     pub fn asked_for(manifest: &ProviderManifest) -> Self {
         let plain = |kind: Kind| ((), kind);
-        let children = by_group(manifest.children.iter().map(|asked| plain(asked.kind())));
+        let children = manifest.children.iter().map(KindRequest::kind);
+        let children = by_group(children.filter(|kind| !POWERFUL.contains(&kind.group.as_str())).map(plain));
         let descendants = by_group(manifest.descendants.iter().map(|asked| plain(asked.kind())));
         let related = by_group(manifest.related.iter().map(|asked| (asked.access, asked.kind())));
         let namespaces = || GrantedNamespaces::Parent;

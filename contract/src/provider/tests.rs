@@ -315,6 +315,20 @@ fn a_default_provider_is_granted_what_its_manifest_asks_for_whatever_the_order()
     assert_eq!(Provider::default_for(&manifest, "minio.wasm"), provider);
 }
 
+#[rstest]
+#[case("ClusterRoleBinding.rbac.authorization.k8s.io/v1")]
+#[case("ValidatingWebhookConfiguration.admissionregistration.k8s.io/v1")]
+#[case("CustomResourceDefinition.apiextensions.k8s.io/v1")]
+#[case("APIService.apiregistration.k8s.io/v1")]
+#[case("CertificateSigningRequest.certificates.k8s.io/v1")]
+#[case("Provider.bartizan.dev/v1alpha1")]
+fn what_gives_rights_is_not_granted_by_trust(#[case] kind: &str) {
+    let mut manifest = ProviderManifest::new("minio", "0.1.0");
+    manifest.children = [kind, "Secret.v1"].map(|text| KindRequest::try_from(text).unwrap()).into();
+    let grants = Grants::asked_for(&manifest);
+    assert_eq!(serde_json::to_value(grants).unwrap(), json!({"children": [{"group": "", "kinds": ["Secret"]}]}));
+}
+
 #[test]
 fn the_crd_is_structural() {
     let crd = crd();

@@ -78,6 +78,7 @@ pub(crate) fn answer(wishes: &[Option<Wish>], kept: &[usize]) -> Answer {
         provider: PROVIDER,
         grants: &Grants { children, ..Grants::default() },
         parent: &parent(),
+        children: &[],
         max_children: 100,
         finalizes: false,
         finalizing: false,
