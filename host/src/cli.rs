@@ -37,7 +37,7 @@ pub(crate) struct RunArgs {
     /// Folder with provider modules (*.wasm).
     #[arg(long, value_name = "DIR", env = "BARTIZAN_PROVIDERS")]
     pub(crate) providers: PathBuf,
-    /// Grant every provider what its manifest asks for.
+    /// Grant every provider what its manifest asks for, but for kinds that give rights to others.
     #[arg(long)]
     pub(crate) trust_manifests: bool,
     /// Install or update the CustomResourceDefinitions of the providers; needs the rights for it.

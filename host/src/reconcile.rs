@@ -332,6 +332,7 @@ async fn decide(
         provider: &shared.provider,
         grants: &shared.grants,
         parent: &job.parent,
+        children: &job.children,
         max_children: shared.max_children,
         finalizes: shared.finalizes,
         finalizing: serve.is_none(),

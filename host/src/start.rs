@@ -10,7 +10,7 @@ use bartizan_contract::provider::{EffectiveLimits, GrantedNamespaces, Provider};
 use bartizan_contract::{GroupKind, Kind};
 use bartizan_engine::object::Projection;
 use bartizan_engine::secrets::Tokenizer;
-use bartizan_engine::{Grant, Grants};
+use bartizan_engine::{Grant, Grants, PodBounds};
 use bartizan_runtime::Limits;
 use kube::Client;
 use serde_json::Value;
@@ -132,7 +132,7 @@ impl Start {
             let grants = granted.related.iter().filter(|grant| grant.covers(kind));
             (kind.clone(), grant(resource, grants.map(|grant| grant.namespaces.clone()).collect()))
         });
-        let grants = Grants { children: children.collect(), related: related.collect() };
+        let grants = Grants { children: children.collect(), related: related.collect(), pods: PodBounds::of(granted) };
         let parents = served.parents.iter().map(|(kind, parent)| (kind.clone(), parent.resource.clone()));
         let others = [&served.children, &served.former, &served.descendants, &served.related];
         let resources = parents.chain(others.into_iter().flatten().map(|(kind, found)| (kind.clone(), found.clone())));

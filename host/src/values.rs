@@ -83,6 +83,7 @@ mod tests {
             wave: 0,
             on_delete: OnDelete::Delete,
             on_immutable_change: OnImmutableChange::Refuse,
+            uses: std::collections::BTreeSet::new(),
         }
     }
 

@@ -10,6 +10,8 @@ mod programs;
 mod stage;
 
 pub use host::{Host, exchange};
-pub use objects::{Snapshot, apply_text, condition, fault, greeting, keeper, message_of, puppet, store, warden};
+pub use objects::{
+    Snapshot, apply_text, condition, fault, greeting, hardened, keeper, message_of, puppet, store, warden,
+};
 pub use programs::{Programs, Provider};
 pub use stage::{ACCOUNT, NAMESPACE, SOON, Stage};

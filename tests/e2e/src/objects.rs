@@ -274,6 +274,16 @@ fn test_parent(kind: &str, (namespace, name): (&str, &str), spec: &Value) -> Str
     json!({"apiVersion": "test.bartizan.dev/v1alpha1", "kind": kind, "metadata": metadata, "spec": spec}).to_string()
 }
 
+/// The spec of a pod with these containers that meets the level Restricted, which providers are granted by default.
+#[must_use]
+pub fn hardened(mut containers: Value) -> Value {
+    for container in containers.as_array_mut().into_iter().flatten() {
+        container["securityContext"] = json!({"allowPrivilegeEscalation": false, "capabilities": {"drop": ["ALL"]}});
+    }
+    let context = json!({"runAsNonRoot": true, "seccompProfile": {"type": "RuntimeDefault"}});
+    json!({"securityContext": context, "containers": containers})
+}
+
 /// A Greeting in the default namespace.
 #[must_use]
 pub fn greeting(name: &str, whom: &str) -> String {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use bartizan_e2e::{Provider, SOON, Stage, apply_text, message_of, puppet};
+use bartizan_e2e::{Provider, SOON, Stage, apply_text, hardened, message_of, puppet};
 use bartizan_harness::wait::{wait_for, wait_object};
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::Service;
@@ -22,9 +22,9 @@ fn spec(image: &str) -> Value {
         "apiVersion": "apps/v1", "kind": "StatefulSet", "metadata": {"name": "shared"},
         "spec": {
             "serviceName": "shared", "selector": {"matchLabels": labels}, "podManagementPolicy": "Parallel",
-            "template": {"metadata": {"labels": labels}, "spec": {"containers": [{
+            "template": {"metadata": {"labels": labels}, "spec": hardened(json!([{
                 "name": "main", "image": image, "resources": {"requests": {"memory": "1024Mi", "cpu": "0.5"}},
-            }]}},
+            }]))},
         },
     });
     let service = json!({

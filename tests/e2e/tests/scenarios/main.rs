@@ -7,6 +7,7 @@ mod deletion;
 mod deploy;
 mod faults;
 mod fields;
+mod grants;
 mod languages;
 mod observe;
 mod ownership;

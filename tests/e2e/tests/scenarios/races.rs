@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use bartizan_e2e::{Provider, SOON, Stage, apply_text, condition, keeper, message_of, puppet};
+use bartizan_e2e::{Provider, SOON, Stage, apply_text, condition, hardened, keeper, message_of, puppet};
 use bartizan_harness::wait::{wait_for, wait_gone, wait_object};
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::ConfigMap;
@@ -134,7 +134,7 @@ fn set(name: &str, replicas: u32, version: &str) -> Value {
             "serviceName": name, "replicas": replicas, "selector": {"matchLabels": labels}, "podManagementPolicy": "Parallel",
             "template": {
                 "metadata": {"labels": labels},
-                "spec": {"containers": [{"name": "c", "image": format!("example.invalid/c:{version}")}]},
+                "spec": hardened(json!([{"name": "c", "image": format!("example.invalid/c:{version}")}])),
             },
         },
     })

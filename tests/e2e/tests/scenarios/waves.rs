@@ -1,7 +1,7 @@
 //! How children are written: wave by wave, some left alone, some made again.
 
 use anyhow::{Context as _, Result, ensure};
-use bartizan_e2e::{Provider, SOON, Stage, apply_text, message_of, puppet};
+use bartizan_e2e::{Provider, SOON, Stage, apply_text, hardened, message_of, puppet};
 use bartizan_harness::wait::{wait_for, wait_gone, wait_object};
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::{ConfigMap, Pod, Service};
@@ -107,7 +107,8 @@ async fn a_stateful_set_is_made_again_around_its_pods(stage: &Stage) -> Result<(
         json!({"apiVersion": "apps/v1", "kind": "StatefulSet", "metadata": {"name": "around"}, "spec": {
             "serviceName": service, "replicas": 2, "podManagementPolicy": "Parallel", "selector": {"matchLabels": labels},
             "template": {
-                "metadata": {"labels": labels}, "spec": {"containers": [{"name": "c", "image": "example.invalid/c"}]},
+                "metadata": {"labels": labels},
+                "spec": hardened(json!([{"name": "c", "image": "example.invalid/c"}])),
             },
         }})
     };
