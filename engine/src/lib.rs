@@ -3,6 +3,7 @@
 //! shared by the live host, the offline tools and the tests.
 
 pub mod below;
+pub mod breaker;
 pub mod gate;
 pub mod grants;
 pub mod index;
@@ -16,6 +17,7 @@ pub mod related;
 pub mod request;
 pub mod secrets;
 pub mod selector;
+pub mod share;
 pub mod status;
 pub mod takeover;
 

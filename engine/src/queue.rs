@@ -114,6 +114,11 @@ impl<K: Ord + Clone> Queue<K> {
 
     /// The next parent that is due, which is in flight from now on.
     pub fn take(&mut self, now: Instant) -> Option<K> {
+        self.take_if(now, |_| true)
+    }
+
+    /// The next parent that is due and that may be begun; who may not stays in line.
+    pub fn take_if(&mut self, now: Instant, mut may: impl FnMut(&K) -> bool) -> Option<K> {
         while let Some((at, key)) = self.delayed.first().cloned()
             && at <= now
         {
@@ -123,7 +128,7 @@ impl<K: Ord + Clone> Queue<K> {
             };
             self.line_up(&key, priority);
         }
-        let (_, _, key) = self.ready.first().cloned()?;
+        let (_, _, key) = self.ready.iter().find(|(_, _, key)| may(key)).cloned()?;
         if let Some(entry) = self.entries.get_mut(&key) {
             entry.early = entry.not_before.is_some_and(|at| at > now);
         }

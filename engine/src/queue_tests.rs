@@ -6,6 +6,17 @@ const DONE: Finished = Finished::Done { resync: None };
 const RETRY: Finished = Finished::Retry { after: None, most: BACKOFF_MAX };
 
 #[test]
+fn who_may_not_be_begun_stays_in_line_and_others_go_past() {
+    let (mut queue, now) = (Queue::default(), Instant::now());
+    queue.touch(&"first", Priority::Edit, now);
+    queue.touch(&"second", Priority::Child, now);
+    assert_eq!(queue.take_if(now, |key| *key != "first"), Some("second"));
+    assert_eq!(queue.take_if(now, |key| *key != "first"), None);
+    assert_eq!(queue.waiting(), 1);
+    assert_eq!(queue.take(now), Some("first"));
+}
+
+#[test]
 fn edits_go_before_child_events_and_those_before_resyncs() {
     let now = Instant::now();
     let mut queue = Queue::default();

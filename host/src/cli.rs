@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use bartizan_contract::provider::parse_bytes;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::explain_cli::ExplainArgs;
@@ -49,6 +50,10 @@ pub(crate) struct RunArgs {
     /// Context of the kubeconfig to use; default: its current one.
     #[arg(long, value_name = "NAME")]
     pub(crate) context: Option<String>,
+    /// Memory that all calls of modules may take together; what does not fit waits. No provider has more than half of it, but
+    /// for a single call.
+    #[arg(long, value_name = "BYTES", default_value = "512Mi", value_parser = parse_bytes, env = "BARTIZAN_CALL_MEMORY")]
+    pub(crate) call_memory: u64,
     /// Namespace of the host itself, where it keeps the key of the tokens that stand for secret values.
     #[arg(long, value_name = "NAMESPACE", default_value = "bartizan-system", env = "BARTIZAN_SYSTEM_NAMESPACE")]
     pub(crate) system_namespace: String,

@@ -9,6 +9,7 @@ use bartizan_contract::names::PROVIDER_LABEL;
 use bartizan_contract::provider::GrantedNamespaces;
 use bartizan_contract::{GroupKind, Kind};
 use bartizan_engine::below::Listing;
+use bartizan_engine::breaker::Called;
 use bartizan_engine::index::{Index, Kinds, ParentUid, Scope, Touched};
 use bartizan_engine::queue::{BACKOFF_MAX, Finished};
 use bartizan_engine::{Grants, ObjectKey, Observed, Priority, Queue};
@@ -19,6 +20,7 @@ use tokio::task::{Id, JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
+use crate::breakers::{Breakers, Sort};
 use crate::crds::ServedParent;
 use crate::declared::claims::{Claim, arbitrate};
 use crate::explain::{Board, Explained, Observer};
@@ -72,7 +74,8 @@ pub(crate) struct Controller {
     kept: BTreeMap<ParentUid, Kept>,
     unsure: BTreeMap<ParentUid, Vec<(Kind, ObjectKey)>>,
     running: JoinSet<Report>,
-    in_flight: BTreeMap<Id, ParentUid>,
+    in_flight: BTreeMap<Id, (ParentUid, Option<Sort>)>,
+    breakers: Breakers,
     listings: JoinSet<(Listing, Vec<Observed>)>,
     claims: Arc<[Claim]>,
     health: Health,
@@ -115,6 +118,7 @@ impl Controller {
             unsure: BTreeMap::new(),
             running: JoinSet::new(),
             in_flight: BTreeMap::new(),
+            breakers: Breakers::default(),
             listings: JoinSet::new(),
             claims,
             health,
@@ -142,15 +146,17 @@ impl Controller {
             watching.spawn(watch.run(to.clone()));
         }
         self.report_health();
+        self.report_breakers();
         let mut changed = std::pin::pin!(changed);
         let ended = loop {
             self.list_what_is_new();
-            self.start_what_is_due();
+            let now = Instant::now();
+            self.start_what_is_due(now);
             if self.running.is_empty() && self.listings.is_empty() {
                 self.index.forget_tombstones();
             }
             self.observer.metrics.load(self.index.parent_uids().len(), self.queue.waiting());
-            let due = self.queue.next_due();
+            let due = [self.queue.next_due(), self.breakers.next_try(now)].into_iter().flatten().min();
             tokio::select! {
                 () = stop.cancelled() => break Ended::Stopped,
                 () = &mut changed => break Ended::KindsChanged,
@@ -171,6 +177,8 @@ impl Controller {
             self.finish(finished);
         }
         self.observer.metrics.load(0, 0);
+        self.breakers = Breakers::default();
+        self.report_breakers();
         for kind in self.index.scopes().map(|scope| &scope.kind) {
             self.observer.metrics.watch_ended(kind);
         }
@@ -270,16 +278,42 @@ impl Controller {
         }
     }
 
-    fn start_what_is_due(&mut self) {
+    fn start_what_is_due(&mut self, now: Instant) {
         if !self.index.is_synced() {
             return;
         }
         while self.running.len() < self.shared.concurrency
-            && let Some(uid) = self.queue.take(Instant::now())
+            && let Some(uid) = self.take(now)
         {
             let references = self.index.references(&uid);
             self.start(uid, Supplied { references, ..Supplied::default() });
         }
+    }
+
+    /// The next parent that is due, and that the breakers let begin.
+    fn take(&mut self, now: Instant) -> Option<ParentUid> {
+        if self.breakers.are_closed() {
+            return self.queue.take(now);
+        }
+        let (index, breakers, shared) = (&self.index, &self.breakers, &self.shared);
+        let sort = |uid: &ParentUid| index.parent(uid).and_then(|parent| Sort::of(&parent, shared));
+        self.queue.take_if(now, |uid| breakers.admit(sort(uid), now))
+    }
+
+    /// Takes note of how a call ended.
+    fn called(&mut self, sort: Option<Sort>, uid: &ParentUid, called: Called, now: Instant) {
+        let was_fine = self.breakers.are_closed();
+        self.breakers.end(sort, uid, called, now);
+        if !(was_fine && self.breakers.are_closed()) {
+            self.report_breakers();
+        }
+    }
+
+    fn report_breakers(&self) {
+        for (sort, open) in self.breakers.open() {
+            self.observer.metrics.breaker(sort.name(), open);
+        }
+        self.health.breaker(&self.shared.provider, self.breakers.message());
     }
 
     /// Starts a reconcile of a parent that the queue has given out.
@@ -291,8 +325,10 @@ impl Controller {
         match self.job(&uid, supplied) {
             Some(job) => {
                 let shared = self.shared.clone();
+                let sort = Sort::of(&job.parent, &shared);
+                self.breakers.begin(sort, &uid, Instant::now());
                 let handle = self.running.spawn(async move { reconcile(&shared, job).await });
-                self.in_flight.insert(handle.id(), uid);
+                self.in_flight.insert(handle.id(), (uid, sort));
             }
             None => self.queue.finish(&uid, Finished::Done { resync: None }, Instant::now(), 0.0),
         }
@@ -329,7 +365,8 @@ impl Controller {
                 (error.id(), None)
             }
         };
-        let Some(uid) = self.in_flight.remove(&id) else { return };
+        let Some((uid, sort)) = self.in_flight.remove(&id) else { return };
+        self.called(sort, &uid, report.as_ref().map_or(Called::No, |report| report.called.clone()), now);
         let Some(report) = report else {
             self.queue.finish(&uid, Finished::Retry { after: None, most: BACKOFF_MAX }, now, fastrand::f64());
             return;

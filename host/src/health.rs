@@ -39,6 +39,8 @@ pub(crate) struct Health {
 struct HealthState {
     modules: Modules,
     checks: BTreeMap<String, Check>,
+    /// Providers that are not asked for a while, and why. The host is ready nevertheless: it is no fault of its own.
+    breakers: BTreeMap<String, String>,
     /// Why no Provider is known yet. There is a reason from the start: who knows no Provider cannot say that all of them serve.
     waits: Option<String>,
 }
@@ -46,7 +48,7 @@ struct HealthState {
 impl Default for HealthState {
     fn default() -> Self {
         let waits = Some("Providers were not read yet".to_owned());
-        Self { modules: Modules::default(), checks: BTreeMap::new(), waits }
+        Self { modules: Modules::default(), checks: BTreeMap::new(), breakers: BTreeMap::new(), waits }
     }
 }
 
@@ -93,8 +95,29 @@ impl Health {
 
     /// There is no such provider any more.
     pub(crate) fn forget(&self, provider: &str) {
-        self.lock().checks.remove(provider);
+        let mut state = self.lock();
+        state.checks.remove(provider);
+        state.breakers.remove(provider);
+        drop(state);
         self.changed.notify_one();
+    }
+
+    /// Why a provider is not asked for a while; `None` once it is.
+    pub(crate) fn breaker(&self, provider: &str, open: Option<String>) {
+        let mut state = self.lock();
+        let before = match &open {
+            Some(message) => state.breakers.insert(provider.to_owned(), message.clone()),
+            None => state.breakers.remove(provider),
+        };
+        drop(state);
+        if before != open {
+            self.changed.notify_one();
+        }
+    }
+
+    /// Why a provider is not asked for a while.
+    pub(crate) fn open_breaker(&self, provider: &str) -> Option<String> {
+        self.lock().breakers.get(provider).cloned()
     }
 
     /// Why a provider does not serve; `None` if it does. The outer `None`: nothing is known of it.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bartizan_contract::{Kind, ProviderEvent};
+use bartizan_engine::breaker::Called;
 use bartizan_engine::object::Hash;
 use bartizan_engine::queue::Finished;
 use bartizan_engine::related::References;
@@ -12,9 +13,9 @@ use bartizan_engine::status::Outcome;
 use bartizan_engine::{Delete, Grants, Memory, ObjectKey, Observed, Plan};
 use bartizan_runtime::{Limits, Module};
 use serde_json::Value;
-use tokio::sync::Semaphore;
 
 use crate::api::Writer;
+use crate::calls::Calls;
 use crate::events::Events;
 use crate::execute::Executed;
 use crate::explain::{Explained, Observer};
@@ -55,8 +56,8 @@ pub(crate) struct Shared {
     pub(crate) writer: Writer,
     /// Where to tell people.
     pub(crate) events: Events,
-    /// As many calls of all providers at the same time as the sandbox has room for.
-    pub(crate) calls: Arc<Semaphore>,
+    /// Room for calls, shared with all providers.
+    pub(crate) calls: Calls,
 }
 
 /// The snapshot that one reconcile works on.
@@ -145,6 +146,8 @@ pub(crate) struct Report {
     pub(crate) wanted: Vec<ObjectKey>,
     /// Why it was called or not, and what came of it.
     pub(crate) explained: Option<Explained>,
+    /// Whether the provider was asked, and answered.
+    pub(crate) called: Called,
 }
 
 /// What came of one decision, before the status is written.
@@ -163,6 +166,8 @@ pub(crate) struct Decision {
     pub(crate) plan: Plan,
     /// What was done.
     pub(crate) executed: Executed,
+    /// Whether the provider was asked, and answered.
+    pub(crate) called: Called,
 }
 
 /// Whether a decision must be made again.
@@ -189,6 +194,7 @@ impl Decision {
             events: Vec::new(),
             plan: Plan::default(),
             executed: Executed::default(),
+            called: Called::No,
         }
     }
 

@@ -2,6 +2,8 @@
 
 mod api;
 mod api_error;
+mod breakers;
+mod calls;
 mod catalog;
 mod cli;
 mod conclude;

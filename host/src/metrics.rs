@@ -43,6 +43,12 @@ struct OfWatch {
     kind: String,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfCalls {
+    provider: String,
+    calls: &'static str,
+}
+
 #[derive(Default)]
 struct Families {
     registry: Registry,
@@ -53,6 +59,7 @@ struct Families {
     refusals: Family<OfProvider, Counter>,
     parents: Family<OfProvider, Gauge>,
     queue_depth: Family<OfProvider, Gauge>,
+    breakers: Family<OfCalls, Gauge>,
     watch_up: Family<OfWatch, Gauge>,
     watch_events: Family<OfWatch, Gauge>,
 }
@@ -96,6 +103,11 @@ impl Default for Metrics {
         registry.register("bartizan_gate_refusals", "Answers that the output gate refused", all.refusals.clone());
         registry.register("bartizan_parents", "Parents that the provider serves", all.parents.clone());
         registry.register("bartizan_queue_depth", "Parents that are due and wait their turn", all.queue_depth.clone());
+        registry.register(
+            "bartizan_breaker_open",
+            "1 while the provider is asked for one parent at a time at most, since it gave no answer for several in a row",
+            all.breakers.clone(),
+        );
         registry.register(
             "bartizan_watch_up",
             "1 if the watch has listed and lasts, 0 if what is known of the kind may be old",
@@ -179,6 +191,12 @@ impl ProviderMetrics {
         self.queue_depth.set(gauge(waiting));
     }
 
+    /// Whether the breaker of a sort of calls is open.
+    pub(crate) fn breaker(&self, calls: &'static str, open: bool) {
+        let of = OfCalls { provider: self.provider.clone(), calls };
+        self.families.breakers.get_or_create(&of).set(i64::from(open));
+    }
+
     /// A watch saw something.
     pub(crate) fn watch_event(&self, kind: &Kind) {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
@@ -217,6 +235,7 @@ mod tests {
         minio.refused();
         minio.load(3, 1);
         let kind = Kind::new("apps", "v1", "StatefulSet");
+        minio.breaker("serve", true);
         minio.watch_up(&kind, true);
         let text = metrics.render().unwrap();
         for expected in [
@@ -230,6 +249,7 @@ mod tests {
             "# TYPE bartizan_gate_refusals_total counter\nbartizan_gate_refusals_total{provider=\"minio\"} 1\n",
             "# TYPE bartizan_parents gauge\nbartizan_parents{provider=\"minio\"} 3\n",
             "# TYPE bartizan_queue_depth gauge\nbartizan_queue_depth{provider=\"minio\"} 1\n",
+            "# TYPE bartizan_breaker_open gauge\nbartizan_breaker_open{provider=\"minio\",calls=\"serve\"} 1\n",
             "# TYPE bartizan_watch_up gauge\nbartizan_watch_up{provider=\"minio\",kind=\"StatefulSet.apps/v1\"} 1\n",
         ] {
             assert!(text.contains(expected), "{expected}\n{text}");

@@ -357,6 +357,9 @@ impl Providers {
                 }
             };
         };
+        if let Some(message) = self.host.health.open_breaker(name) {
+            return Serving::No("BreakerOpen", message);
+        }
         match self.host.health.reason(name) {
             Some(None) => Serving::Yes,
             _ if runner.since.elapsed() < STARTING => Serving::Starting,

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bartizan_contract::{FailureCode, ReconcileResponse};
+use bartizan_engine::breaker::Called;
 use bartizan_engine::gate::{self, Answer, GateInput};
 use bartizan_engine::object::Hash;
 use bartizan_engine::phase::{self, Phase};
@@ -75,7 +76,8 @@ pub(crate) async fn reconcile(shared: &Shared, mut job: Job) -> Report {
         }
         Err(Asked::More(supplied, digest)) => {
             let explained = Explained::asked_for_more(&digest, &supplied);
-            return report(job, Next::Supply(supplied), Executed::default(), Some(explained));
+            let report = report(job, Next::Supply(supplied), Executed::default(), Some(explained));
+            return Report { called: Called::Answered, ..report };
         }
     };
     finish(shared, job, decision, digest).await
@@ -99,6 +101,7 @@ async fn finish(shared: &Shared, mut job: Job, decision: Decision, digest: Optio
     job.kept.settled = digest.filter(|_| matches!(finished, Finished::Done { .. }));
     let explained = Explained::decided(digest.as_ref(), &decision, &job.supplied);
     let mut report = report(job, Next::Finish(finished), decision.executed, Some(explained));
+    report.called = decision.called;
     report.observed.extend(status.ok().flatten());
     report
 }
@@ -120,7 +123,8 @@ fn report(job: Job, next: Next, executed: Executed, explained: Option<Explained>
         Next::Finish(_) => job.supplied.references,
     };
     let wanted = executed.taken.into_iter().map(|(key, _)| key).collect();
-    Report { next, references, kept, observed, deleted: executed.deleted, unsure, wanted, explained }
+    let (deleted, called) = (executed.deleted, Called::No);
+    Report { next, references, kept, observed, deleted, unsure, wanted, explained, called }
 }
 
 /// Reads what became of writes that were not answered. Their end decides what is asked next, so it comes first.
@@ -232,7 +236,9 @@ async fn ask(shared: &Shared, job: &Job, serve: Option<FinalizerStep>, terminati
         trace!(provider = shared.provider, parent = %job.parent.key, "nothing changed since the last call");
         return Asked::Unchanged(digest);
     }
-    let decision = match call(shared, request, &job.parent, &job.observer).await {
+    let called = call(shared, request, &job.parent, &job.observer).await;
+    let of_breaker = called.as_ref().map_or_else(|error| of_fault(&error.fault), |_| Called::Answered);
+    let mut decision = match called {
         Err(error) => failure(shared, job, &error),
         Ok(response) => match decide(shared, job, &response, serve, terminating).await {
             Ok(decision) => decision,
@@ -245,24 +251,29 @@ async fn ask(shared: &Shared, job: &Job, serve: Option<FinalizerStep>, terminati
             }
         },
     };
+    decision.called = of_breaker.clone();
     // A namespace that goes takes everything along: whatever the provider said, it was asked, and nobody waits for it.
     if terminating {
         let plan = Plan { finalizer: FinalizerStep::Remove, ..Plan::default() };
         let executed = run(shared, job, &plan, &[], &Revealed::default()).await;
         let (outcome, retry) = conclude_end(&plan, &executed);
-        return Asked::Decided(Box::new(Decision { plan, executed, ..Decision::new(outcome, retry) }), digest);
+        let decision = Decision { plan, executed, called: of_breaker, ..Decision::new(outcome, retry) };
+        return Asked::Decided(Box::new(decision), digest);
     }
     Asked::Decided(Box::new(decision), digest)
 }
 
 async fn call(shared: &Shared, request: Vec<u8>, parent: &Observed, observer: &Observer) -> Result<Vec<u8>, CallError> {
     let host = |cause: String| CallError { fault: Fault::Host { cause }, logs: Vec::new() };
-    // Never closed: the semaphore lives as long as the host.
-    let _permit = shared.calls.acquire().await.map_err(|error| host(error.to_string()))?;
+    let permit = shared.calls.acquire(&shared.provider, shared.limits.memory_bytes).await;
+    // Never closed: the room lives as long as the host.
+    let permit = permit.ok_or_else(|| host("there is no room for calls any more".to_owned()))?;
     let (module, limits) = (shared.module.clone(), shared.limits);
     let called = tokio::task::spawn_blocking(move || {
         let started = Instant::now();
         let result = module.reconcile(&request, &limits);
+        // Given back with the memory, even if nobody waits for the answer any more.
+        drop(permit);
         (result, started.elapsed(), request)
     });
     let (result, duration, request) = called.await.map_err(|error| host(error.to_string()))?;
@@ -283,6 +294,17 @@ async fn call(shared: &Shared, request: Vec<u8>, parent: &Observed, observer: &O
         }
     }
     result.map(|answer| answer.response)
+}
+
+/// What a fault says about the provider as a whole. A response that is too large says nothing: it may well be the parent's.
+fn of_fault(fault: &Fault) -> Called {
+    match fault {
+        Fault::Failure(_) => Called::Answered,
+        Fault::Trap { .. } | Fault::Timeout { .. } | Fault::Memory { .. } | Fault::BadAnswer { .. } => {
+            Called::Faulted(fault.to_string())
+        }
+        _ => Called::No,
+    }
 }
 
 /// The provider did not answer.

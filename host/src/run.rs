@@ -2,19 +2,19 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use bartizan_engine::share::Room;
 use bartizan_runtime::{Config as RuntimeConfig, Runtime};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
+use crate::calls::Calls;
 use crate::catalog::{self, BadModule, Library, Loaded};
 use crate::cli::RunArgs;
 use crate::declared::{Declared, declare};
@@ -59,7 +59,7 @@ pub(crate) async fn run(args: RunArgs) -> anyhow::Result<()> {
         health,
         board,
         changes,
-        calls: Arc::new(Semaphore::new(runtime.concurrent_calls())),
+        calls: Calls::new(Room { calls: runtime.concurrent_calls(), bytes: args.call_memory }),
         install_crds: args.install_crds,
         system_namespace: args.system_namespace,
         namespaces: args.namespaces,

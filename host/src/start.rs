@@ -14,11 +14,11 @@ use bartizan_engine::{Grant, Grants, PodBounds};
 use bartizan_runtime::Limits;
 use kube::Client;
 use serde_json::Value;
-use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use crate::api::{Writer, in_time};
+use crate::calls::Calls;
 use crate::catalog::Loaded;
 use crate::controller::{Controller, Ended, Served};
 use crate::crds;
@@ -44,8 +44,8 @@ pub(crate) struct Host {
     pub(crate) board: Board,
     /// Changes of what the cluster serves.
     pub(crate) changes: Changes,
-    /// As many calls at the same time as the sandbox has room for.
-    pub(crate) calls: Arc<Semaphore>,
+    /// Room for calls.
+    pub(crate) calls: Calls,
     /// Whether CRDs are installed.
     pub(crate) install_crds: bool,
     /// The host's own namespace.

@@ -2,6 +2,7 @@
 //! program for all, so that they run side by side: most of their time is waiting. One topic alone:
 //! `cargo test -p bartizan-e2e repair::`.
 
+mod breaker;
 mod cluster;
 mod deletion;
 mod deploy;

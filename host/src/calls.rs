@@ -1,0 +1,84 @@
+//! Room for calls of modules, shared among providers: who waits, and who may begin, is decided by the engine's `share`.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bartizan_engine::share::{Granted, Room, Share};
+use tokio::sync::oneshot;
+
+/// The room for calls of all providers of a host.
+#[derive(Clone)]
+pub(crate) struct Calls {
+    share: Arc<Mutex<Share<oneshot::Sender<Permit>>>>,
+}
+
+/// Room for one call, given back when this is dropped.
+pub(crate) struct Permit {
+    /// `None` once it was given back.
+    granted: Option<Granted>,
+    calls: Calls,
+}
+
+impl Calls {
+    /// So much room.
+    pub(crate) fn new(room: Room) -> Self {
+        Self { share: Arc::new(Mutex::new(Share::new(room))) }
+    }
+
+    /// Waits for room for one call that takes up to so many bytes of memory. `None` never happens while the host lives.
+    pub(crate) async fn acquire(&self, provider: &str, bytes: usize) -> Option<Permit> {
+        let (begin, begins) = oneshot::channel();
+        self.lock().ask(provider, u64::try_from(bytes).unwrap_or(u64::MAX), begin);
+        self.grant();
+        begins.await.ok()
+    }
+
+    /// Lets begin who may.
+    fn grant(&self) {
+        loop {
+            let next = self.lock().grant();
+            let Some((granted, begin)) = next else { return };
+            let permit = Permit { granted: Some(granted), calls: self.clone() };
+            // Nobody waits for it any more: the next one may have it.
+            if let Err(mut permit) = begin.send(permit)
+                && let Some(granted) = permit.granted.take()
+            {
+                self.lock().give_back(&granted);
+            }
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Share<oneshot::Sender<Permit>>> {
+        // Counters are as good after a panic as before.
+        self.share.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        if let Some(granted) = self.granted.take() {
+            self.calls.lock().give_back(&granted);
+            self.calls.grant();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn room_goes_on_to_the_next_when_a_call_ends_and_past_those_that_no_longer_wait() {
+        let calls = Calls::new(Room { calls: 1, bytes: 100 });
+        let first = calls.acquire("a", 10).await;
+        let gave_up = tokio::time::timeout(std::time::Duration::from_millis(1), calls.acquire("b", 10)).await;
+        assert!(gave_up.is_err(), "there was room for two");
+        let waits = tokio::spawn({
+            let calls = calls.clone();
+            async move { calls.acquire("c", 10).await.is_some() }
+        });
+        tokio::task::yield_now().await;
+        drop(first);
+        assert!(waits.await.unwrap());
+        assert!(calls.acquire("a", 10).await.is_some());
+    }
+}
