@@ -116,14 +116,22 @@ fn parent(crd: &Value) -> Option<Parent> {
     })
 }
 
+/// What one module says about itself.
+///
+/// # Errors
+/// If the file is no provider module.
+pub(crate) fn manifest_of(file: &Path) -> anyhow::Result<ProviderManifest> {
+    let runtime = Runtime::new(Config::default())?;
+    let provider = load_one(&runtime, file).map_err(|reason| anyhow::anyhow!("module {}: {reason}", file.display()))?;
+    Ok(provider.manifest)
+}
+
 /// `bartizan crds`: the CRDs of one module as a YAML stream.
 ///
 /// # Errors
 /// If the file is no provider module.
 pub(crate) fn print_crds(file: &Path) -> anyhow::Result<()> {
-    let runtime = Runtime::new(Config::default())?;
-    let provider = load_one(&runtime, file).map_err(|reason| anyhow::anyhow!("module {}: {reason}", file.display()))?;
-    for crd in &provider.manifest.crds {
+    for crd in &manifest_of(file)?.crds {
         print!("---\n{}", serde_yaml_ng::to_string(crd)?);
     }
     Ok(())

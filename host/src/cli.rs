@@ -7,6 +7,7 @@ use bartizan_contract::provider::parse_bytes;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::explain_cli::ExplainArgs;
+use crate::rbac::RbacArgs;
 use crate::recorder::RecordArgs;
 use crate::replay::ReplayArgs;
 
@@ -27,6 +28,8 @@ pub(crate) enum Command {
     Compile,
     /// Print the CustomResourceDefinitions that a provider module owns, as YAML.
     Crds(CrdsArgs),
+    /// Print the roles that a provider module needs, as YAML with the reason of each rule.
+    Rbac(RbacArgs),
     /// Say what a host last decided on a parent, and why.
     Explain(ExplainArgs),
     /// Repeat a recorded decision with a provider module, and compare the answers.

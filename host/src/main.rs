@@ -20,6 +20,7 @@ mod kinds;
 mod metrics;
 mod pace;
 mod providers;
+mod rbac;
 mod reconcile;
 mod recorder;
 mod replay;
@@ -50,6 +51,7 @@ async fn main() -> ExitCode {
             .map(|()| ExitCode::SUCCESS)
             .map_err(anyhow::Error::msg),
         cli::Command::Crds(args) => catalog::print_crds(&args.module).map(|()| ExitCode::SUCCESS),
+        cli::Command::Rbac(args) => rbac::print(&args).map(|()| ExitCode::SUCCESS),
         cli::Command::Explain(args) => explain_cli::explain(&args).await,
         cli::Command::Replay(args) => replay::replay(&args),
     };

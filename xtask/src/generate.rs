@@ -26,6 +26,10 @@ const CRDS: [(&str, &str); 6] = [
     ("warden", "tests/guests/warden/deploy/crd.yaml"),
 ];
 
+/// Shipped providers and the example, whose roles are what `bartizan rbac` prints, and where.
+const ROLES: [(&str, &str); 2] =
+    [("minio", "deploy/providers/minio/rbac.yaml"), ("hello", "examples/hello/deploy/rbac.yaml")];
+
 /// The CRD of the host's own kind.
 const PROVIDERS: &str = "deploy/crds/providers.bartizan.dev.yaml";
 
@@ -48,7 +52,10 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     files.push((PathBuf::from(PROVIDERS), format!("{header}{providers}")));
     for ((name, file), module) in CRDS.iter().zip(&modules) {
         let header = format!("# Made by `cargo xtask generate` from the provider \"{name}\". Do not edit.\n");
-        files.push((PathBuf::from(file), format!("{header}{}", crds(&host, module)?)));
+        files.push((PathBuf::from(file), format!("{header}{}", printed(&host, "crds", module)?)));
+        if let Some((_, file)) = ROLES.iter().find(|(role, _)| role == name) {
+            files.push((PathBuf::from(file), format!("{header}{}", printed(&host, "rbac", module)?)));
+        }
     }
     let stale: Vec<String> = files
         .iter()
@@ -74,10 +81,11 @@ fn root(file: &Path) -> PathBuf {
     build::workspace_root().join(file)
 }
 
-fn crds(host: &Path, module: &Path) -> Result<String> {
-    let output = Command::new(host).arg("crds").arg(module).output().context("bartizan crds")?;
+/// What the host prints about a module.
+fn printed(host: &Path, what: &str, module: &Path) -> Result<String> {
+    let output = Command::new(host).arg(what).arg(module).output().with_context(|| format!("bartizan {what}"))?;
     if !output.status.success() {
-        bail!("bartizan crds {}: {}", module.display(), String::from_utf8_lossy(&output.stderr).trim());
+        bail!("bartizan {what} {}: {}", module.display(), String::from_utf8_lossy(&output.stderr).trim());
     }
     Ok(String::from_utf8(output.stdout)?)
 }
