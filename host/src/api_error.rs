@@ -15,7 +15,7 @@ pub(crate) enum ApiError {
     /// There is no such object.
     #[error("{0}")]
     NotFound(String),
-    /// The host's account may not do this.
+    /// The provider's account may not do this.
     #[error("{0}")]
     Forbidden(String),
     /// The API server does not accept the object as it is (422): a field of it breaks a rule.
@@ -74,7 +74,7 @@ pub(crate) fn classify(error: &kube::Error, key: &ObjectKey) -> ApiError {
         401 => ApiError::Forbidden("the API server does not accept the host's credentials".to_owned()),
         // The form of RBAC's own refusals; quotas and terminating namespaces are 403, too.
         403 if message.contains("cannot") && message.contains("User ") => {
-            ApiError::Forbidden(format!("{message}; grant it to the host's account"))
+            ApiError::Forbidden(format!("{message}; grant it to that account"))
         }
         403 => ApiError::Forbidden(message),
         422 if is_immutable(status) => ApiError::Immutable(message),
@@ -144,7 +144,7 @@ mod tests {
         assert_eq!(classify(&status(409, "m"), &key), ApiError::Conflict(message.clone()));
         assert_eq!(classify(&status(404, "m"), &key), ApiError::NotFound(message.clone()));
         let rbac = "services is forbidden: User \"u\" cannot patch resource";
-        let granted = format!("{rbac}; grant it to the host's account");
+        let granted = format!("{rbac}; grant it to that account");
         assert_eq!(classify(&status(403, rbac), &key).to_string(), granted);
         assert_eq!(classify(&status(403, "exceeded quota"), &key).to_string(), "exceeded quota");
         assert_eq!(classify(&status(422, "m"), &key), ApiError::Invalid(message));

@@ -60,6 +60,9 @@ pub(crate) struct RunArgs {
     /// Namespace of the host itself, where it keeps the key of the tokens that stand for secret values.
     #[arg(long, value_name = "NAMESPACE", default_value = "bartizan-system", env = "BARTIZAN_SYSTEM_NAMESPACE")]
     pub(crate) system_namespace: String,
+    /// Namespace of the ServiceAccounts that providers act as; it should hold nothing else.
+    #[arg(long, value_name = "NAMESPACE", default_value = "bartizan-providers", env = "BARTIZAN_PROVIDER_NAMESPACE")]
+    pub(crate) provider_namespace: String,
     /// Serve only this namespace (may be repeated); default: all.
     #[arg(short, long = "namespace", value_name = "NAMESPACE")]
     pub(crate) namespaces: Vec<String>,

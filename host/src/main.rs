@@ -15,6 +15,7 @@ mod execute;
 mod explain;
 mod explain_cli;
 mod health;
+mod identity;
 mod job;
 mod kinds;
 mod metrics;

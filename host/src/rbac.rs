@@ -7,6 +7,8 @@ use bartizan_contract::{Kind, ProviderManifest, RelatedAccess};
 use clap::ValueEnum;
 use serde_json::{Value, json};
 
+/// Namespace of the accounts that providers act as, where the host looks for them unless told otherwise.
+const NAMESPACE: &str = "bartizan-providers";
 /// API group of roles and bindings.
 const RBAC: &str = "rbac.authorization.k8s.io";
 /// What is done to what is only looked at.
@@ -19,9 +21,9 @@ pub(crate) struct RbacArgs {
     /// Provider module.
     #[arg(value_name = "FILE")]
     pub(crate) module: std::path::PathBuf,
-    /// ServiceAccount that gets the rights, as namespace/name.
-    #[arg(long, value_name = "NAMESPACE/NAME", default_value = "bartizan-system/bartizan", value_parser = account)]
-    pub(crate) account: Account,
+    /// ServiceAccount that gets the rights, as namespace/name; default: bartizan-providers/provider-NAME, which is printed, too.
+    #[arg(long, value_name = "NAMESPACE/NAME", value_parser = account)]
+    pub(crate) account: Option<Account>,
     /// Rights in this namespace only (may be repeated), as a Role in each; default: a ClusterRole.
     #[arg(short, long = "namespace", value_name = "NAMESPACE")]
     pub(crate) namespaces: Vec<String>,
@@ -71,13 +73,13 @@ pub(crate) struct Rule {
 /// If it is no module, or has parents outside of namespaces and shall have rights within some only.
 pub(crate) fn print(args: &RbacArgs) -> anyhow::Result<()> {
     let manifest = crate::catalog::manifest_of(&args.module)?;
-    print!("{}", render(&manifest, &args.account, &args.namespaces, args.output)?);
+    print!("{}", render(&manifest, args.account.as_ref(), &args.namespaces, args.output)?);
     Ok(())
 }
 
 fn render(
     manifest: &ProviderManifest,
-    account: &Account,
+    account: Option<&Account>,
     namespaces: &[String],
     format: Format,
 ) -> anyhow::Result<String> {
@@ -87,16 +89,26 @@ fn render(
         anyhow::bail!("{name} live in no namespace, so rights in namespaces are not enough: leave --namespace out");
     }
     let rules = rules(manifest);
+    let own = Account { namespace: NAMESPACE.to_owned(), name: format!("provider-{}", manifest.name) };
+    let (account, made) = account.map_or((&own, Some(&own)), |account| (account, None));
     let scopes: Vec<Option<&str>> =
         if namespaces.is_empty() { vec![None] } else { namespaces.iter().map(|name| Some(name.as_str())).collect() };
     if format == Format::Json {
-        let items: Vec<Value> = scopes.iter().flat_map(|scope| objects(manifest, &rules, account, *scope)).collect();
+        let roles = scopes.iter().flat_map(|scope| objects(manifest, &rules, account, *scope));
+        let items: Vec<Value> = made.map(service_account).into_iter().chain(roles).collect();
         let list = json!({"apiVersion": "v1", "kind": "List", "items": items});
         return Ok(format!("{}\n", serde_json::to_string_pretty(&list)?));
     }
     let (name, version) = (&manifest.name, &manifest.version);
     let mut text =
         format!("# The rights that the provider \"{name}\" {version} needs, as `bartizan rbac` prints them.\n");
+    if let Some(Account { namespace, name }) = made {
+        let _ = write!(
+            text,
+            "apiVersion: v1\nkind: ServiceAccount\nmetadata:\n  name: {name}\n  namespace: {namespace}\n\
+             automountServiceAccountToken: false\n---\n"
+        );
+    }
     for (position, scope) in scopes.iter().enumerate() {
         if position > 0 {
             text.push_str("---\n");
@@ -111,6 +123,11 @@ pub(crate) fn rules(manifest: &ProviderManifest) -> Vec<Rule> {
     let mut rules = Vec::new();
     for crd in &manifest.crds {
         parent_rules(crd, manifest.finalizes, &mut rules);
+    }
+    if manifest.finalizes {
+        let reason = vec!["Whether a parent's namespace goes with everything in it, so that nobody need be asked.".to_owned()];
+        let (group, resources) = (String::new(), vec!["namespaces".to_owned()]);
+        rules.push(Rule { reason, group, resources, verbs: vec!["get"] });
     }
     let plurals = Plurals::of(manifest);
     let mut seen: Vec<Kind> = Vec::new();
@@ -254,6 +271,15 @@ fn guessed(kind: &str) -> String {
 
 fn name_of(manifest: &ProviderManifest) -> String {
     format!("bartizan-provider-{}", manifest.name)
+}
+
+/// An account that nobody but the host acts as.
+fn service_account(account: &Account) -> Value {
+    let Account { namespace, name } = account;
+    json!({
+        "apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": name, "namespace": namespace},
+        "automountServiceAccountToken": false,
+    })
 }
 
 /// A role and its binding.

@@ -28,7 +28,7 @@ fn manifest(asked: Value) -> ProviderManifest {
 #[test]
 fn the_role_of_minio_in_the_repository_is_what_its_manifest_needs() {
     let manifest: ProviderManifest = serde_json::from_str(include_str!("../../plugins/minio/manifest.json")).unwrap();
-    let text = render(&manifest, &host(), &[], Format::Yaml).unwrap();
+    let text = render(&manifest, None, &[], Format::Yaml).unwrap();
     let in_repository = include_str!("../../deploy/providers/minio/rbac.yaml");
     assert!(in_repository.ends_with(&text), "run `cargo xtask generate`:\n{text}");
 }
@@ -61,6 +61,10 @@ rules:
   - apiGroups: [a.example.com]
     resources: [alphas/status]
     verbs: [patch]
+  # Whether a parent's namespace goes with everything in it, so that nobody need be asked.
+  - apiGroups: [""]
+    resources: [namespaces]
+    verbs: [get]
   # Its children: watched, applied, pruned.
   - apiGroups: [""]
     resources: [configmaps, secrets]
@@ -103,7 +107,7 @@ subjects:
     name: bartizan
     namespace: bartizan-system
 "#;
-    assert_eq!(render(&manifest, &host(), &[], Format::Yaml).unwrap(), expected);
+    assert_eq!(render(&manifest, Some(&host()), &[], Format::Yaml).unwrap(), expected);
 }
 
 #[test]
@@ -112,24 +116,24 @@ fn in_namespaces_there_is_a_role_in_each_and_yaml_and_json_say_the_same() {
         "crds": [crd("alphas", "Alpha", "Namespaced", false)], "children": [{"apiVersion": "v1", "kind": "ConfigMap"}],
     }));
     let namespaces = ["one".to_owned(), "two".to_owned()];
-    let json: Value = serde_json::from_str(&render(&manifest, &host(), &namespaces, Format::Json).unwrap()).unwrap();
-    let text = render(&manifest, &host(), &namespaces, Format::Yaml).unwrap();
+    let json: Value = serde_json::from_str(&render(&manifest, None, &namespaces, Format::Json).unwrap()).unwrap();
+    let text = render(&manifest, None, &namespaces, Format::Yaml).unwrap();
     let documents = serde_yaml_ng::Deserializer::from_str(&text);
     let documents: Vec<Value> = documents.map(|one| serde::Deserialize::deserialize(one).unwrap()).collect();
     assert_eq!(json["items"], Value::Array(documents));
-    assert_eq!(json["items"].as_array().unwrap().len(), 4);
-    assert_eq!(json["items"][3]["kind"], "RoleBinding");
-    assert_eq!(json["items"][3]["metadata"], json!({"name": "bartizan-provider-all", "namespace": "two"}));
+    assert_eq!(json["items"].as_array().unwrap().len(), 5);
+    assert_eq!(json["items"][4]["kind"], "RoleBinding");
+    assert_eq!(json["items"][4]["metadata"], json!({"name": "bartizan-provider-all", "namespace": "two"}));
     // Without a status there is nothing to say, and without finalizing the finalizers are left alone.
     let resources: Vec<&Value> =
-        json["items"][0]["rules"].as_array().unwrap().iter().map(|rule| &rule["resources"]).collect();
+        json["items"][1]["rules"].as_array().unwrap().iter().map(|rule| &rule["resources"]).collect();
     assert_eq!(resources, [&json!(["alphas"]), &json!(["alphas/finalizers"]), &json!(["configmaps"])]);
 }
 
 #[test]
 fn parents_outside_of_namespaces_need_a_cluster_role() {
     let manifest = manifest(json!({"crds": [crd("alphas", "Alpha", "Cluster", true)]}));
-    let error = render(&manifest, &host(), &["one".to_owned()], Format::Yaml).unwrap_err().to_string();
+    let error = render(&manifest, None, &["one".to_owned()], Format::Yaml).unwrap_err().to_string();
     let expected =
         "alphas.a.example.com live in no namespace, so rights in namespaces are not enough: leave --namespace out";
     assert_eq!(error, expected);

@@ -62,6 +62,7 @@ pub(crate) async fn run(args: RunArgs) -> anyhow::Result<()> {
         calls: Calls::new(Room { calls: runtime.concurrent_calls(), bytes: args.call_memory }),
         install_crds: args.install_crds,
         system_namespace: args.system_namespace,
+        provider_namespace: args.provider_namespace,
         namespaces: args.namespaces,
     };
     let providers = Providers::new(host, library, declared);

@@ -26,12 +26,15 @@ use crate::declared::claims::Claim;
 use crate::events::Events;
 use crate::explain::Board;
 use crate::health::Health;
+use crate::identity;
 use crate::job::Shared;
 use crate::kinds::{self, Changes, Resource};
 use crate::token_key;
 
 /// Time between two tries of what a provider needs before it can start.
 const START_RETRY: Duration = Duration::from_secs(5);
+/// What is there is found within this time.
+const AT_ONCE: Duration = Duration::from_millis(500);
 
 /// What all providers of a host share.
 #[derive(Clone)]
@@ -50,6 +53,8 @@ pub(crate) struct Host {
     pub(crate) install_crds: bool,
     /// The host's own namespace.
     pub(crate) system_namespace: String,
+    /// Namespace of the accounts that providers act as.
+    pub(crate) provider_namespace: String,
     /// Serve only these; none: all.
     pub(crate) namespaces: Vec<String>,
 }
@@ -118,6 +123,10 @@ impl Start {
         }
         let key = token_key::load(&self.host.client, &self.host.system_namespace).await?;
         let (served, optional) = self.served(name).await?;
+        let namespaces = self.namespaces()?;
+        let user = identity::user(&self.host.provider_namespace, &self.provider.service_account_name());
+        let client = identity::acting_as(&self.host.client, &user)?;
+        identity::check(&client, &user, &served, manifest.finalizes, &namespaces).await?;
         let version = in_time(self.host.client.apiserver_version()).await.context("version of the API server")?;
         let granted = &self.provider.spec.grants;
         let grant = |resource: &Resource, namespaces: Vec<GrantedNamespaces>| Grant {
@@ -158,14 +167,12 @@ impl Start {
             descendant_kinds: kinds(&served.descendants),
             related_kinds: kinds(&served.related),
             cluster_version: version.git_version,
-            writer: Writer::new(self.host.client.clone(), projection, Arc::new(resources.collect())),
+            writer: Writer::new(client.clone(), projection, Arc::new(resources.collect())),
             events: Events::new(self.host.client.clone(), &field_manager(name)),
             calls: self.host.calls.clone(),
         };
         let (health, board) = (self.host.health.clone(), self.host.board.clone());
-        let namespaces = self.namespaces()?;
-        let controller =
-            Controller::new(&self.host.client, shared, served, &namespaces, self.claims.clone(), health, board);
+        let controller = Controller::new(&client, shared, served, &namespaces, self.claims.clone(), health, board);
         Ok((controller, optional))
     }
 
@@ -194,9 +201,16 @@ impl Start {
     async fn served(&self, name: &str) -> anyhow::Result<(Served, Vec<(Kind, bool)>)> {
         let mut served = Served::default();
         for parent in &self.loaded.parents {
-            self.host.health.waiting(name, &format!("waiting for CustomResourceDefinition {}", parent.crd));
-            info!(provider = name, crd = parent.crd, "waiting until it is Established");
-            let found = crds::established(&self.host.client, parent).await?;
+            let mut established = std::pin::pin!(crds::established(&self.host.client, parent));
+            let found = match tokio::time::timeout(AT_ONCE, &mut established).await {
+                Ok(found) => found?,
+                // Said once there is something to wait for: else it would take turns with what is really missing.
+                Err(_) => {
+                    self.host.health.waiting(name, &format!("waiting for CustomResourceDefinition {}", parent.crd));
+                    info!(provider = name, crd = parent.crd, "waiting until it is Established");
+                    established.await?
+                }
+            };
             if !found.has_status {
                 warn!(
                     provider = name, kind = %parent.kind,

@@ -37,9 +37,10 @@ pub(crate) struct Args {
 const NAMESPACE: &str = "rook-minio";
 const STORE: &str = "my-store";
 /// What the demo makes in a cluster, but for what goes with the namespaces.
-const MADE: [&str; 8] = [
+const MADE: [&str; 9] = [
     "namespace/rook-minio",
     "namespace/bartizan-system",
+    "namespace/bartizan-providers",
     "customresourcedefinition/providers.bartizan.dev",
     "customresourcedefinition/objectstores.minio.rook.io",
     "clusterrole/bartizan",

@@ -14,4 +14,4 @@ pub use objects::{
     Snapshot, apply_text, condition, fault, greeting, hardened, keeper, message_of, puppet, store, warden,
 };
 pub use programs::{Programs, Provider};
-pub use stage::{ACCOUNT, NAMESPACE, SOON, Stage};
+pub use stage::{ACCOUNT, NAMESPACE, SOON, Stage, account_of};

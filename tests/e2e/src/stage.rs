@@ -16,6 +16,11 @@ use crate::programs::{Programs, Provider};
 pub const NAMESPACE: &str = "bartizan-system";
 /// The user that the host is for the API server.
 pub const ACCOUNT: &str = "system:serviceaccount:bartizan-system:bartizan";
+/// The user that a provider is for the API server.
+#[must_use]
+pub fn account_of(provider: &str) -> String {
+    format!("system:serviceaccount:bartizan-providers:provider-{provider}")
+}
 /// How long a test waits for what should take a moment: other tests and builds may share the machine.
 pub const SOON: Duration = Duration::from_secs(60);
 
@@ -177,7 +182,7 @@ impl Stage {
         self.cluster.audit_mark()
     }
 
-    /// What the host asked the API server for since then.
+    /// What the host asked the API server for since then, for itself and as its providers.
     ///
     /// # Errors
     /// If the audit log cannot be read.

@@ -35,7 +35,7 @@ pub enum AuditStage {
 /// A request that a user made to the API server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AuditRequest {
-    /// The user's name, as in `system:serviceaccount:bartizan-system:bartizan`.
+    /// The user's name, as in `system:serviceaccount:bartizan-system:bartizan`: who sent the request, in whose name ever.
     pub user: String,
     /// In whose name the user asked, if not in their own.
     pub impersonated_user: Option<String>,
@@ -72,8 +72,13 @@ impl AuditRequest {
     }
 
     /// Whether it asks for a change, be it granted or not.
+    /// Questions about rights have the form of creations, and change nothing.
     pub fn is_write(&self) -> bool {
-        matches!(self.verb.as_str(), "create" | "update" | "patch" | "delete" | "deletecollection" | "post" | "put")
+        self.group != "authorization.k8s.io"
+            && matches!(
+                self.verb.as_str(),
+                "create" | "update" | "patch" | "delete" | "deletecollection" | "post" | "put"
+            )
     }
 }
 

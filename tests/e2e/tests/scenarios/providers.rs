@@ -169,7 +169,7 @@ fn providers(stage: &Stage) -> Api<DynamicObject> {
 fn hello(name: &str, grants: &Value) -> Value {
     json!({
         "apiVersion": "bartizan.dev/v1alpha1", "kind": "Provider", "metadata": {"name": name},
-        "spec": {"module": {"file": "hello.wasm"}, "grants": grants},
+        "spec": {"module": {"file": "hello.wasm"}, "serviceAccountName": "provider-hello", "grants": grants},
     })
 }
 

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use bartizan_e2e::{ACCOUNT, Host, Provider, SOON, Stage, apply_text, condition, message_of, puppet};
+use bartizan_e2e::{Host, Provider, SOON, Stage, account_of, apply_text, condition, message_of, puppet};
 use bartizan_harness::wait::{wait_for, wait_object};
 use k8s_openapi::api::core::v1::{ConfigMap, ResourceQuota};
 use kube::core::DynamicObject;
@@ -144,9 +144,9 @@ async fn rights_that_are_taken_away_are_missed_quietly_and_used_again_once_they_
     stage.stop().await
 }
 
-/// Waits until the API server knows whether the host may do this.
+/// Waits until the API server knows whether the provider may do this.
 async fn until_allowed(stage: &Stage, verb: &str, resource: &str, allowed: bool) -> Result<()> {
-    let user = format!("--as={ACCOUNT}");
+    let user = format!("--as={}", account_of("puppet"));
     let expected = if allowed { "yes" } else { "no" };
     wait_for(&format!("{verb} {resource}: {expected}"), SOON, async || {
         let answer = stage.cluster.kubectl_output(&["auth", "can-i", verb, resource, "-n", NS, &user], None).await?;
@@ -181,8 +181,9 @@ async fn what_may_not_be_written_is_said(stage: &Stage, child: &Value) -> Result
     apply_text(stage, &always("ruled", child)).await?;
     let message = message_of(stage.puppets(NS), "ruled", "Synced", "False", "Forbidden").await?;
     let expected = format!(
-        "ConfigMap default/ruled could not be written: configmaps \"ruled\" is forbidden: User \"{ACCOUNT}\" cannot patch \
-         resource \"configmaps\" in API group \"\" in the namespace \"default\"; grant it to the host's account"
+        "ConfigMap default/ruled could not be written: configmaps \"ruled\" is forbidden: User \"{}\" cannot patch \
+         resource \"configmaps\" in API group \"\" in the namespace \"default\"; grant it to that account",
+        account_of("puppet")
     );
     ensure!(message == expected, "{message}");
     let count = requests(stage).await?;

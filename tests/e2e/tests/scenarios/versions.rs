@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use bartizan_e2e::{ACCOUNT, Provider, SOON, Stage, apply_text, message_of, puppet};
+use bartizan_e2e::{Provider, SOON, Stage, account_of, apply_text, message_of, puppet};
 use bartizan_harness::wait::{wait_for, wait_gone, wait_object};
 use kube::api::ApiResource;
 use kube::core::{DynamicObject, GroupVersionKind};
@@ -34,7 +34,7 @@ async fn grant(stage: &Stage) -> Result<()> {
     let rule = format!("--resource=gizmos.{GROUP}");
     let verbs = "--verb=get,list,watch,create,patch,delete";
     stage.kubectl(&["create", "clusterrole", "gizmos", &rule, verbs], "").await?;
-    let user = format!("--user={ACCOUNT}");
+    let user = format!("--user={}", account_of("puppet"));
     stage.kubectl(&["create", "clusterrolebinding", "gizmos", "--clusterrole=gizmos", &user], "").await?;
     Ok(())
 }
