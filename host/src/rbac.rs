@@ -125,7 +125,8 @@ pub(crate) fn rules(manifest: &ProviderManifest) -> Vec<Rule> {
         parent_rules(crd, manifest.finalizes, &mut rules);
     }
     if manifest.finalizes {
-        let reason = vec!["Whether a parent's namespace goes with everything in it, so that nobody need be asked.".to_owned()];
+        let reason =
+            vec!["Whether a parent's namespace goes with everything in it, so that nobody need be asked.".to_owned()];
         let (group, resources) = (String::new(), vec!["namespaces".to_owned()]);
         rules.push(Rule { reason, group, resources, verbs: vec!["get"] });
     }

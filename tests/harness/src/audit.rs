@@ -265,6 +265,25 @@ mod tests {
     }
 
     #[test]
+    fn what_is_asked_in_anothers_name_counts_for_who_asks_and_a_question_about_rights_is_no_write() -> Result<()> {
+        let folder = tempfile::tempdir()?;
+        let log = folder.path().join("audit.log");
+        let mut event: serde_json::Value =
+            serde_json::from_str(&line("1", "alice", "create", "RequestReceived", None))?;
+        event["impersonatedUser"] = json!({ "username": "bob" });
+        let written = event.to_string();
+        event["auditID"] = json!("2");
+        event["objectRef"] = json!({ "apiGroup": "authorization.k8s.io", "resource": "selfsubjectaccessreviews" });
+        fs::write(&log, format!("{written}\n{event}\n"))?;
+        let found = requests(&log, AuditMark::default(), "alice")?;
+        assert_eq!(found.len(), 2);
+        assert_eq!(found[0].impersonated_user.as_deref(), Some("bob"));
+        assert!(found[0].is_write() && !found[1].is_write());
+        assert!(requests(&log, AuditMark::default(), "bob")?.is_empty());
+        Ok(())
+    }
+
+    #[test]
     fn a_request_from_before_the_mark_does_not_count_when_it_ends_after_it() -> Result<()> {
         let folder = tempfile::tempdir()?;
         let log = folder.path().join("audit.log");

@@ -65,6 +65,8 @@ impl Summary {
             Method::GET if watches => Class::Watch,
             Method::GET if name.is_empty() => Class::List,
             Method::GET => Class::Get,
+            // A question about rights has the form of a creation.
+            _ if path.starts_with("/apis/authorization.k8s.io/") => Class::Other,
             _ => Class::Write,
         };
         Self { method: method.clone(), path, query, class, namespace, resource, name }
@@ -108,6 +110,8 @@ mod tests {
             (namespace.class, namespace.resource.as_str(), namespace.namespace),
             (Class::Get, "namespaces", None)
         );
+        let question = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews";
+        assert_eq!(summary(Method::POST, question).class, Class::Other);
         for path in ["/version", "/apis/apps/v1", "/api/v1"] {
             assert_eq!(summary(Method::GET, path).class, Class::Other, "{path}");
         }

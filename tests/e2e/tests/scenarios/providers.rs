@@ -2,8 +2,8 @@
 //! of it.
 
 use anyhow::{Context as _, Result, ensure};
-use bartizan_e2e::{ACCOUNT, Host, Provider, SOON, Stage, apply_text, greeting, message_of};
-use bartizan_harness::wait::{wait_gone, wait_object};
+use bartizan_e2e::{ACCOUNT, Host, Provider, SOON, Stage, account_of, apply_text, condition, greeting, message_of};
+use bartizan_harness::wait::{wait_for, wait_gone, wait_object};
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::core::{ApiResource, DynamicObject, GroupVersionKind};
 use kube::{Api, ResourceExt as _};
@@ -157,6 +157,84 @@ async fn the_host_may_declare_providers_and_report_on_them_and_nothing_more() ->
             );
         }
     }
+    stage.stop().await
+}
+
+/// What an account may do by its roles, in lines of `kubectl auth can-i --list`.
+async fn rights(stage: &Stage, user: &str, namespace: &str) -> Result<Vec<String>> {
+    let list = ["auth", "can-i", "--list", "--no-headers", "-n", namespace, "--as", user];
+    let said = stage.kubectl(&list, "").await?;
+    let words = |line: &str| line.split_whitespace().collect::<Vec<_>>().join(" ");
+    // What everybody may: look at the API, and ask about oneself.
+    let own = |line: &String| {
+        !line.starts_with('[') && !line.contains(".authorization.k8s.io ") && !line.contains(".authentication.k8s.io ")
+    };
+    let mut rights: Vec<String> = said.lines().map(words).filter(own).collect();
+    rights.sort();
+    Ok(rights)
+}
+
+#[tokio::test]
+async fn the_hosts_account_reads_no_secret_but_its_key_and_writes_no_workload_and_a_providers_what_it_needs()
+-> Result<()> {
+    let stage = Stage::start(&[Provider::Minio, Provider::Hello]).await?;
+    let everywhere = [
+        "customresourcedefinitions.apiextensions.k8s.io [] [] [get list watch]",
+        "events.events.k8s.io [] [] [create patch]",
+        "providers.bartizan.dev [] [] [get list watch create patch]",
+        "providers.bartizan.dev/status [] [] [patch]",
+    ];
+    for (namespace, more) in [
+        ("default", &[][..]),
+        ("kube-system", &[]),
+        ("bartizan-system", &["secrets [] [] [create]", "secrets [] [bartizan-token-key] [get]"]),
+        ("bartizan-providers", &["serviceaccounts [] [] [impersonate]"]),
+    ] {
+        let mut expected = [&everywhere[..], more].concat();
+        expected.sort_unstable();
+        let found = rights(&stage, ACCOUNT, namespace).await?;
+        ensure!(found == expected, "in {namespace}: {found:#?}");
+    }
+    let found = rights(&stage, &account_of("hello"), "default").await?;
+    let expected = [
+        "configmaps [] [] [get list watch create patch delete]",
+        "greetings.hello.bartizan.dev [] [] [get list watch]",
+        "greetings.hello.bartizan.dev/finalizers [] [] [update]",
+        "greetings.hello.bartizan.dev/status [] [] [patch]",
+    ];
+    ensure!(found == expected, "{found:#?}");
+
+    // What it lacks is said before it fails, and it serves once that is granted.
+    let host = stage.host().await?;
+    let without = json!({"rules": [{"apiGroups": ["hello.bartizan.dev"], "resources": ["greetings"], "verbs": ["list", "watch"]}]});
+    let role = stage.kubectl(&["get", "clusterrole", "bartizan-provider-hello", "-o", "json"], "").await?;
+    let role: Value = serde_json::from_str(&role)?;
+    let set = async |rules: &Value| {
+        let patch = json!({"rules": rules}).to_string();
+        stage.kubectl(&["patch", "clusterrole", "bartizan-provider-hello", "--type=merge", "-p", &patch], "").await
+    };
+    host.stop().await?;
+    set(&without["rules"]).await?;
+    wait_for("the API server to know it", SOON, async || {
+        let found = rights(&stage, &account_of("hello"), "default").await?;
+        Ok((found == ["greetings.hello.bartizan.dev [] [] [list watch]"]).then_some(()))
+    })
+    .await?;
+    let mut host = stage.listening(stage.command()).await?;
+    let expected = format!(
+        "{} may not patch greetings.hello.bartizan.dev/status, get configmaps, list configmaps, watch configmaps, create \
+         configmaps and 2 more; grant it (`bartizan rbac` prints what a module needs)",
+        account_of("hello")
+    );
+    let says_so = |provider: &DynamicObject| {
+        let serving = condition(provider, "Serving");
+        serving.is_some_and(|serving| serving["status"] == "False" && serving["message"] == expected)
+    };
+    wait_object(providers(&stage), "hello", &expected, SOON, says_so).await?;
+    set(&role["rules"]).await?;
+    host.ready().await?;
+    message_of(providers(&stage), "hello", "Serving", "True", "Serving").await?;
+    host.stop().await?;
     stage.stop().await
 }
 
