@@ -19,6 +19,7 @@ use tokio::task::{Id, JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
+use crate::catalog::Loaded;
 use crate::crds::ServedParent;
 use crate::declared::claims::{Claim, arbitrate};
 use crate::explain::{Board, Explained, Observer};
@@ -79,6 +80,8 @@ pub(crate) struct Controller {
     board: Board,
     observer: Observer,
     was_synced: bool,
+    /// Parents, as last told.
+    told_parents: Option<usize>,
     /// Watches that broke and have not listed since: what is known of these may be old.
     broken: BTreeMap<Scope, String>,
     /// Nothing new is begun.
@@ -121,12 +124,13 @@ impl Controller {
             board,
             observer,
             was_synced: false,
+            told_parents: None,
             broken: BTreeMap::new(),
             stopping: false,
         }
     }
 
-    /// Works until told to stop, or until `changed` says that what the cluster serves may have changed; then finishes what is
+    /// Works until told to stop, with the newest of `modules`, or until `changed` says that what the cluster serves may have changed; then finishes what is
     /// under way.
     ///
     /// # Errors
@@ -134,6 +138,7 @@ impl Controller {
     pub(crate) async fn run(
         mut self,
         stop: &CancellationToken,
+        modules: &mut tokio::sync::watch::Receiver<Loaded>,
         changed: impl Future<Output = ()>,
     ) -> anyhow::Result<Ended> {
         let (to, mut seen) = mpsc::channel(EVENTS);
@@ -149,11 +154,12 @@ impl Controller {
             if self.running.is_empty() && self.listings.is_empty() {
                 self.index.forget_tombstones();
             }
-            self.observer.metrics.load(self.index.parent_uids().len(), self.queue.waiting());
+            self.count();
             let due = self.queue.next_due();
             tokio::select! {
                 () = stop.cancelled() => break Ended::Stopped,
                 () = &mut changed => break Ended::KindsChanged,
+                Ok(()) = modules.changed() => self.swap(&modules.borrow_and_update()),
                 Some((scope, event)) = seen.recv() => self.observe(&scope, event),
                 Some(finished) = self.running.join_next_with_id(), if !self.running.is_empty() => self.finish(finished),
                 Some(listed) = self.listings.join_next(), if !self.listings.is_empty() => self.listed(listed),
@@ -175,6 +181,30 @@ impl Controller {
             self.observer.metrics.watch_ended(kind);
         }
         Ok(ended)
+    }
+
+    /// Another module takes over: what is under way ends with the one before, what begins from now on asks this one. Every parent
+    /// is looked at once more; what failed with the one before, first.
+    fn swap(&mut self, loaded: &Loaded) {
+        let (version, digest) = (loaded.manifest.version.clone(), loaded.module.digest());
+        info!(provider = self.shared.provider, version, digest, "another module takes over");
+        let shared = Shared { version, module: loaded.module.clone(), digest: digest.into(), ..(*self.shared).clone() };
+        self.shared = Arc::new(shared);
+        self.observer.metrics.swapped();
+        let now = Instant::now();
+        for uid in self.index.parent_uids() {
+            let priority = if self.queue.failures(uid) > 0 { Priority::Edit } else { Priority::Resync };
+            self.queue.touch(uid, priority, now);
+        }
+    }
+
+    fn count(&mut self) {
+        let parents = self.index.parent_uids().len();
+        self.observer.metrics.load(parents, self.queue.waiting());
+        if self.was_synced && self.told_parents != Some(parents) {
+            self.told_parents = Some(parents);
+            self.health.serves(&self.shared.provider, parents);
+        }
     }
 
     fn observe(&mut self, scope: &Scope, seen: Seen) {

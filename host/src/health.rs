@@ -33,12 +33,17 @@ enum Check {
 pub(crate) struct Health {
     state: Arc<Mutex<HealthState>>,
     changed: Arc<Notify>,
+    counted: Arc<Notify>,
 }
 
 #[derive(Debug)]
 struct HealthState {
     modules: Modules,
     checks: BTreeMap<String, Check>,
+    /// Why the next version of a provider cannot take over yet, while the one before serves.
+    held: BTreeMap<String, String>,
+    /// How many parents each provider serves.
+    parents: BTreeMap<String, usize>,
     /// Why no Provider is known yet. There is a reason from the start: who knows no Provider cannot say that all of them serve.
     waits: Option<String>,
 }
@@ -46,7 +51,8 @@ struct HealthState {
 impl Default for HealthState {
     fn default() -> Self {
         let waits = Some("Providers were not read yet".to_owned());
-        Self { modules: Modules::default(), checks: BTreeMap::new(), waits }
+        let (checks, held, parents) = Default::default();
+        Self { modules: Modules::default(), checks, held, parents, waits }
     }
 }
 
@@ -91,9 +97,45 @@ impl Health {
         self.waiting(provider, &format!("watch of {kind} broke: {reason}"));
     }
 
+    /// The next version of a provider cannot take over yet, or it did (`None`). The one before serves, so all is well.
+    pub(crate) fn held(&self, provider: &str, reason: Option<&str>) {
+        let mut state = self.lock();
+        match reason {
+            Some(reason) => state.held.insert(provider.to_owned(), reason.to_owned()),
+            None => state.held.remove(provider),
+        };
+        drop(state);
+        self.changed.notify_one();
+    }
+
+    /// Why the next version of a provider cannot take over yet.
+    pub(crate) fn why_held(&self, provider: &str) -> Option<String> {
+        self.lock().held.get(provider).cloned()
+    }
+
+    /// The provider serves so many parents.
+    pub(crate) fn serves(&self, provider: &str, parents: usize) {
+        self.lock().parents.insert(provider.to_owned(), parents);
+        self.counted.notify_one();
+    }
+
+    /// How many parents a provider serves; `None` if it does not serve, or has not counted yet.
+    pub(crate) fn parents(&self, provider: &str) -> Option<usize> {
+        self.lock().parents.get(provider).copied()
+    }
+
+    /// Waits until a number of parents changed since the last time.
+    pub(crate) async fn counted(&self) {
+        self.counted.notified().await;
+    }
+
     /// There is no such provider any more.
     pub(crate) fn forget(&self, provider: &str) {
-        self.lock().checks.remove(provider);
+        let mut state = self.lock();
+        state.checks.remove(provider);
+        state.held.remove(provider);
+        state.parents.remove(provider);
+        drop(state);
         self.changed.notify_one();
     }
 

@@ -20,6 +20,7 @@ mod pace;
 mod providers;
 mod reconcile;
 mod recorder;
+mod removal;
 mod replay;
 mod run;
 mod say;

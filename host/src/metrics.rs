@@ -32,6 +32,12 @@ struct OfResult {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfLoad {
+    source: &'static str,
+    result: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct OfVerb {
     provider: String,
     verb: &'static str,
@@ -53,6 +59,8 @@ struct Families {
     refusals: Family<OfProvider, Counter>,
     parents: Family<OfProvider, Gauge>,
     queue_depth: Family<OfProvider, Gauge>,
+    loads: Family<OfLoad, Counter>,
+    swaps: Family<OfProvider, Counter>,
     watch_up: Family<OfWatch, Gauge>,
     watch_events: Family<OfWatch, Gauge>,
 }
@@ -96,6 +104,12 @@ impl Default for Metrics {
         registry.register("bartizan_gate_refusals", "Answers that the output gate refused", all.refusals.clone());
         registry.register("bartizan_parents", "Parents that the provider serves", all.parents.clone());
         registry.register("bartizan_queue_depth", "Parents that are due and wait their turn", all.queue_depth.clone());
+        registry.register("bartizan_module_loads", "Modules that were loaded or refused", all.loads.clone());
+        registry.register(
+            "bartizan_module_swaps",
+            "Times that another module took over from the one before, without a restart",
+            all.swaps.clone(),
+        );
         registry.register(
             "bartizan_watch_up",
             "1 if the watch has listed and lasts, 0 if what is known of the kind may be old",
@@ -112,6 +126,11 @@ impl Default for Metrics {
 }
 
 impl Metrics {
+    /// A module was `loaded` or `refused`.
+    pub(crate) fn module_loaded(&self, source: &'static str, result: &'static str) {
+        self.families.loads.get_or_create(&OfLoad { source, result }).inc();
+    }
+
     /// Those of one provider.
     pub(crate) fn of(&self, provider: &str) -> ProviderMetrics {
         let families = self.families.clone();
@@ -167,6 +186,11 @@ impl ProviderMetrics {
         self.families.writes.get_or_create(&OfVerb { provider: self.provider.clone(), verb }).inc();
     }
 
+    /// Another module took over.
+    pub(crate) fn swapped(&self) {
+        self.families.swaps.get_or_create(&OfProvider { provider: self.provider.clone() }).inc();
+    }
+
     /// The gate refused an answer.
     pub(crate) fn refused(&self) {
         self.refusals.inc();
@@ -216,6 +240,8 @@ mod tests {
         minio.wrote("apply");
         minio.refused();
         minio.load(3, 1);
+        minio.swapped();
+        metrics.module_loaded("file", "loaded");
         let kind = Kind::new("apps", "v1", "StatefulSet");
         minio.watch_up(&kind, true);
         let text = metrics.render().unwrap();
@@ -230,6 +256,8 @@ mod tests {
             "# TYPE bartizan_gate_refusals_total counter\nbartizan_gate_refusals_total{provider=\"minio\"} 1\n",
             "# TYPE bartizan_parents gauge\nbartizan_parents{provider=\"minio\"} 3\n",
             "# TYPE bartizan_queue_depth gauge\nbartizan_queue_depth{provider=\"minio\"} 1\n",
+            "# TYPE bartizan_module_loads counter\nbartizan_module_loads_total{source=\"file\",result=\"loaded\"} 1\n",
+            "# TYPE bartizan_module_swaps counter\nbartizan_module_swaps_total{provider=\"minio\"} 1\n",
             "# TYPE bartizan_watch_up gauge\nbartizan_watch_up{provider=\"minio\",kind=\"StatefulSet.apps/v1\"} 1\n",
         ] {
             assert!(text.contains(expected), "{expected}\n{text}");

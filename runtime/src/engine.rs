@@ -55,6 +55,18 @@ impl Runtime {
         load::load(&self.inner, wasm)
     }
 
+    /// A module that was loaded before, by its digest, if its compiled code is in the cache: its bytes are not needed.
+    #[must_use]
+    pub fn recall(&self, digest: &str) -> Option<Module> {
+        load::recall(&self.inner, digest)
+    }
+
+    /// Bytes of the largest module that is loaded.
+    #[must_use]
+    pub fn module_bytes(&self) -> usize {
+        self.inner.config.module_bytes
+    }
+
     /// Most calls at the same time; one more fails with [`Fault::Busy`](crate::Fault::Busy).
     #[must_use]
     pub fn concurrent_calls(&self) -> usize {

@@ -8,8 +8,10 @@ mod host;
 mod objects;
 mod programs;
 mod stage;
+mod versions;
 
 pub use host::{Host, exchange};
 pub use objects::{Snapshot, apply_text, condition, fault, greeting, keeper, message_of, puppet, store, warden};
 pub use programs::{Programs, Provider};
 pub use stage::{ACCOUNT, NAMESPACE, SOON, Stage};
+pub use versions::{patched, replace};

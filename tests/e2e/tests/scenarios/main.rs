@@ -2,6 +2,7 @@
 //! program for all, so that they run side by side: most of their time is waiting. One topic alone:
 //! `cargo test -p bartizan-e2e repair::`.
 
+mod catalog;
 mod cluster;
 mod deletion;
 mod deploy;
@@ -13,6 +14,8 @@ mod providers;
 mod quiet;
 mod races;
 mod related;
+mod reload;
+mod removal;
 mod repair;
 mod restart;
 mod rights;
