@@ -1,23 +1,23 @@
 //! One provider at work: an actor that owns its index and queue. Watches and finished reconciles come in as messages, so
 //! that nothing is shared and nothing is locked.
 
+mod scopes;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bartizan_contract::names::PROVIDER_LABEL;
-use bartizan_contract::provider::GrantedNamespaces;
 use bartizan_contract::{GroupKind, Kind};
 use bartizan_engine::below::Listing;
 use bartizan_engine::index::{Index, Kinds, ParentUid, Scope, Touched};
 use bartizan_engine::queue::{BACKOFF_MAX, Finished};
-use bartizan_engine::{Grants, ObjectKey, Observed, Priority, Queue};
+use bartizan_engine::{ObjectKey, Observed, Priority, Queue};
 use k8s_openapi::jiff::Timestamp;
 use kube::Client;
 use tokio::sync::mpsc;
 use tokio::task::{Id, JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
-use tracing::{error, info, warn};
+use tracing::{error, info};
 
 use crate::catalog::Loaded;
 use crate::crds::ServedParent;
@@ -28,14 +28,13 @@ use crate::job::{Job, Kept, Next, Report, Shared, Supplied};
 use crate::kinds::Resource;
 use crate::reconcile::reconcile;
 use crate::watch::{Seen, Watch};
+use scopes::{list, watches};
 
 /// Events that may wait for the actor; a full channel slows the watches down, and loses nothing.
 const EVENTS: usize = 1024;
 
 /// Time until a parent is looked at again whose descendants are being listed: that ends with an event most often.
 const LISTING: Duration = Duration::from_secs(5);
-/// First and longest delay before a list that failed is tried again.
-const LIST_BACKOFF: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(30));
 
 /// How the cluster serves what one provider works with.
 #[derive(Clone, Debug, Default)]
@@ -435,84 +434,10 @@ impl Controller {
     }
 }
 
-/// One watch for each kind and scope: of children by their label; of what a provider sees below them or may ask to see, whole.
-fn watches(client: &Client, shared: &Shared, served: &Served, namespaces: &[String]) -> Vec<Watch> {
-    let selector = format!("{PROVIDER_LABEL}={}", shared.provider);
-    let parents = served.parents.iter().map(|(kind, parent)| (kind, &parent.resource, None));
-    let whole = served.descendants.iter().chain(&served.related).map(|(kind, resource)| (kind, resource, None));
-    let children = served.children.iter().chain(&served.former);
-    let children = children.map(|(kind, resource)| (kind, resource, Some(selector.clone())));
-    let mut watches: BTreeMap<Scope, Watch> = BTreeMap::new();
-    for (kind, resource, selector) in parents.chain(whole).chain(children) {
-        for namespace in scopes(resource, &wider(namespaces, kind, &shared.grants)) {
-            let scope = Scope { kind: kind.clone(), namespace };
-            // The whole watch of a kind comes first, and sees the children among the others.
-            watches.entry(scope.clone()).or_insert_with(|| Watch {
-                client: client.clone(),
-                scope,
-                resource: resource.clone(),
-                selector: selector.clone(),
-                projection: shared.writer.projection().clone(),
-            });
-        }
-    }
-    watches.into_values().collect()
-}
-
-/// Lists until it succeeds: a decision waits for it.
-async fn list(shared: &Shared, listing: &Listing) -> Vec<Observed> {
-    let (namespace, selector) = (listing.namespace.as_deref(), listing.selector.to_string());
-    let mut objects = Vec::new();
-    for kind in &shared.descendant_kinds {
-        let mut delay = LIST_BACKOFF.0;
-        loop {
-            match shared.writer.list(kind, namespace, &selector).await {
-                Ok(found) => {
-                    objects.extend(found);
-                    break;
-                }
-                Err(error) => {
-                    warn!(provider = shared.provider, %kind, child = %listing.child, "cannot be listed: {error}");
-                    tokio::time::sleep(delay.mul_f64(0.5 + 0.5 * fastrand::f64())).await;
-                    delay = (delay * 2).min(LIST_BACKOFF.1);
-                }
-            }
-        }
-    }
-    objects
-}
-
 /// A moment of the near future as people write it.
 fn time_of(due: Instant, now: Instant) -> String {
     let after = due.saturating_duration_since(now);
     (Timestamp::now() + after).strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
-}
-
-/// The namespaces of parents, and those that a kind was granted in beside them.
-fn wider(namespaces: &[String], kind: &Kind, grants: &Grants) -> Vec<String> {
-    let granted: Vec<&GrantedNamespaces> = [grants.children.get(kind), grants.related.get(kind)]
-        .into_iter()
-        .flatten()
-        .flat_map(|grant| &grant.namespaces)
-        .collect();
-    if namespaces.is_empty() || granted.contains(&&GrantedNamespaces::All) {
-        return Vec::new();
-    }
-    let named = granted.into_iter().filter_map(|granted| match granted {
-        GrantedNamespaces::Named(names) => Some(names),
-        GrantedNamespaces::Parent | GrantedNamespaces::All => None,
-    });
-    namespaces.iter().chain(named.flatten()).cloned().collect()
-}
-
-/// The namespaces to watch a kind in: each of the given ones, or all at once.
-fn scopes(resource: &Resource, namespaces: &[String]) -> Vec<Option<String>> {
-    if resource.namespaced && !namespaces.is_empty() {
-        let namespaces: BTreeSet<&String> = namespaces.iter().collect();
-        namespaces.into_iter().cloned().map(Some).collect()
-    } else {
-        vec![None]
-    }
 }
 
 async fn sleep_until(due: Option<Instant>) {

@@ -164,16 +164,21 @@ impl Health {
 
     fn readyz(&self) -> (StatusCode, String) {
         let state = self.lock();
-        let ready = state.modules == Modules::Loaded
+        // Bad modules are no reason where a good one that was loaded before serves.
+        let modules = match state.modules {
+            Modules::AllBad if state.checks.values().any(|check| *check == Check::Serving) => Modules::Loaded,
+            modules => modules,
+        };
+        let ready = modules == Modules::Loaded
             && state.waits.is_none()
             && state.checks.values().all(|check| *check == Check::Serving);
         let mut text = String::new();
-        text.push_str(match state.modules {
+        text.push_str(match modules {
             Modules::Loading => "[-]providers: loading modules\n",
             Modules::AllBad => "[-]providers: no module in the folder can serve; the log has the reasons\n",
             Modules::Loaded => "",
         });
-        if let Some(reason) = state.waits.as_ref().filter(|_| state.modules == Modules::Loaded) {
+        if let Some(reason) = state.waits.as_ref().filter(|_| modules == Modules::Loaded) {
             // Writing to a string cannot fail.
             let _ = writeln!(text, "[-]providers: {reason}");
         }
@@ -267,5 +272,9 @@ mod tests {
         let (code, text) = health.readyz();
         assert_eq!(code, StatusCode::SERVICE_UNAVAILABLE);
         assert!(text.starts_with("[-]providers: no module in the folder can serve"), "{text}");
+        // One that was recalled from the cache serves all the same.
+        health.providers_known();
+        health.serving("minio");
+        assert_eq!(health.readyz(), (StatusCode::OK, "[+]provider/minio ok\nreadyz check passed\n".to_owned()));
     }
 }

@@ -4,15 +4,16 @@
 mod from_folder;
 mod removal;
 mod report;
+mod serve;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use bartizan_contract::Kind;
 use bartizan_contract::names::{PROVIDER_API_VERSION, PROVIDER_FINALIZER, PROVIDER_KIND, PROVIDER_PLURAL};
-use bartizan_contract::provider::{self, EffectiveLimits, Provider};
-use bartizan_contract::{GroupKind, Kind};
+use bartizan_contract::provider::{self, Provider};
 use futures::StreamExt as _;
 use kube::Api;
 use kube::core::{ApiResource, DynamicObject};
@@ -23,16 +24,15 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use tracing::{error, info, warn};
+use tracing::{error, warn};
 
 use crate::catalog::actor::Published;
 use crate::catalog::{Catalogue, Loaded, Origin, Parent, Wanted};
 use crate::crds;
 use crate::declared::claims::Claim;
 use crate::declared::judge::{self, Judged, Last};
-use crate::declared::said;
 use crate::removal::Ended;
-use crate::start::{Host, Predecessor, Start};
+use crate::start::{Began, Host};
 use removal::Removal;
 
 /// Field manager of what the host writes for itself.
@@ -82,7 +82,8 @@ pub(crate) struct Providers {
     removals: BTreeMap<String, Removal>,
     tasks: JoinSet<(String, anyhow::Result<()>)>,
     ending: JoinSet<(String, Ended)>,
-    began: (mpsc::UnboundedSender<(String, Loaded)>, mpsc::UnboundedReceiver<(String, Loaded)>),
+    /// Who begins to serve says so. One message for each start, and a host that ends does not wait for room.
+    began: (mpsc::UnboundedSender<Began>, mpsc::UnboundedReceiver<Began>),
     /// Something could not be done, and nothing else will say when it can.
     retry_at: Option<Instant>,
     /// Numbers of parents changed.
@@ -320,104 +321,6 @@ impl Providers {
     fn retry_at(&mut self, at: Instant) {
         self.retry_at = Some(self.retry_at.map_or(at, |other| other.min(at)));
     }
-
-    /// Serves a provider with this module, if it does not already.
-    async fn serve(
-        &mut self,
-        provider: &Provider,
-        judged: &Judged,
-        loaded: &Loaded,
-        limits: EffectiveLimits,
-        claims: &Arc<[Claim]>,
-    ) -> anyhow::Result<()> {
-        let name = provider.metadata.name.as_str();
-        let spec = serde_json::to_value(&provider.spec).unwrap_or_default();
-        let key = Key { uid: provider.metadata.uid.clone(), spec, others: others(name, loaded, claims) };
-        let digest = loaded.module.digest();
-        let mut before = None;
-        if let Some(runner) = self.runners.get(name).filter(|runner| runner.key == key) {
-            let serves = runner.modules.borrow().clone();
-            if serves.module.digest() == digest {
-                return Ok(());
-            }
-            if serves.has_shape_of(loaded) {
-                let is_serving = self.active.get(&uid_of(provider));
-                let is_serving = is_serving.is_some_and(|active| active.module.digest() == serves.module.digest());
-                runner.modules.send_replace(loaded.clone());
-                if is_serving {
-                    self.active.insert(uid_of(provider), loaded.clone());
-                }
-                return Ok(());
-            }
-            // It goes on until the next one can serve.
-            before = Some(runner.stop.clone());
-        }
-        self.hold(provider).await?;
-        // Before anything of a kind is written, the Provider says that it may be: what is written is found again.
-        if said::kinds(provider, judged) != provider.status.kinds {
-            self.say_kinds(name, judged).await?;
-        }
-        let Some(provider) = self.objects.get(name).cloned() else { return Ok(()) };
-        let others = claims.iter().filter(|claim| claim.provider() != name).cloned();
-        let claims: Arc<[Claim]> = others.chain(judged.claim.clone()).collect();
-        self.start(provider, key, before, loaded, limits, claims);
-        Ok(())
-    }
-
-    /// `before`: who goes on until this one can serve; without it, who serves is stopped at once.
-    fn start(
-        &mut self,
-        provider: Provider,
-        key: Key,
-        before: Option<CancellationToken>,
-        loaded: &Loaded,
-        limits: EffectiveLimits,
-        claims: Arc<[Claim]>,
-    ) {
-        let name = provider.metadata.name.clone();
-        let (stop, ended) = (CancellationToken::new(), CancellationToken::new());
-        let (modules, receiver) = watch::channel(loaded.clone());
-        let runner = Runner { key, since: Instant::now(), stop: stop.clone(), modules };
-        let replaced = self.runners.insert(name.clone(), runner);
-        if before.is_none() {
-            self.host.health.waiting(&name, "starting");
-            self.host.health.held(&name, None);
-            if let Some(replaced) = replaced {
-                replaced.stop.cancel();
-            }
-        }
-        // One writer for each provider: the one before finishes first, also one that was stopped a while ago.
-        let stop_before = before.unwrap_or_else(|| {
-            let stopped = CancellationToken::new();
-            stopped.cancel();
-            stopped
-        });
-        let before = self.ends.insert(name.clone(), ended.clone());
-        let before = before.map(|ended| Predecessor { stop: stop_before, ended });
-        let kinds = provider.status.kinds.clone();
-        let (host, began) = (self.host.clone(), self.began.0.clone());
-        let start = Start { host, provider, modules: receiver, before, began, limits, kinds, claims };
-        self.tasks.spawn(async move {
-            let _ended = ended.drop_guard();
-            let result = start.serve(stop).await;
-            (name, result)
-        });
-    }
-
-    fn stop(&mut self, name: &str) {
-        if let Some(runner) = self.runners.remove(name) {
-            runner.stop.cancel();
-            info!(provider = name, "stopped");
-        }
-        self.host.health.forget(name);
-    }
-}
-
-/// What others claim of the kinds that a module owns: only that makes a difference to whom a parent belongs.
-fn others(name: &str, loaded: &Loaded, claims: &[Claim]) -> Vec<Claim> {
-    let owned: Vec<GroupKind> = loaded.owned();
-    let overlaps = |claim: &&Claim| claim.provider() != name && claim.kinds().any(|kind| owned.contains(&kind));
-    claims.iter().filter(overlaps).cloned().collect()
 }
 
 fn uid_of(provider: &Provider) -> String {

@@ -54,6 +54,9 @@ pub(crate) struct Host {
     pub(crate) namespaces: Vec<String>,
 }
 
+/// Name of a provider that begins to serve, and the module.
+pub(crate) type Began = (String, Loaded);
+
 /// One that serves a provider still.
 #[derive(Clone)]
 pub(crate) struct Predecessor {
@@ -82,7 +85,7 @@ pub(crate) struct Start {
     /// Who serves until this one can.
     pub(crate) before: Option<Predecessor>,
     /// Told when it begins to serve, with which module.
-    pub(crate) began: mpsc::UnboundedSender<(String, Loaded)>,
+    pub(crate) began: mpsc::UnboundedSender<Began>,
     /// Its limits.
     pub(crate) limits: EffectiveLimits,
     /// Kinds that it may have written, now or at any time before.

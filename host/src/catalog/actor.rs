@@ -248,7 +248,8 @@ impl Catalog {
     fn finish(&mut self, load: &Load, outcome: Outcome) {
         let origin = &load.origin;
         match &outcome {
-            Outcome::Loaded(Loaded { manifest, module, .. }) => {
+            Outcome::Loaded(loaded) => {
+                let Loaded { manifest, module, .. } = loaded.as_ref();
                 self.metrics.module_loaded(origin.word(), "loaded");
                 let (version, digest, cached) = (&manifest.version, module.digest(), module.from_cache());
                 info!(module = %origin, version, digest, cached, "loaded");
@@ -367,7 +368,7 @@ fn try_load(runtime: &Runtime, wanted: &Load) -> Outcome {
         return Outcome::Same;
     }
     match load(runtime, &bytes) {
-        Ok(loaded) => Outcome::Loaded(loaded),
+        Ok(loaded) => Outcome::Loaded(Box::new(loaded)),
         Err(reason) => Outcome::Refused(Trouble::Invalid(reason)),
     }
 }

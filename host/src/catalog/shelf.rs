@@ -9,7 +9,7 @@ use super::{Library, Loaded, Origin, Trouble};
 #[derive(Clone, Debug)]
 pub(super) enum Outcome {
     /// A module.
-    Loaded(Loaded),
+    Loaded(Box<Loaded>),
     /// The module that is there already: nothing but its time changed.
     Same,
     /// The origin changed meanwhile.
@@ -106,7 +106,7 @@ impl Shelf {
             return;
         }
         match outcome {
-            Outcome::Loaded(loaded) => (slot.state, slot.was_good) = (Ok(loaded), true),
+            Outcome::Loaded(loaded) => (slot.state, slot.was_good) = (Ok(*loaded), true),
             Outcome::Same => {}
             // Whatever it is then, it is new.
             Outcome::Changed => slot.holding = None,

@@ -1,6 +1,8 @@
 //! What the folder wants becomes Provider objects. One that somebody else made wins over the file, and one that somebody deleted
 //! stays away until its file says something new.
 
+use std::collections::BTreeMap;
+
 use anyhow::Context as _;
 use bartizan_contract::names::{FILE_ANNOTATION, PROVIDER_API_VERSION, PROVIDER_KIND};
 use bartizan_contract::provider::Provider;
@@ -68,7 +70,11 @@ impl Providers {
                 );
                 return Ok(None);
             }
-            if existing.spec == wanted.spec && wants == Some(from) {
+            // After a restart nothing is written that is there. What the file no longer says, it said before in this process.
+            let metadata = &existing.metadata;
+            let is_there = contains(&metadata.labels, &wanted.metadata.labels)
+                && contains(&metadata.annotations, &wanted.metadata.annotations);
+            if existing.spec == wanted.spec && is_there && !self.written.contains_key(name) {
                 return Ok(None);
             }
         }
@@ -91,4 +97,9 @@ impl Providers {
         let stem = |name: &str| name.rsplit_once('.').map_or(name.to_owned(), |(stem, _)| stem.to_owned());
         self.catalogue.declared.keys().any(|module| stem(module) == stem(file))
     }
+}
+
+/// Whether all of these labels or annotations are there, among others.
+fn contains(there: &BTreeMap<String, String>, wanted: &BTreeMap<String, String>) -> bool {
+    wanted.iter().all(|(key, value)| there.get(key) == Some(value))
 }
