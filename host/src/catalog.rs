@@ -1,15 +1,24 @@
-//! The modules of a folder: every one is loaded and described; a bad one is reported and the others serve.
+//! The catalogue of modules: where they come from, what was loaded, and why something could not be. Modules come and go while the
+//! host runs; its actor ([`actor`]) publishes what it knows as a whole, each time that changes.
 
-use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+pub(crate) mod actor;
+mod config_maps;
+mod fetch;
+mod folder;
+mod shelf;
+mod watch_folder;
 
-use anyhow::Context as _;
-use bartizan_contract::{Kind, ProviderManifest};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::path::Path;
+
+use bartizan_contract::provider::{ModuleSource, Source};
+use bartizan_contract::{GroupKind, Kind, ProviderManifest};
 use bartizan_runtime::{Config, Limits, Module, Runtime};
 use serde_json::Value;
 use thiserror::Error;
 
-use crate::declared::{Document, FolderModule, document_names};
+use crate::declared::Declared;
 
 /// A module that can serve.
 #[derive(Clone, Debug)]
@@ -31,75 +40,126 @@ pub(crate) struct Parent {
     pub(crate) crd: String,
 }
 
-/// What a folder holds: each module by its file, or why it cannot serve.
-pub(crate) type Library = BTreeMap<String, Result<Loaded, String>>;
+impl Loaded {
+    /// The kinds that it owns.
+    pub(crate) fn owned(&self) -> Vec<GroupKind> {
+        self.parents.iter().map(|parent| GroupKind::from(&parent.kind)).collect()
+    }
+
+    /// Whether another module can take over between two reconciles, with the same watches and rights: they differ in nothing but
+    /// code and version.
+    pub(crate) fn has_shape_of(&self, other: &Self) -> bool {
+        let same_version = ProviderManifest { version: other.manifest.version.clone(), ..self.manifest.clone() };
+        same_version == other.manifest
+    }
+}
+
+/// Where a module comes from.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Origin {
+    /// A file in the host's folder.
+    File(String),
+    /// A key of a ConfigMap in the host's namespace.
+    ConfigMap {
+        /// Name of the ConfigMap.
+        name: String,
+        /// The key.
+        key: String,
+    },
+}
+
+impl Origin {
+    /// The origin that a Provider names.
+    ///
+    /// # Errors
+    /// If this host cannot fetch from there yet, or none is named.
+    pub(crate) fn of(source: &ModuleSource) -> Result<Self, String> {
+        match source.source().map_err(|error| error.to_string())? {
+            Source::File(file) => Ok(Self::File(file.to_owned())),
+            Source::ConfigMap(source) => Ok(Self::ConfigMap { name: source.name.clone(), key: source.key.clone() }),
+            Source::Oci(_) => {
+                Err("spec.module.oci: is not supported by this host yet; use file or configMap".to_owned())
+            }
+        }
+    }
+
+    /// One word for metrics.
+    pub(crate) fn word(&self) -> &'static str {
+        match self {
+            Self::File(_) => "file",
+            Self::ConfigMap { .. } => "configMap",
+        }
+    }
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File(file) => f.write_str(file),
+            Self::ConfigMap { name, key } => write!(f, "{key} in ConfigMap {name}"),
+        }
+    }
+}
+
+/// Why an origin has no module that can serve now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Trouble {
+    /// It is not known yet.
+    Loading,
+    /// There is nothing.
+    Missing(String),
+    /// It could not be asked.
+    Unavailable(String),
+    /// There is something that is no provider.
+    Invalid(String),
+}
+
+/// What each origin holds now: a module, or why not.
+pub(crate) type Library = BTreeMap<Origin, Result<Loaded, Trouble>>;
+
+/// What the catalogue knows.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Catalogue {
+    /// The modules.
+    pub(crate) library: Library,
+    /// Modules that were asked for by digest: in the cache, or not.
+    pub(crate) recalled: BTreeMap<String, Option<Loaded>>,
+    /// What the folder wants of each of its modules, by file.
+    pub(crate) declared: BTreeMap<String, Declared>,
+    /// Modules and documents that are in the folder.
+    pub(crate) files: BTreeSet<String>,
+}
+
+/// What Providers ask the catalogue for, beside the folder.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Wanted {
+    /// ConfigMaps by name, with the keys.
+    pub(crate) config_maps: BTreeMap<String, BTreeSet<String>>,
+    /// Modules that served before and whose origin has none now.
+    pub(crate) digests: BTreeSet<String>,
+}
 
 /// A module that cannot serve.
-#[derive(Debug, Error, PartialEq, Eq)]
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
 #[error("module {file}: {reason}")]
 pub(crate) struct BadModule {
-    /// Name of the file.
+    /// Name of the file, or the origin in words.
     pub(crate) file: String,
     /// Why, and what to do.
     pub(crate) reason: String,
 }
 
-/// The modules of a folder, sorted by name. `None` if the folder does not exist.
-///
-/// # Errors
-/// If it is no folder, or cannot be read.
-pub(crate) fn list(folder: &Path) -> anyhow::Result<Option<Vec<PathBuf>>> {
-    match std::fs::metadata(folder) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(error).with_context(|| format!("--providers {}", folder.display())),
-        Ok(metadata) if !metadata.is_dir() => {
-            anyhow::bail!("--providers {}: is not a folder; name the folder that holds the modules", folder.display())
-        }
-        Ok(_) => {}
-    }
-    let entries = std::fs::read_dir(folder).with_context(|| format!("--providers {}", folder.display()))?;
-    let mut modules = Vec::new();
-    for entry in entries {
-        let path = entry.with_context(|| format!("--providers {}", folder.display()))?.path();
-        if path.extension().is_some_and(|extension| extension == "wasm") {
-            modules.push(path);
-        }
-    }
-    modules.sort();
-    Ok(Some(modules))
+/// Makes a module of bytes, and asks it what it is. Blocking: compiles what is not in the cache.
+pub(crate) fn load(runtime: &Runtime, bytes: &[u8]) -> Result<Loaded, String> {
+    describe(runtime.load(bytes).map_err(|error| error.to_string())?)
 }
 
-/// Loads every module. Blocking: compiles what is not in the cache.
-pub(crate) fn load(runtime: &Runtime, files: &[PathBuf]) -> Library {
-    files.iter().map(|path| (file_name(path), load_one(runtime, path))).collect()
+/// A module that was loaded before, if it is in the cache. Blocking.
+pub(crate) fn recall(runtime: &Runtime, digest: &str) -> Option<Loaded> {
+    describe(runtime.recall(digest)?).ok()
 }
 
-/// The modules with the documents beside them.
-pub(crate) fn documents(files: &[PathBuf]) -> Vec<FolderModule> {
-    let read = |path: &Path, name: String| {
-        let text = match std::fs::read_to_string(path.with_file_name(&name)) {
-            Ok(text) => text,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return None,
-            // It is reported as a document that is no Provider, with this as the reason.
-            Err(error) => format!("# cannot be read: {error}"),
-        };
-        Some(Document { file: name, text })
-    };
-    let module = |path: &PathBuf| {
-        let file = file_name(path);
-        let documents = document_names(&file).into_iter().filter_map(|name| read(path, name)).collect();
-        FolderModule { file, documents }
-    };
-    files.iter().map(module).collect()
-}
-
-fn file_name(path: &Path) -> String {
-    path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned()
-}
-
-fn load_one(runtime: &Runtime, path: &Path) -> Result<Loaded, String> {
-    let bytes = std::fs::read(path).map_err(|error| format!("cannot be read: {error}"))?;
-    let module = runtime.load(&bytes).map_err(|error| error.to_string())?;
+fn describe(module: Module) -> Result<Loaded, String> {
     let description = module.describe(&Limits::default()).map_err(|error| error.to_string())?;
     let parents = description.manifest.crds.iter().filter_map(parent).collect();
     Ok(Loaded { manifest: description.manifest, module, parents })
@@ -122,7 +182,9 @@ fn parent(crd: &Value) -> Option<Parent> {
 /// If the file is no provider module.
 pub(crate) fn manifest_of(file: &Path) -> anyhow::Result<ProviderManifest> {
     let runtime = Runtime::new(Config::default())?;
-    let provider = load_one(&runtime, file).map_err(|reason| anyhow::anyhow!("module {}: {reason}", file.display()))?;
+    let bytes = std::fs::read(file).map_err(|error| format!("cannot be read: {error}"));
+    let provider = bytes.and_then(|bytes| load(&runtime, &bytes));
+    let provider = provider.map_err(|reason| anyhow::anyhow!("module {}: {reason}", file.display()))?;
     Ok(provider.manifest)
 }
 
@@ -156,23 +218,19 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_folder_is_none_and_a_file_is_an_error() {
-        let folder = tempfile::tempdir().unwrap();
-        assert_eq!(list(&folder.path().join("missing")).unwrap(), None);
-        let file = folder.path().join("file");
-        std::fs::write(&file, "").unwrap();
-        let message =
-            format!("--providers {}: is not a folder; name the folder that holds the modules", file.display());
-        assert_eq!(list(&file).unwrap_err().to_string(), message);
-    }
-
-    #[test]
-    fn only_modules_count_and_they_are_sorted() {
-        let folder = tempfile::tempdir().unwrap();
-        for name in ["b.wasm", "a.wasm", "README.md"] {
-            std::fs::write(folder.path().join(name), "").unwrap();
+    fn origins_that_this_host_cannot_fetch_from_yet_are_named() {
+        let source = |value: serde_json::Value| serde_json::from_value::<ModuleSource>(value).unwrap();
+        assert_eq!(Origin::of(&ModuleSource::file("a.wasm")), Ok(Origin::File("a.wasm".to_owned())));
+        let config_map = Origin::of(&source(json!({"configMap": {"name": "b", "key": "a.wasm"}}))).unwrap();
+        assert_eq!(config_map.to_string(), "a.wasm in ConfigMap b");
+        for (value, expected) in [
+            (
+                json!({"oci": {"reference": "example.com/a"}}),
+                "spec.module.oci: is not supported by this host yet; use file or configMap",
+            ),
+            (json!({}), "spec.module: exactly one of file, oci and configMap must be set"),
+        ] {
+            assert_eq!(Origin::of(&source(value)), Err(expected.to_owned()));
         }
-        let modules = list(folder.path()).unwrap().unwrap();
-        assert_eq!(modules, [folder.path().join("a.wasm"), folder.path().join("b.wasm")]);
     }
 }

@@ -1,26 +1,27 @@
 //! One provider at work: an actor that owns its index and queue. Watches and finished reconciles come in as messages, so
 //! that nothing is shared and nothing is locked.
 
+mod scopes;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bartizan_contract::names::PROVIDER_LABEL;
-use bartizan_contract::provider::GrantedNamespaces;
 use bartizan_contract::{GroupKind, Kind};
 use bartizan_engine::below::Listing;
 use bartizan_engine::breaker::Called;
 use bartizan_engine::index::{Index, Kinds, ParentUid, Scope, Touched};
 use bartizan_engine::queue::{BACKOFF_MAX, Finished};
-use bartizan_engine::{Grants, ObjectKey, Observed, Priority, Queue};
+use bartizan_engine::{ObjectKey, Observed, Priority, Queue};
 use k8s_openapi::jiff::Timestamp;
 use kube::Client;
 use tokio::sync::mpsc;
 use tokio::task::{Id, JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
-use tracing::{error, info, warn};
+use tracing::{error, info};
 
 use crate::breakers::{Breakers, Sort};
+use crate::catalog::Loaded;
 use crate::crds::ServedParent;
 use crate::declared::claims::{Claim, arbitrate};
 use crate::explain::{Board, Explained, Observer};
@@ -29,14 +30,13 @@ use crate::job::{Job, Kept, Next, Report, Shared, Supplied};
 use crate::kinds::Resource;
 use crate::reconcile::reconcile;
 use crate::watch::{Seen, Watch};
+use scopes::{list, watches};
 
 /// Events that may wait for the actor; a full channel slows the watches down, and loses nothing.
 const EVENTS: usize = 1024;
 
 /// Time until a parent is looked at again whose descendants are being listed: that ends with an event most often.
 const LISTING: Duration = Duration::from_secs(5);
-/// First and longest delay before a list that failed is tried again.
-const LIST_BACKOFF: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(30));
 
 /// How the cluster serves what one provider works with.
 #[derive(Clone, Debug, Default)]
@@ -82,6 +82,8 @@ pub(crate) struct Controller {
     board: Board,
     observer: Observer,
     was_synced: bool,
+    /// Parents, as last told.
+    told_parents: Option<usize>,
     /// Watches that broke and have not listed since: what is known of these may be old.
     broken: BTreeMap<Scope, String>,
     /// Nothing new is begun.
@@ -125,12 +127,13 @@ impl Controller {
             board,
             observer,
             was_synced: false,
+            told_parents: None,
             broken: BTreeMap::new(),
             stopping: false,
         }
     }
 
-    /// Works until told to stop, or until `changed` says that what the cluster serves may have changed; then finishes what is
+    /// Works until told to stop, with the newest of `modules`, or until `changed` says that what the cluster serves may have changed; then finishes what is
     /// under way.
     ///
     /// # Errors
@@ -138,6 +141,7 @@ impl Controller {
     pub(crate) async fn run(
         mut self,
         stop: &CancellationToken,
+        modules: &mut tokio::sync::watch::Receiver<Loaded>,
         changed: impl Future<Output = ()>,
     ) -> anyhow::Result<Ended> {
         let (to, mut seen) = mpsc::channel(EVENTS);
@@ -155,11 +159,12 @@ impl Controller {
             if self.running.is_empty() && self.listings.is_empty() {
                 self.index.forget_tombstones();
             }
-            self.observer.metrics.load(self.index.parent_uids().len(), self.queue.waiting());
+            self.count();
             let due = [self.queue.next_due(), self.breakers.next_try(now)].into_iter().flatten().min();
             tokio::select! {
                 () = stop.cancelled() => break Ended::Stopped,
                 () = &mut changed => break Ended::KindsChanged,
+                Ok(()) = modules.changed() => self.swap(&modules.borrow_and_update()),
                 Some((scope, event)) = seen.recv() => self.observe(&scope, event),
                 Some(finished) = self.running.join_next_with_id(), if !self.running.is_empty() => self.finish(finished),
                 Some(listed) = self.listings.join_next(), if !self.listings.is_empty() => self.listed(listed),
@@ -183,6 +188,30 @@ impl Controller {
             self.observer.metrics.watch_ended(kind);
         }
         Ok(ended)
+    }
+
+    /// Another module takes over: what is under way ends with the one before, what begins from now on asks this one. Every parent
+    /// is looked at once more; what failed with the one before, first.
+    fn swap(&mut self, loaded: &Loaded) {
+        let (version, digest) = (loaded.manifest.version.clone(), loaded.module.digest());
+        info!(provider = self.shared.provider, version, digest, "another module takes over");
+        let shared = Shared { version, module: loaded.module.clone(), digest: digest.into(), ..(*self.shared).clone() };
+        self.shared = Arc::new(shared);
+        self.observer.metrics.swapped();
+        let now = Instant::now();
+        for uid in self.index.parent_uids() {
+            let priority = if self.queue.failures(uid) > 0 { Priority::Edit } else { Priority::Resync };
+            self.queue.touch(uid, priority, now);
+        }
+    }
+
+    fn count(&mut self) {
+        let parents = self.index.parent_uids().len();
+        self.observer.metrics.load(parents, self.queue.waiting());
+        if self.was_synced && self.told_parents != Some(parents) {
+            self.told_parents = Some(parents);
+            self.health.serves(&self.shared.provider, parents);
+        }
     }
 
     fn observe(&mut self, scope: &Scope, seen: Seen) {
@@ -442,84 +471,10 @@ impl Controller {
     }
 }
 
-/// One watch for each kind and scope: of children by their label; of what a provider sees below them or may ask to see, whole.
-fn watches(client: &Client, shared: &Shared, served: &Served, namespaces: &[String]) -> Vec<Watch> {
-    let selector = format!("{PROVIDER_LABEL}={}", shared.provider);
-    let parents = served.parents.iter().map(|(kind, parent)| (kind, &parent.resource, None));
-    let whole = served.descendants.iter().chain(&served.related).map(|(kind, resource)| (kind, resource, None));
-    let children = served.children.iter().chain(&served.former);
-    let children = children.map(|(kind, resource)| (kind, resource, Some(selector.clone())));
-    let mut watches: BTreeMap<Scope, Watch> = BTreeMap::new();
-    for (kind, resource, selector) in parents.chain(whole).chain(children) {
-        for namespace in scopes(resource, &wider(namespaces, kind, &shared.grants)) {
-            let scope = Scope { kind: kind.clone(), namespace };
-            // The whole watch of a kind comes first, and sees the children among the others.
-            watches.entry(scope.clone()).or_insert_with(|| Watch {
-                client: client.clone(),
-                scope,
-                resource: resource.clone(),
-                selector: selector.clone(),
-                projection: shared.writer.projection().clone(),
-            });
-        }
-    }
-    watches.into_values().collect()
-}
-
-/// Lists until it succeeds: a decision waits for it.
-async fn list(shared: &Shared, listing: &Listing) -> Vec<Observed> {
-    let (namespace, selector) = (listing.namespace.as_deref(), listing.selector.to_string());
-    let mut objects = Vec::new();
-    for kind in &shared.descendant_kinds {
-        let mut delay = LIST_BACKOFF.0;
-        loop {
-            match shared.writer.list(kind, namespace, &selector).await {
-                Ok(found) => {
-                    objects.extend(found);
-                    break;
-                }
-                Err(error) => {
-                    warn!(provider = shared.provider, %kind, child = %listing.child, "cannot be listed: {error}");
-                    tokio::time::sleep(delay.mul_f64(0.5 + 0.5 * fastrand::f64())).await;
-                    delay = (delay * 2).min(LIST_BACKOFF.1);
-                }
-            }
-        }
-    }
-    objects
-}
-
 /// A moment of the near future as people write it.
 fn time_of(due: Instant, now: Instant) -> String {
     let after = due.saturating_duration_since(now);
     (Timestamp::now() + after).strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
-}
-
-/// The namespaces of parents, and those that a kind was granted in beside them.
-fn wider(namespaces: &[String], kind: &Kind, grants: &Grants) -> Vec<String> {
-    let granted: Vec<&GrantedNamespaces> = [grants.children.get(kind), grants.related.get(kind)]
-        .into_iter()
-        .flatten()
-        .flat_map(|grant| &grant.namespaces)
-        .collect();
-    if namespaces.is_empty() || granted.contains(&&GrantedNamespaces::All) {
-        return Vec::new();
-    }
-    let named = granted.into_iter().filter_map(|granted| match granted {
-        GrantedNamespaces::Named(names) => Some(names),
-        GrantedNamespaces::Parent | GrantedNamespaces::All => None,
-    });
-    namespaces.iter().chain(named.flatten()).cloned().collect()
-}
-
-/// The namespaces to watch a kind in: each of the given ones, or all at once.
-fn scopes(resource: &Resource, namespaces: &[String]) -> Vec<Option<String>> {
-    if resource.namespaced && !namespaces.is_empty() {
-        let namespaces: BTreeSet<&String> = namespaces.iter().collect();
-        namespaces.into_iter().cloned().map(Some).collect()
-    } else {
-        vec![None]
-    }
 }
 
 async fn sleep_until(due: Option<Instant>) {

@@ -5,6 +5,7 @@
 pub(crate) mod claims;
 pub(crate) mod granted;
 pub(crate) mod judge;
+pub(crate) mod said;
 
 use std::collections::BTreeMap;
 
@@ -210,18 +211,6 @@ fn check_module(source: &ModuleSource, module: &str) -> Result<(), String> {
             "spec.module: must be file: {module}, the module that it stands beside; apply Providers with other sources \
              to the cluster"
         )),
-    }
-}
-
-/// The file that a Provider's module is in.
-///
-/// # Errors
-/// If it comes from somewhere else, which this host cannot do yet.
-pub(crate) fn module_file(source: &ModuleSource) -> Result<&str, String> {
-    match source.source().map_err(|error| error.to_string())? {
-        Source::File(file) => Ok(file),
-        Source::Oci(_) => Err("spec.module.oci: is not supported by this host yet; use file".to_owned()),
-        Source::ConfigMap(_) => Err("spec.module.configMap: is not supported by this host yet; use file".to_owned()),
     }
 }
 

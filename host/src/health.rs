@@ -33,6 +33,7 @@ enum Check {
 pub(crate) struct Health {
     state: Arc<Mutex<HealthState>>,
     changed: Arc<Notify>,
+    counted: Arc<Notify>,
 }
 
 #[derive(Debug)]
@@ -41,6 +42,10 @@ struct HealthState {
     checks: BTreeMap<String, Check>,
     /// Providers that are not asked for a while, and why. The host is ready nevertheless: it is no fault of its own.
     breakers: BTreeMap<String, String>,
+    /// Why the next version of a provider cannot take over yet, while the one before serves.
+    held: BTreeMap<String, String>,
+    /// How many parents each provider serves.
+    parents: BTreeMap<String, usize>,
     /// Why no Provider is known yet. There is a reason from the start: who knows no Provider cannot say that all of them serve.
     waits: Option<String>,
 }
@@ -48,7 +53,8 @@ struct HealthState {
 impl Default for HealthState {
     fn default() -> Self {
         let waits = Some("Providers were not read yet".to_owned());
-        Self { modules: Modules::default(), checks: BTreeMap::new(), breakers: BTreeMap::new(), waits }
+        let (checks, breakers, held, parents) = Default::default();
+        Self { modules: Modules::default(), checks, breakers, held, parents, waits }
     }
 }
 
@@ -93,11 +99,45 @@ impl Health {
         self.waiting(provider, &format!("watch of {kind} broke: {reason}"));
     }
 
+    /// The next version of a provider cannot take over yet, or it did (`None`). The one before serves, so all is well.
+    pub(crate) fn held(&self, provider: &str, reason: Option<&str>) {
+        let mut state = self.lock();
+        match reason {
+            Some(reason) => state.held.insert(provider.to_owned(), reason.to_owned()),
+            None => state.held.remove(provider),
+        };
+        drop(state);
+        self.changed.notify_one();
+    }
+
+    /// Why the next version of a provider cannot take over yet.
+    pub(crate) fn why_held(&self, provider: &str) -> Option<String> {
+        self.lock().held.get(provider).cloned()
+    }
+
+    /// The provider serves so many parents.
+    pub(crate) fn serves(&self, provider: &str, parents: usize) {
+        self.lock().parents.insert(provider.to_owned(), parents);
+        self.counted.notify_one();
+    }
+
+    /// How many parents a provider serves; `None` if it does not serve, or has not counted yet.
+    pub(crate) fn parents(&self, provider: &str) -> Option<usize> {
+        self.lock().parents.get(provider).copied()
+    }
+
+    /// Waits until a number of parents changed since the last time.
+    pub(crate) async fn counted(&self) {
+        self.counted.notified().await;
+    }
+
     /// There is no such provider any more.
     pub(crate) fn forget(&self, provider: &str) {
         let mut state = self.lock();
         state.checks.remove(provider);
         state.breakers.remove(provider);
+        state.held.remove(provider);
+        state.parents.remove(provider);
         drop(state);
         self.changed.notify_one();
     }
@@ -145,16 +185,21 @@ impl Health {
 
     fn readyz(&self) -> (StatusCode, String) {
         let state = self.lock();
-        let ready = state.modules == Modules::Loaded
+        // Bad modules are no reason where a good one that was loaded before serves.
+        let modules = match state.modules {
+            Modules::AllBad if state.checks.values().any(|check| *check == Check::Serving) => Modules::Loaded,
+            modules => modules,
+        };
+        let ready = modules == Modules::Loaded
             && state.waits.is_none()
             && state.checks.values().all(|check| *check == Check::Serving);
         let mut text = String::new();
-        text.push_str(match state.modules {
+        text.push_str(match modules {
             Modules::Loading => "[-]providers: loading modules\n",
             Modules::AllBad => "[-]providers: no module in the folder can serve; the log has the reasons\n",
             Modules::Loaded => "",
         });
-        if let Some(reason) = state.waits.as_ref().filter(|_| state.modules == Modules::Loaded) {
+        if let Some(reason) = state.waits.as_ref().filter(|_| modules == Modules::Loaded) {
             // Writing to a string cannot fail.
             let _ = writeln!(text, "[-]providers: {reason}");
         }
@@ -248,5 +293,9 @@ mod tests {
         let (code, text) = health.readyz();
         assert_eq!(code, StatusCode::SERVICE_UNAVAILABLE);
         assert!(text.starts_with("[-]providers: no module in the folder can serve"), "{text}");
+        // One that was recalled from the cache serves all the same.
+        health.providers_known();
+        health.serving("minio");
+        assert_eq!(health.readyz(), (StatusCode::OK, "[+]provider/minio ok\nreadyz check passed\n".to_owned()));
     }
 }

@@ -21,6 +21,7 @@ use crate::execute::Executed;
 use crate::explain::{Explained, Observer};
 
 /// What all reconciles of one provider share.
+#[derive(Clone)]
 pub(crate) struct Shared {
     /// Name of the provider.
     pub(crate) provider: String,
@@ -28,6 +29,8 @@ pub(crate) struct Shared {
     pub(crate) version: String,
     /// Its code.
     pub(crate) module: Module,
+    /// Digest of its code.
+    pub(crate) digest: Arc<str>,
     /// Settings that the administrator gave.
     pub(crate) settings: Value,
     /// Bounds of one call.
@@ -112,8 +115,8 @@ pub(crate) enum Origin {
 pub(crate) struct Kept {
     /// What was last written.
     pub(crate) memory: Memory,
-    /// Hash of the last request whose plan was executed completely.
-    pub(crate) settled: Option<Hash>,
+    /// Hash of the last request whose plan was executed completely, and the digest of the module that answered it.
+    pub(crate) settled: Option<(Hash, Arc<str>)>,
     /// When the provider wants to be asked again, whatever happens.
     pub(crate) resync_at: Option<Instant>,
     /// Events of the last answer: what is said again is not told again. `None` before the first.

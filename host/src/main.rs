@@ -24,6 +24,7 @@ mod providers;
 mod rbac;
 mod reconcile;
 mod recorder;
+mod removal;
 mod replay;
 mod run;
 mod say;

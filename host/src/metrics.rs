@@ -32,6 +32,12 @@ struct OfResult {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfLoad {
+    source: &'static str,
+    result: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct OfVerb {
     provider: String,
     verb: &'static str,
@@ -60,6 +66,8 @@ struct Families {
     parents: Family<OfProvider, Gauge>,
     queue_depth: Family<OfProvider, Gauge>,
     breakers: Family<OfCalls, Gauge>,
+    loads: Family<OfLoad, Counter>,
+    swaps: Family<OfProvider, Counter>,
     watch_up: Family<OfWatch, Gauge>,
     watch_events: Family<OfWatch, Gauge>,
 }
@@ -103,6 +111,12 @@ impl Default for Metrics {
         registry.register("bartizan_gate_refusals", "Answers that the output gate refused", all.refusals.clone());
         registry.register("bartizan_parents", "Parents that the provider serves", all.parents.clone());
         registry.register("bartizan_queue_depth", "Parents that are due and wait their turn", all.queue_depth.clone());
+        registry.register("bartizan_module_loads", "Modules that were loaded or refused", all.loads.clone());
+        registry.register(
+            "bartizan_module_swaps",
+            "Times that another module took over from the one before, without a restart",
+            all.swaps.clone(),
+        );
         registry.register(
             "bartizan_breaker_open",
             "1 while the provider is asked for one parent at a time at most, since it gave no answer for several in a row",
@@ -124,6 +138,11 @@ impl Default for Metrics {
 }
 
 impl Metrics {
+    /// A module was `loaded` or `refused`.
+    pub(crate) fn module_loaded(&self, source: &'static str, result: &'static str) {
+        self.families.loads.get_or_create(&OfLoad { source, result }).inc();
+    }
+
     /// Those of one provider.
     pub(crate) fn of(&self, provider: &str) -> ProviderMetrics {
         let families = self.families.clone();
@@ -177,6 +196,11 @@ impl ProviderMetrics {
     /// A write was sent.
     pub(crate) fn wrote(&self, verb: &'static str) {
         self.families.writes.get_or_create(&OfVerb { provider: self.provider.clone(), verb }).inc();
+    }
+
+    /// Another module took over.
+    pub(crate) fn swapped(&self) {
+        self.families.swaps.get_or_create(&OfProvider { provider: self.provider.clone() }).inc();
     }
 
     /// The gate refused an answer.
@@ -234,6 +258,8 @@ mod tests {
         minio.wrote("apply");
         minio.refused();
         minio.load(3, 1);
+        minio.swapped();
+        metrics.module_loaded("file", "loaded");
         let kind = Kind::new("apps", "v1", "StatefulSet");
         minio.breaker("serve", true);
         minio.watch_up(&kind, true);
@@ -250,6 +276,8 @@ mod tests {
             "# TYPE bartizan_parents gauge\nbartizan_parents{provider=\"minio\"} 3\n",
             "# TYPE bartizan_queue_depth gauge\nbartizan_queue_depth{provider=\"minio\"} 1\n",
             "# TYPE bartizan_breaker_open gauge\nbartizan_breaker_open{provider=\"minio\",calls=\"serve\"} 1\n",
+            "# TYPE bartizan_module_loads counter\nbartizan_module_loads_total{source=\"file\",result=\"loaded\"} 1\n",
+            "# TYPE bartizan_module_swaps counter\nbartizan_module_swaps_total{provider=\"minio\"} 1\n",
             "# TYPE bartizan_watch_up gauge\nbartizan_watch_up{provider=\"minio\",kind=\"StatefulSet.apps/v1\"} 1\n",
         ] {
             assert!(text.contains(expected), "{expected}\n{text}");

@@ -1,32 +1,39 @@
-//! Provider objects: what the folder wants is written, what is there is served, and each says how it is.
+//! Provider objects: what the folder wants is written, what is there is served by the modules of the catalogue, and each says how
+//! it is.
 
-use std::collections::BTreeMap;
+mod from_folder;
+mod removal;
+mod report;
+mod serve;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::Context as _;
 use bartizan_contract::Kind;
-use bartizan_contract::names::{FILE_ANNOTATION, PROVIDER_API_VERSION, PROVIDER_KIND};
-use bartizan_contract::provider::{self, Provider, ProviderStatus};
+use bartizan_contract::names::{PROVIDER_API_VERSION, PROVIDER_FINALIZER, PROVIDER_KIND, PROVIDER_PLURAL};
+use bartizan_contract::provider::{self, Provider};
 use futures::StreamExt as _;
-use k8s_openapi::jiff::Timestamp;
 use kube::Api;
-use kube::api::{Patch, PatchParams};
 use kube::core::{ApiResource, DynamicObject};
 use kube::runtime::WatchStreamExt as _;
 use kube::runtime::watcher::{self, Event, watcher};
-use serde_json::{Value, json};
+use serde_json::Value;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use tracing::{error, info, warn};
+use tracing::{error, warn};
 
-use crate::api::in_time;
-use crate::catalog::{Library, Parent};
+use crate::catalog::actor::Published;
+use crate::catalog::{Catalogue, Loaded, Origin, Parent, Wanted};
 use crate::crds;
-use crate::declared::Declared;
 use crate::declared::claims::Claim;
-use crate::declared::judge::{self, Judged, Serving};
-use crate::start::{Host, Start};
+use crate::declared::judge::{self, Judged, Last};
+use crate::removal::Ended;
+use crate::start::{Began, Host};
+use removal::Removal;
 
 /// Field manager of what the host writes for itself.
 const MANAGER: &str = "bartizan";
@@ -34,13 +41,16 @@ const MANAGER: &str = "bartizan";
 const STARTING: Duration = Duration::from_secs(10);
 /// Time until what failed is tried again.
 const RETRY: Duration = Duration::from_secs(5);
+/// Numbers of parents are not written more often: with many parents they change all the time.
+const COUNTED: Duration = Duration::from_secs(2);
 
-/// What decides whether a provider must start anew.
+/// What decides whether a provider must start anew, beside its module.
 #[derive(Clone, PartialEq)]
 struct Key {
     uid: Option<String>,
     spec: Value,
-    claims: Arc<[Claim]>,
+    /// What others claim of the kinds that it claims.
+    others: Vec<Claim>,
 }
 
 /// A provider that was started.
@@ -48,39 +58,59 @@ struct Runner {
     key: Key,
     since: Instant,
     stop: CancellationToken,
+    /// The module that it serves with as soon as it can.
+    modules: watch::Sender<Loaded>,
 }
 
 /// The actor that serves Providers.
 pub(crate) struct Providers {
     host: Host,
-    library: Library,
-    declared: BTreeMap<String, Declared>,
+    published: Published,
+    catalogue: Arc<Catalogue>,
+    wanted: watch::Sender<Wanted>,
+    /// What the folder wants, as it was written last, by name.
+    written: BTreeMap<String, Provider>,
     objects: BTreeMap<String, Provider>,
     relisted: BTreeMap<String, Provider>,
     runners: BTreeMap<String, Runner>,
+    /// The module that served each Provider last, by its UID: it goes on if the next one cannot.
+    active: BTreeMap<String, Loaded>,
     /// What each Provider claims, by its UID: it holds while its spec or module is broken.
     claims: BTreeMap<String, Claim>,
     /// The end of the runner that was started last for each name, whether or not it was stopped since.
     ends: BTreeMap<String, CancellationToken>,
+    removals: BTreeMap<String, Removal>,
     tasks: JoinSet<(String, anyhow::Result<()>)>,
-    /// Something could not be started, and nothing else will say when it can.
-    unsettled: bool,
+    ending: JoinSet<(String, Ended)>,
+    /// Who begins to serve says so. One message for each start, and a host that ends does not wait for room.
+    began: (mpsc::UnboundedSender<Began>, mpsc::UnboundedReceiver<Began>),
+    /// Something could not be done, and nothing else will say when it can.
+    retry_at: Option<Instant>,
+    /// Numbers of parents changed.
+    count_at: Option<Instant>,
 }
 
 impl Providers {
-    /// Serves the modules of `library` as Providers say, among them those that the folder wants.
-    pub(crate) fn new(host: Host, library: Library, declared: BTreeMap<String, Declared>) -> Self {
+    /// Serves the modules that are published as Providers say, among them those that the folder wants.
+    pub(crate) fn new(host: Host, published: Published, wanted: watch::Sender<Wanted>) -> Self {
         Self {
             host,
-            library,
-            declared,
+            published,
+            catalogue: Arc::default(),
+            wanted,
+            written: BTreeMap::new(),
             objects: BTreeMap::new(),
             relisted: BTreeMap::new(),
             runners: BTreeMap::new(),
-            ends: BTreeMap::new(),
+            active: BTreeMap::new(),
             claims: BTreeMap::new(),
+            ends: BTreeMap::new(),
+            removals: BTreeMap::new(),
             tasks: JoinSet::new(),
-            unsettled: false,
+            ending: JoinSet::new(),
+            began: mpsc::unbounded_channel(),
+            retry_at: None,
+            count_at: None,
         }
     }
 
@@ -112,9 +142,21 @@ impl Providers {
                     Ok(event) => self.observe(event).await,
                     Err(error) => warn!("watch of Providers broke; listing again: {error}"),
                 },
+                Ok(()) = self.published.changed() => self.take_catalogue().await,
+                Some((name, loaded)) = self.began.1.recv() => self.take_beginning(&name, loaded).await,
+                Some(ended) = self.ending.join_next() => {
+                    let (name, ended) = ended.context("a removal ended unexpectedly")?;
+                    self.take_end(&name, ended).await;
+                }
                 () = self.host.health.changed() => self.report().await,
+                () = self.host.health.counted() => self.count_at = self.count_at.or(Some(Instant::now() + COUNTED)),
+                () = sleep_until(self.count_at), if self.count_at.is_some() => {
+                    self.count_at = None;
+                    // Whether a Provider may go depends on it.
+                    if self.removals.is_empty() { self.report().await } else { self.settle().await }
+                }
                 () = tokio::time::sleep(STARTING), if look_again => self.report().await,
-                () = tokio::time::sleep(RETRY), if self.unsettled => self.settle().await,
+                () = sleep_until(self.retry_at), if self.retry_at.is_some() => self.settle().await,
                 Some(ended) = self.tasks.join_next() => {
                     let (name, result) = ended.context("a provider ended unexpectedly")?;
                     result?;
@@ -125,6 +167,7 @@ impl Providers {
                 }
             }
         }
+        self.ending.shutdown().await;
         for runner in self.runners.values() {
             runner.stop.cancel();
         }
@@ -138,8 +181,10 @@ impl Providers {
         Api::all_with(self.host.client.clone(), &resource())
     }
 
-    /// Waits until the API server knows Providers, and writes those that the folder wants.
-    async fn prepare(&self) -> anyhow::Result<()> {
+    /// Waits until the API server knows Providers and the folder was read, and writes those that the folder wants.
+    async fn prepare(&mut self) -> anyhow::Result<()> {
+        let published = self.published.wait_for(Option::is_some).await.context("the catalogue ended")?.clone();
+        self.catalogue = published.unwrap_or_default();
         let crd = provider::crd();
         let name = crd.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default();
         if self.host.install_crds {
@@ -148,63 +193,24 @@ impl Providers {
         self.host.health.providers_wait(&format!("waiting for CustomResourceDefinition {name}"));
         let kind = Kind::from_api_version(PROVIDER_API_VERSION, PROVIDER_KIND);
         crds::established(&self.host.client, &Parent { kind, crd: name.to_owned() }).await?;
-        for (file, declared) in &self.declared {
-            let wanted = match (declared, self.library.get(file)) {
-                (Declared::Document(provider), _) => (**provider).clone(),
-                (Declared::Manifest, Some(Ok(loaded))) => declared.clone().provider(&loaded.manifest, file),
-                // Nothing is known of it, and that it is bad was said.
-                (Declared::Manifest, _) => continue,
-            };
-            self.write(&wanted).await?;
-        }
+        self.write_what_the_folder_wants().await?;
         self.host.health.providers_known();
         Ok(())
     }
 
-    /// Writes a Provider that the folder wants, if it is not there yet. One that somebody else made wins.
-    async fn write(&self, wanted: &Provider) -> anyhow::Result<()> {
-        let name = wanted.metadata.name.as_str();
-        let title = format!("Provider {name}");
-        let existing = in_time(self.api().get_opt(name)).await.with_context(|| format!("{title} could not be read"))?;
-        if let Some(existing) = existing.map(parse).transpose()? {
-            let Some(from) = existing.metadata.annotations.get(FILE_ANNOTATION) else {
-                info!(
-                    provider = name,
-                    "the Provider in the cluster was not made from the folder and wins over the file"
-                );
-                return Ok(());
-            };
-            let wants = wanted.metadata.annotations.get(FILE_ANNOTATION);
-            if wants != Some(from) && self.is_here(from) {
-                error!(
-                    provider = name,
-                    "declared by {from} and by {} in the same folder; rename one",
-                    wants.map_or("", String::as_str)
-                );
-                return Ok(());
-            }
-            if existing.spec == wanted.spec && wants == Some(from) {
-                return Ok(());
-            }
-        }
-        let document = json!({
-            "apiVersion": PROVIDER_API_VERSION,
-            "kind": PROVIDER_KIND,
-            "metadata": {
-                "name": name, "labels": wanted.metadata.labels, "annotations": wanted.metadata.annotations,
-            },
-            "spec": wanted.spec,
-        });
-        let params = PatchParams::apply(MANAGER).force();
-        let written = in_time(self.api().patch(name, &params, &Patch::Apply(&document))).await;
-        written.with_context(|| format!("{title} could not be written"))?;
-        Ok(())
+    async fn take_catalogue(&mut self) {
+        let published = self.published.borrow_and_update().clone();
+        self.catalogue = published.unwrap_or_default();
+        self.settle().await;
     }
 
-    /// Whether the folder declares anything from this file.
-    fn is_here(&self, file: &str) -> bool {
-        let stem = |name: &str| name.rsplit_once('.').map_or(name.to_owned(), |(stem, _)| stem.to_owned());
-        self.declared.keys().any(|module| stem(module) == stem(file))
+    async fn take_beginning(&mut self, name: &str, loaded: Loaded) {
+        let uid = self.objects.get(name).and_then(|provider| provider.metadata.uid.clone());
+        // One that was stopped meanwhile says nothing any more.
+        if let (Some(uid), true) = (uid, self.runners.contains_key(name)) {
+            self.active.insert(uid, loaded);
+            self.settle().await;
+        }
     }
 
     async fn observe(&mut self, event: Event<DynamicObject>) {
@@ -237,163 +243,97 @@ impl Providers {
         }
     }
 
-    /// Judges every Provider, and takes note of what each claims.
+    /// Judges every Provider, takes note of what each claims, and asks the catalogue for what they need.
     fn judge(&mut self) -> BTreeMap<String, Judged> {
-        let judged: BTreeMap<String, Judged> =
-            self.objects.iter().map(|(name, provider)| (name.clone(), judge::judge(provider, &self.library))).collect();
-        let uid = |provider: &Provider| provider.metadata.uid.clone().unwrap_or_default();
-        let living: Vec<String> = self.objects.values().map(uid).collect();
+        let living: BTreeSet<String> = self.objects.values().map(uid_of).collect();
         self.claims.retain(|uid, _| living.contains(uid));
+        self.active.retain(|uid, _| living.contains(uid));
+        let (mut judged, mut wanted) = (BTreeMap::new(), Wanted::default());
         for (name, provider) in &self.objects {
-            if let Some(claim) = judged.get(name).and_then(|judged| judged.claim.clone()) {
-                self.claims.insert(uid(provider), claim);
+            let last = Last::of(provider, self.active.get(&uid_of(provider)), &self.catalogue);
+            if let Ok(Origin::ConfigMap { name, key }) = Origin::of(&provider.spec.module) {
+                wanted.config_maps.entry(name).or_default().insert(key);
             }
+            let verdict = judge::judge(provider, &self.catalogue, last);
+            if let (Some(active), false) = (&provider.status.active, self.active.contains_key(&uid_of(provider)))
+                && (verdict.loaded.is_err() || verdict.accepted.is_err())
+            {
+                wanted.digests.insert(active.digest.clone());
+            }
+            // As long as the module before serves, its parents are claimed.
+            let active = self.active.get(&uid_of(provider)).filter(|_| self.runners.contains_key(name));
+            let claim = active.and_then(|active| Claim::new(provider, &active.owned()).ok());
+            if let Some(claim) = claim.or_else(|| verdict.claim.clone()) {
+                self.claims.insert(uid_of(provider), claim);
+            }
+            judged.insert(name.clone(), verdict);
         }
+        self.wanted.send_if_modified(|before| {
+            let is_new = *before != wanted;
+            *before = wanted;
+            is_new
+        });
         judged
     }
 
     /// Starts what should run, stops what should not, and says how everything is.
     async fn settle(&mut self) {
-        self.unsettled = false;
+        self.retry_at = None;
+        if let Err(error) = self.write_what_the_folder_wants().await {
+            error!("{error:#}");
+            self.retry();
+        }
         let judged = self.judge();
         let claims: Arc<[Claim]> = self.claims.values().cloned().collect();
         let shadowed = judge::shadowed(&claims);
+        self.settle_removals(&claims);
         let gone: Vec<String> = self.runners.keys().filter(|name| !self.objects.contains_key(*name)).cloned().collect();
         for name in gone {
             self.stop(&name);
         }
         for (name, judged) in &judged {
             let Some(provider) = self.objects.get(name).cloned() else { continue };
-            let wanted = match (&judged.loaded, &judged.accepted) {
-                (Ok(loaded), Ok(limits)) if !provider.spec.suspend && !shadowed.contains_key(name) => {
-                    Some((loaded.clone(), *limits))
+            if self.is_ending(name) {
+                continue;
+            }
+            let rests = provider.spec.suspend || shadowed.contains_key(name) || self.is_going(&provider);
+            match (&judged.module, &judged.accepted) {
+                (Some(loaded), Ok(limits)) if !rests => {
+                    if let Err(error) = self.serve(&provider, judged, loaded, *limits, &claims).await {
+                        self.host.health.waiting(name, &format!("{error:#}"));
+                        error!(provider = name, "cannot start yet: {error:#}");
+                        self.retry();
+                    }
                 }
-                _ => None,
-            };
-            let Some((loaded, limits)) = wanted else {
-                self.stop(name);
-                continue;
-            };
-            let spec = serde_json::to_value(&provider.spec).unwrap_or_default();
-            let key = Key { uid: provider.metadata.uid.clone(), spec, claims: claims.clone() };
-            if self.runners.get(name).is_some_and(|runner| runner.key == key) {
-                continue;
+                // What it serves with is still looked for, and nothing was stopped for that.
+                _ if judged.is_pending() && !rests => {}
+                _ => self.stop(name),
             }
-            // Before anything of a kind is written, the Provider says that it may be: what is written is found again.
-            let kinds = judge::kinds(&provider, judged);
-            if kinds != provider.status.kinds
-                && let Err(error) = self.say(&provider, judged, None, Serving::Starting).await
-            {
-                self.host.health.waiting(name, &format!("{error:#}"));
-                error!(provider = name, "cannot start yet: {error:#}");
-                self.unsettled = true;
-                continue;
-            }
-            let host = self.host.clone();
-            self.start(name, key, Start { host, provider, loaded, limits, kinds, claims: claims.clone() });
         }
         self.report_all(&judged, &shadowed).await;
     }
 
-    fn start(&mut self, name: &str, key: Key, start: Start) {
-        self.host.health.waiting(name, "starting");
-        let (stop, ended) = (CancellationToken::new(), CancellationToken::new());
-        let runner = Runner { key, since: Instant::now(), stop: stop.clone() };
-        if let Some(before) = self.runners.insert(name.to_owned(), runner) {
-            before.stop.cancel();
-        }
-        let before = self.ends.insert(name.to_owned(), ended.clone());
-        let name = name.to_owned();
-        self.tasks.spawn(async move {
-            let _ended = ended.drop_guard();
-            // One writer for each provider: the one before finishes first, also one that was stopped a while ago.
-            if let Some(before) = before {
-                before.cancelled().await;
-            }
-            let result = start.serve(stop).await;
-            (name, result)
-        });
+    /// Something failed that is to be tried again.
+    fn retry(&mut self) {
+        self.retry_at(Instant::now() + RETRY);
     }
 
-    fn stop(&mut self, name: &str) {
-        if let Some(runner) = self.runners.remove(name) {
-            runner.stop.cancel();
-            info!(provider = name, "stopped");
-        }
-        self.host.health.forget(name);
+    fn retry_at(&mut self, at: Instant) {
+        self.retry_at = Some(self.retry_at.map_or(at, |other| other.min(at)));
     }
+}
 
-    async fn report(&mut self) {
-        let judged = self.judge();
-        let claims: Vec<Claim> = self.claims.values().cloned().collect();
-        self.report_all(&judged, &judge::shadowed(&claims)).await;
-    }
+fn uid_of(provider: &Provider) -> String {
+    provider.metadata.uid.clone().unwrap_or_default()
+}
 
-    async fn report_all(&mut self, judged: &BTreeMap<String, Judged>, shadowed: &BTreeMap<String, String>) {
-        for (name, judged) in judged {
-            let Some(provider) = self.objects.get(name).cloned() else { continue };
-            let conflict = shadowed.get(name);
-            let serving = self.serving(name, &provider, conflict);
-            match self.say(&provider, judged, conflict, serving).await {
-                Ok(Some(status)) => {
-                    if let Some(known) = self.objects.get_mut(name) {
-                        known.status = status;
-                    }
-                }
-                Ok(None) => {}
-                // The next event or change of health says it again.
-                Err(error) => warn!(provider = name, "{error:#}"),
-            }
-        }
-    }
+fn has_finalizer(provider: &Provider) -> bool {
+    provider.metadata.finalizers.iter().any(|name| name == PROVIDER_FINALIZER)
+}
 
-    fn serving(&self, name: &str, provider: &Provider, conflict: Option<&String>) -> Serving {
-        let Some(runner) = self.runners.get(name) else {
-            return match (provider.spec.suspend, conflict) {
-                (true, _) => Serving::No("Suspended", "spec.suspend: nothing is called or written".to_owned()),
-                (false, Some(message)) => Serving::No("Conflict", message.clone()),
-                (false, None) => {
-                    Serving::No("NotStarted", "it is not accepted, or its module is not loaded".to_owned())
-                }
-            };
-        };
-        if let Some(message) = self.host.health.open_breaker(name) {
-            return Serving::No("BreakerOpen", message);
-        }
-        match self.host.health.reason(name) {
-            Some(None) => Serving::Yes,
-            _ if runner.since.elapsed() < STARTING => Serving::Starting,
-            Some(Some(reason)) => Serving::No("NotReady", reason),
-            None => Serving::No("NotReady", "it is starting".to_owned()),
-        }
-    }
-
-    /// Writes the status if it says something new.
-    async fn say(
-        &self,
-        provider: &Provider,
-        judged: &Judged,
-        conflict: Option<&String>,
-        serving: Serving,
-    ) -> anyhow::Result<Option<ProviderStatus>> {
-        let now = Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
-        let status = judge::status(provider, judged, conflict, serving, &now);
-        if status == provider.status {
-            return Ok(None);
-        }
-        let name = provider.metadata.name.as_str();
-        let document = json!({
-            "apiVersion": PROVIDER_API_VERSION,
-            "kind": PROVIDER_KIND,
-            "metadata": {"name": name, "uid": provider.metadata.uid},
-            "status": status,
-        });
-        let params = PatchParams::apply(MANAGER).force();
-        in_time(self.api().patch_status(name, &params, &Patch::Apply(&document)))
-            .await
-            .with_context(|| format!("the status of Provider {name} could not be written"))?;
-        Ok(Some(status))
-    }
+async fn sleep_until(at: Option<Instant>) {
+    // Without a time the branch is off; the moment is never waited for.
+    tokio::time::sleep_until(at.unwrap_or_else(Instant::now)).await;
 }
 
 fn resource() -> ApiResource {
@@ -403,7 +343,7 @@ fn resource() -> ApiResource {
         version: version.to_owned(),
         api_version: PROVIDER_API_VERSION.to_owned(),
         kind: PROVIDER_KIND.to_owned(),
-        plural: "providers".to_owned(),
+        plural: PROVIDER_PLURAL.to_owned(),
     }
 }
 

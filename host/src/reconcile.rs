@@ -98,7 +98,8 @@ async fn finish(shared: &Shared, mut job: Job, decision: Decision, digest: Optio
         (Retry::LostRace, Ok(_)) => Finished::Again { after: LOST_RACE },
         (Retry::No, Ok(_)) => Finished::Done { resync: decision.resync },
     };
-    job.kept.settled = digest.filter(|_| matches!(finished, Finished::Done { .. }));
+    let settled = digest.filter(|_| matches!(finished, Finished::Done { .. }));
+    job.kept.settled = settled.map(|request| (request, shared.digest.clone()));
     let explained = Explained::decided(digest.as_ref(), &decision, &job.supplied);
     let mut report = report(job, Next::Finish(finished), decision.executed, Some(explained));
     report.called = decision.called;
@@ -231,8 +232,10 @@ async fn ask(shared: &Shared, job: &Job, serve: Option<FinalizerStep>, terminati
     });
     let digest: Hash = Sha256::digest(&request).into();
     let timer_due = job.kept.resync_at.is_some_and(|at| at <= Instant::now());
+    // What another module said counts no more.
+    let is_settled = job.kept.settled.as_ref() == Some(&(digest, shared.digest.clone()));
     // Within the rounds of a decision a request may well be one that was decided on when less was there.
-    if job.kept.settled == Some(digest) && !timer_due && job.supplied.origin == Origin::Memory {
+    if is_settled && !timer_due && job.supplied.origin == Origin::Memory {
         trace!(provider = shared.provider, parent = %job.parent.key, "nothing changed since the last call");
         return Asked::Unchanged(digest);
     }

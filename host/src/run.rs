@@ -1,6 +1,5 @@
-//! `bartizan run`: loads the folder, serves Providers, and stops in order.
+//! `bartizan run`: starts what the host is made of, and stops it in order.
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -10,14 +9,15 @@ use bartizan_runtime::{Config as RuntimeConfig, Runtime};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use tracing::{error, info, warn};
+use tracing::{info, warn};
 
 use crate::calls::Calls;
-use crate::catalog::{self, BadModule, Library, Loaded};
+use crate::catalog::Wanted;
+use crate::catalog::actor::{self as catalog, Catalog, Settings};
 use crate::cli::RunArgs;
-use crate::declared::{Declared, declare};
 use crate::explain::Board;
 use crate::health::{self, Health};
 use crate::kinds;
@@ -34,7 +34,7 @@ const READ_TIMEOUT: Duration = Duration::from_secs(310);
 /// # Errors
 /// If it cannot start: a flag that makes no sense, no API server to talk to, an address that is taken.
 pub(crate) async fn run(args: RunArgs) -> anyhow::Result<()> {
-    let files = catalog::list(&args.providers)?;
+    catalog::check(&args.providers)?;
     let client = connect(&args).await?;
     let stop = stop_on_signal()?;
     let listener = health::listen(args.listen).await?;
@@ -50,10 +50,15 @@ pub(crate) async fn run(args: RunArgs) -> anyhow::Result<()> {
         watching.await;
         Ok(())
     });
-    let (library, declared) = tokio::select! {
-        loaded = load(&args, &runtime, files, &health) => loaded?,
-        () = stop.cancelled() => return finish(tasks, stop).await,
+    let (wanted, wants) = watch::channel(Wanted::default());
+    let settings = Settings {
+        folder: args.providers.clone(),
+        trust_manifests: args.trust_manifests,
+        namespace: args.system_namespace.clone(),
     };
+    let metrics = board.metrics().clone();
+    let (catalog, published) = Catalog::new(settings, &client, runtime.clone(), health.clone(), metrics, wants);
+    tasks.spawn(catalog.run(stop.clone()));
     let host = Host {
         client,
         health,
@@ -65,7 +70,7 @@ pub(crate) async fn run(args: RunArgs) -> anyhow::Result<()> {
         provider_namespace: args.provider_namespace,
         namespaces: args.namespaces,
     };
-    let providers = Providers::new(host, library, declared);
+    let providers = Providers::new(host, published, wanted);
     let stopping = stop.clone();
     tasks.spawn(async move { providers.run(stopping).await });
     finish(tasks, stop).await
@@ -108,52 +113,6 @@ fn stop_on_signal() -> anyhow::Result<CancellationToken> {
         signalled.cancel();
     });
     Ok(stop)
-}
-
-/// Loads the folder, says what cannot serve, and returns what can: the modules, and what the folder wants of each.
-async fn load(
-    args: &RunArgs,
-    runtime: &Runtime,
-    files: Option<Vec<PathBuf>>,
-    health: &Health,
-) -> anyhow::Result<(Library, BTreeMap<String, Declared>)> {
-    let folder = args.providers.display();
-    let Some(files) = files else {
-        warn!("--providers {folder}: no such folder; nothing is served. Make it, put modules in, and restart the host");
-        health.loaded(false);
-        return Ok((Library::new(), BTreeMap::new()));
-    };
-    if files.is_empty() {
-        warn!(
-            "--providers {folder}: no modules (*.wasm) in it; nothing is served. Put modules in, and restart the host"
-        );
-    }
-    let runtime = runtime.clone();
-    let loading = tokio::task::spawn_blocking(move || (catalog::load(&runtime, &files), catalog::documents(&files)));
-    let (library, documents) = loading.await?;
-    let (declared, undeclared) = declare(documents, args.trust_manifests);
-    let unloaded = library
-        .iter()
-        .filter_map(|(file, loaded)| Some(BadModule { file: file.clone(), reason: loaded.as_ref().err()?.clone() }));
-    let mut bad: Vec<BadModule> = unloaded.chain(undeclared).collect();
-    bad.sort_by(|left, right| left.file.cmp(&right.file));
-    bad.dedup_by(|left, right| left.file == right.file);
-    for bad in &bad {
-        error!("{bad}");
-    }
-    for (file, loaded) in &library {
-        if let Ok(Loaded { manifest, module, .. }) = loaded {
-            info!(
-                module = file,
-                version = manifest.version,
-                digest = module.digest(),
-                cached = module.from_cache(),
-                "loaded"
-            );
-        }
-    }
-    health.loaded(!library.is_empty() && bad.len() == library.len());
-    Ok((library, declared))
 }
 
 async fn connect(args: &RunArgs) -> anyhow::Result<Client> {

@@ -14,6 +14,7 @@ use bartizan_engine::{Grant, Grants, PodBounds};
 use bartizan_runtime::Limits;
 use kube::Client;
 use serde_json::Value;
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
@@ -59,15 +60,38 @@ pub(crate) struct Host {
     pub(crate) namespaces: Vec<String>,
 }
 
-/// Everything that one provider needs to start.
+/// Name of a provider that begins to serve, and the module.
+pub(crate) type Began = (String, Loaded);
+
+/// One that serves a provider still.
 #[derive(Clone)]
+pub(crate) struct Predecessor {
+    /// Tells it to stop.
+    pub(crate) stop: CancellationToken,
+    /// Told when it has.
+    pub(crate) ended: CancellationToken,
+}
+
+impl Predecessor {
+    /// Tells it to stop and waits until it has: a provider has one writer.
+    pub(crate) async fn end(self) {
+        self.stop.cancel();
+        self.ended.cancelled().await;
+    }
+}
+
+/// Everything that one provider needs to start.
 pub(crate) struct Start {
     /// What all providers share.
     pub(crate) host: Host,
     /// What was declared.
     pub(crate) provider: Provider,
-    /// Its module.
-    pub(crate) loaded: Loaded,
+    /// Its module, and those that take over from it with the same watches and rights.
+    pub(crate) modules: watch::Receiver<Loaded>,
+    /// Who serves until this one can.
+    pub(crate) before: Option<Predecessor>,
+    /// Told when it begins to serve, with which module.
+    pub(crate) began: mpsc::UnboundedSender<Began>,
     /// Its limits.
     pub(crate) limits: EffectiveLimits,
     /// Kinds that it may have written, now or at any time before.
@@ -81,20 +105,36 @@ impl Start {
     ///
     /// # Errors
     /// If a watch task ends: without it nothing that the provider knows can be trusted.
-    pub(crate) async fn serve(self, stop: CancellationToken) -> anyhow::Result<()> {
-        let name = self.provider.metadata.name.as_str();
+    pub(crate) async fn serve(mut self, stop: CancellationToken) -> anyhow::Result<()> {
+        let name = self.provider.metadata.name.clone();
+        let result = self.serve_as(&name, &stop).await;
+        // Whoever comes next waits for this one's end alone.
+        if let Some(before) = self.before {
+            before.end().await;
+        }
+        result
+    }
+
+    async fn serve_as(&mut self, name: &str, stop: &CancellationToken) -> anyhow::Result<()> {
         loop {
             // From before anything is asked: what changes meanwhile is asked for again.
             let mut changes = self.host.changes.clone();
             changes.mark_unchanged();
+            let loaded = self.modules.borrow_and_update().clone();
             let prepared = tokio::select! {
-                prepared = self.prepare(name) => prepared,
+                prepared = self.prepare(name, &loaded) => prepared,
                 () = stop.cancelled() => return Ok(()),
             };
             match prepared {
                 Ok((controller, optional)) => {
+                    if let Some(before) = self.before.take() {
+                        before.end().await;
+                        self.host.health.held(name, None);
+                    }
+                    // Nobody listens any more when the host ends.
+                    let _ = self.began.send((name.to_owned(), loaded));
                     let changed = kinds::until_changed(self.host.client.clone(), optional, changes);
-                    match controller.run(&stop, changed).await? {
+                    match controller.run(stop, &mut self.modules, changed).await? {
                         Ended::Stopped => return Ok(()),
                         Ended::KindsChanged => info!(provider = name, "an optional kind came or went: starting anew"),
                     }
@@ -102,7 +142,7 @@ impl Start {
                 }
                 Err(error) => {
                     let reason = format!("{error:#}");
-                    self.host.health.waiting(name, &reason);
+                    self.wait(name, &reason);
                     error!(provider = name, "cannot start yet: {reason}");
                 }
             }
@@ -113,16 +153,24 @@ impl Start {
         }
     }
 
+    /// Says what it waits for.
+    fn wait(&self, name: &str, reason: &str) {
+        match &self.before {
+            Some(before) if !before.stop.is_cancelled() => self.host.health.held(name, Some(reason)),
+            _ => self.host.health.waiting(name, reason),
+        }
+    }
+
     /// A controller, and the optional kinds that it was made for.
-    async fn prepare(&self, name: &str) -> anyhow::Result<(Controller, Vec<(Kind, bool)>)> {
-        let manifest = &self.loaded.manifest;
+    async fn prepare(&self, name: &str, loaded: &Loaded) -> anyhow::Result<(Controller, Vec<(Kind, bool)>)> {
+        let manifest = &loaded.manifest;
         if self.host.install_crds {
             for crd in &manifest.crds {
                 crds::install(&self.host.client, crd).await?;
             }
         }
         let key = token_key::load(&self.host.client, &self.host.system_namespace).await?;
-        let (served, optional) = self.served(name).await?;
+        let (served, optional) = self.served(name, loaded).await?;
         let namespaces = self.namespaces()?;
         let user = identity::user(&self.host.provider_namespace, &self.provider.service_account_name());
         let client = identity::acting_as(&self.host.client, &user)?;
@@ -154,7 +202,8 @@ impl Start {
         let shared = Shared {
             provider: name.to_owned(),
             version: manifest.version.clone(),
-            module: self.loaded.module.clone(),
+            module: loaded.module.clone(),
+            digest: loaded.module.digest().into(),
             settings: Value::Object(self.provider.spec.settings.clone()),
             limits: call_limits(&self.limits),
             max_children: to_usize(self.limits.children),
@@ -198,15 +247,15 @@ impl Start {
     }
 
     /// How the cluster serves what the provider works with, and the optional kinds among that.
-    async fn served(&self, name: &str) -> anyhow::Result<(Served, Vec<(Kind, bool)>)> {
+    async fn served(&self, name: &str, loaded: &Loaded) -> anyhow::Result<(Served, Vec<(Kind, bool)>)> {
         let mut served = Served::default();
-        for parent in &self.loaded.parents {
+        for parent in &loaded.parents {
             let mut established = std::pin::pin!(crds::established(&self.host.client, parent));
             let found = match tokio::time::timeout(AT_ONCE, &mut established).await {
                 Ok(found) => found?,
                 // Said once there is something to wait for: else it would take turns with what is really missing.
                 Err(_) => {
-                    self.host.health.waiting(name, &format!("waiting for CustomResourceDefinition {}", parent.crd));
+                    self.wait(name, &format!("waiting for CustomResourceDefinition {}", parent.crd));
                     info!(provider = name, crd = parent.crd, "waiting until it is Established");
                     established.await?
                 }
@@ -220,7 +269,7 @@ impl Start {
             }
             served.parents.insert(parent.kind.clone(), found);
         }
-        let manifest = &self.loaded.manifest;
+        let manifest = &loaded.manifest;
         let mut optional = Vec::new();
         let grants = &self.provider.spec.grants;
         let writes = manifest.children.iter().map(|asked| (asked.kind(), asked.optional, Role::Child));

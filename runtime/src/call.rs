@@ -84,7 +84,7 @@ impl Module {
         &self.inner.digest
     }
 
-    /// Bytes of the module that was loaded.
+    /// Bytes of the module that was loaded; 0 if its bytes were not needed ([`Runtime::recall`](crate::Runtime::recall)).
     #[must_use]
     pub fn size(&self) -> usize {
         self.inner.size

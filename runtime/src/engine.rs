@@ -56,6 +56,18 @@ impl Runtime {
         load::load(&self.inner, wasm)
     }
 
+    /// A module that was loaded before, by its digest, if its compiled code is in the cache: its bytes are not needed.
+    #[must_use]
+    pub fn recall(&self, digest: &str) -> Option<Module> {
+        load::recall(&self.inner, digest)
+    }
+
+    /// Bytes of the largest module that is loaded.
+    #[must_use]
+    pub fn module_bytes(&self) -> usize {
+        self.inner.config.module_bytes
+    }
+
     /// Most calls at the same time, which the caller keeps to: one more fails with [`Fault::Busy`](crate::Fault::Busy), but
     /// for a module that does not fit the pool ([`Module::is_pooled`]).
     #[must_use]

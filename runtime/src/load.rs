@@ -25,6 +25,24 @@ pub(crate) fn load(runtime: &Arc<Inner>, wasm: &[u8]) -> Result<Module, LoadErro
     Ok(module)
 }
 
+/// Takes a module out of the cache, where it is only once it passed every check.
+pub(crate) fn recall(runtime: &Arc<Inner>, digest: &str) -> Option<Module> {
+    let sha256 = parse_digest(digest)?;
+    let placed = runtime.cache.as_ref()?.get(&runtime.engines, &sha256)?;
+    // Its rules are those of now: what they refuse is as if it was not there.
+    link(runtime, placed, &sha256, 0, true).ok()
+}
+
+/// The bytes of `sha256:` and 64 hexadecimal digits.
+fn parse_digest(digest: &str) -> Option<[u8; 32]> {
+    let digits = digest.strip_prefix("sha256:").filter(|digits| digits.len() == 64 && digits.is_ascii())?;
+    let mut sha256 = [0; 32];
+    for (index, byte) in sha256.iter_mut().enumerate() {
+        *byte = u8::from_str_radix(digits.get(2 * index..2 * index + 2)?, 16).ok()?;
+    }
+    Some(sha256)
+}
+
 fn link(
     runtime: &Arc<Inner>,
     (component, allocation): (Component, Allocation),
@@ -37,4 +55,19 @@ fn link(
     let exports = imports::exports(&component)?;
     let pre = linker.instantiate_pre(&component).map_err(|error| LoadError::Compile { cause: format!("{error:#}") })?;
     Ok(Module::new(Arc::clone(runtime), pre, exports, allocation, sha256, size, from_cache))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_digest_is_sha256_and_64_digits() {
+        let digest = format!("sha256:{}ff", "0a".repeat(31));
+        let bytes = parse_digest(&digest).unwrap();
+        assert_eq!((bytes[0], bytes[31]), (10, 255));
+        for wrong in ["", "sha256:", &digest[7..], &digest[..70], &digest.replace("ff", "fg"), &format!("{digest}0")] {
+            assert_eq!(parse_digest(wrong), None, "{wrong}");
+        }
+    }
 }

@@ -42,6 +42,7 @@ pub fn crd() -> Value {
                 "additionalPrinterColumns": [
                     column("Version", "string", ".status.active.version"),
                     column("Serving", "string", r#".status.conditions[?(@.type=="Serving")].status"#),
+                    column("Parents", "integer", ".status.parents"),
                     column("Age", "date", ".metadata.creationTimestamp"),
                     digest,
                 ],

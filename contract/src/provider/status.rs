@@ -15,6 +15,8 @@ pub mod condition_types {
     pub const SERVING: &str = "Serving";
     /// Whether a new version waits for an approval.
     pub const UPGRADE_HELD: &str = "UpgradeHeld";
+    /// Whether a Provider that is being deleted waits for something; there only then.
+    pub const REMOVAL_BLOCKED: &str = "RemovalBlocked";
 }
 
 /// What the host says about a provider. Fields of a newer host are ignored.
@@ -30,12 +32,16 @@ pub struct ProviderStatus {
     /// The module that would serve next, and waits.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub candidate: Option<CandidateModule>,
+    /// Parents that it serves, as last counted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0))]
+    pub parents: Option<u32>,
     /// All kinds that this provider ever wrote, as `StatefulSet.apps`: what a later version no longer declares is still
     /// found and pruned.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 1024), inner(length(max = 317)), extend("x-kubernetes-list-type" = "set"))]
     pub kinds: Vec<GroupKind>,
-    /// Accepted, Loaded, Serving and UpgradeHeld.
+    /// Accepted, Loaded, Serving, UpgradeHeld and RemovalBlocked.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "super::crd::conditions")]
     pub conditions: Vec<Condition>,

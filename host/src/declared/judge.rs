@@ -1,32 +1,70 @@
-//! Whether a Provider can be served as it stands, and what it says of itself then. No I/O.
+//! Whether a Provider can be served as it stands, and by which module. No I/O.
 
 use std::collections::BTreeMap;
 
-use bartizan_contract::provider::{
-    ActiveModule, EffectiveLimits, ParentClaim, Provider, ProviderStatus, condition_types,
-};
-use bartizan_contract::{Condition, ConditionStatus, GroupKind, RelatedAccess};
+use bartizan_contract::provider::{EffectiveLimits, ParentClaim, Provider};
+use bartizan_contract::{GroupKind, RelatedAccess};
 
 use super::claims::Claim;
-use super::{granted, module_file};
-use crate::catalog::{Library, Loaded};
+use super::granted;
+use crate::catalog::{Catalogue, Library, Loaded, Origin, Trouble};
+
+/// Reason while it is not known yet what the module is.
+const LOADING: &str = "Loading";
 
 /// Why a condition does not hold: CamelCase for programs, one sentence for people.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Problem {
-    reason: &'static str,
-    message: String,
+    pub(super) reason: &'static str,
+    pub(super) message: String,
 }
 
 /// What can be said of a Provider before it serves.
 #[derive(Clone, Debug)]
 pub(crate) struct Judged {
-    /// Whether its module is there.
-    pub(crate) loaded: Result<Loaded, Problem>,
+    /// The module that can serve: the one that its source holds now, or else the last that could.
+    pub(crate) module: Option<Loaded>,
+    /// Whether its source holds that module.
+    pub(crate) loaded: Result<(), Problem>,
     /// Whether its spec can be honoured, and with which limits.
     pub(crate) accepted: Result<EffectiveLimits, Problem>,
     /// What it claims, if that is known.
     pub(crate) claim: Option<Claim>,
+    /// The file in the folder that it was made from, if that is gone.
+    pub(crate) orphaned_by: Option<String>,
+}
+
+impl Judged {
+    /// Whether nothing can be said yet.
+    pub(crate) fn is_pending(&self) -> bool {
+        self.module.is_none() && matches!(&self.loaded, Err(problem) if problem.reason == LOADING)
+    }
+}
+
+/// The module that served a Provider last.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Last<T> {
+    /// There was none.
+    None,
+    /// There was one, and whether the host still has it is not known yet.
+    Unknown,
+    /// This one.
+    Known(T),
+}
+
+impl<'a> Last<&'a Loaded> {
+    /// What this host served, or else what the status says that one before it did.
+    pub(crate) fn of(provider: &Provider, served: Option<&'a Loaded>, catalogue: &'a Catalogue) -> Self {
+        match (served, &provider.status.active) {
+            (Some(served), _) => Self::Known(served),
+            (None, None) => Self::None,
+            (None, Some(active)) => match catalogue.recalled.get(&active.digest) {
+                None => Self::Unknown,
+                Some(None) => Self::None,
+                Some(Some(recalled)) => Self::Known(recalled),
+            },
+        }
+    }
 }
 
 fn problem<T>(reason: &'static str, message: impl Into<String>) -> Result<T, Problem> {
@@ -34,60 +72,132 @@ fn problem<T>(reason: &'static str, message: impl Into<String>) -> Result<T, Pro
 }
 
 /// Judges one Provider by itself.
-pub(crate) fn judge(provider: &Provider, library: &Library) -> Judged {
-    // Whatever is wrong with it, its parents stay its own: another Provider would take them over for good.
-    let claim = claim(provider, library);
-    let unloaded = |problem: Problem| Judged { claim: claim.clone(), ..unloaded(problem) };
+pub(crate) fn judge(provider: &Provider, catalogue: &Catalogue, last: Last<&Loaded>) -> Judged {
     let spec = &provider.spec;
+    let from = provider.metadata.annotations.get(bartizan_contract::names::FILE_ANNOTATION);
+    let orphaned_by = from.filter(|file| !catalogue.files.contains(*file)).cloned();
     let errors: Vec<String> = spec.check().iter().map(ToString::to_string).collect();
-    let file = match module_file(&spec.module) {
-        _ if !errors.is_empty() => return unloaded(Problem { reason: "Invalid", message: errors.join("; ") }),
-        Ok(file) => file,
-        Err(message) => return unloaded(Problem { reason: "NotSupported", message }),
+    let origin = match Origin::of(&spec.module) {
+        _ if !errors.is_empty() => Err(Problem { reason: "Invalid", message: errors.join("; ") }),
+        Ok(origin) => Ok(origin),
+        Err(message) => Err(Problem { reason: "NotSupported", message }),
     };
-    let loaded = match library.get(file) {
-        None => problem(
-            "ModuleMissing",
-            format!("there is no {file} in the host's folder of providers: put it there and restart the host"),
-        ),
-        Some(Err(reason)) => problem("ModuleInvalid", format!("module {file}: {reason}")),
-        Some(Ok(loaded)) => match &spec.module.digest {
-            Some(wanted) if *wanted != loaded.module.digest() => problem(
-                "DigestMismatch",
-                format!("module {file} is {}, and spec.module.digest wants {wanted}", loaded.module.digest()),
-            ),
-            _ => Ok(loaded.clone()),
+    let origin = match origin {
+        Ok(origin) => origin,
+        Err(problem) => {
+            let message = "the spec does not say which module".to_owned();
+            let loaded = Err(Problem { reason: "NotAccepted", message });
+            // Whatever is wrong with it, its parents stay its own: another Provider would take them over for good.
+            let claim = claim(provider, None);
+            return Judged { module: None, loaded, accepted: Err(problem), claim, orphaned_by };
+        }
+    };
+    let newest = newest(provider, &origin, &catalogue.library);
+    let last = match last {
+        Last::Known(last) if is_pinned_to_another(provider, last) => Last::None,
+        last => last,
+    };
+    let choice = choose(
+        newest.map(|loaded| (loaded, accept(provider, loaded))),
+        match last {
+            Last::Known(last) => Last::Known((last, accept(provider, last))),
+            Last::Unknown => Last::Unknown,
+            Last::None => Last::None,
         },
+        |last| format!("version {} keeps serving", last.manifest.version),
+    );
+    // What a module asks for is not known without it.
+    let spec_alone =
+        || spec.limits.effective().map_err(|error| Problem { reason: "Invalid", message: error.to_string() });
+    let accepted = choice.accepted.unwrap_or_else(spec_alone);
+    let known = catalogue.library.get(&origin).and_then(|state| state.as_ref().ok());
+    let claim = claim(provider, choice.module.or(known));
+    Judged { module: choice.module.cloned(), loaded: choice.loaded, accepted, claim, orphaned_by }
+}
+
+/// The module that the source holds now.
+fn newest<'a>(provider: &Provider, origin: &Origin, library: &'a Library) -> Result<&'a Loaded, Problem> {
+    let loaded = match (library.get(origin), origin) {
+        (None, Origin::File(file)) => {
+            let message =
+                format!("there is no {file} in the host's folder of providers; it is loaded once it is there");
+            return problem("SourceMissing", message);
+        }
+        (None, Origin::ConfigMap { .. }) | (Some(Err(Trouble::Loading)), _) => {
+            return problem(LOADING, format!("module {origin} is being loaded"));
+        }
+        (Some(Err(Trouble::Missing(message))), _) => return problem("SourceMissing", message),
+        (Some(Err(Trouble::Unavailable(message))), _) => {
+            return problem("SourceUnavailable", format!("module {origin}: {message}"));
+        }
+        (Some(Err(Trouble::Invalid(reason))), _) => {
+            return problem("ModuleInvalid", format!("module {origin}: {reason}"));
+        }
+        (Some(Ok(loaded)), _) => loaded,
     };
-    let accepted = match &loaded {
-        Ok(loaded) => accept(provider, loaded),
-        // What a module asks for is not known without it.
-        Err(_) => spec.limits.effective().map_err(|error| Problem { reason: "Invalid", message: error.to_string() }),
+    match &provider.spec.module.digest {
+        Some(wanted) if is_pinned_to_another(provider, loaded) => problem(
+            "DigestMismatch",
+            format!("module {origin} is {}, and spec.module.digest wants {wanted}", loaded.module.digest()),
+        ),
+        _ => Ok(loaded),
+    }
+}
+
+fn is_pinned_to_another(provider: &Provider, loaded: &Loaded) -> bool {
+    provider.spec.module.digest.as_ref().is_some_and(|wanted| wanted != loaded.module.digest())
+}
+
+/// What serves, and what is said of it. `accepted` is `None` if there is no module to be judged by.
+struct Choice<T> {
+    module: Option<T>,
+    loaded: Result<(), Problem>,
+    accepted: Option<Result<EffectiveLimits, Problem>>,
+}
+
+/// The newest module serves if it can; if not, the one that served last, as long as the spec allows it.
+fn choose<T: Copy>(
+    newest: Result<(T, Result<EffectiveLimits, Problem>), Problem>,
+    last: Last<(T, Result<EffectiveLimits, Problem>)>,
+    keeps_serving: impl Fn(T) -> String,
+) -> Choice<T> {
+    let problem = match &newest {
+        Ok((module, Ok(limits))) => {
+            return Choice { module: Some(*module), loaded: Ok(()), accepted: Some(Ok(*limits)) };
+        }
+        Ok((_, Err(problem))) | Err(problem) => problem.clone(),
     };
-    Judged { loaded, accepted, claim }
+    match last {
+        Last::Known((module, Ok(limits))) => {
+            let message = format!("{}; {}", problem.message, keeps_serving(module));
+            let loaded = Err(Problem { reason: problem.reason, message });
+            Choice { module: Some(module), loaded, accepted: Some(Ok(limits)) }
+        }
+        Last::Unknown => {
+            let message = "the module that served before is looked for".to_owned();
+            Choice { module: None, loaded: Err(Problem { reason: LOADING, message }), accepted: None }
+        }
+        Last::None | Last::Known(_) => match newest {
+            Ok((_, accepted)) => Choice { module: None, loaded: Ok(()), accepted: Some(accepted) },
+            Err(problem) => Choice { module: None, loaded: Err(problem), accepted: None },
+        },
+    }
 }
 
 /// What a Provider claims: of the kinds that its module owns, or, if there is none, what it names. `None` if that cannot be
 /// known.
-fn claim(provider: &Provider, library: &Library) -> Option<Claim> {
-    let module = module_file(&provider.spec.module).ok().and_then(|file| library.get(file));
-    let owned: Vec<GroupKind> = match module {
-        Some(Ok(loaded)) => loaded.parents.iter().map(|parent| GroupKind::from(&parent.kind)).collect(),
-        _ if provider.spec.parents.is_empty() => return None,
-        _ => provider.spec.parents.iter().map(ParentClaim::group_kind).collect(),
+fn claim(provider: &Provider, module: Option<&Loaded>) -> Option<Claim> {
+    let owned = match module {
+        Some(loaded) => loaded.owned(),
+        None if provider.spec.parents.is_empty() => return None,
+        None => provider.spec.parents.iter().map(ParentClaim::group_kind).collect(),
     };
     Claim::new(provider, &owned).ok()
 }
 
-fn unloaded(problem: Problem) -> Judged {
-    let message = "the spec does not say which module".to_owned();
-    Judged { loaded: Err(Problem { reason: "NotAccepted", message }), accepted: Err(problem), claim: None }
-}
-
 fn accept(provider: &Provider, loaded: &Loaded) -> Result<EffectiveLimits, Problem> {
     let (spec, manifest) = (&provider.spec, &loaded.manifest);
-    let owned: Vec<GroupKind> = loaded.parents.iter().map(|parent| GroupKind::from(&parent.kind)).collect();
-    if let Err(error) = Claim::new(provider, &owned) {
+    if let Err(error) = Claim::new(provider, &loaded.owned()) {
         return problem("Invalid", error.to_string());
     }
     let missing = granted::not_granted(manifest, &spec.grants);
@@ -122,74 +232,53 @@ pub(crate) fn shadowed(claims: &[Claim]) -> BTreeMap<String, String> {
     shadowed
 }
 
-/// How far a Provider is with serving.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Serving {
-    /// It serves.
-    Yes,
-    /// It starts; what was said before stays for a moment, so that a restart says nothing.
-    Starting,
-    /// It does not, and why.
-    No(&'static str, String),
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-/// The status of a Provider.
-pub(crate) fn status(
-    provider: &Provider,
-    judged: &Judged,
-    conflict: Option<&String>,
-    serving: Serving,
-    now: &str,
-) -> ProviderStatus {
-    let before = &provider.status;
-    let mut conditions = Vec::new();
-    let mut say = |type_: &str, status: bool, reason: &str, message: &str| {
-        let status = if status { ConditionStatus::True } else { ConditionStatus::False };
-        let mut condition = Condition::new(type_, status, reason, message);
-        condition.observed_generation = provider.metadata.generation;
-        let same = before.conditions.iter().find(|old| old.type_ == type_ && old.status == status);
-        let since = same.and_then(|old| old.last_transition_time.clone());
-        condition.last_transition_time = Some(since.unwrap_or_else(|| now.to_owned()));
-        conditions.push(condition);
-    };
-    match (&judged.accepted, conflict) {
-        (Err(problem), _) => say(condition_types::ACCEPTED, false, problem.reason, &problem.message),
-        (Ok(_), Some(message)) => say(condition_types::ACCEPTED, false, "Conflict", message),
-        (Ok(_), None) => say(condition_types::ACCEPTED, true, "Accepted", "the spec can be honoured as it stands"),
+    type Judged = Result<(&'static str, Result<EffectiveLimits, Problem>), Problem>;
+
+    fn limits() -> Result<EffectiveLimits, Problem> {
+        Ok(bartizan_contract::provider::ProviderLimits::default().effective().unwrap())
     }
-    match &judged.loaded {
-        Ok(_) => say(condition_types::LOADED, true, "Loaded", "the module was loaded"),
-        Err(problem) => say(condition_types::LOADED, false, problem.reason, &problem.message),
+
+    fn refused(reason: &'static str) -> Problem {
+        Problem { reason, message: reason.to_lowercase() }
     }
-    match serving {
-        Serving::Yes => say(condition_types::SERVING, true, "Serving", "parents are served"),
-        Serving::No(reason, message) => say(condition_types::SERVING, false, reason, &message),
-        Serving::Starting => {
-            conditions.extend(before.conditions.iter().find(|old| old.type_ == condition_types::SERVING).cloned());
+
+    /// What serves, why the newest does not, and why the spec cannot be honoured.
+    fn chosen(
+        newest: Judged,
+        last: Last<(&'static str, Result<EffectiveLimits, Problem>)>,
+    ) -> (Option<&'static str>, String, String) {
+        let choice = choose(newest, last, |module| format!("{module} keeps serving"));
+        let text = |problem: Problem| format!("{}: {}", problem.reason, problem.message);
+        (
+            choice.module,
+            choice.loaded.err().map(text).unwrap_or_default(),
+            choice.accepted.and_then(Result::err).map(text).unwrap_or_default(),
+        )
+    }
+
+    #[test]
+    fn the_newest_module_serves_and_if_it_cannot_the_last_one_does_with_the_reason() {
+        let (good, bad) = (|| Ok(("new", limits())), || Err(refused("Broken")));
+        let ungranted = || Ok(("new", Err(refused("NotGranted"))));
+        let old = || Last::Known(("old", limits()));
+        for (newest, last, expected) in [
+            (good(), Last::None, (Some("new"), "", "")),
+            (good(), old(), (Some("new"), "", "")),
+            (good(), Last::Unknown, (Some("new"), "", "")),
+            (bad(), Last::None, (None, "Broken: broken", "")),
+            (bad(), old(), (Some("old"), "Broken: broken; old keeps serving", "")),
+            (bad(), Last::Unknown, (None, "Loading: the module that served before is looked for", "")),
+            // What the spec no longer allows does not keep serving.
+            (bad(), Last::Known(("old", Err(refused("NotGranted")))), (None, "Broken: broken", "")),
+            (ungranted(), Last::None, (None, "", "NotGranted: notgranted")),
+            (ungranted(), old(), (Some("old"), "NotGranted: notgranted; old keeps serving", "")),
+        ] {
+            let (module, loaded, accepted) = expected;
+            assert_eq!(chosen(newest, last), (module, loaded.to_owned(), accepted.to_owned()));
         }
     }
-    let active = judged.loaded.as_ref().ok().map(|loaded| ActiveModule {
-        version: loaded.manifest.version.clone(),
-        digest: loaded.module.digest().to_owned(),
-    });
-    ProviderStatus {
-        observed_generation: provider.metadata.generation,
-        active,
-        candidate: None,
-        kinds: kinds(provider, judged),
-        conditions,
-    }
-}
-
-/// Every kind that the provider may have written: those of its children that it is granted, and those of before.
-pub(crate) fn kinds(provider: &Provider, judged: &Judged) -> Vec<GroupKind> {
-    let mut kinds = provider.status.kinds.clone();
-    if let (Ok(loaded), Ok(_)) = (&judged.loaded, &judged.accepted) {
-        let asked = loaded.manifest.children.iter().map(|asked| asked.kind());
-        let granted = asked.filter(|kind| provider.spec.grants.covers_child(kind));
-        kinds.extend(granted.map(|kind| GroupKind::from(&kind)));
-    }
-    kinds.sort();
-    kinds.dedup();
-    kinds
 }

@@ -184,22 +184,3 @@ fn a_wrong_field_is_named(#[case] from: &str, #[case] to: &str, #[case] expected
     assert!(RIGHT.contains(from), "{from}");
     assert_eq!(refused(&RIGHT.replace(from, to)), format!("module minio.wasm: minio.yaml: {expected}"));
 }
-
-#[test]
-fn sources_that_this_host_cannot_fetch_yet_are_named() {
-    let source = |value: serde_json::Value| serde_json::from_value::<ModuleSource>(value).unwrap();
-    assert_eq!(module_file(&ModuleSource::file("a.wasm")), Ok("a.wasm"));
-    for (value, expected) in [
-        (
-            serde_json::json!({"oci": {"reference": "example.com/a"}}),
-            "spec.module.oci: is not supported by this host yet; use file",
-        ),
-        (
-            serde_json::json!({"configMap": {"name": "a", "key": "a.wasm"}}),
-            "spec.module.configMap: is not supported by this host yet; use file",
-        ),
-        (serde_json::json!({}), "spec.module: exactly one of file, oci and configMap must be set"),
-    ] {
-        assert_eq!(module_file(&source(value)), Err(expected.to_owned()));
-    }
-}

@@ -8,6 +8,7 @@ mod host;
 mod objects;
 mod programs;
 mod stage;
+mod versions;
 
 pub use host::{Host, exchange};
 pub use objects::{
@@ -15,3 +16,4 @@ pub use objects::{
 };
 pub use programs::{Programs, Provider};
 pub use stage::{ACCOUNT, NAMESPACE, SOON, Stage, account_of};
+pub use versions::{patched, replace};

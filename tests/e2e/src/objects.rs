@@ -27,6 +27,13 @@ impl Stage {
         Api::namespaced_with(self.cluster.client(), namespace, &resource)
     }
 
+    /// The Providers.
+    #[must_use]
+    pub fn provider_objects(&self) -> Api<DynamicObject> {
+        let resource = resource("bartizan.dev", "Provider", "providers");
+        Api::all_with(self.cluster.client(), &resource)
+    }
+
     /// The Faults of the default namespace.
     #[must_use]
     pub fn faults(&self) -> Api<DynamicObject> {

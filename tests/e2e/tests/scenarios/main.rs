@@ -3,6 +3,7 @@
 //! `cargo test -p bartizan-e2e repair::`.
 
 mod breaker;
+mod catalog;
 mod cluster;
 mod deletion;
 mod deploy;
@@ -16,6 +17,8 @@ mod providers;
 mod quiet;
 mod races;
 mod related;
+mod reload;
+mod removal;
 mod repair;
 mod restart;
 mod rights;

@@ -56,6 +56,7 @@ async fn the_api_server_takes_a_provider_shows_it_and_refuses_wrong_ones_by_fiel
         "status": {
             "observedGeneration": 1,
             "active": {"version": "0.1.0", "digest": "sha256:0a"},
+            "parents": 7,
             "kinds": ["Secret", "StatefulSet.apps"],
             "conditions": [{
                 "type": "Serving", "status": "True", "reason": "Serving", "message": "", "observedGeneration": 1,
@@ -68,7 +69,7 @@ async fn the_api_server_takes_a_provider_shows_it_and_refuses_wrong_ones_by_fiel
     stage.kubectl(&apply, &status.to_string()).await?;
     let shown = stage.kubectl(&["get", "bartizan", "--no-headers", "-o", "wide"], "").await?;
     let columns: Vec<&str> = shown.split_whitespace().collect();
-    ensure!(matches!(columns.as_slice(), ["minio", "0.1.0", "True", _, "sha256:0a"]), "{shown}");
+    ensure!(matches!(columns.as_slice(), ["minio", "0.1.0", "True", "7", _, "sha256:0a"]), "{shown}");
 
     wrong_fields_are_named(&stage).await?;
     stage.stop().await
@@ -145,6 +146,7 @@ async fn the_host_may_declare_providers_and_report_on_them_and_nothing_more() ->
         (providers, "status", &["patch"], &["get", "update"]),
         (crds, "", &["get", "list", "watch"], &["create", "update", "patch", "delete"]),
         ("events.events.k8s.io", "", &["create", "patch"], &["get", "list", "watch", "update", "delete"]),
+        ("configmaps", "", &[], &["get", "list", "watch", "create", "update", "patch", "delete"]),
         ("secrets", "", &[], &["get", "list", "watch", "create", "update", "patch", "delete"]),
     ] {
         for (verb, expected) in may.iter().map(|verb| (verb, true)).chain(may_not.iter().map(|verb| (verb, false))) {
@@ -307,6 +309,13 @@ async fn a_module_may_do_what_the_document_beside_it_grants_and_nothing_without(
     stage.stop().await
 }
 
+/// Its parents do not hold it.
+async fn release(stage: &Stage, name: &str) -> Result<()> {
+    let release = r#"{"spec":{"onRemoval":"Release"}}"#;
+    stage.kubectl(&["patch", "provider", name, "--type=merge", "-p", release], "").await?;
+    Ok(())
+}
+
 async fn suspended_it_rests(stage: &Stage) -> Result<()> {
     let suspend = |on: bool| format!("{{\"spec\":{{\"suspend\":{on}}}}}");
     stage.kubectl(&["patch", "provider", "greeter", "--type=merge", "-p", &suspend(true)], "").await?;
@@ -320,6 +329,7 @@ async fn suspended_it_rests(stage: &Stage) -> Result<()> {
 
 /// The folder's document is there still, but not what the cluster says.
 async fn an_object_of_somebody_else_wins(stage: &Stage, host: &Host) -> Result<()> {
+    release(stage, "greeter").await?;
     stage.kubectl(&["delete", "provider", "greeter"], "").await?;
     let mut own = hello("greeter", &config_maps());
     own["spec"]["namespaces"] = json!(["elsewhere"]);
@@ -377,7 +387,8 @@ async fn of_two_providers_of_one_kind_the_older_serves_and_selectors_share() -> 
     // Who claims nothing of it leaves it alone: its child stays.
     let first = stage.api::<ConfigMap>("default").get("first").await?;
     ensure!(first.labels()["bartizan.dev/provider"] == "hello", "{first:?}");
-    // A Provider that goes leaves its parents and their children as they are.
+    // A Provider that goes leaves its parents and their children as they are, if it says so.
+    release(&stage, "younger").await?;
     stage.kubectl(&["delete", "provider", "younger"], "").await?;
     wait_gone(providers(&stage), "younger", SOON).await?;
     stage.api::<ConfigMap>("default").get("two").await.context("its child went with it")?;

@@ -86,8 +86,8 @@ async fn without_modules_it_warns_and_runs_and_bad_ones_are_named_while_good_one
     let stage = Stage::bare().await?;
     let providers = stage.providers();
     for (folder, problem) in [
-        (stage.path("missing"), "no such folder; nothing is served. Make it, put modules in, and restart the host"),
-        (providers.clone(), "no modules (*.wasm) in it; nothing is served. Put modules in, and restart the host"),
+        (stage.path("missing"), "no such folder; nothing is loaded from it until it is there"),
+        (providers.clone(), "no modules (*.wasm) in it; they are loaded as they come"),
     ] {
         let mut command = stage.plain_command();
         command.arg("--trust-manifests").arg("--providers").arg(&folder);

@@ -1,0 +1,374 @@
+//! The actor that keeps the catalogue: it looks at the folder and at ConfigMaps when something happens there, loads one module at
+//! a time aside, and publishes what it knows. Nobody waits for it, and what serves is not its to decide.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use anyhow::Context as _;
+use bartizan_runtime::Runtime;
+use kube::Client;
+use sha2::{Digest as _, Sha256};
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info, warn};
+
+use super::config_maps::{self, ConfigMaps};
+use super::fetch::{Fetched, Holding, fetch};
+use super::folder::{self, News, SETTLE, Scan, Settling};
+use super::shelf::{Load, Outcome, Shelf};
+use super::watch_folder::FolderWatch;
+use super::{BadModule, Catalogue, Loaded, Origin, Trouble, Wanted, load, recall};
+use crate::declared::{Document, FolderModule, declare, document_names};
+use crate::health::Health;
+use crate::metrics::Metrics;
+
+/// Time between two looks at a folder that is not there yet.
+const AWAIT: Duration = Duration::from_secs(1);
+/// Time between two looks at one that is, whatever its watch says: some file systems tell nothing, and so does a link that comes
+/// to lead elsewhere. It costs the metadata of a few files.
+const LOOK: Duration = Duration::from_secs(10);
+
+/// Looks after which a start no longer waits for files that are being written.
+const FIRST_LOOKS: u32 = 10;
+
+/// What the catalogue is told at its start.
+pub(crate) struct Settings {
+    /// The folder.
+    pub(crate) folder: PathBuf,
+    /// Whether a module without a document gets what it asks for.
+    pub(crate) trust_manifests: bool,
+    /// The host's own namespace.
+    pub(crate) namespace: String,
+}
+
+/// The latest catalogue; none before the folder was read once.
+pub(crate) type Published = watch::Receiver<Option<Arc<Catalogue>>>;
+
+/// The actor.
+pub(crate) struct Catalog {
+    settings: Settings,
+    runtime: Runtime,
+    health: Health,
+    metrics: Metrics,
+    shelf: Shelf,
+    settling: Settling,
+    watch: FolderWatch,
+    happened: mpsc::Receiver<()>,
+    config_maps: ConfigMaps,
+    seen: mpsc::Receiver<config_maps::News>,
+    wanted: watch::Receiver<Wanted>,
+    now_wanted: Wanted,
+    recalled: BTreeMap<String, Option<Loaded>>,
+    /// Texts of the documents by file, as they settled.
+    documents: BTreeMap<String, String>,
+    /// Each module with its documents as they were when it was loaded last: both take effect together.
+    modules: BTreeMap<String, FolderModule>,
+    /// What cannot serve, as last said.
+    said: BTreeMap<String, BadModule>,
+    problem: Option<String>,
+    loads: JoinSet<(Load, Outcome)>,
+    recalls: JoinSet<(String, Option<Loaded>)>,
+    /// Files of which it was known once what they may do.
+    ever_declared: BTreeSet<String>,
+    /// How often the folder was looked at while something in it had not settled.
+    looks: u32,
+    scanned: bool,
+    publish: watch::Sender<Option<Arc<Catalogue>>>,
+}
+
+/// Looks whether there is a folder that can be read, or none yet.
+///
+/// # Errors
+/// If it is no folder, or cannot be read.
+pub(crate) fn check(folder: &Path) -> anyhow::Result<()> {
+    folder::scan(folder).map(|_| ())
+}
+
+impl Catalog {
+    /// An actor that has not looked at anything yet, and where it publishes.
+    pub(crate) fn new(
+        settings: Settings,
+        client: &Client,
+        runtime: Runtime,
+        health: Health,
+        metrics: Metrics,
+        wanted: watch::Receiver<Wanted>,
+    ) -> (Self, Published) {
+        let (publish, published) = watch::channel(None);
+        let (watch, happened) = FolderWatch::new(&settings.folder);
+        let (config_maps, seen) = ConfigMaps::new(client, &settings.namespace);
+        let catalog = Self {
+            settings,
+            runtime,
+            health,
+            metrics,
+            shelf: Shelf::default(),
+            settling: Settling::default(),
+            watch,
+            happened,
+            config_maps,
+            seen,
+            wanted,
+            now_wanted: Wanted::default(),
+            recalled: BTreeMap::new(),
+            documents: BTreeMap::new(),
+            modules: BTreeMap::new(),
+            said: BTreeMap::new(),
+            problem: None,
+            loads: JoinSet::new(),
+            recalls: JoinSet::new(),
+            ever_declared: BTreeSet::new(),
+            looks: 0,
+            scanned: false,
+            publish,
+        };
+        (catalog, published)
+    }
+
+    /// Works until told to stop.
+    ///
+    /// # Errors
+    /// If a load ends in a panic: its origin would wait for ever.
+    pub(crate) async fn run(mut self, stop: CancellationToken) -> anyhow::Result<()> {
+        let mut scan_at = Instant::now();
+        loop {
+            while let Some(load) = self.shelf.next() {
+                self.load(load);
+            }
+            tokio::select! {
+                () = stop.cancelled() => return Ok(()),
+                Some(()) = self.happened.recv() => scan_at = scan_at.min(Instant::now() + SETTLE),
+                () = tokio::time::sleep_until(scan_at) => {
+                    scan_at = Instant::now() + self.scan().await?;
+                }
+                Some(ended) = self.loads.join_next() => {
+                    let (load, outcome) = ended.context("a module could not be loaded")?;
+                    self.finish(&load, outcome);
+                }
+                Some(ended) = self.recalls.join_next() => {
+                    let (digest, loaded) = ended.context("a module could not be recalled")?;
+                    self.recalled.insert(digest, loaded);
+                    self.publish();
+                }
+                Some((name, seen)) = self.seen.recv() => self.take_config_map(&name, seen),
+                Ok(()) = self.wanted.changed() => self.take_wanted(),
+            }
+        }
+    }
+
+    /// Looks at the folder, and says when to look again.
+    async fn scan(&mut self) -> anyhow::Result<Duration> {
+        let path = self.settings.folder.clone();
+        let scanned = tokio::task::spawn_blocking(move || folder::scan(&path)).await.context("the folder")?;
+        let scan = match scanned {
+            Ok(scan) => scan,
+            Err(error) => {
+                // What is known of it stays: nothing vanished that could not be seen.
+                self.say_of_folder(Some(format!("{error:#}; nothing of it is loaded or dropped until then")));
+                self.scanned_once();
+                return Ok(LOOK);
+            }
+        };
+        // What happened between the look and the watch was not told.
+        let unwatched = self.watch.follow(scan.folder);
+        let exists = scan.folder.is_some();
+        self.say_what_is_missing(&scan);
+        let News { changed, gone, again } = self.settling.take(scan.files, SystemTime::now());
+        let news = !changed.is_empty() || !gone.is_empty();
+        for (file, stamp) in changed {
+            let path = self.settings.folder.join(&file);
+            if file.ends_with(".wasm") {
+                self.shelf.put(&Origin::File(file), Holding::File { path, stamp });
+            } else {
+                let text = tokio::fs::read_to_string(path).await;
+                // It is reported as a document that is no Provider, with this as the reason.
+                let text = text.unwrap_or_else(|error| format!("# cannot be read: {error}"));
+                self.documents.insert(file, text);
+            }
+        }
+        for file in gone {
+            warn!("{file} is gone from the folder of providers; what it declared or serves stays as it is");
+            self.documents.remove(&file);
+            self.shelf.remove(&Origin::File(file));
+        }
+        // Modules that have not settled yet are part of the first look, too; one that never does is not waited for.
+        self.looks = self.looks.saturating_add(1);
+        if !again || self.looks > FIRST_LOOKS {
+            self.scanned_once();
+        }
+        if news {
+            self.publish();
+        }
+        Ok(match (again || unwatched, exists) {
+            (true, _) => SETTLE,
+            (false, true) => LOOK,
+            (false, false) => AWAIT,
+        })
+    }
+
+    fn scanned_once(&mut self) {
+        if !self.scanned {
+            self.scanned = true;
+            self.publish();
+        }
+    }
+
+    fn say_what_is_missing(&mut self, scan: &Scan) {
+        let has_modules = scan.files.keys().any(|file| file.ends_with(".wasm"));
+        let problem = match (scan.folder, has_modules) {
+            (None, _) => Some("no such folder; nothing is loaded from it until it is there".to_owned()),
+            (Some(_), false) => Some("no modules (*.wasm) in it; they are loaded as they come".to_owned()),
+            (Some(_), true) => None,
+        };
+        let title = |problem| format!("--providers {}: {problem}", self.settings.folder.display());
+        self.say_of_folder(problem.map(title));
+    }
+
+    fn say_of_folder(&mut self, problem: Option<String>) {
+        if problem != self.problem {
+            if let Some(problem) = &problem {
+                warn!("{problem}");
+            }
+            self.problem = problem;
+        }
+    }
+
+    fn load(&mut self, load: Load) {
+        let runtime = self.runtime.clone();
+        self.loads.spawn_blocking(move || {
+            let outcome = try_load(&runtime, &load);
+            (load, outcome)
+        });
+    }
+
+    fn finish(&mut self, load: &Load, outcome: Outcome) {
+        let origin = &load.origin;
+        match &outcome {
+            Outcome::Loaded(loaded) => {
+                let Loaded { manifest, module, .. } = loaded.as_ref();
+                self.metrics.module_loaded(origin.word(), "loaded");
+                let (version, digest, cached) = (&manifest.version, module.digest(), module.from_cache());
+                info!(module = %origin, version, digest, cached, "loaded");
+            }
+            Outcome::Refused(_) => self.metrics.module_loaded(origin.word(), "refused"),
+            Outcome::Same | Outcome::Changed => {}
+        }
+        self.shelf.finish(load, outcome);
+        self.publish();
+    }
+
+    fn take_config_map(&mut self, name: &str, seen: BTreeMap<String, config_maps::Seen>) {
+        for (key, seen) in seen {
+            // Told before the watch was ended.
+            if !self.config_maps.is_watched(name, &key) {
+                continue;
+            }
+            let origin = Origin::ConfigMap { name: name.to_owned(), key };
+            match seen {
+                Ok(bytes) => self.shelf.put(&origin, Holding::Bytes(bytes)),
+                // A watch that breaks says nothing about what is known: it lists again soon.
+                Err(Trouble::Unavailable(reason)) if self.shelf.is_known(&origin) => warn!("{reason}; trying again"),
+                Err(trouble) => self.shelf.fail(&origin, trouble),
+            }
+        }
+        self.publish();
+    }
+
+    fn take_wanted(&mut self) {
+        let wanted = self.wanted.borrow_and_update().clone();
+        let origins = |wanted: &Wanted| -> BTreeSet<Origin> {
+            let of = |(name, keys): (&String, &BTreeSet<String>)| -> Vec<Origin> {
+                keys.iter().map(|key| Origin::ConfigMap { name: name.clone(), key: key.clone() }).collect()
+            };
+            wanted.config_maps.iter().flat_map(of).collect()
+        };
+        let (before, after) = (origins(&self.now_wanted), origins(&wanted));
+        for origin in before.difference(&after) {
+            self.shelf.remove(origin);
+        }
+        for origin in after.difference(&before) {
+            self.shelf.expect(origin);
+        }
+        self.config_maps.watch(&wanted.config_maps);
+        self.recalled.retain(|digest, _| wanted.digests.contains(digest));
+        for digest in wanted.digests.difference(&self.now_wanted.digests).cloned() {
+            let runtime = self.runtime.clone();
+            self.recalls.spawn_blocking(move || {
+                let loaded = recall(&runtime, &digest);
+                (digest, loaded)
+            });
+        }
+        self.now_wanted = wanted;
+        self.publish();
+    }
+
+    /// Publishes what is known, and says what cannot serve. Not before everything that was in the folder at first was loaded, so
+    /// that a start says nothing of modules that are only on their way.
+    fn publish(&mut self) {
+        if !self.scanned || (self.publish.borrow().is_none() && !self.shelf.is_idle()) {
+            return;
+        }
+        let library = self.shelf.library();
+        let files: Vec<String> = library.keys().filter_map(file_of).collect();
+        self.modules.retain(|file, _| files.contains(file));
+        for file in &files {
+            if !self.shelf.is_pending(&Origin::File(file.clone())) {
+                let texts = document_names(file).into_iter().filter_map(|name| {
+                    let text = self.documents.get(&name)?.clone();
+                    Some(Document { file: name, text })
+                });
+                self.modules.insert(file.clone(), FolderModule { file: file.clone(), documents: texts.collect() });
+            }
+        }
+        let modules = self.modules.values().cloned().collect();
+        let (declared, undeclared) = declare(modules, self.settings.trust_manifests);
+        let refused = library.iter().filter_map(|(origin, state)| match state {
+            Err(Trouble::Invalid(reason) | Trouble::Unavailable(reason)) => {
+                Some(BadModule { file: origin.to_string(), reason: reason.clone() })
+            }
+            _ => None,
+        });
+        let mut bad: BTreeMap<String, BadModule> = BTreeMap::new();
+        for module in refused.chain(undeclared) {
+            bad.entry(module.file.clone()).or_insert(module);
+        }
+        for module in bad.values().filter(|module| self.said.get(&module.file) != Some(module)) {
+            error!("{module}");
+        }
+        self.ever_declared.extend(declared.keys().cloned());
+        let could_serve =
+            |file: &String| self.shelf.was_good(&Origin::File(file.clone())) && self.ever_declared.contains(file);
+        self.health.loaded(!files.is_empty() && !files.iter().any(could_serve));
+        self.said = bad;
+        let files = files.into_iter().chain(self.documents.keys().cloned()).collect();
+        let catalogue = Catalogue { library, recalled: self.recalled.clone(), declared, files };
+        self.publish.send_replace(Some(Arc::new(catalogue)));
+    }
+}
+
+fn file_of(origin: &Origin) -> Option<String> {
+    match origin {
+        Origin::File(file) => Some(file.clone()),
+        Origin::ConfigMap { .. } => None,
+    }
+}
+
+fn try_load(runtime: &Runtime, wanted: &Load) -> Outcome {
+    let bytes = match fetch(&wanted.holding, runtime.module_bytes()) {
+        Fetched::Bytes(bytes) => bytes,
+        Fetched::Changed => return Outcome::Changed,
+        Fetched::Refused(trouble) => return Outcome::Refused(trouble),
+    };
+    let digest: String = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+    if wanted.known.as_ref().is_some_and(|known| known.strip_prefix("sha256:") == Some(digest.as_str())) {
+        return Outcome::Same;
+    }
+    match load(runtime, &bytes) {
+        Ok(loaded) => Outcome::Loaded(Box::new(loaded)),
+        Err(reason) => Outcome::Refused(Trouble::Invalid(reason)),
+    }
+}

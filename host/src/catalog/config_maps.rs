@@ -1,0 +1,131 @@
+//! ConfigMaps of the host's own namespace that Providers take their modules from: each is watched by its name, so that the host
+//! holds no other.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bytes::Bytes;
+use futures::StreamExt as _;
+use k8s_openapi::api::core::v1::ConfigMap;
+use kube::runtime::{WatchStreamExt as _, watcher};
+use kube::{Api, Client};
+use tokio::sync::mpsc;
+use tokio::task::{AbortHandle, JoinSet};
+
+use super::Trouble;
+use crate::api_error::chain;
+use crate::pace::paced;
+
+/// ConfigMaps that may wait to be looked at; each has up to 1 MiB.
+const WAITING: usize = 4;
+
+/// What a key of a ConfigMap holds: bytes, or why not.
+pub(super) type Seen = Result<Bytes, Trouble>;
+
+/// One message: name of the ConfigMap, and what each wanted key of it holds.
+pub(super) type News = (String, BTreeMap<String, Seen>);
+
+/// The watches.
+pub(super) struct ConfigMaps {
+    api: Api<ConfigMap>,
+    to: mpsc::Sender<News>,
+    tasks: JoinSet<()>,
+    watched: BTreeMap<String, (BTreeSet<String>, AbortHandle)>,
+}
+
+impl ConfigMaps {
+    /// No watches yet, of the given namespace.
+    pub(super) fn new(client: &Client, namespace: &str) -> (Self, mpsc::Receiver<News>) {
+        let (to, from) = mpsc::channel(WAITING);
+        let api = Api::namespaced(paced(client.clone()), namespace);
+        (Self { api, to, tasks: JoinSet::new(), watched: BTreeMap::new() }, from)
+    }
+
+    /// Watches these and no others.
+    pub(super) fn watch(&mut self, wanted: &BTreeMap<String, BTreeSet<String>>) {
+        self.watched.retain(|name, (keys, task)| {
+            let same = wanted.get(name) == Some(keys);
+            if !same {
+                task.abort();
+            }
+            same
+        });
+        for (name, keys) in wanted {
+            if !self.watched.contains_key(name) {
+                let task = self.tasks.spawn(watch(self.api.clone(), name.clone(), keys.clone(), self.to.clone()));
+                self.watched.insert(name.clone(), (keys.clone(), task));
+            }
+        }
+        // Those that were aborted are forgotten.
+        while self.tasks.try_join_next().is_some() {}
+    }
+
+    /// Whether what was told is about something that is still watched.
+    pub(super) fn is_watched(&self, name: &str, key: &str) -> bool {
+        self.watched.get(name).is_some_and(|(keys, _)| keys.contains(key))
+    }
+}
+
+async fn watch(api: Api<ConfigMap>, name: String, keys: BTreeSet<String>, to: mpsc::Sender<News>) {
+    let config = watcher::Config::default().fields(&format!("metadata.name={name}"));
+    let mut events = watcher::watcher(api, config).default_backoff().boxed();
+    let mut listed = None;
+    while let Some(event) = events.next().await {
+        let seen = match event {
+            Ok(watcher::Event::Init) => {
+                listed = None;
+                continue;
+            }
+            Ok(watcher::Event::InitApply(object)) => {
+                listed = Some(object);
+                continue;
+            }
+            Ok(watcher::Event::InitDone) => each(&keys, |key| read(&name, key, listed.as_ref())),
+            Ok(watcher::Event::Apply(object)) => each(&keys, |key| read(&name, key, Some(&object))),
+            Ok(watcher::Event::Delete(_)) => each(&keys, |key| read(&name, key, None)),
+            Err(error) => {
+                let message = format!("ConfigMap {name} could not be read: {}", chain(&error));
+                each(&keys, |_| Err(Trouble::Unavailable(message.clone())))
+            }
+        };
+        if to.send((name.clone(), seen)).await.is_err() {
+            return;
+        }
+    }
+}
+
+fn each(keys: &BTreeSet<String>, seen: impl Fn(&str) -> Seen) -> BTreeMap<String, Seen> {
+    keys.iter().map(|key| (key.clone(), seen(key))).collect()
+}
+
+/// What a key holds. A text counts too, which `kubectl create configmap --from-file` makes of a file without any other byte.
+fn read(name: &str, key: &str, object: Option<&ConfigMap>) -> Seen {
+    let Some(object) = object else {
+        return Err(Trouble::Missing(format!(
+            "there is no ConfigMap {name} in the host's namespace; it is loaded once it is there"
+        )));
+    };
+    let binary = object.binary_data.as_ref().and_then(|data| data.get(key)).map(|value| value.0.clone());
+    let text = object.data.as_ref().and_then(|data| data.get(key)).map(|value| value.clone().into_bytes());
+    match binary.or(text) {
+        Some(bytes) => Ok(bytes.into()),
+        None => Err(Trouble::Missing(format!("ConfigMap {name} has no key {key}; it is loaded once it is there"))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_key_holds_bytes_or_a_text_or_it_is_said_what_is_missing() {
+        let object: ConfigMap =
+            serde_json::from_value(json!({"binaryData": {"a.wasm": "AGFzbQ=="}, "data": {"b.wasm": "text"}})).unwrap();
+        assert_eq!(read("m", "a.wasm", Some(&object)), Ok(Bytes::from_static(b"\0asm")));
+        assert_eq!(read("m", "b.wasm", Some(&object)), Ok(Bytes::from_static(b"text")));
+        let missing = |text: &str| Err(Trouble::Missing(format!("{text}; it is loaded once it is there")));
+        assert_eq!(read("m", "c.wasm", Some(&object)), missing("ConfigMap m has no key c.wasm"));
+        assert_eq!(read("m", "c.wasm", None), missing("there is no ConfigMap m in the host's namespace"));
+    }
+}

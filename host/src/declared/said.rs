@@ -1,0 +1,117 @@
+//! What a Provider says of itself: its status, from how it was judged and how it serves. No I/O.
+
+use bartizan_contract::provider::{ActiveModule, Provider, ProviderStatus, condition_types};
+use bartizan_contract::{Condition, ConditionStatus, GroupKind};
+
+use super::judge::Judged;
+use crate::catalog::Loaded;
+
+/// How far a Provider is with serving.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Serving {
+    /// It serves.
+    Yes,
+    /// It starts; what was said before stays for a moment, so that a restart says nothing.
+    Starting,
+    /// It does not, and why.
+    No(&'static str, String),
+}
+
+/// What is known of a Provider beside how it was judged.
+#[derive(Clone, Debug)]
+pub(crate) struct Facts<'a> {
+    /// Why an older Provider has all its parents.
+    pub(crate) conflict: Option<&'a String>,
+    /// How far it is with serving.
+    pub(crate) serving: Serving,
+    /// The module that serves now.
+    pub(crate) active: Option<&'a Loaded>,
+    /// Why the module that it should serve with does not yet, while another does.
+    pub(crate) held: Option<String>,
+    /// Its parents; `None`: not counted yet.
+    pub(crate) parents: Option<usize>,
+    /// Why it is not gone yet though it was deleted: reason and message.
+    pub(crate) removal: Option<(&'static str, String)>,
+}
+
+/// The status of a Provider.
+pub(crate) fn status(provider: &Provider, judged: &Judged, facts: Facts<'_>, now: &str) -> ProviderStatus {
+    let before = &provider.status;
+    let mut conditions = Vec::new();
+    let mut say = |type_: &str, status: bool, reason: &str, message: &str| {
+        conditions.push(condition(provider, type_, status, reason, message, now));
+    };
+    match (&judged.accepted, facts.conflict, &judged.orphaned_by) {
+        (Err(problem), ..) => say(condition_types::ACCEPTED, false, problem.reason, &problem.message),
+        (Ok(_), Some(message), _) => say(condition_types::ACCEPTED, false, "Conflict", message),
+        (Ok(_), None, Some(file)) => {
+            let message = format!(
+                "the spec can be honoured as it stands; {file}, which it was made from, is gone from the folder: delete \
+                 the Provider if it should go, too"
+            );
+            say(condition_types::ACCEPTED, true, "SourceMissing", &message);
+        }
+        (Ok(_), None, None) => {
+            say(condition_types::ACCEPTED, true, "Accepted", "the spec can be honoured as it stands")
+        }
+    }
+    match (&judged.loaded, &facts.held) {
+        (Err(problem), _) => say(condition_types::LOADED, false, problem.reason, &problem.message),
+        (Ok(()), Some(reason)) => {
+            let (next, active) = (version(judged.module.as_ref()), version(facts.active));
+            let message = format!("version {next} cannot start yet: {reason}; version {active} keeps serving");
+            say(condition_types::LOADED, false, "NotReady", &message);
+        }
+        (Ok(()), None) => say(condition_types::LOADED, true, "Loaded", "the module was loaded"),
+    }
+    if let Some((reason, message)) = &facts.removal {
+        say(condition_types::REMOVAL_BLOCKED, true, reason, message);
+    }
+    match facts.serving {
+        Serving::Yes => say(condition_types::SERVING, true, "Serving", "parents are served"),
+        Serving::No(reason, message) => say(condition_types::SERVING, false, reason, &message),
+        Serving::Starting => {
+            conditions.extend(before.conditions.iter().find(|old| old.type_ == condition_types::SERVING).cloned());
+        }
+    }
+    let active = facts.active.or(judged.module.as_ref()).map(|loaded| ActiveModule {
+        version: loaded.manifest.version.clone(),
+        digest: loaded.module.digest().to_owned(),
+    });
+    ProviderStatus {
+        observed_generation: provider.metadata.generation,
+        active,
+        candidate: None,
+        parents: facts.parents.map(|parents| u32::try_from(parents).unwrap_or(u32::MAX)).or(before.parents),
+        kinds: kinds(provider, judged),
+        conditions,
+    }
+}
+
+/// A condition, with the time of its last transition kept where there was none.
+fn condition(provider: &Provider, type_: &str, status: bool, reason: &str, message: &str, now: &str) -> Condition {
+    let status = if status { ConditionStatus::True } else { ConditionStatus::False };
+    let mut condition = Condition::new(type_, status, reason, message);
+    condition.observed_generation = provider.metadata.generation;
+    let same = provider.status.conditions.iter().find(|old| old.type_ == type_ && old.status == status);
+    let since = same.and_then(|old| old.last_transition_time.clone());
+    condition.last_transition_time = Some(since.unwrap_or_else(|| now.to_owned()));
+    condition
+}
+
+fn version(loaded: Option<&Loaded>) -> &str {
+    loaded.map_or("", |loaded| &loaded.manifest.version)
+}
+
+/// Every kind that the provider may have written: those of its children that it is granted, and those of before.
+pub(crate) fn kinds(provider: &Provider, judged: &Judged) -> Vec<GroupKind> {
+    let mut kinds = provider.status.kinds.clone();
+    if let (Some(loaded), Ok(_)) = (&judged.module, &judged.accepted) {
+        let asked = loaded.manifest.children.iter().map(|asked| asked.kind());
+        let granted = asked.filter(|kind| provider.spec.grants.covers_child(kind));
+        kinds.extend(granted.map(|kind| GroupKind::from(&kind)));
+    }
+    kinds.sort();
+    kinds.dedup();
+    kinds
+}

@@ -1,0 +1,117 @@
+//! Which module serves a Provider, and how one takes over from another.
+
+use std::sync::Arc;
+
+use bartizan_contract::GroupKind;
+use bartizan_contract::provider::{EffectiveLimits, Provider};
+use tokio::sync::watch;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tracing::info;
+
+use super::{Key, Providers, Runner, uid_of};
+use crate::catalog::Loaded;
+use crate::declared::claims::Claim;
+use crate::declared::judge::Judged;
+use crate::declared::said;
+use crate::start::{Predecessor, Start};
+
+impl Providers {
+    /// Serves a provider with this module, if it does not already.
+    pub(super) async fn serve(
+        &mut self,
+        provider: &Provider,
+        judged: &Judged,
+        loaded: &Loaded,
+        limits: EffectiveLimits,
+        claims: &Arc<[Claim]>,
+    ) -> anyhow::Result<()> {
+        let name = provider.metadata.name.as_str();
+        let spec = serde_json::to_value(&provider.spec).unwrap_or_default();
+        let key = Key { uid: provider.metadata.uid.clone(), spec, others: others(name, loaded, claims) };
+        let digest = loaded.module.digest();
+        let mut before = None;
+        if let Some(runner) = self.runners.get(name).filter(|runner| runner.key == key) {
+            let serves = runner.modules.borrow().clone();
+            if serves.module.digest() == digest {
+                return Ok(());
+            }
+            if serves.has_shape_of(loaded) {
+                let is_serving = self.active.get(&uid_of(provider));
+                let is_serving = is_serving.is_some_and(|active| active.module.digest() == serves.module.digest());
+                runner.modules.send_replace(loaded.clone());
+                if is_serving {
+                    self.active.insert(uid_of(provider), loaded.clone());
+                }
+                return Ok(());
+            }
+            // It goes on until the next one can serve.
+            before = Some(runner.stop.clone());
+        }
+        self.hold(provider).await?;
+        // Before anything of a kind is written, the Provider says that it may be: what is written is found again.
+        if said::kinds(provider, judged) != provider.status.kinds {
+            self.say_kinds(name, judged).await?;
+        }
+        let Some(provider) = self.objects.get(name).cloned() else { return Ok(()) };
+        let others = claims.iter().filter(|claim| claim.provider() != name).cloned();
+        let claims: Arc<[Claim]> = others.chain(judged.claim.clone()).collect();
+        self.start(provider, key, before, loaded, limits, claims);
+        Ok(())
+    }
+
+    /// `before`: who goes on until this one can serve; without it, who serves is stopped at once.
+    fn start(
+        &mut self,
+        provider: Provider,
+        key: Key,
+        before: Option<CancellationToken>,
+        loaded: &Loaded,
+        limits: EffectiveLimits,
+        claims: Arc<[Claim]>,
+    ) {
+        let name = provider.metadata.name.clone();
+        let (stop, ended) = (CancellationToken::new(), CancellationToken::new());
+        let (modules, receiver) = watch::channel(loaded.clone());
+        let runner = Runner { key, since: Instant::now(), stop: stop.clone(), modules };
+        let replaced = self.runners.insert(name.clone(), runner);
+        if before.is_none() {
+            self.host.health.waiting(&name, "starting");
+            self.host.health.held(&name, None);
+            if let Some(replaced) = replaced {
+                replaced.stop.cancel();
+            }
+        }
+        // One writer for each provider: the one before finishes first, also one that was stopped a while ago.
+        let stop_before = before.unwrap_or_else(|| {
+            let stopped = CancellationToken::new();
+            stopped.cancel();
+            stopped
+        });
+        let before = self.ends.insert(name.clone(), ended.clone());
+        let before = before.map(|ended| Predecessor { stop: stop_before, ended });
+        let kinds = provider.status.kinds.clone();
+        let (host, began) = (self.host.clone(), self.began.0.clone());
+        let start = Start { host, provider, modules: receiver, before, began, limits, kinds, claims };
+        self.tasks.spawn(async move {
+            let _ended = ended.drop_guard();
+            let result = start.serve(stop).await;
+            (name, result)
+        });
+    }
+
+    pub(super) fn stop(&mut self, name: &str) {
+        if let Some(runner) = self.runners.remove(name) {
+            runner.stop.cancel();
+            info!(provider = name, "stopped");
+        }
+        self.host.health.forget(name);
+    }
+}
+
+/// What others claim of the kinds that a module owns: only that makes a difference to whom a parent belongs.
+fn others(name: &str, loaded: &Loaded, claims: &[Claim]) -> Vec<Claim> {
+    let owned: Vec<GroupKind> = loaded.owned();
+    let overlaps = |claim: &&Claim| claim.provider() != name && claim.kinds().any(|kind| owned.contains(&kind));
+    claims.iter().filter(overlaps).cloned().collect()
+}

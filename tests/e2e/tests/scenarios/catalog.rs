@@ -1,0 +1,296 @@
+//! Modules come, change and go while the host runs: from its folder, in every way in which files are replaced, and from ConfigMaps.
+
+use std::os::unix::fs::symlink;
+use std::path::Path;
+
+use anyhow::{Context as _, Result, ensure};
+use bartizan_e2e::{NAMESPACE, Provider, SOON, Stage, apply_text, greeting, message_of, patched, replace};
+use bartizan_harness::wait::wait_object;
+use k8s_openapi::api::core::v1::ConfigMap;
+use kube::ResourceExt as _;
+use kube::core::DynamicObject;
+use serde_json::{Value, json};
+
+/// What a version of the hello module says.
+fn saying(stage: &Stage, text: &str) -> Result<Vec<u8>> {
+    patched(&std::fs::read(stage.module(Provider::Hello)?)?, "Hello, ", text)
+}
+
+/// A Provider of a module, which may write ConfigMaps.
+fn document(name: &str, module: &Value) -> Value {
+    json!({
+        "apiVersion": "bartizan.dev/v1alpha1", "kind": "Provider", "metadata": {"name": name},
+        "spec": {"module": module, "grants": {"children": [{"group": "", "kinds": ["ConfigMap"]}]}},
+    })
+}
+
+/// Waits until the child of the Greeting says this.
+async fn says(stage: &Stage, name: &str, text: &str) -> Result<()> {
+    let said =
+        |child: &ConfigMap| child.data.as_ref().and_then(|data| data.get("greeting")).is_some_and(|it| it == text);
+    wait_object(stage.api::<ConfigMap>("default"), name, text, SOON, said).await?;
+    Ok(())
+}
+
+/// Waits until the Provider's module comes from this file.
+async fn comes_from(stage: &Stage, provider: &str, file: &str) -> Result<()> {
+    let wanted = |object: &DynamicObject| object.data["spec"]["module"]["file"] == file;
+    wait_object(stage.provider_objects(), provider, file, SOON, wanted).await?;
+    message_of(stage.provider_objects(), provider, "Loaded", "True", "Loaded").await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_module_is_added_replaced_renamed_and_deleted_while_the_host_runs() -> Result<()> {
+    let stage = Stage::bare().await?;
+    stage.deploy(Provider::Hello).await?;
+    // Not even the folder is there yet.
+    let folder = stage.path("later");
+    let mut command = stage.plain_command();
+    command.arg("--trust-manifests").arg("--providers").arg(&folder);
+    let mut host = stage.listening(command).await?;
+    host.process.wait_for_line("no such folder; nothing is loaded from it until it is there", SOON).await?;
+    ensure!(host.ready().await? == "readyz check passed\n");
+
+    std::fs::create_dir(&folder)?;
+    host.process.wait_for_line("no modules (*.wasm) in it; they are loaded as they come", SOON).await?;
+    let file = folder.join("hello.wasm");
+    std::fs::copy(stage.module(Provider::Hello)?, &file)?;
+    message_of(stage.provider_objects(), "hello", "Serving", "True", "Serving").await?;
+    apply_text(&stage, &greeting("a", "world")).await?;
+    says(&stage, "a", "Hello, world!").await?;
+
+    // Written over in place, byte for byte into the same file.
+    std::fs::write(&file, saying(&stage, "Salut, ")?)?;
+    says(&stage, "a", "Salut, world!").await?;
+    // Another file renamed over it.
+    replace(&file, &saying(&stage, "Ciao!, ")?)?;
+    says(&stage, "a", "Ciao!, world!").await?;
+    // Deleted and made again.
+    std::fs::remove_file(&file)?;
+    std::fs::write(&file, saying(&stage, "Hallo, ")?)?;
+    says(&stage, "a", "Hallo, world!").await?;
+    // Another name: the same Provider goes on with it.
+    std::fs::rename(&file, folder.join("greet.wasm"))?;
+    comes_from(&stage, "hello", "greet.wasm").await?;
+
+    // What is deleted serves on, and says so; also after a restart, since it was compiled before.
+    std::fs::remove_file(folder.join("greet.wasm"))?;
+    let expected = "there is no greet.wasm in the host's folder of providers; it is loaded once it is there; version 0.1.0 \
+                    keeps serving";
+    let message = message_of(stage.provider_objects(), "hello", "Loaded", "False", "SourceMissing").await?;
+    ensure!(message == expected, "{message}");
+    let message = message_of(stage.provider_objects(), "hello", "Accepted", "True", "SourceMissing").await?;
+    ensure!(
+        message.contains("greet.wasm, which it was made from, is gone from the folder: delete the Provider"),
+        "{message}"
+    );
+    apply_text(&stage, &greeting("a", "all")).await?;
+    says(&stage, "a", "Hallo, all!").await?;
+    host.kill().await?;
+    let mut command = stage.plain_command();
+    command.arg("--trust-manifests").arg("--providers").arg(&folder);
+    let mut host = stage.listening(command).await?;
+    host.ready().await?;
+    apply_text(&stage, &greeting("a", "you")).await?;
+    says(&stage, "a", "Hallo, you!").await?;
+    let message = message_of(stage.provider_objects(), "hello", "Loaded", "False", "SourceMissing").await?;
+    ensure!(message == expected, "{message}");
+    host.stop().await?;
+    stage.stop().await
+}
+
+/// Makes the folder say something else as a kubelet does: a new folder beside the old, and a link that comes to lead there.
+fn swap(folder: &Path, number: u32, module: &[u8]) -> Result<()> {
+    let data = format!("..2026_{number}");
+    std::fs::create_dir_all(folder.join(&data))?;
+    std::fs::write(folder.join(&data).join("hello.wasm"), module)?;
+    std::fs::write(
+        folder.join(&data).join("hello.yaml"),
+        document("greeter", &json!({"file": "hello.wasm"})).to_string(),
+    )?;
+    symlink(&data, folder.join("..data_tmp"))?;
+    std::fs::rename(folder.join("..data_tmp"), folder.join("..data")).context("the link cannot be swapped")?;
+    for file in ["hello.wasm", "hello.yaml"] {
+        if !folder.join(file).is_symlink() {
+            symlink(format!("..data/{file}"), folder.join(file))?;
+        }
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_mounted_config_map_that_changes_is_loaded_and_documents_come_and_go_with_their_modules() -> Result<()> {
+    let stage = Stage::bare().await?;
+    stage.deploy(Provider::Hello).await?;
+    let folder = stage.providers();
+    swap(&folder, 1, &saying(&stage, "Hello, ")?)?;
+    let mut command = stage.plain_command();
+    command.arg("--providers").arg(&folder);
+    let mut host = stage.listening(command).await?;
+    host.ready().await?;
+    apply_text(&stage, &greeting("a", "world")).await?;
+    says(&stage, "a", "Hello, world!").await?;
+    for (number, text) in [(2, "Salut, "), (3, "Ciao!, ")] {
+        swap(&folder, number, &saying(&stage, text)?)?;
+        says(&stage, "a", &format!("{text}world!")).await?;
+    }
+
+    // Documents are read while the host runs, too: changed, removed, and new ones.
+    let mut wider = document("greeter", &json!({"file": "hello.wasm"}));
+    wider["metadata"]["labels"] = json!({"team": "a"});
+    replace(&folder.join("hello.yaml"), wider.to_string().as_bytes())?;
+    let labelled = |object: &DynamicObject| object.labels().contains_key("team");
+    wait_object(stage.provider_objects(), "greeter", "its label", SOON, labelled).await?;
+    std::fs::remove_file(folder.join("hello.yaml"))?;
+    let expected = "the spec can be honoured as it stands; hello.yaml, which it was made from, is gone from the folder: delete \
+                    the Provider if it should go, too";
+    let message = message_of(stage.provider_objects(), "greeter", "Accepted", "True", "SourceMissing").await?;
+    ensure!(message == expected, "{message}");
+    message_of(stage.provider_objects(), "greeter", "Serving", "True", "Serving").await?;
+    replace(&folder.join("hello.yaml"), wider.to_string().as_bytes())?;
+    message_of(stage.provider_objects(), "greeter", "Accepted", "True", "Accepted").await?;
+    host.stop().await?;
+    stage.stop().await
+}
+
+#[tokio::test]
+async fn a_broken_replacement_keeps_the_old_one_serving_says_why_and_heals() -> Result<()> {
+    let stage = Stage::start(&[Provider::Hello, Provider::Puppet]).await?;
+    std::fs::remove_file(stage.providers().join("puppet.wasm"))?;
+    let (file, yaml) = (stage.providers().join("hello.wasm"), stage.providers().join("hello.yaml"));
+    std::fs::write(yaml, document("greeter", &json!({"file": "hello.wasm"})).to_string())?;
+    let mut command = stage.plain_command();
+    command.arg("--providers").arg(stage.providers());
+    let mut host = stage.listening(command).await?;
+    host.ready().await?;
+    apply_text(&stage, &greeting("a", "0")).await?;
+    says(&stage, "a", "Hello, 0!").await?;
+    let before = stage.provider_objects().get("greeter").await?.data["status"]["active"].clone();
+
+    let good = std::fs::read(&file)?;
+    let broken: [(&str, Vec<u8>, &str, &str); 5] = [
+        (
+            "empty",
+            Vec::new(),
+            "ModuleInvalid",
+            "module hello.wasm: the file is empty: it may still be being copied; build or copy the module again",
+        ),
+        (
+            "text",
+            b"text".to_vec(),
+            "ModuleInvalid",
+            "module hello.wasm: not a WebAssembly module: it begins with \"text\", not with \"\\0asm\"; give the .wasm file that the build made",
+        ),
+        (
+            "cut",
+            good[..good.len() / 2].to_vec(),
+            "ModuleInvalid",
+            "module hello.wasm: the module is damaged or cut off at byte ",
+        ),
+        (
+            "no provider",
+            wat::parse_str("(module)")?,
+            "ModuleInvalid",
+            "module hello.wasm: the core module was not built as a provider: it has no custom section \"component-type\"",
+        ),
+        (
+            "of another kind",
+            std::fs::read(stage.module(Provider::Puppet)?)?,
+            "NotGranted",
+            "puppet 0.1.0 asks for more than it is granted: Secret is not in spec.grants.children",
+        ),
+    ];
+    for (number, (what, bytes, reason, begins)) in broken.into_iter().enumerate() {
+        replace(&file, &bytes)?;
+        let message = message_of(stage.provider_objects(), "greeter", "Loaded", "False", reason).await?;
+        // Two that are wrong for the same reason are told apart by their messages.
+        let said = |object: &DynamicObject| loaded(object).is_some_and(|message| message.starts_with(begins));
+        let object = wait_object(stage.provider_objects(), "greeter", begins, SOON, said).await?;
+        let message = loaded(&object).unwrap_or(message);
+        ensure!(message.ends_with("; version 0.1.0 keeps serving"), "{what}: {message}");
+        ensure!(object.data["status"]["active"] == before, "{what}: {object:?}");
+        message_of(stage.provider_objects(), "greeter", "Serving", "True", "Serving").await?;
+        apply_text(&stage, &greeting("a", &number.to_string())).await?;
+        says(&stage, "a", &format!("Hello, {number}!")).await?;
+        ensure!(host.get("/readyz").await?.0 == 200, "{what}: not ready");
+    }
+    // Larger than anything that is read: a file with a hole.
+    let large = std::fs::File::create(stage.providers().join("large.part"))?;
+    large.set_len((64 << 20) + 1)?;
+    std::fs::rename(stage.providers().join("large.part"), &file)?;
+    let expected = "module hello.wasm: the module has 67108865 bytes, more than the 67108864 that this host takes; build it \
+                    optimised and stripped; version 0.1.0 keeps serving";
+    let said = |object: &DynamicObject| loaded(object).is_some_and(|message| message == expected);
+    wait_object(stage.provider_objects(), "greeter", expected, SOON, said).await?;
+
+    // Mended, it is loaded.
+    replace(&file, &saying(&stage, "Salut, ")?)?;
+    message_of(stage.provider_objects(), "greeter", "Loaded", "True", "Loaded").await?;
+    says(&stage, "a", "Salut, 4!").await?;
+    host.stop().await?;
+    stage.stop().await
+}
+
+/// Message of the condition Loaded.
+fn loaded(object: &DynamicObject) -> Option<String> {
+    let condition = bartizan_e2e::condition(object, "Loaded")?;
+    condition["message"].as_str().map(str::to_owned)
+}
+
+#[tokio::test]
+async fn a_module_comes_from_a_config_map_of_the_hosts_namespace_and_pinned_bytes_are_no_others() -> Result<()> {
+    let stage = Stage::bare().await?;
+    stage.deploy(Provider::Hello).await?;
+    let host = stage.host().await?;
+    let source = json!({"configMap": {"name": "modules", "key": "hello.wasm"}});
+    apply_text(&stage, &document("greeter", &source).to_string()).await?;
+    let message = message_of(stage.provider_objects(), "greeter", "Loaded", "False", "SourceMissing").await?;
+    let missing = "there is no ConfigMap modules in the host's namespace; it is loaded once it is there";
+    ensure!(message == missing, "{message}");
+    apply_text(&stage, &greeting("a", "world")).await?;
+
+    store_module(&stage, &saying(&stage, "Hello, ")?).await?;
+    says(&stage, "a", "Hello, world!").await?;
+    store_module(&stage, &saying(&stage, "Salut, ")?).await?;
+    says(&stage, "a", "Salut, world!").await?;
+
+    // Pinned to what it is, it stays that.
+    let status = stage.provider_objects().get("greeter").await?.data["status"].clone();
+    let pin = status["active"]["digest"].as_str().context("no digest")?.to_owned();
+    let pinned = json!({"spec": {"module": {"digest": pin}}}).to_string();
+    stage.kubectl(&["patch", "provider", "greeter", "--type=merge", "-p", &pinned], "").await?;
+    message_of(stage.provider_objects(), "greeter", "Serving", "True", "Serving").await?;
+    store_module(&stage, &saying(&stage, "Ciao!, ")?).await?;
+    let message = message_of(stage.provider_objects(), "greeter", "Loaded", "False", "DigestMismatch").await?;
+    let ends = format!("spec.module.digest wants {pin}; version 0.1.0 keeps serving");
+    ensure!(
+        message.starts_with("module hello.wasm in ConfigMap modules is sha256:") && message.ends_with(&ends),
+        "{message}"
+    );
+    apply_text(&stage, &greeting("a", "all")).await?;
+    says(&stage, "a", "Salut, all!").await?;
+    let unpinned = json!({"spec": {"module": {"digest": null}}}).to_string();
+    stage.kubectl(&["patch", "provider", "greeter", "--type=merge", "-p", &unpinned], "").await?;
+    says(&stage, "a", "Ciao!, all!").await?;
+
+    // Gone, it serves on.
+    stage.kubectl(&["delete", "configmap", "modules", "-n", NAMESPACE], "").await?;
+    let message = message_of(stage.provider_objects(), "greeter", "Loaded", "False", "SourceMissing").await?;
+    ensure!(message == format!("{missing}; version 0.1.0 keeps serving"), "{message}");
+    apply_text(&stage, &greeting("a", "you")).await?;
+    says(&stage, "a", "Ciao!, you!").await?;
+    host.stop().await?;
+    stage.stop().await
+}
+
+/// Puts a module into the ConfigMap `modules`.
+async fn store_module(stage: &Stage, module: &[u8]) -> Result<()> {
+    let path = stage.path("for-config-map");
+    std::fs::write(&path, module)?;
+    let from = format!("--from-file=hello.wasm={}", path.display());
+    let create = ["create", "configmap", "modules", "-n", NAMESPACE, &from, "--dry-run=client", "-o", "json"];
+    let object = stage.kubectl(&create, "").await?;
+    stage.kubectl(&["apply", "--server-side", "--force-conflicts", "-f", "-"], &object).await?;
+    Ok(())
+}
