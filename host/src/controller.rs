@@ -198,6 +198,9 @@ impl Controller {
         let shared = Shared { version, module: loaded.module.clone(), digest: digest.into(), ..(*self.shared).clone() };
         self.shared = Arc::new(shared);
         self.observer.metrics.swapped();
+        // What the one before did says nothing about this one.
+        self.breakers = Breakers::default();
+        self.report_breakers();
         let now = Instant::now();
         for uid in self.index.parent_uids() {
             let priority = if self.queue.failures(uid) > 0 { Priority::Edit } else { Priority::Resync };

@@ -276,8 +276,8 @@ mod tests {
             "# TYPE bartizan_parents gauge\nbartizan_parents{provider=\"minio\"} 3\n",
             "# TYPE bartizan_queue_depth gauge\nbartizan_queue_depth{provider=\"minio\"} 1\n",
             "# TYPE bartizan_breaker_open gauge\nbartizan_breaker_open{provider=\"minio\",calls=\"serve\"} 1\n",
-            "# TYPE bartizan_module_loads counter\nbartizan_module_loads_total{source=\"file\",result=\"loaded\"} 1\n",
-            "# TYPE bartizan_module_swaps counter\nbartizan_module_swaps_total{provider=\"minio\"} 1\n",
+            "# TYPE bartizan_module_loads_total counter\nbartizan_module_loads_total{source=\"file\",result=\"loaded\"} 1\n",
+            "# TYPE bartizan_module_swaps_total counter\nbartizan_module_swaps_total{provider=\"minio\"} 1\n",
             "# TYPE bartizan_watch_up gauge\nbartizan_watch_up{provider=\"minio\",kind=\"StatefulSet.apps/v1\"} 1\n",
         ] {
             assert!(text.contains(expected), "{expected}\n{text}");

@@ -32,6 +32,8 @@ const AWAIT: Duration = Duration::from_secs(1);
 /// to lead elsewhere. It costs the metadata of a few files.
 const LOOK: Duration = Duration::from_secs(10);
 
+/// Largest document: an API server takes no larger object.
+const DOCUMENT_BYTES: u64 = 1 << 20;
 /// Looks after which a start no longer waits for files that are being written.
 const FIRST_LOOKS: u32 = 10;
 
@@ -184,10 +186,12 @@ impl Catalog {
             if file.ends_with(".wasm") {
                 self.shelf.put(&Origin::File(file), Holding::File { path, stamp });
             } else {
-                let text = tokio::fs::read_to_string(path).await;
+                let text = match stamp.size {
+                    0..=DOCUMENT_BYTES => tokio::fs::read_to_string(path).await.map_err(|error| error.to_string()),
+                    size => Err(format!("it has {size} bytes, more than {DOCUMENT_BYTES}")),
+                };
                 // It is reported as a document that is no Provider, with this as the reason.
-                let text = text.unwrap_or_else(|error| format!("# cannot be read: {error}"));
-                self.documents.insert(file, text);
+                self.documents.insert(file, text.unwrap_or_else(|reason| format!("# cannot be read: {reason}")));
             }
         }
         for file in gone {

@@ -125,3 +125,15 @@ fn the_oldest_entries_go() {
     assert_eq!(entries(&dir).len(), 128);
     assert!(load(&dir).from_cache());
 }
+
+#[test]
+fn what_was_loaded_once_is_recalled_by_its_digest_without_its_bytes() {
+    let (_parent, dir) = folder();
+    let loaded = load(&dir);
+    let recalled = runtime(&dir).recall(loaded.digest()).unwrap();
+    assert_eq!((recalled.digest(), recalled.from_cache()), (loaded.digest(), true));
+    assert_eq!(recalled.describe(&Limits::default()).unwrap().manifest.name, "written");
+    assert!(runtime(&dir).recall(&format!("sha256:{}", "0".repeat(64))).is_none());
+    let (_other_parent, other) = folder();
+    assert!(runtime(&other).recall(loaded.digest()).is_none());
+}

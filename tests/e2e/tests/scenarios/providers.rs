@@ -189,7 +189,14 @@ async fn the_hosts_account_reads_no_secret_but_its_key_and_writes_no_workload_an
     for (namespace, more) in [
         ("default", &[][..]),
         ("kube-system", &[]),
-        ("bartizan-system", &["secrets [] [] [create]", "secrets [] [bartizan-token-key] [get]"]),
+        (
+            "bartizan-system",
+            &[
+                "configmaps [] [] [get list watch]",
+                "secrets [] [] [create]",
+                "secrets [] [bartizan-token-key] [get]",
+            ],
+        ),
         ("bartizan-providers", &["serviceaccounts [] [] [impersonate]"]),
     ] {
         let mut expected = [&everywhere[..], more].concat();

@@ -3,8 +3,10 @@
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use bartizan_e2e::{Provider, Stage, apply_text, fault, greeting, message_of, store};
+use bartizan_e2e::{Provider, SOON, Stage, apply_text, fault, greeting, message_of, store};
+use bartizan_harness::wait::wait_object;
 use bartizan_harness::{AuditMark, AuditRequest};
+use kube::core::DynamicObject;
 use serde_json::json;
 
 /// How long nothing must be asked: the figure.
@@ -37,6 +39,11 @@ async fn converged(stage: &Stage) -> Result<()> {
     message_of(stage.faults(), "held", "Synced", "False", "Held").await?;
     message_of(stage.faults(), "retried", "Synced", "False", "ProviderFailed").await?;
     message_of(stage.faults(), "crashed", "Synced", "False", "ProviderCrashed").await?;
+    // What Providers say of them comes a little later.
+    for (provider, parents) in [("minio", 3), ("hello", 1), ("faulty", 4)] {
+        let counted = |object: &DynamicObject| object.data["status"]["parents"] == parents;
+        wait_object(stage.provider_objects(), provider, "its parents counted", SOON, counted).await?;
+    }
     Ok(())
 }
 
