@@ -1,6 +1,7 @@
 //! Small views of objects that exist: the few fields that decisions need. Reading a whole StatefulSet costs the sandbox
 //! many times what these do.
 
+mod config_map;
 mod pod;
 mod stateful_set;
 
@@ -12,6 +13,7 @@ use serde::Deserialize;
 use serde::de::{DeserializeOwned, Error as _};
 
 use crate::{ChildKind, scan};
+pub use config_map::ConfigMapView;
 pub use pod::PodView;
 pub use stateful_set::{Rollout, StatefulSetSpecView, StatefulSetStatusView, StatefulSetView};
 
