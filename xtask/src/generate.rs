@@ -17,8 +17,9 @@ pub(crate) struct Args {
 }
 
 /// Providers whose CRDs stand in the repository, and where.
-const CRDS: [(&str, &str); 6] = [
+const CRDS: [(&str, &str); 7] = [
     ("minio", "deploy/providers/minio/crd.yaml"),
+    ("cassandra", "deploy/providers/cassandra/crd.yaml"),
     ("hello", "examples/hello/deploy/crd.yaml"),
     ("faulty", "tests/guests/faulty/deploy/crd.yaml"),
     ("puppet", "tests/guests/puppet/deploy/crd.yaml"),

@@ -23,7 +23,7 @@ pub(crate) struct World {
     pub(crate) claims: BTreeMap<String, Claim>,
     pub(crate) related: Vec<Value>,
     /// Templates by the names that their revisions have.
-    revisions: BTreeMap<String, Value>,
+    pub(crate) revisions: BTreeMap<String, Value>,
 }
 
 #[derive(Clone, Debug, PartialEq)]
