@@ -156,6 +156,10 @@ fn see_off(racks: &[Rack<'_>], steps: &mut [Step], changed: &[bool], policy: Pol
                 (true, -1) if rollout::has_begun(rack) && *changed => {
                     return waiting(format!("{name} has left the ring: waits for the others to settle"));
                 }
+                // Claims go with a pod, and stay where there is none.
+                (true, -1) if !policy.keeps_claims && !runs(member) && member.claims != Claims::None => {
+                    return waiting(format!("{name} has left the ring: waits for its pod, with which its claims go"));
+                }
                 (true, -1) => {
                     step.action = Action::Apply;
                     step.replicas = ordinal;
@@ -252,6 +256,10 @@ fn grow(racks: &[Rack<'_>], steps: &mut [Step]) -> Option<Progress> {
     step.replicas += 1;
     step.partition = step.replicas;
     Progress::step("MemberJoining", message)
+}
+
+fn runs(member: &Member) -> bool {
+    member.pod.as_ref().is_some_and(|pod| !pod.metadata.is_going())
 }
 
 fn has_left(member: &Member) -> bool {

@@ -290,6 +290,11 @@ proptest! {
         life.members = vec![Some(2), Some(2), Some(1)];
         edit(&mut life.world, &life.members);
         life.world.run();
+        // Where a pod was lost just before its claims were to go with it, they stay, and somebody must delete them.
+        while let Some(member) = life.world.blocked_by_claims_of() {
+            life.world.claims.remove(&format!("data-{member}"));
+            life.world.run();
+        }
         let answer = life.world.answer();
         prop_assert_eq!(condition(&answer, "Ready").2, "all 5 members are ready");
         prop_assert_eq!(life.world.members(), ["db-dc-a-0", "db-dc-a-1", "db-dc-b-0", "db-dc-b-1", "db-dc-c-0"]);

@@ -307,6 +307,13 @@ impl World {
         panic!("never settled: {said:?}");
     }
 
+    /// The member that has left, and whose claims hold its rack.
+    pub(crate) fn blocked_by_claims_of(&self) -> Option<String> {
+        let words = doing(&self.answer());
+        let (_, member) = words.split_once("cannot grow: the volume claims of ")?;
+        member.split(' ').next().map(str::to_owned)
+    }
+
     /// Names of members whose pods exist.
     pub(crate) fn members(&self) -> Vec<&str> {
         self.pods.keys().map(String::as_str).collect()
