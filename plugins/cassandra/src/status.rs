@@ -63,7 +63,7 @@ pub(crate) fn report(
             condition::ready("Ready", format!("all {wanted} members are ready")),
         ),
         Some(Progress { reason, message, .. }) => (
-            Condition::new("Progressing", ConditionStatus::True, *reason, message.clone()),
+            Condition::new("Progressing", ConditionStatus::True, reason, message.clone()),
             condition::not_ready(reason, message.clone()),
         ),
     };
