@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use bartizan_sdk::json::{self, WriteJson, lazy, list, optional};
+use bartizan_sdk::json::{WriteJson, lazy, list, optional, text};
 use bartizan_sdk::kubernetes::{container_security, pod_security};
 use bartizan_sdk::object;
 use bartizan_sdk::storage::{Annotations, Resources, claims, merge_annotations, volume_names};
+use serde_json::{Value, json};
 
 use super::services::PORTS;
-use super::{Asked, access, database, rack_labels, rack_selector, services};
+use super::{Asked, Marks, access, database, rack_labels, rack_selector, services};
 use crate::decision::Step;
 use crate::labels::{CONFIG_HASH, MODE, RACK_SPEC, REMOVED, TEMPLATE, VERSION};
 use crate::racks::{CONTAINER, Rack};
@@ -50,7 +51,7 @@ pub(super) fn stateful_set<'a>(
         "metadata": {
             "name": rack.name,
             "namespace": request.namespace(),
-            "labels": rack_labels(request, &rack.rack),
+            "labels": rack_labels(request, &rack.rack, Marks::default()),
             "annotations": annotations(request, spec, record.clone()),
         },
         "spec": {
@@ -65,7 +66,7 @@ pub(super) fn stateful_set<'a>(
                 "whenDeleted": request.spec.when_deleted(),
                 "whenScaled": when_scaled,
             },
-            "template": json::text(template),
+            "template": text(template),
             "volumeClaimTemplates": (!claims.is_empty()).then_some(&claims),
         },
     })
@@ -83,7 +84,7 @@ pub(super) fn template<'a>(request: &'a Asked<'_>, spec: &'a RackSpec, config: &
         record.insert(CONFIG_HASH.to_owned(), config.to_owned());
     }
     object!({
-        "metadata": {"labels": rack_labels(request, &spec.name), "annotations": annotations(request, spec, record.clone())},
+        "metadata": {"labels": rack_labels(request, &spec.name, Marks::default()), "annotations": annotations(request, spec, record.clone())},
         "spec": pod(request, spec),
     })
 }
@@ -160,30 +161,18 @@ fn data_volume(spec: &RackSpec) -> String {
     named.unwrap_or_else(|| EPHEMERAL_VOLUME.to_owned())
 }
 
-fn mounts(mode: Mode, spec: &RackSpec) -> impl WriteJson {
-    lazy(move |writer| {
-        writer.begin_list();
-        writer.item(&object!({"name": data_volume(spec), "mountPath": database::data_path(mode)}));
-        if spec.config_map_name.is_some() {
-            writer.item(&object!({"name": CONFIG_VOLUME, "mountPath": CONFIG_PATH, "readOnly": true}));
-        }
-        writer.end_list();
-    })
+fn mounts(mode: Mode, spec: &RackSpec) -> Vec<Value> {
+    let data = json!({"name": data_volume(spec), "mountPath": database::data_path(mode)});
+    let config = json!({"name": CONFIG_VOLUME, "mountPath": CONFIG_PATH, "readOnly": true});
+    [data].into_iter().chain(spec.config_map_name.is_some().then_some(config)).collect()
 }
 
-fn volumes(spec: &RackSpec) -> impl WriteJson {
+/// The volumes that are no claims; nothing if there are none.
+fn volumes(spec: &RackSpec) -> Option<Vec<Value>> {
     let ephemeral = spec.storage.volume_claim_templates.is_empty();
-    let config = spec.config_map_name.as_deref();
-    optional((ephemeral || config.is_some()).then(|| {
-        lazy(move |writer| {
-            writer.begin_list();
-            if ephemeral {
-                writer.item(&object!({"name": EPHEMERAL_VOLUME, "emptyDir": {}}));
-            }
-            if let Some(name) = config {
-                writer.item(&object!({"name": CONFIG_VOLUME, "configMap": {"name": name}}));
-            }
-            writer.end_list();
-        })
-    }))
+    let data = ephemeral.then(|| json!({"name": EPHEMERAL_VOLUME, "emptyDir": {}}));
+    let config = spec.config_map_name.as_ref();
+    let config = config.map(|name| json!({"name": CONFIG_VOLUME, "configMap": {"name": name}}));
+    let volumes: Vec<Value> = data.into_iter().chain(config).collect();
+    (!volumes.is_empty()).then_some(volumes)
 }

@@ -13,7 +13,7 @@ use bartizan_sdk::observed::ConfigMapView;
 use bartizan_sdk::{ChildKind, Failure, Request, Response, Treatment, config_hash, object};
 
 use crate::decision::{Action, Step};
-use crate::labels::{CLUSTER, DATACENTER, MANAGED_BY, NAME, RACK};
+use crate::labels::{CLUSTER, DATACENTER, DECOMMISSIONED, JOINED, MANAGED_BY, NAME, RACK, SEED};
 use crate::racks::{self, Rack};
 use crate::spec::ClusterSpec;
 pub(crate) use database::OWN_VARIABLES;
@@ -111,13 +111,24 @@ fn rack_selector(request: &Asked<'_>, rack: &str) -> impl WriteJson {
     object!({CLUSTER: request.name(), DATACENTER: request.spec.datacenter.name, RACK: rack})
 }
 
+/// Labels that tell members from each other.
+#[derive(Clone, Copy, Default)]
+struct Marks {
+    seed: Option<&'static str>,
+    joined: Option<&'static str>,
+    decommissioned: Option<&'static str>,
+}
+
 /// Labels of every object of a rack.
-fn rack_labels(request: &Asked<'_>, rack: &str) -> impl WriteJson {
+fn rack_labels(request: &Asked<'_>, rack: &str, marks: Marks) -> impl WriteJson {
     object!({
         NAME: request.spec.mode().as_str(),
         MANAGED_BY: "bartizan",
         CLUSTER: request.name(),
         DATACENTER: request.spec.datacenter.name,
         RACK: rack,
+        SEED: marks.seed,
+        JOINED: marks.joined,
+        DECOMMISSIONED: marks.decommissioned,
     })
 }

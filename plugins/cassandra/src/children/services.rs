@@ -4,9 +4,8 @@ use bartizan_sdk::json::{WriteJson, lazy};
 use bartizan_sdk::kubernetes::{Meta, ServicePort, ServiceRole, service};
 use bartizan_sdk::{Response, object};
 
-use super::{Asked, labels, meta, selector};
+use super::{Asked, Marks, labels, meta, rack_labels, selector};
 use crate::decision::Step;
-use crate::labels::{CLUSTER, DATACENTER, DECOMMISSIONED, JOINED, MANAGED_BY, NAME, RACK, SEED};
 use crate::racks::{Claims, Rack};
 
 /// The label by which the StatefulSet controller names each pod.
@@ -95,18 +94,13 @@ pub(super) fn members(mut response: Response, request: &Asked<'_>, rack: &Rack<'
         }
         let asked = (step.asked_to_leave == Some(ordinal)).then_some(false);
         let decommissioned = member.service.unwrap_or_default().decommissioned.or(asked);
-        let joined = is_joined(&member).then_some("true");
+        let marks = Marks {
+            seed: (ordinal < SEEDS).then_some("true"),
+            joined: is_joined(&member).then_some("true"),
+            decommissioned: decommissioned.map(|left| if left { "true" } else { "false" }),
+        };
         response = response.child_json(lazy(|writer| {
-            let labels = object!({
-                NAME: request.spec.mode().as_str(),
-                MANAGED_BY: "bartizan",
-                CLUSTER: request.name(),
-                DATACENTER: request.spec.datacenter.name,
-                RACK: rack.rack,
-                SEED: (ordinal < SEEDS).then_some("true"),
-                JOINED: joined,
-                DECOMMISSIONED: decommissioned.map(|left| if left { "true" } else { "false" }),
-            });
+            let labels = rack_labels(request, &rack.rack, marks);
             let name = &rack.member_name(ordinal);
             let meta = Meta { name, namespace: request.namespace(), labels };
             service(meta, None, ServiceRole::Member, object!({POD_NAME: name.as_str()}), &PORTS).write_json(writer);
