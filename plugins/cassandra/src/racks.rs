@@ -90,6 +90,13 @@ impl Rack<'_> {
         }
     }
 
+    /// Whether its StatefulSet's controller says that there are no more pods than there should be.
+    pub(crate) fn is_counted(&self) -> bool {
+        self.set.as_ref().is_some_and(|set| {
+            set.status.observed_generation == set.metadata.generation && set.status.replicas <= set.spec.replicas
+        })
+    }
+
     /// The template that its StatefulSet has, by its fingerprint.
     pub(crate) fn template(&self) -> Option<&str> {
         self.set.as_ref()?.metadata.annotation(TEMPLATE)

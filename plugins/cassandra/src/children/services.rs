@@ -86,9 +86,11 @@ fn is_joined(member: &crate::racks::Member) -> bool {
 pub(super) fn members(mut response: Response, request: &Asked<'_>, rack: &Rack<'_>, step: &Step) -> Response {
     for ordinal in 0..step.replicas.max(rack.members.keys().next_back().map_or(0, |last| last + 1)) {
         let member = rack.members.get(&ordinal).cloned().unwrap_or_default();
-        // What was a member until this answer may have a pod that is not seen yet.
-        let was = ordinal < rack.replicas();
-        let is_left = was || member.pod.is_some() || (member.claims != Claims::None && member.service.is_some());
+        // What was a member just now may have a pod that is not seen yet.
+        let was = ordinal < rack.replicas() || !rack.is_counted();
+        let is_left = (was && member.service.is_some())
+            || member.pod.is_some()
+            || (member.claims != Claims::None && member.service.is_some());
         if ordinal >= step.replicas && !is_left {
             continue;
         }
