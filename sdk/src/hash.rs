@@ -17,3 +17,13 @@ pub fn config_hash(value: &impl Serialize) -> String {
         text
     })
 }
+
+/// Tells two texts apart that one object has one after the other, as two pod templates: 16 hexadecimal characters (FNV-1a). A
+/// tenth of the cost of [`config_hash`], which matters over a whole template; not for secrets.
+#[must_use]
+pub fn fingerprint(text: &[u8]) -> String {
+    const BASIS: u64 = 0xcbf2_9ce4_8422_2325;
+    const PRIME: u64 = 0x0000_0100_0000_01b3;
+    let hash = text.iter().fold(BASIS, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(PRIME));
+    format!("{hash:016x}")
+}

@@ -36,6 +36,11 @@ impl<F: Fn(&mut Writer)> WriteJson for Lazy<F> {
     }
 }
 
+/// Text that is JSON already, as [`to_text`] makes it.
+pub fn text(text: &[u8]) -> impl WriteJson {
+    lazy(move |writer| writer.raw(text))
+}
+
 /// A list of what an iterator gives.
 pub fn list<I>(items: I) -> impl WriteJson
 where

@@ -139,6 +139,12 @@ impl ChildKind {
         self.to_contract().to_string()
     }
 
+    /// `apps/v1`; `v1` for the core group.
+    #[must_use]
+    pub fn api_version(&self) -> String {
+        self.to_contract().api_version()
+    }
+
     pub(crate) fn to_contract(self) -> bartizan_contract::Kind {
         bartizan_contract::Kind::new(self.group, self.version, self.kind)
     }

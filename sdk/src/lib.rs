@@ -9,12 +9,14 @@ mod allocator;
 pub mod condition;
 mod crd;
 pub mod failure;
+pub mod gates;
 #[cfg(target_arch = "wasm32")]
 #[doc(hidden)]
 pub mod guest;
 mod hash;
 pub mod json;
 mod kind;
+pub mod kubernetes;
 pub mod log;
 pub mod observed;
 mod provider;
@@ -27,15 +29,17 @@ pub mod storage;
 pub mod testing;
 mod typing;
 
-pub use bartizan_contract::{Condition, ConditionStatus, Failure, FailureCode, ReconcileResponse};
+pub use bartizan_contract::{
+    Condition, ConditionStatus, Failure, FailureCode, OnDelete, OnImmutableChange, ReconcileResponse,
+};
 pub use failure::Fault;
-pub use hash::config_hash;
+pub use hash::{config_hash, fingerprint};
 /// Typed Kubernetes objects.
 pub use k8s_openapi;
 pub use kind::{ChildKind, Column, NameRule, ParentKind, Scope};
 pub use provider::{Provider, answer, crd, is_token, manifest, reconcile_bytes, secret_data};
 pub use request::{ParentMetadata, Request};
-pub use response::Response;
+pub use response::{Response, Treatment};
 
 /// Fields of Kubernetes that are passed on as they are: the API server checks them where they are used.
 pub type Object = serde_json::Map<String, serde_json::Value>;

@@ -1,7 +1,7 @@
 //! The trait that a provider implements, and what the SDK makes of it: manifest, CRD, and answers to requests.
 
 use bartizan_contract::names::TOKEN_PREFIX;
-use bartizan_contract::{Failure, KindRequest, ProviderManifest, ReconcileResponse};
+use bartizan_contract::{Failure, KindRequest, ProviderManifest, ReconcileResponse, RelatedAccess, RelatedKind};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use schemars::JsonSchema;
@@ -23,6 +23,11 @@ pub trait Provider {
     const PARENT: ParentKind;
     /// The kinds that it writes.
     const CHILDREN: &'static [ChildKind];
+
+    /// The kinds that it sees below its children: pods and claims of a StatefulSet.
+    const DESCENDANTS: &'static [ChildKind] = &[];
+    /// The kinds that it reads beside its parents, once it asks for some by name ([`Response::related`]).
+    const RELATED: &'static [ChildKind] = &[];
 
     /// Fields of the parent that are secrets, as JSON pointers (`/spec/credentials/secretKey`): the provider sees a token in
     /// place of each value ([`is_token`](crate::is_token)), which the host puts back in the `data` of a Secret.
@@ -47,8 +52,15 @@ pub fn manifest<P: Provider>() -> ProviderManifest {
     let mut manifest = ProviderManifest::new(P::NAME, P::VERSION);
     manifest.crds = vec![crd::<P>()];
     manifest.children = P::CHILDREN.iter().map(|kind| KindRequest::from(kind.to_contract())).collect();
+    manifest.descendants = P::DESCENDANTS.iter().map(|kind| KindRequest::from(kind.to_contract())).collect();
+    manifest.related = P::RELATED.iter().map(|kind| related_kind(*kind)).collect();
     manifest.sensitive = P::SENSITIVE.iter().map(ToString::to_string).collect();
     manifest
+}
+
+fn related_kind(kind: ChildKind) -> RelatedKind {
+    let KindRequest { api_version, kind, optional } = KindRequest::from(kind.to_contract());
+    RelatedKind { api_version, kind, optional, access: RelatedAccess::default() }
 }
 
 /// A text as the `data` of a Secret holds it: a token as it is, anything else base64-encoded.

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::observed::Observed;
 use crate::scan::{self, Malformed};
-use crate::{ChildKind, Object, ParentKind, failure, typing};
+use crate::{ChildKind, ParentKind, failure, typing};
 
 /// One question to a provider.
 #[derive(Debug)]
@@ -19,15 +19,19 @@ pub struct Request<'a, S> {
     /// Paths of fields of the parent that the spec type does not know. The SDK reports them by itself.
     pub unknown_fields: Vec<String>,
     /// In the order of the request.
-    children: Vec<Child<'a>>,
+    children: Vec<Object<'a>>,
+    /// What exists below the children.
+    descendants: Vec<Object<'a>>,
+    /// What the provider asked to see beside its parent.
+    related: Vec<Object<'a>>,
     /// Facts of the cluster, as text.
     cluster: &'a str,
     finalizing: bool,
 }
 
-/// A child, not yet read.
+/// An object that exists, not yet read.
 #[derive(Debug)]
-struct Child<'a> {
+struct Object<'a> {
     /// `StatefulSet.apps/v1`.
     kind: &'a str,
     /// `namespace/name`.
@@ -48,9 +52,9 @@ pub struct ParentMetadata {
     /// Counts the changes of its spec.
     pub generation: i64,
     /// Its labels.
-    pub labels: Object,
+    pub labels: crate::Object,
     /// Its annotations.
-    pub annotations: Object,
+    pub annotations: crate::Object,
 }
 
 impl<'a, S: DeserializeOwned> Request<'a, S> {
@@ -59,11 +63,18 @@ impl<'a, S: DeserializeOwned> Request<'a, S> {
         // One check of the whole text is cheaper than one per string.
         let text = std::str::from_utf8(bytes).map_err(no_request)?;
         let (mut api_version, mut kind, mut parent) = ("", "", None);
-        let (mut children, mut cluster, mut finalizing) = (Vec::new(), "{}", false);
+        let (mut children, mut descendants, mut related) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut cluster, mut finalizing) = ("{}", false);
         let mut fields = scan::fields(text);
         while let Some(field) = fields.next_key().map_err(no_request)? {
-            if field == "children" {
-                children = read_children(&mut fields).map_err(no_request)?;
+            let objects = match field {
+                "children" => Some(&mut children),
+                "descendants" => Some(&mut descendants),
+                "related" => Some(&mut related),
+                _ => None,
+            };
+            if let Some(objects) = objects {
+                *objects = read_objects(&mut fields).map_err(no_request)?;
                 continue;
             }
             let value = fields.value().map_err(no_request)?;
@@ -84,19 +95,19 @@ impl<'a, S: DeserializeOwned> Request<'a, S> {
         let Parent { metadata, spec, unknown_fields } = Parent::read(parent, parent_kind)?;
         let typing::Typed { value: spec, unknown_fields: mut all } = typing::typed::<S>("spec", &spec)?;
         all.extend(unknown_fields);
-        Ok(Self { metadata, spec, unknown_fields: all, children, cluster, finalizing })
+        Ok(Self { metadata, spec, unknown_fields: all, children, descendants, related, cluster, finalizing })
     }
 }
 
-fn read_children<'a>(fields: &mut scan::Fields<'a>) -> Result<Vec<Child<'a>>, Malformed> {
-    let mut children = Vec::new();
+fn read_objects<'a>(fields: &mut scan::Fields<'a>) -> Result<Vec<Object<'a>>, Malformed> {
+    let mut objects = Vec::new();
     fields.object(|kind, names| {
-        names.object(|name, objects| {
-            children.push(Child { kind, name, text: objects.value()? });
+        names.object(|name, texts| {
+            objects.push(Object { kind, name, text: texts.value()? });
             Ok(())
         })
     })?;
-    Ok(children)
+    Ok(objects)
 }
 
 fn no_request(error: impl std::fmt::Display) -> Failure {
@@ -175,12 +186,7 @@ impl<S> Request<'_, S> {
     /// # Errors
     /// `internal` if it does not look like its kind.
     pub fn child<T: Observed>(&self, name: &str) -> Result<Option<T>, Failure> {
-        let key = match &self.metadata.namespace {
-            Some(namespace) => format!("{namespace}/{name}"),
-            None => name.to_owned(),
-        };
-        let found = self.of_kind(T::KIND.key()).find(|child| child.name == key);
-        found.map(read_child).transpose()
+        self.named(&self.children, name)
     }
 
     /// All children of a kind that exist, each with its `namespace/name`, in the order of the request: that of their names.
@@ -188,7 +194,26 @@ impl<S> Request<'_, S> {
     /// # Errors
     /// `internal` if one does not look like its kind.
     pub fn children<T: Observed>(&self) -> Result<Vec<(&str, T)>, Failure> {
-        self.of_kind(T::KIND.key()).map(|child| Ok((child.name, read_child(child)?))).collect()
+        all(&self.children)
+    }
+
+    /// All objects of a kind below the children, as [`children`](Self::children). The kind is one of
+    /// [`DESCENDANTS`](crate::Provider::DESCENDANTS).
+    ///
+    /// # Errors
+    /// `internal` if one does not look like its kind.
+    pub fn descendants<T: Observed>(&self) -> Result<Vec<(&str, T)>, Failure> {
+        all(&self.descendants)
+    }
+
+    /// An object beside the parent that the answer asks for ([`Response::related`](crate::Response::related)), by its name in
+    /// the parent's namespace. Absent also in the first round, before the host has supplied it: answer as if it did not exist,
+    /// and ask for it. The host acts on no answer before everything that it asks for was supplied.
+    ///
+    /// # Errors
+    /// `internal` if it does not look like its kind.
+    pub fn related<T: Observed>(&self, name: &str) -> Result<Option<T>, Failure> {
+        self.named(&self.related, name)
     }
 
     /// Whether the cluster serves an optional kind of the manifest.
@@ -201,12 +226,24 @@ impl<S> Request<'_, S> {
         Ok(scan::field(kinds, &key).map_err(no_request)? == Some("true"))
     }
 
-    fn of_kind(&self, kind: String) -> impl Iterator<Item = &Child<'_>> {
-        self.children.iter().filter(move |child| child.kind == kind)
+    fn named<T: Observed>(&self, objects: &[Object<'_>], name: &str) -> Result<Option<T>, Failure> {
+        let key = match &self.metadata.namespace {
+            Some(namespace) => format!("{namespace}/{name}"),
+            None => name.to_owned(),
+        };
+        of_kind(objects, T::KIND.key()).find(|object| object.name == key).map(read).transpose()
     }
 }
 
-fn read_child<T: Observed>(child: &Child<'_>) -> Result<T, Failure> {
-    let Child { name, text, .. } = child;
+fn all<'a, T: Observed>(objects: &'a [Object<'_>]) -> Result<Vec<(&'a str, T)>, Failure> {
+    of_kind(objects, T::KIND.key()).map(|object| Ok((object.name, read(object)?))).collect()
+}
+
+fn of_kind<'a, 'b>(objects: &'a [Object<'b>], kind: String) -> impl Iterator<Item = &'a Object<'b>> {
+    objects.iter().filter(move |object| object.kind == kind)
+}
+
+fn read<T: Observed>(object: &Object<'_>) -> Result<T, Failure> {
+    let Object { name, text, .. } = object;
     T::read(text).map_err(|error| failure::internal(format!("the {} {name} cannot be read: {error}", T::KIND.kind)))
 }

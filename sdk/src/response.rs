@@ -1,12 +1,15 @@
 //! What a provider answers, built step by step.
 
 use bartizan_contract::names::{API_VERSION, RESPONSE_KIND};
-use bartizan_contract::{Condition, Failure, Generate, GenerateAlphabet};
+use bartizan_contract::{
+    Condition, EventType, Failure, Generate, GenerateAlphabet, KeepRef, OnDelete, OnImmutableChange, ProviderEvent,
+    RelatedSelector,
+};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
 use crate::json::{WriteJson, Writer, lazy};
-use crate::{ParentMetadata, condition, failure, object};
+use crate::{ChildKind, ParentMetadata, condition, failure, object};
 
 /// Room for the children of most answers, so that their text is not moved while it grows.
 const CAPACITY: usize = 8 * 1024;
@@ -23,6 +26,28 @@ pub struct Response {
     conditions: Vec<Condition>,
     resync_after_seconds: Option<u32>,
     generate: Vec<Generate>,
+    keep: Vec<KeepRef>,
+    events: Vec<ProviderEvent>,
+    related: Vec<RelatedSelector>,
+}
+
+/// How the host is to treat a child, where the defaults will not do.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Treatment {
+    /// Waves are applied in order, each once the API server accepted the one before.
+    pub wave: u32,
+    /// What becomes of it when the parent goes or no longer asks for it.
+    pub on_delete: OnDelete,
+    /// What to do when the API server says that a field is immutable.
+    pub on_immutable_change: OnImmutableChange,
+}
+
+impl Treatment {
+    /// The defaults, in a later wave than the first, which is 0.
+    #[must_use]
+    pub const fn wave(wave: u32) -> Self {
+        Self { wave, on_delete: OnDelete::Delete, on_immutable_change: OnImmutableChange::Refuse }
+    }
 }
 
 impl Default for Response {
@@ -37,6 +62,9 @@ impl Default for Response {
             conditions: Vec::new(),
             resync_after_seconds: None,
             generate: Vec::new(),
+            keep: Vec::new(),
+            events: Vec::new(),
+            related: Vec::new(),
         }
     }
 }
@@ -69,6 +97,53 @@ impl Response {
     #[must_use]
     pub fn child_json(mut self, object: impl WriteJson) -> Self {
         self.children.item(&object!({"object": object}));
+        self
+    }
+
+    /// A child as [`child_json`](Self::child_json) takes it, treated in another way than by default.
+    #[must_use]
+    pub fn child_with(mut self, treatment: Treatment, object: impl WriteJson) -> Self {
+        let Treatment { wave, on_delete, on_immutable_change } = treatment;
+        self.children.item(&object!({
+            "object": object,
+            "wave": (wave != 0).then_some(wave),
+            "onDelete": (on_delete != OnDelete::default()).then_some(on_delete),
+            "onImmutableChange": (on_immutable_change != OnImmutableChange::default()).then_some(on_immutable_change),
+        }));
+        self
+    }
+
+    /// A child in the parent's namespace to leave alone: neither applied nor pruned.
+    #[must_use]
+    pub fn keep(mut self, kind: ChildKind, name: &str) -> Self {
+        let (api_version, kind, name) = (kind.api_version(), kind.kind.to_owned(), name.to_owned());
+        self.keep.push(KeepRef { api_version, kind, namespace: None, name });
+        self
+    }
+
+    /// Objects of the parent's namespace to see ([`Request::related`](crate::Request::related)), by their names. Ask for the
+    /// same ones with every answer: what is asked for each time costs one call, not two.
+    #[must_use]
+    pub fn related(mut self, kind: ChildKind, names: &[&str]) -> Self {
+        self.related.push(RelatedSelector {
+            api_version: kind.api_version(),
+            kind: kind.kind.to_owned(),
+            namespace: None,
+            names: names.iter().map(ToString::to_string).collect(),
+            match_labels: std::collections::BTreeMap::new(),
+        });
+        self
+    }
+
+    /// Something that went as it should, told on the parent: a CamelCase word and a sentence. One that stands in two answers
+    /// running is told once.
+    #[must_use]
+    pub fn event(mut self, reason: &str, message: impl Into<String>) -> Self {
+        self.events.push(ProviderEvent {
+            type_: EventType::Normal,
+            reason: reason.to_owned(),
+            message: message.into(),
+        });
         self
     }
 
@@ -122,11 +197,19 @@ impl Response {
             "hold": self.hold.then_some(true),
             "status": lazy(|writer| writer.raw(&status)),
             "resyncAfterSeconds": self.resync_after_seconds,
-            "generate": &self.generate,
+            "generate": filled(&self.generate),
+            "keep": filled(&self.keep),
+            "events": filled(&self.events),
+            "related": filled(&self.related),
         });
         written.write_json(&mut answer);
         answer.finish()
     }
+}
+
+/// A list as a field that is left out if it is empty.
+fn filled<T>(list: &[T]) -> Option<&[T]> {
+    (!list.is_empty()).then_some(list)
 }
 
 /// Puts the conditions at the end of the status; null if there is neither.

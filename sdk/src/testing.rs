@@ -13,8 +13,13 @@ use crate::{ChildKind, Provider, answer, manifest};
 #[derive(Clone, Debug)]
 pub struct TestRequest {
     parent: Value,
-    children: BTreeMap<String, BTreeMap<String, Value>>,
+    children: Objects,
+    descendants: Objects,
+    related: Objects,
 }
+
+/// Kind to name to object.
+type Objects = BTreeMap<String, BTreeMap<String, Value>>;
 
 impl TestRequest {
     /// A request about a parent as people write it: uid, generation and namespace are filled in as the API server does.
@@ -25,20 +30,31 @@ impl TestRequest {
             metadata.entry("generation").or_insert_with(|| json!(1));
             metadata.entry("namespace").or_insert_with(|| json!("default"));
         }
-        Self { parent, children: BTreeMap::new() }
+        Self { parent, children: Objects::new(), descendants: Objects::new(), related: Objects::new() }
     }
 
     /// A child that exists, with apiVersion, kind, name and namespace.
     #[must_use]
     pub fn child(mut self, object: Value) -> Self {
-        let text = |pointer: &str| object.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
-        let kind = bartizan_contract::Kind::from_api_version(text("/apiVersion"), text("/kind")).to_string();
-        let key = format!("{}/{}", text("/metadata/namespace"), text("/metadata/name"));
-        self.children.entry(kind).or_default().insert(key, object);
+        insert(&mut self.children, object);
         self
     }
 
-    /// The request as it crosses the sandbox. Every kind given is present, if empty.
+    /// An object below a child.
+    #[must_use]
+    pub fn descendant(mut self, object: Value) -> Self {
+        insert(&mut self.descendants, object);
+        self
+    }
+
+    /// An object beside the parent that the provider asks for.
+    #[must_use]
+    pub fn related(mut self, object: Value) -> Self {
+        insert(&mut self.related, object);
+        self
+    }
+
+    /// The request as it crosses the sandbox. Every kind of child given is present, if empty.
     #[must_use]
     pub fn bytes(&self, kinds: &[ChildKind]) -> Vec<u8> {
         let mut children = self.children.clone();
@@ -52,8 +68,8 @@ impl TestRequest {
             "cluster": {"version": "v1.36.3", "kinds": {}},
             "parent": self.parent,
             "children": children,
-            "descendants": {},
-            "related": {},
+            "descendants": self.descendants,
+            "related": self.related,
             "finalizing": false,
             "namespaceTerminating": false,
         });
@@ -67,6 +83,13 @@ impl TestRequest {
     pub fn answer<P: Provider>(&self) -> Result<ReconcileResponse, Failure> {
         answer::<P>(&self.bytes(P::CHILDREN))
     }
+}
+
+fn insert(objects: &mut Objects, object: Value) {
+    let text = |pointer: &str| object.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
+    let kind = bartizan_contract::Kind::from_api_version(text("/apiVersion"), text("/kind")).to_string();
+    let key = format!("{}/{}", text("/metadata/namespace"), text("/metadata/name"));
+    objects.entry(kind).or_default().insert(key, object);
 }
 
 /// Set, [`check_manifest`] writes the file rather than compare it.

@@ -17,8 +17,9 @@ pub(crate) struct Args {
 }
 
 /// Providers whose CRDs stand in the repository, and where.
-const CRDS: [(&str, &str); 6] = [
+const CRDS: [(&str, &str); 7] = [
     ("minio", "deploy/providers/minio/crd.yaml"),
+    ("cassandra", "deploy/providers/cassandra/crd.yaml"),
     ("hello", "examples/hello/deploy/crd.yaml"),
     ("faulty", "tests/guests/faulty/deploy/crd.yaml"),
     ("puppet", "tests/guests/puppet/deploy/crd.yaml"),
@@ -27,8 +28,11 @@ const CRDS: [(&str, &str); 6] = [
 ];
 
 /// Shipped providers and the example, whose roles are what `bartizan rbac` prints, and where.
-const ROLES: [(&str, &str); 2] =
-    [("minio", "deploy/providers/minio/rbac.yaml"), ("hello", "examples/hello/deploy/rbac.yaml")];
+const ROLES: [(&str, &str); 3] = [
+    ("minio", "deploy/providers/minio/rbac.yaml"),
+    ("cassandra", "deploy/providers/cassandra/rbac.yaml"),
+    ("hello", "examples/hello/deploy/rbac.yaml"),
+];
 
 /// The CRD of the host's own kind.
 const PROVIDERS: &str = "deploy/crds/providers.bartizan.dev.yaml";

@@ -4,11 +4,6 @@ use serde_json::Value;
 
 use crate::Mode;
 
-/// Most characters of a store's name. The StatefulSet controller labels pods with the name, a dash and a hash of ten
-/// characters, and a label has at most 63.
-pub(crate) const LONGEST_NAME: usize = 52;
-/// The name is that of a Service: a DNS label that begins with a letter.
-pub(crate) const NAME_PATTERN: &str = "^[a-z]([-a-z0-9]*[a-z0-9])?$";
 /// The port that MinIO listens on.
 pub(crate) const DEFAULT_PORT: u16 = 9000;
 /// The DNS domain of most clusters.
@@ -124,23 +119,4 @@ pub(crate) fn drives_fault(nodes: u32, volumes: u32) -> Option<String> {
         Some(drives) if SET_SIZES.into_iter().any(|size| drives % size == 0) => None,
         Some(drives) => Some(format!("must divide into erasure sets of 4 to 16 drives, but {what} give {drives}")),
     }
-}
-
-/// What is wrong with a store's name, in words that follow the field's name.
-pub(crate) fn name_fault(name: &str) -> Option<String> {
-    let letter = |byte: u8| byte.is_ascii_lowercase();
-    let inner = |byte: u8| letter(byte) || byte.is_ascii_digit();
-    let bytes = name.as_bytes();
-    let fits = bytes.first().is_some_and(|&byte| letter(byte))
-        && bytes.last().is_some_and(|&byte| inner(byte))
-        && bytes.iter().all(|&byte| inner(byte) || byte == b'-');
-    if !fits {
-        return Some(format!(
-            "must be of lower-case letters, digits and dashes and begin with a letter, since a Service is named so, but is \
-             \"{name}\""
-        ));
-    }
-    (name.len() > LONGEST_NAME).then(|| {
-        format!("must have at most {LONGEST_NAME} characters, since pods are labelled with it, but has {}", name.len())
-    })
 }

@@ -14,6 +14,7 @@ mod validation;
 use bartizan_sdk::k8s_openapi::api::apps::v1::StatefulSet;
 use bartizan_sdk::k8s_openapi::api::core::v1::{Secret, Service};
 use bartizan_sdk::k8s_openapi::api::policy::v1::PodDisruptionBudget;
+use bartizan_sdk::kubernetes::{LONGEST_STATEFUL_SET, SERVICE_NAME_PATTERN};
 use bartizan_sdk::observed::StatefulSetView;
 use bartizan_sdk::{ChildKind, Column, Failure, NameRule, ParentKind, Provider, Request, Response, condition, schema};
 use serde_json::Value;
@@ -32,7 +33,7 @@ impl Provider for MinIo {
     const VERSION: &'static str = env!("CARGO_PKG_VERSION");
     const PARENT: ParentKind = ParentKind::namespaced("minio.rook.io", "v1alpha1", "ObjectStore", "objectstores")
         .short_names(&["objstore"])
-        .names(NameRule { max_length: layout::LONGEST_NAME, pattern: layout::NAME_PATTERN })
+        .names(NameRule { max_length: LONGEST_STATEFUL_SET, pattern: SERVICE_NAME_PATTERN })
         .columns(&[
             Column::integer("Nodes", ".status.nodes"),
             Column::text("Ready", ".status.ready"),

@@ -1,8 +1,10 @@
 //! From a spec to a plan, or to what is wrong with it: every fault at once, each with its field.
 
-use bartizan_sdk::storage::{Credentials, CredentialsSource, Network};
+use bartizan_sdk::kubernetes::stateful_set_name_fault;
+use bartizan_sdk::storage::{
+    Credentials, CredentialsSource, Network, annotation_faults, claim_faults, claims, environment_faults, volume_names,
+};
 use bartizan_sdk::{Fault, Request, is_token};
-use serde_json::Value;
 
 use crate::children::{ACCESS_KEY_VARIABLE, SECRET_KEY_VARIABLE};
 use crate::layout::{self, DEFAULT_DOMAIN, DEFAULT_PORT, EPHEMERAL_VOLUME, Layout};
@@ -15,8 +17,6 @@ pub(crate) const PORT_NAME: &str = "api";
 /// MinIO refuses to start with shorter ones.
 pub(crate) const SHORTEST_ACCESS_KEY: usize = 3;
 pub(crate) const SHORTEST_SECRET_KEY: usize = 8;
-/// Keys of the host's own: it refuses children that carry them.
-const RESERVED_PREFIX: &str = "bartizan.dev/";
 
 /// A spec that can be acted on.
 pub(crate) struct Plan<'a> {
@@ -30,16 +30,19 @@ pub(crate) struct Plan<'a> {
 pub(crate) fn plan<'a>(request: &'a Request<'_, ObjectStoreSpec>) -> (Option<Plan<'a>>, Vec<Fault>) {
     let spec = &request.spec;
     let mut faults = Vec::new();
-    faults.extend(layout::name_fault(request.name()).map(|message| Fault::new("metadata.name", message)));
+    faults.extend(stateful_set_name_fault(request.name()).map(|message| Fault::new("metadata.name", message)));
     let mode = spec.mode.unwrap_or_default();
     let nodes = check_scope(spec, &mut faults);
-    check_components(spec, &mut faults);
-    check_annotations(spec, &mut faults);
-    check_environment(spec, &mut faults);
+    faults.extend(spec.resources.component_faults("spec.resources", &[COMPONENT]));
+    faults.extend(annotation_faults(&spec.annotations, "spec.annotations"));
+    faults.extend(annotation_faults(&spec.service_annotations, "spec.serviceAnnotations"));
+    faults.extend(environment_faults(&spec.env, "spec.env", |name| {
+        [ACCESS_KEY_VARIABLE, SECRET_KEY_VARIABLE].contains(&name).then_some("spec.credentials")
+    }));
     let (host_network, port) = check_network(spec, &mut faults);
     let credentials = check_credentials(&spec.credentials, request.namespace(), &mut faults);
     let domain = spec.cluster_domain.as_deref().filter(|domain| !domain.is_empty()).unwrap_or(DEFAULT_DOMAIN);
-    let mut volumes = spec.scope.volume_names();
+    let mut volumes = volume_names(&spec.scope.volume_claim_templates);
     if volumes.is_empty() {
         volumes.push(EPHEMERAL_VOLUME.to_owned());
     }
@@ -50,7 +53,7 @@ pub(crate) fn plan<'a>(request: &'a Request<'_, ObjectStoreSpec>) -> (Option<Pla
         mode,
         nodes,
         volumes,
-        claims: spec.scope.claims(),
+        claims: claims(&spec.scope.volume_claim_templates),
         port,
     };
     let plan = credentials.map(|credentials| Plan { spec, layout, credentials, host_network });
@@ -63,40 +66,8 @@ fn check_scope(spec: &ObjectStoreSpec, faults: &mut Vec<Fault>) -> u32 {
     let fault = layout::node_count_fault(spec.mode.unwrap_or_default(), spec.scope.node_count)
         .or_else(|| layout::drives_fault(nodes, volumes));
     faults.extend(fault.map(|message| Fault::new("spec.scope.nodeCount", message)));
-    faults.extend(spec.scope.claim_faults("spec.scope"));
+    faults.extend(claim_faults(&spec.scope.volume_claim_templates, "spec.scope.volumeClaimTemplates"));
     nodes
-}
-
-fn check_components(spec: &ObjectStoreSpec, faults: &mut Vec<Fault>) {
-    let mut seen = false;
-    for (place, name) in spec.resources.components() {
-        let field = format!("spec.resources{place}");
-        if name != COMPONENT {
-            faults.push(Fault::new(field, format!("must be {COMPONENT}, the one component, but is \"{name}\"")));
-        } else if std::mem::replace(&mut seen, true) {
-            faults.push(Fault::new(field, format!("must be unique, but {COMPONENT} is there twice")));
-        }
-    }
-}
-
-fn check_annotations(spec: &ObjectStoreSpec, faults: &mut Vec<Fault>) {
-    for (field, annotations) in [("annotations", &spec.annotations), ("serviceAnnotations", &spec.service_annotations)]
-    {
-        for key in annotations.keys().filter(|key| key.starts_with(RESERVED_PREFIX)) {
-            let message = format!("must not be used: keys below {RESERVED_PREFIX} are the host's");
-            faults.push(Fault::new(format!("spec.{field}[{key}]"), message));
-        }
-    }
-}
-
-fn check_environment(spec: &ObjectStoreSpec, faults: &mut Vec<Fault>) {
-    for (index, variable) in spec.env.iter().enumerate() {
-        let name = variable.get("name").and_then(Value::as_str).unwrap_or_default();
-        if [ACCESS_KEY_VARIABLE, SECRET_KEY_VARIABLE].contains(&name) {
-            let message = format!("must not be {name}: it comes from spec.credentials");
-            faults.push(Fault::new(format!("spec.env[{index}].name"), message));
-        }
-    }
 }
 
 /// The network, from its own field or from the component in `resources`, where the talk has it.

@@ -2,6 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use bartizan_contract::names::PREFIX;
+
+use crate::Fault;
+
 /// Annotations by key.
 pub type Annotations = BTreeMap<String, String>;
 
@@ -12,4 +16,12 @@ pub fn merge_annotations(mut existing: Annotations, added: &Annotations) -> Anno
         existing.entry(key.clone()).or_insert_with(|| value.clone());
     }
     existing
+}
+
+/// What is wrong with annotations of the field `path`: keys of the host's own, which it refuses in children.
+#[must_use]
+pub fn annotation_faults(annotations: &Annotations, path: &str) -> Vec<Fault> {
+    let reserved = annotations.keys().filter(|key| key.starts_with(PREFIX));
+    let message = format!("must not be used: keys below {PREFIX} are the host's");
+    reserved.map(|key| Fault::new(format!("{path}[{key}]"), message.clone())).collect()
 }

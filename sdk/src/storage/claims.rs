@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::quantity;
+use super::quantity::nanos;
+use crate::kubernetes::is_dns_label;
 use crate::{Fault, Object};
 
 /// How many servers a store has and what storage each of them gets.
@@ -22,7 +23,7 @@ pub struct StorageScope {
 }
 
 /// A volume claim as every server gets it.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ClaimTemplate {
     /// `v1`, if given.
@@ -40,7 +41,7 @@ pub struct ClaimTemplate {
 }
 
 /// What a claim template may say about itself.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
 pub struct ClaimMetadata {
     /// Name of the volume; by default `data0`, `data1` and so on.
     #[serde(default)]
@@ -58,40 +59,38 @@ fn claim_spec(_: &mut SchemaGenerator) -> Schema {
     serde_json::from_str(include_str!("claim-spec.json")).unwrap_or_default()
 }
 
-impl StorageScope {
-    /// The names of one server's volumes, in the order of their claims.
-    #[must_use]
-    pub fn volume_names(&self) -> Vec<String> {
-        self.volume_claim_templates.iter().enumerate().map(|(index, template)| template.name(index)).collect()
-    }
+/// The names of one server's volumes, in the order of their claims.
+#[must_use]
+pub fn volume_names(templates: &[ClaimTemplate]) -> Vec<String> {
+    templates.iter().enumerate().map(|(index, template)| template.name(index)).collect()
+}
 
-    /// The claims of one server as a StatefulSet holds them, with defaulted names and access modes.
-    #[must_use]
-    pub fn claims(&self) -> Vec<Value> {
-        self.volume_claim_templates.iter().enumerate().map(|(index, template)| template.claim(index)).collect()
-    }
+/// The claims of one server as a StatefulSet holds them, with defaulted names and access modes.
+#[must_use]
+pub fn claims(templates: &[ClaimTemplate]) -> Vec<Value> {
+    templates.iter().enumerate().map(|(index, template)| template.claim(index)).collect()
+}
 
-    /// What is wrong with the claim templates.
-    #[must_use]
-    pub fn claim_faults(&self, path: &str) -> Vec<Fault> {
-        let mut faults = Vec::new();
-        let names = self.volume_names();
-        for (index, (template, name)) in self.volume_claim_templates.iter().zip(&names).enumerate() {
-            let path = format!("{path}.volumeClaimTemplates[{index}]");
-            if let Some(message) = storage_fault(&template.spec) {
-                faults.push(Fault::new(format!("{path}.spec.resources.requests.storage"), message));
-            }
-            if !is_dns_label(name) {
-                let message = format!("must be a DNS label of at most 63 characters, but is \"{name}\"");
-                faults.push(Fault::new(format!("{path}.metadata.name"), message));
-            }
-            if names.iter().take(index).any(|earlier| earlier == name) {
-                let message = format!("must be unique, but another template is also named \"{name}\"");
-                faults.push(Fault::new(format!("{path}.metadata.name"), message));
-            }
+/// What is wrong with the claim templates of the field `path`.
+#[must_use]
+pub fn claim_faults(templates: &[ClaimTemplate], path: &str) -> Vec<Fault> {
+    let mut faults = Vec::new();
+    let names = volume_names(templates);
+    for (index, (template, name)) in templates.iter().zip(&names).enumerate() {
+        let path = format!("{path}[{index}]");
+        if let Some(message) = storage_fault(&template.spec) {
+            faults.push(Fault::new(format!("{path}.spec.resources.requests.storage"), message));
         }
-        faults
+        if !is_dns_label(name) {
+            let message = format!("must be a DNS label of at most 63 characters, but is \"{name}\"");
+            faults.push(Fault::new(format!("{path}.metadata.name"), message));
+        }
+        if names.iter().take(index).any(|earlier| earlier == name) {
+            let message = format!("must be unique, but another template is also named \"{name}\"");
+            faults.push(Fault::new(format!("{path}.metadata.name"), message));
+        }
     }
+    faults
 }
 
 impl ClaimTemplate {
@@ -121,24 +120,6 @@ fn storage_fault(spec: &Object) -> Option<String> {
         Some(amount) if nanos(amount).is_none() => Some(format!("must be a quantity as 500m or 2Gi, but is {amount}")),
         Some(_) => None,
     }
-}
-
-/// A quantity by value, be it text or a number.
-fn nanos(amount: &Value) -> Option<i128> {
-    match amount {
-        Value::String(text) => quantity::parse(text),
-        Value::Number(number) => quantity::parse(&number.to_string()),
-        _ => None,
-    }
-}
-
-fn is_dns_label(name: &str) -> bool {
-    let edge = |byte: Option<&u8>| byte.is_some_and(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit());
-    let bytes = name.as_bytes();
-    bytes.len() <= 63
-        && edge(bytes.first())
-        && edge(bytes.last())
-        && bytes.iter().all(|byte| edge(Some(byte)) || *byte == b'-')
 }
 
 /// Whether the claim templates of an observed StatefulSet are those that would be asked for today. They cannot change; what

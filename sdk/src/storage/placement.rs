@@ -1,13 +1,13 @@
 //! On which nodes pods run.
 
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::json::{WriteJson, optional};
 use crate::{Object, object, schema};
 
 /// On which nodes pods run, field by field as in a pod.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Placement {
     /// Which nodes pods want.

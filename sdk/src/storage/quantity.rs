@@ -1,6 +1,8 @@
 //! Quantities of Kubernetes: `500m`, `2Gi`, `1e3`. The API server rewrites them (`1024Mi` becomes `1Gi`), so that equal
 //! amounts are told by value, never by text.
 
+use serde_json::Value;
+
 /// A thousand-millionth: the smallest amount that Kubernetes keeps.
 const NANOS: i128 = 1_000_000_000;
 
@@ -28,6 +30,22 @@ pub fn parse(text: &str) -> Option<i128> {
     let up = digits.checked_mul(up)?.checked_mul(NANOS)?;
     let amount = up / down + i128::from(up % down != 0);
     Some(if negative { -amount } else { amount })
+}
+
+/// The amount of a JSON value in thousand-millionths, be it text or a number.
+#[must_use]
+pub fn nanos(amount: &Value) -> Option<i128> {
+    match amount {
+        Value::String(text) => parse(text),
+        Value::Number(number) => parse(&number.to_string()),
+        _ => None,
+    }
+}
+
+/// The amount in whole units (bytes, cores), rounded up.
+#[must_use]
+pub fn whole(text: &str) -> Option<i128> {
+    parse(text).map(|nanos| nanos / NANOS + i128::from(nanos % NANOS > 0))
 }
 
 /// What a suffix multiplies with and divides by.

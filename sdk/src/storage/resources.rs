@@ -8,8 +8,10 @@ use std::fmt;
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde::ser::{Serialize, SerializeMap, Serializer};
 
-use crate::schema;
+use super::quantity;
+use crate::{Fault, schema};
 
 /// Amounts by name: `cpu`, `memory`.
 type Amounts = BTreeMap<String, Quantity>;
@@ -26,7 +28,7 @@ pub struct Resources {
 }
 
 /// What a component needs, in the shape of a list.
-#[derive(Clone, Debug, PartialEq, serde::Deserialize)]
+#[derive(Clone, Debug, PartialEq, serde::Deserialize, serde::Serialize)]
 pub struct ComponentResources {
     /// Name of the component.
     pub name: String,
@@ -42,7 +44,7 @@ pub struct ComponentResources {
 }
 
 /// How a component is reached.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Deserialize, serde::Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ComponentNetwork {
     /// Whether its pods use the network of their host.
@@ -105,10 +107,55 @@ impl ResourceSpec {
         }
     }
 
+    /// What is wrong with the components of the field `path`, where only `known` ones are.
+    #[must_use]
+    pub fn component_faults(&self, path: &str, known: &[&str]) -> Vec<Fault> {
+        let mut faults = Vec::new();
+        let mut seen = Vec::new();
+        for (place, name) in self.components() {
+            let message = match known {
+                _ if seen.contains(&name) => format!("must be unique, but {name} is there twice"),
+                [only] if *only != name => format!("must be {only}, the one component, but is \"{name}\""),
+                _ if !known.contains(&name) => format!("must be one of {}, but is \"{name}\"", known.join(", ")),
+                _ => {
+                    seen.push(name);
+                    continue;
+                }
+            };
+            faults.push(Fault::new(format!("{path}{place}"), message));
+        }
+        faults
+    }
+
     fn listed(&self, component: &str) -> Option<&ComponentResources> {
         match self {
             Self::Map { .. } => None,
             Self::List(list) => list.iter().find(|listed| listed.name == component),
+        }
+    }
+}
+
+impl Resources {
+    /// How much of something there is room for, in whole units: what is promised, or else the limit.
+    #[must_use]
+    pub fn amount(&self, name: &str) -> Option<i128> {
+        let given = self.requests.get(name).or_else(|| self.limits.get(name))?;
+        quantity::whole(&given.0)
+    }
+}
+
+/// In the shape in which it was read.
+impl Serialize for ResourceSpec {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::List(list) => list.serialize(serializer),
+            Self::Map { all: Resources { limits, requests }, components } => {
+                let mut map = serializer.serialize_map(None)?;
+                map.serialize_entry("limits", limits)?;
+                map.serialize_entry("requests", requests)?;
+                components.iter().try_for_each(|(name, resources)| map.serialize_entry(name, resources))?;
+                map.end()
+            }
         }
     }
 }

@@ -4,11 +4,12 @@
 use std::collections::BTreeMap;
 
 use bartizan_sdk::k8s_openapi::api::apps::v1::StatefulSet;
-use bartizan_sdk::k8s_openapi::api::core::v1::ConfigMap;
-use bartizan_sdk::observed::StatefulSetView;
+use bartizan_sdk::k8s_openapi::api::core::v1::{ConfigMap, Pod};
+use bartizan_sdk::observed::{ObjectView, PodView, StatefulSetView};
 use bartizan_sdk::storage::{Credentials, Placement, ResourceSpec, StorageScope};
 use bartizan_sdk::{
-    ChildKind, Column, Failure, NameRule, ParentKind, Provider, Request, Response, condition, failure, schema,
+    ChildKind, Column, Failure, NameRule, OnDelete, OnImmutableChange, ParentKind, Provider, Request, Response,
+    Treatment, condition, failure, object, schema,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -93,6 +94,8 @@ impl Provider for DiskProvider {
         .names(NameRule { max_length: 20, pattern: "^[a-z]+$" })
         .columns(&[Column::integer("Size", ".spec.size"), Column::text("Maker", ".spec.maker").wide(), Column::AGE]);
     const CHILDREN: &'static [ChildKind] = &[ChildKind::of::<ConfigMap>(), ChildKind::of::<StatefulSet>()];
+    const DESCENDANTS: &'static [ChildKind] = &[ChildKind::of::<Pod>()];
+    const RELATED: &'static [ChildKind] = &[ChildKind::of::<ConfigMap>()];
 
     fn status_schema() -> Option<Value> {
         Some(schema::of::<DiskStatus>())
@@ -115,6 +118,20 @@ impl Provider for DiskProvider {
             4 => Ok(Response::new().status("a text")),
             5 => Ok(Response::new().child(BTreeMap::from([((1, 2), 3)]))),
             6 => Err(failure::retry("the disk is busy", 7)),
+            8 => {
+                let treatment = Treatment { on_delete: OnDelete::Retain, ..Treatment::wave(2) };
+                let immutable = OnImmutableChange::RecreateOrphan;
+                let orphans = Treatment { on_immutable_change: immutable, ..Treatment::default() };
+                let pods = request.descendants::<PodView>()?;
+                let seen = request.related::<ObjectView<ConfigMap>>("beside")?;
+                let message = format!("{} pods, {} beside", pods.len(), usize::from(seen.is_some()));
+                Ok(Response::new()
+                    .child_with(treatment, object!({"kind": "A"}))
+                    .child_with(orphans, object!({"kind": "B"}))
+                    .keep(ChildKind::of::<StatefulSet>(), "kept")
+                    .related(ChildKind::of::<ConfigMap>(), &["beside"])
+                    .event("Looked", message))
+            }
             _ => Ok(Response::new().status(json!({}))),
         }
     }

@@ -1,8 +1,9 @@
 //! What crosses the sandbox on the way back.
 
-use bartizan_sdk::observed::{Rollout, StatefulSetView};
+use bartizan_sdk::gates::{is_pending, is_settled, next_partition, released};
+use bartizan_sdk::observed::{PodView, Rollout, StatefulSetView};
 use bartizan_sdk::testing::TestRequest;
-use bartizan_sdk::{Failure, ReconcileResponse, config_hash};
+use bartizan_sdk::{Failure, OnDelete, OnImmutableChange, ReconcileResponse, config_hash, fingerprint};
 use rstest::rstest;
 use serde_json::{Value, json};
 
@@ -76,4 +77,73 @@ fn a_stateful_set_is_settled_when_all_its_pods_are_ready_and_new(#[case] status:
 #[test]
 fn a_hash_is_short_and_the_same_on_every_machine() {
     assert_eq!(config_hash(&("keys", Some(1))), "1f882dab2bb6d9a5");
+    assert_eq!(fingerprint(b"foobar"), "85944171f73967e8");
+}
+
+#[test]
+fn waves_keep_related_and_events_are_said_as_the_contract_says_them() {
+    let named = |kind: &str, name: &str| json!({"apiVersion": "v1", "kind": kind, "metadata": {"name": name, "namespace": "n"}});
+    let request = TestRequest::new(disk(&json!({"size": 8, "former": "Solid"})));
+    let answer = request.clone().answer::<DiskProvider>().unwrap();
+    assert_eq!(answer.events[0].message, "0 pods, 0 beside");
+    let request = request.descendant(named("Pod", "a-0")).related(named("ConfigMap", "beside"));
+    let answer = request.answer::<DiskProvider>().unwrap();
+    assert_eq!((answer.events[0].reason.as_str(), answer.events[0].message.as_str()), ("Looked", "1 pods, 1 beside"));
+    let treatment = |index: usize| {
+        let child = &answer.children[index];
+        (child.wave, child.on_delete, child.on_immutable_change)
+    };
+    assert_eq!(treatment(0), (2, OnDelete::Retain, OnImmutableChange::Refuse));
+    assert_eq!(treatment(1), (0, OnDelete::Delete, OnImmutableChange::RecreateOrphan));
+    assert_eq!((answer.keep[0].api_version.as_str(), answer.keep[0].name.as_str()), ("apps/v1", "kept"));
+    assert_eq!((answer.related[0].kind.as_str(), &answer.related[0].names), ("ConfigMap", &vec!["beside".to_owned()]));
+}
+
+fn set(partition: i32, current: &str) -> StatefulSetView {
+    let status = json!({
+        "observedGeneration": 2, "replicas": 2, "readyReplicas": 2, "updatedReplicas": 2 - partition.min(2),
+        "currentRevision": current, "updateRevision": "new",
+    });
+    let object = json!({
+        "metadata": {"generation": 2}, "status": status,
+        "spec": {"replicas": 2, "updateStrategy": {"rollingUpdate": {"partition": partition}}},
+    });
+    bartizan_sdk::observed::Observed::read(&object.to_string()).unwrap()
+}
+
+fn pod(ordinal: i32, revision: &str, ready: &str, going: bool) -> PodView {
+    let mut object = json!({
+        "metadata": {"name": format!("a-{ordinal}"), "labels": {"controller-revision-hash": revision}},
+        "status": {"conditions": [{"type": "Ready", "status": ready}]},
+    });
+    if going {
+        object["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
+    }
+    bartizan_sdk::observed::Observed::read(&object.to_string()).unwrap()
+}
+
+#[rstest]
+#[case::all_new(0, vec![pod(0, "new", "True", false), pod(1, "new", "True", false)], true)]
+#[case::held_back(1, vec![pod(0, "old", "True", false), pod(1, "new", "True", false)], true)]
+#[case::not_arrived(0, vec![pod(0, "old", "True", false), pod(1, "new", "True", false)], false)]
+#[case::not_ready(0, vec![pod(0, "new", "True", false), pod(1, "new", "False", false)], false)]
+#[case::going(0, vec![pod(0, "new", "True", false), pod(1, "new", "True", true)], false)]
+#[case::missing(0, vec![pod(0, "new", "True", false)], false)]
+fn a_stateful_set_is_settled_when_status_and_pods_agree(
+    #[case] partition: i32,
+    #[case] pods: Vec<PodView>,
+    #[case] expected: bool,
+) {
+    assert_eq!(is_settled(&set(partition, "old"), &pods.iter().collect::<Vec<_>>()), expected);
+}
+
+#[test]
+fn a_partition_goes_down_by_one_pod_at_a_time() {
+    let steps = [2, 1, 0].map(|partition| (next_partition(&set(partition, "old")), released(&set(partition, "old"))));
+    assert_eq!(steps, [(1, 0), (0, 1), (0, 2)]);
+    assert_eq!(
+        [is_pending(&set(2, "old")), is_pending(&set(0, "old")), is_pending(&set(0, "new"))],
+        [true, true, false]
+    );
+    assert_eq!(next_partition(&set(9, "old")), 1, "a partition beyond the last pod is as good as frozen");
 }

@@ -1,6 +1,8 @@
 //! The types that storage providers share.
 
-use bartizan_sdk::storage::{Annotations, Credentials, CredentialsSource, merge_annotations};
+use bartizan_sdk::storage::{
+    Annotations, Credentials, CredentialsSource, ResourceSpec, annotation_faults, merge_annotations,
+};
 use rstest::rstest;
 
 fn credentials(access_key: &str, secret_key: &str, name: &str, namespace: &str) -> Credentials {
@@ -42,4 +44,29 @@ fn annotations_that_an_object_has_are_kept() {
     };
     let merged = merge_annotations(map(&[("a", "ours")]), &map(&[("a", "theirs"), ("b", "theirs")]));
     assert_eq!(merged, map(&[("a", "ours"), ("b", "theirs")]));
+}
+
+#[test]
+fn annotations_of_the_host_are_refused_with_their_field() {
+    let annotations: Annotations =
+        [("bartizan.dev/x".to_owned(), String::new()), ("x".to_owned(), String::new())].into();
+    let faults: Vec<String> = annotation_faults(&annotations, "spec.a").iter().map(ToString::to_string).collect();
+    assert_eq!(faults, ["spec.a[bartizan.dev/x]: must not be used: keys below bartizan.dev/ are the host's"]);
+}
+
+#[rstest]
+#[case::nothing("[]")]
+#[case::list(r#"[{"name":"a","limits":{"cpu":"1"},"requests":{},"network":null}]"#)]
+#[case::map(r#"{"limits":{"memory":"2Gi"},"requests":{},"a":{"requests":{"cpu":"1"}}}"#)]
+fn resources_are_written_in_the_shape_in_which_they_were_read(#[case] text: &str) {
+    let resources: ResourceSpec = serde_json::from_str(text).unwrap();
+    assert_eq!(serde_json::to_string(&resources).unwrap(), text);
+}
+
+#[test]
+fn an_amount_is_what_is_promised_or_else_the_limit_in_whole_units() {
+    let text = r#"{"requests": {"memory": "1Gi"}, "limits": {"memory": "2Gi", "cpu": "1500m"}}"#;
+    let resources: ResourceSpec = serde_json::from_str(text).unwrap();
+    let one = resources.of("a").unwrap();
+    assert_eq!([one.amount("memory"), one.amount("cpu"), one.amount("disk")], [Some(1 << 30), Some(2), None]);
 }

@@ -6,6 +6,7 @@ mod servers;
 mod services;
 
 use bartizan_sdk::json::WriteJson;
+use bartizan_sdk::kubernetes::{Meta, disruption_budget};
 use bartizan_sdk::{Response, object};
 
 use crate::Mode;
@@ -39,18 +40,15 @@ pub(crate) fn desired(plan: &Plan<'_>) -> Response {
     }
     // A budget over a single server would either forbid to drain its node or mean nothing.
     if plan.layout.mode == Mode::Distributed {
-        response = response.child_json(budget(&plan.layout));
+        let layout = &plan.layout;
+        let budget = disruption_budget(meta(layout, &layout.name), MAX_UNAVAILABLE, selector(layout));
+        response = response.child_json(budget);
     }
     response
 }
 
-fn budget(layout: &Layout) -> impl WriteJson {
-    object!({
-        "apiVersion": "policy/v1",
-        "kind": "PodDisruptionBudget",
-        "metadata": {"name": layout.name, "namespace": layout.namespace, "labels": labels(layout)},
-        "spec": {"maxUnavailable": MAX_UNAVAILABLE, "selector": {"matchLabels": selector(layout)}},
-    })
+fn meta<'a>(layout: &'a Layout, name: &'a str) -> Meta<'a, impl WriteJson> {
+    Meta { name, namespace: &layout.namespace, labels: labels(layout) }
 }
 
 /// What selects the pods of a store, and of no other.

@@ -1,6 +1,7 @@
 //! The StatefulSet of MinIO servers.
 
 use bartizan_sdk::json::{WriteJson, list, optional};
+use bartizan_sdk::kubernetes::{container_security, pod_security};
 use bartizan_sdk::object;
 use bartizan_sdk::storage::merge_annotations;
 
@@ -64,14 +65,7 @@ fn pod(plan: &Plan<'_>) -> impl WriteJson {
         // Servers do not speak to Kubernetes, and a Service may be named so that its variables look like MinIO's own.
         "automountServiceAccountToken": false,
         "enableServiceLinks": false,
-        "securityContext": {
-            "runAsNonRoot": true,
-            "runAsUser": USER,
-            "fsGroup": USER,
-            // Walking through all objects of a store would take hours at each start.
-            "fsGroupChangePolicy": "OnRootMismatch",
-            "seccompProfile": {"type": "RuntimeDefault"},
-        },
+        "securityContext": pod_security(USER),
     })
 }
 
@@ -87,7 +81,7 @@ fn container(plan: &Plan<'_>) -> impl WriteJson {
         "volumeMounts": list(layout.volumes.iter().map(|volume| mount(volume))),
         "livenessProbe": probe("/minio/health/live", 20, 6),
         "readinessProbe": probe("/minio/health/ready", 5, 3),
-        "securityContext": {"allowPrivilegeEscalation": false, "capabilities": {"drop": ["ALL"]}},
+        "securityContext": container_security(),
     })
 }
 

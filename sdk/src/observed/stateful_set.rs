@@ -1,28 +1,12 @@
-//! Small views of objects that exist: the few fields that decisions need. Reading a whole StatefulSet costs the sandbox
-//! many times what these do.
-
-use std::collections::BTreeMap;
+//! The view of a StatefulSet.
 
 use k8s_openapi::api::apps::v1::StatefulSet;
 use serde::Deserialize;
-use serde::de::{DeserializeOwned, Error as _};
+use serde::de::Error as _;
 use serde_json::Value;
 
+use super::{Observed, ObservedMetadata};
 use crate::{ChildKind, scan};
-
-/// A view of a kind of child.
-pub trait Observed: DeserializeOwned {
-    /// The kind that is viewed.
-    const KIND: ChildKind;
-
-    /// Reads the view of an object from its JSON text.
-    ///
-    /// # Errors
-    /// If the text is not JSON, or a field that is looked at has another type.
-    fn read(text: &str) -> Result<Self, serde_json::Error> {
-        serde_json::from_str(text)
-    }
-}
 
 /// What decisions need of an observed StatefulSet.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
@@ -36,22 +20,14 @@ pub struct StatefulSetView {
     pub status: StatefulSetStatusView,
 }
 
-/// What decisions need of an observed object's metadata.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-pub struct ObservedMetadata {
-    /// Counts the changes of the spec.
-    pub generation: i64,
-    /// Its annotations.
-    pub annotations: BTreeMap<String, String>,
-}
-
 /// What decisions need of a StatefulSet's spec.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct StatefulSetSpecView {
     /// How many pods it should have.
     pub replicas: i32,
+    /// The least ordinal of pods that a changed template reaches.
+    pub partition: i32,
     /// Its claim templates, as the API server returned them.
     pub volume_claim_templates: Vec<Value>,
 }
@@ -68,6 +44,22 @@ pub struct StatefulSetStatusView {
     pub ready_replicas: i32,
     /// How many of them are of the newest template.
     pub updated_replicas: i32,
+    /// The template of the pods that a change has not reached.
+    pub current_revision: String,
+    /// The newest template.
+    pub update_revision: String,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct UpdateStrategy {
+    rolling_update: RollingUpdate,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct RollingUpdate {
+    partition: i32,
 }
 
 impl Observed for StatefulSetView {
@@ -76,7 +68,7 @@ impl Observed for StatefulSetView {
     /// The pod template is most of the text, and passed over.
     fn read(text: &str) -> Result<Self, serde_json::Error> {
         let mut view = Self::default();
-        let (mut metadata, mut status, mut replicas, mut claims) = ("{}", "{}", "0", "[]");
+        let (mut metadata, mut status, mut replicas, mut claims, mut strategy) = ("{}", "{}", "0", "[]", "{}");
         let mut fields = scan::fields(text);
         while let Some(key) = fields.next_key().map_err(serde_json::Error::custom)? {
             let read = match key {
@@ -86,6 +78,7 @@ impl Observed for StatefulSetView {
                     match (key, spec.value()?) {
                         ("replicas", value) => replicas = value,
                         ("volumeClaimTemplates", value) => claims = value,
+                        ("updateStrategy", value) => strategy = value,
                         _ => {}
                     }
                     Ok(())
@@ -97,6 +90,7 @@ impl Observed for StatefulSetView {
         view.metadata = serde_json::from_str(metadata)?;
         view.status = serde_json::from_str(status)?;
         view.spec.replicas = serde_json::from_str(replicas)?;
+        view.spec.partition = serde_json::from_str::<UpdateStrategy>(strategy)?.rolling_update.partition;
         view.spec.volume_claim_templates = serde_json::from_str(claims)?;
         Ok(view)
     }

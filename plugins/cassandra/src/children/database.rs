@@ -1,0 +1,148 @@
+//! How the database of a member is started: image, environment, arguments, memory.
+
+use bartizan_sdk::json::{WriteJson, lazy};
+use bartizan_sdk::object;
+use bartizan_sdk::storage::Resources;
+
+use super::{Asked, services};
+use crate::spec::{Mode, RackSpec};
+
+/// Images where the spec names none.
+const CASSANDRA: &str = "docker.io/library/cassandra";
+const SCYLLA: &str = "docker.io/scylladb/scylla";
+/// Tells the database its rack from files, and others by gossip.
+const SNITCH: &str = "GossipingPropertyFileSnitch";
+
+const MEBIBYTE: i128 = 1 << 20;
+const GIBIBYTE: i128 = 1 << 30;
+
+/// Variables of members that come from the spec.
+pub(crate) const OWN_VARIABLES: [&str; 13] = [
+    "POD_NAME",
+    "POD_IP",
+    "SEEDS",
+    "CASSANDRA_SEEDS",
+    "CASSANDRA_CLUSTER_NAME",
+    "CASSANDRA_DC",
+    "CASSANDRA_RACK",
+    "CASSANDRA_ENDPOINT_SNITCH",
+    "CASSANDRA_LISTEN_ADDRESS",
+    "CASSANDRA_BROADCAST_ADDRESS",
+    "CASSANDRA_BROADCAST_RPC_ADDRESS",
+    "MAX_HEAP_SIZE",
+    "HEAP_NEWSIZE",
+];
+
+/// The image of the members.
+pub(super) fn image(request: &Asked<'_>) -> String {
+    let default = match request.spec.mode() {
+        Mode::Cassandra => CASSANDRA,
+        Mode::Scylla => SCYLLA,
+    };
+    format!("{}:{}", request.spec.repository.as_deref().unwrap_or(default), request.spec.version)
+}
+
+/// Where data is kept.
+pub(super) fn data_path(mode: Mode) -> &'static str {
+    match mode {
+        Mode::Cassandra => "/var/lib/cassandra",
+        Mode::Scylla => "/var/lib/scylla",
+    }
+}
+
+/// Puts the files of a rack's ConfigMap over those of the image, and starts what the image would have.
+pub(super) fn command(mode: Mode, config: &str) -> [String; 4] {
+    let (folder, start) = match mode {
+        Mode::Cassandra => ("/etc/cassandra", "exec docker-entrypoint.sh cassandra -f"),
+        Mode::Scylla => ("/etc/scylla", "exec /docker-entrypoint.py \"$@\""),
+    };
+    let script = format!("cp -L {config}/* {folder}/ && {start}");
+    ["sh".to_owned(), "-c".to_owned(), script, "sh".to_owned()]
+}
+
+/// The arguments: ScyllaDB takes by them what Cassandra's image takes by its environment.
+pub(super) fn arguments(request: &Asked<'_>, spec: &RackSpec, resources: Option<&Resources>) -> Option<Vec<String>> {
+    if request.spec.mode() == Mode::Cassandra {
+        return None;
+    }
+    let address = services::address(request, "$(POD_NAME)");
+    let mut arguments = vec![
+        format!("--cluster-name={}", request.name()),
+        "--seeds=$(SEEDS)".to_owned(),
+        "--listen-address=$(POD_IP)".to_owned(),
+        format!("--broadcast-address={address}"),
+        format!("--broadcast-rpc-address={address}"),
+        format!("--endpoint-snitch={SNITCH}"),
+        format!("--dc={}", request.spec.datacenter.name),
+        format!("--rack={}", spec.name),
+        // Other pods run on the same node.
+        "--overprovisioned=1".to_owned(),
+    ];
+    let cores = resources.and_then(|resources| resources.amount("cpu"));
+    arguments.extend(cores.map(|cores| format!("--smp={}", cores.max(1))));
+    Some(arguments)
+}
+
+/// The environment of a member, always in the same order: what it is, then what people add.
+pub(super) fn environment<'a>(
+    request: &'a Asked<'_>,
+    spec: &'a RackSpec,
+    resources: Option<&Resources>,
+) -> impl WriteJson + 'a {
+    let heap = resources.and_then(|resources| resources.amount("memory")).map(heap);
+    lazy(move |writer| {
+        let from_pod = |name: &'static str, path: &'static str| object!({"name": name, "valueFrom": {"fieldRef": {"fieldPath": path}}});
+        writer.begin_list();
+        writer.item(&from_pod("POD_NAME", "metadata.name"));
+        writer.item(&from_pod("POD_IP", "status.podIP"));
+        let cassandra = request.spec.mode() == Mode::Cassandra;
+        let (map, key) = (services::seeds_name(request), services::SEEDS_KEY);
+        writer.item(&object!({
+            "name": if cassandra { "CASSANDRA_SEEDS" } else { "SEEDS" },
+            "valueFrom": {"configMapKeyRef": {"name": map, "key": key}},
+        }));
+        if cassandra {
+            let address = services::address(request, "$(POD_NAME)");
+            for (name, value) in [
+                ("CASSANDRA_CLUSTER_NAME", request.name()),
+                ("CASSANDRA_DC", &request.spec.datacenter.name),
+                ("CASSANDRA_RACK", &spec.name),
+                ("CASSANDRA_ENDPOINT_SNITCH", SNITCH),
+                ("CASSANDRA_LISTEN_ADDRESS", "$(POD_IP)"),
+                ("CASSANDRA_BROADCAST_ADDRESS", &address),
+                ("CASSANDRA_BROADCAST_RPC_ADDRESS", &address),
+            ] {
+                writer.item(&object!({"name": name, "value": value}));
+            }
+            // Cassandra takes both or neither.
+            for (name, mebibytes) in heap.iter().flat_map(|heap| [("MAX_HEAP_SIZE", *heap), ("HEAP_NEWSIZE", heap / 4)])
+            {
+                writer.item(&object!({"name": name, "value": format!("{}M", mebibytes.max(1))}));
+            }
+        }
+        request.spec.env.iter().for_each(|variable| writer.item(variable));
+        writer.end_list();
+    })
+}
+
+/// The heap of a member with so many bytes of memory, in MiB: half of a small memory, a quarter of a large one, and no more
+/// than garbage collection bears. It is Cassandra's own rule.
+pub(super) fn heap(memory: i128) -> i128 {
+    (memory / 2).min(GIBIBYTE).max((memory / 4).min(8 * GIBIBYTE)) / MEBIBYTE
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::heap;
+
+    #[rstest]
+    #[case::half_of_a_small_memory(1, 512)]
+    #[case::at_most_one_gibibyte_of_it(3, 1024)]
+    #[case::a_quarter_of_a_larger_one(8, 2048)]
+    #[case::and_at_most_eight(64, 8192)]
+    fn the_heap_follows_the_memory(#[case] gibibytes: i128, #[case] mebibytes: i128) {
+        assert_eq!(heap(gibibytes << 30), mebibytes);
+    }
+}

@@ -1,0 +1,112 @@
+//! Services: one for clients, one per member, and what members find the ring by.
+
+use bartizan_sdk::json::{WriteJson, lazy};
+use bartizan_sdk::kubernetes::{Meta, ServicePort, ServiceRole, service};
+use bartizan_sdk::{Response, object};
+
+use super::{Asked, Marks, labels, meta, rack_labels, selector};
+use crate::decision::Step;
+use crate::racks::{Claims, Rack};
+
+/// The label by which the StatefulSet controller names each pod.
+const POD_NAME: &str = "statefulset.kubernetes.io/pod-name";
+/// Members of each rack, from the first on, by which others find the ring.
+const SEEDS: i32 = 2;
+/// Key of the ConfigMap of seeds.
+pub(super) const SEEDS_KEY: &str = "seeds";
+
+/// What a member listens on.
+pub(super) const PORTS: [ServicePort<'static>; 6] = [
+    ServicePort { name: "intra-node", port: 7000 },
+    ServicePort { name: "tls-intra-node", port: 7001 },
+    ServicePort { name: "jmx", port: 7199 },
+    ServicePort { name: "cql", port: 9042 },
+    ServicePort { name: "thrift", port: 9160 },
+    ServicePort { name: "cql-ssl", port: 9142 },
+];
+
+/// Name of the Service for clients.
+pub(super) fn client_name(request: &Asked<'_>) -> String {
+    format!("{}-client", request.name())
+}
+
+/// Name of the ConfigMap of seeds.
+pub(super) fn seeds_name(request: &Asked<'_>) -> String {
+    format!("{}-seeds", request.name())
+}
+
+/// The address of a member, which stays when its pod moves.
+pub(super) fn address(request: &Asked<'_>, member: &str) -> String {
+    format!("{member}.{}.svc", request.namespace())
+}
+
+/// Names all members in DNS for clients, and each pod.
+pub(super) fn client(request: &Asked<'_>) -> impl WriteJson {
+    lazy(move |writer| {
+        let name = client_name(request);
+        let annotations = Some(&request.spec.service_annotations);
+        service(meta(request, &name), annotations, ServiceRole::Headless, selector(request), &PORTS).write_json(writer);
+    })
+}
+
+/// The seeds, in an object of their own: a new one restarts nobody, and whoever starts reads the newest. A member becomes a
+/// seed once it has joined, since a seed does not fetch its share of the data; of a new cluster the very first is one.
+pub(super) fn seeds(request: &Asked<'_>, racks: &[Rack<'_>], steps: &[Step]) -> impl WriteJson {
+    let mut seeds = Vec::new();
+    for (rack, step) in racks.iter().zip(steps) {
+        for ordinal in 0..SEEDS.min(step.replicas) {
+            let member = rack.members.get(&ordinal);
+            let stays = |member: &&crate::racks::Member| {
+                let record = member.service.unwrap_or_default();
+                is_joined(member) && record.decommissioned.is_none()
+            };
+            if member.filter(stays).is_some() {
+                seeds.push(address(request, &rack.member_name(ordinal)));
+            }
+        }
+    }
+    let first = racks.iter().zip(steps).find(|(_, step)| step.replicas > 0);
+    if let (true, Some((rack, _))) = (seeds.is_empty(), first) {
+        seeds.push(address(request, &rack.member_name(0)));
+    }
+    object!({
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": seeds_name(request), "namespace": request.namespace(), "labels": labels(request)},
+        "data": {SEEDS_KEY: seeds.join(",")},
+    })
+}
+
+fn is_joined(member: &crate::racks::Member) -> bool {
+    let ready = member.pod.as_ref().is_some_and(bartizan_sdk::observed::PodView::is_ready);
+    ready || member.service.is_some_and(|record| record.joined)
+}
+
+/// The Services of a rack's members: of those that should be, and of those of which a pod or a claim is left.
+pub(super) fn members(mut response: Response, request: &Asked<'_>, rack: &Rack<'_>, step: &Step) -> Response {
+    for ordinal in 0..step.replicas.max(rack.members.keys().next_back().map_or(0, |last| last + 1)) {
+        let member = rack.members.get(&ordinal).cloned().unwrap_or_default();
+        // What was a member just now may have a pod that is not seen yet.
+        let was = ordinal < rack.replicas() || !rack.is_counted();
+        let is_left = (was && member.service.is_some())
+            || member.pod.is_some()
+            || (member.claims != Claims::None && member.service.is_some());
+        if ordinal >= step.replicas && !is_left {
+            continue;
+        }
+        let asked = (step.asked_to_leave == Some(ordinal)).then_some(false);
+        let decommissioned = member.service.unwrap_or_default().decommissioned.or(asked);
+        let marks = Marks {
+            seed: (ordinal < SEEDS).then_some("true"),
+            joined: is_joined(&member).then_some("true"),
+            decommissioned: decommissioned.map(|left| if left { "true" } else { "false" }),
+        };
+        response = response.child_json(lazy(|writer| {
+            let labels = rack_labels(request, &rack.rack, marks);
+            let name = &rack.member_name(ordinal);
+            let meta = Meta { name, namespace: request.namespace(), labels };
+            service(meta, None, ServiceRole::Member, object!({POD_NAME: name.as_str()}), &PORTS).write_json(writer);
+        }));
+    }
+    response
+}

@@ -1,0 +1,108 @@
+//! The Cassandra provider: a Cluster becomes a StatefulSet per rack, a Service per member, and what members need to find each
+//! other and to leave. It grows, shrinks and changes by one member at a time, each step from what is observed.
+//!
+//! A Cluster that cannot be acted on changes nothing: `Valid=False` names the fields at fault, what runs keeps running, and
+//! it goes on when the spec is mended.
+
+mod children;
+mod decision;
+mod labels;
+mod racks;
+mod rollout;
+mod spec;
+mod status;
+mod validation;
+mod version;
+
+use bartizan_sdk::k8s_openapi::api::apps::v1::StatefulSet;
+use bartizan_sdk::k8s_openapi::api::core::v1::{ConfigMap, PersistentVolumeClaim, Pod, Service, ServiceAccount};
+use bartizan_sdk::k8s_openapi::api::policy::v1::PodDisruptionBudget;
+use bartizan_sdk::k8s_openapi::api::rbac::v1::{Role, RoleBinding};
+use bartizan_sdk::kubernetes::SERVICE_NAME_PATTERN;
+use bartizan_sdk::{ChildKind, Column, Failure, NameRule, ParentKind, Provider, Request, Response, condition, schema};
+use serde_json::Value;
+
+use decision::{Policy, Progress};
+pub use spec::ClusterSpec;
+pub use status::ClusterStatus;
+
+/// Most characters of a Cluster's name: with two dashes and a datacenter and rack of one character it is that of a
+/// StatefulSet.
+const LONGEST_NAME: usize = 48;
+
+/// The provider of Clusters.
+pub struct Cassandra;
+
+impl Provider for Cassandra {
+    type Spec = ClusterSpec;
+
+    const NAME: &'static str = "cassandra";
+    const VERSION: &'static str = env!("CARGO_PKG_VERSION");
+    const PARENT: ParentKind = ParentKind::namespaced("cassandra.rook.io", "v1alpha1", "Cluster", "clusters")
+        .names(NameRule { max_length: LONGEST_NAME, pattern: SERVICE_NAME_PATTERN })
+        .columns(&[
+            Column::text("Members", ".status.ready"),
+            Column::text("Version", ".spec.version"),
+            Column::text("Ready", ".status.conditions[?(@.type==\"Ready\")].status"),
+            Column::text("Doing", ".status.conditions[?(@.type==\"Progressing\")].reason"),
+            Column::text("Valid", ".status.conditions[?(@.type==\"Valid\")].status"),
+            Column::AGE,
+            Column::text("Message", ".status.conditions[?(@.type==\"Progressing\")].message").wide(),
+        ]);
+    const CHILDREN: &'static [ChildKind] = &[
+        ChildKind::of::<Service>(),
+        ChildKind::of::<ServiceAccount>(),
+        ChildKind::of::<ConfigMap>(),
+        ChildKind::of::<Role>(),
+        ChildKind::of::<RoleBinding>(),
+        ChildKind::of::<StatefulSet>(),
+        ChildKind::of::<PodDisruptionBudget>(),
+    ];
+    const DESCENDANTS: &'static [ChildKind] = &[ChildKind::of::<Pod>(), ChildKind::of::<PersistentVolumeClaim>()];
+    const RELATED: &'static [ChildKind] = &[
+        ChildKind::of::<ConfigMap>(),
+        ChildKind::of::<ServiceAccount>(),
+        ChildKind::of::<Role>(),
+        ChildKind::of::<RoleBinding>(),
+    ];
+
+    fn status_schema() -> Option<Value> {
+        Some(schema::of::<ClusterStatus>())
+    }
+
+    fn reconcile(request: &Request<'_, ClusterSpec>) -> Result<Response, Failure> {
+        let racks = racks::all(request)?;
+        let (reason, faults) = match validation::faults(request) {
+            faults if faults.is_empty() => ("PermanentField", validation::permanent_faults(&request.spec, &racks)),
+            faults => ("InvalidSpec", faults),
+        };
+        if !faults.is_empty() {
+            let progress = Progress::waiting(reason, "nothing changes until the spec is mended");
+            let response = status::report(Response::hold(), request, &racks, progress.as_ref());
+            return Ok(response.condition(condition::invalid(reason, &faults)));
+        }
+        let (response, progress) = act(request, &racks)?;
+        Ok(status::report(response, request, &racks, progress.as_ref()).condition(condition::valid()))
+    }
+}
+
+/// The answer to a valid spec, but for the status.
+fn act(request: &Request<'_, ClusterSpec>, racks: &[racks::Rack<'_>]) -> Result<(Response, Option<Progress>), Failure> {
+    let configs = match children::configs(request, racks)? {
+        Ok(configs) => configs,
+        Err(missing) => {
+            let progress = Progress::waiting("ConfigMapMissing", format!("waits for ConfigMap {missing}"));
+            return Ok((children::ask(Response::hold(), request, racks), progress));
+        }
+    };
+    let templates = children::templates(request, racks, &configs)?;
+    let fingerprints: Vec<String> = templates.iter().map(|template| bartizan_sdk::fingerprint(template)).collect();
+    let policy = Policy { keeps_claims: request.spec.keeps_claims(), canary: request.spec.canary };
+    let decision = decision::decide(racks, &fingerprints, policy);
+    let response = children::desired(request, racks, &decision.steps, &templates, &fingerprints)?;
+    let told = decision.progress.as_ref().filter(|progress| progress.step);
+    let response = told.into_iter().fold(response, |response, step| response.event(step.reason, step.message.clone()));
+    Ok((response, decision.progress))
+}
+
+bartizan_sdk::export!(Cassandra, manifest: include_bytes!("../manifest.json"));

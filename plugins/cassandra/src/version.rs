@@ -1,0 +1,121 @@
+//! Versions of the database, and which may follow which: data that a newer one has touched an older one cannot read, and
+//! each series reads the data of the one before it, no older.
+
+use std::fmt;
+
+use crate::spec::Mode;
+
+/// Cassandra's series, each of which reads the data of the one before.
+const SERIES: [(u32, u32); 4] = [(3, 11), (4, 0), (4, 1), (5, 0)];
+/// ScyllaDB's majors count from 1, and since 2024 by years.
+const FIRST_YEAR: u32 = 2000;
+
+/// A version as `4.1.3`; a patch that is not given is 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Version {
+    major: u32,
+    minor: u32,
+    patch: u32,
+}
+
+impl Version {
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        let mut parts = text.split('.').map(|part| {
+            let digits = !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
+            digits.then(|| part.parse::<u32>().ok()).flatten()
+        });
+        let (major, minor) = (parts.next()??, parts.next()??);
+        let patch = parts.next().unwrap_or(Some(0))?;
+        parts.next().is_none().then_some(Self { major, minor, patch })
+    }
+
+    fn series(self) -> Option<usize> {
+        SERIES.iter().position(|series| *series == (self.major, self.minor))
+    }
+}
+
+impl fmt::Display for Version {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}.{}", self.major, self.minor, self.patch)
+    }
+}
+
+/// What is wrong with a version as it is written, in words that follow the field's name.
+pub(crate) fn fault(mode: Mode, text: &str) -> Option<String> {
+    match Version::parse(text) {
+        None => Some(format!("must be a version as 4.1.3, but is \"{text}\"")),
+        Some(version) if mode == Mode::Cassandra && version.series().is_none() => {
+            let known = SERIES.map(|(major, minor)| format!("{major}.{minor}")).join(", ");
+            Some(format!("must be of one of the series {known}, but is \"{text}\""))
+        }
+        Some(_) => None,
+    }
+}
+
+/// Why a cluster of which members run `running` cannot go to `wanted`, in words that follow the field's name.
+pub(crate) fn step_fault(mode: Mode, running: &[Version], wanted: Version) -> Option<String> {
+    let (oldest, newest) = (running.iter().min()?, running.iter().max()?);
+    if wanted < *newest {
+        return Some(format!(
+            "cannot go back from {newest} to {wanted}: an older version does not read what a newer one has written"
+        ));
+    }
+    let skipped = match mode {
+        Mode::Cassandra => {
+            let next = oldest.series()? + 1;
+            SERIES.get(next).filter(|_| wanted.series() > Some(next)).map(|(major, minor)| format!("{major}.{minor}"))
+        }
+        Mode::Scylla => {
+            let next = oldest.major + 1;
+            (wanted.major > next && wanted.major < FIRST_YEAR).then(|| next.to_string())
+        }
+    }?;
+    Some(format!(
+        "cannot go from {oldest} to {wanted} at once: go to {skipped} first, and on once all members are up to date"
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    #[rstest]
+    #[case("3.11.1", Some((3, 11, 1)))]
+    #[case("4.1", Some((4, 1, 0)))]
+    #[case("4", None)]
+    #[case("4.1.2.3", None)]
+    #[case("4.x", None)]
+    #[case("", None)]
+    #[case("4.+1", None)]
+    #[case("4.1.99999999999", None)]
+    fn a_version_has_two_or_three_numbers(#[case] text: &str, #[case] expected: Option<(u32, u32, u32)>) {
+        let expected = expected.map(|(major, minor, patch)| Version { major, minor, patch });
+        assert_eq!(Version::parse(text), expected);
+    }
+
+    #[rstest]
+    #[case(Mode::Cassandra, &["3.11.1"], "4.0.1", "")]
+    #[case(Mode::Cassandra, &["4.0.1", "4.1.0"], "4.1.2", "")]
+    #[case(Mode::Cassandra, &["4.1.2"], "5.0.0", "")]
+    #[case(Mode::Cassandra, &[], "5.0.0", "")]
+    #[case(Mode::Cassandra, &["3.11.1"], "4.1.0", "cannot go from 3.11.1 to 4.1.0 at once: go to 4.0 first, and on once all members are up to date")]
+    #[case(Mode::Cassandra, &["4.0.1", "4.1.0"], "5.0.0", "cannot go from 4.0.1 to 5.0.0 at once: go to 4.1 first, and on once all members are up to date")]
+    #[case(Mode::Cassandra, &["4.0.1", "4.1.0"], "4.0.1", "cannot go back from 4.1.0 to 4.0.1: an older version does not read what a newer one has written")]
+    #[case(Mode::Cassandra, &["4.1.3"], "4.1.2", "cannot go back from 4.1.3 to 4.1.2: an older version does not read what a newer one has written")]
+    #[case(Mode::Scylla, &["4.6.0"], "5.0.0", "")]
+    #[case(Mode::Scylla, &["6.2.0"], "2025.1.0", "")]
+    #[case(Mode::Scylla, &["4.6.0"], "6.0.0", "cannot go from 4.6.0 to 6.0.0 at once: go to 5 first, and on once all members are up to date")]
+    #[case(Mode::Scylla, &["5.0.0"], "4.6.0", "cannot go back from 5.0.0 to 4.6.0: an older version does not read what a newer one has written")]
+    fn a_series_follows_the_one_before(
+        #[case] mode: Mode,
+        #[case] running: &[&str],
+        #[case] wanted: &str,
+        #[case] fault: &str,
+    ) {
+        let running: Vec<_> = running.iter().filter_map(|text| Version::parse(text)).collect();
+        let found = step_fault(mode, &running, Version::parse(wanted).unwrap());
+        assert_eq!(found.unwrap_or_default(), fault);
+    }
+}

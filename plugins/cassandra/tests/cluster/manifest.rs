@@ -1,0 +1,13 @@
+//! The manifest that the module carries is the one that its types say.
+
+use std::path::Path;
+
+use cassandra::Cassandra;
+
+#[test]
+fn the_manifest_in_the_module_is_up_to_date() {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("manifest.json");
+    if let Err(out_of_date) = bartizan_sdk::testing::check_manifest::<Cassandra>(&file) {
+        panic!("{out_of_date}");
+    }
+}

@@ -1,0 +1,144 @@
+//! Names that Kubernetes allows, and objects that most storage systems have alike.
+
+use crate::json::{WriteJson, list};
+use crate::object;
+use crate::storage::Annotations;
+
+/// Most characters of a StatefulSet's name. Its controller labels pods with the name, a dash and a hash of ten characters,
+/// and a label has at most 63.
+pub const LONGEST_STATEFUL_SET: usize = 52;
+/// What names a parent may have after which a Service is named: a DNS label that begins with a letter.
+pub const SERVICE_NAME_PATTERN: &str = "^[a-z]([-a-z0-9]*[a-z0-9])?$";
+
+/// Whether a name is a DNS label: at most 63 lower-case letters, digits and dashes, none of these at the ends.
+#[must_use]
+pub fn is_dns_label(name: &str) -> bool {
+    let edge = |byte: Option<&u8>| byte.is_some_and(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit());
+    let bytes = name.as_bytes();
+    bytes.len() <= 63
+        && edge(bytes.first())
+        && edge(bytes.last())
+        && bytes.iter().all(|byte| edge(Some(byte)) || *byte == b'-')
+}
+
+/// What is wrong with the name of a parent after which a Service is named, in words that follow the field's name.
+#[must_use]
+pub fn service_name_fault(name: &str) -> Option<String> {
+    let inner = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+    let bytes = name.as_bytes();
+    let fits = bytes.first().is_some_and(u8::is_ascii_lowercase)
+        && bytes.last().is_some_and(|&byte| inner(byte))
+        && bytes.iter().all(|&byte| inner(byte) || byte == b'-');
+    (!fits).then(|| {
+        format!(
+            "must be of lower-case letters, digits and dashes and begin with a letter, since a Service is named so, but is \
+             \"{name}\""
+        )
+    })
+}
+
+/// What is wrong with the name of a parent after which a StatefulSet and its Service are named, in words that follow the
+/// field's name.
+#[must_use]
+pub fn stateful_set_name_fault(name: &str) -> Option<String> {
+    service_name_fault(name).or_else(|| {
+        let characters = name.len();
+        (characters > LONGEST_STATEFUL_SET).then(|| {
+            format!(
+                "must have at most {LONGEST_STATEFUL_SET} characters, since pods are labelled with it, but has {characters}"
+            )
+        })
+    })
+}
+
+/// What an object is called, and how it is marked.
+#[derive(Clone, Copy, Debug)]
+pub struct Meta<'a, L> {
+    /// Its name.
+    pub name: &'a str,
+    /// Its namespace.
+    pub namespace: &'a str,
+    /// Its labels.
+    pub labels: L,
+}
+
+/// A port of a Service by its name, which is also that of the container's port.
+#[derive(Clone, Copy, Debug)]
+pub struct ServicePort<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// Its number.
+    pub port: u16,
+}
+
+/// What a Service is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ServiceRole {
+    /// Gives every pod its name in DNS, before it is ready: members of a cluster need each other to become so.
+    Headless,
+    /// Gives one pod an address that stays, before it is ready.
+    Member,
+    /// Spreads clients over the pods that are ready.
+    Client,
+}
+
+/// A Service.
+pub fn service<L: WriteJson>(
+    meta: Meta<'_, L>,
+    annotations: Option<&Annotations>,
+    role: ServiceRole,
+    selector: impl WriteJson,
+    ports: &[ServicePort<'_>],
+) -> impl WriteJson {
+    let Meta { name, namespace, labels } = meta;
+    let annotations = annotations.filter(|annotations| !annotations.is_empty());
+    object!({
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": name, "namespace": namespace, "labels": labels, "annotations": annotations},
+        "spec": {
+            "type": (role != ServiceRole::Headless).then_some("ClusterIP"),
+            "clusterIP": (role == ServiceRole::Headless).then_some("None"),
+            "publishNotReadyAddresses": (role != ServiceRole::Client).then_some(true),
+            "selector": selector,
+            "ports": list(ports.iter().copied().map(service_port)),
+        },
+    })
+}
+
+fn service_port(port: ServicePort<'_>) -> impl WriteJson {
+    let ServicePort { name, port } = port;
+    object!({"name": name, "port": port, "protocol": "TCP", "targetPort": name})
+}
+
+/// A PodDisruptionBudget: so many pods may be away on purpose at the same time.
+pub fn disruption_budget<L: WriteJson>(
+    meta: Meta<'_, L>,
+    max_unavailable: i32,
+    selector: impl WriteJson,
+) -> impl WriteJson {
+    let Meta { name, namespace, labels } = meta;
+    object!({
+        "apiVersion": "policy/v1",
+        "kind": "PodDisruptionBudget",
+        "metadata": {"name": name, "namespace": namespace, "labels": labels},
+        "spec": {"maxUnavailable": max_unavailable, "selector": {"matchLabels": selector}},
+    })
+}
+
+/// The `securityContext` of a pod that runs as a user other than root.
+pub fn pod_security(user: i64) -> impl WriteJson {
+    object!({
+        "runAsNonRoot": true,
+        "runAsUser": user,
+        "fsGroup": user,
+        // Walking through all files of a volume would take hours at each start.
+        "fsGroupChangePolicy": "OnRootMismatch",
+        "seccompProfile": {"type": "RuntimeDefault"},
+    })
+}
+
+/// The `securityContext` of a container that needs no privilege.
+pub fn container_security() -> impl WriteJson {
+    object!({"allowPrivilegeEscalation": false, "capabilities": {"drop": ["ALL"]}})
+}
