@@ -7,14 +7,19 @@ use bartizan_harness::build;
 
 use crate::progress;
 
-/// The rigs there are.
+/// The rigs there are that run on a control plane.
 const RIGS: [&str; 2] = ["crash", "chaos"];
+/// The one without: random lives of Cassandra clusters, of which `cargo test` does a tenth.
+const LIVES: &str = "lives";
+/// How many lives that is.
+const ALL_LIVES: &str = "10000";
 
 /// `cargo xtask rig`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// crash: kill the host at every single write. chaos: let requests fail at random.
-    #[arg(value_parser = RIGS)]
+    /// crash: kill the host at every single write. chaos: let requests fail at random. lives: 10,000 random lives of Cassandra
+    /// clusters, without a control plane.
+    #[arg(value_parser = [RIGS[0], RIGS[1], LIVES])]
     name: String,
     /// crash: begin no run that would end later; default: all points. chaos: how long requests fail; default: 60.
     #[arg(long, value_name = "S")]
@@ -26,6 +31,10 @@ pub(crate) struct Args {
 
 /// Runs one rig, and says with its exit code whether all was as it should be.
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
+    if args.name == LIVES {
+        ensure!(args.seconds.is_none() && args.seed.is_none(), "lives takes neither --seconds nor --seed");
+        return lives();
+    }
     build::check_prerequisites()?;
     progress::step("control plane", build::control_plane)?;
     let mut rig = built()?;
@@ -36,6 +45,14 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         }
     }
     let status = rig.status().context("the rig cannot be run")?;
+    Ok(if status.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn lives() -> Result<ExitCode> {
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo.current_dir(build::workspace_root()).env("BARTIZAN_LIVES", ALL_LIVES);
+    cargo.args(["test", "--package", "cassandra", "--test", "cluster", "--", "--nocapture", "random::"]);
+    let status = cargo.status().context("cargo cannot be run")?;
     Ok(if status.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 

@@ -1,4 +1,4 @@
-//! Ten thousand random lives: pods are lost, labels and statuses are late, the host is killed between two writes, people edit
+//! Random lives: pods are lost, labels and statuses are late, the host is killed between two writes, people edit
 //! and scale by hand. What must never happen is looked for at every step, and in the end every cluster is as it should be.
 
 use std::collections::BTreeSet;
@@ -10,8 +10,10 @@ use serde_json::{Value, json};
 
 use crate::world::{World, child, condition, number};
 
-/// How many lives.
-const LIVES: u32 = 10_000;
+/// How many lives in every run of the tests; `cargo xtask rig lives` sets another number.
+const LIVES: u32 = 1_000;
+/// The environment variable with that number.
+const LIVES_VARIABLE: &str = "BARTIZAN_LIVES";
 /// Most things that happen in one.
 const LENGTH: usize = 40;
 /// Versions, in the order in which a life goes through them.
@@ -276,8 +278,12 @@ fn edit(world: &mut World, members: &[Option<i64>]) {
     world.racks(&racks);
 }
 
+fn lives() -> u32 {
+    std::env::var(LIVES_VARIABLE).map_or(LIVES, |lives| lives.parse().expect("BARTIZAN_LIVES is a number"))
+}
+
 proptest! {
-    #![proptest_config(Config { cases: LIVES, failure_persistence: None, ..Config::default() })]
+    #![proptest_config(Config { cases: lives(), failure_persistence: None, ..Config::default() })]
     #[test]
     fn no_member_and_no_data_is_lost_whatever_happens(
         settled in any::<bool>(),

@@ -191,11 +191,7 @@ async fn the_hosts_account_reads_no_secret_but_its_key_and_writes_no_workload_an
         ("kube-system", &[]),
         (
             "bartizan-system",
-            &[
-                "configmaps [] [] [get list watch]",
-                "secrets [] [] [create]",
-                "secrets [] [bartizan-token-key] [get]",
-            ],
+            &["configmaps [] [] [get list watch]", "secrets [] [] [create]", "secrets [] [bartizan-token-key] [get]"],
         ),
         ("bartizan-providers", &["serviceaccounts [] [] [impersonate]"]),
     ] {
