@@ -289,8 +289,10 @@ pub(crate) fn is_ours(child: &Observed, parent: &Observed, provider: &str) -> bo
         && child.controller_uid.as_deref().is_none_or(|uid| uid == parent.uid)
 }
 
-/// Ours, and made so by the host: what somebody gave to this parent by hand was another's, who may want it back.
-fn is_ours_to_end(child: &Observed, parent: &Observed, provider: &str) -> bool {
+/// Ours, and made so by the host: what somebody gave to this parent by hand was another's, who may want it back. Only that is
+/// deleted or released.
+#[must_use]
+pub fn is_ours_to_end(child: &Observed, parent: &Observed, provider: &str) -> bool {
     child.labelled_by_host && is_ours(child, parent, provider)
 }
 

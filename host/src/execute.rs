@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use bartizan_contract::{Kind, OnImmutableChange};
+use bartizan_engine::plan::is_ours_to_end;
 use bartizan_engine::secrets::Revealed;
 use bartizan_engine::takeover::{self, Takeover};
-use bartizan_engine::{Apply, ApplyReason, Delete, Fence, FinalizerStep, ObjectKey, Observed, Plan};
+use bartizan_engine::{Apply, ApplyReason, Delete, Fence, FinalizerStep, ObjectKey, Observed, Plan, Release};
 use futures::{StreamExt as _, stream};
 use kube::api::PropagationPolicy;
 use serde_json::Value;
@@ -16,6 +17,8 @@ use crate::values;
 
 /// Writes to children of one parent that are under way at the same time.
 const SIDE_BY_SIDE: usize = 8;
+/// How often a child is released that others keep changing, before the parent has to be decided on again.
+const RELEASE_TRIES: usize = 4;
 
 /// What became of the writes of a plan.
 #[derive(Debug, Default)]
@@ -123,7 +126,7 @@ impl Target<'_> {
             return executed;
         }
         for release in &plan.releases {
-            let result = self.writer.release(release).await;
+            let result = self.release(release).await;
             executed.take(&release.child.key, result);
         }
         for delete in &plan.deletes {
@@ -145,6 +148,27 @@ impl Target<'_> {
             }
             Err(error) => executed.take(&self.parent.key, Err(error)),
         }
+    }
+
+    /// A child that changed meanwhile is read again at once: where a parent is orphaned, the garbage collector takes its owner
+    /// references off at the same time, and then the parent is gone before there could be another decision.
+    async fn release(&self, release: &Release) -> Result<(), ApiError> {
+        let mut release = release.clone();
+        for _ in 1..RELEASE_TRIES {
+            match self.writer.release(&release).await {
+                Err(ApiError::Conflict(_)) => {}
+                result => return result,
+            }
+            let child = &release.child;
+            let kind = Kind::from_api_version(&child.api_version, &child.key.kind);
+            let live = self.writer.get(&kind, &child.key).await?;
+            if live.uid != child.uid || live.deleting || !is_ours_to_end(&live, self.parent, self.provider) {
+                // Whatever it is now, it is not held any more.
+                return Ok(());
+            }
+            release.child = Arc::new(live);
+        }
+        self.writer.release(&release).await
     }
 
     async fn delete(&self, delete: &Delete, executed: &mut Executed) {

@@ -16,11 +16,14 @@ fn saying(stage: &Stage, text: &str) -> Result<Vec<u8>> {
     patched(&std::fs::read(stage.module(Provider::Hello)?)?, "Hello, ", text)
 }
 
-/// A Provider of a module, which may write ConfigMaps.
+/// A Provider of a module, which may write ConfigMaps, with the account of the hello example.
 fn document(name: &str, module: &Value) -> Value {
     json!({
         "apiVersion": "bartizan.dev/v1alpha1", "kind": "Provider", "metadata": {"name": name},
-        "spec": {"module": module, "grants": {"children": [{"group": "", "kinds": ["ConfigMap"]}]}},
+        "spec": {
+            "module": module, "serviceAccountName": "provider-hello",
+            "grants": {"children": [{"group": "", "kinds": ["ConfigMap"]}]},
+        },
     })
 }
 
