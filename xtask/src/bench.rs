@@ -16,7 +16,7 @@ pub(crate) struct Args {
 
 #[derive(Debug, clap::Subcommand)]
 enum Figure {
-    /// One provider call: the talk's store with 1, 10, 100 and 1,000 children; load time; module size.
+    /// One provider call: the talk's store with 1, 10, 100 and 1,000 children, a Cassandra ring; load time; module size.
     Hop {
         /// Print one JSON object.
         #[arg(long)]
@@ -57,7 +57,8 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
 }
 
 fn hop(json: bool) -> Result<ExitCode> {
-    let modules = progress::step("providers (minio)", |observer| build::guests(&["minio"], observer))?;
+    let modules =
+        progress::step("providers (minio, cassandra)", |observer| build::guests(&["minio", "cassandra"], observer))?;
     let folder = modules.first().and_then(|module| module.parent()).context("no module was built")?;
     let mut bench = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     bench.current_dir(build::workspace_root());

@@ -1,4 +1,5 @@
-//! The README's first command: the talk's ObjectStore becomes ready pods, driven by the host as its own account.
+//! The README's first command: the talk's ObjectStore, or a Cassandra ring, becomes ready pods, driven by the host as its own
+//! account.
 
 use std::io::IsTerminal as _;
 use std::os::unix::process::CommandExt as _;
@@ -10,8 +11,9 @@ use anyhow::{Context as _, Result, bail};
 use bartizan_harness::{ControlPlane, HostProcess, build, kubectl_command};
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::authentication::v1::{TokenRequest, TokenRequestSpec};
-use k8s_openapi::api::core::v1::{Namespace, Pod, Secret, Service, ServiceAccount};
+use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Pod, Secret, Service, ServiceAccount};
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
+use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
 use kube::api::{ApiResource, DynamicObject, ListParams, PostParams};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Api, Client, Config, Resource};
@@ -19,13 +21,17 @@ use serde_json::{Value, json};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::cluster::runtime;
+use crate::example::{Show, Subject, deploy};
 use crate::progress;
 use crate::tree::Tree;
 
 /// `cargo xtask demo`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Exit 0 once the store is Ready, 1 with the reason if it is not within 120 s.
+    /// Which storage system to show.
+    #[arg(value_enum, default_value = "minio")]
+    show: Show,
+    /// Exit 0 once it is Ready, 1 with the reason if it is not within 120 s.
     #[arg(long)]
     once: bool,
     /// Use this cluster instead of one of our own; what the demo makes there, it removes.
@@ -33,31 +39,17 @@ pub(crate) struct Args {
     kubeconfig: Option<PathBuf>,
 }
 
-/// The talk's namespace and store.
-const NAMESPACE: &str = "rook-minio";
-const STORE: &str = "my-store";
-/// What the demo makes in a cluster, but for what goes with the namespaces.
-const MADE: [&str; 9] = [
-    "namespace/rook-minio",
-    "namespace/bartizan-system",
-    "namespace/bartizan-providers",
-    "customresourcedefinition/providers.bartizan.dev",
-    "customresourcedefinition/objectstores.minio.rook.io",
-    "clusterrole/bartizan",
-    "clusterrole/bartizan-provider-minio",
-    "clusterrolebinding/bartizan",
-    "clusterrolebinding/bartizan-provider-minio",
-];
 /// How long the host's token is good: longer than anybody looks at a demo.
 const TOKEN_SECONDS: i64 = 24 * 3600;
-/// How long the store may take.
+/// How long it may take to be Ready.
 const PATIENCE: Duration = Duration::from_secs(120);
 /// How often the tree is looked at.
 const LOOK: Duration = Duration::from_millis(150);
 
 /// Runs the demo.
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
-    let (control_plane, modules, host) = progress::build_all(&["minio"])?;
+    let subject = args.show.subject();
+    let (control_plane, modules, host) = progress::build_all(&[subject.provider])?;
     let started = Instant::now();
     runtime()?.block_on(async {
         let folder = tempfile::tempdir().context("temporary folder")?;
@@ -70,10 +62,13 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
             (None, Some(file)) => file.clone(),
             (None, None) => bail!("no cluster"),
         };
-        let demo = Demo { control_plane, kubeconfig, folder: folder.path().to_owned(), started };
+        let demo = Demo { subject, control_plane, kubeconfig, folder: folder.path().to_owned(), started };
         // On a cluster of somebody's, refuse before anything is made: what the demo made it removes at its end.
         if cluster.is_none() {
-            let there = demo.kubectl(&[&["get", "--ignore-not-found", "--output", "name"][..], &MADE[..]].concat())?;
+            let made = subject.made();
+            let mut get = vec!["get", "--ignore-not-found", "--output", "name"];
+            get.extend(made.iter().map(String::as_str));
+            let there = demo.kubectl(&get)?;
             if !there.trim().is_empty() {
                 let there: Vec<&str> = there.split_whitespace().collect();
                 bail!("in this cluster already, and the demo would overwrite and remove it: {}", there.join(", "));
@@ -101,6 +96,7 @@ async fn interrupted() -> Result<()> {
 }
 
 struct Demo {
+    subject: &'static Subject,
     control_plane: PathBuf,
     kubeconfig: PathBuf,
     folder: PathBuf,
@@ -114,24 +110,24 @@ impl Demo {
         self.kubectl(&["apply", "--kustomize", &deploy("access")])?;
         let mut host = self.start_host(modules, host, &self.account_kubeconfig(&client).await?)?;
         self.say("the host runs as system:serviceaccount:bartizan-system:bartizan");
-        self.kubectl(&["apply", "--kustomize", &deploy("providers/minio")])?;
+        let Subject { example, namespace, noun, .. } = self.subject;
+        self.kubectl(&["apply", "--kustomize", &self.subject.deploy()])?;
         let namespace = Namespace {
-            metadata: kube::core::ObjectMeta { name: Some(NAMESPACE.to_owned()), ..Default::default() },
+            metadata: kube::core::ObjectMeta { name: Some((*namespace).to_owned()), ..Default::default() },
             ..Default::default()
         };
         Api::all(client.clone()).create(&PostParams::default(), &namespace).await.context("namespace")?;
-        let store = build::workspace_root().join("examples/minio/object-store.yaml");
-        self.kubectl(&["apply", "--filename", &store.display().to_string()])?;
-        self.say("applied examples/minio/object-store.yaml");
+        self.kubectl(&["apply", "--filename", &self.example()?])?;
+        self.say(&format!("applied {example}"));
 
         let mut screen = Screen::default();
         let mut said_how = false;
         loop {
-            let tree = look(&client).await?;
+            let tree = look(&client, self.subject).await?;
             screen.show(&tree.lines(), self.started);
             if tree.is_ready() && once {
                 screen.finish();
-                self.say("the store is Ready");
+                self.say(&format!("the {noun} is Ready"));
                 return Ok(ExitCode::SUCCESS);
             }
             if tree.is_ready() && !said_how {
@@ -144,17 +140,32 @@ impl Demo {
             }
             if once && self.started.elapsed() > PATIENCE {
                 screen.finish();
-                eprintln!("the store is not Ready after {} s: {}", PATIENCE.as_secs(), tree.reason());
+                eprintln!("the {noun} is not Ready after {} s: {}", PATIENCE.as_secs(), tree.reason());
                 return Ok(ExitCode::FAILURE);
             }
             tokio::time::sleep(LOOK).await;
         }
     }
 
-    /// The host with a copy of the module, as the account that deploy/access makes.
+    /// The example as it is, but for the namespace.
+    fn example(&self) -> Result<String> {
+        let Subject { example, written, namespace, .. } = self.subject;
+        let text = std::fs::read_to_string(build::workspace_root().join(example)).context("example")?;
+        let file = self.folder.join("example.yaml");
+        let text = text.replace(&format!("namespace: {written}"), &format!("namespace: {namespace}"));
+        std::fs::write(&file, text).context("example")?;
+        Ok(file.display().to_string())
+    }
+
+    /// The host with a copy of the module and of the document that it ships, if any, as the account that deploy/access makes.
     fn start_host(&self, modules: &[PathBuf], host: &Path, kubeconfig: &Path) -> Result<HostProcess> {
         let providers = self.folder.join("providers");
         std::fs::create_dir(&providers).context("providers folder")?;
+        let document = format!("{}.yaml", self.subject.provider);
+        let shipped = PathBuf::from(self.subject.deploy()).join(&document);
+        if shipped.is_file() {
+            std::fs::copy(shipped, providers.join(document)).context("document")?;
+        }
         for module in modules {
             let name = module.file_name().context("module without a name")?;
             std::fs::copy(module, providers.join(name)).context("module")?;
@@ -205,8 +216,8 @@ impl Demo {
     /// Removes what was made in a cluster that is not ours. Goes on after an error: each thing removed is one less.
     fn remove(&self) {
         for arguments in [
-            &["delete", "namespace", NAMESPACE, "--ignore-not-found"][..],
-            &["delete", "--ignore-not-found", "--kustomize", &deploy("providers/minio")],
+            &["delete", "namespace", self.subject.namespace, "--ignore-not-found"][..],
+            &["delete", "--ignore-not-found", "--kustomize", &self.subject.deploy()],
             &["delete", "--ignore-not-found", "--kustomize", &deploy("access")],
         ] {
             if let Err(error) = self.kubectl(arguments) {
@@ -220,42 +231,43 @@ impl Demo {
     }
 
     fn say_how(&self) {
-        self.say("the store is Ready. Look around in another terminal, then press Ctrl-C here:");
+        let Subject { namespace, plural, group, name, noun, child, .. } = self.subject;
+        self.say(&format!("the {noun} is Ready. Look around in another terminal, then press Ctrl-C here:"));
         println!("         export KUBECONFIG={}", self.kubeconfig.display());
-        println!("         cargo xtask kubectl -n {NAMESPACE} get objectstores,statefulsets,services,pods");
-        println!("         cargo xtask kubectl -n {NAMESPACE} delete statefulset {STORE}   # comes back");
-        println!("         cargo xtask kubectl -n {NAMESPACE} describe objectstore {STORE}");
+        println!("         cargo xtask kubectl -n {namespace} get {plural}.{group},statefulsets,services,pods");
+        println!("         cargo xtask kubectl -n {namespace} delete {child}   # comes back");
+        println!("         cargo xtask kubectl -n {namespace} describe {plural}.{group} {name}");
     }
 }
 
-/// A folder below deploy/.
-fn deploy(part: &str) -> String {
-    build::workspace_root().join("deploy").join(part).display().to_string()
-}
-
-/// The store with everything below it, as it is now.
-async fn look(client: &Client) -> Result<Tree> {
+/// The parent with everything below it, as it is now.
+async fn look(client: &Client, subject: &Subject) -> Result<Tree> {
     let resource = ApiResource {
-        group: "minio.rook.io".to_owned(),
+        group: subject.group.to_owned(),
         version: "v1alpha1".to_owned(),
-        api_version: "minio.rook.io/v1alpha1".to_owned(),
-        kind: "ObjectStore".to_owned(),
-        plural: "objectstores".to_owned(),
+        api_version: format!("{}/v1alpha1", subject.group),
+        kind: subject.kind.to_owned(),
+        plural: subject.plural.to_owned(),
     };
-    let stores: Api<DynamicObject> = Api::namespaced_with(client.clone(), NAMESPACE, &resource);
-    let Some(store) = stores.get_opt(STORE).await? else { return Ok(Tree::default()) };
-    let uid = store.metadata.uid.clone().unwrap_or_default();
+    let namespace = subject.namespace;
+    let parents: Api<DynamicObject> = Api::namespaced_with(client.clone(), namespace, &resource);
+    let Some(parent) = parents.get_opt(subject.name).await? else { return Ok(Tree::default()) };
+    let uid = parent.metadata.uid.clone().unwrap_or_default();
     let children = ListParams::default().labels(&format!("bartizan.dev/owner-uid={uid}"));
-    let mut tree = Tree { parent: serde_json::to_value(&store)?, ..Tree::default() };
-    tree.children.extend(list::<Secret>(client, &children).await?);
-    tree.children.extend(list::<Service>(client, &children).await?);
-    tree.children.extend(list::<PodDisruptionBudget>(client, &children).await?);
-    tree.children.extend(list::<StatefulSet>(client, &children).await?);
-    tree.pods = list::<Pod>(client, &ListParams::default()).await?;
+    let mut tree = Tree { parent: serde_json::to_value(&parent)?, ..Tree::default() };
+    tree.children.extend(list::<Secret>(client, namespace, &children).await?);
+    tree.children.extend(list::<ConfigMap>(client, namespace, &children).await?);
+    tree.children.extend(list::<ServiceAccount>(client, namespace, &children).await?);
+    tree.children.extend(list::<Role>(client, namespace, &children).await?);
+    tree.children.extend(list::<RoleBinding>(client, namespace, &children).await?);
+    tree.children.extend(list::<Service>(client, namespace, &children).await?);
+    tree.children.extend(list::<PodDisruptionBudget>(client, namespace, &children).await?);
+    tree.children.extend(list::<StatefulSet>(client, namespace, &children).await?);
+    tree.pods = list::<Pod>(client, namespace, &ListParams::default()).await?;
     Ok(tree)
 }
 
-async fn list<K>(client: &Client, params: &ListParams) -> Result<Vec<Value>>
+async fn list<K>(client: &Client, namespace: &str, params: &ListParams) -> Result<Vec<Value>>
 where
     K: Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope>
         + Clone
@@ -263,7 +275,7 @@ where
         + serde::de::DeserializeOwned
         + serde::Serialize,
 {
-    let objects = Api::<K>::namespaced(client.clone(), NAMESPACE).list(params).await?;
+    let objects = Api::<K>::namespaced(client.clone(), namespace).list(params).await?;
     objects.items.iter().map(|object| Ok(serde_json::to_value(object)?)).collect()
 }
 

@@ -3,6 +3,7 @@
 mod bench;
 mod cluster;
 mod demo;
+mod example;
 mod generate;
 mod progress;
 mod rig;
@@ -23,7 +24,7 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Task {
-    /// Show the talk's ObjectStore become four ready MinIO pods on a real control plane.
+    /// Show the talk's ObjectStore become four ready MinIO pods on a real control plane; or a Cassandra ring of six members.
     Demo(demo::Args),
     /// Formatting, lints, unit, property, doc and end-to-end tests.
     Test(test::Args),

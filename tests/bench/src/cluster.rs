@@ -87,7 +87,7 @@ impl Cluster {
 }
 
 /// What the API server adds to an object.
-fn stamp(object: &mut Value, uid: &str, resource_version: usize, namespace: &Value) {
+pub(crate) fn stamp(object: &mut Value, uid: &str, resource_version: usize, namespace: &Value) {
     object["metadata"]["uid"] = json!(uid);
     object["metadata"]["resourceVersion"] = json!(resource_version.to_string());
     object["metadata"]["creationTimestamp"] = json!("2026-01-01T00:00:00Z");

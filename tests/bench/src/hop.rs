@@ -8,18 +8,19 @@ use bartizan_runtime::{Config, Limits, Module, Runtime};
 
 use crate::cluster::Cluster;
 use crate::percentile::{percentile, rounded};
-use crate::report::Hop;
+use crate::report::{Call, Hop};
+use crate::ring::{self, Ring};
 
 /// Numbers of children that are measured.
 const CHILDREN: [usize; 4] = [1, 10, 100, 1000];
 /// Calls before the clock runs: pages are touched, branches are learnt.
 const WARM_UP: u32 = 50;
 
-/// The bytes of minio.wasm.
-pub(crate) fn read_module(guests: &Path) -> Result<Vec<u8>> {
-    let path = guests.join("minio.wasm");
+/// The bytes of a provider's module.
+pub(crate) fn read_module(guests: &Path, name: &str) -> Result<Vec<u8>> {
+    let path = guests.join(format!("{name}.wasm"));
     std::fs::read(&path).with_context(|| {
-        let build = "cargo build --profile guest --target wasm32-unknown-unknown -p minio";
+        let build = format!("cargo build --profile guest --target wasm32-unknown-unknown -p {name}");
         format!("{} cannot be read; build it with `{build}`", path.display())
     })
 }
@@ -33,6 +34,16 @@ pub(crate) fn measure(wasm: &[u8], iterations: u32) -> Result<Vec<Hop>> {
     let first = module.reconcile(&cluster.request(0)?, &limits)?;
     cluster.observe(&first.response)?;
     CHILDREN.into_iter().map(|children| time(&module, &cluster.request(children)?, children, iterations)).collect()
+}
+
+/// Times `iterations` calls of the cassandra provider for a ring that is as its spec says.
+pub(crate) fn measure_ring(wasm: &[u8], iterations: u32) -> Result<Call> {
+    let module = Runtime::new(Config::default())?.load(wasm)?;
+    let limits = Limits::default();
+    let mut ring = Ring::new(module.describe(&limits)?.manifest)?;
+    ring.settle(|request| Ok(module.reconcile(request, &limits)?.response))?;
+    let Hop { p50_us, p99_us, .. } = time(&module, &ring.request()?, ring::CHILDREN, iterations)?;
+    Ok(Call { p50_us, p99_us })
 }
 
 fn time(module: &Module, request: &[u8], children: usize, iterations: u32) -> Result<Hop> {

@@ -10,6 +10,7 @@ mod hop;
 mod loading;
 mod percentile;
 mod report;
+mod ring;
 mod scale;
 
 #[derive(Parser)]
@@ -21,12 +22,13 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// One call of the minio provider with the talk's store, a fresh instance each; and what loading it takes.
+    /// One call of the minio provider with the talk's store, and of the cassandra provider with a ring, a fresh instance each;
+    /// and what loading the first takes.
     Hop {
         /// Print one JSON object instead of a table.
         #[arg(long)]
         json: bool,
-        /// Folder with minio.wasm.
+        /// Folder with minio.wasm and cassandra.wasm.
         #[arg(long, default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/../../target/wasm32-unknown-unknown/guest"))]
         guests: PathBuf,
         /// Calls that are timed for each number of children.
@@ -52,8 +54,10 @@ fn main() -> ExitCode {
 }
 
 fn hop(json: bool, guests: &Path, iterations: u32) -> anyhow::Result<()> {
-    let wasm = hop::read_module(guests)?;
+    let wasm = hop::read_module(guests, "minio")?;
+    let ring = hop::read_module(guests, "cassandra")?;
     let (load_cold_ms, load_cached_ms) = loading::measure(&wasm)?;
     let hop = hop::measure(&wasm, iterations)?;
-    report::Report { hop, load_cold_ms, load_cached_ms, module_bytes: wasm.len() }.print(json)
+    let cassandra = hop::measure_ring(&ring, iterations)?;
+    report::Report { hop, cassandra, load_cold_ms, load_cached_ms, module_bytes: wasm.len() }.print(json)
 }

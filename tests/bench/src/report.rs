@@ -11,10 +11,18 @@ pub(crate) struct Hop {
     pub(crate) p99_us: f64,
 }
 
+/// One provider call where there is one case only.
+#[derive(Serialize)]
+pub(crate) struct Call {
+    pub(crate) p50_us: f64,
+    pub(crate) p99_us: f64,
+}
+
 /// All figures; its JSON is read by programs.
 #[derive(Serialize)]
 pub(crate) struct Report {
     pub(crate) hop: Vec<Hop>,
+    pub(crate) cassandra: Call,
     pub(crate) load_cold_ms: f64,
     pub(crate) load_cached_ms: f64,
     pub(crate) module_bytes: usize,
@@ -31,7 +39,12 @@ impl Report {
         for Hop { children, p50_us, p99_us } in &self.hop {
             println!("  {children:>8}  {p50_us:>7.1} us  {p99_us:>7.1} us");
         }
-        println!("Loading it: {:.1} ms compiled, {:.2} ms from the cache", self.load_cold_ms, self.load_cached_ms);
+        let Call { p50_us, p99_us } = &self.cassandra;
+        println!("One call of cassandra.wasm, 20 children and 12 descendants: {p50_us:.1} us, p99 {p99_us:.1} us");
+        println!(
+            "Loading minio.wasm: {:.1} ms compiled, {:.2} ms from the cache",
+            self.load_cold_ms, self.load_cached_ms
+        );
         println!("Its size: {} bytes", self.module_bytes);
         if cfg!(debug_assertions) {
             println!("This is a debug build: the figures mean nothing. Use --release.");

@@ -5,15 +5,19 @@
 //! behind.
 
 mod host;
+mod journal;
 mod objects;
 mod programs;
+mod sidecar;
 mod stage;
 mod versions;
 
 pub use host::{Host, exchange};
+pub use journal::{Change, Journal};
 pub use objects::{
-    Snapshot, apply_text, condition, fault, greeting, hardened, keeper, message_of, puppet, store, warden,
+    Snapshot, apply_text, cassandra, condition, fault, greeting, hardened, keeper, message_of, puppet, store, warden,
 };
 pub use programs::{Programs, Provider};
+pub use sidecar::Sidecar;
 pub use stage::{ACCOUNT, NAMESPACE, SOON, Stage, account_of};
 pub use versions::{patched, replace};

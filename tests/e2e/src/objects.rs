@@ -27,6 +27,13 @@ impl Stage {
         Api::namespaced_with(self.cluster.client(), namespace, &resource)
     }
 
+    /// The Cassandra clusters of a namespace.
+    #[must_use]
+    pub fn clusters(&self, namespace: &str) -> Api<DynamicObject> {
+        let resource = resource("cassandra.rook.io", "Cluster", "clusters");
+        Api::namespaced_with(self.cluster.client(), namespace, &resource)
+    }
+
     /// The Providers.
     #[must_use]
     pub fn provider_objects(&self) -> Api<DynamicObject> {
@@ -240,6 +247,16 @@ pub async fn message_of(
 pub fn store(namespace: &str, name: &str, spec: &Value) -> String {
     json!({
         "apiVersion": "minio.rook.io/v1alpha1", "kind": "ObjectStore",
+        "metadata": {"name": name, "namespace": namespace}, "spec": spec,
+    })
+    .to_string()
+}
+
+/// A Cassandra cluster with this spec.
+#[must_use]
+pub fn cassandra(namespace: &str, name: &str, spec: &Value) -> String {
+    json!({
+        "apiVersion": "cassandra.rook.io/v1alpha1", "kind": "Cluster",
         "metadata": {"name": name, "namespace": namespace}, "spec": spec,
     })
     .to_string()

@@ -11,6 +11,8 @@ use tokio::sync::OnceCell;
 pub enum Provider {
     /// The shipped one: ObjectStores.
     Minio,
+    /// The other shipped one: Clusters.
+    Cassandra,
     /// The README's: Greetings.
     Hello,
     /// The one that misbehaves as its parent asks: Faults.
@@ -25,13 +27,15 @@ pub enum Provider {
 
 impl Provider {
     /// All of them, always built together: cargo links a module anew where it is asked for another set.
-    const ALL: [Self; 6] = [Self::Minio, Self::Hello, Self::Faulty, Self::Puppet, Self::Keeper, Self::Warden];
+    const ALL: [Self; 7] =
+        [Self::Minio, Self::Cassandra, Self::Hello, Self::Faulty, Self::Puppet, Self::Keeper, Self::Warden];
 
     /// Name of the provider and of its package.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
             Self::Minio => "minio",
+            Self::Cassandra => "cassandra",
             Self::Hello => "hello",
             Self::Faulty => "faulty",
             Self::Puppet => "puppet",
@@ -45,6 +49,7 @@ impl Provider {
     pub fn crd(self) -> &'static str {
         match self {
             Self::Minio => "objectstores.minio.rook.io",
+            Self::Cassandra => "clusters.cassandra.rook.io",
             Self::Hello => "greetings.hello.bartizan.dev",
             Self::Faulty => "faults.test.bartizan.dev",
             Self::Puppet => "puppets.test.bartizan.dev",
@@ -58,12 +63,20 @@ impl Provider {
     pub fn deploy_folder(self) -> PathBuf {
         build::workspace_root().join(match self {
             Self::Minio => "deploy/providers/minio",
+            Self::Cassandra => "deploy/providers/cassandra",
             Self::Hello => "examples/hello/deploy",
             Self::Faulty => "tests/guests/faulty/deploy",
             Self::Puppet => "tests/guests/puppet/deploy",
             Self::Keeper => "tests/guests/keeper/deploy",
             Self::Warden => "tests/guests/warden/deploy",
         })
+    }
+
+    /// The document that a provider ships to stand beside its module, if it needs more than trust gives.
+    #[must_use]
+    pub fn document(self) -> Option<PathBuf> {
+        let document = self.deploy_folder().join(format!("{}.yaml", self.name()));
+        document.is_file().then_some(document)
     }
 }
 

@@ -79,11 +79,16 @@ impl Stage {
         Ok(())
     }
 
-    /// Puts a provider's module into the folder.
+    /// Puts a provider's module into the folder, and beside it the document that it ships.
     ///
     /// # Errors
     /// If it cannot be copied.
     pub async fn add_module(&self, provider: Provider) -> Result<()> {
+        // The document first: a module without one is served by what it asks for.
+        if let Some(document) = provider.document() {
+            let to = self.providers().join(format!("{}.yaml", provider.name()));
+            std::fs::copy(document, to).context("the document cannot be copied")?;
+        }
         let to = self.providers().join(format!("{}.wasm", provider.name()));
         std::fs::copy(self.programs.module(provider)?, to).context("the module cannot be copied")?;
         Ok(())

@@ -62,6 +62,28 @@ spec:
     spec: { restartPolicy: Never, containers: [{ name: main, image: example.invalid/main }] }
 ";
 
+/// Pods that are asked for trouble by annotations.
+const TROUBLE: &str = r#"
+apiVersion: v1
+kind: Pod
+metadata: { name: late, annotations: { test.bartizan.dev/start-delay: 1500ms } }
+spec: { containers: [{ name: main, image: example.invalid/main }] }
+---
+apiVersion: v1
+kind: Pod
+metadata: { name: held, annotations: { test.bartizan.dev/hold-ready: "true" } }
+spec: { containers: [{ name: main, image: example.invalid/main }] }
+---
+apiVersion: batch/v1
+kind: Job
+metadata: { name: fails }
+spec:
+  backoffLimit: 0
+  template:
+    metadata: { annotations: { test.bartizan.dev/fail: "true" } }
+    spec: { restartPolicy: Never, containers: [{ name: main, image: example.invalid/main }] }
+"#;
+
 #[tokio::test]
 async fn the_control_plane_does_what_a_cluster_does_and_leaves_nothing_behind() -> Result<()> {
     let start = Instant::now();
@@ -71,6 +93,7 @@ async fn the_control_plane_does_what_a_cluster_does_and_leaves_nothing_behind() 
 
     a_stateful_set_with_claims_becomes_ready(&cluster).await?;
     a_job_completes(&cluster).await?;
+    annotations_bring_trouble(&cluster).await?;
     rights_are_checked_and_requests_are_counted(&cluster).await?;
     a_service_account_is_itself(&cluster).await?;
     kubectl_applies_both_ways(&cluster).await?;
@@ -131,6 +154,51 @@ async fn a_job_completes(cluster: &ControlPlane) -> Result<()> {
     })
     .await?;
     Ok(())
+}
+
+async fn annotations_bring_trouble(cluster: &ControlPlane) -> Result<()> {
+    cluster.kubectl_ok(&["apply", "-f", "-"], Some(TROUBLE)).await?;
+    let pods = || Api::<Pod>::default_namespaced(cluster.client());
+    let wait = async |ready: bool, restarts: i32| {
+        let what = format!("ready: {ready}, restarts: {restarts}");
+        wait_object(pods(), "held", &what, SOON, |pod| is_ready(pod) == Some(ready) && restarts_of(pod) == restarts)
+            .await
+    };
+    let annotate = async |annotation: &str| {
+        cluster.kubectl_ok(&["annotate", "--overwrite", "pod", "held", annotation], None).await
+    };
+    wait(false, 0).await?;
+    annotate("test.bartizan.dev/hold-ready=false").await?;
+    wait(true, 0).await?;
+    annotate("test.bartizan.dev/hold-ready=true").await?;
+    wait(false, 0).await?;
+    annotate("test.bartizan.dev/hold-ready=false").await?;
+    wait(true, 0).await?;
+    annotate("test.bartizan.dev/crash=true").await?;
+    wait(false, 1).await?;
+    annotate("test.bartizan.dev/crash=false").await?;
+    wait(true, 1).await?;
+
+    let late = wait_object(pods(), "late", "ready", SOON, |pod| is_ready(pod) == Some(true)).await?;
+    let started = late.status.and_then(|status| status.start_time).context("a ready pod that never started")?;
+    let made = late.metadata.creation_timestamp.context("a pod that was never made")?;
+    ensure!(started.0 > made.0, "made at {made:?}, started at {started:?}");
+    wait_object(Api::<Job>::default_namespaced(cluster.client()), "fails", "failure", SOON, |job| {
+        job.status.as_ref().is_some_and(|status| status.failed == Some(1))
+    })
+    .await?;
+    Ok(())
+}
+
+/// What a pod says about its readiness, if anything.
+fn is_ready(pod: &Pod) -> Option<bool> {
+    let conditions = pod.status.as_ref()?.conditions.as_ref()?;
+    conditions.iter().find(|condition| condition.type_ == "Ready").map(|ready| ready.status == "True")
+}
+
+fn restarts_of(pod: &Pod) -> i32 {
+    let statuses = pod.status.iter().flat_map(|status| status.container_statuses.iter().flatten());
+    statuses.map(|status| status.restart_count).sum()
 }
 
 async fn rights_are_checked_and_requests_are_counted(cluster: &ControlPlane) -> Result<()> {

@@ -3,6 +3,7 @@
 //! `cargo test -p bartizan-e2e repair::`.
 
 mod breaker;
+mod cassandra;
 mod catalog;
 mod cluster;
 mod deletion;

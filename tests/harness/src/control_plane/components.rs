@@ -170,7 +170,7 @@ impl Layout {
             // What a kubelet uses; the node counts as lost when it runs out.
             "--node-lease-duration-seconds=40".to_owned(),
         ];
-        for name in ["node.yaml", "pod.yaml", "volume.yaml"] {
+        for name in ["node.yaml", "pod.yaml", "pod-trouble.yaml", "volume.yaml"] {
             arguments.push(format!("--config={}", stages.join(name).display()));
         }
         arguments

@@ -1,0 +1,75 @@
+//! A new version reaches one member at a time, and none while one is not well or the spec is not.
+
+use anyhow::{Context as _, Result, ensure};
+use bartizan_e2e::{Change, Journal, Provider, SOON, Stage, apply_text, cassandra, condition, message_of};
+use bartizan_harness::wait::wait_object;
+use serde_json::json;
+
+use super::{LONG, NS, annotate, edit, fault, pods, rack, slow, spec, wait_doing, wait_ready};
+
+/// Long enough to do something before a pod is ready.
+const START: &str = "1500ms";
+const HOLD: &str = "test.bartizan.dev/hold-ready";
+
+#[tokio::test]
+async fn a_version_reaches_pod_by_pod_waits_for_one_that_is_not_ready_and_holds_while_the_spec_is_invalid() -> Result<()>
+{
+    let stage = Stage::start(&[Provider::Cassandra]).await?;
+    let host = stage.host().await?;
+    let journal = Journal::start(&stage, NS).await?;
+    apply_text(&stage, &cassandra(NS, "ring", &slow(spec("4.1.7", &[rack("a", 2), rack("b", 2)]), START))).await?;
+    wait_ready(&stage, NS, "ring", "4/4").await?;
+    let from = edit(&stage, NS, "ring", &json!({"version": "5.0.2"})).await?;
+
+    // The first is on its way when another is lost: it arrives, and the next waits.
+    is_replaced(&journal, "ring-west-a-1").await?;
+    annotate(&stage, "ring-west-b-0", HOLD, "true").await?;
+    wait_doing(&stage, "ring", "MembersNotReady", "waits for ring-west-b-0, which is not ready").await?;
+    let message = message_of(stage.clusters(NS), "ring", "Degraded", "True", "MembersNotReady").await?;
+    ensure!(message == "not ready: ring-west-b-0", "{message}");
+    annotate(&stage, "ring-west-b-0", HOLD, "false").await?;
+
+    // The second is on its way when the spec is spoilt: it arrives, and nothing follows.
+    is_replaced(&journal, "ring-west-a-0").await?;
+    edit(&stage, NS, "ring", &json!({"version": "newest"})).await?;
+    let message = fault(&stage, "ring", "InvalidSpec").await?;
+    ensure!(message == "spec.version: must be a version as 4.1.3, but is \"newest\"", "{message}");
+    wait_object(stage.clusters(NS), "ring", "all members ready, and the spec invalid", SOON, |cluster| {
+        let invalid = condition(cluster, "Valid").is_some_and(|valid| valid["status"] == "False");
+        cluster.data["status"]["ready"] == "4/4" && invalid
+    })
+    .await?;
+    let mended = edit(&stage, NS, "ring", &json!({"version": "5.0.2"})).await?;
+    wait_ready(&stage, NS, "ring", "4/4").await?;
+
+    let changes = journal.changes().await?;
+    let gone: Vec<_> = changes.iter().filter(|change| change.kind == "Pod" && change.gone).collect();
+    let names: Vec<&str> = gone.iter().map(|change| change.name.as_str()).collect();
+    ensure!(names == ["a-1", "a-0", "b-1", "b-0"].map(|member| format!("ring-west-{member}")), "gone: {names:?}");
+    ensure!(gone.iter().all(|change| change.version > from), "one went before it was asked for");
+    let (second, third) = (gone[1].version, gone[2].version);
+    ensure!(second < mended && mended < third, "{second} and {third} around the mended spec at {mended}");
+    for pod in pods(&stage, NS, "ring").await? {
+        let image =
+            pod.spec.and_then(|spec| spec.containers.into_iter().next()?.image).context("a pod without image")?;
+        ensure!(image == "docker.io/library/cassandra:5.0.2", "{image}");
+    }
+    journal.check().await?;
+
+    // There is no way back, and nothing is tried.
+    edit(&stage, NS, "ring", &json!({"version": "4.1.7"})).await?;
+    let message = fault(&stage, "ring", "PermanentField").await?;
+    let expected =
+        "spec.version: cannot go back from 5.0.2 to 4.1.7: an older version does not read what a newer one has written";
+    ensure!(message == expected, "{message}");
+    host.stop().await?;
+    stage.stop().await
+}
+
+/// Waits until a pod has gone, and its successor is there.
+async fn is_replaced(journal: &Journal, pod: &str) -> Result<()> {
+    let gone = journal.wait(&format!("{pod} to go"), LONG, |change| change.gone && change.is("Pod", pod)).await?;
+    let successor = |change: &Change| change.version > gone && !change.gone && change.is("Pod", pod);
+    journal.wait(&format!("the successor of {pod}"), LONG, successor).await?;
+    Ok(())
+}
