@@ -43,7 +43,10 @@ async fn a_version_reaches_pod_by_pod_waits_for_one_that_is_not_ready_and_holds_
     wait_ready(&stage, NS, "ring", "4/4").await?;
 
     let changes = journal.changes().await?;
-    let gone: Vec<_> = changes.iter().filter(|change| change.kind == "Pod" && change.gone).collect();
+    let mut gone: Vec<_> = changes.iter().filter(|change| change.kind == "Pod" && change.gone).collect();
+    // The nodes' stand-in deletes by name, sometimes twice, where a kubelet would say which pod it means: the second one may
+    // hit the successor.
+    gone.dedup_by(|later, earlier| later.name == earlier.name);
     let names: Vec<&str> = gone.iter().map(|change| change.name.as_str()).collect();
     ensure!(names == ["a-1", "a-0", "b-1", "b-0"].map(|member| format!("ring-west-{member}")), "gone: {names:?}");
     ensure!(gone.iter().all(|change| change.version > from), "one went before it was asked for");
