@@ -7,6 +7,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::explain_cli::ExplainArgs;
 use crate::recorder::RecordArgs;
+use crate::registry::{PullArgs, PushArgs};
 use crate::replay::ReplayArgs;
 
 /// A generic operator host for Kubernetes whose providers are WebAssembly modules.
@@ -28,6 +29,10 @@ pub(crate) enum Command {
     Crds(CrdsArgs),
     /// Say what a host last decided on a parent, and why.
     Explain(ExplainArgs),
+    /// Push a provider module to an OCI registry.
+    Push(PushArgs),
+    /// Pull a provider module from an OCI registry.
+    Pull(PullArgs),
     /// Repeat a recorded decision with a provider module, and compare the answers.
     Replay(ReplayArgs),
 }
@@ -60,7 +65,10 @@ pub(crate) struct RunArgs {
     /// Address of /livez, /readyz, /metrics and /debug/explain; port 0 takes any free port and prints it.
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080", env = "BARTIZAN_LISTEN")]
     pub(crate) listen: SocketAddr,
-    /// Folder for compiled modules, so that a restart need not compile; only the host may write it. Default: none.
+    /// Certificates (PEM) of authorities that registries may be signed by, beside those that this machine trusts.
+    #[arg(long, value_name = "FILE", env = "BARTIZAN_REGISTRY_CA")]
+    pub(crate) registry_ca: Option<PathBuf>,
+    /// Folder for compiled modules and those of registries, so that a restart needs neither compiler nor registry; only the host may write it. Default: none.
     #[arg(long, value_name = "DIR", env = "BARTIZAN_CACHE_DIR")]
     pub(crate) cache_dir: Option<PathBuf>,
     /// Logs for people (text) or for programs (json).

@@ -20,6 +20,7 @@ mod pace;
 mod providers;
 mod reconcile;
 mod recorder;
+mod registry;
 mod removal;
 mod replay;
 mod run;
@@ -50,6 +51,8 @@ async fn main() -> ExitCode {
             .map_err(anyhow::Error::msg),
         cli::Command::Crds(args) => catalog::print_crds(&args.module).map(|()| ExitCode::SUCCESS),
         cli::Command::Explain(args) => explain_cli::explain(&args).await,
+        cli::Command::Push(args) => registry::push(&args).await,
+        cli::Command::Pull(args) => registry::pull(&args).await,
         cli::Command::Replay(args) => replay::replay(&args),
     };
     match result {

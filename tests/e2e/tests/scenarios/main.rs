@@ -13,6 +13,7 @@ mod ownership;
 mod providers;
 mod quiet;
 mod races;
+mod registry;
 mod related;
 mod reload;
 mod removal;

@@ -5,6 +5,7 @@
 
 mod cargo;
 mod control_plane;
+mod go;
 mod prerequisites;
 
 use std::{
@@ -18,7 +19,7 @@ use std::{
 use anyhow::{Context, Result, bail};
 
 pub use cargo::{Profile, guests, host, programs};
-pub use control_plane::control_plane;
+pub use control_plane::{control_plane, registry};
 pub use prerequisites::check_prerequisites;
 
 /// Is told what a build says, a line at a time, as it says it.
