@@ -295,7 +295,7 @@ impl Catalog {
             self.shelf.remove(origin);
         }
         for origin in after.difference(&before) {
-            self.shelf.expect(origin);
+            self.shelf.await_load(origin);
         }
         self.config_maps.watch(&wanted.config_maps);
         self.recalled.retain(|digest, _| wanted.digests.contains(digest));

@@ -48,7 +48,7 @@ pub(super) struct Shelf {
 
 impl Shelf {
     /// An origin is wanted, of which nothing is known yet.
-    pub(super) fn expect(&mut self, origin: &Origin) {
+    pub(super) fn await_load(&mut self, origin: &Origin) {
         self.slot(origin);
     }
 
