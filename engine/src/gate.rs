@@ -1,6 +1,8 @@
 //! The output gate: what of a provider's answer may be acted on. One refused object refuses the whole answer, since a
 //! partial answer must never lead to a prune (invariant 4).
 
+mod wishes;
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -9,7 +11,7 @@ use bartizan_contract::names::{
     RETAINED_FOR_ANNOTATION, WAVE_ANNOTATION,
 };
 use bartizan_contract::{
-    Child, Generate, KeepRef, Kind, OnDelete, OnImmutableChange, ProviderEvent, ReconcileResponse, RelatedSelector,
+    Child, Generate, KeepRef, Kind, OnDelete, OnImmutableChange, ProviderEvent, ReconcileResponse,
 };
 use serde_json::{Map, Value, json};
 use thiserror::Error;
@@ -17,9 +19,9 @@ use thiserror::Error;
 use crate::grants::{Grant, Grants};
 use crate::object::{ObjectKey, Observed, hash_json, short_hex};
 use crate::pods;
-use crate::related::{Reference, References};
 use crate::secrets::{self, Revealed};
-use crate::selector::Selector;
+
+pub use wishes::references;
 
 /// Why an answer is not acted on: where in the response, and what is wrong with it.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
@@ -99,48 +101,6 @@ pub struct Intent {
     /// Secrets and ServiceAccounts that its pods may use since they are the answer's own, and that are not there yet: if such a
     /// name turns out to be somebody else's, this child is not written.
     pub uses: BTreeSet<ObjectKey>,
-}
-
-/// What the provider asks to see, each within its grants.
-///
-/// # Errors
-/// The first reference that was not granted, or that says nothing.
-pub fn references(response: &ReconcileResponse, input: &GateInput<'_>) -> Result<References, Refusal> {
-    let path = |position| format!("response.related[{position}]");
-    response.related.iter().enumerate().map(|(position, wish)| reference(wish, &path(position), input)).collect()
-}
-
-fn reference(wish: &RelatedSelector, path: &str, input: &GateInput<'_>) -> Result<Reference, Refusal> {
-    let kind = Kind::from_api_version(&wish.api_version, &wish.kind);
-    let Some(grant) = input.grants.related.get(&kind) else {
-        let granted: Vec<String> = input.grants.related.keys().map(ToString::to_string).collect();
-        let granted = if granted.is_empty() { "nothing".to_owned() } else { granted.join(", ") };
-        let message = format!("{kind} was not granted to provider {} to read; it may read {granted}", input.provider);
-        return Err(Refusal::new(path, message));
-    };
-    let selector = Selector::of_labels(wish.match_labels.iter().map(|(key, value)| (key.as_str(), value.as_str())));
-    if wish.names.is_empty() && selector.is_none() {
-        return Err(Refusal::new(path, "needs names or matchLabels: all objects of a kind are never supplied"));
-    }
-    let namespace = match (grant.namespaced, &wish.namespace) {
-        (false, None) => None,
-        (false, Some(_)) => {
-            return Err(Refusal::new(format!("{path}.namespace"), format!("{kind} is cluster-scoped: leave it out")));
-        }
-        (true, wished) => {
-            let own = input.parent.key.namespace.as_deref();
-            let Some(namespace) = wished.as_deref().or(own) else {
-                return Err(Refusal::new(format!("{path}.namespace"), "the parent has none: name one"));
-            };
-            if !grant.covers(namespace, input.parent) {
-                let message =
-                    format!("{kind} in namespace \"{namespace}\" was not granted to provider {}", input.provider);
-                return Err(Refusal::new(format!("{path}.namespace"), message));
-            }
-            Some(namespace.to_owned())
-        }
-    };
-    Ok(Reference { kind, namespace, names: wish.names.iter().cloned().collect(), selector })
 }
 
 /// Checks an answer, and turns it into intents.
