@@ -194,7 +194,7 @@ impl Providers {
         let kind = Kind::from_api_version(PROVIDER_API_VERSION, PROVIDER_KIND);
         crds::established(&self.host.client, &Parent { kind, crd: name.to_owned() }).await?;
         self.write_what_the_folder_wants().await?;
-        self.host.health.providers_known();
+        self.host.health.providers_wait("listing Providers");
         Ok(())
     }
 
@@ -229,6 +229,8 @@ impl Providers {
             Event::InitDone => {
                 self.objects = std::mem::take(&mut self.relisted);
                 self.settle().await;
+                // Not sooner: by now each of them says for itself whether it serves.
+                self.host.health.providers_known();
             }
             Event::Apply(object) => {
                 if let Some(provider) = parsed(object) {
