@@ -61,6 +61,9 @@ pub fn finalizer(provider: &str) -> String {
 /// Finalizer that the host puts on a Provider: it goes once its parents are gone, or were let go (`onRemoval`).
 pub const PROVIDER_FINALIZER: &str = "finalizer.bartizan.dev/parents";
 
+/// Annotation on a Provider: `status.candidate.approval` of the version that may take over. The host takes it off once it did.
+pub const APPROVE_ANNOTATION: &str = "bartizan.dev/approve";
+
 /// Annotation on a Provider that was made from the host's folder: the file that says so, `minio.yaml`, or `minio.wasm` if the
 /// manifest does. A Provider without it is somebody else's, and wins over the file.
 pub const FILE_ANNOTATION: &str = "bartizan.dev/file";

@@ -14,6 +14,7 @@ pub mod owned;
 pub mod phase;
 pub mod plan;
 mod pods;
+pub mod preview;
 pub mod queue;
 pub mod related;
 pub mod request;

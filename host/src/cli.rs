@@ -10,6 +10,7 @@ use crate::explain_cli::ExplainArgs;
 use crate::rbac::RbacArgs;
 use crate::recorder::RecordArgs;
 use crate::replay::ReplayArgs;
+use crate::upgrade_cli::{ApproveArgs, DiffArgs};
 
 /// A generic operator host for Kubernetes whose providers are WebAssembly modules.
 #[derive(Debug, Parser)]
@@ -32,6 +33,10 @@ pub(crate) enum Command {
     Rbac(RbacArgs),
     /// Say what a host last decided on a parent, and why.
     Explain(ExplainArgs),
+    /// Show what the next version of a provider would change, object by object. Exit code 1 if something would.
+    Diff(DiffArgs),
+    /// Let the next version of a provider take over, which waits for an approval.
+    Approve(ApproveArgs),
     /// Repeat a recorded decision with a provider module, and compare the answers.
     Replay(ReplayArgs),
 }
@@ -68,7 +73,7 @@ pub(crate) struct RunArgs {
     pub(crate) namespaces: Vec<String>,
     #[command(flatten)]
     pub(crate) record: RecordArgs,
-    /// Address of /livez, /readyz, /metrics and /debug/explain; port 0 takes any free port and prints it.
+    /// Address of /livez, /readyz, /metrics, /debug/explain and /debug/upgrade; port 0 takes any free port and prints it.
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080", env = "BARTIZAN_LISTEN")]
     pub(crate) listen: SocketAddr,
     /// Folder for compiled modules, so that a restart need not compile; only the host may write it. Default: none.

@@ -1,6 +1,7 @@
 //! One provider at work: an actor that owns its index and queue. Watches and finished reconciles come in as messages, so
 //! that nothing is shared and nothing is locked.
 
+mod previews;
 mod scopes;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -15,13 +16,13 @@ use bartizan_engine::queue::{BACKOFF_MAX, Finished};
 use bartizan_engine::{ObjectKey, Observed, Priority, Queue};
 use k8s_openapi::jiff::Timestamp;
 use kube::Client;
+use serde_json::Value;
 use tokio::sync::mpsc;
 use tokio::task::{Id, JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
 use crate::breakers::{Breakers, Sort};
-use crate::catalog::Loaded;
 use crate::crds::ServedParent;
 use crate::declared::claims::{Claim, arbitrate};
 use crate::explain::{Board, Explained, Observer};
@@ -29,8 +30,12 @@ use crate::health::Health;
 use crate::job::{Job, Kept, Next, Report, Shared, Supplied};
 use crate::kinds::Resource;
 use crate::reconcile::reconcile;
+use crate::version::Version;
 use crate::watch::{Seen, Watch};
+use previews::Previewing;
 use scopes::{list, watches};
+
+pub(crate) use previews::Audience;
 
 /// Events that may wait for the actor; a full channel slows the watches down, and loses nothing.
 const EVENTS: usize = 1024;
@@ -62,6 +67,16 @@ pub(crate) enum Ended {
     Stopped,
     /// What the cluster serves may have changed: see, and start again if so.
     KindsChanged,
+    /// It was there for a preview only, and that is done.
+    Previewed,
+}
+
+/// What a controller is told while it works.
+pub(crate) struct Inputs {
+    /// The version to serve with.
+    pub(crate) versions: tokio::sync::watch::Receiver<Version>,
+    /// Another one, to look at what it would change.
+    pub(crate) candidates: tokio::sync::watch::Receiver<Option<Version>>,
 }
 
 /// The actor of one provider.
@@ -88,6 +103,13 @@ pub(crate) struct Controller {
     broken: BTreeMap<Scope, String>,
     /// Nothing new is begun.
     stopping: bool,
+    /// Another version that is being looked at.
+    previewing: Option<Previewing>,
+    audience: Audience,
+    /// Whether a preview was told.
+    previewed: bool,
+    /// Nothing is served: it is there for the preview of its own version.
+    only_previews: bool,
 }
 
 impl Controller {
@@ -100,6 +122,7 @@ impl Controller {
         claims: Arc<[Claim]>,
         health: Health,
         board: Board,
+        audience: Audience,
     ) -> Self {
         let observer = board.observer(&shared.provider, shared.writer.projection().tokenizer.is_some());
         shared.writer.count_in(observer.metrics.clone());
@@ -130,18 +153,29 @@ impl Controller {
             told_parents: None,
             broken: BTreeMap::new(),
             stopping: false,
+            previewing: None,
+            audience,
+            previewed: false,
+            only_previews: false,
         }
     }
 
-    /// Works until told to stop, with the newest of `modules`, or until `changed` says that what the cluster serves may have changed; then finishes what is
-    /// under way.
+    /// Only looks at what its own version would change, and ends.
+    pub(crate) fn only_preview(mut self, version: &Version) -> Self {
+        self.previewing = Some(Previewing::new(version.id(), self.shared.clone(), None));
+        self.only_previews = true;
+        self
+    }
+
+    /// Works until told to stop, with the newest of the versions that it is told, or until `changed` says that what the cluster
+    /// serves may have changed; then finishes what is under way.
     ///
     /// # Errors
     /// If a watch task ends: without it nothing that the provider knows can be trusted.
     pub(crate) async fn run(
         mut self,
         stop: &CancellationToken,
-        modules: &mut tokio::sync::watch::Receiver<Loaded>,
+        inputs: &mut Inputs,
         changed: impl Future<Output = ()>,
     ) -> anyhow::Result<Ended> {
         let (to, mut seen) = mpsc::channel(EVENTS);
@@ -152,10 +186,17 @@ impl Controller {
         self.report_health();
         self.report_breakers();
         let mut changed = std::pin::pin!(changed);
+        if let Some(candidate) = &*inputs.candidates.borrow_and_update() {
+            self.preview(Some(candidate));
+        }
         let ended = loop {
             self.list_what_is_new();
             let now = Instant::now();
             self.start_what_is_due(now);
+            self.go_on_previewing();
+            if self.previewed && self.only_previews {
+                break Ended::Previewed;
+            }
             if self.running.is_empty() && self.listings.is_empty() {
                 self.index.forget_tombstones();
             }
@@ -164,7 +205,9 @@ impl Controller {
             tokio::select! {
                 () = stop.cancelled() => break Ended::Stopped,
                 () = &mut changed => break Ended::KindsChanged,
-                Ok(()) = modules.changed() => self.swap(&modules.borrow_and_update()),
+                Ok(()) = inputs.versions.changed() => self.swap(&inputs.versions.borrow_and_update()),
+                Ok(()) = inputs.candidates.changed() => self.preview(inputs.candidates.borrow_and_update().as_ref()),
+                looked = Previewing::next(&mut self.previewing) => self.looked(looked),
                 Some((scope, event)) = seen.recv() => self.observe(&scope, event),
                 Some(finished) = self.running.join_next_with_id(), if !self.running.is_empty() => self.finish(finished),
                 Some(listed) = self.listings.join_next(), if !self.listings.is_empty() => self.listed(listed),
@@ -190,12 +233,18 @@ impl Controller {
         Ok(ended)
     }
 
-    /// Another module takes over: what is under way ends with the one before, what begins from now on asks this one. Every parent
+    /// Another version takes over: what is under way ends with the one before, what begins from now on asks this one. Every parent
     /// is looked at once more; what failed with the one before, first.
-    fn swap(&mut self, loaded: &Loaded) {
-        let (version, digest) = (loaded.manifest.version.clone(), loaded.module.digest());
-        info!(provider = self.shared.provider, version, digest, "another module takes over");
-        let shared = Shared { version, module: loaded.module.clone(), digest: digest.into(), ..(*self.shared).clone() };
+    fn swap(&mut self, next: &Version) {
+        let (version, digest) = (next.number().to_owned(), next.digest());
+        info!(provider = self.shared.provider, version, digest, "another version takes over");
+        let shared = Shared {
+            version,
+            module: next.loaded.module.clone(),
+            digest: digest.into(),
+            settings: Value::Object((*next.settings).clone()),
+            ..(*self.shared).clone()
+        };
         self.shared = Arc::new(shared);
         self.observer.metrics.swapped();
         // What the one before did says nothing about this one.
@@ -311,7 +360,7 @@ impl Controller {
     }
 
     fn start_what_is_due(&mut self, now: Instant) {
-        if !self.index.is_synced() {
+        if !self.index.is_synced() || self.only_previews {
             return;
         }
         while self.running.len() < self.shared.concurrency
@@ -366,8 +415,21 @@ impl Controller {
         }
     }
 
+    /// What one reconcile works on; `None` if the parent is gone.
+    fn job(&mut self, uid: &ParentUid, supplied: Supplied) -> Option<Job> {
+        self.index.parent(uid)?;
+        let (unsure, kept) = (self.unsure.remove(uid).unwrap_or_default(), self.kept.remove(uid).unwrap_or_default());
+        self.snapshot(uid, supplied, unsure, kept)
+    }
+
     /// The snapshot of one parent; `None` if it is gone.
-    fn job(&mut self, uid: &ParentUid, mut supplied: Supplied) -> Option<Job> {
+    fn snapshot(
+        &self,
+        uid: &ParentUid,
+        mut supplied: Supplied,
+        unsure: Vec<(Kind, ObjectKey)>,
+        kept: Kept,
+    ) -> Option<Job> {
         let parent = self.index.parent(uid)?;
         let (kind, served) = self.served.parents.iter().find(|(kind, _)| parent.key.is_of(kind))?;
         supplied.objects = self.index.related(&supplied.references);
@@ -380,8 +442,8 @@ impl Controller {
             kind: kind.clone(),
             has_status: served.has_status,
             parent,
-            unsure: self.unsure.remove(uid).unwrap_or_default(),
-            kept: self.kept.remove(uid).unwrap_or_default(),
+            unsure,
+            kept,
             observer: self.observer.clone(),
         })
     }

@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::job::{Decision, Supplied};
 use crate::metrics::{Metrics, ProviderMetrics};
+use crate::preview::UpgradePlan;
 use crate::recorder::Recorder;
 
 /// What is known of the last decision on one parent.
@@ -149,6 +150,7 @@ type Entries = BTreeMap<(String, ParentUid), (ObjectKey, Explained)>;
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Board {
     entries: Arc<Mutex<Entries>>,
+    upgrades: Arc<Mutex<BTreeMap<String, UpgradePlan>>>,
     metrics: Metrics,
     recorder: Recorder,
 }
@@ -189,6 +191,27 @@ impl Board {
     /// The parent is gone.
     pub(crate) fn forget(&self, provider: &str, uid: &ParentUid) {
         self.lock().remove(&(provider.to_owned(), uid.clone()));
+    }
+
+    /// What the next version of a provider would change; `None`: there is none that waits.
+    pub(crate) fn plan_upgrade(&self, provider: &str, plan: Option<UpgradePlan>) {
+        let mut upgrades = self.upgrades.lock().unwrap_or_else(PoisonError::into_inner);
+        match plan {
+            Some(plan) => upgrades.insert(provider.to_owned(), plan),
+            None => upgrades.remove(provider),
+        };
+    }
+
+    /// What the next version of a provider would change.
+    pub(crate) fn upgrade(&self, provider: &str) -> Option<UpgradePlan> {
+        self.upgrades.lock().unwrap_or_else(PoisonError::into_inner).get(provider).cloned()
+    }
+
+    /// Whether the last decision on a parent failed, or held everything.
+    pub(crate) fn fails(&self, provider: &str, uid: &ParentUid) -> bool {
+        let entries = self.lock();
+        let known = entries.get(&(provider.to_owned(), uid.clone()));
+        known.is_some_and(|(_, explained)| matches!(explained.result(), Some("failed" | "held")))
     }
 
     /// What is known of the parents of this kind (as people write it, in any case, or with its group) and name. What lives in no

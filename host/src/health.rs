@@ -20,6 +20,7 @@ use tracing::info;
 
 use crate::explain::{Board, Explained};
 use crate::metrics;
+use crate::preview::UpgradePlan;
 
 /// How one provider is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -236,7 +237,11 @@ pub(crate) async fn serve(
     board: Board,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
-    let debug = Router::new().route("/debug/explain", get(explain)).route("/metrics", get(scrape)).with_state(board);
+    let debug = Router::new()
+        .route("/debug/explain", get(explain))
+        .route("/debug/upgrade", get(upgrade))
+        .route("/metrics", get(scrape))
+        .with_state(board);
     let router = Router::new()
         .route("/livez", get(async || "livez check passed\n"))
         .route("/readyz", get(async |State(health): State<Health>| health.readyz()))
@@ -256,6 +261,17 @@ struct Subject {
 /// The last decisions on one parent: a list, since two providers may share a kind.
 async fn explain(State(board): State<Board>, Query(subject): Query<Subject>) -> Json<Vec<Explained>> {
     Json(board.find(&subject.kind, subject.namespace.as_deref(), &subject.name))
+}
+
+/// Which provider /debug/upgrade is asked about.
+#[derive(serde::Deserialize)]
+struct OfProvider {
+    provider: String,
+}
+
+/// What the next version of a provider would change: `null` if none waits.
+async fn upgrade(State(board): State<Board>, Query(of): Query<OfProvider>) -> Json<Option<UpgradePlan>> {
+    Json(board.upgrade(&of.provider))
 }
 
 /// What Prometheus scrapes.

@@ -2,6 +2,8 @@
 
 mod api;
 mod api_error;
+mod ask;
+mod ask_host;
 mod breakers;
 mod calls;
 mod catalog;
@@ -20,6 +22,7 @@ mod job;
 mod kinds;
 mod metrics;
 mod pace;
+mod preview;
 mod providers;
 mod rbac;
 mod reconcile;
@@ -31,7 +34,9 @@ mod say;
 mod start;
 mod telemetry;
 mod token_key;
+mod upgrade_cli;
 mod values;
+mod version;
 mod watch;
 
 use std::process::ExitCode;
@@ -55,6 +60,8 @@ async fn main() -> ExitCode {
         cli::Command::Crds(args) => catalog::print_crds(&args.module).map(|()| ExitCode::SUCCESS),
         cli::Command::Rbac(args) => rbac::print(&args).map(|()| ExitCode::SUCCESS),
         cli::Command::Explain(args) => explain_cli::explain(&args).await,
+        cli::Command::Diff(args) => upgrade_cli::diff(&args).await,
+        cli::Command::Approve(args) => upgrade_cli::approve(&args).await,
         cli::Command::Replay(args) => replay::replay(&args),
     };
     match result {

@@ -5,6 +5,7 @@ mod from_folder;
 mod removal;
 mod report;
 mod serve;
+mod upgrade;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -27,13 +28,16 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
 
 use crate::catalog::actor::Published;
-use crate::catalog::{Catalogue, Loaded, Origin, Parent, Wanted};
+use crate::catalog::{Catalogue, Origin, Parent, Wanted};
 use crate::crds;
 use crate::declared::claims::Claim;
 use crate::declared::judge::{self, Judged, Last};
+use crate::preview::Previewed;
 use crate::removal::Ended;
 use crate::start::{Began, Host};
+use crate::version::Version;
 use removal::Removal;
+use upgrade::{Candidate, Turn};
 
 /// Field manager of what the host writes for itself.
 const MANAGER: &str = "bartizan";
@@ -58,8 +62,10 @@ struct Runner {
     key: Key,
     since: Instant,
     stop: CancellationToken,
-    /// The module that it serves with as soon as it can.
-    modules: watch::Sender<Loaded>,
+    /// The version that it serves with as soon as it can.
+    versions: watch::Sender<Version>,
+    /// Another one, to look at what it would change.
+    candidates: watch::Sender<Option<Version>>,
 }
 
 /// The actor that serves Providers.
@@ -73,8 +79,10 @@ pub(crate) struct Providers {
     objects: BTreeMap<String, Provider>,
     relisted: BTreeMap<String, Provider>,
     runners: BTreeMap<String, Runner>,
-    /// The module that served each Provider last, by its UID: it goes on if the next one cannot.
-    active: BTreeMap<String, Loaded>,
+    /// The version that served each Provider last, by its UID: it goes on if the next one cannot.
+    active: BTreeMap<String, Version>,
+    /// Versions that may not serve yet, by name.
+    candidates: BTreeMap<String, Candidate>,
     /// What each Provider claims, by its UID: it holds while its spec or module is broken.
     claims: BTreeMap<String, Claim>,
     /// The end of the runner that was started last for each name, whether or not it was stopped since.
@@ -84,6 +92,8 @@ pub(crate) struct Providers {
     ending: JoinSet<(String, Ended)>,
     /// Who begins to serve says so. One message for each start, and a host that ends does not wait for room.
     began: (mpsc::UnboundedSender<Began>, mpsc::UnboundedReceiver<Began>),
+    /// Who looked at what a version would change says so.
+    previewed: (mpsc::UnboundedSender<Previewed>, mpsc::UnboundedReceiver<Previewed>),
     /// Something could not be done, and nothing else will say when it can.
     retry_at: Option<Instant>,
     /// Numbers of parents changed.
@@ -103,12 +113,14 @@ impl Providers {
             relisted: BTreeMap::new(),
             runners: BTreeMap::new(),
             active: BTreeMap::new(),
+            candidates: BTreeMap::new(),
             claims: BTreeMap::new(),
             ends: BTreeMap::new(),
             removals: BTreeMap::new(),
             tasks: JoinSet::new(),
             ending: JoinSet::new(),
             began: mpsc::unbounded_channel(),
+            previewed: mpsc::unbounded_channel(),
             retry_at: None,
             count_at: None,
         }
@@ -143,7 +155,8 @@ impl Providers {
                     Err(error) => warn!("watch of Providers broke; listing again: {error}"),
                 },
                 Ok(()) = self.published.changed() => self.take_catalogue().await,
-                Some((name, loaded)) = self.began.1.recv() => self.take_beginning(&name, loaded).await,
+                Some((name, version)) = self.began.1.recv() => self.take_beginning(&name, version).await,
+                Some(previewed) = self.previewed.1.recv() => self.take_preview(previewed).await,
                 Some(ended) = self.ending.join_next() => {
                     let (name, ended) = ended.context("a removal ended unexpectedly")?;
                     self.take_end(&name, ended).await;
@@ -204,11 +217,11 @@ impl Providers {
         self.settle().await;
     }
 
-    async fn take_beginning(&mut self, name: &str, loaded: Loaded) {
+    async fn take_beginning(&mut self, name: &str, version: Version) {
         let uid = self.objects.get(name).and_then(|provider| provider.metadata.uid.clone());
         // One that was stopped meanwhile says nothing any more.
         if let (Some(uid), true) = (uid, self.runners.contains_key(name)) {
-            self.active.insert(uid, loaded);
+            self.active.insert(uid, version);
             self.settle().await;
         }
     }
@@ -257,14 +270,16 @@ impl Providers {
                 wanted.config_maps.entry(name).or_default().insert(key);
             }
             let verdict = judge::judge(provider, &self.catalogue, last);
+            // What served before this host began goes on until the next version may take over.
             if let (Some(active), false) = (&provider.status.active, self.active.contains_key(&uid_of(provider)))
-                && (verdict.loaded.is_err() || verdict.accepted.is_err())
+                && (verdict.accepted.is_err() || !verdict.version.as_ref().is_some_and(|version| version.is(active)))
             {
                 wanted.digests.insert(active.digest.clone());
             }
+            wanted.digests.extend(judge::wants_back(provider, &self.catalogue));
             // As long as the module before serves, its parents are claimed.
             let active = self.active.get(&uid_of(provider)).filter(|_| self.runners.contains_key(name));
-            let claim = active.and_then(|active| Claim::new(provider, &active.owned()).ok());
+            let claim = active.and_then(|active| Claim::new(provider, &active.loaded.owned()).ok());
             if let Some(claim) = claim.or_else(|| verdict.claim.clone()) {
                 self.claims.insert(uid_of(provider), claim);
             }
@@ -299,19 +314,27 @@ impl Providers {
                 continue;
             }
             let rests = provider.spec.suspend || shadowed.contains_key(name) || self.is_going(&provider);
-            match (&judged.module, &judged.accepted) {
-                (Some(loaded), Ok(limits)) if !rests => {
-                    if let Err(error) = self.serve(&provider, judged, loaded, *limits, &claims).await {
+            let turn = match &judged.accepted {
+                Ok(limits) if !rests => (self.turn(&provider, judged), Some(*limits)),
+                // What it serves with is still looked for, and nothing was stopped for that.
+                _ if judged.is_pending() && !rests => (Turn::Later, None),
+                _ => (Turn::Nothing, None),
+            };
+            match turn {
+                (Turn::Serve(version), Some(limits)) => {
+                    if let Err(error) = self.serve(&provider, judged, &version, limits, &claims).await {
                         self.host.health.waiting(name, &format!("{error:#}"));
                         error!(provider = name, "cannot start yet: {error:#}");
                         self.retry();
                     }
                 }
-                // What it serves with is still looked for, and nothing was stopped for that.
-                _ if judged.is_pending() && !rests => {}
+                (Turn::Later, _) => {}
                 _ => self.stop(name),
             }
+            self.look_at_candidate(&provider, judged, &claims);
+            self.forget_approval(&provider).await;
         }
+        self.candidates.retain(|name, _| judged.contains_key(name));
         self.report_all(&judged, &shadowed).await;
     }
 

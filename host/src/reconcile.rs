@@ -4,15 +4,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bartizan_contract::{FailureCode, ReconcileResponse};
+use bartizan_contract::FailureCode;
 use bartizan_engine::breaker::Called;
-use bartizan_engine::gate::{self, Answer, GateInput};
+use bartizan_engine::gate::{self, Answer};
 use bartizan_engine::object::Hash;
 use bartizan_engine::phase::{self, Phase};
 use bartizan_engine::plan::{self, PlanInput};
 use bartizan_engine::queue::{BACKOFF_MAX, Finished};
-use bartizan_engine::related::{MAX_ROUNDS, References};
-use bartizan_engine::request::{self, RequestInput};
 use bartizan_engine::secrets::Revealed;
 use bartizan_engine::status::Outcome;
 use bartizan_engine::{FinalizerStep, ObjectKey, Observed, Plan, Refusal};
@@ -21,6 +19,7 @@ use sha2::{Digest as _, Sha256};
 use tracing::{debug, error, info, trace, warn};
 
 use crate::api_error::ApiError;
+use crate::ask::{self, Answered};
 use crate::conclude::{conclude, conclude_end};
 use crate::execute::{Executed, Target};
 use crate::explain::{Explained, Observer};
@@ -209,27 +208,7 @@ async fn run(shared: &Shared, job: &Job, plan: &Plan, children: &[Arc<Observed>]
 
 /// Builds the request, and calls the provider unless nothing changed. `serve` is `None` if it is asked to finish.
 async fn ask(shared: &Shared, job: &Job, serve: Option<FinalizerStep>, terminating: bool) -> Asked {
-    let refs = |objects: &[Arc<Observed>]| -> Vec<Arc<Observed>> { objects.to_vec() };
-    let (children, descendants, related) = (refs(&job.children), refs(&job.descendants), refs(&job.supplied.objects));
-    let children: Vec<&Observed> = children.iter().map(AsRef::as_ref).collect();
-    let descendants: Vec<&Observed> = descendants.iter().map(AsRef::as_ref).collect();
-    let related: Vec<&Observed> = related.iter().map(AsRef::as_ref).collect();
-    let request = request::build(&RequestInput {
-        provider: &shared.provider,
-        provider_version: &shared.version,
-        settings: &shared.settings,
-        cluster_version: &shared.cluster_version,
-        optional_kinds: &job.optional_kinds,
-        parent: &job.parent,
-        child_kinds: &shared.child_kinds,
-        children: &children,
-        descendant_kinds: &shared.descendant_kinds,
-        descendants: &descendants,
-        related_kinds: &shared.related_kinds,
-        related: &related,
-        finalizing: serve.is_none(),
-        namespace_terminating: terminating,
-    });
+    let request = ask::request(shared, job, serve.is_none(), terminating);
     let digest: Hash = Sha256::digest(&request).into();
     let timer_due = job.kept.resync_at.is_some_and(|at| at <= Instant::now());
     // What another module said counts no more.
@@ -266,20 +245,9 @@ async fn ask(shared: &Shared, job: &Job, serve: Option<FinalizerStep>, terminati
     Asked::Decided(Box::new(decision), digest)
 }
 
+/// Calls the provider: counted, recorded if that is wanted, and with what it logged told.
 async fn call(shared: &Shared, request: Vec<u8>, parent: &Observed, observer: &Observer) -> Result<Vec<u8>, CallError> {
-    let host = |cause: String| CallError { fault: Fault::Host { cause }, logs: Vec::new() };
-    let permit = shared.calls.acquire(&shared.provider, shared.limits.memory_bytes).await;
-    // Never closed: the room lives as long as the host.
-    let permit = permit.ok_or_else(|| host("there is no room for calls any more".to_owned()))?;
-    let (module, limits) = (shared.module.clone(), shared.limits);
-    let called = tokio::task::spawn_blocking(move || {
-        let started = Instant::now();
-        let result = module.reconcile(&request, &limits);
-        // Given back with the memory, even if nobody waits for the answer any more.
-        drop(permit);
-        (result, started.elapsed(), request)
-    });
-    let (result, duration, request) = called.await.map_err(|error| host(error.to_string()))?;
+    let Answered { result, duration, request } = ask::call(shared, request).await?;
     observer.metrics.called(duration);
     if observer.recorder.keeps(parent) {
         let (provider, module, limits) = (&shared.provider, shared.module.digest(), &shared.limits);
@@ -348,23 +316,10 @@ async fn decide(
     serve: Option<FinalizerStep>,
     terminating: bool,
 ) -> Result<Decision, Undecided> {
-    let mut issued = Revealed::default();
-    for object in std::iter::once(&job.parent).chain(&job.children).chain(&job.descendants).chain(&job.supplied.objects)
-    {
-        issued.extend(&object.revealed);
-    }
-    let input = GateInput {
-        provider: &shared.provider,
-        grants: &shared.grants,
-        parent: &job.parent,
-        children: &job.children,
-        max_children: shared.max_children,
-        finalizes: shared.finalizes,
-        finalizing: serve.is_none(),
-        issued: &issued,
-    };
+    let issued = ask::issued(job);
+    let input = ask::gate_input(shared, job, &issued, serve.is_none());
     let response = gate::read(response)?;
-    if let Some(supplied) = wants_more(&response, &input, &job.supplied)? {
+    if let Some(supplied) = ask::wants_more(&response, &input, &job.supplied)? {
         return Err(Undecided::More(supplied));
     }
     let Answer { intents, hold, status, resync_after_seconds, keep, events, finalized } =
@@ -410,31 +365,4 @@ async fn decide(
     }
     (decision.answered, decision.resync, decision.events) = (Some(status), resync, events);
     Ok(decision)
-}
-
-/// What must be supplied before the answer may be acted on; `None` if everything was. A decision starts with what the last one
-/// saw, and if that is not exactly what it asks for, from nothing: the same state of the cluster is always the same request.
-fn wants_more(
-    response: &ReconcileResponse,
-    input: &GateInput<'_>,
-    supplied: &Supplied,
-) -> Result<Option<Supplied>, Refusal> {
-    let asked = gate::references(response, input)?;
-    let again =
-        |references, round| Ok(Some(Supplied { references, objects: Vec::new(), round, origin: Origin::Rounds }));
-    if supplied.origin == Origin::Memory && !supplied.references.is_empty() {
-        return if asked == supplied.references { Ok(None) } else { again(References::new(), 0) };
-    }
-    if asked.is_subset(&supplied.references) {
-        return Ok(None);
-    }
-    if supplied.round >= MAX_ROUNDS {
-        let missing = asked.difference(&supplied.references).next();
-        let missing = missing.map(|reference| reference.kind.to_string()).unwrap_or_default();
-        return Err(Refusal {
-            path: "response.related".to_owned(),
-            message: format!("asks for more ({missing}) after {MAX_ROUNDS} rounds: ask for what can be known earlier"),
-        });
-    }
-    again(supplied.references.union(&asked).cloned().collect(), supplied.round + 1)
 }

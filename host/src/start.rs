@@ -14,14 +14,14 @@ use bartizan_engine::{Grant, Grants, PodBounds};
 use bartizan_runtime::Limits;
 use kube::Client;
 use serde_json::Value;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use crate::api::{Writer, in_time};
 use crate::calls::Calls;
 use crate::catalog::Loaded;
-use crate::controller::{Controller, Ended, Served};
+use crate::controller::{Audience, Controller, Ended, Inputs, Served};
 use crate::crds;
 use crate::declared::claims::Claim;
 use crate::events::Events;
@@ -31,6 +31,7 @@ use crate::identity;
 use crate::job::Shared;
 use crate::kinds::{self, Changes, Resource};
 use crate::token_key;
+use crate::version::Version;
 
 /// Time between two tries of what a provider needs before it can start.
 const START_RETRY: Duration = Duration::from_secs(5);
@@ -60,8 +61,8 @@ pub(crate) struct Host {
     pub(crate) namespaces: Vec<String>,
 }
 
-/// Name of a provider that begins to serve, and the module.
-pub(crate) type Began = (String, Loaded);
+/// Name of a provider that begins to serve, and the version.
+pub(crate) type Began = (String, Version);
 
 /// One that serves a provider still.
 #[derive(Clone)]
@@ -86,8 +87,10 @@ pub(crate) struct Start {
     pub(crate) host: Host,
     /// What was declared.
     pub(crate) provider: Provider,
-    /// Its module, and those that take over from it with the same watches and rights.
-    pub(crate) modules: watch::Receiver<Loaded>,
+    /// Its version, those that take over from it with the same watches and rights, and those to look at.
+    pub(crate) inputs: Inputs,
+    /// Who is told what those would change.
+    pub(crate) audience: Audience,
     /// Who serves until this one can.
     pub(crate) before: Option<Predecessor>,
     /// Told when it begins to serve, with which module.
@@ -96,6 +99,8 @@ pub(crate) struct Start {
     pub(crate) limits: EffectiveLimits,
     /// Kinds that it may have written, now or at any time before.
     pub(crate) kinds: Vec<GroupKind>,
+    /// Nothing is served, only looked at what the version would change.
+    pub(crate) is_preview: bool,
     /// What each Provider claims.
     pub(crate) claims: Arc<[Claim]>,
 }
@@ -115,14 +120,51 @@ impl Start {
         result
     }
 
+    /// Looks at what the version would change, with watches of its own, and says so once. What it waits for is said of the version
+    /// that could take over.
+    ///
+    /// # Errors
+    /// If a watch task ends.
+    pub(crate) async fn preview(mut self, stop: CancellationToken) -> anyhow::Result<()> {
+        let name = self.provider.metadata.name.clone();
+        loop {
+            let mut changes = self.host.changes.clone();
+            changes.mark_unchanged();
+            let version = self.inputs.versions.borrow_and_update().clone();
+            let prepared = tokio::select! {
+                prepared = self.prepare(&name, &version) => prepared,
+                () = stop.cancelled() => return Ok(()),
+            };
+            match prepared {
+                Ok((controller, optional)) => {
+                    self.host.health.held(&name, None);
+                    let changed = kinds::until_changed(self.host.client.clone(), optional, changes);
+                    match controller.only_preview(&version).run(&stop, &mut self.inputs, changed).await? {
+                        Ended::Stopped | Ended::Previewed => return Ok(()),
+                        Ended::KindsChanged => continue,
+                    }
+                }
+                Err(error) => {
+                    let reason = format!("{error:#}");
+                    self.wait(&name, &reason);
+                    warn!(provider = name, version = version.number(), "cannot be looked at yet: {reason}");
+                }
+            }
+            tokio::select! {
+                () = tokio::time::sleep(START_RETRY) => {}
+                () = stop.cancelled() => return Ok(()),
+            }
+        }
+    }
+
     async fn serve_as(&mut self, name: &str, stop: &CancellationToken) -> anyhow::Result<()> {
         loop {
             // From before anything is asked: what changes meanwhile is asked for again.
             let mut changes = self.host.changes.clone();
             changes.mark_unchanged();
-            let loaded = self.modules.borrow_and_update().clone();
+            let version = self.inputs.versions.borrow_and_update().clone();
             let prepared = tokio::select! {
-                prepared = self.prepare(name, &loaded) => prepared,
+                prepared = self.prepare(name, &version) => prepared,
                 () = stop.cancelled() => return Ok(()),
             };
             match prepared {
@@ -132,10 +174,10 @@ impl Start {
                         self.host.health.held(name, None);
                     }
                     // Nobody listens any more when the host ends.
-                    let _ = self.began.send((name.to_owned(), loaded));
+                    let _ = self.began.send((name.to_owned(), version));
                     let changed = kinds::until_changed(self.host.client.clone(), optional, changes);
-                    match controller.run(stop, &mut self.modules, changed).await? {
-                        Ended::Stopped => return Ok(()),
+                    match controller.run(stop, &mut self.inputs, changed).await? {
+                        Ended::Stopped | Ended::Previewed => return Ok(()),
                         Ended::KindsChanged => info!(provider = name, "an optional kind came or went: starting anew"),
                     }
                     continue;
@@ -156,15 +198,16 @@ impl Start {
     /// Says what it waits for.
     fn wait(&self, name: &str, reason: &str) {
         match &self.before {
+            _ if self.is_preview => self.host.health.held(name, Some(reason)),
             Some(before) if !before.stop.is_cancelled() => self.host.health.held(name, Some(reason)),
             _ => self.host.health.waiting(name, reason),
         }
     }
 
     /// A controller, and the optional kinds that it was made for.
-    async fn prepare(&self, name: &str, loaded: &Loaded) -> anyhow::Result<(Controller, Vec<(Kind, bool)>)> {
-        let manifest = &loaded.manifest;
-        if self.host.install_crds {
+    async fn prepare(&self, name: &str, version: &Version) -> anyhow::Result<(Controller, Vec<(Kind, bool)>)> {
+        let (loaded, manifest) = (&version.loaded, &version.loaded.manifest);
+        if self.host.install_crds && !self.is_preview {
             for crd in &manifest.crds {
                 crds::install(&self.host.client, crd).await?;
             }
@@ -175,7 +218,7 @@ impl Start {
         let user = identity::user(&self.host.provider_namespace, &self.provider.service_account_name());
         let client = identity::acting_as(&self.host.client, &user)?;
         identity::check(&client, &user, &served, manifest.finalizes, &namespaces).await?;
-        let version = in_time(self.host.client.apiserver_version()).await.context("version of the API server")?;
+        let server = in_time(self.host.client.apiserver_version()).await.context("version of the API server")?;
         let granted = &self.provider.spec.grants;
         let grant = |resource: &Resource, namespaces: Vec<GrantedNamespaces>| Grant {
             namespaced: resource.namespaced,
@@ -204,7 +247,7 @@ impl Start {
             version: manifest.version.clone(),
             module: loaded.module.clone(),
             digest: loaded.module.digest().into(),
-            settings: Value::Object(self.provider.spec.settings.clone()),
+            settings: Value::Object((*version.settings).clone()),
             limits: call_limits(&self.limits),
             max_children: to_usize(self.limits.children),
             concurrency: to_usize(self.limits.concurrency),
@@ -215,13 +258,18 @@ impl Start {
             written_kinds: served.children.keys().chain(served.former.keys()).cloned().collect(),
             descendant_kinds: kinds(&served.descendants),
             related_kinds: kinds(&served.related),
-            cluster_version: version.git_version,
+            cluster_version: server.git_version,
             writer: Writer::new(client.clone(), projection, Arc::new(resources.collect())),
             events: Events::new(self.host.client.clone(), &field_manager(name)),
             calls: self.host.calls.clone(),
         };
-        let (health, board) = (self.host.health.clone(), self.host.board.clone());
-        let controller = Controller::new(&client, shared, served, &namespaces, self.claims.clone(), health, board);
+        // Who only looks says nothing of the provider.
+        let (health, board) = match self.is_preview {
+            true => Default::default(),
+            false => (self.host.health.clone(), self.host.board.clone()),
+        };
+        let (claims, audience) = (self.claims.clone(), self.audience.clone());
+        let controller = Controller::new(&client, shared, served, &namespaces, claims, health, board, audience);
         Ok((controller, optional))
     }
 
@@ -253,6 +301,8 @@ impl Start {
             let mut established = std::pin::pin!(crds::established(&self.host.client, parent));
             let found = match tokio::time::timeout(AT_ONCE, &mut established).await {
                 Ok(found) => found?,
+                // It will be installed before there is a parent of it.
+                Err(_) if self.is_preview && self.host.install_crds => continue,
                 // Said once there is something to wait for: else it would take turns with what is really missing.
                 Err(_) => {
                     self.wait(name, &format!("waiting for CustomResourceDefinition {}", parent.crd));

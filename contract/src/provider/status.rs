@@ -2,6 +2,7 @@
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 use crate::{Condition, GroupKind};
 
@@ -13,7 +14,7 @@ pub mod condition_types {
     pub const LOADED: &str = "Loaded";
     /// Whether parents are served.
     pub const SERVING: &str = "Serving";
-    /// Whether a new version waits for an approval.
+    /// Whether a new version waits, most often for an approval; there only while there is one.
     pub const UPGRADE_HELD: &str = "UpgradeHeld";
     /// Whether a Provider that is being deleted waits for something; there only then.
     pub const REMOVAL_BLOCKED: &str = "RemovalBlocked";
@@ -29,6 +30,9 @@ pub struct ProviderStatus {
     /// The module that serves.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub active: Option<ActiveModule>,
+    /// The module that served before it: `spec.module.digest` brings it back.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub previous: Option<ActiveModule>,
     /// The module that would serve next, and waits.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub candidate: Option<CandidateModule>,
@@ -47,7 +51,7 @@ pub struct ProviderStatus {
     pub conditions: Vec<Condition>,
 }
 
-/// A module that serves.
+/// A module that serves, with the settings that it serves with.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ActiveModule {
@@ -55,6 +59,10 @@ pub struct ActiveModule {
     pub version: String,
     /// `sha256:` and 64 hexadecimal digits.
     pub digest: String,
+    /// Its settings: those of the spec may wait for an approval.
+    #[serde(default, skip_serializing_if = "Map::is_empty")]
+    #[schemars(schema_with = "super::crd::any_object")]
+    pub settings: Map<String, Value>,
 }
 
 /// A module that waits to serve.
@@ -65,6 +73,9 @@ pub struct CandidateModule {
     pub version: String,
     /// `sha256:` and 64 hexadecimal digits.
     pub digest: String,
+    /// What the annotation `bartizan.dev/approve` must say so that it takes over.
+    #[serde(default)]
+    pub approval: String,
     /// What it would change; absent until it ran in the shadow of the active one on every parent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub changes: Option<CandidateChanges>,
@@ -84,4 +95,10 @@ pub struct CandidateChanges {
     pub delete: u32,
     /// Children that it would delete and make again.
     pub recreate: u32,
+    /// Children that it would let go of, and that stay.
+    pub release: u32,
+    /// Children that it could not change as it would, since a field never changes or the name is somebody else's.
+    pub refuse: u32,
+    /// Parents that it gives no acceptable answer for, while the active one does.
+    pub fail: u32,
 }

@@ -7,7 +7,8 @@ use bartizan_contract::{GroupKind, RelatedAccess};
 
 use super::claims::Claim;
 use super::granted;
-use crate::catalog::{Catalogue, Library, Loaded, Origin, Trouble};
+use crate::catalog::{Catalogue, Loaded, Origin, Trouble};
+use crate::version::Version;
 
 /// Reason while it is not known yet what the module is.
 const LOADING: &str = "Loading";
@@ -22,8 +23,10 @@ pub(crate) struct Problem {
 /// What can be said of a Provider before it serves.
 #[derive(Clone, Debug)]
 pub(crate) struct Judged {
-    /// The module that can serve: the one that its source holds now, or else the last that could.
-    pub(crate) module: Option<Loaded>,
+    /// The version that can serve: what its source holds now with the settings of the spec, or else the last that could.
+    pub(crate) version: Option<Version>,
+    /// The version that served last, if it still may.
+    pub(crate) before: Last<Version>,
     /// Whether its source holds that module.
     pub(crate) loaded: Result<(), Problem>,
     /// Whether its spec can be honoured, and with which limits.
@@ -37,12 +40,12 @@ pub(crate) struct Judged {
 impl Judged {
     /// Whether nothing can be said yet.
     pub(crate) fn is_pending(&self) -> bool {
-        self.module.is_none() && matches!(&self.loaded, Err(problem) if problem.reason == LOADING)
+        self.version.is_none() && matches!(&self.loaded, Err(problem) if problem.reason == LOADING)
     }
 }
 
-/// The module that served a Provider last.
-#[derive(Clone, Copy, Debug)]
+/// The version that served a Provider last.
+#[derive(Clone, Debug)]
 pub(crate) enum Last<T> {
     /// There was none.
     None,
@@ -52,16 +55,16 @@ pub(crate) enum Last<T> {
     Known(T),
 }
 
-impl<'a> Last<&'a Loaded> {
+impl Last<Version> {
     /// What this host served, or else what the status says that one before it did.
-    pub(crate) fn of(provider: &Provider, served: Option<&'a Loaded>, catalogue: &'a Catalogue) -> Self {
+    pub(crate) fn of(provider: &Provider, served: Option<&Version>, catalogue: &Catalogue) -> Self {
         match (served, &provider.status.active) {
-            (Some(served), _) => Self::Known(served),
+            (Some(served), _) => Self::Known(served.clone()),
             (None, None) => Self::None,
             (None, Some(active)) => match catalogue.recalled.get(&active.digest) {
                 None => Self::Unknown,
                 Some(None) => Self::None,
-                Some(Some(recalled)) => Self::Known(recalled),
+                Some(Some(recalled)) => Self::Known(Version::new(recalled, &active.settings)),
             },
         }
     }
@@ -72,7 +75,7 @@ fn problem<T>(reason: &'static str, message: impl Into<String>) -> Result<T, Pro
 }
 
 /// Judges one Provider by itself.
-pub(crate) fn judge(provider: &Provider, catalogue: &Catalogue, last: Last<&Loaded>) -> Judged {
+pub(crate) fn judge(provider: &Provider, catalogue: &Catalogue, last: Last<Version>) -> Judged {
     let spec = &provider.spec;
     let from = provider.metadata.annotations.get(bartizan_contract::names::FILE_ANNOTATION);
     let orphaned_by = from.filter(|file| !catalogue.files.contains(*file)).cloned();
@@ -89,35 +92,73 @@ pub(crate) fn judge(provider: &Provider, catalogue: &Catalogue, last: Last<&Load
             let loaded = Err(Problem { reason: "NotAccepted", message });
             // Whatever is wrong with it, its parents stay its own: another Provider would take them over for good.
             let claim = claim(provider, None);
-            return Judged { module: None, loaded, accepted: Err(problem), claim, orphaned_by };
+            return Judged { version: None, before: Last::None, loaded, accepted: Err(problem), claim, orphaned_by };
         }
     };
-    let newest = newest(provider, &origin, &catalogue.library);
-    let last = match last {
-        Last::Known(last) if is_pinned_to_another(provider, last) => Last::None,
+    let newest = newest(provider, &origin, catalogue, &last).map(|loaded| Version::new(loaded, &spec.settings));
+    // Who serves until another may take over. Whether the spec pins that other one by its digest makes no difference to it.
+    let before = match last.clone() {
+        Last::Known(last) if accept(provider, &last).is_err() => Last::None,
         last => last,
     };
     let choice = choose(
-        newest.map(|loaded| (loaded, accept(provider, loaded))),
+        newest.map(|version| {
+            let accepted = accept(provider, &version);
+            (version, accepted)
+        }),
         match last {
-            Last::Known(last) => Last::Known((last, accept(provider, last))),
+            Last::Known(last) if is_pinned_to_another(provider, &last.loaded) => Last::None,
+            Last::Known(last) => {
+                let accepted = accept(provider, &last);
+                Last::Known((last, accepted))
+            }
             Last::Unknown => Last::Unknown,
             Last::None => Last::None,
         },
-        |last| format!("version {} keeps serving", last.manifest.version),
+        |last| format!("version {} keeps serving", last.number()),
     );
     // What a module asks for is not known without it.
     let spec_alone =
         || spec.limits.effective().map_err(|error| Problem { reason: "Invalid", message: error.to_string() });
     let accepted = choice.accepted.unwrap_or_else(spec_alone);
     let known = catalogue.library.get(&origin).and_then(|state| state.as_ref().ok());
-    let claim = claim(provider, choice.module.or(known));
-    Judged { module: choice.module.cloned(), loaded: choice.loaded, accepted, claim, orphaned_by }
+    let claim = claim(provider, choice.module.as_ref().map(|version| &version.loaded).or(known));
+    Judged { version: choice.module, before, loaded: choice.loaded, accepted, claim, orphaned_by }
 }
 
 /// The module that the source holds now.
-fn newest<'a>(provider: &Provider, origin: &Origin, library: &'a Library) -> Result<&'a Loaded, Problem> {
-    let loaded = match (library.get(origin), origin) {
+fn newest<'a>(
+    provider: &Provider,
+    origin: &Origin,
+    catalogue: &'a Catalogue,
+    last: &Last<Version>,
+) -> Result<&'a Loaded, Problem> {
+    let held = held(provider, origin, catalogue);
+    let serves = match (last, &provider.status.active) {
+        (Last::Known(last), _) => Some(last.digest()),
+        (_, active) => active.as_ref().map(|active| active.digest.as_str()),
+    };
+    match &provider.spec.module.digest {
+        // A version that served before is at hand, whatever the source holds by now: that is the way back.
+        Some(wanted) if held.is_err() && serves != Some(wanted) => match catalogue.recalled.get(wanted) {
+            Some(Some(recalled)) => Ok(recalled),
+            Some(None) => held,
+            None => problem(LOADING, format!("module {wanted} is looked for")),
+        },
+        _ => held,
+    }
+}
+
+/// The digest of a module that the spec wants, and that its source does not hold: it may be at hand since it served before.
+pub(crate) fn wants_back(provider: &Provider, catalogue: &Catalogue) -> Option<String> {
+    let origin = Origin::of(&provider.spec.module).ok()?;
+    let wanted = provider.spec.module.digest.clone()?;
+    held(provider, &origin, catalogue).is_err().then_some(wanted)
+}
+
+/// The module that the source holds now, if it is the one that the spec wants.
+fn held<'a>(provider: &Provider, origin: &Origin, catalogue: &'a Catalogue) -> Result<&'a Loaded, Problem> {
+    let loaded = match (catalogue.library.get(origin), origin) {
         (None, Origin::File(file)) => {
             let message =
                 format!("there is no {file} in the host's folder of providers; it is loaded once it is there");
@@ -156,20 +197,20 @@ struct Choice<T> {
 }
 
 /// The newest module serves if it can; if not, the one that served last, as long as the spec allows it.
-fn choose<T: Copy>(
+fn choose<T: Clone>(
     newest: Result<(T, Result<EffectiveLimits, Problem>), Problem>,
     last: Last<(T, Result<EffectiveLimits, Problem>)>,
-    keeps_serving: impl Fn(T) -> String,
+    keeps_serving: impl Fn(&T) -> String,
 ) -> Choice<T> {
     let problem = match &newest {
         Ok((module, Ok(limits))) => {
-            return Choice { module: Some(*module), loaded: Ok(()), accepted: Some(Ok(*limits)) };
+            return Choice { module: Some(module.clone()), loaded: Ok(()), accepted: Some(Ok(*limits)) };
         }
         Ok((_, Err(problem))) | Err(problem) => problem.clone(),
     };
     match last {
         Last::Known((module, Ok(limits))) => {
-            let message = format!("{}; {}", problem.message, keeps_serving(module));
+            let message = format!("{}; {}", problem.message, keeps_serving(&module));
             let loaded = Err(Problem { reason: problem.reason, message });
             Choice { module: Some(module), loaded, accepted: Some(Ok(limits)) }
         }
@@ -195,9 +236,9 @@ fn claim(provider: &Provider, module: Option<&Loaded>) -> Option<Claim> {
     Claim::new(provider, &owned).ok()
 }
 
-fn accept(provider: &Provider, loaded: &Loaded) -> Result<EffectiveLimits, Problem> {
-    let (spec, manifest) = (&provider.spec, &loaded.manifest);
-    if let Err(error) = Claim::new(provider, &loaded.owned()) {
+fn accept(provider: &Provider, version: &Version) -> Result<EffectiveLimits, Problem> {
+    let (spec, manifest) = (&provider.spec, &version.loaded.manifest);
+    if let Err(error) = Claim::new(provider, &version.loaded.owned()) {
         return problem("Invalid", error.to_string());
     }
     let missing = granted::not_granted(manifest, &spec.grants);
@@ -205,7 +246,7 @@ fn accept(provider: &Provider, loaded: &Loaded) -> Result<EffectiveLimits, Probl
         problem("NotGranted", message)
     } else if spec.grants.related.iter().any(|grant| grant.access == RelatedAccess::Plaintext) {
         problem("NotSupported", "spec.grants.related: access: Plaintext is not supported by this host yet; use Opaque")
-    } else if manifest.settings.is_none() && !spec.settings.is_empty() {
+    } else if manifest.settings.is_none() && !version.settings.is_empty() {
         let message = format!("spec.settings: {} {} has no settings; leave them out", manifest.name, manifest.version);
         problem("Invalid", message)
     } else {

@@ -1,10 +1,11 @@
 //! What a Provider says of itself: its status, from how it was judged and how it serves. No I/O.
 
-use bartizan_contract::provider::{ActiveModule, Provider, ProviderStatus, condition_types};
+use bartizan_contract::provider::{CandidateModule, Provider, ProviderStatus, condition_types};
 use bartizan_contract::{Condition, ConditionStatus, GroupKind};
 
 use super::judge::Judged;
-use crate::catalog::Loaded;
+use super::upgrade::Held;
+use crate::version::Version;
 
 /// How far a Provider is with serving.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,10 +25,12 @@ pub(crate) struct Facts<'a> {
     pub(crate) conflict: Option<&'a String>,
     /// How far it is with serving.
     pub(crate) serving: Serving,
-    /// The module that serves now.
-    pub(crate) active: Option<&'a Loaded>,
-    /// Why the module that it should serve with does not yet, while another does.
-    pub(crate) held: Option<String>,
+    /// The version that serves now.
+    pub(crate) active: Option<&'a Version>,
+    /// Why the version that it should serve with cannot yet.
+    pub(crate) not_ready: Option<String>,
+    /// The version that may not serve yet, and why.
+    pub(crate) candidate: Option<(CandidateModule, Held)>,
     /// Its parents; `None`: not counted yet.
     pub(crate) parents: Option<usize>,
     /// Why it is not gone yet though it was deleted: reason and message.
@@ -55,14 +58,18 @@ pub(crate) fn status(provider: &Provider, judged: &Judged, facts: Facts<'_>, now
             say(condition_types::ACCEPTED, true, "Accepted", "the spec can be honoured as it stands")
         }
     }
-    match (&judged.loaded, &facts.held) {
+    match (&judged.loaded, &facts.not_ready) {
         (Err(problem), _) => say(condition_types::LOADED, false, problem.reason, &problem.message),
         (Ok(()), Some(reason)) => {
-            let (next, active) = (version(judged.module.as_ref()), version(facts.active));
-            let message = format!("version {next} cannot start yet: {reason}; version {active} keeps serving");
+            let next = judged.version.as_ref().map_or("", Version::number);
+            let keeps = facts.active.map(|active| format!("; version {} keeps serving", active.number()));
+            let message = format!("version {next} cannot start yet: {reason}{}", keeps.unwrap_or_default());
             say(condition_types::LOADED, false, "NotReady", &message);
         }
         (Ok(()), None) => say(condition_types::LOADED, true, "Loaded", "the module was loaded"),
+    }
+    if let Some((_, Held { reason, message })) = &facts.candidate {
+        say(condition_types::UPGRADE_HELD, true, reason, message);
     }
     if let Some((reason, message)) = &facts.removal {
         say(condition_types::REMOVAL_BLOCKED, true, reason, message);
@@ -74,14 +81,18 @@ pub(crate) fn status(provider: &Provider, judged: &Judged, facts: Facts<'_>, now
             conditions.extend(before.conditions.iter().find(|old| old.type_ == condition_types::SERVING).cloned());
         }
     }
-    let active = facts.active.or(judged.module.as_ref()).map(|loaded| ActiveModule {
-        version: loaded.manifest.version.clone(),
-        digest: loaded.module.digest().to_owned(),
-    });
+    let serves = facts.active.map(Version::said);
+    let previous = match (&serves, &before.active) {
+        (Some(serves), Some(before)) if serves != before => Some(before.clone()),
+        _ => before.previous.clone(),
+    };
+    // What serves is said once it does: a host that starts in between must find what served before.
+    let first = || judged.version.as_ref().map(Version::said);
     ProviderStatus {
         observed_generation: provider.metadata.generation,
-        active,
-        candidate: None,
+        active: serves.or_else(|| before.active.clone()).or_else(first),
+        previous,
+        candidate: facts.candidate.map(|(candidate, _)| candidate),
         parents: facts.parents.map(|parents| u32::try_from(parents).unwrap_or(u32::MAX)).or(before.parents),
         kinds: kinds(provider, judged),
         conditions,
@@ -99,15 +110,11 @@ fn condition(provider: &Provider, type_: &str, status: bool, reason: &str, messa
     condition
 }
 
-fn version(loaded: Option<&Loaded>) -> &str {
-    loaded.map_or("", |loaded| &loaded.manifest.version)
-}
-
 /// Every kind that the provider may have written: those of its children that it is granted, and those of before.
 pub(crate) fn kinds(provider: &Provider, judged: &Judged) -> Vec<GroupKind> {
     let mut kinds = provider.status.kinds.clone();
-    if let (Some(loaded), Ok(_)) = (&judged.module, &judged.accepted) {
-        let asked = loaded.manifest.children.iter().map(|asked| asked.kind());
+    if let (Some(version), Ok(_)) = (&judged.version, &judged.accepted) {
+        let asked = version.loaded.manifest.children.iter().map(|asked| asked.kind());
         let granted = asked.filter(|kind| provider.spec.grants.covers_child(kind));
         kinds.extend(granted.map(|kind| GroupKind::from(&kind)));
     }

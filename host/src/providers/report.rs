@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use anyhow::Context as _;
 use bartizan_contract::names::{PROVIDER_API_VERSION, PROVIDER_KIND};
-use bartizan_contract::provider::{Provider, ProviderStatus};
+use bartizan_contract::provider::{CandidateModule, Provider, ProviderStatus};
 use k8s_openapi::jiff::Timestamp;
 use kube::api::{Patch, PatchParams};
 use serde_json::json;
@@ -12,10 +12,11 @@ use tracing::warn;
 
 use super::{MANAGER, Providers, STARTING, uid_of};
 use crate::api::in_time;
-use crate::catalog::Loaded;
 use crate::declared::claims::Claim;
 use crate::declared::judge::{self, Judged};
 use crate::declared::said::{self, Facts, Serving};
+use crate::declared::upgrade::Held;
+use crate::version::Version;
 
 impl Providers {
     pub(super) async fn report(&mut self) {
@@ -64,15 +65,16 @@ impl Providers {
         let name = provider.metadata.name.as_str();
         let runner = self.runners.get(name);
         let active = self.active.get(&uid_of(provider)).filter(|_| runner.is_some());
-        let digest = |loaded: &Loaded| loaded.module.digest().to_owned();
         // Of one that serves as it should, nothing is held.
-        let differs = active.map(digest) != judged.module.as_ref().map(digest);
-        let held = self.host.health.why_held(name).filter(|_| differs && active.is_some());
+        let differs = active.map(Version::id) != judged.version.as_ref().map(Version::id);
+        let not_ready = self.host.health.why_held(name).filter(|_| differs);
+        let candidate = self.held(provider, judged);
         Facts {
             conflict,
-            serving: self.serving(name, provider, conflict),
+            serving: self.serving(name, provider, conflict, candidate.as_ref()),
             active,
-            held,
+            not_ready,
+            candidate,
             parents: self.parents(name, provider, conflict),
             removal: self.removal(name, provider),
         }
@@ -84,8 +86,17 @@ impl Providers {
         counted.or_else(|| (conflict.is_some() || provider.status.active.is_none()).then_some(0))
     }
 
-    fn serving(&self, name: &str, provider: &Provider, conflict: Option<&String>) -> Serving {
+    fn serving(
+        &self,
+        name: &str,
+        provider: &Provider,
+        conflict: Option<&String>,
+        held: Option<&(CandidateModule, Held)>,
+    ) -> Serving {
         let Some(runner) = self.runners.get(name) else {
+            if let Some((_, Held { message, .. })) = held {
+                return Serving::No("UpgradeHeld", format!("nothing serves until it is approved: {message}"));
+            }
             return match (self.is_going(provider), provider.spec.suspend, conflict) {
                 (true, ..) => Serving::No("Removing", "it was deleted".to_owned()),
                 (false, true, _) => Serving::No("Suspended", "spec.suspend: nothing is called or written".to_owned()),

@@ -3,45 +3,47 @@
 use std::sync::Arc;
 
 use bartizan_contract::GroupKind;
-use bartizan_contract::provider::{EffectiveLimits, Provider};
+use bartizan_contract::provider::{EffectiveLimits, ModuleSource, OnRemoval, Provider, ProviderSpec, Upgrade};
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
+use serde_json::{Map, Value};
+
 use super::{Key, Providers, Runner, uid_of};
 use crate::catalog::Loaded;
+use crate::controller::Inputs;
 use crate::declared::claims::Claim;
 use crate::declared::judge::Judged;
 use crate::declared::said;
 use crate::start::{Predecessor, Start};
+use crate::version::Version;
 
 impl Providers {
-    /// Serves a provider with this module, if it does not already.
+    /// Serves a provider with this version, if it does not already.
     pub(super) async fn serve(
         &mut self,
         provider: &Provider,
         judged: &Judged,
-        loaded: &Loaded,
+        version: &Version,
         limits: EffectiveLimits,
         claims: &Arc<[Claim]>,
     ) -> anyhow::Result<()> {
         let name = provider.metadata.name.as_str();
-        let spec = serde_json::to_value(&provider.spec).unwrap_or_default();
-        let key = Key { uid: provider.metadata.uid.clone(), spec, others: others(name, loaded, claims) };
-        let digest = loaded.module.digest();
+        let others = others(name, &version.loaded, claims);
+        let key = Key { uid: provider.metadata.uid.clone(), spec: lasting(&provider.spec), others };
         let mut before = None;
         if let Some(runner) = self.runners.get(name).filter(|runner| runner.key == key) {
-            let serves = runner.modules.borrow().clone();
-            if serves.module.digest() == digest {
+            let serves = runner.versions.borrow().clone();
+            if serves.id() == version.id() {
                 return Ok(());
             }
-            if serves.has_shape_of(loaded) {
-                let is_serving = self.active.get(&uid_of(provider));
-                let is_serving = is_serving.is_some_and(|active| active.module.digest() == serves.module.digest());
-                runner.modules.send_replace(loaded.clone());
+            if serves.loaded.has_shape_of(&version.loaded) {
+                let is_serving = self.active.get(&uid_of(provider)).is_some_and(|active| active.id() == serves.id());
+                runner.versions.send_replace(version.clone());
                 if is_serving {
-                    self.active.insert(uid_of(provider), loaded.clone());
+                    self.active.insert(uid_of(provider), version.clone());
                 }
                 return Ok(());
             }
@@ -56,7 +58,7 @@ impl Providers {
         let Some(provider) = self.objects.get(name).cloned() else { return Ok(()) };
         let others = claims.iter().filter(|claim| claim.provider() != name).cloned();
         let claims: Arc<[Claim]> = others.chain(judged.claim.clone()).collect();
-        self.start(provider, key, before, loaded, limits, claims);
+        self.start(provider, key, before, version, limits, claims);
         Ok(())
     }
 
@@ -66,14 +68,16 @@ impl Providers {
         provider: Provider,
         key: Key,
         before: Option<CancellationToken>,
-        loaded: &Loaded,
+        version: &Version,
         limits: EffectiveLimits,
         claims: Arc<[Claim]>,
     ) {
         let name = provider.metadata.name.clone();
         let (stop, ended) = (CancellationToken::new(), CancellationToken::new());
-        let (modules, receiver) = watch::channel(loaded.clone());
-        let runner = Runner { key, since: Instant::now(), stop: stop.clone(), modules };
+        let (versions, told_versions) = watch::channel(version.clone());
+        let (candidates, told_candidates) = watch::channel(None);
+        let inputs = Inputs { versions: told_versions, candidates: told_candidates };
+        let runner = Runner { key, since: Instant::now(), stop: stop.clone(), versions, candidates };
         let replaced = self.runners.insert(name.clone(), runner);
         if before.is_none() {
             self.host.health.waiting(&name, "starting");
@@ -91,8 +95,9 @@ impl Providers {
         let before = self.ends.insert(name.clone(), ended.clone());
         let before = before.map(|ended| Predecessor { stop: stop_before, ended });
         let kinds = provider.status.kinds.clone();
-        let (host, began) = (self.host.clone(), self.began.0.clone());
-        let start = Start { host, provider, modules: receiver, before, began, limits, kinds, claims };
+        let (host, began, audience) = (self.host.clone(), self.began.0.clone(), self.audience());
+        let is_preview = false;
+        let start = Start { host, provider, inputs, audience, before, began, limits, kinds, is_preview, claims };
         self.tasks.spawn(async move {
             let _ended = ended.drop_guard();
             let result = start.serve(stop).await;
@@ -107,6 +112,19 @@ impl Providers {
         }
         self.host.health.forget(name);
     }
+}
+
+/// What of a spec a version serves with as long as it serves. The version itself, and how it came and goes, is no part of that.
+fn lasting(spec: &ProviderSpec) -> Value {
+    let lasting = ProviderSpec {
+        module: ModuleSource::default(),
+        settings: Map::new(),
+        upgrade: Upgrade::default(),
+        on_removal: OnRemoval::default(),
+        ..spec.clone()
+    };
+    // A spec can be written as it was read.
+    serde_json::to_value(&lasting).unwrap_or_default()
 }
 
 /// What others claim of the kinds that a module owns: only that makes a difference to whom a parent belongs.

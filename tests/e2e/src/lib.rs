@@ -4,6 +4,7 @@
 //! A test owns its stage and its hosts, and both stop when they are dropped, so that a failed test leaves no process
 //! behind.
 
+mod command;
 mod host;
 mod journal;
 mod objects;
@@ -12,6 +13,7 @@ mod sidecar;
 mod stage;
 mod versions;
 
+pub use command::{bartizan, said};
 pub use host::{Host, exchange};
 pub use journal::{Change, Journal};
 pub use objects::{

@@ -25,6 +25,7 @@ mod restart;
 mod rights;
 mod samples;
 mod startup;
+mod upgrades;
 mod validation;
 mod versions;
 mod waves;

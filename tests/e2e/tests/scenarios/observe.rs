@@ -1,10 +1,9 @@
 //! What people see of the host's work: why a decision was made, what is counted, and the decision itself, repeated elsewhere.
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
 
 use anyhow::{Context as _, Result, ensure};
-use bartizan_e2e::{Host, Provider, SOON, Stage, apply_text, message_of, puppet};
+use bartizan_e2e::{Host, Provider, SOON, Stage, apply_text, bartizan, message_of, puppet, said};
 use bartizan_harness::wait::{wait_for, wait_object};
 use k8s_openapi::api::core::v1::Pod;
 use serde_json::{Value, json};
@@ -12,19 +11,6 @@ use serde_json::{Value, json};
 const NS: &str = "default";
 /// What must never be seen outside of Secrets and the field that holds it.
 const PLANTED: [&str; 2] = ["planted-in-a-field", "planted-in-a-secret"];
-
-/// Runs the built `bartizan` with these arguments, and waits for it.
-fn bartizan(stage: &Stage, arguments: &[&str]) -> Result<Output> {
-    let mut command = Command::new(stage.plain_command().get_program());
-    command.args(arguments).env_remove("BARTIZAN_SYSTEM_NAMESPACE").env_remove("RUST_LOG");
-    command.output().context("bartizan cannot be run")
-}
-
-/// Its exit code, what it printed, and what it complained about.
-fn said(output: &Output) -> (Option<i32>, String, String) {
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim_end().to_owned();
-    (output.status.code(), text(&output.stdout), text(&output.stderr))
-}
 
 #[tokio::test]
 async fn explain_says_why_the_provider_was_called_and_what_came_of_it() -> Result<()> {

@@ -98,7 +98,7 @@ async fn a_host_killed_while_it_loads_goes_on_with_the_newest_module() -> Result
     apply_text(&stage, &crowd("0")).await?;
     all_say(&stage, "Hello, 0!").await?;
     // Before it was seen; once it was loaded; once it took over.
-    for (number, line) in [(1, None), (2, Some("loaded module=hello.wasm")), (3, Some("another module takes over"))] {
+    for (number, line) in [(1, None), (2, Some("loaded module=hello.wasm")), (3, Some("another version takes over"))] {
         let mark = host.process.mark();
         replace(&file, &version(&stage, number)?)?;
         if let Some(line) = line {

@@ -4,7 +4,7 @@
 //! `spec.answers` is a list of `{when, answer}` and `{when, fail}`. The first whose `when` matches the request wins; if
 //! none does, the provider holds.
 //!
-//! - `when`: `finalizing`, `namespaceTerminating` (true or false); `children`, `related`, `descendants` (lists of
+//! - `when`: `finalizing`, `namespaceTerminating` (true or false); `edition` (of the module, see [`Provider::manifest`]); `children`, `related`, `descendants` (lists of
 //!   `ConfigMap.v1 namespace/name`, all of which must be in the request); `absent` (the same, none of which may be among
 //!   the children); `kinds` (what `cluster.kinds` must say). What is left out matches everything.
 //! - `answer`: a ReconcileResponse; apiVersion and kind are added if it has none. It goes to the host as it is, mistakes

@@ -48,6 +48,7 @@ struct RawLine {
 struct When {
     finalizing: Option<bool>,
     namespace_terminating: Option<bool>,
+    edition: Option<u8>,
     children: Vec<Reference>,
     absent: Vec<Reference>,
     related: Vec<Reference>,
@@ -87,7 +88,8 @@ impl Script {
 impl When {
     fn matches(&self, request: &Request) -> bool {
         let all = |wanted: &[Reference], objects| wanted.iter().all(|reference| reference.is_in(objects));
-        self.finalizing.is_none_or(|wanted| wanted == request.finalizing)
+        self.edition.is_none_or(|wanted| wanted == crate::provider::edition())
+            && self.finalizing.is_none_or(|wanted| wanted == request.finalizing)
             && self.namespace_terminating.is_none_or(|wanted| wanted == request.namespace_terminating)
             && all(&self.children, &request.children)
             && all(&self.related, &request.related)

@@ -1,0 +1,220 @@
+//! What another version of a provider would change: the answers of two versions to the same state of the cluster, compared. For
+//! upgrades that are shown before they are made.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::sync::Arc;
+
+use bartizan_contract::names::INTENT_ANNOTATION;
+use bartizan_contract::{GroupKind, OnImmutableChange};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::gate::Intent;
+use crate::immutable;
+use crate::object::{ObjectKey, Observed};
+use crate::plan::Plan;
+
+/// What stands for a value of a Secret.
+const HIDDEN: &str = "(secret)";
+
+/// What one version would do about one parent.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Foreseen {
+    /// The children that should exist.
+    pub intents: Vec<Intent>,
+    /// What it would do now.
+    pub plan: Plan,
+}
+
+/// What a change does to a child.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Action {
+    /// It is made.
+    Create,
+    /// It is changed.
+    Update,
+    /// It is deleted and made again, since a field changes that never may.
+    Recreate,
+    /// It is deleted.
+    Delete,
+    /// It is let go of, and stays.
+    Release,
+    /// It could not be done: a field changes that never may, or the name is somebody else's.
+    Refuse,
+}
+
+impl fmt::Display for Action {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Create => "create",
+            Self::Update => "update",
+            Self::Recreate => "recreate",
+            Self::Delete => "delete",
+            Self::Release => "release",
+            Self::Refuse => "refuse",
+        })
+    }
+}
+
+/// What would become of one child.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Change {
+    /// What is done.
+    pub action: Action,
+    /// The child, in words.
+    pub child: String,
+    /// Field because of which it is made again or refused, as a JSON pointer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub because_of: Option<String>,
+    /// Fields that differ, for those that are changed. Values of Secrets are hidden.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub fields: Vec<FieldChange>,
+}
+
+/// One field that differs.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct FieldChange {
+    /// Where, as a JSON pointer (RFC 6901).
+    pub path: String,
+    /// What the version that serves means it to be; absent: nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub before: Option<Value>,
+    /// What the other version means it to be; absent: nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after: Option<Value>,
+}
+
+/// What would differ for a parent if the candidate took over, child by child. Without `active`, which cannot be asked any more or
+/// gives no answer for this parent, the candidate is compared with what there is: fields that it takes away are not seen then.
+#[must_use]
+pub fn compare(candidate: &Foreseen, active: Option<&Foreseen>, children: &[Arc<Observed>]) -> Vec<Change> {
+    let existing: BTreeMap<&ObjectKey, &Arc<Observed>> = children.iter().map(|child| (&child.key, child)).collect();
+    let meant: BTreeMap<&ObjectKey, &Intent> =
+        active.into_iter().flat_map(|active| &active.intents).map(|intent| (&intent.key, intent)).collect();
+    let nothing = Plan::default();
+    let before = active.map_or(&nothing, |active| &active.plan);
+    let taken = |plan: &Plan| plan.taken.iter().cloned().collect::<BTreeSet<ObjectKey>>();
+    let newly_taken: BTreeSet<ObjectKey> = taken(&candidate.plan).difference(&taken(before)).cloned().collect();
+    let mut changes = Vec::new();
+    for intent in &candidate.intents {
+        if newly_taken.contains(&intent.key) {
+            changes.push(bare(Action::Refuse, &intent.key));
+            continue;
+        }
+        let meant = meant.get(&intent.key).copied();
+        if meant.is_some_and(|meant| meant.hash == intent.hash) || candidate.plan.taken.contains(&intent.key) {
+            continue;
+        }
+        match (existing.get(&intent.key), meant) {
+            (None, _) => changes.push(bare(Action::Create, &intent.key)),
+            (Some(child), None) if child.intent.as_deref() == Some(&*intent.hash) => {}
+            (Some(child), meant) => changes.push(changed(intent, meant, child)),
+        }
+    }
+    let deleted: BTreeSet<&ObjectKey> = before.deletes.iter().map(|delete| &delete.key).collect();
+    let released: BTreeSet<&ObjectKey> = before.releases.iter().map(|release| &release.child.key).collect();
+    let deletes = candidate.plan.deletes.iter().map(|delete| &delete.key).filter(|key| !deleted.contains(key));
+    changes.extend(deletes.map(|key| bare(Action::Delete, key)));
+    let releases = candidate.plan.releases.iter().map(|release| &release.child.key);
+    changes.extend(releases.filter(|key| !released.contains(key)).map(|key| bare(Action::Release, key)));
+    changes
+}
+
+fn bare(action: Action, key: &ObjectKey) -> Change {
+    Change { action, child: key.to_string(), because_of: None, fields: Vec::new() }
+}
+
+/// A child that is there and is to be something else.
+fn changed(intent: &Intent, meant: Option<&Intent>, child: &Observed) -> Change {
+    let live = child.value();
+    let (before, how) = match meant {
+        Some(meant) => (&meant.object, Compared::Whole),
+        None => (&live, Compared::WhatIsMeant),
+    };
+    let mut fields = Vec::new();
+    differences(before, &intent.object, how, &mut String::new(), &mut fields);
+    let paths = fields.iter().map(|field| field.path.as_str());
+    let because_of = immutable::refused(&GroupKind::from(&intent.kind), before, &intent.object, paths);
+    let because_of = because_of.map(str::to_owned);
+    let action = match (&because_of, intent.on_immutable_change) {
+        (None, _) => Action::Update,
+        (Some(_), OnImmutableChange::Refuse) => Action::Refuse,
+        (Some(_), OnImmutableChange::Recreate | OnImmutableChange::RecreateOrphan) => Action::Recreate,
+    };
+    if intent.kind.group.is_empty() && intent.kind.kind == "Secret" {
+        fields.iter_mut().filter(|field| field.path.starts_with("/data")).for_each(hide);
+    }
+    Change { action, child: intent.key.to_string(), because_of, fields }
+}
+
+fn hide(field: &mut FieldChange) {
+    let hidden = |value: &mut Option<Value>| {
+        if value.is_some() {
+            *value = Some(HIDDEN.into());
+        }
+    };
+    hidden(&mut field.before);
+    hidden(&mut field.after);
+}
+
+/// Which differences count.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Compared {
+    /// All.
+    Whole,
+    /// Only those in fields that the second object has: the first one has defaults and fields of others, too.
+    WhatIsMeant,
+}
+
+fn differences(before: &Value, after: &Value, how: Compared, path: &mut String, found: &mut Vec<FieldChange>) {
+    match (before, after) {
+        (Value::Object(before), Value::Object(after)) => objects(before, after, how, path, found),
+        (Value::Array(before), Value::Array(after)) if before.len() == after.len() => {
+            for (position, (before, after)) in before.iter().zip(after).enumerate() {
+                within(path, &position.to_string(), |path| differences(before, after, how, path, found));
+            }
+        }
+        _ if before == after => {}
+        _ => {
+            let (before, after) = (Some(before.clone()), Some(after.clone()));
+            found.push(FieldChange { path: path.clone(), before, after });
+        }
+    }
+}
+
+fn objects(
+    before: &Map<String, Value>,
+    after: &Map<String, Value>,
+    how: Compared,
+    path: &mut String,
+    found: &mut Vec<FieldChange>,
+) {
+    // Follows from the rest of the object.
+    let is_own = |key: &str| key == INTENT_ANNOTATION;
+    for (key, value) in after.iter().filter(|(key, _)| !is_own(key)) {
+        within(path, key, |path| match before.get(key) {
+            Some(before) => differences(before, value, how, path, found),
+            None => found.push(FieldChange { path: path.clone(), before: None, after: Some(value.clone()) }),
+        });
+    }
+    if how == Compared::Whole {
+        for (key, value) in before.iter().filter(|(key, _)| !is_own(key) && !after.contains_key(*key)) {
+            within(path, key, |path| {
+                found.push(FieldChange { path: path.clone(), before: Some(value.clone()), after: None });
+            });
+        }
+    }
+}
+
+fn within(path: &mut String, token: &str, look: impl FnOnce(&mut String)) {
+    let length = path.len();
+    path.push('/');
+    path.push_str(&token.replace('~', "~0").replace('/', "~1"));
+    look(path);
+    path.truncate(length);
+}
+
+#[cfg(test)]
+#[path = "preview_tests.rs"]
+mod tests;

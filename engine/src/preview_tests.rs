@@ -1,0 +1,176 @@
+use super::*;
+use bartizan_contract::names::{OWNER_UID_LABEL, PROVIDER_LABEL};
+use bartizan_contract::{Kind, OnDelete};
+use serde_json::json;
+
+use crate::plan::{FinalizerStep, Memory, PlanInput, plan};
+
+const MANAGER: &str = "bartizan/minio";
+
+fn parent() -> Observed {
+    let object = json!({
+        "apiVersion": "minio.rook.io/v1alpha1", "kind": "ObjectStore",
+        "metadata": {"name": "s", "namespace": "n", "uid": "p-1", "resourceVersion": "1"}
+    });
+    Observed::project(object, MANAGER).unwrap()
+}
+
+/// A child as a version means it, with its hash made of what it holds.
+fn intent(kind: &str, name: &str, body: &Value) -> Intent {
+    let kind = if kind == "StatefulSet" { Kind::new("apps", "v1", kind) } else { Kind::new("", "v1", kind) };
+    let hash = crate::object::short_hex(&crate::object::hash_json(body));
+    let mut object = json!({
+        "apiVersion": kind.api_version(), "kind": kind.kind,
+        "metadata": {
+            "name": name, "namespace": "n", "labels": {PROVIDER_LABEL: "minio", OWNER_UID_LABEL: "p-1"},
+            "annotations": {INTENT_ANNOTATION: hash},
+        },
+    });
+    for (field, value) in body.as_object().unwrap() {
+        object[field] = value.clone();
+    }
+    Intent {
+        key: ObjectKey::new(&kind, Some("n"), name),
+        kind,
+        object,
+        hash,
+        generate: Vec::new(),
+        wave: 0,
+        on_delete: OnDelete::Delete,
+        on_immutable_change: OnImmutableChange::Refuse,
+        uses: BTreeSet::new(),
+    }
+}
+
+/// The child as the API server holds it, with what it filled in.
+fn stored(intent: &Intent) -> Arc<Observed> {
+    let mut object = intent.object.clone();
+    let metadata = object["metadata"].as_object_mut().unwrap();
+    metadata.insert("uid".into(), json!(format!("u-{}", intent.key.name)));
+    metadata.insert("resourceVersion".into(), json!("7"));
+    let fields = json!({"f:metadata": {"f:labels": {format!("f:{OWNER_UID_LABEL}"): {}}}});
+    let time = "2026-01-01T00:00:00Z";
+    metadata.insert(
+        "managedFields".into(),
+        json!([{"manager": MANAGER, "operation": "Apply", "time": time, "fieldsV1": fields}]),
+    );
+    object["filledIn"] = json!(true);
+    Arc::new(Observed::project(object, MANAGER).unwrap())
+}
+
+fn foreseen(intents: &[Intent], children: &[Arc<Observed>]) -> Foreseen {
+    let (keep, memory) = (BTreeSet::new(), Memory::default());
+    let plan = plan(&PlanInput {
+        provider: "minio",
+        parent: &parent(),
+        intents,
+        children,
+        keep: &keep,
+        memory: &memory,
+        finalizer: FinalizerStep::Keep,
+    });
+    Foreseen { intents: intents.to_vec(), plan }
+}
+
+/// What is done to which child, and the fields.
+fn words(changes: &[Change]) -> Vec<String> {
+    let field = |field: &FieldChange| {
+        let text = |value: &Option<Value>| value.as_ref().map_or("nothing".to_owned(), ToString::to_string);
+        format!(" {} {} -> {}", field.path, text(&field.before), text(&field.after))
+    };
+    let word = |change: &Change| {
+        let fields: String = change.fields.iter().map(field).collect();
+        let because = change.because_of.as_ref().map(|field| format!(" for {field}")).unwrap_or_default();
+        format!("{} {}{because}{fields}", change.action, change.child)
+    };
+    changes.iter().map(word).collect()
+}
+
+#[test]
+fn what_both_versions_mean_is_no_change_whatever_there_is() {
+    let meant = [intent("ConfigMap", "a", &json!({"data": {"x": "1"}})), intent("ConfigMap", "b", &json!({}))];
+    // One is there, one is still to be made, one is still to go: with either version.
+    let surplus = intent("Service", "c", &json!({}));
+    let children = [stored(&meant[0]), stored(&surplus)];
+    let version = foreseen(&meant, &children);
+    assert_eq!(version.plan.deletes.len(), 1);
+    assert_eq!(compare(&version, Some(&version), &children), []);
+}
+
+#[test]
+fn changes_are_named_child_by_child_and_field_by_field() {
+    let before = [
+        intent(
+            "ConfigMap",
+            "changed",
+            &json!({"data": {"a": "1", "b/c": "2", "d": "3"}, "list": [{"x": 1}, {"x": 2}]}),
+        ),
+        intent("ConfigMap", "same", &json!({})),
+        intent("ConfigMap", "dropped", &json!({})),
+    ];
+    let after = [
+        intent(
+            "ConfigMap",
+            "changed",
+            &json!({"data": {"a": "1", "b/c": "0", "e": "4"}, "list": [{"x": 1}, {"x": 3}]}),
+        ),
+        intent("ConfigMap", "same", &json!({})),
+        intent("ConfigMap", "new", &json!({})),
+    ];
+    let children: Vec<_> = before.iter().map(stored).collect();
+    let changes = compare(&foreseen(&after, &children), Some(&foreseen(&before, &children)), &children);
+    let expected = [
+        "update ConfigMap n/changed /data/b~1c \"2\" -> \"0\" /data/e nothing -> \"4\" /data/d \"3\" -> nothing \
+         /list/1/x 2 -> 3",
+        "create ConfigMap n/new",
+        "delete ConfigMap n/dropped",
+    ];
+    assert_eq!(words(&changes), expected);
+    // Without the version before, what is there stands in for it: what it no longer means is not seen.
+    let changes = compare(&foreseen(&after, &children), None, &children);
+    assert_eq!(words(&changes)[0], expected[0].replace(" /data/d \"3\" -> nothing", ""));
+}
+
+#[test]
+fn a_field_that_never_changes_makes_it_a_recreation_or_a_refusal() {
+    let before = [intent("StatefulSet", "db", &json!({"spec": {"serviceName": "a", "replicas": 1}}))];
+    let mut after = [intent("StatefulSet", "db", &json!({"spec": {"serviceName": "b", "replicas": 2}}))];
+    let children: Vec<_> = before.iter().map(stored).collect();
+    let fields = " for /spec/serviceName /spec/replicas 1 -> 2 /spec/serviceName \"a\" -> \"b\"";
+    for (on_immutable_change, action) in [
+        (OnImmutableChange::Refuse, "refuse"),
+        (OnImmutableChange::Recreate, "recreate"),
+        (OnImmutableChange::RecreateOrphan, "recreate"),
+    ] {
+        after[0].on_immutable_change = on_immutable_change;
+        for active in [Some(foreseen(&before, &children)), None] {
+            let changes = compare(&foreseen(&after, &children), active.as_ref(), &children);
+            assert_eq!(words(&changes), [format!("{action} StatefulSet n/db{fields}")]);
+        }
+    }
+}
+
+#[test]
+fn values_of_secrets_are_never_shown() {
+    let before = [intent("Secret", "s", &json!({"data": {"key": "cGxhbnRlZA==", "gone": "cGxhbnRlZA=="}}))];
+    let after = [intent("Secret", "s", &json!({"data": {"key": "cGxhbnRlZDI=", "new": "cGxhbnRlZA=="}}))];
+    let children: Vec<_> = before.iter().map(stored).collect();
+    for active in [Some(foreseen(&before, &children)), None] {
+        let changes = compare(&foreseen(&after, &children), active.as_ref(), &children);
+        let text = serde_json::to_string(&changes).unwrap();
+        assert!(text.contains("(secret)") && !text.contains("cGxhbnRlZ"), "{text}");
+    }
+}
+
+#[test]
+fn a_name_that_is_somebody_elses_is_refused_unless_it_was_before() {
+    let before = [intent("ConfigMap", "mine", &json!({}))];
+    let wanted = intent("ConfigMap", "theirs", &json!({}));
+    let mut theirs = wanted.clone();
+    theirs.object["metadata"]["labels"][OWNER_UID_LABEL] = json!("p-2");
+    let children = [stored(&before[0]), stored(&theirs)];
+    let after = [before[0].clone(), wanted];
+    let (old, new) = (foreseen(&before, &children), foreseen(&after, &children));
+    assert_eq!(words(&compare(&new, Some(&old), &children)), ["refuse ConfigMap n/theirs"]);
+    assert_eq!(compare(&new, Some(&new), &children), []);
+}

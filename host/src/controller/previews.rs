@@ -1,0 +1,210 @@
+//! The actor looks at what another version would change: one parent after another, between its own work.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use bartizan_engine::index::ParentUid;
+use bartizan_engine::phase::{self, Phase};
+use bartizan_engine::preview::{self, Foreseen};
+use serde_json::Value;
+use tokio::sync::mpsc;
+use tokio::task::{JoinError, JoinSet};
+use tracing::{error, info};
+
+use super::Controller;
+use crate::explain::Board;
+use crate::job::{Job, Kept, Shared, Supplied};
+use crate::preview::{Look, Preview, Previewed, look};
+use crate::version::{Version, VersionId};
+
+/// One look, with what it was about.
+pub(super) struct Looked {
+    uid: ParentUid,
+    job: Job,
+    asked: Asked,
+    look: Look,
+}
+
+/// Which version is asked.
+enum Asked {
+    Candidate,
+    /// The one that serves, after the candidate answered this.
+    Active(Result<Foreseen, String>),
+}
+
+/// A version that is being looked at.
+pub(super) struct Previewing {
+    id: VersionId,
+    candidate: Arc<Shared>,
+    /// The version that serves, if it can be asked: what both would do is no change.
+    active: Option<Arc<Shared>>,
+    waiting: VecDeque<ParentUid>,
+    started: bool,
+    looking: JoinSet<Looked>,
+    preview: Preview,
+}
+
+impl Previewing {
+    pub(super) fn new(id: VersionId, candidate: Arc<Shared>, active: Option<Arc<Shared>>) -> Self {
+        Self {
+            id,
+            candidate,
+            active,
+            waiting: VecDeque::new(),
+            started: false,
+            looking: JoinSet::new(),
+            preview: Preview::default(),
+        }
+    }
+
+    /// The next look that ended; never, if there is none.
+    pub(super) async fn next(previewing: &mut Option<Self>) -> Result<Looked, JoinError> {
+        if let Some(previewing) = previewing
+            && let Some(looked) = previewing.looking.join_next().await
+        {
+            return looked;
+        }
+        std::future::pending().await
+    }
+
+    fn look(&mut self, uid: ParentUid, job: Job, asked: Asked) {
+        let shared = match (&asked, &self.active) {
+            (Asked::Active(_), Some(active)) => active.clone(),
+            _ => self.candidate.clone(),
+        };
+        self.looking.spawn(async move {
+            let look = look(&shared, &job).await;
+            Looked { uid, job, asked, look }
+        });
+    }
+}
+
+/// Who is told of a preview, and what else is known of its parents.
+#[derive(Clone)]
+pub(crate) struct Audience {
+    /// Told once all parents were looked at.
+    pub(crate) told: mpsc::UnboundedSender<Previewed>,
+    /// How the version that serves fares with them.
+    pub(crate) board: Board,
+}
+
+impl Controller {
+    /// Begins to look at what this version would change; `None`: no longer.
+    pub(super) fn preview(&mut self, candidate: Option<&Version>) {
+        self.previewing = candidate.map(|candidate| {
+            let shared = Shared {
+                version: candidate.number().to_owned(),
+                module: candidate.loaded.module.clone(),
+                digest: candidate.digest().into(),
+                settings: Value::Object((*candidate.settings).clone()),
+                ..(*self.shared).clone()
+            };
+            Previewing::new(candidate.id(), Arc::new(shared), Some(self.shared.clone()))
+        });
+    }
+
+    /// Goes on with it. One look at a time: the parents' own work goes first.
+    pub(super) fn go_on_previewing(&mut self) {
+        let Some(mut previewing) = self.previewing.take() else { return };
+        if self.index.is_synced() && previewing.looking.is_empty() {
+            if !previewing.started {
+                previewing.started = true;
+                previewing.waiting = self.index.parent_uids().cloned().collect();
+            }
+            while previewing.looking.is_empty()
+                && let Some(uid) = previewing.waiting.pop_front()
+            {
+                if let Some(job) = self.look_at(&uid) {
+                    previewing.look(uid, job, Asked::Candidate);
+                }
+            }
+            if previewing.looking.is_empty() {
+                self.tell(previewing);
+                return;
+            }
+        }
+        self.previewing = Some(previewing);
+    }
+
+    /// The snapshot of a parent that is served; `None` if nobody would be asked about it.
+    fn look_at(&self, uid: &ParentUid) -> Option<Job> {
+        let references = self.index.references(uid);
+        let job = self.snapshot(uid, Supplied { references, ..Supplied::default() }, Vec::new(), Kept::default())?;
+        let phase = phase::of(&job.parent, &self.shared.provider, self.shared.finalizes);
+        matches!(phase, Phase::Serve(_)).then_some(job)
+    }
+
+    pub(super) fn looked(&mut self, looked: Result<Looked, JoinError>) {
+        let Some(mut previewing) = self.previewing.take() else { return };
+        match looked {
+            Ok(Looked { uid, mut job, asked, look: Look::More(mut supplied) }) => {
+                supplied.objects = self.index.related(&supplied.references);
+                job.supplied = supplied;
+                previewing.look(uid, job, asked);
+            }
+            Ok(Looked { uid, job, asked, look: Look::Foreseen(foreseen) }) => {
+                self.compare(&mut previewing, uid, job, asked, foreseen);
+            }
+            Err(error) => {
+                error!(provider = self.shared.provider, "a preview ended unexpectedly: {error}");
+                previewing.preview.changes.fail += 1;
+            }
+        }
+        self.previewing = Some(previewing);
+    }
+
+    fn compare(
+        &self,
+        previewing: &mut Previewing,
+        uid: ParentUid,
+        mut job: Job,
+        asked: Asked,
+        foreseen: Result<Foreseen, String>,
+    ) {
+        let key = job.parent.key.clone();
+        match asked {
+            Asked::Candidate if foreseen.as_ref().is_ok_and(|foreseen| foreseen.plan.is_settled()) => {
+                previewing.preview.add(&key, Ok(Vec::new()));
+            }
+            Asked::Candidate if previewing.active.is_some() => {
+                let references = self.index.references(&uid);
+                let objects = self.index.related(&references);
+                job.supplied = Supplied { references, objects, ..Supplied::default() };
+                previewing.look(uid, job, Asked::Active(foreseen));
+            }
+            // It is no worse than before.
+            Asked::Candidate if foreseen.is_err() && self.audience.board.fails(&self.shared.provider, &uid) => {
+                previewing.preview.add(&key, Ok(Vec::new()));
+            }
+            Asked::Candidate => {
+                let changes = foreseen.map(|candidate| preview::compare(&candidate, None, &job.children));
+                previewing.preview.add(&key, changes);
+            }
+            Asked::Active(candidate) => {
+                let changes = match (candidate, foreseen) {
+                    (Ok(candidate), active) => Ok(preview::compare(&candidate, active.ok().as_ref(), &job.children)),
+                    (Err(_), Err(_)) => Ok(Vec::new()),
+                    (Err(failure), Ok(_)) => Err(failure),
+                };
+                previewing.preview.add(&key, changes);
+            }
+        }
+    }
+
+    fn tell(&mut self, previewing: Previewing) {
+        let Previewing { id, candidate, mut preview, .. } = previewing;
+        preview.finish();
+        info!(
+            provider = self.shared.provider,
+            version = candidate.version,
+            parents = preview.looked_at,
+            changed = preview.changes.parents,
+            failing = preview.changes.fail,
+            "asked another version what it would change"
+        );
+        let provider = self.shared.provider.clone();
+        // Nobody listens any more when the host ends.
+        let _ = self.audience.told.send(Previewed { provider, id, preview });
+        self.previewed = true;
+    }
+}

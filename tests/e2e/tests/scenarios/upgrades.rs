@@ -1,0 +1,286 @@
+//! A new version shows what it would change before it takes over, and waits for an approval where that could hurt.
+
+use anyhow::{Context as _, Result, ensure};
+use bartizan_contract::names::APPROVE_ANNOTATION;
+use bartizan_e2e::{
+    Host, Provider, SOON, Stage, apply_text, bartizan, hardened, message_of, patched, puppet, replace, said,
+};
+use bartizan_harness::wait::{wait_gone, wait_object};
+use k8s_openapi::api::apps::v1::StatefulSet;
+use k8s_openapi::api::core::v1::ConfigMap;
+use kube::ResourceExt as _;
+use kube::core::DynamicObject;
+use serde_json::{Value, json};
+
+const NS: &str = "default";
+
+/// A later edition of the puppet's module.
+fn edition(stage: &Stage, number: u8) -> Result<Vec<u8>> {
+    let module = std::fs::read(stage.module(Provider::Puppet)?)?;
+    if number == 1 {
+        return Ok(module);
+    }
+    patched(&module, "puppetry-edition-1", &format!("puppetry-edition-{number}"))
+}
+
+fn install(stage: &Stage, number: u8) -> Result<()> {
+    replace(&stage.providers().join("puppet.wasm"), &edition(stage, number)?)
+}
+
+fn config_map(name: &str, labels: &Value) -> Value {
+    json!({"object": {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name, "labels": labels}}})
+}
+
+fn stateful_set(name: &str, service: &str, on_immutable_change: &str) -> Value {
+    let labels = json!({"app": name});
+    let pod = hardened(json!([{"name": "db", "image": "db:1"}]));
+    let template = json!({"metadata": {"labels": labels}, "spec": pod});
+    let spec = json!({
+        "replicas": 0, "serviceName": service, "selector": {"matchLabels": labels}, "template": template,
+    });
+    json!({
+        "object": {"apiVersion": "apps/v1", "kind": "StatefulSet", "metadata": {"name": name}, "spec": spec},
+        "onImmutableChange": on_immutable_change,
+    })
+}
+
+/// A Puppet whose first edition wants these children, and whose later ones want the others.
+fn parent(name: &str, first: &[Value], later: &[Value]) -> String {
+    let answers = json!([{"when": {"edition": 1}, "answer": {"children": first}}, {"answer": {"children": later}}]);
+    puppet(name, &json!({"echo": true, "answers": answers}))
+}
+
+/// Waits until this version decided last on a parent.
+async fn decided(stage: &Stage, name: &str, version: &str) -> Result<DynamicObject> {
+    let wanted = |object: &DynamicObject| object.data["status"]["seen"]["version"] == version;
+    wait_object(stage.puppets(NS), name, &format!("decided by {version}"), SOON, wanted).await
+}
+
+async fn provider(stage: &Stage) -> Result<DynamicObject> {
+    stage.provider_objects().get("puppet").await.context("Provider puppet")
+}
+
+/// Waits until the Provider says that this version serves and none waits.
+async fn serves(stage: &Stage, version: &str) -> Result<DynamicObject> {
+    let wanted = |object: &DynamicObject| {
+        let status = &object.data["status"];
+        status["active"]["version"] == version
+            && status["candidate"].is_null()
+            && !object.annotations().contains_key(APPROVE_ANNOTATION)
+    };
+    wait_object(stage.provider_objects(), "puppet", &format!("{version} serves"), SOON, wanted).await
+}
+
+async fn held(stage: &Stage, reason: &str) -> Result<String> {
+    let message = message_of(stage.provider_objects(), "puppet", "UpgradeHeld", "True", reason).await?;
+    let ends = "; see bartizan diff provider/puppet, and let it take over with bartizan approve provider/puppet";
+    Ok(message.strip_suffix(ends).with_context(|| message.clone())?.to_owned())
+}
+
+fn diff(stage: &Stage, host: &Host, more: &[&str]) -> Result<(Option<i32>, String, String)> {
+    let server = format!("http://{}", host.address);
+    Ok(said(&bartizan(stage, &[&["diff", "provider/puppet", "--server", &server], more].concat())?))
+}
+
+fn approve(stage: &Stage, more: &[&str]) -> Result<(Option<i32>, String, String)> {
+    let kubeconfig = stage.cluster.admin_kubeconfig().to_str().context("a path")?.to_owned();
+    Ok(said(&bartizan(stage, &[&["approve", "provider/puppet", "--kubeconfig", &kubeconfig], more].concat())?))
+}
+
+#[tokio::test]
+async fn a_version_that_would_delete_a_stateful_set_is_held_shown_approved_and_done() -> Result<()> {
+    let stage = Stage::start(&[Provider::Puppet]).await?;
+    let host = stage.host().await?;
+    let (none, labelled) = (json!({}), json!({"later": "yes"}));
+    let first = [stateful_set("db", "db", "Refuse"), config_map("settings", &none)];
+    apply_text(&stage, &parent("shop", &first, &[config_map("settings", &labelled)])).await?;
+    apply_text(&stage, &parent("same", &[config_map("one", &none)], &[config_map("one", &none)])).await?;
+    for name in ["shop", "same"] {
+        message_of(stage.puppets(NS), name, "Synced", "True", "Applied").await?;
+    }
+    let before = serves(&stage, "0.1.0").await?;
+    ensure!(diff(&stage, &host, &[])? == (Some(0), String::new(), "provider/puppet: no version waits".to_owned()));
+    let (code, _, complaint) = approve(&stage, &[])?;
+    ensure!((code, complaint.as_str()) == (Some(2), "error: provider/puppet: no version waits for an approval"));
+
+    install(&stage, 2)?;
+    let message = held(&stage, "Deletes").await?;
+    ensure!(message == "version 0.2.0 would update 1 child and delete 1 child of 1 parent", "{message}");
+    let now = provider(&stage).await?;
+    let (status, active) = (&now.data["status"], &before.data["status"]["active"]);
+    ensure!(status["active"] == *active, "{status:#}");
+    let expected = json!({"parents": 1, "update": 1, "delete": 1, "create": 0, "recreate": 0, "release": 0, "refuse": 0, "fail": 0});
+    ensure!(status["candidate"]["changes"] == expected, "{status:#}");
+    // The version before serves on.
+    apply_text(&stage, &parent("new", &[config_map("two", &none)], &[config_map("two", &none)])).await?;
+    decided(&stage, "new", "0.1.0").await?;
+    ensure!(stage.api::<StatefulSet>(NS).get_opt("db").await?.is_some(), "it is gone");
+
+    let (code, text, _) = diff(&stage, &host, &[])?;
+    let expected = "provider/puppet 0.1.0 -> 0.2.0\n\n\
+                    Puppet.test.bartizan.dev default/shop\n\
+                    \x20 update ConfigMap default/settings\n\
+                    \x20   + /metadata/labels/later: \"yes\"\n\
+                    \x20 delete StatefulSet default/db\n\n\
+                    Plan over 2 parents at ";
+    ensure!(code == Some(1) && text.starts_with(expected), "{code:?} {text}");
+    let (code, text, _) = diff(&stage, &host, &["-o", "json"])?;
+    let shown: Value = serde_json::from_str(&text)?;
+    ensure!(code == Some(1) && shown["parents"][0]["changes"][1]["action"] == "Delete", "{text}");
+
+    let digest = status["candidate"]["digest"].as_str().context("a digest")?.to_owned();
+    let (code, _, complaint) = approve(&stage, &["--digest", "sha256:00"])?;
+    let expected = format!(
+        "error: provider/puppet: version 0.2.0 waits ({digest}), not sha256:00; see bartizan diff provider/puppet"
+    );
+    ensure!(code == Some(2) && complaint == expected, "{complaint}");
+    let (code, text, complaint) = approve(&stage, &[])?;
+    ensure!((code, text.as_str()) == (Some(0), "provider/puppet approved: version 0.2.0 takes over"), "{complaint}");
+    wait_gone(stage.api::<StatefulSet>(NS), "db", SOON).await?;
+    let now = serves(&stage, "0.2.0").await?;
+    let status = &now.data["status"];
+    ensure!(status["active"]["digest"] == digest && status["previous"] == *active, "{status:#}");
+    let conditions = status["conditions"].as_array().context("conditions")?;
+    ensure!(conditions.iter().all(|condition| condition["type"] != "UpgradeHeld"), "{status:#}");
+    decided(&stage, "new", "0.2.0").await?;
+    ensure!(diff(&stage, &host, &[])?.0 == Some(0), "something waits still");
+    host.stop().await?;
+    stage.stop().await
+}
+
+#[tokio::test]
+async fn a_version_that_only_adds_a_label_takes_over_by_itself_and_a_pinned_digest_brings_the_old_one_back()
+-> Result<()> {
+    let stage = Stage::start(&[Provider::Puppet]).await?;
+    let host = stage.host().await?;
+    let children = |labels: Value| [config_map("settings", &labels)];
+    apply_text(&stage, &parent("shop", &children(json!({})), &children(json!({"later": "yes"})))).await?;
+    message_of(stage.puppets(NS), "shop", "Synced", "True", "Applied").await?;
+    install(&stage, 2)?;
+    let has_label = |child: &ConfigMap| child.labels().contains_key("later");
+    wait_object(stage.api::<ConfigMap>(NS), "settings", "the label", SOON, has_label).await?;
+    let now = serves(&stage, "0.2.0").await?;
+
+    // The file stays as it is.
+    let old = now.data["status"]["previous"]["digest"].as_str().context("a digest")?;
+    let pin = json!({"spec": {"module": {"digest": old}}}).to_string();
+    stage.kubectl(&["patch", "provider", "puppet", "--type=merge", "-p", &pin], "").await?;
+    wait_object(stage.api::<ConfigMap>(NS), "settings", "no label", SOON, |child| !has_label(child)).await?;
+    serves(&stage, "0.1.0").await?;
+    let message = message_of(stage.provider_objects(), "puppet", "Loaded", "False", "DigestMismatch").await?;
+    ensure!(message.ends_with("; version 0.1.0 keeps serving"), "{message}");
+    apply_text(&stage, &parent("new", &children(json!({"a": "b"})), &[])).await?;
+    decided(&stage, "new", "0.1.0").await?;
+    host.stop().await?;
+    stage.stop().await
+}
+
+#[tokio::test]
+async fn with_policy_manual_every_version_waits_also_for_a_host_that_is_killed_meanwhile() -> Result<()> {
+    let stage = Stage::start(&[Provider::Puppet]).await?;
+    let host = stage.host().await?;
+    let same = [config_map("settings", &json!({}))];
+    apply_text(&stage, &parent("shop", &same, &same)).await?;
+    decided(&stage, "shop", "0.1.0").await?;
+    serves(&stage, "0.1.0").await?;
+    let manual = r#"{"spec":{"upgrade":{"policy":"Manual"}}}"#;
+    stage.kubectl(&["patch", "provider", "puppet", "--type=merge", "-p", manual], "").await?;
+    install(&stage, 2)?;
+    ensure!(held(&stage, "Manual").await? == "version 0.2.0 would change no children");
+    host.kill().await?;
+    // Who starts finds the old version in the cache, and the new one in the folder.
+    let host = stage.host().await?;
+    apply_text(&stage, &parent("new", &same, &same)).await?;
+    decided(&stage, "new", "0.1.0").await?;
+    ensure!(held(&stage, "Manual").await? == "version 0.2.0 would change no children");
+    // Another version takes its place, and an approval is for one alone.
+    let digest = provider(&stage).await?.data["status"]["candidate"]["digest"].clone();
+    install(&stage, 3)?;
+    let other = |object: &DynamicObject| object.data["status"]["candidate"]["version"] == "0.3.0";
+    wait_object(stage.provider_objects(), "puppet", "another candidate", SOON, other).await?;
+    let annotation = format!("{APPROVE_ANNOTATION}={}", digest.as_str().context("a digest")?);
+    stage.kubectl(&["annotate", "provider", "puppet", &annotation], "").await?;
+    apply_text(&stage, &parent("later", &same, &same)).await?;
+    decided(&stage, "later", "0.1.0").await?;
+    // Approved while nobody looks.
+    host.kill().await?;
+    ensure!(approve(&stage, &[])?.0 == Some(0), "not approved");
+    let host = stage.host().await?;
+    serves(&stage, "0.3.0").await?;
+    for name in ["shop", "new", "later"] {
+        decided(&stage, name, "0.3.0").await?;
+    }
+    host.stop().await?;
+    stage.stop().await
+}
+
+#[tokio::test]
+async fn what_would_be_made_again_refused_or_fail_is_held_and_a_version_that_is_mended_takes_over() -> Result<()> {
+    let stage = Stage::start(&[Provider::Puppet]).await?;
+    let host = stage.host().await?;
+    let first = [stateful_set("db", "db", "Refuse")];
+    apply_text(&stage, &parent("shop", &first, &[stateful_set("db", "other", "Recreate")])).await?;
+    message_of(stage.puppets(NS), "shop", "Synced", "True", "Applied").await?;
+    serves(&stage, "0.1.0").await?;
+    let uid = stage.api::<StatefulSet>(NS).get("db").await?.uid();
+    install(&stage, 2)?;
+    ensure!(held(&stage, "Recreates").await? == "version 0.2.0 would recreate 1 child of 1 parent");
+    let (_, text, _) = diff(&stage, &host, &[])?;
+    let expected = "\n  recreate StatefulSet default/db (/spec/serviceName never changes)\n\
+                    \x20   - /spec/serviceName: \"db\"\n    + /spec/serviceName: \"other\"\n";
+    ensure!(text.contains(expected), "{text}");
+
+    // The provider would not even make it again.
+    apply_text(&stage, &parent("shop", &first, &[stateful_set("db", "other", "Refuse")])).await?;
+    install(&stage, 3)?;
+    ensure!(held(&stage, "Refuses").await? == "version 0.3.0 would fail to change 1 child of 1 parent");
+
+    let answers = json!([
+        {"when": {"edition": 1}, "answer": {"children": first}},
+        {"when": {"edition": 5}, "answer": {"children": first}},
+        {"fail": {"code": "internal", "message": "cannot do it"}},
+    ]);
+    apply_text(&stage, &puppet("shop", &json!({"echo": true, "answers": answers}))).await?;
+    install(&stage, 4)?;
+    let message = held(&stage, "Fails").await?;
+    ensure!(
+        message == "version 0.4.0 would change no children, and has no acceptable answer for 1 parent",
+        "{message}"
+    );
+    let (code, text, _) = diff(&stage, &host, &[])?;
+    let expected = "Puppet.test.bartizan.dev default/shop\n  ! no acceptable answer: internal: cannot do it\n";
+    ensure!(code == Some(1) && text.contains(expected), "{text}");
+
+    // It fails for this one with either version: that is no reason to hold.
+    let fails = json!({"answers": [{"fail": {"code": "internal", "message": "never"}}]});
+    apply_text(&stage, &puppet("broken", &fails)).await?;
+    message_of(stage.puppets(NS), "broken", "Synced", "False", "Internal").await?;
+    install(&stage, 5)?;
+    serves(&stage, "0.5.0").await?;
+    decided(&stage, "shop", "0.5.0").await?;
+    ensure!(stage.api::<StatefulSet>(NS).get("db").await?.uid() == uid, "it was made again");
+    host.stop().await?;
+    stage.stop().await
+}
+
+#[tokio::test]
+async fn a_version_that_works_with_other_kinds_is_looked_at_with_watches_of_its_own() -> Result<()> {
+    let stage = Stage::start(&[Provider::Puppet]).await?;
+    let host = stage.host().await?;
+    let first = [stateful_set("db", "db", "Refuse"), config_map("settings", &json!({}))];
+    apply_text(&stage, &parent("shop", &first, &[config_map("settings", &json!({}))])).await?;
+    message_of(stage.puppets(NS), "shop", "Synced", "True", "Applied").await?;
+    serves(&stage, "0.1.0").await?;
+    let other = patched(&edition(&stage, 2)?, "gizmos.test.bartizan.dev/v1", "gizmos.test.bartizan.dev/v2")?;
+    replace(&stage.providers().join("puppet.wasm"), &other)?;
+    ensure!(held(&stage, "Deletes").await? == "version 0.2.0 would delete 1 child of 1 parent");
+    apply_text(&stage, &parent("new", &first[1..], &[])).await?;
+    decided(&stage, "new", "0.1.0").await?;
+    // Who does not mind says so.
+    let careless = r#"{"spec":{"upgrade":{"holdOn":[]}}}"#;
+    stage.kubectl(&["patch", "provider", "puppet", "--type=merge", "-p", careless], "").await?;
+    wait_gone(stage.api::<StatefulSet>(NS), "db", SOON).await?;
+    serves(&stage, "0.2.0").await?;
+    host.stop().await?;
+    stage.stop().await
+}
