@@ -6,6 +6,7 @@ pub mod below;
 pub mod breaker;
 pub mod gate;
 pub mod grants;
+pub mod immutable;
 pub mod index;
 pub mod object;
 pub mod owned;
