@@ -4,6 +4,7 @@
 
 pub mod below;
 pub mod breaker;
+pub mod compat;
 pub mod gate;
 pub mod grants;
 pub mod immutable;
