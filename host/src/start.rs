@@ -24,6 +24,7 @@ use crate::catalog::Loaded;
 use crate::controller::{Controller, Ended, Served};
 use crate::crds;
 use crate::declared::claims::Claim;
+use crate::declared::settings;
 use crate::events::Events;
 use crate::explain::Board;
 use crate::health::Health;
@@ -169,6 +170,7 @@ impl Start {
                 crds::install(&self.host.client, crd).await?;
             }
         }
+        let settings = settings::resolve(&self.provider.spec, loaded).map_err(anyhow::Error::msg)?;
         let key = token_key::load(&self.host.client, &self.host.system_namespace).await?;
         let (served, optional) = self.served(name, loaded).await?;
         let namespaces = self.namespaces()?;
@@ -204,7 +206,7 @@ impl Start {
             version: manifest.version.clone(),
             module: loaded.module.clone(),
             digest: loaded.module.digest().into(),
-            settings: Value::Object(self.provider.spec.settings.clone()),
+            settings: Value::Object(settings),
             limits: call_limits(&self.limits),
             max_children: to_usize(self.limits.children),
             concurrency: to_usize(self.limits.concurrency),

@@ -1,0 +1,27 @@
+//! What a provider is given as its settings. No I/O.
+
+use bartizan_contract::provider::ProviderSpec;
+use serde_json::{Map, Value};
+
+use crate::catalog::Loaded;
+
+/// Most errors that are told at once: a condition's message has room for some thirty thousand characters.
+const MOST: usize = 32;
+
+/// The settings of a spec by the schema of a module, with its defaults.
+///
+/// # Errors
+/// Everything that does not fit, in one line.
+pub(crate) fn resolve(spec: &ProviderSpec, loaded: &Loaded) -> Result<Map<String, Value>, String> {
+    let manifest = &loaded.manifest;
+    match &loaded.settings {
+        None if spec.settings.is_empty() => Ok(Map::new()),
+        None => Err(format!("spec.settings: {} {} has no settings; leave them out", manifest.name, manifest.version)),
+        Some(schema) => schema.resolve(&spec.settings).map_err(|errors| {
+            let more = errors.len().saturating_sub(MOST);
+            let mut said: Vec<String> = errors.iter().take(MOST).map(ToString::to_string).collect();
+            said.extend((more > 0).then(|| format!("and {more} more")));
+            said.join("; ")
+        }),
+    }
+}
