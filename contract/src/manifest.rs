@@ -35,7 +35,8 @@ pub struct ProviderManifest {
     /// JSON pointers (RFC 6901) to fields of the parent that are secrets, as `/spec/credentials/secretKey`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub sensitive: Vec<String>,
-    /// JSON schema of the provider's settings; absent if it has none.
+    /// JSON schema of the provider's settings: an object, without references. The host checks settings by it and fills in its
+    /// defaults. Absent if the provider has none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub settings: Option<Value>,
     /// Whether it wants to be asked before a parent goes.

@@ -64,7 +64,7 @@ pub struct ProviderInfo<'a> {
     /// Version of the module that is asked.
     #[serde(borrow)]
     pub version: Cow<'a, str>,
-    /// Settings that the administrator gave; an empty object if none.
+    /// Settings that the administrator gave, with the defaults of the manifest's schema; an empty object if none.
     #[serde(borrow)]
     #[schemars(with = "Value")]
     pub settings: &'a RawValue,

@@ -20,6 +20,7 @@ pub mod related;
 pub mod request;
 pub mod secrets;
 pub mod selector;
+pub mod settings;
 pub mod share;
 pub mod status;
 pub mod takeover;

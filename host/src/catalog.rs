@@ -14,6 +14,7 @@ use std::path::Path;
 
 use bartizan_contract::provider::{ModuleSource, Source};
 use bartizan_contract::{GroupKind, Kind, ProviderManifest};
+use bartizan_engine::settings::SettingsSchema;
 use bartizan_runtime::{Config, Limits, Module, Runtime};
 use serde_json::Value;
 use thiserror::Error;
@@ -29,6 +30,8 @@ pub(crate) struct Loaded {
     pub(crate) module: Module,
     /// The kinds of its parents, each at the storage version of its CRD.
     pub(crate) parents: Vec<Parent>,
+    /// What can be set of it; `None` if nothing.
+    pub(crate) settings: Option<SettingsSchema>,
 }
 
 /// A kind that a provider owns.
@@ -160,9 +163,11 @@ pub(crate) fn recall(runtime: &Runtime, digest: &str) -> Option<Loaded> {
 }
 
 fn describe(module: Module) -> Result<Loaded, String> {
-    let description = module.describe(&Limits::default()).map_err(|error| error.to_string())?;
-    let parents = description.manifest.crds.iter().filter_map(parent).collect();
-    Ok(Loaded { manifest: description.manifest, module, parents })
+    let manifest = module.describe(&Limits::default()).map_err(|error| error.to_string())?.manifest;
+    let parents = manifest.crds.iter().filter_map(parent).collect();
+    let settings =
+        manifest.settings.as_ref().map(SettingsSchema::new).transpose().map_err(|error| error.to_string())?;
+    Ok(Loaded { manifest, module, parents, settings })
 }
 
 /// The parent kind of a CRD, which the runtime has checked to have a storage version.

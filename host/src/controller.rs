@@ -16,7 +16,6 @@ use bartizan_engine::queue::{BACKOFF_MAX, Finished};
 use bartizan_engine::{ObjectKey, Observed, Priority, Queue};
 use k8s_openapi::jiff::Timestamp;
 use kube::Client;
-use serde_json::Value;
 use tokio::sync::mpsc;
 use tokio::task::{Id, JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
@@ -242,7 +241,7 @@ impl Controller {
             version,
             module: next.loaded.module.clone(),
             digest: digest.into(),
-            settings: Value::Object((*next.settings).clone()),
+            settings: (*next.given).clone(),
             ..(*self.shared).clone()
         };
         self.shared = Arc::new(shared);

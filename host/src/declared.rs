@@ -6,6 +6,7 @@ pub(crate) mod claims;
 pub(crate) mod granted;
 pub(crate) mod judge;
 pub(crate) mod said;
+pub(crate) mod settings;
 pub(crate) mod upgrade;
 
 use std::collections::BTreeMap;

@@ -13,7 +13,6 @@ use bartizan_engine::secrets::Tokenizer;
 use bartizan_engine::{Grant, Grants, PodBounds};
 use bartizan_runtime::Limits;
 use kube::Client;
-use serde_json::Value;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
@@ -247,7 +246,7 @@ impl Start {
             version: manifest.version.clone(),
             module: loaded.module.clone(),
             digest: loaded.module.digest().into(),
-            settings: Value::Object((*version.settings).clone()),
+            settings: (*version.given).clone(),
             limits: call_limits(&self.limits),
             max_children: to_usize(self.limits.children),
             concurrency: to_usize(self.limits.concurrency),

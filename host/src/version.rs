@@ -7,14 +7,17 @@ use bartizan_engine::object::{hash_json, short_hex};
 use serde_json::{Map, Value};
 
 use crate::catalog::Loaded;
+use crate::declared::settings;
 
 /// A module with the settings that it serves with.
 #[derive(Clone, Debug)]
 pub(crate) struct Version {
     /// The module.
     pub(crate) loaded: Loaded,
-    /// The settings.
+    /// The settings, as they were declared.
     pub(crate) settings: Arc<Map<String, Value>>,
+    /// The settings as the module is given them: with its defaults.
+    pub(crate) given: Arc<Value>,
 }
 
 /// What tells versions apart: the digest of the module, and the settings.
@@ -39,7 +42,9 @@ impl VersionId {
 impl Version {
     /// A version with these settings.
     pub(crate) fn new(loaded: &Loaded, settings: &Map<String, Value>) -> Self {
-        Self { loaded: loaded.clone(), settings: Arc::new(settings.clone()) }
+        // Settings that do not fit are not accepted, and never given to anybody.
+        let given = settings::resolve(settings, loaded).unwrap_or_default();
+        Self { loaded: loaded.clone(), settings: Arc::new(settings.clone()), given: Arc::new(Value::Object(given)) }
     }
 
     /// What tells it apart.

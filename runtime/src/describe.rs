@@ -7,7 +7,6 @@ use bartizan_contract::names::{API_VERSION, MANIFEST_KIND};
 use serde_json::Value;
 
 use crate::logs::LogLine;
-use crate::not_yet;
 
 /// What a provider says about itself, checked.
 #[derive(Clone, Debug)]
@@ -37,14 +36,6 @@ pub enum ManifestError {
         path: String,
         /// What is wrong, and what is right.
         message: String,
-    },
-    /// A field that the contract has and this host does not honour yet.
-    #[error("manifest.{field}: {value} is not supported by this host yet")]
-    NotSupported {
-        /// Name of the field.
-        field: &'static str,
-        /// What the provider asks for.
-        value: String,
     },
 }
 
@@ -86,7 +77,6 @@ pub(crate) fn parse(bytes: &[u8]) -> Result<ProviderManifest, ManifestError> {
             return Err(field(&format!("manifest.sensitive[{index}]"), message));
         }
     }
-    not_yet::refuse(&manifest)?;
     Ok(manifest)
 }
 
@@ -206,12 +196,11 @@ mod tests {
         assert_eq!(message, expected.replace("COL", &column));
     }
 
-    #[rstest]
-    #[case("sensitive", json!(["spec.key"]), "manifest.sensitive[0]: \"spec.key\" must be a JSON pointer to a field of the spec, as /spec/credentials/key")]
-    #[case("settings", json!({"type": "object"}), "manifest.settings: a schema is not supported by this host yet")]
-    fn what_is_not_honoured_yet_is_refused_by_name(#[case] field: &str, #[case] value: Value, #[case] expected: &str) {
+    #[test]
+    fn a_sensitive_field_outside_of_the_spec_is_refused() {
         let mut manifest = manifest();
-        manifest[field] = value;
+        manifest["sensitive"] = json!(["spec.key"]);
+        let expected = "manifest.sensitive[0]: \"spec.key\" must be a JSON pointer to a field of the spec, as /spec/credentials/key";
         assert_eq!(message(&manifest), expected);
     }
 

@@ -28,7 +28,6 @@ mod imports;
 mod load;
 mod logs;
 mod memory;
-mod not_yet;
 mod resources;
 mod ticker;
 mod wasi;

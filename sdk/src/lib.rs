@@ -24,6 +24,7 @@ mod request;
 mod response;
 mod scan;
 pub mod schema;
+mod settings;
 pub mod storage;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod testing;
@@ -40,6 +41,7 @@ pub use kind::{ChildKind, Column, NameRule, ParentKind, Scope};
 pub use provider::{Provider, answer, crd, is_token, manifest, reconcile_bytes, secret_data};
 pub use request::{ParentMetadata, Request};
 pub use response::{Response, Treatment};
+pub use settings::SettingsSchema;
 
 /// Fields of Kubernetes that are passed on as they are: the API server checks them where they are used.
 pub type Object = serde_json::Map<String, serde_json::Value>;

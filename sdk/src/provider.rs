@@ -8,7 +8,7 @@ use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use crate::{ChildKind, ParentKind, Request, Response, failure};
+use crate::{ChildKind, ParentKind, Request, Response, SettingsSchema, failure};
 
 /// A provider of one kind.
 pub trait Provider {
@@ -33,6 +33,10 @@ pub trait Provider {
     /// place of each value ([`is_token`](crate::is_token)), which the host puts back in the `data` of a Secret.
     const SENSITIVE: &'static [&'static str] = &[];
 
+    /// What an administrator can set of the provider in its Provider document (`spec.settings`), as
+    /// `Some(SettingsSchema::of::<StoreSettings>())`; [`Request::settings`] reads it. Absent: it has no settings.
+    const SETTINGS: Option<SettingsSchema> = None;
+
     /// Schema of the status, without `conditions`; see [`schema::of`](crate::schema::of). Absent: anything.
     #[must_use]
     fn status_schema() -> Option<Value> {
@@ -54,6 +58,7 @@ pub fn manifest<P: Provider>() -> ProviderManifest {
     manifest.children = P::CHILDREN.iter().map(|kind| KindRequest::from(kind.to_contract())).collect();
     manifest.descendants = P::DESCENDANTS.iter().map(|kind| KindRequest::from(kind.to_contract())).collect();
     manifest.related = P::RELATED.iter().map(|kind| related_kind(*kind)).collect();
+    manifest.settings = P::SETTINGS.map(SettingsSchema::to_value);
     manifest.sensitive = P::SENSITIVE.iter().map(ToString::to_string).collect();
     manifest
 }

@@ -24,6 +24,8 @@ pub struct Request<'a, S> {
     descendants: Vec<Object<'a>>,
     /// What the provider asked to see beside its parent.
     related: Vec<Object<'a>>,
+    /// Who is asked, as text.
+    provider: &'a str,
     /// Facts of the cluster, as text.
     cluster: &'a str,
     finalizing: bool,
@@ -64,7 +66,7 @@ impl<'a, S: DeserializeOwned> Request<'a, S> {
         let text = std::str::from_utf8(bytes).map_err(no_request)?;
         let (mut api_version, mut kind, mut parent) = ("", "", None);
         let (mut children, mut descendants, mut related) = (Vec::new(), Vec::new(), Vec::new());
-        let (mut cluster, mut finalizing) = ("{}", false);
+        let (mut provider, mut cluster, mut finalizing) = ("{}", "{}", false);
         let mut fields = scan::fields(text);
         while let Some(field) = fields.next_key().map_err(no_request)? {
             let objects = match field {
@@ -82,6 +84,7 @@ impl<'a, S: DeserializeOwned> Request<'a, S> {
                 "apiVersion" => api_version = value.trim_matches('"'),
                 "kind" => kind = value.trim_matches('"'),
                 "parent" => parent = Some(value),
+                "provider" => provider = value,
                 "cluster" => cluster = value,
                 "finalizing" => finalizing = value == "true",
                 _ => {}
@@ -95,7 +98,7 @@ impl<'a, S: DeserializeOwned> Request<'a, S> {
         let Parent { metadata, spec, unknown_fields } = Parent::read(parent, parent_kind)?;
         let typing::Typed { value: spec, unknown_fields: mut all } = typing::typed::<S>("spec", &spec)?;
         all.extend(unknown_fields);
-        Ok(Self { metadata, spec, unknown_fields: all, children, descendants, related, cluster, finalizing })
+        Ok(Self { metadata, spec, unknown_fields: all, children, descendants, related, provider, cluster, finalizing })
     }
 }
 
@@ -179,6 +182,18 @@ impl<S> Request<'_, S> {
     #[must_use]
     pub fn finalizing(&self) -> bool {
         self.finalizing
+    }
+
+    /// The provider's settings, of the type that [`SETTINGS`](crate::Provider::SETTINGS) is made from: the host has checked them,
+    /// and filled in the defaults of the schema.
+    ///
+    /// # Errors
+    /// `internal` if they do not fit the type, which a host that checks them does not let happen.
+    pub fn settings<T: DeserializeOwned>(&self) -> Result<T, Failure> {
+        let text = scan::field(self.provider, "settings").map_err(no_request)?.unwrap_or("{}");
+        let settings: Value = serde_json::from_str(text).map_err(no_request)?;
+        let typed = typing::typed::<T>("provider.settings", &settings);
+        Ok(typed.map_err(|failure| failure::internal(failure.to_string()))?.value)
     }
 
     /// A child that exists, by its name in the parent's namespace.

@@ -13,6 +13,7 @@ use crate::{ChildKind, Provider, answer, manifest};
 #[derive(Clone, Debug)]
 pub struct TestRequest {
     parent: Value,
+    settings: Value,
     children: Objects,
     descendants: Objects,
     related: Objects,
@@ -30,7 +31,20 @@ impl TestRequest {
             metadata.entry("generation").or_insert_with(|| json!(1));
             metadata.entry("namespace").or_insert_with(|| json!("default"));
         }
-        Self { parent, children: Objects::new(), descendants: Objects::new(), related: Objects::new() }
+        Self {
+            parent,
+            settings: json!({}),
+            children: Objects::new(),
+            descendants: Objects::new(),
+            related: Objects::new(),
+        }
+    }
+
+    /// Settings of the provider, as the host supplies them: defaults of the schema included.
+    #[must_use]
+    pub fn settings(mut self, settings: Value) -> Self {
+        self.settings = settings;
+        self
     }
 
     /// A child that exists, with apiVersion, kind, name and namespace.
@@ -64,7 +78,7 @@ impl TestRequest {
         let request = json!({
             "apiVersion": API_VERSION,
             "kind": REQUEST_KIND,
-            "provider": {"name": "test", "version": "0.0.0", "settings": {}},
+            "provider": {"name": "test", "version": "0.0.0", "settings": self.settings},
             "cluster": {"version": "v1.36.3", "kinds": {}},
             "parent": self.parent,
             "children": children,

@@ -17,7 +17,7 @@ pub(crate) struct Args {
 }
 
 /// Providers whose CRDs stand in the repository, and where.
-const CRDS: [(&str, &str); 7] = [
+const CRDS: [(&str, &str); 8] = [
     ("minio", "deploy/providers/minio/crd.yaml"),
     ("cassandra", "deploy/providers/cassandra/crd.yaml"),
     ("hello", "examples/hello/deploy/crd.yaml"),
@@ -25,6 +25,7 @@ const CRDS: [(&str, &str); 7] = [
     ("puppet", "tests/guests/puppet/deploy/crd.yaml"),
     ("keeper", "tests/guests/keeper/deploy/crd.yaml"),
     ("warden", "tests/guests/warden/deploy/crd.yaml"),
+    ("notice", "tests/guests/notice/deploy/crd.yaml"),
 ];
 
 /// Shipped providers and the example, whose roles are what `bartizan rbac` prints, and where.

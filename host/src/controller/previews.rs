@@ -6,7 +6,6 @@ use std::sync::Arc;
 use bartizan_engine::index::ParentUid;
 use bartizan_engine::phase::{self, Phase};
 use bartizan_engine::preview::{self, Foreseen};
-use serde_json::Value;
 use tokio::sync::mpsc;
 use tokio::task::{JoinError, JoinSet};
 use tracing::{error, info};
@@ -96,7 +95,7 @@ impl Controller {
                 version: candidate.number().to_owned(),
                 module: candidate.loaded.module.clone(),
                 digest: candidate.digest().into(),
-                settings: Value::Object((*candidate.settings).clone()),
+                settings: (*candidate.given).clone(),
                 ..(*self.shared).clone()
             };
             Previewing::new(candidate.id(), Arc::new(shared), Some(self.shared.clone()))

@@ -257,7 +257,6 @@ fn the_levels_are_those_of_the_contract() {
     "manifest: expected ident at line 1 column 2; build the provider with the SDK of provider.bartizan.dev/v1alpha1"
 )]
 #[case(&MANIFEST.replace("things.example", "thing.example"), "manifest.crds[0].metadata.name: is \"thing.example.com\", must be \"things.example.com\"")]
-#[case(&MANIFEST.replace("\"version\": \"1\"", "\"version\": \"1\", \"settings\": {}"), "manifest.settings: a schema is not supported by this host yet")]
 fn a_manifest_that_cannot_be_served_is_refused(#[case] manifest: &str, #[case] expected: &str) {
     let error = describing(manifest).describe(&limits()).unwrap_err();
     assert_eq!(error.to_string(), expected);

@@ -6,4 +6,5 @@ mod crd;
 mod disk;
 mod requests;
 mod responses;
+mod settings;
 mod storage;

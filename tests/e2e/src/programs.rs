@@ -23,12 +23,22 @@ pub enum Provider {
     Keeper,
     /// The same, for parents that live in no namespace: Wardens.
     Warden,
+    /// The one with settings: Notices.
+    Notice,
 }
 
 impl Provider {
     /// All of them, always built together: cargo links a module anew where it is asked for another set.
-    const ALL: [Self; 7] =
-        [Self::Minio, Self::Cassandra, Self::Hello, Self::Faulty, Self::Puppet, Self::Keeper, Self::Warden];
+    const ALL: [Self; 8] = [
+        Self::Minio,
+        Self::Cassandra,
+        Self::Hello,
+        Self::Faulty,
+        Self::Puppet,
+        Self::Keeper,
+        Self::Warden,
+        Self::Notice,
+    ];
 
     /// Name of the provider and of its package.
     #[must_use]
@@ -41,6 +51,7 @@ impl Provider {
             Self::Puppet => "puppet",
             Self::Keeper => "keeper",
             Self::Warden => "warden",
+            Self::Notice => "notice",
         }
     }
 
@@ -55,6 +66,7 @@ impl Provider {
             Self::Puppet => "puppets.test.bartizan.dev",
             Self::Keeper => "keepers.test.bartizan.dev",
             Self::Warden => "wardens.test.bartizan.dev",
+            Self::Notice => "notices.test.bartizan.dev",
         }
     }
 
@@ -69,6 +81,7 @@ impl Provider {
             Self::Puppet => "tests/guests/puppet/deploy",
             Self::Keeper => "tests/guests/keeper/deploy",
             Self::Warden => "tests/guests/warden/deploy",
+            Self::Notice => "tests/guests/notice/deploy",
         })
     }
 

@@ -24,6 +24,7 @@ mod repair;
 mod restart;
 mod rights;
 mod samples;
+mod settings;
 mod startup;
 mod upgrades;
 mod validation;

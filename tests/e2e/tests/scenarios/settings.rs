@@ -1,0 +1,116 @@
+//! Settings of a provider: they reach it with the defaults of its schema, and wrong ones are told before it sees them.
+
+use anyhow::{Context as _, Result, ensure};
+use bartizan_e2e::{Provider, SOON, Stage, apply_text, message_of, patched, replace};
+use bartizan_harness::wait::wait_object;
+use k8s_openapi::api::core::v1::ConfigMap;
+use serde_json::{Value, json};
+
+/// The document beside the module, with these settings.
+fn document(settings: &Value) -> String {
+    json!({
+        "apiVersion": "bartizan.dev/v1alpha1", "kind": "Provider", "metadata": {"name": "notice"},
+        "spec": {
+            "module": {"file": "notice.wasm"},
+            "settings": settings,
+            "grants": {"children": [{"group": "", "kinds": ["ConfigMap"]}]},
+        },
+    })
+    .to_string()
+}
+
+fn notice(text: &str) -> String {
+    json!({
+        "apiVersion": "test.bartizan.dev/v1alpha1", "kind": "Notice", "metadata": {"name": "a", "namespace": "default"},
+        "spec": {"text": text},
+    })
+    .to_string()
+}
+
+/// Waits until the child says this, and gives the settings that the provider saw then.
+async fn says(stage: &Stage, text: &str) -> Result<Value> {
+    let said = |child: &ConfigMap| child.data.as_ref().and_then(|data| data.get("text")).is_some_and(|it| it == text);
+    let child = wait_object(stage.api::<ConfigMap>("default"), "a", text, SOON, said).await?;
+    let seen = child.data.unwrap_or_default().remove("settings").context("no settings were seen")?;
+    Ok(serde_json::from_str(&seen)?)
+}
+
+async fn condition(stage: &Stage, kind: &str, status: &str, reason: &str) -> Result<String> {
+    message_of(stage.provider_objects(), "notice", kind, status, reason).await
+}
+
+#[tokio::test]
+async fn settings_reach_the_provider_with_their_defaults_and_wrong_ones_are_told_by_their_fields() -> Result<()> {
+    let stage = Stage::start(&[Provider::Notice]).await?;
+    let file = stage.providers().join("notice.yaml");
+    let set = |settings: &Value| replace(&file, document(settings).as_bytes());
+
+    // What the schema wants and nobody set.
+    set(&json!({}))?;
+    let mut host = stage.listening(stage.command()).await?;
+    apply_text(&stage, &notice("hi")).await?;
+    let message = condition(&stage, "Accepted", "False", "Invalid").await?;
+    ensure!(message == "spec.settings.prefix: is required", "{message}");
+
+    set(&json!({"prefix": "> "}))?;
+    let seen = says(&stage, "> hi").await?;
+    ensure!(seen == json!({"prefix": "> ", "times": 1, "tone": {"loud": false}}), "{seen}");
+    condition(&stage, "Accepted", "True", "Accepted").await?;
+    host.ready().await?;
+
+    // Every child is made anew by what is set now.
+    set(&json!({"prefix": "> ", "times": 2, "tone": {"mark": "!"}}))?;
+    let seen = says(&stage, "> hi!> hi!").await?;
+    ensure!(seen == json!({"prefix": "> ", "times": 2, "tone": {"loud": false, "mark": "!"}}), "{seen}");
+
+    // Wrong ones are given to nobody: the provider goes on with those of before.
+    set(&json!({"prefix": 5, "tiems": 2, "tone": {"loud": "very"}}))?;
+    let message = condition(&stage, "Loaded", "False", "Invalid").await?;
+    let expected = "spec.settings.prefix: 5 is not of type \"string\"; spec.settings.tone.loud: \"very\" is not of type \"boolean\"; \
+                    spec.settings.tiems: there is no such setting; version 0.1.0 keeps serving";
+    let sorted = |text: &str| {
+        let mut parts: Vec<String> = text.split("; ").map(str::to_owned).collect();
+        parts.sort();
+        parts
+    };
+    ensure!(sorted(&message) == sorted(expected), "{message}");
+    condition(&stage, "Serving", "True", "Serving").await?;
+    apply_text(&stage, &notice("ho")).await?;
+    says(&stage, "> ho!> ho!").await?;
+    apply_text(&stage, &notice("hi")).await?;
+
+    set(&json!({"prefix": "* ", "tone": {"loud": true}}))?;
+    says(&stage, "* HI").await?;
+    condition(&stage, "Serving", "True", "Serving").await?;
+    host.stop().await?;
+    stage.stop().await
+}
+
+#[tokio::test]
+async fn a_module_that_refuses_the_settings_there_are_leaves_the_last_one_serving() -> Result<()> {
+    let stage = Stage::start(&[Provider::Notice]).await?;
+    std::fs::write(stage.providers().join("notice.yaml"), document(&json!({"prefix": "> "})))?;
+    let module = stage.providers().join("notice.wasm");
+    let notice_wasm = std::fs::read(&module)?;
+    let host = stage.host().await?;
+    apply_text(&stage, &notice("hi")).await?;
+    says(&stage, "> hi").await?;
+
+    // This one takes another prefix only.
+    replace(&module, &patched(&notice_wasm, "^[^#]", "^[^>]")?)?;
+    let message = condition(&stage, "Loaded", "False", "Invalid").await?;
+    let expected = "spec.settings.prefix: \"> \" does not match \"^[^>]\"; version 0.1.0 keeps serving";
+    ensure!(message == expected, "{message}");
+    condition(&stage, "Serving", "True", "Serving").await?;
+    apply_text(&stage, &notice("ho")).await?;
+    says(&stage, "> ho").await?;
+
+    // One whose schema is none is no module.
+    replace(&module, &patched(&notice_wasm, "^[^#]", "^[^#(")?)?;
+    let message = condition(&stage, "Loaded", "False", "ModuleInvalid").await?;
+    let expected = "module notice.wasm: manifest.settings.properties.prefix.pattern: \"^[^#(\" is not a \"regex\"; version 0.1.0 \
+                    keeps serving";
+    ensure!(message == expected, "{message}");
+    host.stop().await?;
+    stage.stop().await
+}
