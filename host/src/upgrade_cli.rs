@@ -14,6 +14,7 @@ use kube::core::{ApiResource, DynamicObject};
 use serde_json::{Value, json};
 
 use crate::ask_host::{HostArgs, Output, said, word};
+use crate::declared::upgrade::counted_of;
 use crate::preview::UpgradePlan;
 use crate::run::connect_with;
 
@@ -148,14 +149,14 @@ fn describe(provider: &str, plan: &UpgradePlan) -> String {
         }
     }
     if preview.left_out > 0 {
-        let _ = writeln!(text, "\n{} more parents are not shown", preview.left_out);
+        let _ = writeln!(text, "\n{} more not shown", counted_of(preview.left_out, "parent", "parents"));
     }
     let changes = &preview.changes;
     let _ = writeln!(
         text,
-        "\nPlan over {} parents at {}: {} to create, {} to update, {} to recreate, {} to delete, {} to release, {} to refuse; \
-         {} parents would fail",
-        preview.looked_at,
+        "\nPlan over {} at {}: {} to create, {} to update, {} to recreate, {} to delete, {} to release, {} to refuse; \
+         {} would fail",
+        counted_of(preview.looked_at, "parent", "parents"),
         preview.time,
         changes.create,
         changes.update,
@@ -163,7 +164,7 @@ fn describe(provider: &str, plan: &UpgradePlan) -> String {
         changes.delete,
         changes.release,
         changes.refuse,
-        changes.fail
+        counted_of(changes.fail, "parent", "parents")
     );
     text
 }
@@ -259,7 +260,7 @@ mod tests {
              \x20 ! no acceptable answer: it trapped\n\
              \n\
              Plan over 3 parents at 2026-01-01T00:00:00Z: 0 to create, 0 to update, 1 to recreate, 1 to delete, \
-             0 to release, 0 to refuse; 1 parents would fail\n",
+             0 to release, 0 to refuse; 1 parent would fail\n",
             "z".repeat(119)
         );
         assert_eq!(describe("minio", &plan), expected);

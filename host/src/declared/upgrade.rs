@@ -76,7 +76,8 @@ pub(crate) fn held(provider: &str, upgrade: &Upgrade, number: &str, plan: Plan<'
     Some(Held { reason, message })
 }
 
-fn counted_of(count: u32, one: &str, many: &str) -> String {
+/// A number with what it counts.
+pub(crate) fn counted_of(count: u32, one: &str, many: &str) -> String {
     format!("{count} {}", if count == 1 { one } else { many })
 }
 

@@ -248,7 +248,7 @@ async fn what_would_be_made_again_refused_or_fail_is_held_and_a_version_that_is_
         "{message}"
     );
     let (code, text, _) = diff(&stage, &host, &[])?;
-    let expected = "Puppet.test.bartizan.dev default/shop\n  ! no acceptable answer: internal: cannot do it\n";
+    let expected = "Puppet.test.bartizan.dev default/shop\n  ! no acceptable answer: cannot do it\n";
     ensure!(code == Some(1) && text.contains(expected), "{text}");
 
     // It fails for this one with either version: that is no reason to hold.
