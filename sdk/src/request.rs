@@ -162,7 +162,7 @@ impl ParentMetadata {
     }
 }
 
-impl<S> Request<'_, S> {
+impl<'a, S> Request<'a, S> {
     /// Name of the parent.
     #[must_use]
     pub fn name(&self) -> &str {
@@ -185,7 +185,7 @@ impl<S> Request<'_, S> {
     ///
     /// # Errors
     /// `internal` if it does not look like its kind.
-    pub fn child<T: Observed>(&self, name: &str) -> Result<Option<T>, Failure> {
+    pub fn child<T: Observed<'a>>(&self, name: &str) -> Result<Option<T>, Failure> {
         self.named(&self.children, name)
     }
 
@@ -193,7 +193,7 @@ impl<S> Request<'_, S> {
     ///
     /// # Errors
     /// `internal` if one does not look like its kind.
-    pub fn children<T: Observed>(&self) -> Result<Vec<(&str, T)>, Failure> {
+    pub fn children<T: Observed<'a>>(&self) -> Result<Vec<(&'a str, T)>, Failure> {
         all(&self.children)
     }
 
@@ -202,7 +202,7 @@ impl<S> Request<'_, S> {
     ///
     /// # Errors
     /// `internal` if one does not look like its kind.
-    pub fn descendants<T: Observed>(&self) -> Result<Vec<(&str, T)>, Failure> {
+    pub fn descendants<T: Observed<'a>>(&self) -> Result<Vec<(&'a str, T)>, Failure> {
         all(&self.descendants)
     }
 
@@ -212,7 +212,7 @@ impl<S> Request<'_, S> {
     ///
     /// # Errors
     /// `internal` if it does not look like its kind.
-    pub fn related<T: Observed>(&self, name: &str) -> Result<Option<T>, Failure> {
+    pub fn related<T: Observed<'a>>(&self, name: &str) -> Result<Option<T>, Failure> {
         self.named(&self.related, name)
     }
 
@@ -226,24 +226,26 @@ impl<S> Request<'_, S> {
         Ok(scan::field(kinds, &key).map_err(no_request)? == Some("true"))
     }
 
-    fn named<T: Observed>(&self, objects: &[Object<'_>], name: &str) -> Result<Option<T>, Failure> {
-        let key = match &self.metadata.namespace {
-            Some(namespace) => format!("{namespace}/{name}"),
-            None => name.to_owned(),
+    fn named<T: Observed<'a>>(&self, objects: &[Object<'a>], name: &str) -> Result<Option<T>, Failure> {
+        let is_named = |found: &str| match &self.metadata.namespace {
+            Some(namespace) => {
+                found.split_once('/').is_some_and(|(before, after)| (before, after) == (namespace.as_str(), name))
+            }
+            None => found == name,
         };
-        of_kind(objects, T::KIND.key()).find(|object| object.name == key).map(read).transpose()
+        of_kind(objects, T::KIND).find(|object| is_named(object.name)).map(read).transpose()
     }
 }
 
-fn all<'a, T: Observed>(objects: &'a [Object<'_>]) -> Result<Vec<(&'a str, T)>, Failure> {
-    of_kind(objects, T::KIND.key()).map(|object| Ok((object.name, read(object)?))).collect()
+fn all<'a, T: Observed<'a>>(objects: &[Object<'a>]) -> Result<Vec<(&'a str, T)>, Failure> {
+    of_kind(objects, T::KIND).map(|object| Ok((object.name, read(object)?))).collect()
 }
 
-fn of_kind<'a, 'b>(objects: &'a [Object<'b>], kind: String) -> impl Iterator<Item = &'a Object<'b>> {
-    objects.iter().filter(move |object| object.kind == kind)
+fn of_kind<'o, 'a>(objects: &'o [Object<'a>], kind: ChildKind) -> impl Iterator<Item = &'o Object<'a>> {
+    objects.iter().filter(move |object| kind.is_key(object.kind))
 }
 
-fn read<T: Observed>(object: &Object<'_>) -> Result<T, Failure> {
+fn read<'a, T: Observed<'a>>(object: &Object<'a>) -> Result<T, Failure> {
     let Object { name, text, .. } = object;
     T::read(text).map_err(|error| failure::internal(format!("the {} {name} cannot be read: {error}", T::KIND.kind)))
 }

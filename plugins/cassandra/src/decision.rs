@@ -2,8 +2,6 @@
 //! seen off; all must be well; a rollout that has begun goes on; racks grow; racks shrink; a rollout begins. One disruptive
 //! step per settled state, and whatever holds, holds by the replicas and partition that were observed.
 
-use bartizan_sdk::gates;
-
 use crate::racks::{Claims, Member, Rack};
 use crate::rollout;
 
@@ -74,7 +72,7 @@ pub(crate) fn decide(racks: &[Rack<'_>], templates: &[String], policy: Policy) -
     let changed: Vec<bool> = racks
         .iter()
         .zip(templates)
-        .map(|(rack, wanted)| rack.set.is_some() && rack.template() != Some(wanted))
+        .map(|(rack, wanted)| rack.set.is_some() && rack.template().as_deref() != Some(wanted))
         .collect();
     let mut steps: Vec<Step> = racks.iter().zip(&changed).map(|(rack, changed)| hold(rack, *changed, policy)).collect();
     let progress = create(racks, &mut steps)
@@ -100,7 +98,7 @@ fn hold(rack: &Rack<'_>, changed: bool, policy: Policy) -> Step {
         Some(_) => Action::Apply,
     };
     let partition = rollout::held_partition(rack, replicas);
-    let goes = |(ordinal, member): (&i32, &Member)| {
+    let goes = |(ordinal, member): (&i32, &Member<'_>)| {
         *ordinal >= replicas && has_left(member) && (member.pod.is_some() || member.claims == Claims::Going)
     };
     let delete_claims = !policy.keeps_claims && rack.members.iter().any(goes);
@@ -109,8 +107,8 @@ fn hold(rack: &Rack<'_>, changed: bool, policy: Policy) -> Step {
 
 /// Whether nothing is left of a rack but what stays.
 fn is_empty(rack: &Rack<'_>) -> bool {
-    let settled = rack.set.as_ref().is_some_and(|set| set.spec.replicas == 0 && gates::is_settled(set, &rack.pods()));
-    let over = |(ordinal, member): (&i32, &Member)| {
+    let settled = rack.set.as_ref().is_some_and(|set| set.spec.replicas == 0) && rack.is_settled();
+    let over = |(ordinal, member): (&i32, &Member<'_>)| {
         let left = member.service.is_none_or(|service| service.decommissioned == Some(true));
         *ordinal >= 0 && member.pod.is_none() && member.claims != Claims::Going && left
     };
@@ -118,7 +116,7 @@ fn is_empty(rack: &Rack<'_>) -> bool {
 }
 
 fn create(racks: &[Rack<'_>], steps: &mut [Step]) -> Option<Progress> {
-    let missing = racks.iter().filter(|rack| rack.set.is_none()).map(|rack| rack.rack.as_str()).collect::<Vec<_>>();
+    let missing = racks.iter().filter(|rack| rack.set.is_none()).map(|rack| &*rack.rack).collect::<Vec<_>>();
     let unknown = racks.iter().find(|rack| rack.spec.is_none());
     if let Some(Rack { name, .. }) = unknown {
         let message = format!(
@@ -180,8 +178,7 @@ fn see_off(racks: &[Rack<'_>], steps: &mut [Step], changed: &[bool], policy: Pol
 
 /// Waits until every member is well.
 fn settle(racks: &[Rack<'_>], steps: &mut [Step], changed: &[bool]) -> Option<Progress> {
-    let unsettled = |rack: &&Rack<'_>| !rack.set.as_ref().is_some_and(|set| gates::is_settled(set, &rack.pods()));
-    let rack = racks.iter().find(unsettled)?;
+    let rack = racks.iter().find(|rack| !rack.is_settled())?;
     rollout::replace_stuck(racks, steps, changed).or_else(|| Progress::waiting(reason(rack), unsettled_words(rack)))
 }
 
@@ -194,7 +191,7 @@ fn reason(rack: &Rack<'_>) -> &'static str {
     }
 }
 
-fn has_joined(member: &Member) -> bool {
+fn has_joined(member: &Member<'_>) -> bool {
     member.service.is_some_and(|service| service.joined)
 }
 
@@ -205,8 +202,8 @@ fn unsettled_words(rack: &Rack<'_>) -> String {
         let Some(member) = rack.members.get(&ordinal) else { return format!("waits for pod {name}") };
         match &member.pod {
             None => return format!("waits for pod {name}"),
-            Some(pod) if pod.metadata.is_going() => return format!("waits for pod {name}, which is going"),
-            Some(pod) if pod.is_ready() => {}
+            Some(pod) if pod.metadata.is_going => return format!("waits for pod {name}, which is going"),
+            Some(pod) if pod.is_ready => {}
             Some(_) if !has_joined(member) => return format!("waits for {name}, which joins the ring"),
             Some(_) => return format!("waits for {name}, which is not ready"),
         }
@@ -258,18 +255,18 @@ fn grow(racks: &[Rack<'_>], steps: &mut [Step]) -> Option<Progress> {
     Progress::step("MemberJoining", message)
 }
 
-fn runs(member: &Member) -> bool {
-    member.pod.as_ref().is_some_and(|pod| !pod.metadata.is_going())
+fn runs(member: &Member<'_>) -> bool {
+    member.pod.as_ref().is_some_and(|pod| !pod.metadata.is_going)
 }
 
-fn has_left(member: &Member) -> bool {
+fn has_left(member: &Member<'_>) -> bool {
     member.service.is_some_and(|service| service.decommissioned == Some(true))
 }
 
 /// How many members a rack must have before it may have fewer: members that were scaled away by hand have not handed over
 /// their data, and come back to do so.
 fn target(rack: &Rack<'_>) -> i32 {
-    let lost = |(ordinal, member): (&i32, &Member)| {
+    let lost = |(ordinal, member): (&i32, &Member<'_>)| {
         let is_lost = *ordinal >= rack.replicas() && member.service.is_some() && !has_left(member);
         (is_lost && member.claims == Claims::Kept).then_some(ordinal + 1)
     };

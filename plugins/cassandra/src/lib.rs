@@ -71,34 +71,34 @@ impl Provider for Cassandra {
     }
 
     fn reconcile(request: &Request<'_, ClusterSpec>) -> Result<Response, Failure> {
-        let racks = racks::all(request)?;
+        let racks = racks::observe(request)?;
         let (reason, faults) = match validation::faults(request) {
-            faults if faults.is_empty() => ("PermanentField", validation::permanent_faults(&request.spec, &racks)),
+            faults if faults.is_empty() => ("PermanentField", validation::permanent_faults(&request.spec, &racks.all)),
             faults => ("InvalidSpec", faults),
         };
         if !faults.is_empty() {
             let progress = Progress::waiting(reason, "nothing changes until the spec is mended");
-            let response = status::report(Response::hold(), request, &racks, progress.as_ref());
+            let response = status::report(Response::hold(), request, &racks.all, progress.as_ref());
             return Ok(response.condition(condition::invalid(reason, &faults)));
         }
         let (response, progress) = act(request, &racks)?;
-        Ok(status::report(response, request, &racks, progress.as_ref()).condition(condition::valid()))
+        Ok(status::report(response, request, &racks.all, progress.as_ref()).condition(condition::valid()))
     }
 }
 
 /// The answer to a valid spec, but for the status.
-fn act(request: &Request<'_, ClusterSpec>, racks: &[racks::Rack<'_>]) -> Result<(Response, Option<Progress>), Failure> {
-    let configs = match children::configs(request, racks)? {
+fn act(request: &Request<'_, ClusterSpec>, racks: &racks::Racks<'_>) -> Result<(Response, Option<Progress>), Failure> {
+    let configs = match children::configs(request, &racks.all)? {
         Ok(configs) => configs,
         Err(missing) => {
             let progress = Progress::waiting("ConfigMapMissing", format!("waits for ConfigMap {missing}"));
-            return Ok((children::ask(Response::hold(), request, racks), progress));
+            return Ok((children::ask(Response::hold(), request, &racks.all), progress));
         }
     };
-    let templates = children::templates(request, racks, &configs)?;
+    let templates = children::templates(request, &racks.all, &configs)?;
     let fingerprints: Vec<String> = templates.iter().map(|template| bartizan_sdk::fingerprint(template)).collect();
     let policy = Policy { keeps_claims: request.spec.keeps_claims(), canary: request.spec.canary };
-    let decision = decision::decide(racks, &fingerprints, policy);
+    let decision = decision::decide(&racks.all, &fingerprints, policy);
     let response = children::desired(request, racks, &decision.steps, &templates, &fingerprints)?;
     let told = decision.progress.as_ref().filter(|progress| progress.step);
     let response = told.into_iter().fold(response, |response, step| response.event(step.reason, step.message.clone()));

@@ -4,8 +4,8 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use bartizan_sdk::k8s_openapi::api::core::v1::{PersistentVolumeClaim, Service};
-use bartizan_sdk::observed::{ObjectView, PodView, StatefulSetView, ordinal};
-use bartizan_sdk::{Failure, Request};
+use bartizan_sdk::observed::{ObjectView, ObservedMetadata, PodView, StatefulSetView, ordinal};
+use bartizan_sdk::{Failure, Request, gates};
 
 use crate::labels::{DECOMMISSIONED, JOINED, RACK, RACK_SPEC, TEMPLATE, VERSION};
 use crate::spec::{ClusterSpec, RackSpec};
@@ -14,30 +14,40 @@ use crate::version::Version;
 /// The container of a member that runs the database.
 pub(crate) const CONTAINER: &str = "cassandra";
 
+/// What exists of a cluster.
+pub(crate) struct Racks<'a> {
+    /// Those of the spec in its order, and after them those that it no longer has.
+    pub(crate) all: Vec<Rack<'a>>,
+    /// Services of members of which the rack is unknown, since its StatefulSet was deleted by hand after the spec had lost
+    /// it: their pods may run, and cannot be seen.
+    pub(crate) strays: Vec<Cow<'a, str>>,
+}
+
 /// A rack that should be, or is.
-#[derive(Clone, Debug)]
 pub(crate) struct Rack<'a> {
     /// Name of its StatefulSet.
     pub(crate) name: String,
     /// Its name in the spec, or on its StatefulSet.
-    pub(crate) rack: String,
+    pub(crate) rack: Cow<'a, str>,
     /// As the spec has it, or had it before it was removed; absent if nobody knows any more.
     pub(crate) spec: Option<Cow<'a, RackSpec>>,
     /// Whether the spec no longer has it.
     pub(crate) removed: bool,
     /// Its StatefulSet.
-    pub(crate) set: Option<StatefulSetView>,
+    pub(crate) set: Option<StatefulSetView<'a>>,
     /// Its members by ordinal, whatever of each exists.
-    pub(crate) members: BTreeMap<i32, Member>,
+    pub(crate) members: BTreeMap<i32, Member<'a>>,
 }
 
 /// What exists of a member.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub(crate) struct Member {
+#[derive(Default)]
+pub(crate) struct Member<'a> {
     /// Its Service, which carries what must not be forgotten.
     pub(crate) service: Option<Record>,
     /// Its pod.
-    pub(crate) pod: Option<PodView>,
+    pub(crate) pod: Option<PodView<'a>>,
+    /// The version that it runs. What never started has touched no data, and does not count.
+    version: Option<Version>,
     /// Its volume claims.
     pub(crate) claims: Claims,
 }
@@ -74,14 +84,19 @@ impl Rack<'_> {
         format!("{}-{ordinal}", self.name)
     }
 
-    pub(crate) fn pods(&self) -> Vec<&PodView> {
-        self.members.values().filter_map(|member| member.pod.as_ref()).collect()
+    pub(crate) fn pods(&self) -> impl Iterator<Item = &PodView<'_>> + Clone {
+        self.members.values().filter_map(|member| member.pod.as_ref())
+    }
+
+    /// Whether its StatefulSet is there, and settled.
+    pub(crate) fn is_settled(&self) -> bool {
+        self.set.as_ref().is_some_and(|set| gates::is_settled(set, &self.pods().collect::<Vec<_>>()))
     }
 
     /// How many members it has; without a StatefulSet as many as have Services and have not left, since a StatefulSet that
     /// is made again around running pods must not be smaller than they are.
     pub(crate) fn replicas(&self) -> i32 {
-        let known = |(ordinal, member): (&i32, &Member)| {
+        let known = |(ordinal, member): (&i32, &Member<'_>)| {
             member.service.filter(|service| service.decommissioned != Some(true)).map(|_| ordinal + 1)
         };
         match &self.set {
@@ -98,34 +113,20 @@ impl Rack<'_> {
     }
 
     /// The template that its StatefulSet has, by its fingerprint.
-    pub(crate) fn template(&self) -> Option<&str> {
+    pub(crate) fn template(&self) -> Option<Cow<'_, str>> {
         self.set.as_ref()?.metadata.annotation(TEMPLATE)
     }
 
-    /// The versions that its members have run. What never started has touched no data, and does not count.
-    pub(crate) fn versions(&self) -> Vec<Version> {
-        let started = self.pods().into_iter().filter(|pod| pod.has_started(CONTAINER));
-        let mut versions: Vec<_> =
-            started.filter_map(|pod| pod.metadata.annotation(VERSION).and_then(Version::parse)).collect();
-        if self.replicas() > 0 && self.pods().is_empty() {
-            let set = self.set.as_ref().and_then(|set| set.metadata.annotation(VERSION));
-            versions.extend(set.and_then(Version::parse));
-        }
-        versions
+    /// The versions that its members have run.
+    pub(crate) fn versions(&self) -> impl Iterator<Item = Version> {
+        let unseen = self.set.as_ref().filter(|_| self.replicas() > 0 && self.pods().next().is_none());
+        let members = self.members.values().filter_map(|member| member.version);
+        members.chain(unseen.and_then(|set| version_of(&set.metadata)))
     }
 }
 
-/// Services of members of which the rack is unknown, since its StatefulSet was deleted by hand after the spec had lost it:
-/// their pods may run, and cannot be seen.
-pub(crate) fn strays(request: &Request<'_, ClusterSpec>, racks: &[Rack<'_>]) -> Result<Vec<String>, Failure> {
-    let services = request.children::<ObjectView<Service>>()?.into_iter().map(|(_, service)| service.metadata);
-    let stray = services.filter(|service| {
-        let set = service.name.rsplit_once('-').map_or("", |(set, _)| set);
-        service.label(RACK).is_some()
-            && service.label(DECOMMISSIONED) != Some("true")
-            && !racks.iter().any(|rack| rack.name == set)
-    });
-    Ok(stray.map(|service| service.name).collect())
+fn version_of(metadata: &ObservedMetadata<'_>) -> Option<Version> {
+    Version::parse(&metadata.annotation(VERSION)?)
 }
 
 /// Name of a rack's StatefulSet.
@@ -133,67 +134,85 @@ pub(crate) fn set_name(cluster: &str, datacenter: &str, rack: &str) -> String {
     format!("{cluster}-{datacenter}-{rack}")
 }
 
-/// The racks of the spec in its order, and after them those that it no longer has.
-pub(crate) fn all<'a>(request: &'a Request<'_, ClusterSpec>) -> Result<Vec<Rack<'a>>, Failure> {
+/// Finds them.
+pub(crate) fn observe<'a>(request: &'a Request<'_, ClusterSpec>) -> Result<Racks<'a>, Failure> {
     let datacenter = &request.spec.datacenter;
-    let mut sets: BTreeMap<String, StatefulSetView> = BTreeMap::new();
-    for (_, set) in request.children::<StatefulSetView>()? {
-        sets.insert(set.metadata.name.clone(), set);
-    }
-    let mut racks = Vec::new();
+    let mut sets: Vec<StatefulSetView<'_>> = request.children()?.into_iter().map(|(_, set)| set).collect();
+    let mut all = Vec::new();
     for spec in &datacenter.racks {
         let name = set_name(request.name(), &datacenter.name, &spec.name);
-        racks.push(Rack {
-            set: sets.remove(&name),
+        all.push(Rack {
+            set: sets.iter().position(|set| set.metadata.name == name).map(|index| sets.remove(index)),
             name,
-            rack: spec.name.clone(),
+            rack: Cow::Borrowed(&spec.name),
             spec: Some(Cow::Borrowed(spec)),
             removed: false,
             members: BTreeMap::new(),
         });
     }
-    for (name, set) in sets {
-        let recorded = set.metadata.annotation(RACK_SPEC).and_then(|text| serde_json::from_str(text).ok());
-        racks.push(Rack {
-            rack: set.metadata.label(RACK).unwrap_or(&name).to_owned(),
-            name,
+    for set in sets {
+        let recorded = set.metadata.annotation(RACK_SPEC).and_then(|text| serde_json::from_str(&text).ok());
+        let name = set.metadata.name.clone();
+        all.push(Rack {
+            rack: set.metadata.label(RACK).map_or_else(|| name.clone(), Cow::Borrowed),
+            name: name.into_owned(),
             spec: recorded.map(Cow::Owned),
             removed: true,
             set: Some(set),
             members: BTreeMap::new(),
         });
     }
-    find_members(request, &mut racks)?;
+    let mut racks = Racks { all, strays: Vec::new() };
+    racks.find_services(request)?;
+    racks.find_pods_and_claims(request)?;
     Ok(racks)
 }
 
-fn find_members(request: &Request<'_, ClusterSpec>, racks: &mut [Rack<'_>]) -> Result<(), Failure> {
-    for (_, ObjectView { metadata, .. }) in request.children::<ObjectView<Service>>()? {
-        let Some(member) = member_of(racks, &metadata.name) else { continue };
-        let decommissioned = metadata.label(DECOMMISSIONED).map(|label| label == "true");
-        member.service = Some(Record { decommissioned, joined: metadata.label(JOINED) == Some("true") });
-    }
-    for (_, pod) in request.descendants::<PodView>()? {
-        let Some(member) = member_of(racks, &pod.metadata.name) else { continue };
-        member.pod = Some(pod);
-    }
-    for (_, ObjectView { metadata, .. }) in request.descendants::<ObjectView<PersistentVolumeClaim>>()? {
-        let rack = racks.iter_mut().find(|rack| metadata.label(RACK) == Some(&rack.rack));
-        let Some((rack, ordinal)) = rack.zip(ordinal(&metadata.name)) else { continue };
-        let owned_by_pod = metadata.owner_references.iter().any(|owner| owner.kind == "Pod");
-        let claims = &mut rack.members.entry(ordinal).or_default().claims;
-        match (metadata.is_going() || owned_by_pod, *claims) {
-            (true, Claims::None | Claims::Going) => *claims = Claims::Going,
-            _ => *claims = Claims::Kept,
+impl<'a> Racks<'a> {
+    fn find_services(&mut self, request: &'a Request<'_, ClusterSpec>) -> Result<(), Failure> {
+        for (_, ObjectView { metadata, .. }) in request.children::<ObjectView<'_, Service>>()? {
+            let mut record = Record::default();
+            let mut in_a_rack = false;
+            for (key, value) in metadata.labels() {
+                match key {
+                    DECOMMISSIONED => record.decommissioned = Some(value == "true"),
+                    JOINED => record.joined = value == "true",
+                    RACK => in_a_rack = true,
+                    _ => {}
+                }
+            }
+            match self.member(&metadata.name) {
+                Some(member) => member.service = Some(record),
+                None if in_a_rack && record.decommissioned != Some(true) => self.strays.push(metadata.name),
+                None => {}
+            }
         }
+        Ok(())
     }
-    Ok(())
-}
 
-/// The member that an object of this name belongs to.
-fn member_of<'a>(racks: &'a mut [Rack<'_>], name: &str) -> Option<&'a mut Member> {
-    let (set, _) = name.rsplit_once('-')?;
-    let ordinal = ordinal(name)?;
-    let rack = racks.iter_mut().find(|rack| rack.name == set)?;
-    Some(rack.members.entry(ordinal).or_default())
+    fn find_pods_and_claims(&mut self, request: &'a Request<'_, ClusterSpec>) -> Result<(), Failure> {
+        for (_, pod) in request.descendants::<PodView<'_>>()? {
+            let Some(member) = self.member(&pod.metadata.name) else { continue };
+            member.version = version_of(&pod.metadata).filter(|_| pod.has_started(CONTAINER));
+            member.pod = Some(pod);
+        }
+        for (_, ObjectView { metadata, .. }) in request.descendants::<ObjectView<'_, PersistentVolumeClaim>>()? {
+            let label = metadata.label(RACK);
+            let rack = self.all.iter_mut().find(|rack| label == Some(&rack.rack));
+            let Some((rack, ordinal)) = rack.zip(ordinal(&metadata.name)) else { continue };
+            let claims = &mut rack.members.entry(ordinal).or_default().claims;
+            match (metadata.is_going || metadata.is_owned_by("kind", "Pod"), *claims) {
+                (true, Claims::None | Claims::Going) => *claims = Claims::Going,
+                _ => *claims = Claims::Kept,
+            }
+        }
+        Ok(())
+    }
+
+    /// The member that an object of this name belongs to.
+    fn member(&mut self, name: &str) -> Option<&mut Member<'a>> {
+        let (set, ordinal) = name.rsplit_once('-')?;
+        let rack = self.all.iter_mut().find(|rack| rack.name == set)?;
+        Some(rack.members.entry(ordinal.parse().ok()?).or_default())
+    }
 }

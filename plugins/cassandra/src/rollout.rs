@@ -23,9 +23,8 @@ pub(crate) fn held_partition(rack: &Rack<'_>, replicas: i32) -> i32 {
 
 /// Takes the next step of a rollout that has begun somewhere. All members are well.
 pub(crate) fn go_on(racks: &[Rack<'_>], steps: &mut [Step], changed: &[bool], policy: Policy) -> Option<Progress> {
-    let mut versions: Vec<_> = racks.iter().flat_map(Rack::versions).collect();
-    versions.dedup();
-    let begun = racks.iter().any(has_begun) || versions.iter().min() != versions.iter().max();
+    let versions = || racks.iter().flat_map(Rack::versions);
+    let begun = racks.iter().any(has_begun) || versions().min() != versions().max();
     if begun { begin(racks, steps, changed, policy) } else { None }
 }
 
@@ -61,8 +60,7 @@ pub(crate) fn begin(racks: &[Rack<'_>], steps: &mut [Step], changed: &[bool], po
 /// The way out when a changed template cannot start: the only member that is not well has never started, and the template has
 /// changed again since. It is written, and reaches that member and those that had the earlier change.
 pub(crate) fn replace_stuck(racks: &[Rack<'_>], steps: &mut [Step], changed: &[bool]) -> Option<Progress> {
-    let unwell = |rack: &Rack<'_>| !rack.set.as_ref().is_some_and(|set| gates::is_settled(set, &rack.pods()));
-    let mut stuck = racks.iter().zip(steps).zip(changed).filter(|((rack, _), _)| unwell(rack));
+    let mut stuck = racks.iter().zip(steps).zip(changed).filter(|((rack, _), _)| !rack.is_settled());
     let ((rack, step), changed) = stuck.next().filter(|_| stuck.next().is_none())?;
     let set = rack.set.as_ref()?;
     let ordinal = never_started(rack, set)?;
@@ -85,12 +83,13 @@ pub(crate) fn replace_stuck(racks: &[Rack<'_>], steps: &mut [Step], changed: &[b
 }
 
 /// The one member that is not ready, if it has never started.
-fn never_started(rack: &Rack<'_>, set: &StatefulSetView) -> Option<i32> {
-    let pods = rack.pods();
-    if i32::try_from(pods.len()) != Ok(set.spec.replicas) || set.status.observed_generation != set.metadata.generation {
+fn never_started(rack: &Rack<'_>, set: &StatefulSetView<'_>) -> Option<i32> {
+    if i32::try_from(rack.pods().count()) != Ok(set.spec.replicas)
+        || set.status.observed_generation != set.metadata.generation
+    {
         return None;
     }
-    let mut unready = pods.into_iter().filter(|pod| !pod.is_ready());
+    let mut unready = rack.pods().filter(|pod| !pod.is_ready);
     let only = unready.next().filter(|_| unready.next().is_none())?;
-    (!only.metadata.is_going() && !only.has_started(CONTAINER)).then(|| only.ordinal())?
+    (!only.metadata.is_going && !only.has_started(CONTAINER)).then(|| only.ordinal())?
 }

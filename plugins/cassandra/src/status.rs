@@ -47,7 +47,7 @@ pub(crate) fn report(
     let status = ClusterStatus {
         observed_generation: request.metadata.generation,
         ready: format!("{ready}/{wanted}"),
-        racks: racks.iter().map(|rack| (rack.rack.clone(), rack_status(rack))).collect(),
+        racks: racks.iter().map(|rack| (rack.rack.to_string(), rack_status(rack))).collect(),
     };
     let lost = lost_members(racks);
     let degraded = match lost.as_slice() {
@@ -71,7 +71,7 @@ pub(crate) fn report(
 }
 
 fn ready_members(rack: &Rack<'_>) -> usize {
-    rack.pods().into_iter().filter(|pod| pod.is_ready()).count()
+    rack.pods().filter(|pod| pod.is_ready).count()
 }
 
 fn rack_status(rack: &Rack<'_>) -> RackStatus {
@@ -91,7 +91,7 @@ fn lost_members(racks: &[Rack<'_>]) -> Vec<String> {
             let Some(record) = member.service.filter(|record| record.joined && record.decommissioned.is_none()) else {
                 continue;
             };
-            let ready = member.pod.as_ref().is_some_and(bartizan_sdk::observed::PodView::is_ready);
+            let ready = member.pod.as_ref().is_some_and(|pod| pod.is_ready);
             if record.joined && !ready && changing != Some(ordinal) {
                 lost.push(rack.member_name(ordinal));
             }

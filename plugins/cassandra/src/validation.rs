@@ -1,5 +1,6 @@
 //! What is wrong with a spec: every fault at once, each with its field. First by itself, then against what runs.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 use bartizan_sdk::kubernetes::{LONGEST_STATEFUL_SET, is_dns_label, service_name_fault};
@@ -108,8 +109,10 @@ pub(crate) fn permanent_faults(spec: &ClusterSpec, racks: &[Rack<'_>]) -> Vec<Fa
     let mut faults = Vec::new();
     let sets = racks.iter().filter_map(|rack| rack.set.as_ref());
     let differs = |key: &str, wanted: &str| {
-        let made = sets.clone().find_map(|set| set.metadata.annotation(key).or(set.metadata.label(key)));
-        made.filter(|made| *made != wanted).map(str::to_owned)
+        let made = sets
+            .clone()
+            .find_map(|set| set.metadata.annotation(key).or_else(|| set.metadata.label(key).map(Cow::Borrowed)));
+        made.filter(|made| *made != wanted)
     };
     if let Some(made) = differs(MODE, spec.mode().as_str()) {
         let message = format!("cannot change from {made} to {}: it is another database", spec.mode().as_str());

@@ -59,7 +59,6 @@ pub(super) fn grant(mut response: Response, request: &Asked<'_>) -> Result<Respo
 
 /// Whether an object is this cluster's, or nobody's yet.
 fn is_ours<R: Resource>(request: &Asked<'_>, name: &str) -> Result<bool, Failure> {
-    let Some(found) = request.related::<ObjectView<R>>(name)? else { return Ok(true) };
-    let controlled = found.metadata.owner_references.iter().any(|owner| owner.uid == request.metadata.uid);
-    Ok(controlled || request.child::<ObjectView<R>>(name)?.is_some())
+    let Some(found) = request.related::<ObjectView<'_, R>>(name)? else { return Ok(true) };
+    Ok(found.metadata.is_owned_by("uid", &request.metadata.uid) || request.child::<ObjectView<'_, R>>(name)?.is_some())
 }

@@ -14,7 +14,7 @@ use bartizan_sdk::{ChildKind, Failure, Request, Response, Treatment, config_hash
 
 use crate::decision::{Action, Step};
 use crate::labels::{CLUSTER, DATACENTER, DECOMMISSIONED, JOINED, MANAGED_BY, NAME, RACK, SEED};
-use crate::racks::{self, Rack};
+use crate::racks::{Rack, Racks};
 use crate::spec::ClusterSpec;
 pub(crate) use database::OWN_VARIABLES;
 
@@ -62,7 +62,7 @@ pub(crate) fn ask(response: Response, request: &Asked<'_>, racks: &[Rack<'_>]) -
 /// All children, in an order that never changes.
 pub(crate) fn desired(
     request: &Asked<'_>,
-    racks: &[Rack<'_>],
+    Racks { all: racks, strays }: &Racks<'_>,
     steps: &[Step],
     templates: &[Vec<u8>],
     fingerprints: &[String],
@@ -76,8 +76,8 @@ pub(crate) fn desired(
     for (rack, step) in racks.iter().zip(steps) {
         response = services::members(response, request, rack, step);
     }
-    for stray in racks::strays(request, racks)? {
-        response = response.keep(ChildKind::of::<Service>(), &stray);
+    for stray in strays {
+        response = response.keep(ChildKind::of::<Service>(), stray);
     }
     for (((rack, step), template), fingerprint) in racks.iter().zip(steps).zip(templates).zip(fingerprints) {
         response = match (step.action, &rack.spec) {

@@ -6,7 +6,7 @@ use bartizan_sdk::{Response, object};
 
 use super::{Asked, Marks, labels, meta, rack_labels, selector};
 use crate::decision::Step;
-use crate::racks::{Claims, Rack};
+use crate::racks::{Claims, Member, Rack};
 
 /// The label by which the StatefulSet controller names each pod.
 const POD_NAME: &str = "statefulset.kubernetes.io/pod-name";
@@ -56,7 +56,7 @@ pub(super) fn seeds(request: &Asked<'_>, racks: &[Rack<'_>], steps: &[Step]) -> 
     for (rack, step) in racks.iter().zip(steps) {
         for ordinal in 0..SEEDS.min(step.replicas) {
             let member = rack.members.get(&ordinal);
-            let stays = |member: &&crate::racks::Member| {
+            let stays = |member: &&Member<'_>| {
                 let record = member.service.unwrap_or_default();
                 is_joined(member) && record.decommissioned.is_none()
             };
@@ -77,15 +77,16 @@ pub(super) fn seeds(request: &Asked<'_>, racks: &[Rack<'_>], steps: &[Step]) -> 
     })
 }
 
-fn is_joined(member: &crate::racks::Member) -> bool {
-    let ready = member.pod.as_ref().is_some_and(bartizan_sdk::observed::PodView::is_ready);
+fn is_joined(member: &Member<'_>) -> bool {
+    let ready = member.pod.as_ref().is_some_and(|pod| pod.is_ready);
     ready || member.service.is_some_and(|record| record.joined)
 }
 
 /// The Services of a rack's members: of those that should be, and of those of which a pod or a claim is left.
 pub(super) fn members(mut response: Response, request: &Asked<'_>, rack: &Rack<'_>, step: &Step) -> Response {
+    let nobody = Member::default();
     for ordinal in 0..step.replicas.max(rack.members.keys().next_back().map_or(0, |last| last + 1)) {
-        let member = rack.members.get(&ordinal).cloned().unwrap_or_default();
+        let member = rack.members.get(&ordinal).unwrap_or(&nobody);
         // What was a member just now may have a pod that is not seen yet.
         let was = ordinal < rack.replicas() || !rack.is_counted();
         let is_left = (was && member.service.is_some())
@@ -98,7 +99,7 @@ pub(super) fn members(mut response: Response, request: &Asked<'_>, rack: &Rack<'
         let decommissioned = member.service.unwrap_or_default().decommissioned.or(asked);
         let marks = Marks {
             seed: (ordinal < SEEDS).then_some("true"),
-            joined: is_joined(&member).then_some("true"),
+            joined: is_joined(member).then_some("true"),
             decommissioned: decommissioned.map(|left| if left { "true" } else { "false" }),
         };
         response = response.child_json(lazy(|writer| {
