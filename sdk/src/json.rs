@@ -73,6 +73,23 @@ pub fn to_text(value: &impl WriteJson) -> Result<Vec<u8>, Failure> {
     writer.finish()
 }
 
+/// Fails to compile where a literal of Rust is not the same in JSON: one with an escape, a suffix or a prefix.
+#[doc(hidden)]
+pub const fn check_literal(literal: &str) {
+    let bytes = literal.as_bytes();
+    let is_text = matches!(bytes, [b'"', .., b'"']);
+    let mut at = 0;
+    while at < bytes.len() {
+        let plain = match bytes[at] {
+            b'\\' | 0..b' ' => false,
+            b'0'..=b'9' | b'-' | b'.' => true,
+            _ => is_text || matches!(bytes, b"true" | b"false"),
+        };
+        assert!(plain, "this literal is another one in JSON: put it in parentheses");
+        at += 1;
+    }
+}
+
 /// Writes JSON from left to right. A comma is due wherever the last byte opens nothing and
 /// is none: strings end in a quote.
 #[derive(Clone, Debug, Default)]
@@ -123,6 +140,28 @@ impl Writer {
     pub fn field<T: WriteJson + ?Sized>(&mut self, key: &'static str, value: &T) {
         let before = self.text.len();
         self.key(key);
+        self.value_after(before, value);
+    }
+
+    /// Writes what is known when the provider is compiled: a field, the beginning of one, or an item.
+    #[doc(hidden)]
+    #[inline]
+    pub fn constant(&mut self, text: &'static str) {
+        self.separate();
+        self.text.extend_from_slice(text.as_bytes());
+    }
+
+    /// As [`field`](Self::field), after the text of its key.
+    #[doc(hidden)]
+    #[inline]
+    pub fn constant_field<T: WriteJson + ?Sized>(&mut self, key: &'static str, value: &T) {
+        let before = self.text.len();
+        self.constant(key);
+        self.value_after(before, value);
+    }
+
+    /// Writes the value of the field that begins at `before`; takes the field away if it is null.
+    fn value_after<T: WriteJson + ?Sized>(&mut self, before: usize, value: &T) {
         let start = self.text.len();
         value.write_json(self);
         if self.text.get(start..) == Some(b"null") {
@@ -160,7 +199,8 @@ impl Writer {
 }
 
 /// A JSON object in the form of `serde_json::json!`, written straight to text once it is needed: keys are constants, values
-/// whatever serializes, or made by this macro and the functions of [`json`]. A field whose value is null is left out.
+/// whatever serializes, or made by this macro and the functions of [`json`]. Keys and values that are literals are text when
+/// the provider is compiled, and only copied. A field whose value is null is left out.
 ///
 /// ```
 /// use bartizan_sdk::{json, object};
@@ -180,21 +220,35 @@ macro_rules! object {
         })
     };
     (@fields $writer:ident) => {};
-    (@fields $writer:ident $key:tt : { $($inner:tt)* } $(, $($rest:tt)*)?) => {
+    (@fields $writer:ident $key:literal : $value:literal $(, $($rest:tt)*)?) => {
+        const { $crate::json::check_literal(stringify!($value)) };
+        $writer.constant(concat!("\"", $key, "\":", stringify!($value)));
+        $crate::object!(@fields $writer $($($rest)*)?);
+    };
+    (@fields $writer:ident $key:literal : { $($inner:tt)* } $(, $($rest:tt)*)?) => {
+        $writer.constant(concat!("\"", $key, "\":{"));
+        $crate::object!(@fields $writer $($inner)*);
+        $writer.end_object();
+        $crate::object!(@fields $writer $($($rest)*)?);
+    };
+    (@fields $writer:ident $key:literal : [ $($inner:tt)* ] $(, $($rest:tt)*)?) => {
+        $writer.constant(concat!("\"", $key, "\":["));
+        $crate::object!(@items $writer $($inner)*);
+        $writer.end_list();
+        $crate::object!(@fields $writer $($($rest)*)?);
+    };
+    (@fields $writer:ident $key:literal : $value:expr $(, $($rest:tt)*)?) => {
+        $writer.constant_field(concat!("\"", $key, "\":"), &$value);
+        $crate::object!(@fields $writer $($($rest)*)?);
+    };
+    (@fields $writer:ident $key:ident : { $($inner:tt)* } $(, $($rest:tt)*)?) => {
         $writer.key($key);
         $writer.begin_object();
         $crate::object!(@fields $writer $($inner)*);
         $writer.end_object();
         $crate::object!(@fields $writer $($($rest)*)?);
     };
-    (@fields $writer:ident $key:tt : [ $($inner:tt)* ] $(, $($rest:tt)*)?) => {
-        $writer.key($key);
-        $writer.begin_list();
-        $crate::object!(@items $writer $($inner)*);
-        $writer.end_list();
-        $crate::object!(@fields $writer $($($rest)*)?);
-    };
-    (@fields $writer:ident $key:tt : $value:expr $(, $($rest:tt)*)?) => {
+    (@fields $writer:ident $key:ident : $value:expr $(, $($rest:tt)*)?) => {
         $writer.field($key, &$value);
         $crate::object!(@fields $writer $($($rest)*)?);
     };
@@ -203,6 +257,11 @@ macro_rules! object {
         $writer.begin_object();
         $crate::object!(@fields $writer $($inner)*);
         $writer.end_object();
+        $crate::object!(@items $writer $($($rest)*)?);
+    };
+    (@items $writer:ident $value:literal $(, $($rest:tt)*)?) => {
+        const { $crate::json::check_literal(stringify!($value)) };
+        $writer.constant(stringify!($value));
         $crate::object!(@items $writer $($($rest)*)?);
     };
     (@items $writer:ident $value:expr $(, $($rest:tt)*)?) => {

@@ -88,7 +88,7 @@ pub fn service<L: WriteJson>(
     annotations: Option<&Annotations>,
     role: ServiceRole,
     selector: impl WriteJson,
-    ports: &[ServicePort<'_>],
+    ports: impl WriteJson,
 ) -> impl WriteJson {
     let Meta { name, namespace, labels } = meta;
     let annotations = annotations.filter(|annotations| !annotations.is_empty());
@@ -101,14 +101,35 @@ pub fn service<L: WriteJson>(
             "clusterIP": (role == ServiceRole::Headless).then_some("None"),
             "publishNotReadyAddresses": (role != ServiceRole::Client).then_some(true),
             "selector": selector,
-            "ports": list(ports.iter().copied().map(service_port)),
+            "ports": ports,
         },
     })
 }
 
-fn service_port(port: ServicePort<'_>) -> impl WriteJson {
-    let ServicePort { name, port } = port;
-    object!({"name": name, "port": port, "protocol": "TCP", "targetPort": name})
+/// The ports of a Service. Where many Services have the same ones, their text ([`to_text`](crate::json::to_text)) is made once.
+pub fn service_ports(ports: &[ServicePort<'_>]) -> impl WriteJson {
+    fn port(ServicePort { name, port }: ServicePort<'_>) -> impl WriteJson {
+        object!({"name": name, "port": port, "protocol": "TCP", "targetPort": name})
+    }
+    list(ports.iter().copied().map(port))
+}
+
+/// The same ports of a container.
+pub fn container_ports(ports: &[ServicePort<'_>]) -> impl WriteJson {
+    fn port(ServicePort { name, port }: ServicePort<'_>) -> impl WriteJson {
+        object!({"name": name, "containerPort": port, "protocol": "TCP"})
+    }
+    list(ports.iter().copied().map(port))
+}
+
+/// A variable of a container's environment.
+pub fn variable(name: &str, value: &str) -> impl WriteJson {
+    object!({"name": name, "value": value})
+}
+
+/// A variable that says what stands in a field of the pod, as `metadata.name`.
+pub fn variable_of_pod(name: &str, path: &str) -> impl WriteJson {
+    object!({"name": name, "valueFrom": {"fieldRef": {"fieldPath": path}}})
 }
 
 /// A PodDisruptionBudget: so many pods may be away on purpose at the same time.

@@ -243,10 +243,12 @@ fn has_byte(chunk: u64, byte: u8) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use std::borrow::Cow;
+
     use rstest::rstest;
     use serde_json::{Map, Value, json};
 
-    use super::{field, fields};
+    use super::{field, fields, items, string};
 
     #[rstest]
     #[case(json!({}))]
@@ -262,6 +264,40 @@ mod tests {
                 .collect();
             assert_eq!(Value::Object(found), value);
         }
+    }
+
+    /// Wherever the parts stand in the blocks that are looked at together.
+    #[test]
+    fn the_end_of_a_part_is_found_at_every_place() {
+        for padding in 0..140 {
+            let escapes = ["\"", "\\", "}", "]\"", "\\\"{"].concat();
+            let inner = json!({"pad": " ".repeat(padding), "list": [{"a": [[]], "text": escapes}, {}], "b": escapes});
+            let value = json!({"first": inner, "second": [inner, padding], "third": "end"});
+            let text = value.to_string();
+            let found: Vec<&str> = fields(&text).map(|field| field.unwrap().1).collect();
+            assert_eq!(found, [value["first"].to_string(), value["second"].to_string(), "\"end\"".to_owned()]);
+            for end in 0..text.len() {
+                let cut = fields(text.get(..end).unwrap());
+                assert!(cut.last().is_none_or(|last| last.is_err()), "{end} bytes of {text}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_elements_of_a_list_are_those_that_a_parser_finds() {
+        let texts = |text| items(text).collect::<Result<Vec<_>, _>>();
+        assert_eq!(texts(" [ ] "), Ok(vec![]));
+        assert_eq!(texts(r#"[1, {"a": [2]} ,"]", null]"#), Ok(vec!["1", r#"{"a": [2]}"#, r#""]""#, "null"]));
+        for malformed in ["", "1", "{}", "[", "[1", "[1,", "[1}", "[,]"] {
+            assert!(texts(malformed).is_err(), "{malformed}");
+        }
+    }
+
+    #[test]
+    fn a_string_is_borrowed_unless_something_in_it_is_escaped() {
+        assert!(matches!(string(r#""a b""#), Ok(Cow::Borrowed("a b"))));
+        assert_eq!(string(r#""a\"b\u0041""#).unwrap(), "a\"bA");
+        assert!(string("1").is_err() && string("\"").is_err());
     }
 
     #[rstest]

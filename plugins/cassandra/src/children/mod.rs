@@ -8,7 +8,7 @@ mod services;
 use bartizan_sdk::json::{WriteJson, to_text};
 use bartizan_sdk::k8s_openapi::api::apps::v1::StatefulSet;
 use bartizan_sdk::k8s_openapi::api::core::v1::{ConfigMap, Service};
-use bartizan_sdk::kubernetes::{Meta, disruption_budget};
+use bartizan_sdk::kubernetes::{Meta, disruption_budget, service_ports};
 use bartizan_sdk::observed::ConfigMapView;
 use bartizan_sdk::{ChildKind, Failure, Request, Response, Treatment, config_hash, object};
 
@@ -69,12 +69,13 @@ pub(crate) fn desired(
 ) -> Result<Response, Failure> {
     let mut response = ask(Response::new(), request, racks);
     response = access::grant(response, request)?;
+    let ports = to_text(&service_ports(&services::PORTS))?;
     response = response
-        .child_json(services::client(request))
+        .child_json(services::client(request, &ports))
         .child_json(services::seeds(request, racks, steps))
         .child_json(disruption_budget(meta(request, request.name()), MAX_UNAVAILABLE, selector(request)));
     for (rack, step) in racks.iter().zip(steps) {
-        response = services::members(response, request, rack, step);
+        response = services::members(response, request, rack, step, &ports);
     }
     for stray in strays {
         response = response.keep(ChildKind::of::<Service>(), stray);

@@ -1,6 +1,6 @@
 //! Services: one for clients, one per member, and what members find the ring by.
 
-use bartizan_sdk::json::{WriteJson, lazy};
+use bartizan_sdk::json::{WriteJson, lazy, text};
 use bartizan_sdk::kubernetes::{Meta, ServicePort, ServiceRole, service};
 use bartizan_sdk::{Response, object};
 
@@ -41,11 +41,12 @@ pub(super) fn address(request: &Asked<'_>, member: &str) -> String {
 }
 
 /// Names all members in DNS for clients, and each pod.
-pub(super) fn client(request: &Asked<'_>) -> impl WriteJson {
+pub(super) fn client(request: &Asked<'_>, ports: &[u8]) -> impl WriteJson {
     lazy(move |writer| {
         let name = client_name(request);
         let annotations = Some(&request.spec.service_annotations);
-        service(meta(request, &name), annotations, ServiceRole::Headless, selector(request), &PORTS).write_json(writer);
+        let meta = meta(request, &name);
+        service(meta, annotations, ServiceRole::Headless, selector(request), text(ports)).write_json(writer);
     })
 }
 
@@ -83,7 +84,13 @@ fn is_joined(member: &Member<'_>) -> bool {
 }
 
 /// The Services of a rack's members: of those that should be, and of those of which a pod or a claim is left.
-pub(super) fn members(mut response: Response, request: &Asked<'_>, rack: &Rack<'_>, step: &Step) -> Response {
+pub(super) fn members(
+    mut response: Response,
+    request: &Asked<'_>,
+    rack: &Rack<'_>,
+    step: &Step,
+    ports: &[u8],
+) -> Response {
     let nobody = Member::default();
     for ordinal in 0..step.replicas.max(rack.members.keys().next_back().map_or(0, |last| last + 1)) {
         let member = rack.members.get(&ordinal).unwrap_or(&nobody);
@@ -106,7 +113,8 @@ pub(super) fn members(mut response: Response, request: &Asked<'_>, rack: &Rack<'
             let labels = rack_labels(request, &rack.rack, marks);
             let name = &rack.member_name(ordinal);
             let meta = Meta { name, namespace: request.namespace(), labels };
-            service(meta, None, ServiceRole::Member, object!({POD_NAME: name.as_str()}), &PORTS).write_json(writer);
+            service(meta, None, ServiceRole::Member, object!({POD_NAME: name.as_str()}), text(ports))
+                .write_json(writer);
         }));
     }
     response
