@@ -35,3 +35,16 @@ pub fn next_partition(set: &StatefulSetView<'_>) -> i32 {
 pub fn released(set: &StatefulSetView<'_>) -> i32 {
     (set.spec.replicas - set.spec.partition).max(0)
 }
+
+/// Whether a changed template has reached some pods, or may have, and not all.
+#[must_use]
+pub fn has_begun(set: &StatefulSetView<'_>) -> bool {
+    set.spec.partition < set.spec.replicas && (!set.is_observed() || is_pending(set))
+}
+
+/// The partition that lets a change reach no pod of so many that it has not reached. While some pods have the change and
+/// others do not it never goes up: a pod that is lost then would come back as it was before.
+#[must_use]
+pub fn held_partition(set: &StatefulSetView<'_>, replicas: i32) -> i32 {
+    if has_begun(set) { set.spec.partition.min(replicas) } else { replicas }
+}

@@ -55,7 +55,7 @@ where
     })
 }
 
-/// A value or null, and then, as a field of an object, nothing.
+/// A value or null, and then, in what [`object!`](crate::object) makes, nothing.
 pub fn optional<T: WriteJson>(value: Option<T>) -> impl WriteJson {
     lazy(move |writer| match &value {
         Some(value) => value.write_json(writer),
@@ -160,7 +160,7 @@ impl Writer {
         self.value_after(before, value);
     }
 
-    /// Writes the value of the field that begins at `before`; takes the field away if it is null.
+    /// Writes the value of what begins at `before`; takes that away if it is null.
     fn value_after<T: WriteJson + ?Sized>(&mut self, before: usize, value: &T) {
         let start = self.text.len();
         value.write_json(self);
@@ -173,6 +173,13 @@ impl Writer {
     pub fn item<T: WriteJson + ?Sized>(&mut self, value: &T) {
         self.separate();
         value.write_json(self);
+    }
+
+    /// Writes an item of a list; none if it is null.
+    pub fn item_unless_null<T: WriteJson + ?Sized>(&mut self, value: &T) {
+        let before = self.text.len();
+        self.separate();
+        self.value_after(before, value);
     }
 
     /// Writes what is known to be JSON.
@@ -198,9 +205,9 @@ impl Writer {
     }
 }
 
-/// A JSON object in the form of `serde_json::json!`, written straight to text once it is needed: keys are constants, values
+/// A JSON object or list in the form of `serde_json::json!`, written straight to text once it is needed: keys are constants, values
 /// whatever serializes, or made by this macro and the functions of [`json`]. Keys and values that are literals are text when
-/// the provider is compiled, and only copied. A field whose value is null is left out.
+/// the provider is compiled, and only copied. A field or an item that is null is left out.
 ///
 /// ```
 /// use bartizan_sdk::{json, object};
@@ -217,6 +224,13 @@ macro_rules! object {
             writer.begin_object();
             $crate::object!(@fields writer $($fields)*);
             writer.end_object();
+        })
+    };
+    ([ $($items:tt)* ]) => {
+        $crate::json::lazy(move |writer: &mut $crate::json::Writer| {
+            writer.begin_list();
+            $crate::object!(@items writer $($items)*);
+            writer.end_list();
         })
     };
     (@fields $writer:ident) => {};
@@ -265,7 +279,7 @@ macro_rules! object {
         $crate::object!(@items $writer $($($rest)*)?);
     };
     (@items $writer:ident $value:expr $(, $($rest:tt)*)?) => {
-        $writer.item(&$value);
+        $writer.item_unless_null(&$value);
         $crate::object!(@items $writer $($($rest)*)?);
     };
 }

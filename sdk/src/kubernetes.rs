@@ -1,8 +1,8 @@
 //! Names that Kubernetes allows, and objects that most storage systems have alike.
 
 use crate::json::{WriteJson, list};
-use crate::object;
 use crate::storage::Annotations;
+use crate::{Fault, object};
 
 /// Most characters of a StatefulSet's name. Its controller labels pods with the name, a dash and a hash of ten characters,
 /// and a label has at most 63.
@@ -19,6 +19,13 @@ pub fn is_dns_label(name: &str) -> bool {
         && edge(bytes.first())
         && edge(bytes.last())
         && bytes.iter().all(|byte| edge(Some(byte)) || *byte == b'-')
+}
+
+/// What is wrong with a name that must be a DNS label.
+#[must_use]
+pub fn dns_label_fault(field: impl Into<String>, name: &str) -> Option<Fault> {
+    let message = format_args!("must be a DNS label of at most 63 characters, but is \"{name}\"");
+    Fault::unless(is_dns_label(name), field, message)
 }
 
 /// What is wrong with the name of a parent after which a Service is named, in words that follow the field's name.
@@ -144,6 +151,39 @@ pub fn disruption_budget<L: WriteJson>(
         "kind": "PodDisruptionBudget",
         "metadata": {"name": name, "namespace": namespace, "labels": labels},
         "spec": {"maxUnavailable": max_unavailable, "selector": {"matchLabels": selector}},
+    })
+}
+
+/// A ServiceAccount.
+pub fn service_account<L: WriteJson>(meta: Meta<'_, L>) -> impl WriteJson {
+    let Meta { name, namespace, labels } = meta;
+    object!({
+        "apiVersion": "v1",
+        "kind": "ServiceAccount",
+        "metadata": {"name": name, "namespace": namespace, "labels": labels},
+    })
+}
+
+/// A Role with these rules.
+pub fn role<L: WriteJson>(meta: Meta<'_, L>, rules: impl WriteJson) -> impl WriteJson {
+    let Meta { name, namespace, labels } = meta;
+    object!({
+        "apiVersion": "rbac.authorization.k8s.io/v1",
+        "kind": "Role",
+        "metadata": {"name": name, "namespace": namespace, "labels": labels},
+        "rules": rules,
+    })
+}
+
+/// The RoleBinding that gives a ServiceAccount the Role that has its name.
+pub fn role_binding<L: WriteJson>(meta: Meta<'_, L>) -> impl WriteJson {
+    let Meta { name, namespace, labels } = meta;
+    object!({
+        "apiVersion": "rbac.authorization.k8s.io/v1",
+        "kind": "RoleBinding",
+        "metadata": {"name": name, "namespace": namespace, "labels": labels},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": name},
+        "subjects": [{"kind": "ServiceAccount", "name": name, "namespace": namespace}],
     })
 }
 

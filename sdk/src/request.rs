@@ -2,10 +2,11 @@
 
 use bartizan_contract::Failure;
 use bartizan_contract::names::{API_VERSION, REQUEST_KIND};
+use k8s_openapi::Resource;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use crate::observed::Observed;
+use crate::observed::{ObjectView, Observed};
 use crate::scan::{self, Malformed};
 use crate::{ChildKind, ParentKind, failure, typing};
 
@@ -214,6 +215,17 @@ impl<'a, S> Request<'a, S> {
     /// `internal` if it does not look like its kind.
     pub fn related<T: Observed<'a>>(&self, name: &str) -> Result<Option<T>, Failure> {
         self.named(&self.related, name)
+    }
+
+    /// Whether an object that the answer asks to see ([`related`](Self::related)) is the parent's child, or nobody's yet: one
+    /// that somebody else has made is left to him.
+    ///
+    /// # Errors
+    /// `internal` if it does not look like its kind.
+    pub fn is_free<R: Resource>(&self, name: &str) -> Result<bool, Failure> {
+        let Some(found) = self.related::<ObjectView<'_, R>>(name)? else { return Ok(true) };
+        let is_owned = found.metadata.is_owned_by("uid", &self.metadata.uid);
+        Ok(is_owned || self.child::<ObjectView<'_, R>>(name)?.is_some())
     }
 
     /// Whether the cluster serves an optional kind of the manifest.

@@ -5,11 +5,10 @@ use std::collections::BTreeMap;
 
 use bartizan_sdk::k8s_openapi::api::core::v1::{PersistentVolumeClaim, Service};
 use bartizan_sdk::observed::{ObjectView, ObservedMetadata, PodView, StatefulSetView, ordinal};
-use bartizan_sdk::{Failure, Request, gates};
+use bartizan_sdk::{Failure, Request, Version, gates};
 
 use crate::labels::{DECOMMISSIONED, JOINED, RACK, RACK_SPEC, TEMPLATE, VERSION};
 use crate::spec::{ClusterSpec, RackSpec};
-use crate::version::Version;
 
 /// The container of a member that runs the database.
 pub(crate) const CONTAINER: &str = "cassandra";
@@ -73,7 +72,16 @@ pub(crate) enum Claims {
     Going,
 }
 
-impl Rack<'_> {
+impl<'a> Rack<'a> {
+    fn new(
+        name: String,
+        rack: Cow<'a, str>,
+        spec: Option<Cow<'a, RackSpec>>,
+        set: Option<StatefulSetView<'a>>,
+    ) -> Self {
+        Self { name, rack, spec, removed: false, set, members: BTreeMap::new() }
+    }
+
     /// How many members it should have by the spec.
     pub(crate) fn wanted(&self) -> i32 {
         self.spec.as_ref().filter(|_| !self.removed).map_or(0, |spec| spec.members)
@@ -93,11 +101,26 @@ impl Rack<'_> {
         self.set.as_ref().is_some_and(|set| gates::is_settled(set, &self.pods().collect::<Vec<_>>()))
     }
 
+    /// Whether a changed template has reached some members, or may have, and not all.
+    pub(crate) fn has_begun(&self) -> bool {
+        self.set.as_ref().is_some_and(gates::has_begun)
+    }
+
+    /// The partition that lets a change reach nobody whom it has not reached.
+    pub(crate) fn held_partition(&self, replicas: i32) -> i32 {
+        self.set.as_ref().map_or(replicas, |set| gates::held_partition(set, replicas))
+    }
+
+    /// Whether a member is there that has never been ready.
+    pub(crate) fn is_joining(&self, ordinal: i32) -> bool {
+        self.members.get(&ordinal).is_some_and(|member| !member.has_joined())
+    }
+
     /// How many members it has; without a StatefulSet as many as have Services and have not left, since a StatefulSet that
     /// is made again around running pods must not be smaller than they are.
     pub(crate) fn replicas(&self) -> i32 {
         let known = |(ordinal, member): (&i32, &Member<'_>)| {
-            member.service.filter(|service| service.decommissioned != Some(true)).map(|_| ordinal + 1)
+            (member.service.is_some() && !member.has_left()).then_some(ordinal + 1)
         };
         match &self.set {
             Some(set) => set.spec.replicas,
@@ -107,9 +130,7 @@ impl Rack<'_> {
 
     /// Whether its StatefulSet's controller says that there are no more pods than there should be.
     pub(crate) fn is_counted(&self) -> bool {
-        self.set.as_ref().is_some_and(|set| {
-            set.status.observed_generation == set.metadata.generation && set.status.replicas <= set.spec.replicas
-        })
+        self.set.as_ref().is_some_and(|set| set.is_observed() && set.status.replicas <= set.spec.replicas)
     }
 
     /// The template that its StatefulSet has, by its fingerprint.
@@ -122,6 +143,26 @@ impl Rack<'_> {
         let unseen = self.set.as_ref().filter(|_| self.replicas() > 0 && self.pods().next().is_none());
         let members = self.members.values().filter_map(|member| member.version);
         members.chain(unseen.and_then(|set| version_of(&set.metadata)))
+    }
+}
+
+impl Member<'_> {
+    pub(crate) fn runs(&self) -> bool {
+        self.pod.as_ref().is_some_and(|pod| !pod.metadata.is_going)
+    }
+
+    pub(crate) fn is_ready(&self) -> bool {
+        self.pod.as_ref().is_some_and(|pod| pod.is_ready)
+    }
+
+    /// Whether it has been ready once.
+    pub(crate) fn has_joined(&self) -> bool {
+        self.service.is_some_and(|service| service.joined)
+    }
+
+    /// Whether it is out of the ring.
+    pub(crate) fn has_left(&self) -> bool {
+        self.service.is_some_and(|service| service.decommissioned == Some(true))
     }
 }
 
@@ -141,26 +182,15 @@ pub(crate) fn observe<'a>(request: &'a Request<'_, ClusterSpec>) -> Result<Racks
     let mut all = Vec::new();
     for spec in &datacenter.racks {
         let name = set_name(request.name(), &datacenter.name, &spec.name);
-        all.push(Rack {
-            set: sets.iter().position(|set| set.metadata.name == name).map(|index| sets.remove(index)),
-            name,
-            rack: Cow::Borrowed(&spec.name),
-            spec: Some(Cow::Borrowed(spec)),
-            removed: false,
-            members: BTreeMap::new(),
-        });
+        let set = sets.iter().position(|set| set.metadata.name == name).map(|index| sets.remove(index));
+        all.push(Rack::new(name, Cow::Borrowed(&spec.name), Some(Cow::Borrowed(spec)), set));
     }
     for set in sets {
         let recorded = set.metadata.annotation(RACK_SPEC).and_then(|text| serde_json::from_str(&text).ok());
         let name = set.metadata.name.clone();
-        all.push(Rack {
-            rack: set.metadata.label(RACK).map_or_else(|| name.clone(), Cow::Borrowed),
-            name: name.into_owned(),
-            spec: recorded.map(Cow::Owned),
-            removed: true,
-            set: Some(set),
-            members: BTreeMap::new(),
-        });
+        let rack = set.metadata.label(RACK).map_or_else(|| name.clone(), Cow::Borrowed);
+        let rack = Rack::new(name.into_owned(), rack, recorded.map(Cow::Owned), Some(set));
+        all.push(Rack { removed: true, ..rack });
     }
     let mut racks = Racks { all, strays: Vec::new() };
     racks.find_services(request)?;

@@ -2,13 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use bartizan_sdk::{Condition, ConditionStatus, Request, Response, condition};
+use bartizan_sdk::{Condition, ConditionStatus, Progress, Request, Response};
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::decision::Progress;
 use crate::racks::Rack;
-use crate::rollout;
 use crate::spec::ClusterSpec;
 
 /// The status of a Cluster, beside its conditions.
@@ -40,7 +38,7 @@ pub(crate) fn report(
     response: Response,
     request: &Request<'_, ClusterSpec>,
     racks: &[Rack<'_>],
-    progress: Option<&Progress>,
+    progress: Option<Progress>,
 ) -> Response {
     let ready: usize = racks.iter().map(ready_members).sum();
     let wanted: i64 = racks.iter().map(|rack| i64::from(rack.wanted())).sum();
@@ -57,17 +55,7 @@ pub(crate) fn report(
             Condition::new("Degraded", ConditionStatus::True, "MembersNotReady", message)
         }
     };
-    let (progressing, readiness) = match progress {
-        None => (
-            Condition::new("Progressing", ConditionStatus::False, "Settled", ""),
-            condition::ready("Ready", format!("all {wanted} members are ready")),
-        ),
-        Some(Progress { reason, message, .. }) => (
-            Condition::new("Progressing", ConditionStatus::True, reason, message.clone()),
-            condition::not_ready(reason, message.clone()),
-        ),
-    };
-    response.status(status).condition(readiness).condition(progressing).condition(degraded)
+    response.status(status).progress(progress, format!("all {wanted} members are ready")).condition(degraded)
 }
 
 fn ready_members(rack: &Rack<'_>) -> usize {
@@ -86,13 +74,12 @@ fn rack_status(rack: &Rack<'_>) -> RackStatus {
 fn lost_members(racks: &[Rack<'_>]) -> Vec<String> {
     let mut lost = Vec::new();
     for rack in racks {
-        let changing = rack.set.as_ref().filter(|_| rollout::has_begun(rack)).map(|set| set.spec.partition);
+        let changing = rack.set.as_ref().filter(|_| rack.has_begun()).map(|set| set.spec.partition);
         for (&ordinal, member) in &rack.members {
             let Some(record) = member.service.filter(|record| record.joined && record.decommissioned.is_none()) else {
                 continue;
             };
-            let ready = member.pod.as_ref().is_some_and(|pod| pod.is_ready);
-            if record.joined && !ready && changing != Some(ordinal) {
+            if record.joined && !member.is_ready() && changing != Some(ordinal) {
                 lost.push(rack.member_name(ordinal));
             }
         }

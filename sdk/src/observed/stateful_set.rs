@@ -124,11 +124,17 @@ pub enum Rollout {
 }
 
 impl StatefulSetView<'_> {
+    /// Whether its controller has seen its newest spec: until then its health is unknown.
+    #[must_use]
+    pub fn is_observed(&self) -> bool {
+        self.status.observed_generation == self.metadata.generation
+    }
+
     /// How far it is, where so many pods are wanted.
     #[must_use]
     pub fn rollout(&self, wanted: i32) -> Rollout {
         let status = &self.status;
-        if status.observed_generation != self.metadata.generation {
+        if !self.is_observed() {
             Rollout::Unobserved
         } else if [self.spec.replicas, status.replicas, status.ready_replicas].iter().any(|&count| count != wanted) {
             Rollout::Unready

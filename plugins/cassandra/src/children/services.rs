@@ -4,9 +4,9 @@ use bartizan_sdk::json::{WriteJson, lazy, text};
 use bartizan_sdk::kubernetes::{Meta, ServicePort, ServiceRole, service};
 use bartizan_sdk::{Response, object};
 
-use super::{Asked, Marks, labels, meta, rack_labels, selector};
+use super::{Asked, Marks, labels, meta, selector};
 use crate::decision::Step;
-use crate::racks::{Claims, Member, Rack};
+use crate::racks::{Claims, Member};
 
 /// The label by which the StatefulSet controller names each pod.
 const POD_NAME: &str = "statefulset.kubernetes.io/pod-name";
@@ -52,65 +52,49 @@ pub(super) fn client(request: &Asked<'_>, ports: &[u8]) -> impl WriteJson {
 
 /// The seeds, in an object of their own: a new one restarts nobody, and whoever starts reads the newest. A member becomes a
 /// seed once it has joined, since a seed does not fetch its share of the data; of a new cluster the very first is one.
-pub(super) fn seeds(request: &Asked<'_>, racks: &[Rack<'_>], steps: &[Step]) -> impl WriteJson {
+pub(super) fn seeds(request: &Asked<'_>, steps: &[Step<'_>]) -> impl WriteJson {
     let mut seeds = Vec::new();
-    for (rack, step) in racks.iter().zip(steps) {
-        for ordinal in 0..SEEDS.min(step.replicas) {
-            let member = rack.members.get(&ordinal);
-            let stays = |member: &&Member<'_>| {
-                let record = member.service.unwrap_or_default();
-                is_joined(member) && record.decommissioned.is_none()
-            };
-            if member.filter(stays).is_some() {
-                seeds.push(address(request, &rack.member_name(ordinal)));
-            }
-        }
+    for Step { rack, replicas, .. } in steps {
+        let stays = |member: &Member<'_>| member.service.is_none_or(|record| record.decommissioned.is_none());
+        let is_seed =
+            |ordinal: &i32| rack.members.get(ordinal).is_some_and(|member| is_joined(member) && stays(member));
+        let ordinals = (0..SEEDS.min(*replicas)).filter(is_seed);
+        seeds.extend(ordinals.map(|ordinal| address(request, &rack.member_name(ordinal))));
     }
-    let first = racks.iter().zip(steps).find(|(_, step)| step.replicas > 0);
-    if let (true, Some((rack, _))) = (seeds.is_empty(), first) {
-        seeds.push(address(request, &rack.member_name(0)));
-    }
+    let first = steps.iter().find(|step| seeds.is_empty() && step.replicas > 0);
+    seeds.extend(first.map(|step| address(request, &step.rack.member_name(0))));
     object!({
         "apiVersion": "v1",
         "kind": "ConfigMap",
-        "metadata": {"name": seeds_name(request), "namespace": request.namespace(), "labels": labels(request)},
+        "metadata": {"name": seeds_name(request), "namespace": request.namespace(), "labels": labels(request, None, Marks::default())},
         "data": {SEEDS_KEY: seeds.join(",")},
     })
 }
 
 fn is_joined(member: &Member<'_>) -> bool {
-    let ready = member.pod.as_ref().is_some_and(|pod| pod.is_ready);
-    ready || member.service.is_some_and(|record| record.joined)
+    member.is_ready() || member.has_joined()
 }
 
 /// The Services of a rack's members: of those that should be, and of those of which a pod or a claim is left.
-pub(super) fn members(
-    mut response: Response,
-    request: &Asked<'_>,
-    rack: &Rack<'_>,
-    step: &Step,
-    ports: &[u8],
-) -> Response {
-    let nobody = Member::default();
+pub(super) fn members(mut response: Response, request: &Asked<'_>, step: &Step<'_>, ports: &[u8]) -> Response {
+    let (rack, nobody) = (step.rack, Member::default());
     for ordinal in 0..step.replicas.max(rack.members.keys().next_back().map_or(0, |last| last + 1)) {
         let member = rack.members.get(&ordinal).unwrap_or(&nobody);
         // What was a member just now may have a pod that is not seen yet.
         let was = ordinal < rack.replicas() || !rack.is_counted();
-        let is_left = (was && member.service.is_some())
-            || member.pod.is_some()
-            || (member.claims != Claims::None && member.service.is_some());
+        let is_left = member.pod.is_some() || member.service.is_some() && (was || member.claims != Claims::None);
         if ordinal >= step.replicas && !is_left {
             continue;
         }
         let asked = (step.asked_to_leave == Some(ordinal)).then_some(false);
-        let decommissioned = member.service.unwrap_or_default().decommissioned.or(asked);
+        let decommissioned = member.service.and_then(|record| record.decommissioned).or(asked);
         let marks = Marks {
             seed: (ordinal < SEEDS).then_some("true"),
             joined: is_joined(member).then_some("true"),
             decommissioned: decommissioned.map(|left| if left { "true" } else { "false" }),
         };
         response = response.child_json(lazy(|writer| {
-            let labels = rack_labels(request, &rack.rack, marks);
+            let labels = labels(request, Some(&rack.rack), marks);
             let name = &rack.member_name(ordinal);
             let meta = Meta { name, namespace: request.namespace(), labels };
             service(meta, None, ServiceRole::Member, object!({POD_NAME: name.as_str()}), text(ports))
