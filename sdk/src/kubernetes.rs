@@ -28,6 +28,14 @@ pub fn dns_label_fault(field: impl Into<String>, name: &str) -> Option<Fault> {
     Fault::unless(is_dns_label(name), field, message)
 }
 
+/// What is wrong with a part of an image's name, where there is one.
+#[must_use]
+pub fn image_fault(field: &str, text: Option<&str>) -> Option<Fault> {
+    let text = text?;
+    let message = format_args!("must be a part of an image's name, but is \"{text}\"");
+    Fault::unless(!text.is_empty() && !text.contains(char::is_whitespace), field, message)
+}
+
 /// What is wrong with the name of a parent after which a Service is named, in words that follow the field's name.
 #[must_use]
 pub fn service_name_fault(name: &str) -> Option<String> {
@@ -137,6 +145,17 @@ pub fn variable(name: &str, value: &str) -> impl WriteJson {
 /// A variable that says what stands in a field of the pod, as `metadata.name`.
 pub fn variable_of_pod(name: &str, path: &str) -> impl WriteJson {
     object!({"name": name, "valueFrom": {"fieldRef": {"fieldPath": path}}})
+}
+
+/// A ConfigMap.
+pub fn config_map<L: WriteJson>(meta: Meta<'_, L>, data: impl WriteJson) -> impl WriteJson {
+    let Meta { name, namespace, labels } = meta;
+    object!({
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": name, "namespace": namespace, "labels": labels},
+        "data": data,
+    })
 }
 
 /// A PodDisruptionBudget: so many pods may be away on purpose at the same time.

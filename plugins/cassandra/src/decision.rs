@@ -3,8 +3,9 @@
 //! step per settled state, and whatever holds, holds by the replicas and partition that were observed.
 
 use bartizan_sdk::Progress;
+use bartizan_sdk::observed::Claims;
 
-use crate::racks::{Claims, Member, Rack};
+use crate::racks::{Member, Rack};
 use crate::rollout;
 use crate::spec::ClusterSpec;
 
@@ -84,7 +85,7 @@ fn hold<'a>(rack: &'a Rack<'a>, template: &str, spec: &ClusterSpec) -> Step<'a> 
 /// Whether nothing is left of a rack but what stays.
 fn is_empty(rack: &Rack<'_>) -> bool {
     let over = |(ordinal, member): (&i32, &Member<'_>)| {
-        let left = member.service.is_none() || member.has_left();
+        let left = !member.has_service || member.has_left();
         *ordinal >= 0 && member.pod.is_none() && member.claims != Claims::Going && left
     };
     rack.replicas() == 0 && rack.is_settled() && rack.members.iter().all(over)
@@ -107,7 +108,7 @@ fn see_off(steps: &mut [Step<'_>], spec: &ClusterSpec) -> Option<Progress> {
     for step in steps {
         let (rack, replicas) = (step.rack, step.replicas);
         for (&ordinal, member) in rack.members.iter().rev() {
-            let Some(has_left) = member.service.and_then(|service| service.decommissioned) else { continue };
+            let Some(has_left) = member.decommissioned else { continue };
             let name = rack.member_name(ordinal);
             let waiting = |message: String| Progress::waiting("MemberLeaving", message);
             let left = |what: &str| waiting(format!("{name} has left the ring: waits for {what}"));
@@ -166,7 +167,7 @@ fn unsettled_words(rack: &Rack<'_>) -> String {
             None => return format!("waits for pod {name}"),
             Some(pod) if pod.metadata.is_going => return format!("waits for pod {name}, which is going"),
             Some(pod) if pod.is_ready => {}
-            Some(_) if !member.has_joined() => return format!("waits for {name}, which joins the ring"),
+            Some(_) if !member.joined => return format!("waits for {name}, which joins the ring"),
             Some(_) => return format!("waits for {name}, which is not ready"),
         }
     }
@@ -217,7 +218,7 @@ fn grow(steps: &mut [Step<'_>]) -> Option<Progress> {
 /// their data, and come back to do so.
 fn target(rack: &Rack<'_>) -> i32 {
     let lost = |(ordinal, member): (&i32, &Member<'_>)| {
-        let is_lost = *ordinal >= rack.replicas() && member.service.is_some() && !member.has_left();
+        let is_lost = *ordinal >= rack.replicas() && member.has_service && !member.has_left();
         (is_lost && member.claims == Claims::Kept).then_some(ordinal + 1)
     };
     rack.members.iter().filter_map(lost).max().unwrap_or(0).max(rack.wanted())

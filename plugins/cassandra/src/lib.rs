@@ -24,8 +24,7 @@ use bartizan_sdk::{
 };
 use serde_json::Value;
 
-pub use spec::ClusterSpec;
-pub use status::ClusterStatus;
+pub use spec::{ClusterSpec, ClusterStatus};
 
 /// Most characters of a Cluster's name: with two dashes and a datacenter and rack of one character it is that of a
 /// StatefulSet.

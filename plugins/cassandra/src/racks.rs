@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use bartizan_sdk::k8s_openapi::api::core::v1::{PersistentVolumeClaim, Service};
-use bartizan_sdk::observed::{ObjectView, ObservedMetadata, PodView, StatefulSetView, ordinal};
+use bartizan_sdk::observed::{Claims, ObjectView, ObservedMetadata, PodView, StatefulSetView, ordinal};
 use bartizan_sdk::{Failure, Request, Version, gates};
 
 use crate::labels::{DECOMMISSIONED, JOINED, RACK, RACK_SPEC, TEMPLATE, VERSION};
@@ -38,38 +38,18 @@ pub(crate) struct Rack<'a> {
     pub(crate) members: BTreeMap<i32, Member<'a>>,
 }
 
-/// What exists of a member.
+/// What exists of a member. What must not be forgotten stands on its Service.
 #[derive(Default)]
 pub(crate) struct Member<'a> {
-    /// Its Service, which carries what must not be forgotten.
-    pub(crate) service: Option<Record>,
-    /// Its pod.
-    pub(crate) pod: Option<PodView<'a>>,
-    /// The version that it runs. What never started has touched no data, and does not count.
-    version: Option<Version>,
-    /// Its volume claims.
-    pub(crate) claims: Claims,
-}
-
-/// What a member's Service says about it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Record {
+    pub(crate) has_service: bool,
     /// Whether it is to leave the ring (false) or has left it (true).
     pub(crate) decommissioned: Option<bool>,
     /// Whether it has been ready once.
     pub(crate) joined: bool,
-}
-
-/// What becomes of a member's claims.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) enum Claims {
-    /// There are none.
-    #[default]
-    None,
-    /// They stay until somebody deletes them.
-    Kept,
-    /// They are being deleted, or will be with the pod that owns them.
-    Going,
+    pub(crate) pod: Option<PodView<'a>>,
+    /// The version that it runs. What never started has touched no data, and does not count.
+    version: Option<Version>,
+    pub(crate) claims: Claims,
 }
 
 impl<'a> Rack<'a> {
@@ -113,15 +93,14 @@ impl<'a> Rack<'a> {
 
     /// Whether a member is there that has never been ready.
     pub(crate) fn is_joining(&self, ordinal: i32) -> bool {
-        self.members.get(&ordinal).is_some_and(|member| !member.has_joined())
+        self.members.get(&ordinal).is_some_and(|member| !member.joined)
     }
 
     /// How many members it has; without a StatefulSet as many as have Services and have not left, since a StatefulSet that
     /// is made again around running pods must not be smaller than they are.
     pub(crate) fn replicas(&self) -> i32 {
-        let known = |(ordinal, member): (&i32, &Member<'_>)| {
-            (member.service.is_some() && !member.has_left()).then_some(ordinal + 1)
-        };
+        let known =
+            |(ordinal, member): (&i32, &Member<'_>)| (member.has_service && !member.has_left()).then_some(ordinal + 1);
         match &self.set {
             Some(set) => set.spec.replicas,
             None => self.members.iter().filter_map(known).max().unwrap_or(0),
@@ -155,14 +134,9 @@ impl Member<'_> {
         self.pod.as_ref().is_some_and(|pod| pod.is_ready)
     }
 
-    /// Whether it has been ready once.
-    pub(crate) fn has_joined(&self) -> bool {
-        self.service.is_some_and(|service| service.joined)
-    }
-
     /// Whether it is out of the ring.
     pub(crate) fn has_left(&self) -> bool {
-        self.service.is_some_and(|service| service.decommissioned == Some(true))
+        self.decommissioned == Some(true)
     }
 }
 
@@ -201,20 +175,19 @@ pub(crate) fn observe<'a>(request: &'a Request<'_, ClusterSpec>) -> Result<Racks
 impl<'a> Racks<'a> {
     fn find_services(&mut self, request: &'a Request<'_, ClusterSpec>) -> Result<(), Failure> {
         for (_, ObjectView { metadata, .. }) in request.children::<ObjectView<'_, Service>>()? {
-            let mut record = Record::default();
-            let mut in_a_rack = false;
+            let (mut decommissioned, mut joined, mut in_a_rack) = (None, false, false);
             for (key, value) in metadata.labels() {
                 match key {
-                    DECOMMISSIONED => record.decommissioned = Some(value == "true"),
-                    JOINED => record.joined = value == "true",
+                    DECOMMISSIONED => decommissioned = Some(value == "true"),
+                    JOINED => joined = value == "true",
                     RACK => in_a_rack = true,
                     _ => {}
                 }
             }
-            match self.member(&metadata.name) {
-                Some(member) => member.service = Some(record),
-                None if in_a_rack && record.decommissioned != Some(true) => self.strays.push(metadata.name),
-                None => {}
+            if let Some(member) = self.member(&metadata.name) {
+                (member.has_service, member.decommissioned, member.joined) = (true, decommissioned, joined);
+            } else if in_a_rack && decommissioned != Some(true) {
+                self.strays.push(metadata.name);
             }
         }
         Ok(())
@@ -230,11 +203,8 @@ impl<'a> Racks<'a> {
             let label = metadata.label(RACK);
             let rack = self.all.iter_mut().find(|rack| label == Some(&rack.rack));
             let Some((rack, ordinal)) = rack.zip(ordinal(&metadata.name)) else { continue };
-            let claims = &mut rack.members.entry(ordinal).or_default().claims;
-            match (metadata.is_going || metadata.is_owned_by("kind", "Pod"), *claims) {
-                (true, Claims::None | Claims::Going) => *claims = Claims::Going,
-                _ => *claims = Claims::Kept,
-            }
+            let member = rack.members.entry(ordinal).or_default();
+            member.claims = member.claims.with(&metadata);
         }
         Ok(())
     }

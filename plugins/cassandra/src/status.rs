@@ -1,37 +1,10 @@
 //! What a cluster says about itself.
 
-use std::collections::BTreeMap;
-
+use bartizan_sdk::observed::Claims;
 use bartizan_sdk::{Condition, ConditionStatus, Progress, Request, Response};
-use schemars::JsonSchema;
-use serde::Serialize;
 
-use crate::racks::Rack;
-use crate::spec::ClusterSpec;
-
-/// The status of a Cluster, beside its conditions.
-#[derive(Debug, Serialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct ClusterStatus {
-    /// The generation of the Cluster that this is about.
-    pub observed_generation: i64,
-    /// Ready members and those that should be, as `5/6`.
-    pub ready: String,
-    /// The racks by name.
-    pub racks: BTreeMap<String, RackStatus>,
-}
-
-/// The state of a rack.
-#[derive(Debug, Serialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct RackStatus {
-    /// How many members its StatefulSet has.
-    pub members: i32,
-    /// How many of them are ready.
-    pub ready_members: i32,
-    /// How many of them have the newest template that its StatefulSet was given.
-    pub updated_members: i32,
-}
+use crate::racks::{Member, Rack};
+use crate::spec::{ClusterSpec, ClusterStatus, RackCondition, RackStatus};
 
 /// Adds the status and all conditions but `Valid` to an answer.
 pub(crate) fn report(
@@ -63,11 +36,28 @@ fn ready_members(rack: &Rack<'_>) -> usize {
 }
 
 fn rack_status(rack: &Rack<'_>) -> RackStatus {
+    let members = rack.set.as_ref().map_or(0, |set| set.spec.replicas);
+    let is_joining =
+        |(ordinal, member): (&i32, &Member<'_>)| *ordinal < members && !member.is_ready() && !member.joined;
+    // A member that has left, and whose claims stay, is done with.
+    let is_leaving = |(ordinal, member): (&i32, &Member<'_>)| match member.decommissioned {
+        Some(true) => *ordinal < members || member.pod.is_some() || member.claims != Claims::Kept,
+        asked => asked.is_some(),
+    };
     RackStatus {
-        members: rack.set.as_ref().map_or(0, |set| set.spec.replicas),
+        members,
         ready_members: ready_members(rack).try_into().unwrap_or(i32::MAX),
         updated_members: rack.set.as_ref().map_or(0, |set| set.status.updated_replicas),
+        conditions: vec![
+            condition("MemberJoining", rack.members.iter().any(is_joining)),
+            condition("MemberLeaving", rack.members.iter().any(is_leaving)),
+            condition("Updating", rack.has_begun()),
+        ],
     }
+}
+
+fn condition(type_: &'static str, holds: bool) -> RackCondition {
+    RackCondition { type_, status: if holds { ConditionStatus::True } else { ConditionStatus::False } }
 }
 
 /// Members that have been ready and are not, though nobody asked them to leave or is changing them.
@@ -76,10 +66,8 @@ fn lost_members(racks: &[Rack<'_>]) -> Vec<String> {
     for rack in racks {
         let changing = rack.set.as_ref().filter(|_| rack.has_begun()).map(|set| set.spec.partition);
         for (&ordinal, member) in &rack.members {
-            let Some(record) = member.service.filter(|record| record.joined && record.decommissioned.is_none()) else {
-                continue;
-            };
-            if record.joined && !member.is_ready() && changing != Some(ordinal) {
+            let stays = member.joined && member.decommissioned.is_none();
+            if stays && !member.is_ready() && changing != Some(ordinal) {
                 lost.push(rack.member_name(ordinal));
             }
         }

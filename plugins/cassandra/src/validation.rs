@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 
-use bartizan_sdk::kubernetes::{LONGEST_STATEFUL_SET, dns_label_fault, is_dns_label, service_name_fault};
+use bartizan_sdk::kubernetes::{LONGEST_STATEFUL_SET, dns_label_fault, image_fault, is_dns_label, service_name_fault};
 use bartizan_sdk::storage::{annotation_faults, claim_faults, claims, environment_faults, same_claims};
 use bartizan_sdk::{Fault, Request, Version};
 
@@ -25,15 +25,9 @@ pub(crate) fn faults(request: &Request<'_, ClusterSpec>) -> Vec<Fault> {
     faults.extend(service_name_fault(request.name()).map(|message| Fault::new("metadata.name", message)));
     faults.extend(version::fault(spec.mode(), &spec.version).map(|message| Fault::new("spec.version", message)));
     let sidecar = spec.sidecar_image.as_ref();
-    for (field, text) in [
-        ("spec.repository", spec.repository.as_ref()),
-        ("spec.sidecarImage.repository", sidecar.map(|image| &image.repository)),
-        ("spec.sidecarImage.version", sidecar.map(|image| &image.version)),
-    ] {
-        let text = text.map_or("none", String::as_str);
-        let message = format_args!("must be a part of an image's name, but is \"{text}\"");
-        faults.extend(Fault::unless(!text.is_empty() && !text.contains(char::is_whitespace), field, message));
-    }
+    faults.extend(image_fault("spec.repository", spec.repository.as_deref()));
+    faults.extend(image_fault("spec.sidecarImage.repository", sidecar.map(|image| image.repository.as_str())));
+    faults.extend(image_fault("spec.sidecarImage.version", sidecar.map(|image| image.version.as_str())));
     faults.extend(annotation_faults(&spec.annotations, "spec.annotations"));
     faults.extend(annotation_faults(&spec.service_annotations, "spec.serviceAnnotations"));
     faults.extend(environment_faults(&spec.env, "spec.env", |name| {
@@ -129,11 +123,11 @@ pub(crate) fn permanent_faults(spec: &ClusterSpec, racks: &[Rack<'_>]) -> Vec<Fa
             }
             (Some(set), _) => {
                 let templates = rack.spec.as_ref().map_or(&[][..], |spec| &spec.storage.volume_claim_templates);
-                if !same_claims(&claims(templates), &set.spec.volume_claim_templates) {
-                    let message =
-                        "cannot change: the claims of a rack are fixed when it is made; add a rack with others";
-                    faults.push(Fault::new(format!("{path}.storage.volumeClaimTemplates"), message));
-                }
+                let same = same_claims(&claims(templates), &set.spec.volume_claim_templates);
+                let message = format_args!(
+                    "cannot change: the claims of a rack are fixed when it is made; add a rack with others"
+                );
+                faults.extend(Fault::unless(same, format!("{path}.storage.volumeClaimTemplates"), message));
             }
             (None, None) => {}
         }

@@ -1,6 +1,7 @@
 //! Small views of objects that exist: the few fields that decisions need, borrowed from the text of the request. Reading a
 //! whole StatefulSet costs the sandbox many times what these do.
 
+mod claims;
 mod config_map;
 mod metadata;
 mod pod;
@@ -12,6 +13,7 @@ use k8s_openapi::Resource;
 use serde_json::Error;
 
 use crate::{ChildKind, scan};
+pub use claims::Claims;
 pub use config_map::ConfigMapView;
 pub use metadata::ObservedMetadata;
 pub use pod::PodView;

@@ -30,15 +30,14 @@ pub(super) fn stateful_set<'a>(
     template: &'a Template,
 ) -> impl WriteJson + 'a {
     let rack = step.rack;
-    let mut record = Annotations::from([
-        (VERSION.to_owned(), request.spec.version.clone()),
-        (MODE.to_owned(), request.spec.mode().as_str().to_owned()),
-        (TEMPLATE.to_owned(), template.fingerprint.clone()),
-        (RACK_SPEC.to_owned(), serde_json::to_string(spec).unwrap_or_default()),
-    ]);
-    if rack.removed {
-        record.insert(REMOVED.to_owned(), "true".to_owned());
-    }
+    let record = [
+        (VERSION, Some(request.spec.version.clone())),
+        (MODE, Some(request.spec.mode().as_str().to_owned())),
+        (TEMPLATE, Some(template.fingerprint.clone())),
+        (RACK_SPEC, serde_json::to_string(spec).ok()),
+        (REMOVED, rack.removed.then(|| "true".to_owned())),
+    ];
+    let annotations = annotations(request, spec, record);
     let when_scaled = if step.delete_claims { "Delete" } else { "Retain" };
     let claims = claims(&spec.storage.volume_claim_templates);
     object!({
@@ -48,7 +47,7 @@ pub(super) fn stateful_set<'a>(
             "name": rack.name,
             "namespace": request.namespace(),
             "labels": labels(request, Some(&rack.rack), Marks::default()),
-            "annotations": annotations(request, spec, record.clone()),
+            "annotations": annotations,
         },
         "spec": {
             "serviceName": services::client_name(request),
@@ -68,17 +67,22 @@ pub(super) fn stateful_set<'a>(
     })
 }
 
-/// What people want on a rack's objects, beside what is ours.
-fn annotations(request: &Asked<'_>, spec: &RackSpec, ours: Annotations) -> Annotations {
+/// What is ours on a rack's objects, and beside it what people want.
+fn annotations<const N: usize>(
+    request: &Asked<'_>,
+    spec: &RackSpec,
+    ours: [(&'static str, Option<String>); N],
+) -> Annotations {
+    let ours = ours.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?))).collect();
     merge_annotations(merge_annotations(ours, &spec.annotations), &request.spec.annotations)
 }
 
 /// The pod template of a rack; `config` is the hash of its ConfigMap.
-pub(super) fn template<'a>(request: &'a Asked<'_>, spec: &'a RackSpec, config: Option<&str>) -> impl WriteJson + 'a {
-    let mut record = Annotations::from([(VERSION.to_owned(), request.spec.version.clone())]);
-    record.extend(config.map(|config| (CONFIG_HASH.to_owned(), config.to_owned())));
+pub(super) fn template<'a>(request: &'a Asked<'_>, spec: &'a RackSpec, config: Option<String>) -> impl WriteJson + 'a {
+    let record = [(VERSION, Some(request.spec.version.clone())), (CONFIG_HASH, config)];
+    let annotations = annotations(request, spec, record);
     object!({
-        "metadata": {"labels": labels(request, Some(&spec.name), Marks::default()), "annotations": annotations(request, spec, record.clone())},
+        "metadata": {"labels": labels(request, Some(&spec.name), Marks::default()), "annotations": annotations},
         "spec": pod(request, spec),
     })
 }

@@ -8,7 +8,7 @@ mod services;
 use bartizan_sdk::json::{WriteJson, to_text};
 use bartizan_sdk::k8s_openapi::api::apps::v1::StatefulSet;
 use bartizan_sdk::k8s_openapi::api::core::v1::{ConfigMap, Service};
-use bartizan_sdk::kubernetes::{Meta, disruption_budget, service_ports};
+use bartizan_sdk::kubernetes::{Meta, config_map, disruption_budget, service_ports};
 use bartizan_sdk::observed::ConfigMapView;
 use bartizan_sdk::{ChildKind, Failure, Request, Response, Treatment, config_hash, fingerprint, object};
 
@@ -17,6 +17,7 @@ use crate::labels::{CLUSTER, DATACENTER, DECOMMISSIONED, JOINED, MANAGED_BY, NAM
 use crate::racks::{Rack, Racks};
 use crate::spec::ClusterSpec;
 pub(crate) use database::OWN_VARIABLES;
+use services::SEEDS_KEY;
 
 /// A member's Service is there before its pod: StatefulSets come after everything else.
 const STATEFUL_SETS: Treatment = Treatment::wave(1);
@@ -49,7 +50,7 @@ pub(crate) fn templates(request: &Asked<'_>, racks: &[Rack<'_>]) -> Result<Resul
             let Some(config) = request.related::<ConfigMapView>(name)? else { return Ok(Err(name.clone())) };
             hash = Some(config_hash(&(config.data, config.binary_data)));
         }
-        let text = to_text(&member::template(request, spec, hash.as_deref()))?;
+        let text = to_text(&member::template(request, spec, hash))?;
         templates.push(Template { fingerprint: fingerprint(&text), text });
     }
     Ok(Ok(templates))
@@ -71,10 +72,11 @@ pub(crate) fn desired(
 ) -> Result<Response, Failure> {
     let mut response = ask(Response::new(), request, &racks.all);
     response = access::grant(response, request)?;
+    let seeds = object!({SEEDS_KEY: services::seeds(request, steps)});
     let ports = to_text(&service_ports(&services::PORTS))?;
     response = response
         .child_json(services::client(request, &ports))
-        .child_json(services::seeds(request, steps))
+        .child_json(config_map(meta(request, &services::seeds_name(request)), seeds))
         .child_json(disruption_budget(meta(request, request.name()), MAX_UNAVAILABLE, selector(request)));
     for step in steps {
         response = services::members(response, request, step, &ports);

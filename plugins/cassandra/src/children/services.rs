@@ -2,11 +2,12 @@
 
 use bartizan_sdk::json::{WriteJson, lazy, text};
 use bartizan_sdk::kubernetes::{Meta, ServicePort, ServiceRole, service};
+use bartizan_sdk::observed::Claims;
 use bartizan_sdk::{Response, object};
 
 use super::{Asked, Marks, labels, meta, selector};
 use crate::decision::Step;
-use crate::racks::{Claims, Member};
+use crate::racks::Member;
 
 /// The label by which the StatefulSet controller names each pod.
 const POD_NAME: &str = "statefulset.kubernetes.io/pod-name";
@@ -52,27 +53,22 @@ pub(super) fn client(request: &Asked<'_>, ports: &[u8]) -> impl WriteJson {
 
 /// The seeds, in an object of their own: a new one restarts nobody, and whoever starts reads the newest. A member becomes a
 /// seed once it has joined, since a seed does not fetch its share of the data; of a new cluster the very first is one.
-pub(super) fn seeds(request: &Asked<'_>, steps: &[Step<'_>]) -> impl WriteJson {
+pub(super) fn seeds(request: &Asked<'_>, steps: &[Step<'_>]) -> String {
     let mut seeds = Vec::new();
     for Step { rack, replicas, .. } in steps {
-        let stays = |member: &Member<'_>| member.service.is_none_or(|record| record.decommissioned.is_none());
-        let is_seed =
-            |ordinal: &i32| rack.members.get(ordinal).is_some_and(|member| is_joined(member) && stays(member));
+        let is_seed = |ordinal: &i32| {
+            rack.members.get(ordinal).is_some_and(|member| is_joined(member) && member.decommissioned.is_none())
+        };
         let ordinals = (0..SEEDS.min(*replicas)).filter(is_seed);
         seeds.extend(ordinals.map(|ordinal| address(request, &rack.member_name(ordinal))));
     }
     let first = steps.iter().find(|step| seeds.is_empty() && step.replicas > 0);
     seeds.extend(first.map(|step| address(request, &step.rack.member_name(0))));
-    object!({
-        "apiVersion": "v1",
-        "kind": "ConfigMap",
-        "metadata": {"name": seeds_name(request), "namespace": request.namespace(), "labels": labels(request, None, Marks::default())},
-        "data": {SEEDS_KEY: seeds.join(",")},
-    })
+    seeds.join(",")
 }
 
 fn is_joined(member: &Member<'_>) -> bool {
-    member.is_ready() || member.has_joined()
+    member.is_ready() || member.joined
 }
 
 /// The Services of a rack's members: of those that should be, and of those of which a pod or a claim is left.
@@ -82,12 +78,12 @@ pub(super) fn members(mut response: Response, request: &Asked<'_>, step: &Step<'
         let member = rack.members.get(&ordinal).unwrap_or(&nobody);
         // What was a member just now may have a pod that is not seen yet.
         let was = ordinal < rack.replicas() || !rack.is_counted();
-        let is_left = member.pod.is_some() || member.service.is_some() && (was || member.claims != Claims::None);
+        let is_left = member.pod.is_some() || member.has_service && (was || member.claims != Claims::None);
         if ordinal >= step.replicas && !is_left {
             continue;
         }
         let asked = (step.asked_to_leave == Some(ordinal)).then_some(false);
-        let decommissioned = member.service.and_then(|record| record.decommissioned).or(asked);
+        let decommissioned = member.decommissioned.or(asked);
         let marks = Marks {
             seed: (ordinal < SEEDS).then_some("true"),
             joined: is_joined(member).then_some("true"),
