@@ -41,6 +41,30 @@ pub fn text(text: &[u8]) -> impl WriteJson {
     lazy(move |writer| writer.raw(text))
 }
 
+/// An object that is text already and has fields, with those of another one after them. Where many objects begin alike, that
+/// is written once.
+///
+/// ```
+/// use bartizan_sdk::json::{extended, to_text};
+/// use bartizan_sdk::object;
+///
+/// let both = |more: Option<i32>| to_text(&extended(br#"{"a":1}"#, object!({"b": more})));
+/// assert_eq!(both(Some(2)), Ok(br#"{"a":1,"b":2}"#.to_vec()));
+/// assert_eq!(both(None), Ok(br#"{"a":1}"#.to_vec()));
+/// ```
+pub fn extended(object: &[u8], more: impl WriteJson) -> impl WriteJson {
+    lazy(move |writer| {
+        writer.raw(object.strip_suffix(b"}").unwrap_or(object));
+        let end = writer.text.len();
+        more.write_json(writer);
+        match writer.text.get(end..) {
+            Some([b',', b'{', b'}']) => drop(writer.text.drain(end..end + 2)),
+            Some([b',', b'{', ..]) => drop(writer.text.remove(end + 1)),
+            _ => {}
+        }
+    })
+}
+
 /// A list of what an iterator gives.
 pub fn list<I>(items: I) -> impl WriteJson
 where

@@ -7,6 +7,7 @@ const BLOCK: usize = 64;
 /// Which bytes of a block are what, the first in the lowest bit.
 struct Marks {
     quotes: u64,
+    /// Not zero if there are any.
     backslashes: u64,
     /// `{` and `[`.
     opens: u64,
@@ -24,9 +25,16 @@ struct Place {
 /// Where the object or list ends that begins at `at`: after its closing bracket. Which bracket closes which is not checked.
 #[cfg_attr(target_arch = "wasm32", target_feature(enable = "simd128"))]
 pub(super) fn end_of_brackets(bytes: &[u8], at: usize) -> Option<usize> {
+    if let Some([b'{', b'}'] | [b'[', b']']) = bytes.get(at..at + 2) {
+        return Some(at + 2);
+    }
     let mut place = Place { at, depth: 0, in_string: false };
-    while let Some(block) = bytes.get(place.at..).and_then(<[u8]>::first_chunk::<BLOCK>) {
-        let Marks { quotes, backslashes, opens, closes } = marks(block);
+    loop {
+        let rest = bytes.get(place.at..).filter(|rest| !rest.is_empty())?;
+        let Marks { quotes, backslashes, opens, closes } = match rest.first_chunk::<BLOCK>() {
+            Some(block) => marks(block),
+            None => marks(&filled_up(rest)),
+        };
         if backslashes != 0 {
             // What follows a backslash may be no quote at all.
             if place.walk(bytes, place.at + BLOCK) {
@@ -45,21 +53,37 @@ pub(super) fn end_of_brackets(bytes: &[u8], at: usize) -> Option<usize> {
         place.in_string = strings >> (BLOCK - 1) == 1;
         place.at += BLOCK;
     }
-    place.walk(bytes, bytes.len()).then_some(place.at)
 }
 
-/// The bracket of a block that closes the outermost, if one does.
+/// The last bytes of the text as a block.
+fn filled_up(rest: &[u8]) -> [u8; BLOCK] {
+    let mut block = [b' '; BLOCK];
+    for (to, from) in block.iter_mut().zip(rest) {
+        *to = *from;
+    }
+    block
+}
+
+/// The bracket of a block that closes the outermost, if one does. So many brackets as are open must be closed at least, and
+/// those before the last of them need not be looked at.
 fn last_bracket(opens: u64, mut closes: u64, depth: u32) -> Option<usize> {
-    let mut closed = 0;
-    while closes != 0 {
+    let (mut opened, mut closed) = (0, 0);
+    loop {
+        let open = (depth + opened - closed).max(1);
+        for _ in 1..open {
+            closes &= closes.wrapping_sub(1);
+        }
+        if closes == 0 {
+            return None;
+        }
         let bit = closes.trailing_zeros();
-        closed += 1;
-        if depth + (opens & ((1 << bit) - 1)).count_ones() == closed {
+        closes &= closes - 1;
+        closed += open;
+        opened = (opens & ((1 << bit) - 1)).count_ones();
+        if depth + opened == closed {
             return Some(bit as usize);
         }
-        closes &= closes - 1;
     }
-    None
 }
 
 /// Ones from each odd bit to before the next: the bytes from an opening quote to before its closing one.
@@ -92,16 +116,17 @@ fn marks(block: &[u8; BLOCK]) -> Marks {
 
     let mut marks = Marks { quotes: 0, backslashes: 0, opens: 0, closes: 0 };
     let (pieces, _) = block.as_chunks::<16>();
-    for (piece, shift) in pieces.iter().zip([0, 16, 32, 48]) {
+    for piece in pieces.iter().rev() {
         let piece = u128::from_le_bytes(*piece);
         let piece = u64x2(piece as u64, (piece >> 64) as u64);
-        let bits = |bytes: v128, byte: u8| u64::from(u8x16_bitmask(u8x16_eq(bytes, u8x16_splat(byte)))) << shift;
+        let bits = |bytes: v128, byte: u8| u64::from(u8x16_bitmask(u8x16_eq(bytes, u8x16_splat(byte))));
         // Square brackets and curly ones differ by one bit, which nothing else that they could be taken for has.
         let brackets = v128_or(piece, u8x16_splat(0x20));
-        marks.quotes |= bits(piece, b'"');
+        // Were they put together all in the same way, the compiler would do it at once, in vectors, which takes longer.
+        marks.quotes = (marks.quotes << 16) | bits(piece, b'"');
+        marks.opens = (marks.opens << 16) + bits(brackets, b'{');
+        marks.closes = marks.closes.rotate_left(16) ^ bits(brackets, b'}');
         marks.backslashes |= bits(piece, b'\\');
-        marks.opens |= bits(brackets, b'{');
-        marks.closes |= bits(brackets, b'}');
     }
     marks
 }

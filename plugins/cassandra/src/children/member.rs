@@ -6,7 +6,7 @@ use bartizan_sdk::object;
 use bartizan_sdk::storage::{Annotations, claims, merge_annotations, volume_names};
 
 use super::services::PORTS;
-use super::{Asked, Marks, Template, access, database, labels, rack_selector, services};
+use super::{Asked, Template, access, database, labels, rack_selector, services};
 use crate::decision::Step;
 use crate::labels::{CONFIG_HASH, MODE, RACK_SPEC, REMOVED, TEMPLATE, VERSION};
 use crate::racks::CONTAINER;
@@ -46,7 +46,7 @@ pub(super) fn stateful_set<'a>(
         "metadata": {
             "name": rack.name,
             "namespace": request.namespace(),
-            "labels": labels(request, Some(&rack.rack), Marks::default()),
+            "labels": labels(request, Some(&rack.rack)),
             "annotations": annotations,
         },
         "spec": {
@@ -82,7 +82,7 @@ pub(super) fn template<'a>(request: &'a Asked<'_>, spec: &'a RackSpec, config: O
     let record = [(VERSION, Some(request.spec.version.clone())), (CONFIG_HASH, config)];
     let annotations = annotations(request, spec, record);
     object!({
-        "metadata": {"labels": labels(request, Some(&spec.name), Marks::default()), "annotations": annotations},
+        "metadata": {"labels": labels(request, Some(&spec.name)), "annotations": annotations},
         "spec": pod(request, spec),
     })
 }

@@ -13,7 +13,7 @@ use bartizan_sdk::observed::ConfigMapView;
 use bartizan_sdk::{ChildKind, Failure, Request, Response, Treatment, config_hash, fingerprint, object};
 
 use crate::decision::{Action, Step};
-use crate::labels::{CLUSTER, DATACENTER, DECOMMISSIONED, JOINED, MANAGED_BY, NAME, RACK, SEED};
+use crate::labels::{CLUSTER, DATACENTER, MANAGED_BY, NAME, RACK};
 use crate::racks::{Rack, Racks};
 use crate::spec::ClusterSpec;
 pub(crate) use database::OWN_VARIABLES;
@@ -79,7 +79,7 @@ pub(crate) fn desired(
         .child_json(config_map(meta(request, &services::seeds_name(request)), seeds))
         .child_json(disruption_budget(meta(request, request.name()), MAX_UNAVAILABLE, selector(request)));
     for step in steps {
-        response = services::members(response, request, step, &ports);
+        response = services::members(response, request, step, &ports)?;
     }
     for stray in &racks.strays {
         response = response.keep(ChildKind::of::<Service>(), stray);
@@ -97,7 +97,7 @@ pub(crate) fn desired(
 }
 
 fn meta<'a>(request: &'a Asked<'_>, name: &'a str) -> Meta<'a, impl WriteJson> {
-    Meta { name, namespace: request.namespace(), labels: labels(request, None, Marks::default()) }
+    Meta { name, namespace: request.namespace(), labels: labels(request, None) }
 }
 
 /// What selects the members of a cluster, and of no other.
@@ -110,24 +110,13 @@ fn rack_selector(request: &Asked<'_>, rack: &str) -> impl WriteJson {
     object!({CLUSTER: request.name(), DATACENTER: request.spec.datacenter.name, RACK: rack})
 }
 
-/// Labels that tell members from each other.
-#[derive(Clone, Copy, Default)]
-struct Marks {
-    seed: Option<&'static str>,
-    joined: Option<&'static str>,
-    decommissioned: Option<&'static str>,
-}
-
 /// Labels of every object of a cluster, and of a rack.
-fn labels(request: &Asked<'_>, rack: Option<&str>, marks: Marks) -> impl WriteJson {
+fn labels(request: &Asked<'_>, rack: Option<&str>) -> impl WriteJson {
     object!({
         NAME: request.spec.mode().as_str(),
         MANAGED_BY: "bartizan",
         CLUSTER: request.name(),
         DATACENTER: rack.map(|_| &request.spec.datacenter.name),
         RACK: rack,
-        SEED: marks.seed,
-        JOINED: marks.joined,
-        DECOMMISSIONED: marks.decommissioned,
     })
 }

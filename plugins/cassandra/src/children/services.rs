@@ -1,12 +1,13 @@
 //! Services: one for clients, one per member, and what members find the ring by.
 
-use bartizan_sdk::json::{WriteJson, lazy, text};
+use bartizan_sdk::json::{WriteJson, extended, lazy, text, to_text};
 use bartizan_sdk::kubernetes::{Meta, ServicePort, ServiceRole, service};
 use bartizan_sdk::observed::Claims;
-use bartizan_sdk::{Response, object};
+use bartizan_sdk::{Failure, Response, object};
 
-use super::{Asked, Marks, labels, meta, selector};
+use super::{Asked, labels, meta, selector};
 use crate::decision::Step;
+use crate::labels::{DECOMMISSIONED, JOINED, SEED};
 use crate::racks::Member;
 
 /// The label by which the StatefulSet controller names each pod.
@@ -72,8 +73,14 @@ fn is_joined(member: &Member<'_>) -> bool {
 }
 
 /// The Services of a rack's members: of those that should be, and of those of which a pod or a claim is left.
-pub(super) fn members(mut response: Response, request: &Asked<'_>, step: &Step<'_>, ports: &[u8]) -> Response {
+pub(super) fn members(
+    mut response: Response,
+    request: &Asked<'_>,
+    step: &Step<'_>,
+    ports: &[u8],
+) -> Result<Response, Failure> {
     let (rack, nobody) = (step.rack, Member::default());
+    let common = to_text(&labels(request, Some(&rack.rack)))?;
     for ordinal in 0..step.replicas.max(rack.members.keys().next_back().map_or(0, |last| last + 1)) {
         let member = rack.members.get(&ordinal).unwrap_or(&nobody);
         // What was a member just now may have a pod that is not seen yet.
@@ -84,18 +91,17 @@ pub(super) fn members(mut response: Response, request: &Asked<'_>, step: &Step<'
         }
         let asked = (step.asked_to_leave == Some(ordinal)).then_some(false);
         let decommissioned = member.decommissioned.or(asked);
-        let marks = Marks {
-            seed: (ordinal < SEEDS).then_some("true"),
-            joined: is_joined(member).then_some("true"),
-            decommissioned: decommissioned.map(|left| if left { "true" } else { "false" }),
-        };
+        let marks = object!({
+            SEED: (ordinal < SEEDS).then_some("true"),
+            JOINED: is_joined(member).then_some("true"),
+            DECOMMISSIONED: decommissioned.map(|left| if left { "true" } else { "false" }),
+        });
         response = response.child_json(lazy(|writer| {
-            let labels = labels(request, Some(&rack.rack), marks);
             let name = &rack.member_name(ordinal);
-            let meta = Meta { name, namespace: request.namespace(), labels };
+            let meta = Meta { name, namespace: request.namespace(), labels: extended(&common, marks) };
             service(meta, None, ServiceRole::Member, object!({POD_NAME: name.as_str()}), text(ports))
                 .write_json(writer);
         }));
     }
-    response
+    Ok(response)
 }
