@@ -142,7 +142,7 @@ fn marks(block: &[u8; BLOCK]) -> Marks {
         let piece = u64::from_le_bytes(*piece);
         let bits = |bytes: u64, byte: u8| {
             let different = bytes ^ (ONES * u64::from(byte));
-            let equal = !((different & LOW) + LOW | different | LOW) >> 7;
+            let equal = !(((different & LOW) + LOW) | different | LOW) >> 7;
             // Moves the bit of each byte beside that of the next.
             (equal.wrapping_mul(0x0102_0408_1020_4080) >> 56) << shift
         };
