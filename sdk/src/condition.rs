@@ -6,6 +6,8 @@ use crate::Fault;
 
 /// The parent does what its spec asks for.
 pub const READY: &str = "Ready";
+/// Something is being done or waited for.
+pub const PROGRESSING: &str = "Progressing";
 /// The spec can be acted on.
 pub const VALID: &str = "Valid";
 /// The parent has fields that nobody reads. Written by the SDK, absent when there are none.

@@ -42,6 +42,12 @@ impl Fault {
     pub fn new(field: impl Into<String>, message: impl Into<String>) -> Self {
         Self { field: field.into(), message: message.into() }
     }
+
+    /// A fault of a field for which something does not hold.
+    #[must_use]
+    pub fn unless(holds: bool, field: impl Into<String>, message: fmt::Arguments<'_>) -> Option<Self> {
+        (!holds).then(|| Self::new(field, message.to_string()))
+    }
 }
 
 impl fmt::Display for Fault {

@@ -41,6 +41,30 @@ pub fn text(text: &[u8]) -> impl WriteJson {
     lazy(move |writer| writer.raw(text))
 }
 
+/// An object that is text already and has fields, with those of another one after them. Where many objects begin alike, that
+/// is written once.
+///
+/// ```
+/// use bartizan_sdk::json::{extended, to_text};
+/// use bartizan_sdk::object;
+///
+/// let both = |more: Option<i32>| to_text(&extended(br#"{"a":1}"#, object!({"b": more})));
+/// assert_eq!(both(Some(2)), Ok(br#"{"a":1,"b":2}"#.to_vec()));
+/// assert_eq!(both(None), Ok(br#"{"a":1}"#.to_vec()));
+/// ```
+pub fn extended(object: &[u8], more: impl WriteJson) -> impl WriteJson {
+    lazy(move |writer| {
+        writer.raw(object.strip_suffix(b"}").unwrap_or(object));
+        let end = writer.text.len();
+        more.write_json(writer);
+        match writer.text.get(end..) {
+            Some([b',', b'{', b'}']) => drop(writer.text.drain(end..end + 2)),
+            Some([b',', b'{', ..]) => drop(writer.text.remove(end + 1)),
+            _ => {}
+        }
+    })
+}
+
 /// A list of what an iterator gives.
 pub fn list<I>(items: I) -> impl WriteJson
 where
@@ -55,7 +79,7 @@ where
     })
 }
 
-/// A value or null, and then, as a field of an object, nothing.
+/// A value or null, and then, in what [`object!`](crate::object) makes, nothing.
 pub fn optional<T: WriteJson>(value: Option<T>) -> impl WriteJson {
     lazy(move |writer| match &value {
         Some(value) => value.write_json(writer),
@@ -71,6 +95,23 @@ pub fn to_text(value: &impl WriteJson) -> Result<Vec<u8>, Failure> {
     let mut writer = Writer::default();
     value.write_json(&mut writer);
     writer.finish()
+}
+
+/// Fails to compile where a literal of Rust is not the same in JSON: one with an escape, a suffix or a prefix.
+#[doc(hidden)]
+pub const fn check_literal(literal: &str) {
+    let bytes = literal.as_bytes();
+    let is_text = matches!(bytes, [b'"', .., b'"']);
+    let mut at = 0;
+    while at < bytes.len() {
+        let plain = match bytes[at] {
+            b'\\' | 0..b' ' => false,
+            b'0'..=b'9' | b'-' | b'.' => true,
+            _ => is_text || matches!(bytes, b"true" | b"false"),
+        };
+        assert!(plain, "this literal is another one in JSON: put it in parentheses");
+        at += 1;
+    }
 }
 
 /// Writes JSON from left to right. A comma is due wherever the last byte opens nothing and
@@ -123,6 +164,28 @@ impl Writer {
     pub fn field<T: WriteJson + ?Sized>(&mut self, key: &'static str, value: &T) {
         let before = self.text.len();
         self.key(key);
+        self.value_after(before, value);
+    }
+
+    /// Writes what is known when the provider is compiled: a field, the beginning of one, or an item.
+    #[doc(hidden)]
+    #[inline]
+    pub fn constant(&mut self, text: &'static str) {
+        self.separate();
+        self.text.extend_from_slice(text.as_bytes());
+    }
+
+    /// As [`field`](Self::field), after the text of its key.
+    #[doc(hidden)]
+    #[inline]
+    pub fn constant_field<T: WriteJson + ?Sized>(&mut self, key: &'static str, value: &T) {
+        let before = self.text.len();
+        self.constant(key);
+        self.value_after(before, value);
+    }
+
+    /// Writes the value of what begins at `before`; takes that away if it is null.
+    fn value_after<T: WriteJson + ?Sized>(&mut self, before: usize, value: &T) {
         let start = self.text.len();
         value.write_json(self);
         if self.text.get(start..) == Some(b"null") {
@@ -134,6 +197,13 @@ impl Writer {
     pub fn item<T: WriteJson + ?Sized>(&mut self, value: &T) {
         self.separate();
         value.write_json(self);
+    }
+
+    /// Writes an item of a list; none if it is null.
+    pub fn item_unless_null<T: WriteJson + ?Sized>(&mut self, value: &T) {
+        let before = self.text.len();
+        self.separate();
+        self.value_after(before, value);
     }
 
     /// Writes what is known to be JSON.
@@ -159,8 +229,9 @@ impl Writer {
     }
 }
 
-/// A JSON object in the form of `serde_json::json!`, written straight to text once it is needed: keys are constants, values
-/// whatever serializes, or made by this macro and the functions of [`json`]. A field whose value is null is left out.
+/// A JSON object or list in the form of `serde_json::json!`, written straight to text once it is needed: keys are constants, values
+/// whatever serializes, or made by this macro and the functions of [`json`]. Keys and values that are literals are text when
+/// the provider is compiled, and only copied. A field or an item that is null is left out.
 ///
 /// ```
 /// use bartizan_sdk::{json, object};
@@ -179,22 +250,43 @@ macro_rules! object {
             writer.end_object();
         })
     };
+    ([ $($items:tt)* ]) => {
+        $crate::json::lazy(move |writer: &mut $crate::json::Writer| {
+            writer.begin_list();
+            $crate::object!(@items writer $($items)*);
+            writer.end_list();
+        })
+    };
     (@fields $writer:ident) => {};
-    (@fields $writer:ident $key:tt : { $($inner:tt)* } $(, $($rest:tt)*)?) => {
+    (@fields $writer:ident $key:literal : $value:literal $(, $($rest:tt)*)?) => {
+        const { $crate::json::check_literal(stringify!($value)) };
+        $writer.constant(concat!("\"", $key, "\":", stringify!($value)));
+        $crate::object!(@fields $writer $($($rest)*)?);
+    };
+    (@fields $writer:ident $key:literal : { $($inner:tt)* } $(, $($rest:tt)*)?) => {
+        $writer.constant(concat!("\"", $key, "\":{"));
+        $crate::object!(@fields $writer $($inner)*);
+        $writer.end_object();
+        $crate::object!(@fields $writer $($($rest)*)?);
+    };
+    (@fields $writer:ident $key:literal : [ $($inner:tt)* ] $(, $($rest:tt)*)?) => {
+        $writer.constant(concat!("\"", $key, "\":["));
+        $crate::object!(@items $writer $($inner)*);
+        $writer.end_list();
+        $crate::object!(@fields $writer $($($rest)*)?);
+    };
+    (@fields $writer:ident $key:literal : $value:expr $(, $($rest:tt)*)?) => {
+        $writer.constant_field(concat!("\"", $key, "\":"), &$value);
+        $crate::object!(@fields $writer $($($rest)*)?);
+    };
+    (@fields $writer:ident $key:ident : { $($inner:tt)* } $(, $($rest:tt)*)?) => {
         $writer.key($key);
         $writer.begin_object();
         $crate::object!(@fields $writer $($inner)*);
         $writer.end_object();
         $crate::object!(@fields $writer $($($rest)*)?);
     };
-    (@fields $writer:ident $key:tt : [ $($inner:tt)* ] $(, $($rest:tt)*)?) => {
-        $writer.key($key);
-        $writer.begin_list();
-        $crate::object!(@items $writer $($inner)*);
-        $writer.end_list();
-        $crate::object!(@fields $writer $($($rest)*)?);
-    };
-    (@fields $writer:ident $key:tt : $value:expr $(, $($rest:tt)*)?) => {
+    (@fields $writer:ident $key:ident : $value:expr $(, $($rest:tt)*)?) => {
         $writer.field($key, &$value);
         $crate::object!(@fields $writer $($($rest)*)?);
     };
@@ -205,8 +297,13 @@ macro_rules! object {
         $writer.end_object();
         $crate::object!(@items $writer $($($rest)*)?);
     };
+    (@items $writer:ident $value:literal $(, $($rest:tt)*)?) => {
+        const { $crate::json::check_literal(stringify!($value)) };
+        $writer.constant(stringify!($value));
+        $crate::object!(@items $writer $($($rest)*)?);
+    };
     (@items $writer:ident $value:expr $(, $($rest:tt)*)?) => {
-        $writer.item(&$value);
+        $writer.item_unless_null(&$value);
         $crate::object!(@items $writer $($($rest)*)?);
     };
 }

@@ -139,6 +139,16 @@ impl ChildKind {
         self.to_contract().to_string()
     }
 
+    /// Whether it is the kind of such a key.
+    pub(crate) fn is_key(&self, key: &str) -> bool {
+        let rest = key.strip_prefix(self.kind).and_then(|rest| rest.strip_prefix('.'));
+        let version = match self.group {
+            "" => rest,
+            group => rest.and_then(|rest| rest.strip_prefix(group)).and_then(|rest| rest.strip_prefix('/')),
+        };
+        version == Some(self.version)
+    }
+
     /// `apps/v1`; `v1` for the core group.
     #[must_use]
     pub fn api_version(&self) -> String {

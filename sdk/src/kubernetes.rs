@@ -1,8 +1,8 @@
 //! Names that Kubernetes allows, and objects that most storage systems have alike.
 
 use crate::json::{WriteJson, list};
-use crate::object;
 use crate::storage::Annotations;
+use crate::{Fault, object};
 
 /// Most characters of a StatefulSet's name. Its controller labels pods with the name, a dash and a hash of ten characters,
 /// and a label has at most 63.
@@ -19,6 +19,21 @@ pub fn is_dns_label(name: &str) -> bool {
         && edge(bytes.first())
         && edge(bytes.last())
         && bytes.iter().all(|byte| edge(Some(byte)) || *byte == b'-')
+}
+
+/// What is wrong with a name that must be a DNS label.
+#[must_use]
+pub fn dns_label_fault(field: impl Into<String>, name: &str) -> Option<Fault> {
+    let message = format_args!("must be a DNS label of at most 63 characters, but is \"{name}\"");
+    Fault::unless(is_dns_label(name), field, message)
+}
+
+/// What is wrong with a part of an image's name, where there is one.
+#[must_use]
+pub fn image_fault(field: &str, text: Option<&str>) -> Option<Fault> {
+    let text = text?;
+    let message = format_args!("must be a part of an image's name, but is \"{text}\"");
+    Fault::unless(!text.is_empty() && !text.contains(char::is_whitespace), field, message)
 }
 
 /// What is wrong with the name of a parent after which a Service is named, in words that follow the field's name.
@@ -88,7 +103,7 @@ pub fn service<L: WriteJson>(
     annotations: Option<&Annotations>,
     role: ServiceRole,
     selector: impl WriteJson,
-    ports: &[ServicePort<'_>],
+    ports: impl WriteJson,
 ) -> impl WriteJson {
     let Meta { name, namespace, labels } = meta;
     let annotations = annotations.filter(|annotations| !annotations.is_empty());
@@ -101,14 +116,46 @@ pub fn service<L: WriteJson>(
             "clusterIP": (role == ServiceRole::Headless).then_some("None"),
             "publishNotReadyAddresses": (role != ServiceRole::Client).then_some(true),
             "selector": selector,
-            "ports": list(ports.iter().copied().map(service_port)),
+            "ports": ports,
         },
     })
 }
 
-fn service_port(port: ServicePort<'_>) -> impl WriteJson {
-    let ServicePort { name, port } = port;
-    object!({"name": name, "port": port, "protocol": "TCP", "targetPort": name})
+/// The ports of a Service. Where many Services have the same ones, their text ([`to_text`](crate::json::to_text)) is made once.
+pub fn service_ports(ports: &[ServicePort<'_>]) -> impl WriteJson {
+    fn port(ServicePort { name, port }: ServicePort<'_>) -> impl WriteJson {
+        object!({"name": name, "port": port, "protocol": "TCP", "targetPort": name})
+    }
+    list(ports.iter().copied().map(port))
+}
+
+/// The same ports of a container.
+pub fn container_ports(ports: &[ServicePort<'_>]) -> impl WriteJson {
+    fn port(ServicePort { name, port }: ServicePort<'_>) -> impl WriteJson {
+        object!({"name": name, "containerPort": port, "protocol": "TCP"})
+    }
+    list(ports.iter().copied().map(port))
+}
+
+/// A variable of a container's environment.
+pub fn variable(name: &str, value: &str) -> impl WriteJson {
+    object!({"name": name, "value": value})
+}
+
+/// A variable that says what stands in a field of the pod, as `metadata.name`.
+pub fn variable_of_pod(name: &str, path: &str) -> impl WriteJson {
+    object!({"name": name, "valueFrom": {"fieldRef": {"fieldPath": path}}})
+}
+
+/// A ConfigMap.
+pub fn config_map<L: WriteJson>(meta: Meta<'_, L>, data: impl WriteJson) -> impl WriteJson {
+    let Meta { name, namespace, labels } = meta;
+    object!({
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": name, "namespace": namespace, "labels": labels},
+        "data": data,
+    })
 }
 
 /// A PodDisruptionBudget: so many pods may be away on purpose at the same time.
@@ -123,6 +170,39 @@ pub fn disruption_budget<L: WriteJson>(
         "kind": "PodDisruptionBudget",
         "metadata": {"name": name, "namespace": namespace, "labels": labels},
         "spec": {"maxUnavailable": max_unavailable, "selector": {"matchLabels": selector}},
+    })
+}
+
+/// A ServiceAccount.
+pub fn service_account<L: WriteJson>(meta: Meta<'_, L>) -> impl WriteJson {
+    let Meta { name, namespace, labels } = meta;
+    object!({
+        "apiVersion": "v1",
+        "kind": "ServiceAccount",
+        "metadata": {"name": name, "namespace": namespace, "labels": labels},
+    })
+}
+
+/// A Role with these rules.
+pub fn role<L: WriteJson>(meta: Meta<'_, L>, rules: impl WriteJson) -> impl WriteJson {
+    let Meta { name, namespace, labels } = meta;
+    object!({
+        "apiVersion": "rbac.authorization.k8s.io/v1",
+        "kind": "Role",
+        "metadata": {"name": name, "namespace": namespace, "labels": labels},
+        "rules": rules,
+    })
+}
+
+/// The RoleBinding that gives a ServiceAccount the Role that has its name.
+pub fn role_binding<L: WriteJson>(meta: Meta<'_, L>) -> impl WriteJson {
+    let Meta { name, namespace, labels } = meta;
+    object!({
+        "apiVersion": "rbac.authorization.k8s.io/v1",
+        "kind": "RoleBinding",
+        "metadata": {"name": name, "namespace": namespace, "labels": labels},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": name},
+        "subjects": [{"kind": "ServiceAccount", "name": name, "namespace": namespace}],
     })
 }
 

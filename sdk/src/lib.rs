@@ -19,6 +19,7 @@ mod kind;
 pub mod kubernetes;
 pub mod log;
 pub mod observed;
+mod progress;
 mod provider;
 mod request;
 mod response;
@@ -29,6 +30,7 @@ pub mod storage;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod testing;
 mod typing;
+mod version;
 
 pub use bartizan_contract::{
     Condition, ConditionStatus, Failure, FailureCode, OnDelete, OnImmutableChange, ReconcileResponse,
@@ -38,10 +40,12 @@ pub use hash::{config_hash, fingerprint};
 /// Typed Kubernetes objects.
 pub use k8s_openapi;
 pub use kind::{ChildKind, Column, NameRule, ParentKind, Scope};
+pub use progress::Progress;
 pub use provider::{Provider, answer, crd, is_token, manifest, reconcile_bytes, secret_data};
 pub use request::{ParentMetadata, Request};
 pub use response::{Response, Treatment};
 pub use settings::SettingsSchema;
+pub use version::Version;
 
 /// Fields of Kubernetes that are passed on as they are: the API server checks them where they are used.
 pub type Object = serde_json::Map<String, serde_json::Value>;

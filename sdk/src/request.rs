@@ -2,10 +2,11 @@
 
 use bartizan_contract::Failure;
 use bartizan_contract::names::{API_VERSION, REQUEST_KIND};
+use k8s_openapi::Resource;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use crate::observed::Observed;
+use crate::observed::{ObjectView, Observed};
 use crate::scan::{self, Malformed};
 use crate::{ChildKind, ParentKind, failure, typing};
 
@@ -165,7 +166,7 @@ impl ParentMetadata {
     }
 }
 
-impl<S> Request<'_, S> {
+impl<'a, S> Request<'a, S> {
     /// Name of the parent.
     #[must_use]
     pub fn name(&self) -> &str {
@@ -200,7 +201,7 @@ impl<S> Request<'_, S> {
     ///
     /// # Errors
     /// `internal` if it does not look like its kind.
-    pub fn child<T: Observed>(&self, name: &str) -> Result<Option<T>, Failure> {
+    pub fn child<T: Observed<'a>>(&self, name: &str) -> Result<Option<T>, Failure> {
         self.named(&self.children, name)
     }
 
@@ -208,7 +209,7 @@ impl<S> Request<'_, S> {
     ///
     /// # Errors
     /// `internal` if one does not look like its kind.
-    pub fn children<T: Observed>(&self) -> Result<Vec<(&str, T)>, Failure> {
+    pub fn children<T: Observed<'a>>(&self) -> Result<Vec<(&'a str, T)>, Failure> {
         all(&self.children)
     }
 
@@ -217,7 +218,7 @@ impl<S> Request<'_, S> {
     ///
     /// # Errors
     /// `internal` if one does not look like its kind.
-    pub fn descendants<T: Observed>(&self) -> Result<Vec<(&str, T)>, Failure> {
+    pub fn descendants<T: Observed<'a>>(&self) -> Result<Vec<(&'a str, T)>, Failure> {
         all(&self.descendants)
     }
 
@@ -227,8 +228,19 @@ impl<S> Request<'_, S> {
     ///
     /// # Errors
     /// `internal` if it does not look like its kind.
-    pub fn related<T: Observed>(&self, name: &str) -> Result<Option<T>, Failure> {
+    pub fn related<T: Observed<'a>>(&self, name: &str) -> Result<Option<T>, Failure> {
         self.named(&self.related, name)
+    }
+
+    /// Whether an object that the answer asks to see ([`related`](Self::related)) is the parent's child, or nobody's yet: one
+    /// that somebody else has made is left to him.
+    ///
+    /// # Errors
+    /// `internal` if it does not look like its kind.
+    pub fn is_free<R: Resource>(&self, name: &str) -> Result<bool, Failure> {
+        let Some(found) = self.related::<ObjectView<'_, R>>(name)? else { return Ok(true) };
+        let is_owned = found.metadata.is_owned_by("uid", &self.metadata.uid);
+        Ok(is_owned || self.child::<ObjectView<'_, R>>(name)?.is_some())
     }
 
     /// Whether the cluster serves an optional kind of the manifest.
@@ -241,24 +253,26 @@ impl<S> Request<'_, S> {
         Ok(scan::field(kinds, &key).map_err(no_request)? == Some("true"))
     }
 
-    fn named<T: Observed>(&self, objects: &[Object<'_>], name: &str) -> Result<Option<T>, Failure> {
-        let key = match &self.metadata.namespace {
-            Some(namespace) => format!("{namespace}/{name}"),
-            None => name.to_owned(),
+    fn named<T: Observed<'a>>(&self, objects: &[Object<'a>], name: &str) -> Result<Option<T>, Failure> {
+        let is_named = |found: &str| match &self.metadata.namespace {
+            Some(namespace) => {
+                found.split_once('/').is_some_and(|(before, after)| (before, after) == (namespace.as_str(), name))
+            }
+            None => found == name,
         };
-        of_kind(objects, T::KIND.key()).find(|object| object.name == key).map(read).transpose()
+        of_kind(objects, T::KIND).find(|object| is_named(object.name)).map(read).transpose()
     }
 }
 
-fn all<'a, T: Observed>(objects: &'a [Object<'_>]) -> Result<Vec<(&'a str, T)>, Failure> {
-    of_kind(objects, T::KIND.key()).map(|object| Ok((object.name, read(object)?))).collect()
+fn all<'a, T: Observed<'a>>(objects: &[Object<'a>]) -> Result<Vec<(&'a str, T)>, Failure> {
+    of_kind(objects, T::KIND).map(|object| Ok((object.name, read(object)?))).collect()
 }
 
-fn of_kind<'a, 'b>(objects: &'a [Object<'b>], kind: String) -> impl Iterator<Item = &'a Object<'b>> {
-    objects.iter().filter(move |object| object.kind == kind)
+fn of_kind<'o, 'a>(objects: &'o [Object<'a>], kind: ChildKind) -> impl Iterator<Item = &'o Object<'a>> {
+    objects.iter().filter(move |object| kind.is_key(object.kind))
 }
 
-fn read<T: Observed>(object: &Object<'_>) -> Result<T, Failure> {
+fn read<'a, T: Observed<'a>>(object: &Object<'a>) -> Result<T, Failure> {
     let Object { name, text, .. } = object;
     T::read(text).map_err(|error| failure::internal(format!("the {} {name} cannot be read: {error}", T::KIND.kind)))
 }

@@ -12,7 +12,7 @@ use crate::json::{WriteJson, Writer, lazy};
 use crate::{ChildKind, ParentMetadata, condition, failure, object};
 
 /// Room for the children of most answers, so that their text is not moved while it grows.
-const CAPACITY: usize = 8 * 1024;
+const CAPACITY: usize = 32 * 1024;
 
 /// An answer: all children that should exist, the status, and when to be asked again.
 #[derive(Clone, Debug)]
@@ -189,7 +189,7 @@ impl Response {
         self.children.end_list();
         let children = self.children.finish()?;
         let status = status_with_conditions(self.status, &self.conditions)?;
-        let mut answer = Writer::with_capacity(children.len() + status.len() + CAPACITY / 8);
+        let mut answer = Writer::with_capacity(children.len() + status.len() + CAPACITY / 32);
         let written = object!({
             "apiVersion": API_VERSION,
             "kind": RESPONSE_KIND,
@@ -226,7 +226,7 @@ fn status_with_conditions(status: Option<Writer>, conditions: &[Condition]) -> R
         return Ok(text);
     }
     text.pop();
-    let mut status = Writer::with_capacity(CAPACITY / 8);
+    let mut status = Writer::with_capacity(CAPACITY / 32);
     status.raw(&text);
     status.field("conditions", conditions);
     status.end_object();

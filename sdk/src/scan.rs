@@ -1,6 +1,9 @@
 //! Finds the parts of a JSON text without reading them. Most of a request is never looked at, and a parser that checks what
 //! it skips takes several times as long. What is looked at is parsed, and checked, afterwards.
 
+mod skip;
+
+use std::borrow::Cow;
 use std::fmt;
 
 /// The text is not JSON, as far as one can tell from where its parts begin and end.
@@ -39,6 +42,64 @@ pub(crate) fn field<'a>(text: &'a str, key: &str) -> Result<Option<&'a str>, Mal
         }
     }
     Ok(None)
+}
+
+/// The elements of the list that a text is.
+pub(crate) fn items(text: &str) -> Items<'_> {
+    Items { text, at: 0, after: b'[' }
+}
+
+/// What a string of the text says; borrowed, since hardly any has a character that is escaped.
+pub(crate) fn string(text: &str) -> Result<Cow<'_, str>, serde_json::Error> {
+    match text.strip_prefix('"').and_then(|text| text.strip_suffix('"')) {
+        Some(inner) if !inner.contains('\\') => Ok(Cow::Borrowed(inner)),
+        _ => serde_json::from_str(text).map(Cow::Owned),
+    }
+}
+
+/// The elements of a list, in its order, as text.
+#[derive(Clone, Debug)]
+pub(crate) struct Items<'a> {
+    text: &'a str,
+    at: usize,
+    /// What the next element comes after: `[` or `,`; `]` once there is none.
+    after: u8,
+}
+
+impl<'a> Iterator for Items<'a> {
+    type Item = Result<&'a str, Malformed>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.after == b']' {
+            return None;
+        }
+        let item = self.try_next().ok_or_else(|| {
+            self.after = b']';
+            Malformed { at: self.at }
+        });
+        item.transpose()
+    }
+}
+
+impl<'a> Items<'a> {
+    fn try_next(&mut self) -> Option<Option<&'a str>> {
+        let bytes = self.text.as_bytes();
+        self.at = after_space(bytes, self.at);
+        if self.after == b'[' {
+            bytes.get(self.at).filter(|byte| **byte == b'[')?;
+            self.at = after_space(bytes, self.at + 1);
+            if bytes.get(self.at) == Some(&b']') {
+                self.after = b']';
+                return Some(None);
+            }
+        }
+        let end = end_of_value(bytes, self.at)?;
+        let item = self.text.get(self.at..end)?;
+        self.at = after_space(bytes, end);
+        self.after = *bytes.get(self.at).filter(|byte| matches!(byte, b',' | b']'))?;
+        self.at += 1;
+        Some(Some(item))
+    }
 }
 
 impl<'a> Iterator for Fields<'a> {
@@ -83,10 +144,10 @@ impl<'a> Fields<'a> {
 
     fn try_next_key(&mut self) -> Option<Option<&'a str>> {
         let bytes = self.text.as_bytes();
-        self.skip_space();
+        self.at = after_space(bytes, self.at);
         if self.after == b'{' {
             self.expect(b'{')?;
-            self.skip_space();
+            self.at = after_space(bytes, self.at);
             if bytes.get(self.at) == Some(&b'}') {
                 self.at += 1;
                 self.after = b'}';
@@ -96,9 +157,9 @@ impl<'a> Fields<'a> {
         let key = self.at;
         self.at = end_of_string(bytes, key).filter(|_| bytes.get(key) == Some(&b'"'))?;
         let key = self.text.get(key + 1..self.at - 1)?;
-        self.skip_space();
+        self.at = after_space(bytes, self.at);
         self.expect(b':')?;
-        self.skip_space();
+        self.at = after_space(bytes, self.at);
         Some(Some(key))
     }
 
@@ -111,8 +172,9 @@ impl<'a> Fields<'a> {
     }
 
     fn end_field(&mut self) -> Option<()> {
-        self.skip_space();
-        self.after = *self.text.as_bytes().get(self.at).filter(|byte| matches!(byte, b',' | b'}'))?;
+        let bytes = self.text.as_bytes();
+        self.at = after_space(bytes, self.at);
+        self.after = *bytes.get(self.at).filter(|byte| matches!(byte, b',' | b'}'))?;
         self.at += 1;
         Some(())
     }
@@ -123,12 +185,6 @@ impl<'a> Fields<'a> {
         (*found == byte).then_some(())
     }
 
-    fn skip_space(&mut self) {
-        while matches!(self.text.as_bytes().get(self.at), Some(b' ' | b'\n' | b'\r' | b'\t')) {
-            self.at += 1;
-        }
-    }
-
     #[cold]
     fn malformed(&mut self) -> Malformed {
         self.after = b'}';
@@ -136,26 +192,18 @@ impl<'a> Fields<'a> {
     }
 }
 
+fn after_space(bytes: &[u8], mut at: usize) -> usize {
+    while matches!(bytes.get(at), Some(b' ' | b'\n' | b'\r' | b'\t')) {
+        at += 1;
+    }
+    at
+}
+
 /// Where the value ends that begins at `at`.
-fn end_of_value(bytes: &[u8], mut at: usize) -> Option<usize> {
+fn end_of_value(bytes: &[u8], at: usize) -> Option<usize> {
     match bytes.get(at)? {
         b'"' => end_of_string(bytes, at),
-        b'{' | b'[' => {
-            let mut depth = 0_usize;
-            loop {
-                match bytes.get(at)? {
-                    b'"' => {
-                        at = end_of_string(bytes, at)?;
-                        continue;
-                    }
-                    b'{' | b'[' => depth += 1,
-                    b'}' | b']' if depth == 1 => return Some(at + 1),
-                    b'}' | b']' => depth -= 1,
-                    _ => {}
-                }
-                at += 1;
-            }
-        }
+        b'{' | b'[' => skip::end_of_brackets(bytes, at),
         b',' | b'}' | b']' | b':' => None,
         _ => {
             let rest = bytes.get(at..)?;
@@ -195,10 +243,12 @@ fn has_byte(chunk: u64, byte: u8) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use std::borrow::Cow;
+
     use rstest::rstest;
     use serde_json::{Map, Value, json};
 
-    use super::{field, fields};
+    use super::{field, fields, items, string};
 
     #[rstest]
     #[case(json!({}))]
@@ -214,6 +264,40 @@ mod tests {
                 .collect();
             assert_eq!(Value::Object(found), value);
         }
+    }
+
+    /// Wherever the parts stand in the blocks that are looked at together.
+    #[test]
+    fn the_end_of_a_part_is_found_at_every_place() {
+        for padding in 0..140 {
+            let escapes = ["\"", "\\", "}", "]\"", "\\\"{"].concat();
+            let inner = json!({"pad": " ".repeat(padding), "list": [{"a": [[]], "text": escapes}, {}], "b": escapes});
+            let value = json!({"first": inner, "second": [inner, padding], "third": "end"});
+            let text = value.to_string();
+            let found: Vec<&str> = fields(&text).map(|field| field.unwrap().1).collect();
+            assert_eq!(found, [value["first"].to_string(), value["second"].to_string(), "\"end\"".to_owned()]);
+            for end in 0..text.len() {
+                let cut = fields(text.get(..end).unwrap());
+                assert!(cut.last().is_none_or(|last| last.is_err()), "{end} bytes of {text}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_elements_of_a_list_are_those_that_a_parser_finds() {
+        let texts = |text| items(text).collect::<Result<Vec<_>, _>>();
+        assert_eq!(texts(" [ ] "), Ok(vec![]));
+        assert_eq!(texts(r#"[1, {"a": [2]} ,"]", null]"#), Ok(vec!["1", r#"{"a": [2]}"#, r#""]""#, "null"]));
+        for malformed in ["", "1", "{}", "[", "[1", "[1,", "[1}", "[,]"] {
+            assert!(texts(malformed).is_err(), "{malformed}");
+        }
+    }
+
+    #[test]
+    fn a_string_is_borrowed_unless_something_in_it_is_escaped() {
+        assert!(matches!(string(r#""a b""#), Ok(Cow::Borrowed("a b"))));
+        assert_eq!(string(r#""a\"b\u0041""#).unwrap(), "a\"bA");
+        assert!(string("1").is_err() && string("\"").is_err());
     }
 
     #[rstest]

@@ -2,14 +2,18 @@
 //! seen off; all must be well; a rollout that has begun goes on; racks grow; racks shrink; a rollout begins. One disruptive
 //! step per settled state, and whatever holds, holds by the replicas and partition that were observed.
 
-use bartizan_sdk::gates;
+use bartizan_sdk::Progress;
+use bartizan_sdk::observed::Claims;
 
-use crate::racks::{Claims, Member, Rack};
+use crate::racks::{Member, Rack};
 use crate::rollout;
+use crate::spec::ClusterSpec;
 
 /// What to do with a rack now.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Step {
+pub(crate) struct Step<'a> {
+    pub(crate) rack: &'a Rack<'a>,
+    /// Whether its template is another one than its StatefulSet was given.
+    pub(crate) changed: bool,
     /// What becomes of its StatefulSet.
     pub(crate) action: Action,
     /// How many members.
@@ -33,138 +37,100 @@ pub(crate) enum Action {
     Remove,
 }
 
-/// What a cluster is doing or waits for.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Progress {
-    /// One word, for programs.
-    pub(crate) reason: &'static str,
-    /// A sentence.
-    pub(crate) message: String,
-    /// Whether this answer takes a step, rather than wait.
-    pub(crate) step: bool,
-}
-
-/// What people decided about the steps.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Policy {
-    /// Whether claims stay when their member has left.
-    pub(crate) keeps_claims: bool,
-    /// How many members of a rack get a change before the others.
-    pub(crate) canary: Option<i32>,
-}
-
-/// The steps, one per rack, and what they are for; nothing if all is as it should be.
-pub(crate) struct Decision {
-    pub(crate) steps: Vec<Step>,
-    pub(crate) progress: Option<Progress>,
-}
-
-impl Progress {
-    pub(crate) fn waiting(reason: &'static str, message: impl Into<String>) -> Option<Self> {
-        Some(Self { reason, message: message.into(), step: false })
-    }
-
-    pub(crate) fn step(reason: &'static str, message: impl Into<String>) -> Option<Self> {
-        Some(Self { reason, message: message.into(), step: true })
-    }
-}
-
-/// Decides. `templates` are the fingerprints of the templates that the racks should have.
-pub(crate) fn decide(racks: &[Rack<'_>], templates: &[String], policy: Policy) -> Decision {
-    let changed: Vec<bool> = racks
-        .iter()
-        .zip(templates)
-        .map(|(rack, wanted)| rack.set.is_some() && rack.template() != Some(wanted))
-        .collect();
-    let mut steps: Vec<Step> = racks.iter().zip(&changed).map(|(rack, changed)| hold(rack, *changed, policy)).collect();
-    let progress = create(racks, &mut steps)
-        .or_else(|| see_off(racks, &mut steps, &changed, policy))
-        .or_else(|| settle(racks, &mut steps, &changed))
+/// The steps, one per rack, and what they are for; nothing if all is as it should be. `templates` are the fingerprints of the
+/// templates that the racks should have.
+pub(crate) fn decide<'a>(
+    racks: &'a [Rack<'a>],
+    templates: impl Iterator<Item = &'a str>,
+    spec: &ClusterSpec,
+) -> (Vec<Step<'a>>, Option<Progress>) {
+    let mut steps: Vec<Step<'_>> = racks.iter().zip(templates).map(|(rack, wanted)| hold(rack, wanted, spec)).collect();
+    let progress = create(&steps)
+        .or_else(|| see_off(&mut steps, spec))
+        .or_else(|| settle(&mut steps))
         .or_else(|| {
-            release_templates(racks, &mut steps);
-            rollout::go_on(racks, &mut steps, &changed, policy)
+            release_templates(&mut steps);
+            rollout::go_on(&mut steps, spec)
         })
-        .or_else(|| grow(racks, &mut steps))
-        .or_else(|| shrink(racks, &mut steps))
-        .or_else(|| rollout::begin(racks, &mut steps, &changed, policy));
-    Decision { steps, progress }
+        .or_else(|| grow(&mut steps))
+        .or_else(|| shrink(&mut steps))
+        .or_else(|| rollout::begin(&mut steps, spec));
+    (steps, progress)
 }
 
 /// Nothing changes.
-fn hold(rack: &Rack<'_>, changed: bool, policy: Policy) -> Step {
+fn hold<'a>(rack: &'a Rack<'a>, template: &str, spec: &ClusterSpec) -> Step<'a> {
     let replicas = rack.replicas();
+    let changed = rack.set.is_some() && rack.template().as_deref() != Some(template);
     let action = match rack.spec {
-        None => Action::Keep,
         Some(_) if rack.removed && is_empty(rack) => Action::Remove,
-        Some(_) if changed => Action::Keep,
-        Some(_) => Action::Apply,
+        Some(_) if !changed => Action::Apply,
+        _ => Action::Keep,
     };
-    let partition = rollout::held_partition(rack, replicas);
-    let goes = |(ordinal, member): (&i32, &Member)| {
-        *ordinal >= replicas && has_left(member) && (member.pod.is_some() || member.claims == Claims::Going)
+    let goes = |(ordinal, member): (&i32, &Member<'_>)| {
+        *ordinal >= replicas && member.has_left() && (member.pod.is_some() || member.claims == Claims::Going)
     };
-    let delete_claims = !policy.keeps_claims && rack.members.iter().any(goes);
-    Step { action, replicas, partition, delete_claims, asked_to_leave: None }
+    let delete_claims = !spec.keeps_claims() && rack.members.iter().any(goes);
+    Step {
+        rack,
+        changed,
+        action,
+        replicas,
+        partition: rack.held_partition(replicas),
+        delete_claims,
+        asked_to_leave: None,
+    }
 }
 
 /// Whether nothing is left of a rack but what stays.
 fn is_empty(rack: &Rack<'_>) -> bool {
-    let settled = rack.set.as_ref().is_some_and(|set| set.spec.replicas == 0 && gates::is_settled(set, &rack.pods()));
-    let over = |(ordinal, member): (&i32, &Member)| {
-        let left = member.service.is_none_or(|service| service.decommissioned == Some(true));
+    let over = |(ordinal, member): (&i32, &Member<'_>)| {
+        let left = !member.has_service || member.has_left();
         *ordinal >= 0 && member.pod.is_none() && member.claims != Claims::Going && left
     };
-    settled && rack.members.iter().all(over)
+    rack.replicas() == 0 && rack.is_settled() && rack.members.iter().all(over)
 }
 
-fn create(racks: &[Rack<'_>], steps: &mut [Step]) -> Option<Progress> {
-    let missing = racks.iter().filter(|rack| rack.set.is_none()).map(|rack| rack.rack.as_str()).collect::<Vec<_>>();
-    let unknown = racks.iter().find(|rack| rack.spec.is_none());
-    if let Some(Rack { name, .. }) = unknown {
+fn create(steps: &[Step<'_>]) -> Option<Progress> {
+    if let Some(Step { rack, .. }) = steps.iter().find(|step| step.rack.spec.is_none()) {
         let message = format!(
-            "StatefulSet {name} no longer says what its rack was: put the rack back into the spec, or delete the StatefulSet"
+            "StatefulSet {} no longer says what its rack was: put the rack back into the spec, or delete the StatefulSet",
+            rack.name
         );
         return Progress::waiting("UnknownRack", message);
     }
-    for (rack, step) in racks.iter().zip(steps).filter(|(rack, _)| rack.set.is_none()) {
-        step.partition = rack.replicas();
-    }
+    let missing: Vec<&str> = steps.iter().filter(|step| step.rack.set.is_none()).map(|step| &*step.rack.rack).collect();
     (!missing.is_empty()).then(|| Progress::step("Creating", format!("rack {} is made", missing.join(", "))))?
 }
 
 /// Members that were asked to leave: lets each go once it has left the ring, and waits until nothing of it is there.
-fn see_off(racks: &[Rack<'_>], steps: &mut [Step], changed: &[bool], policy: Policy) -> Option<Progress> {
-    for ((rack, step), changed) in racks.iter().zip(steps).zip(changed) {
-        let replicas = step.replicas;
+fn see_off(steps: &mut [Step<'_>], spec: &ClusterSpec) -> Option<Progress> {
+    for step in steps {
+        let (rack, replicas) = (step.rack, step.replicas);
         for (&ordinal, member) in rack.members.iter().rev() {
-            let Some(has_left) = member.service.and_then(|service| service.decommissioned) else { continue };
+            let Some(has_left) = member.decommissioned else { continue };
             let name = rack.member_name(ordinal);
             let waiting = |message: String| Progress::waiting("MemberLeaving", message);
+            let left = |what: &str| waiting(format!("{name} has left the ring: waits for {what}"));
             match (has_left, ordinal - replicas) {
                 // Lost before it had left: it comes back, and leaves then.
                 (false, 0..) => {}
-                (true, 0..) if member.pod.is_some() => {
-                    return waiting(format!("{name} has left the ring: waits for its pod to go"));
-                }
+                (true, 0..) if member.pod.is_some() => return left("its pod to go"),
                 (true, 0..) => match member.claims {
                     Claims::Kept => {}
-                    Claims::Going => {
-                        return waiting(format!("{name} has left the ring: waits for its volume claims to go"));
-                    }
-                    Claims::None => return waiting(format!("{name} has left the ring: waits for its Service to go")),
+                    Claims::Going => return left("its volume claims to go"),
+                    Claims::None => return left("its Service to go"),
                 },
-                (true, -1) if rollout::has_begun(rack) && *changed => {
-                    return waiting(format!("{name} has left the ring: waits for the others to settle"));
-                }
+                (true, -1) if rack.has_begun() && step.changed => return left("the others to settle"),
                 // Claims go with a pod, and stay where there is none.
-                (true, -1) if !policy.keeps_claims && !runs(member) && member.claims != Claims::None => {
-                    return waiting(format!("{name} has left the ring: waits for its pod, with which its claims go"));
+                (true, -1) if !spec.keeps_claims() && !member.runs() && member.claims != Claims::None => {
+                    return left("its pod, with which its claims go");
                 }
                 (true, -1) => {
                     step.action = Action::Apply;
                     step.replicas = ordinal;
-                    step.partition = rollout::held_partition(rack, ordinal);
-                    step.delete_claims = !policy.keeps_claims;
+                    step.partition = rack.held_partition(ordinal);
+                    step.delete_claims = !spec.keeps_claims();
                     return Progress::step("MemberLeaving", format!("{name} has left the ring, and goes"));
                 }
                 (false, -1) => return waiting(format!("waits for {name} to leave the ring")),
@@ -179,23 +145,17 @@ fn see_off(racks: &[Rack<'_>], steps: &mut [Step], changed: &[bool], policy: Pol
 }
 
 /// Waits until every member is well.
-fn settle(racks: &[Rack<'_>], steps: &mut [Step], changed: &[bool]) -> Option<Progress> {
-    let unsettled = |rack: &&Rack<'_>| !rack.set.as_ref().is_some_and(|set| gates::is_settled(set, &rack.pods()));
-    let rack = racks.iter().find(unsettled)?;
-    rollout::replace_stuck(racks, steps, changed).or_else(|| Progress::waiting(reason(rack), unsettled_words(rack)))
+fn settle(steps: &mut [Step<'_>]) -> Option<Progress> {
+    let rack = steps.iter().map(|step| step.rack).find(|rack| !rack.is_settled())?;
+    rollout::replace_stuck(steps).or_else(|| Progress::waiting(reason(rack), unsettled_words(rack)))
 }
 
 fn reason(rack: &Rack<'_>) -> &'static str {
-    let joining = |ordinal: i32| rack.members.get(&ordinal).is_some_and(|member| !has_joined(member));
     match &rack.set {
-        Some(set) if joining(set.spec.replicas - 1) => "MemberJoining",
-        Some(_) if rollout::has_begun(rack) => "Updating",
+        Some(set) if rack.is_joining(set.spec.replicas - 1) => "MemberJoining",
+        Some(_) if rack.has_begun() => "Updating",
         _ => "MembersNotReady",
     }
-}
-
-fn has_joined(member: &Member) -> bool {
-    member.service.is_some_and(|service| service.joined)
 }
 
 fn unsettled_words(rack: &Rack<'_>) -> String {
@@ -205,9 +165,9 @@ fn unsettled_words(rack: &Rack<'_>) -> String {
         let Some(member) = rack.members.get(&ordinal) else { return format!("waits for pod {name}") };
         match &member.pod {
             None => return format!("waits for pod {name}"),
-            Some(pod) if pod.metadata.is_going() => return format!("waits for pod {name}, which is going"),
-            Some(pod) if pod.is_ready() => {}
-            Some(_) if !has_joined(member) => return format!("waits for {name}, which joins the ring"),
+            Some(pod) if pod.metadata.is_going => return format!("waits for pod {name}, which is going"),
+            Some(pod) if pod.is_ready => {}
+            Some(_) if !member.joined => return format!("waits for {name}, which joins the ring"),
             Some(_) => return format!("waits for {name}, which is not ready"),
         }
     }
@@ -220,24 +180,20 @@ fn unsettled_words(rack: &Rack<'_>) -> String {
 }
 
 /// All is well: changed templates may be written, where no pod gets them by that.
-fn release_templates(racks: &[Rack<'_>], steps: &mut [Step]) {
-    for (_, step) in racks.iter().zip(steps).filter(|(rack, _)| !rollout::has_begun(rack)) {
-        if step.action == Action::Keep {
-            step.action = Action::Apply;
-        }
+fn release_templates(steps: &mut [Step<'_>]) {
+    for step in steps.iter_mut().filter(|step| step.action == Action::Keep && !step.rack.has_begun()) {
+        step.action = Action::Apply;
     }
 }
 
 /// One member more, in the rack that has the fewest.
-fn grow(racks: &[Rack<'_>], steps: &mut [Step]) -> Option<Progress> {
+fn grow(steps: &mut [Step<'_>]) -> Option<Progress> {
     let mut blocked = None;
-    let mut growing: Option<(&Rack<'_>, &mut Step)> = None;
-    for (rack, step) in racks.iter().zip(steps) {
-        if step.replicas >= target(rack) {
-            continue;
-        }
+    let mut growing: Option<&mut Step<'_>> = None;
+    for step in steps.iter_mut().filter(|step| step.replicas < target(step.rack)) {
+        let rack = step.rack;
         let next = rack.members.get(&step.replicas);
-        if next.is_some_and(|next| next.claims != Claims::None && has_left(next)) {
+        if next.is_some_and(|next| next.claims != Claims::None && next.has_left()) {
             let name = rack.member_name(step.replicas);
             let message = format!(
                 "rack {} cannot grow: the volume claims of {name} hold data of a member that has left the ring; delete them",
@@ -246,41 +202,33 @@ fn grow(racks: &[Rack<'_>], steps: &mut [Step]) -> Option<Progress> {
             blocked = blocked.or_else(|| Progress::waiting("ClaimsKept", message));
             continue;
         }
-        if growing.as_ref().is_none_or(|(_, fewest)| step.replicas < fewest.replicas) {
-            growing = Some((rack, step));
+        if growing.as_ref().is_none_or(|fewest| step.replicas < fewest.replicas) {
+            growing = Some(step);
         }
     }
-    let Some((rack, step)) = growing else { return blocked };
-    let message = format!("{} joins", rack.member_name(step.replicas));
+    let Some(step) = growing else { return blocked };
+    let message = format!("{} joins", step.rack.member_name(step.replicas));
     step.action = Action::Apply;
     step.replicas += 1;
     step.partition = step.replicas;
     Progress::step("MemberJoining", message)
 }
 
-fn runs(member: &Member) -> bool {
-    member.pod.as_ref().is_some_and(|pod| !pod.metadata.is_going())
-}
-
-fn has_left(member: &Member) -> bool {
-    member.service.is_some_and(|service| service.decommissioned == Some(true))
-}
-
 /// How many members a rack must have before it may have fewer: members that were scaled away by hand have not handed over
 /// their data, and come back to do so.
 fn target(rack: &Rack<'_>) -> i32 {
-    let lost = |(ordinal, member): (&i32, &Member)| {
-        let is_lost = *ordinal >= rack.replicas() && member.service.is_some() && !has_left(member);
+    let lost = |(ordinal, member): (&i32, &Member<'_>)| {
+        let is_lost = *ordinal >= rack.replicas() && member.has_service && !member.has_left();
         (is_lost && member.claims == Claims::Kept).then_some(ordinal + 1)
     };
     rack.members.iter().filter_map(lost).max().unwrap_or(0).max(rack.wanted())
 }
 
 /// One member is asked to leave, in the rack that has the most; of several the last.
-fn shrink(racks: &[Rack<'_>], steps: &mut [Step]) -> Option<Progress> {
-    let surplus = racks.iter().zip(steps).filter(|(rack, step)| step.replicas > target(rack));
-    let (rack, step) = surplus.max_by_key(|(_, step)| step.replicas)?;
+fn shrink(steps: &mut [Step<'_>]) -> Option<Progress> {
+    let surplus = steps.iter_mut().filter(|step| step.replicas > target(step.rack));
+    let step = surplus.max_by_key(|step| step.replicas)?;
     let leaving = step.replicas - 1;
     step.asked_to_leave = Some(leaving);
-    Progress::step("MemberLeaving", format!("{} is asked to leave the ring", rack.member_name(leaving)))
+    Progress::step("MemberLeaving", format!("{} is asked to leave the ring", step.rack.member_name(leaving)))
 }

@@ -19,12 +19,12 @@ use bartizan_sdk::k8s_openapi::api::core::v1::{ConfigMap, PersistentVolumeClaim,
 use bartizan_sdk::k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use bartizan_sdk::k8s_openapi::api::rbac::v1::{Role, RoleBinding};
 use bartizan_sdk::kubernetes::SERVICE_NAME_PATTERN;
-use bartizan_sdk::{ChildKind, Column, Failure, NameRule, ParentKind, Provider, Request, Response, condition, schema};
+use bartizan_sdk::{
+    ChildKind, Column, Failure, NameRule, ParentKind, Progress, Provider, Request, Response, condition, schema,
+};
 use serde_json::Value;
 
-use decision::{Policy, Progress};
-pub use spec::ClusterSpec;
-pub use status::ClusterStatus;
+pub use spec::{ClusterSpec, ClusterStatus};
 
 /// Most characters of a Cluster's name: with two dashes and a datacenter and rack of one character it is that of a
 /// StatefulSet.
@@ -71,38 +71,33 @@ impl Provider for Cassandra {
     }
 
     fn reconcile(request: &Request<'_, ClusterSpec>) -> Result<Response, Failure> {
-        let racks = racks::all(request)?;
+        let racks = racks::observe(request)?;
         let (reason, faults) = match validation::faults(request) {
-            faults if faults.is_empty() => ("PermanentField", validation::permanent_faults(&request.spec, &racks)),
+            faults if faults.is_empty() => ("PermanentField", validation::permanent_faults(&request.spec, &racks.all)),
             faults => ("InvalidSpec", faults),
         };
         if !faults.is_empty() {
             let progress = Progress::waiting(reason, "nothing changes until the spec is mended");
-            let response = status::report(Response::hold(), request, &racks, progress.as_ref());
+            let response = status::report(Response::hold(), request, &racks.all, progress);
             return Ok(response.condition(condition::invalid(reason, &faults)));
         }
         let (response, progress) = act(request, &racks)?;
-        Ok(status::report(response, request, &racks, progress.as_ref()).condition(condition::valid()))
+        Ok(status::report(response, request, &racks.all, progress).condition(condition::valid()))
     }
 }
 
 /// The answer to a valid spec, but for the status.
-fn act(request: &Request<'_, ClusterSpec>, racks: &[racks::Rack<'_>]) -> Result<(Response, Option<Progress>), Failure> {
-    let configs = match children::configs(request, racks)? {
-        Ok(configs) => configs,
+fn act(request: &Request<'_, ClusterSpec>, racks: &racks::Racks<'_>) -> Result<(Response, Option<Progress>), Failure> {
+    let templates = match children::templates(request, &racks.all)? {
+        Ok(templates) => templates,
         Err(missing) => {
             let progress = Progress::waiting("ConfigMapMissing", format!("waits for ConfigMap {missing}"));
-            return Ok((children::ask(Response::hold(), request, racks), progress));
+            return Ok((children::ask(Response::hold(), request, &racks.all), progress));
         }
     };
-    let templates = children::templates(request, racks, &configs)?;
-    let fingerprints: Vec<String> = templates.iter().map(|template| bartizan_sdk::fingerprint(template)).collect();
-    let policy = Policy { keeps_claims: request.spec.keeps_claims(), canary: request.spec.canary };
-    let decision = decision::decide(racks, &fingerprints, policy);
-    let response = children::desired(request, racks, &decision.steps, &templates, &fingerprints)?;
-    let told = decision.progress.as_ref().filter(|progress| progress.step);
-    let response = told.into_iter().fold(response, |response, step| response.event(step.reason, step.message.clone()));
-    Ok((response, decision.progress))
+    let fingerprints = templates.iter().map(|template| template.fingerprint.as_str());
+    let (steps, progress) = decision::decide(&racks.all, fingerprints, &request.spec);
+    Ok((children::desired(request, racks, &steps, &templates)?, progress))
 }
 
 bartizan_sdk::export!(Cassandra, manifest: include_bytes!("../manifest.json"));

@@ -1,53 +1,36 @@
 //! How a changed template reaches the members: every rack is frozen by its partition, which then goes down by one member at a
-//! time, one rack at a time. The partition never goes up while some members have the change and others do not: a member that
-//! is lost then would come back as it was before.
+//! time, one rack at a time.
 
-use bartizan_sdk::gates;
 use bartizan_sdk::observed::StatefulSetView;
+use bartizan_sdk::{Progress, gates};
 
-use crate::decision::{Action, Policy, Progress, Step};
+use crate::decision::{Action, Step};
 use crate::racks::{CONTAINER, Rack};
-
-/// Whether a changed template has reached some members of a rack, or may have, and not all.
-pub(crate) fn has_begun(rack: &Rack<'_>) -> bool {
-    let Some(set) = &rack.set else { return false };
-    let unseen = set.status.observed_generation != set.metadata.generation;
-    set.spec.partition < set.spec.replicas && (unseen || gates::is_pending(set))
-}
-
-/// The partition that lets a change reach nobody whom it has not reached.
-pub(crate) fn held_partition(rack: &Rack<'_>, replicas: i32) -> i32 {
-    let observed = rack.set.as_ref().map_or(replicas, |set| set.spec.partition);
-    if has_begun(rack) { observed.min(replicas) } else { replicas }
-}
+use crate::spec::ClusterSpec;
 
 /// Takes the next step of a rollout that has begun somewhere. All members are well.
-pub(crate) fn go_on(racks: &[Rack<'_>], steps: &mut [Step], changed: &[bool], policy: Policy) -> Option<Progress> {
-    let mut versions: Vec<_> = racks.iter().flat_map(Rack::versions).collect();
-    versions.dedup();
-    let begun = racks.iter().any(has_begun) || versions.iter().min() != versions.iter().max();
-    if begun { begin(racks, steps, changed, policy) } else { None }
+pub(crate) fn go_on(steps: &mut [Step<'_>], spec: &ClusterSpec) -> Option<Progress> {
+    let versions = || steps.iter().flat_map(|step| step.rack.versions());
+    let begun = steps.iter().any(|step| step.rack.has_begun()) || versions().min() != versions().max();
+    if begun { begin(steps, spec) } else { None }
 }
 
 /// Freezes the racks of which the template has changed, or lets it reach one member more. All members are well.
-pub(crate) fn begin(racks: &[Rack<'_>], steps: &mut [Step], changed: &[bool], policy: Policy) -> Option<Progress> {
-    let mut written = false;
-    for (step, _) in steps.iter_mut().zip(changed).filter(|(_, changed)| **changed) {
-        step.action = Action::Apply;
-        written = true;
-    }
-    if written {
+pub(crate) fn begin(steps: &mut [Step<'_>], spec: &ClusterSpec) -> Option<Progress> {
+    if steps.iter().any(|step| step.changed) {
+        steps.iter_mut().filter(|step| step.changed).for_each(|step| step.action = Action::Apply);
         return Progress::step("Updating", "a change is prepared: every rack is frozen");
     }
-    let pending = |rack: &Rack<'_>| rack.set.as_ref().is_some_and(gates::is_pending);
-    let index = racks.iter().position(has_begun).or_else(|| racks.iter().position(pending))?;
-    let (rack, step) = (racks.get(index)?, steps.get_mut(index)?);
+    let pending = |step: &Step<'_>| step.rack.set.as_ref().is_some_and(gates::is_pending);
+    let index = steps.iter().position(|step| step.rack.has_begun()).or_else(|| steps.iter().position(pending))?;
+    let step = steps.get_mut(index)?;
+    let rack = step.rack;
     let set = rack.set.as_ref()?;
     let released = gates::released(set);
     if released >= set.spec.replicas {
         return Progress::waiting("Updating", format!("waits for the controller of StatefulSet {}", rack.name));
     }
-    if policy.canary.is_some_and(|canary| released >= canary) {
+    if spec.canary.is_some_and(|canary| released >= canary) {
         let message = format!(
             "{released} of {} members of rack {} have the change: raise spec.canary or take it away to go on",
             set.spec.replicas, rack.rack
@@ -60,18 +43,18 @@ pub(crate) fn begin(racks: &[Rack<'_>], steps: &mut [Step], changed: &[bool], po
 
 /// The way out when a changed template cannot start: the only member that is not well has never started, and the template has
 /// changed again since. It is written, and reaches that member and those that had the earlier change.
-pub(crate) fn replace_stuck(racks: &[Rack<'_>], steps: &mut [Step], changed: &[bool]) -> Option<Progress> {
-    let unwell = |rack: &Rack<'_>| !rack.set.as_ref().is_some_and(|set| gates::is_settled(set, &rack.pods()));
-    let mut stuck = racks.iter().zip(steps).zip(changed).filter(|((rack, _), _)| unwell(rack));
-    let ((rack, step), changed) = stuck.next().filter(|_| stuck.next().is_none())?;
+pub(crate) fn replace_stuck(steps: &mut [Step<'_>]) -> Option<Progress> {
+    let mut stuck = steps.iter_mut().filter(|step| !step.rack.is_settled());
+    let step = stuck.next().filter(|_| stuck.next().is_none())?;
+    let rack = step.rack;
     let set = rack.set.as_ref()?;
     let ordinal = never_started(rack, set)?;
     let name = rack.member_name(ordinal);
-    let partition = if has_begun(rack) { set.spec.partition } else { set.spec.replicas - 1 };
+    let partition = if rack.has_begun() { set.spec.partition } else { set.spec.replicas - 1 };
     if ordinal < partition {
         return None;
     }
-    if *changed {
+    if step.changed {
         step.action = Action::Apply;
         step.partition = partition;
         return Progress::step("Updating", format!("{name} has never started, and gets the change"));
@@ -85,12 +68,13 @@ pub(crate) fn replace_stuck(racks: &[Rack<'_>], steps: &mut [Step], changed: &[b
 }
 
 /// The one member that is not ready, if it has never started.
-fn never_started(rack: &Rack<'_>, set: &StatefulSetView) -> Option<i32> {
-    let pods = rack.pods();
-    if i32::try_from(pods.len()) != Ok(set.spec.replicas) || set.status.observed_generation != set.metadata.generation {
+fn never_started(rack: &Rack<'_>, set: &StatefulSetView<'_>) -> Option<i32> {
+    if i32::try_from(rack.pods().count()) != Ok(set.spec.replicas)
+        || set.status.observed_generation != set.metadata.generation
+    {
         return None;
     }
-    let mut unready = pods.into_iter().filter(|pod| !pod.is_ready());
+    let mut unready = rack.pods().filter(|pod| !pod.is_ready);
     let only = unready.next().filter(|_| unready.next().is_none())?;
-    (!only.metadata.is_going() && !only.has_started(CONTAINER)).then(|| only.ordinal())?
+    (!only.metadata.is_going && !only.has_started(CONTAINER)).then(|| only.ordinal())?
 }

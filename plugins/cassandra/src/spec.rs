@@ -1,5 +1,9 @@
-//! What people write in a Cluster: Rook's fields, and those that day-2 operations need.
+//! The types that the CRD is made from: what people write in a Cluster, which are Rook's fields and those that day-2 operations
+//! need, and what they read there.
 
+use std::collections::BTreeMap;
+
+use bartizan_sdk::ConditionStatus;
 use bartizan_sdk::storage::{Annotations, ClaimTemplate, Placement, ResourceSpec};
 use bartizan_sdk::{Object, schema};
 use schemars::JsonSchema;
@@ -140,6 +144,43 @@ pub enum Retention {
     Retain,
     /// They go.
     Delete,
+}
+
+/// The status of a Cluster, beside its conditions.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ClusterStatus {
+    /// The generation of the Cluster that this is about.
+    pub observed_generation: i64,
+    /// Ready members and those that should be, as `5/6`.
+    pub ready: String,
+    /// The racks by name.
+    pub racks: BTreeMap<String, RackStatus>,
+}
+
+/// The state of a rack.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RackStatus {
+    /// How many members its StatefulSet has.
+    pub members: i32,
+    /// How many of them are ready.
+    pub ready_members: i32,
+    /// How many of them have the newest template that its StatefulSet was given.
+    pub updated_members: i32,
+    /// What is going on in it: `MemberJoining`, `MemberLeaving`, `Updating`. Statuses of earlier versions have none.
+    #[serde(default)]
+    pub conditions: Vec<RackCondition>,
+}
+
+/// Something that may be going on in a rack.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct RackCondition {
+    /// What it is, in the words of the reasons of `Progressing`.
+    #[serde(rename = "type")]
+    pub type_: &'static str,
+    /// Whether it is going on.
+    pub status: ConditionStatus,
 }
 
 impl ClusterSpec {

@@ -1,53 +1,24 @@
 //! What a cluster says about itself.
 
-use std::collections::BTreeMap;
+use bartizan_sdk::observed::Claims;
+use bartizan_sdk::{Condition, ConditionStatus, Progress, Request, Response};
 
-use bartizan_sdk::{Condition, ConditionStatus, Request, Response, condition};
-use schemars::JsonSchema;
-use serde::Serialize;
-
-use crate::decision::Progress;
-use crate::racks::Rack;
-use crate::rollout;
-use crate::spec::ClusterSpec;
-
-/// The status of a Cluster, beside its conditions.
-#[derive(Debug, Serialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct ClusterStatus {
-    /// The generation of the Cluster that this is about.
-    pub observed_generation: i64,
-    /// Ready members and those that should be, as `5/6`.
-    pub ready: String,
-    /// The racks by name.
-    pub racks: BTreeMap<String, RackStatus>,
-}
-
-/// The state of a rack.
-#[derive(Debug, Serialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct RackStatus {
-    /// How many members its StatefulSet has.
-    pub members: i32,
-    /// How many of them are ready.
-    pub ready_members: i32,
-    /// How many of them have the newest template that its StatefulSet was given.
-    pub updated_members: i32,
-}
+use crate::racks::{Member, Rack};
+use crate::spec::{ClusterSpec, ClusterStatus, RackCondition, RackStatus};
 
 /// Adds the status and all conditions but `Valid` to an answer.
 pub(crate) fn report(
     response: Response,
     request: &Request<'_, ClusterSpec>,
     racks: &[Rack<'_>],
-    progress: Option<&Progress>,
+    progress: Option<Progress>,
 ) -> Response {
     let ready: usize = racks.iter().map(ready_members).sum();
     let wanted: i64 = racks.iter().map(|rack| i64::from(rack.wanted())).sum();
     let status = ClusterStatus {
         observed_generation: request.metadata.generation,
         ready: format!("{ready}/{wanted}"),
-        racks: racks.iter().map(|rack| (rack.rack.clone(), rack_status(rack))).collect(),
+        racks: racks.iter().map(|rack| (rack.rack.to_string(), rack_status(rack))).collect(),
     };
     let lost = lost_members(racks);
     let degraded = match lost.as_slice() {
@@ -57,42 +28,46 @@ pub(crate) fn report(
             Condition::new("Degraded", ConditionStatus::True, "MembersNotReady", message)
         }
     };
-    let (progressing, readiness) = match progress {
-        None => (
-            Condition::new("Progressing", ConditionStatus::False, "Settled", ""),
-            condition::ready("Ready", format!("all {wanted} members are ready")),
-        ),
-        Some(Progress { reason, message, .. }) => (
-            Condition::new("Progressing", ConditionStatus::True, reason, message.clone()),
-            condition::not_ready(reason, message.clone()),
-        ),
-    };
-    response.status(status).condition(readiness).condition(progressing).condition(degraded)
+    response.status(status).progress(progress, format!("all {wanted} members are ready")).condition(degraded)
 }
 
 fn ready_members(rack: &Rack<'_>) -> usize {
-    rack.pods().into_iter().filter(|pod| pod.is_ready()).count()
+    rack.pods().filter(|pod| pod.is_ready).count()
 }
 
 fn rack_status(rack: &Rack<'_>) -> RackStatus {
+    let members = rack.set.as_ref().map_or(0, |set| set.spec.replicas);
+    let is_joining =
+        |(ordinal, member): (&i32, &Member<'_>)| *ordinal < members && !member.is_ready() && !member.joined;
+    // A member that has left, and whose claims stay, is done with.
+    let is_leaving = |(ordinal, member): (&i32, &Member<'_>)| match member.decommissioned {
+        Some(true) => *ordinal < members || member.pod.is_some() || member.claims != Claims::Kept,
+        asked => asked.is_some(),
+    };
     RackStatus {
-        members: rack.set.as_ref().map_or(0, |set| set.spec.replicas),
+        members,
         ready_members: ready_members(rack).try_into().unwrap_or(i32::MAX),
         updated_members: rack.set.as_ref().map_or(0, |set| set.status.updated_replicas),
+        conditions: vec![
+            condition("MemberJoining", rack.members.iter().any(is_joining)),
+            condition("MemberLeaving", rack.members.iter().any(is_leaving)),
+            condition("Updating", rack.has_begun()),
+        ],
     }
+}
+
+fn condition(type_: &'static str, holds: bool) -> RackCondition {
+    RackCondition { type_, status: if holds { ConditionStatus::True } else { ConditionStatus::False } }
 }
 
 /// Members that have been ready and are not, though nobody asked them to leave or is changing them.
 fn lost_members(racks: &[Rack<'_>]) -> Vec<String> {
     let mut lost = Vec::new();
     for rack in racks {
-        let changing = rack.set.as_ref().filter(|_| rollout::has_begun(rack)).map(|set| set.spec.partition);
+        let changing = rack.set.as_ref().filter(|_| rack.has_begun()).map(|set| set.spec.partition);
         for (&ordinal, member) in &rack.members {
-            let Some(record) = member.service.filter(|record| record.joined && record.decommissioned.is_none()) else {
-                continue;
-            };
-            let ready = member.pod.as_ref().is_some_and(bartizan_sdk::observed::PodView::is_ready);
-            if record.joined && !ready && changing != Some(ordinal) {
+            let stays = member.joined && member.decommissioned.is_none();
+            if stays && !member.is_ready() && changing != Some(ordinal) {
                 lost.push(rack.member_name(ordinal));
             }
         }

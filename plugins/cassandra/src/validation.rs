@@ -1,16 +1,17 @@
 //! What is wrong with a spec: every fault at once, each with its field. First by itself, then against what runs.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 
-use bartizan_sdk::kubernetes::{LONGEST_STATEFUL_SET, is_dns_label, service_name_fault};
+use bartizan_sdk::kubernetes::{LONGEST_STATEFUL_SET, dns_label_fault, image_fault, is_dns_label, service_name_fault};
 use bartizan_sdk::storage::{annotation_faults, claim_faults, claims, environment_faults, same_claims};
-use bartizan_sdk::{Fault, Request};
+use bartizan_sdk::{Fault, Request, Version};
 
 use crate::children::OWN_VARIABLES;
 use crate::labels::{DATACENTER, MODE, REMOVED};
 use crate::racks::{Rack, set_name};
 use crate::spec::{ClusterSpec, RackSpec};
-use crate::version::{self, Version};
+use crate::version;
 
 /// The components that resources can be given for.
 pub(crate) const COMPONENTS: [&str; 2] = ["cassandra", "sidecar"];
@@ -23,84 +24,63 @@ pub(crate) fn faults(request: &Request<'_, ClusterSpec>) -> Vec<Fault> {
     let mut faults = Vec::new();
     faults.extend(service_name_fault(request.name()).map(|message| Fault::new("metadata.name", message)));
     faults.extend(version::fault(spec.mode(), &spec.version).map(|message| Fault::new("spec.version", message)));
-    let images = [("spec.repository", spec.repository.as_deref())];
     let sidecar = spec.sidecar_image.as_ref();
-    let images = images.into_iter().chain([
-        ("spec.sidecarImage.repository", sidecar.map(|image| image.repository.as_str())),
-        ("spec.sidecarImage.version", sidecar.map(|image| image.version.as_str())),
-    ]);
-    for (field, text) in images {
-        let wrong = text.filter(|text| text.is_empty() || text.contains(char::is_whitespace));
-        faults.extend(
-            wrong.map(|text| Fault::new(field, format!("must be a part of an image's name, but is \"{text}\""))),
-        );
-    }
+    faults.extend(image_fault("spec.repository", spec.repository.as_deref()));
+    faults.extend(image_fault("spec.sidecarImage.repository", sidecar.map(|image| image.repository.as_str())));
+    faults.extend(image_fault("spec.sidecarImage.version", sidecar.map(|image| image.version.as_str())));
     faults.extend(annotation_faults(&spec.annotations, "spec.annotations"));
     faults.extend(annotation_faults(&spec.service_annotations, "spec.serviceAnnotations"));
     faults.extend(environment_faults(&spec.env, "spec.env", |name| {
         OWN_VARIABLES.contains(&name).then_some("the other fields of the spec")
     }));
-    if let Some(canary) = spec.canary.filter(|canary| *canary < 0) {
-        faults.push(Fault::new("spec.canary", format!("must be at least 0, but is {canary}")));
-    }
+    let canary = spec.canary.unwrap_or_default();
+    faults.extend(Fault::unless(canary >= 0, "spec.canary", format_args!("must be at least 0, but is {canary}")));
     check_racks(request, &mut faults);
     faults
 }
 
 fn check_racks(request: &Request<'_, ClusterSpec>, faults: &mut Vec<Fault>) {
     let datacenter = &request.spec.datacenter;
-    if !is_dns_label(&datacenter.name) {
-        faults.push(Fault::new("spec.datacenter.name", label_words(&datacenter.name)));
-    }
+    faults.extend(dns_label_fault("spec.datacenter.name", &datacenter.name));
     let mut names = BTreeSet::new();
     for (index, rack) in datacenter.racks.iter().enumerate() {
         let path = format!("spec.datacenter.racks[{index}]");
-        let name = set_name(request.name(), &datacenter.name, &rack.name);
-        if !is_dns_label(&rack.name) {
-            faults.push(Fault::new(format!("{path}.name"), label_words(&rack.name)));
-        } else if !names.insert(&rack.name) {
-            let message = format!("must be unique, but another rack is also named \"{}\"", rack.name);
-            faults.push(Fault::new(format!("{path}.name"), message));
-        } else if name.len() > LONGEST_STATEFUL_SET {
-            let message = format!(
-                "must be shorter: \"{name}\" has {} characters, and pods can be labelled with {LONGEST_STATEFUL_SET}",
-                name.len()
-            );
-            faults.push(Fault::new(format!("{path}.name"), message));
-        }
+        let field = format!("{path}.name");
+        let (name, length) = (set_name(request.name(), &datacenter.name, &rack.name), LONGEST_STATEFUL_SET);
+        let unique = format_args!("must be unique, but another rack is also named \"{}\"", rack.name);
+        let shorter = format_args!(
+            "must be shorter: \"{name}\" has {} characters, and pods can be labelled with {length}",
+            name.len()
+        );
+        let fault = dns_label_fault(&field, &rack.name)
+            .or_else(|| Fault::unless(names.insert(&rack.name), &field, unique))
+            .or_else(|| Fault::unless(name.len() <= length, &field, shorter));
+        faults.extend(fault);
         check_rack(rack, &path, faults);
     }
     let all: i64 = datacenter.racks.iter().map(|rack| i64::from(rack.members.max(0))).sum();
-    if all == 0 && request.spec.allow_removing_last_member != Some(true) {
-        let message = "must have at least one member in all: with the last one all data goes, which only \
-                       spec.allowRemovingLastMember: true allows";
-        faults.push(Fault::new("spec.datacenter.racks", message));
-    }
+    let allowed = all > 0 || request.spec.allow_removing_last_member == Some(true);
+    let message = format_args!(
+        "must have at least one member in all: with the last one all data goes, which only \
+         spec.allowRemovingLastMember: true allows"
+    );
+    faults.extend(Fault::unless(allowed, "spec.datacenter.racks", message));
 }
 
 fn check_rack(rack: &RackSpec, path: &str, faults: &mut Vec<Fault>) {
-    if !(0..=MOST_MEMBERS).contains(&rack.members) {
-        let message = format!("must be from 0 to {MOST_MEMBERS}, but is {}", rack.members);
-        faults.push(Fault::new(format!("{path}.members"), message));
-    }
+    let members = format_args!("must be from 0 to {MOST_MEMBERS}, but is {}", rack.members);
+    faults.extend(Fault::unless((0..=MOST_MEMBERS).contains(&rack.members), format!("{path}.members"), members));
     let templates = &rack.storage.volume_claim_templates;
     let claims = format!("{path}.storage.volumeClaimTemplates");
-    if templates.len() > 1 {
-        let message =
-            format!("must be one at the most, since a member has one data directory, but are {}", templates.len());
-        faults.push(Fault::new(&claims, message));
-    }
+    let one =
+        format_args!("must be one at the most, since a member has one data directory, but are {}", templates.len());
+    faults.extend(Fault::unless(templates.len() <= 1, &claims, one));
     faults.extend(claim_faults(templates, &claims));
     faults.extend(annotation_faults(&rack.annotations, &format!("{path}.annotations")));
     faults.extend(rack.resources.component_faults(&format!("{path}.resources"), &COMPONENTS));
-    if let Some(name) = rack.config_map_name.as_ref().filter(|name| !name.split('.').all(is_dns_label)) {
-        let message = format!("must be the name of a ConfigMap, but is \"{name}\"");
-        faults.push(Fault::new(format!("{path}.configMapName"), message));
-    }
-}
-
-fn label_words(name: &str) -> String {
-    format!("must be a DNS label of at most 63 characters, but is \"{name}\"")
+    let name = rack.config_map_name.as_deref().unwrap_or("none");
+    let message = format_args!("must be the name of a ConfigMap, but is \"{name}\"");
+    faults.extend(Fault::unless(name.split('.').all(is_dns_label), format!("{path}.configMapName"), message));
 }
 
 /// What of a spec that is right by itself cannot be made of what runs.
@@ -108,8 +88,10 @@ pub(crate) fn permanent_faults(spec: &ClusterSpec, racks: &[Rack<'_>]) -> Vec<Fa
     let mut faults = Vec::new();
     let sets = racks.iter().filter_map(|rack| rack.set.as_ref());
     let differs = |key: &str, wanted: &str| {
-        let made = sets.clone().find_map(|set| set.metadata.annotation(key).or(set.metadata.label(key)));
-        made.filter(|made| *made != wanted).map(str::to_owned)
+        let made = sets
+            .clone()
+            .find_map(|set| set.metadata.annotation(key).or_else(|| set.metadata.label(key).map(Cow::Borrowed)));
+        made.filter(|made| *made != wanted)
     };
     if let Some(made) = differs(MODE, spec.mode().as_str()) {
         let message = format!("cannot change from {made} to {}: it is another database", spec.mode().as_str());
@@ -141,11 +123,11 @@ pub(crate) fn permanent_faults(spec: &ClusterSpec, racks: &[Rack<'_>]) -> Vec<Fa
             }
             (Some(set), _) => {
                 let templates = rack.spec.as_ref().map_or(&[][..], |spec| &spec.storage.volume_claim_templates);
-                if !same_claims(&claims(templates), &set.spec.volume_claim_templates) {
-                    let message =
-                        "cannot change: the claims of a rack are fixed when it is made; add a rack with others";
-                    faults.push(Fault::new(format!("{path}.storage.volumeClaimTemplates"), message));
-                }
+                let same = same_claims(&claims(templates), &set.spec.volume_claim_templates);
+                let message = format_args!(
+                    "cannot change: the claims of a rack are fixed when it is made; add a rack with others"
+                );
+                faults.extend(Fault::unless(same, format!("{path}.storage.volumeClaimTemplates"), message));
             }
             (None, None) => {}
         }

@@ -1,7 +1,7 @@
 //! Versions of the database, and which may follow which: data that a newer one has touched an older one cannot read, and
 //! each series reads the data of the one before it, no older.
 
-use std::fmt;
+use bartizan_sdk::Version;
 
 use crate::spec::Mode;
 
@@ -10,41 +10,15 @@ const SERIES: [(u32, u32); 4] = [(3, 11), (4, 0), (4, 1), (5, 0)];
 /// ScyllaDB's majors count from 1, and since 2024 by years.
 const FIRST_YEAR: u32 = 2000;
 
-/// A version as `4.1.3`; a patch that is not given is 0.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Version {
-    major: u32,
-    minor: u32,
-    patch: u32,
-}
-
-impl Version {
-    pub(crate) fn parse(text: &str) -> Option<Self> {
-        let mut parts = text.split('.').map(|part| {
-            let digits = !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
-            digits.then(|| part.parse::<u32>().ok()).flatten()
-        });
-        let (major, minor) = (parts.next()??, parts.next()??);
-        let patch = parts.next().unwrap_or(Some(0))?;
-        parts.next().is_none().then_some(Self { major, minor, patch })
-    }
-
-    fn series(self) -> Option<usize> {
-        SERIES.iter().position(|series| *series == (self.major, self.minor))
-    }
-}
-
-impl fmt::Display for Version {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}.{}.{}", self.major, self.minor, self.patch)
-    }
+fn series(version: Version) -> Option<usize> {
+    SERIES.iter().position(|series| *series == (version.major, version.minor))
 }
 
 /// What is wrong with a version as it is written, in words that follow the field's name.
 pub(crate) fn fault(mode: Mode, text: &str) -> Option<String> {
     match Version::parse(text) {
         None => Some(format!("must be a version as 4.1.3, but is \"{text}\"")),
-        Some(version) if mode == Mode::Cassandra && version.series().is_none() => {
+        Some(version) if mode == Mode::Cassandra && series(version).is_none() => {
             let known = SERIES.map(|(major, minor)| format!("{major}.{minor}")).join(", ");
             Some(format!("must be of one of the series {known}, but is \"{text}\""))
         }
@@ -62,8 +36,8 @@ pub(crate) fn step_fault(mode: Mode, running: &[Version], wanted: Version) -> Op
     }
     let skipped = match mode {
         Mode::Cassandra => {
-            let next = oldest.series()? + 1;
-            SERIES.get(next).filter(|_| wanted.series() > Some(next)).map(|(major, minor)| format!("{major}.{minor}"))
+            let next = series(*oldest)? + 1;
+            SERIES.get(next).filter(|_| series(wanted) > Some(next)).map(|(major, minor)| format!("{major}.{minor}"))
         }
         Mode::Scylla => {
             let next = oldest.major + 1;
@@ -80,20 +54,6 @@ mod tests {
     use rstest::rstest;
 
     use super::*;
-
-    #[rstest]
-    #[case("3.11.1", Some((3, 11, 1)))]
-    #[case("4.1", Some((4, 1, 0)))]
-    #[case("4", None)]
-    #[case("4.1.2.3", None)]
-    #[case("4.x", None)]
-    #[case("", None)]
-    #[case("4.+1", None)]
-    #[case("4.1.99999999999", None)]
-    fn a_version_has_two_or_three_numbers(#[case] text: &str, #[case] expected: Option<(u32, u32, u32)>) {
-        let expected = expected.map(|(major, minor, patch)| Version { major, minor, patch });
-        assert_eq!(Version::parse(text), expected);
-    }
 
     #[rstest]
     #[case(Mode::Cassandra, &["3.11.1"], "4.0.1", "")]

@@ -26,11 +26,11 @@ pub(crate) fn record(plan: &Plan<'_>) -> Annotations {
 }
 
 /// What of the plan differs from what the store was made with.
-pub(crate) fn faults(plan: &Plan<'_>, observed: Option<&StatefulSetView>) -> Vec<Fault> {
+pub(crate) fn faults(plan: &Plan<'_>, observed: Option<&StatefulSetView<'_>>) -> Vec<Fault> {
     let Some(observed) = observed else { return Vec::new() };
     let mut faults = Vec::new();
     for (key, wanted) in record(plan) {
-        let Some(made) = observed.metadata.annotations.get(&key).filter(|made| **made != wanted) else { continue };
+        let Some(made) = observed.metadata.annotation(&key).filter(|made| *made != wanted) else { continue };
         let (field, why) = match key.as_str() {
             NODES => (
                 "spec.scope.nodeCount",
@@ -49,14 +49,13 @@ pub(crate) fn faults(plan: &Plan<'_>, observed: Option<&StatefulSetView>) -> Vec
 }
 
 /// How many servers a store has that exists, whatever its spec says now.
-pub(crate) fn nodes(observed: &StatefulSetView) -> i32 {
-    let recorded = observed.metadata.annotations.get(NODES);
+pub(crate) fn nodes(observed: &StatefulSetView<'_>) -> i32 {
+    let recorded = observed.metadata.annotation(NODES);
     recorded.and_then(|nodes| nodes.parse().ok()).unwrap_or(observed.spec.replicas)
 }
 
 /// Where clients find a store that exists, whatever its spec says now.
-pub(crate) fn endpoint(name: &str, namespace: &str, observed: &StatefulSetView) -> Option<String> {
-    let annotations = &observed.metadata.annotations;
-    let port = annotations.get(PORT)?.parse().ok()?;
-    Some(crate::layout::client_endpoint(name, namespace, annotations.get(CLUSTER_DOMAIN)?, port))
+pub(crate) fn endpoint(name: &str, namespace: &str, observed: &StatefulSetView<'_>) -> Option<String> {
+    let port = observed.metadata.annotation(PORT)?.parse().ok()?;
+    Some(crate::layout::client_endpoint(name, namespace, &observed.metadata.annotation(CLUSTER_DOMAIN)?, port))
 }

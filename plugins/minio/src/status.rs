@@ -31,7 +31,7 @@ pub(crate) fn report(
     response: Response,
     request: &Request<'_, ObjectStoreSpec>,
     plan: Option<&Plan<'_>>,
-    observed: Option<&StatefulSetView>,
+    observed: Option<&StatefulSetView<'_>>,
 ) -> Response {
     let ready_servers = observed.map_or(0, |observed| observed.status.ready_replicas);
     let nodes = match (plan, observed) {
@@ -54,7 +54,7 @@ pub(crate) fn report(
 }
 
 /// Whether the store serves with all its servers.
-fn readiness(valid: bool, nodes: i32, observed: Option<&StatefulSetView>) -> Condition {
+fn readiness(valid: bool, nodes: i32, observed: Option<&StatefulSetView<'_>>) -> Condition {
     let Some(observed) = observed else {
         return match valid {
             true => condition::not_ready("Creating", "the servers are being made"),

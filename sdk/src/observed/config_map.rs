@@ -3,23 +3,33 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::ConfigMap;
-use serde::Deserialize;
+use serde_json::Error;
 
-use super::{Observed, ObservedMetadata};
+use super::{Observed, each_field};
 use crate::ChildKind;
 
 /// What decisions need of an observed ConfigMap.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct ConfigMapView {
-    /// Its metadata.
-    pub metadata: ObservedMetadata,
     /// Its texts.
     pub data: BTreeMap<String, String>,
     /// Its other values, base64-encoded.
     pub binary_data: BTreeMap<String, String>,
 }
 
-impl Observed for ConfigMapView {
+impl Observed<'_> for ConfigMapView {
     const KIND: ChildKind = ChildKind::of::<ConfigMap>();
+
+    fn read(text: &str) -> Result<Self, Error> {
+        let mut view = Self::default();
+        each_field(text, |key, value| {
+            match key {
+                "data" => view.data = serde_json::from_str(value)?,
+                "binaryData" => view.binary_data = serde_json::from_str(value)?,
+                _ => {}
+            }
+            Ok(())
+        })?;
+        Ok(view)
+    }
 }

@@ -1,24 +1,26 @@
-//! Small views of objects that exist: the few fields that decisions need. Reading a whole StatefulSet costs the sandbox
-//! many times what these do.
+//! Small views of objects that exist: the few fields that decisions need, borrowed from the text of the request. Reading a
+//! whole StatefulSet costs the sandbox many times what these do.
 
+mod claims;
 mod config_map;
+mod metadata;
 mod pod;
 mod stateful_set;
 
-use std::collections::BTreeMap;
 use std::marker::PhantomData;
 
 use k8s_openapi::Resource;
-use serde::Deserialize;
-use serde::de::{DeserializeOwned, Error as _};
+use serde_json::Error;
 
 use crate::{ChildKind, scan};
+pub use claims::Claims;
 pub use config_map::ConfigMapView;
+pub use metadata::ObservedMetadata;
 pub use pod::PodView;
 pub use stateful_set::{Rollout, StatefulSetSpecView, StatefulSetStatusView, StatefulSetView};
 
 /// A view of a kind of object.
-pub trait Observed: DeserializeOwned {
+pub trait Observed<'a>: Sized {
     /// The kind that is viewed.
     const KIND: ChildKind;
 
@@ -26,59 +28,7 @@ pub trait Observed: DeserializeOwned {
     ///
     /// # Errors
     /// If the text is not JSON, or a field that is looked at has another type.
-    fn read(text: &str) -> Result<Self, serde_json::Error> {
-        serde_json::from_str(text)
-    }
-}
-
-/// What decisions need of an observed object's metadata.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-pub struct ObservedMetadata {
-    /// Its name.
-    pub name: String,
-    /// Counts the changes of the spec.
-    pub generation: i64,
-    /// Its labels.
-    pub labels: BTreeMap<String, String>,
-    /// Its annotations.
-    pub annotations: BTreeMap<String, String>,
-    /// Since when it is being deleted; absent if it is not.
-    pub deletion_timestamp: Option<String>,
-    /// Whom it goes with.
-    pub owner_references: Vec<OwnerView>,
-}
-
-/// Whom an object goes with.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-pub struct OwnerView {
-    /// Kind of the owner.
-    pub kind: String,
-    /// Its identity.
-    pub uid: String,
-    /// Whether it is the owner that works on the object.
-    pub controller: bool,
-}
-
-impl ObservedMetadata {
-    /// A label's value.
-    #[must_use]
-    pub fn label(&self, key: &str) -> Option<&str> {
-        self.labels.get(key).map(String::as_str)
-    }
-
-    /// An annotation's value.
-    #[must_use]
-    pub fn annotation(&self, key: &str) -> Option<&str> {
-        self.annotations.get(key).map(String::as_str)
-    }
-
-    /// Whether it is being deleted.
-    #[must_use]
-    pub fn is_going(&self) -> bool {
-        self.deletion_timestamp.is_some()
-    }
+    fn read(text: &'a str) -> Result<Self, Error>;
 }
 
 /// The number at the end of the name of what a StatefulSet makes: `db-2` and `data-db-2` belong to its third pod.
@@ -88,22 +38,34 @@ pub fn ordinal(name: &str) -> Option<i32> {
 }
 
 /// The metadata of an object of any kind, and nothing else: `ObjectView<Service>`.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
-#[serde(bound = "")]
-pub struct ObjectView<R> {
+#[derive(Clone, Debug, PartialEq)]
+pub struct ObjectView<'a, R> {
     /// Its metadata.
-    #[serde(default)]
-    pub metadata: ObservedMetadata,
-    #[serde(skip)]
+    pub metadata: ObservedMetadata<'a>,
     kind: PhantomData<R>,
 }
 
-impl<R: Resource> Observed for ObjectView<R> {
+impl<'a, R: Resource> Observed<'a> for ObjectView<'a, R> {
     const KIND: ChildKind = ChildKind::of::<R>();
 
     /// All but the metadata is passed over.
-    fn read(text: &str) -> Result<Self, serde_json::Error> {
-        let metadata = scan::field(text, "metadata").map_err(serde_json::Error::custom)?.unwrap_or("{}");
-        Ok(Self { metadata: serde_json::from_str(metadata)?, kind: PhantomData })
+    fn read(text: &'a str) -> Result<Self, Error> {
+        let metadata = scan::field(text, "metadata").map_err(malformed)?.unwrap_or("{}");
+        Ok(Self { metadata: ObservedMetadata::read(metadata)?, kind: PhantomData })
     }
+}
+
+/// Goes through the fields of an object that are not null.
+fn each_field<'a>(text: &'a str, mut take: impl FnMut(&'a str, &'a str) -> Result<(), Error>) -> Result<(), Error> {
+    for field in scan::fields(text) {
+        let (key, value) = field.map_err(malformed)?;
+        if value != "null" {
+            take(key, value)?;
+        }
+    }
+    Ok(())
+}
+
+fn malformed(error: scan::Malformed) -> Error {
+    serde::de::Error::custom(error)
 }

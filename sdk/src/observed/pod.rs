@@ -1,76 +1,41 @@
 //! The view of a pod.
 
 use k8s_openapi::api::core::v1::Pod;
-use serde::Deserialize;
-use serde::de::Error as _;
-use serde_json::Value;
+use serde_json::Error;
 
-use super::{Observed, ObservedMetadata};
+use super::{Observed, ObservedMetadata, each_field, malformed};
 use crate::{ChildKind, scan};
 
 /// The label by which the StatefulSet controller says which template a pod was made from.
 const REVISION_LABEL: &str = "controller-revision-hash";
 
 /// What decisions need of an observed pod.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
-#[serde(default)]
-pub struct PodView {
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct PodView<'a> {
     /// Its metadata.
-    pub metadata: ObservedMetadata,
-    /// What it said about itself.
-    status: PodStatusView,
-}
-
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-struct PodStatusView {
-    conditions: Vec<PodCondition>,
-    container_statuses: Vec<ContainerStatus>,
-}
-
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
-#[serde(default)]
-struct PodCondition {
-    #[serde(rename = "type")]
-    type_: String,
-    status: String,
-}
-
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-struct ContainerStatus {
-    name: String,
-    restart_count: i32,
-    state: ContainerState,
-}
-
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
-#[serde(default)]
-struct ContainerState {
-    running: Option<Value>,
-    terminated: Option<Value>,
-}
-
-impl PodView {
+    pub metadata: ObservedMetadata<'a>,
     /// Whether it serves, and will go on to.
-    #[must_use]
-    pub fn is_ready(&self) -> bool {
-        let ready = |condition: &PodCondition| condition.type_ == "Ready" && condition.status == "True";
-        !self.metadata.is_going() && self.status.conditions.iter().any(ready)
-    }
+    pub is_ready: bool,
+    /// As JSON; empty if there are none.
+    containers: &'a str,
+}
 
+impl<'a> PodView<'a> {
     /// Whether a container of it has ever run: what it runs may have touched its data.
     #[must_use]
     pub fn has_started(&self, container: &str) -> bool {
-        let ran = |status: &ContainerStatus| {
-            status.restart_count > 0 || status.state.running.is_some() || status.state.terminated.is_some()
+        let ran = |status: &str| {
+            let restarted = field(status, "restartCount").is_some_and(|count| count != "0");
+            let state = field(status, "state").unwrap_or("{}");
+            restarted || ["running", "terminated"].into_iter().any(|name| field(state, name).is_some())
         };
-        self.status.container_statuses.iter().any(|status| status.name == container && ran(status))
+        let is_meant = |status: &&str| field(status, "name").is_some_and(|name| name.trim_matches('"') == container);
+        scan::items(self.containers).map_while(|status| status.ok()).filter(is_meant).any(ran)
     }
 
     /// The revision of the template that it was made from.
     #[must_use]
-    pub fn revision(&self) -> Option<&str> {
+    pub fn revision(&self) -> Option<&'a str> {
         self.metadata.label(REVISION_LABEL)
     }
 
@@ -79,16 +44,45 @@ impl PodView {
     pub fn ordinal(&self) -> Option<i32> {
         super::ordinal(&self.metadata.name)
     }
+
+    fn read_status(&mut self, status: &'a str) -> Result<(), Error> {
+        each_field(status, |key, value| {
+            match key {
+                "conditions" => self.is_ready = is_ready(value)?,
+                "containerStatuses" => self.containers = value,
+                _ => {}
+            }
+            Ok(())
+        })
+    }
 }
 
-impl Observed for PodView {
+fn field<'a>(text: &'a str, name: &str) -> Option<&'a str> {
+    scan::field(text, name).ok().flatten()
+}
+
+fn is_ready(conditions: &str) -> Result<bool, Error> {
+    for condition in scan::items(conditions) {
+        let condition = condition.map_err(malformed)?;
+        if scan::field(condition, "type").map_err(malformed)? == Some("\"Ready\"") {
+            return Ok(scan::field(condition, "status").map_err(malformed)? == Some("\"True\""));
+        }
+    }
+    Ok(false)
+}
+
+impl<'a> Observed<'a> for PodView<'a> {
     const KIND: ChildKind = ChildKind::of::<Pod>();
 
     /// The spec is most of the text, and passed over.
-    fn read(text: &str) -> Result<Self, serde_json::Error> {
-        let field = |name| scan::field(text, name).map_err(serde_json::Error::custom);
-        let metadata = serde_json::from_str(field("metadata")?.unwrap_or("{}"))?;
-        let status = serde_json::from_str(field("status")?.unwrap_or("{}"))?;
-        Ok(Self { metadata, status })
+    fn read(text: &'a str) -> Result<Self, Error> {
+        let mut pod = Self::default();
+        each_field(text, |key, value| match key {
+            "metadata" => ObservedMetadata::read(value).map(|metadata| pod.metadata = metadata),
+            "status" => pod.read_status(value),
+            _ => Ok(()),
+        })?;
+        pod.is_ready &= !pod.metadata.is_going;
+        Ok(pod)
     }
 }

@@ -1,28 +1,26 @@
 //! The view of a StatefulSet.
 
-use k8s_openapi::api::apps::v1::StatefulSet;
-use serde::Deserialize;
-use serde::de::Error as _;
-use serde_json::Value;
+use std::borrow::Cow;
 
-use super::{Observed, ObservedMetadata};
+use k8s_openapi::api::apps::v1::StatefulSet;
+use serde_json::{Error, Value, from_str};
+
+use super::{Observed, ObservedMetadata, each_field};
 use crate::{ChildKind, scan};
 
 /// What decisions need of an observed StatefulSet.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-pub struct StatefulSetView {
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct StatefulSetView<'a> {
     /// Its metadata.
-    pub metadata: ObservedMetadata,
+    pub metadata: ObservedMetadata<'a>,
     /// What was asked of it.
     pub spec: StatefulSetSpecView,
     /// What it said about itself.
-    pub status: StatefulSetStatusView,
+    pub status: StatefulSetStatusView<'a>,
 }
 
 /// What decisions need of a StatefulSet's spec.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct StatefulSetSpecView {
     /// How many pods it should have.
     pub replicas: i32,
@@ -33,9 +31,8 @@ pub struct StatefulSetSpecView {
 }
 
 /// What decisions need of a StatefulSet's status.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-pub struct StatefulSetStatusView {
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct StatefulSetStatusView<'a> {
     /// The generation that the rest of the status is about.
     pub observed_generation: i64,
     /// How many pods there are.
@@ -45,54 +42,71 @@ pub struct StatefulSetStatusView {
     /// How many of them are of the newest template.
     pub updated_replicas: i32,
     /// The template of the pods that a change has not reached.
-    pub current_revision: String,
+    pub current_revision: Cow<'a, str>,
     /// The newest template.
-    pub update_revision: String,
+    pub update_revision: Cow<'a, str>,
 }
 
-#[derive(Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-struct UpdateStrategy {
-    rolling_update: RollingUpdate,
+impl StatefulSetSpecView {
+    fn read(text: &str) -> Result<Self, Error> {
+        let mut spec = Self::default();
+        each_field(text, |key, value| {
+            match key {
+                "replicas" => spec.replicas = from_str(value)?,
+                "volumeClaimTemplates" => spec.volume_claim_templates = from_str(value)?,
+                "updateStrategy" => spec.partition = partition(value)?,
+                _ => {}
+            }
+            Ok(())
+        })?;
+        Ok(spec)
+    }
 }
 
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct RollingUpdate {
-    partition: i32,
+fn partition(strategy: &str) -> Result<i32, Error> {
+    let mut partition = 0;
+    each_field(strategy, |key, value| match key {
+        "rollingUpdate" => each_field(value, |key, value| match key {
+            "partition" => from_str(value).map(|value| partition = value),
+            _ => Ok(()),
+        }),
+        _ => Ok(()),
+    })?;
+    Ok(partition)
 }
 
-impl Observed for StatefulSetView {
+impl<'a> StatefulSetStatusView<'a> {
+    fn read(text: &'a str) -> Result<Self, Error> {
+        let mut status = Self::default();
+        each_field(text, |key, value| {
+            match key {
+                "observedGeneration" => status.observed_generation = from_str(value)?,
+                "replicas" => status.replicas = from_str(value)?,
+                "readyReplicas" => status.ready_replicas = from_str(value)?,
+                "updatedReplicas" => status.updated_replicas = from_str(value)?,
+                "currentRevision" => status.current_revision = scan::string(value)?,
+                "updateRevision" => status.update_revision = scan::string(value)?,
+                _ => {}
+            }
+            Ok(())
+        })?;
+        Ok(status)
+    }
+}
+
+impl<'a> Observed<'a> for StatefulSetView<'a> {
     const KIND: ChildKind = ChildKind::of::<StatefulSet>();
 
     /// The pod template is most of the text, and passed over.
-    fn read(text: &str) -> Result<Self, serde_json::Error> {
-        let mut view = Self::default();
-        let (mut metadata, mut status, mut replicas, mut claims, mut strategy) = ("{}", "{}", "0", "[]", "{}");
-        let mut fields = scan::fields(text);
-        while let Some(key) = fields.next_key().map_err(serde_json::Error::custom)? {
-            let read = match key {
-                "metadata" => fields.value().map(|value| metadata = value),
-                "status" => fields.value().map(|value| status = value),
-                "spec" => fields.object(|key, spec| {
-                    match (key, spec.value()?) {
-                        ("replicas", value) => replicas = value,
-                        ("volumeClaimTemplates", value) => claims = value,
-                        ("updateStrategy", value) => strategy = value,
-                        _ => {}
-                    }
-                    Ok(())
-                }),
-                _ => fields.value().map(|_| ()),
-            };
-            read.map_err(serde_json::Error::custom)?;
-        }
-        view.metadata = serde_json::from_str(metadata)?;
-        view.status = serde_json::from_str(status)?;
-        view.spec.replicas = serde_json::from_str(replicas)?;
-        view.spec.partition = serde_json::from_str::<UpdateStrategy>(strategy)?.rolling_update.partition;
-        view.spec.volume_claim_templates = serde_json::from_str(claims)?;
-        Ok(view)
+    fn read(text: &'a str) -> Result<Self, Error> {
+        let mut set = Self::default();
+        each_field(text, |key, value| match key {
+            "metadata" => ObservedMetadata::read(value).map(|metadata| set.metadata = metadata),
+            "spec" => StatefulSetSpecView::read(value).map(|spec| set.spec = spec),
+            "status" => StatefulSetStatusView::read(value).map(|status| set.status = status),
+            _ => Ok(()),
+        })?;
+        Ok(set)
     }
 }
 
@@ -109,12 +123,18 @@ pub enum Rollout {
     Settled,
 }
 
-impl StatefulSetView {
+impl StatefulSetView<'_> {
+    /// Whether its controller has seen its newest spec: until then its health is unknown.
+    #[must_use]
+    pub fn is_observed(&self) -> bool {
+        self.status.observed_generation == self.metadata.generation
+    }
+
     /// How far it is, where so many pods are wanted.
     #[must_use]
     pub fn rollout(&self, wanted: i32) -> Rollout {
         let status = &self.status;
-        if status.observed_generation != self.metadata.generation {
+        if !self.is_observed() {
             Rollout::Unobserved
         } else if [self.spec.replicas, status.replicas, status.ready_replicas].iter().any(|&count| count != wanted) {
             Rollout::Unready

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::quantity::nanos;
-use crate::kubernetes::is_dns_label;
+use crate::kubernetes::dns_label_fault;
 use crate::{Fault, Object};
 
 /// How many servers a store has and what storage each of them gets.
@@ -81,10 +81,7 @@ pub fn claim_faults(templates: &[ClaimTemplate], path: &str) -> Vec<Fault> {
         if let Some(message) = storage_fault(&template.spec) {
             faults.push(Fault::new(format!("{path}.spec.resources.requests.storage"), message));
         }
-        if !is_dns_label(name) {
-            let message = format!("must be a DNS label of at most 63 characters, but is \"{name}\"");
-            faults.push(Fault::new(format!("{path}.metadata.name"), message));
-        }
+        faults.extend(dns_label_fault(format!("{path}.metadata.name"), name));
         if names.iter().take(index).any(|earlier| earlier == name) {
             let message = format!("must be unique, but another template is also named \"{name}\"");
             faults.push(Fault::new(format!("{path}.metadata.name"), message));

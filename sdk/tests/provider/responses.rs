@@ -1,7 +1,7 @@
 //! What crosses the sandbox on the way back.
 
 use bartizan_sdk::gates::{is_pending, is_settled, next_partition, released};
-use bartizan_sdk::observed::{PodView, Rollout, StatefulSetView};
+use bartizan_sdk::observed::{Observed, PodView, Rollout, StatefulSetView};
 use bartizan_sdk::testing::TestRequest;
 use bartizan_sdk::{Failure, OnDelete, OnImmutableChange, ReconcileResponse, config_hash, fingerprint};
 use rstest::rstest;
@@ -70,7 +70,8 @@ fn a_stateful_set_is_settled_when_all_its_pods_are_ready_and_new(#[case] status:
     let mut full = json!({"observedGeneration": 2, "replicas": 3, "readyReplicas": 3, "updatedReplicas": 3});
     full.as_object_mut().unwrap().extend(status.as_object().unwrap().clone());
     let object = json!({"metadata": {"generation": 2}, "spec": {"replicas": 3}, "status": full});
-    let view: StatefulSetView = serde_json::from_value(object).unwrap();
+    let text = object.to_string();
+    let view = StatefulSetView::read(&text).unwrap();
     assert_eq!(view.rollout(3), expected);
 }
 
@@ -99,7 +100,7 @@ fn waves_keep_related_and_events_are_said_as_the_contract_says_them() {
     assert_eq!((answer.related[0].kind.as_str(), &answer.related[0].names), ("ConfigMap", &vec!["beside".to_owned()]));
 }
 
-fn set(partition: i32, current: &str) -> StatefulSetView {
+fn set(partition: i32, current: &str) -> StatefulSetView<'static> {
     let status = json!({
         "observedGeneration": 2, "replicas": 2, "readyReplicas": 2, "updatedReplicas": 2 - partition.min(2),
         "currentRevision": current, "updateRevision": "new",
@@ -108,10 +109,10 @@ fn set(partition: i32, current: &str) -> StatefulSetView {
         "metadata": {"generation": 2}, "status": status,
         "spec": {"replicas": 2, "updateStrategy": {"rollingUpdate": {"partition": partition}}},
     });
-    bartizan_sdk::observed::Observed::read(&object.to_string()).unwrap()
+    Observed::read(object.to_string().leak()).unwrap()
 }
 
-fn pod(ordinal: i32, revision: &str, ready: &str, going: bool) -> PodView {
+fn pod(ordinal: i32, revision: &str, ready: &str, going: bool) -> PodView<'static> {
     let mut object = json!({
         "metadata": {"name": format!("a-{ordinal}"), "labels": {"controller-revision-hash": revision}},
         "status": {"conditions": [{"type": "Ready", "status": ready}]},
@@ -119,7 +120,7 @@ fn pod(ordinal: i32, revision: &str, ready: &str, going: bool) -> PodView {
     if going {
         object["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
     }
-    bartizan_sdk::observed::Observed::read(&object.to_string()).unwrap()
+    Observed::read(object.to_string().leak()).unwrap()
 }
 
 #[rstest]
@@ -131,7 +132,7 @@ fn pod(ordinal: i32, revision: &str, ready: &str, going: bool) -> PodView {
 #[case::missing(0, vec![pod(0, "new", "True", false)], false)]
 fn a_stateful_set_is_settled_when_status_and_pods_agree(
     #[case] partition: i32,
-    #[case] pods: Vec<PodView>,
+    #[case] pods: Vec<PodView<'static>>,
     #[case] expected: bool,
 ) {
     assert_eq!(is_settled(&set(partition, "old"), &pods.iter().collect::<Vec<_>>()), expected);

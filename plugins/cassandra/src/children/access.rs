@@ -1,13 +1,12 @@
 //! What members may do: their ServiceAccount, for the sidecar. Whoever made them beforehand, as Rook's example does, keeps
 //! them.
 
-use bartizan_sdk::k8s_openapi::Resource;
 use bartizan_sdk::k8s_openapi::api::core::v1::ServiceAccount;
 use bartizan_sdk::k8s_openapi::api::rbac::v1::{Role, RoleBinding};
-use bartizan_sdk::observed::ObjectView;
+use bartizan_sdk::kubernetes::{role, role_binding, service_account};
 use bartizan_sdk::{ChildKind, Failure, Response, object};
 
-use super::{Asked, labels};
+use super::{Asked, meta};
 
 /// Name of the members' ServiceAccount, Role and RoleBinding.
 pub(super) fn account(request: &Asked<'_>) -> String {
@@ -24,42 +23,20 @@ pub(super) fn ask(response: Response, request: &Asked<'_>) -> Response {
 
 /// Those that nobody else has made.
 pub(super) fn grant(mut response: Response, request: &Asked<'_>) -> Result<Response, Failure> {
-    let account = account(request);
-    let (name, namespace) = (account.as_str(), request.namespace());
-    if is_ours::<ServiceAccount>(request, name)? {
-        response = response.child_json(object!({
-            "apiVersion": "v1",
-            "kind": "ServiceAccount",
-            "metadata": {"name": name, "namespace": namespace, "labels": labels(request)},
-        }));
+    let name = account(request);
+    if request.is_free::<ServiceAccount>(&name)? {
+        response = response.child_json(service_account(meta(request, &name)));
     }
-    if is_ours::<Role>(request, name)? {
-        response = response.child_json(object!({
-            "apiVersion": "rbac.authorization.k8s.io/v1",
-            "kind": "Role",
-            "metadata": {"name": name, "namespace": namespace, "labels": labels(request)},
-            "rules": [
-                {"apiGroups": [""], "resources": ["pods"], "verbs": ["get"]},
-                {"apiGroups": [""], "resources": ["services"], "verbs": ["get", "list", "watch", "patch"]},
-                {"apiGroups": ["cassandra.rook.io"], "resources": ["clusters"], "verbs": ["get"]},
-            ],
-        }));
+    if request.is_free::<Role>(&name)? {
+        let rules = object!([
+            {"apiGroups": [""], "resources": ["pods"], "verbs": ["get"]},
+            {"apiGroups": [""], "resources": ["services"], "verbs": ["get", "list", "watch", "patch"]},
+            {"apiGroups": ["cassandra.rook.io"], "resources": ["clusters"], "verbs": ["get"]},
+        ]);
+        response = response.child_json(role(meta(request, &name), rules));
     }
-    if is_ours::<RoleBinding>(request, name)? {
-        response = response.child_json(object!({
-            "apiVersion": "rbac.authorization.k8s.io/v1",
-            "kind": "RoleBinding",
-            "metadata": {"name": name, "namespace": namespace, "labels": labels(request)},
-            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": name},
-            "subjects": [{"kind": "ServiceAccount", "name": name, "namespace": namespace}],
-        }));
+    if request.is_free::<RoleBinding>(&name)? {
+        response = response.child_json(role_binding(meta(request, &name)));
     }
     Ok(response)
-}
-
-/// Whether an object is this cluster's, or nobody's yet.
-fn is_ours<R: Resource>(request: &Asked<'_>, name: &str) -> Result<bool, Failure> {
-    let Some(found) = request.related::<ObjectView<R>>(name)? else { return Ok(true) };
-    let controlled = found.metadata.owner_references.iter().any(|owner| owner.uid == request.metadata.uid);
-    Ok(controlled || request.child::<ObjectView<R>>(name)?.is_some())
 }

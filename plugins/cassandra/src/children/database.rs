@@ -1,6 +1,7 @@
 //! How the database of a member is started: image, environment, arguments, memory.
 
 use bartizan_sdk::json::{WriteJson, lazy};
+use bartizan_sdk::kubernetes::{variable, variable_of_pod};
 use bartizan_sdk::object;
 use bartizan_sdk::storage::Resources;
 
@@ -91,10 +92,9 @@ pub(super) fn environment<'a>(
 ) -> impl WriteJson + 'a {
     let heap = resources.and_then(|resources| resources.amount("memory")).map(heap);
     lazy(move |writer| {
-        let from_pod = |name: &'static str, path: &'static str| object!({"name": name, "valueFrom": {"fieldRef": {"fieldPath": path}}});
         writer.begin_list();
-        writer.item(&from_pod("POD_NAME", "metadata.name"));
-        writer.item(&from_pod("POD_IP", "status.podIP"));
+        writer.item(&variable_of_pod("POD_NAME", "metadata.name"));
+        writer.item(&variable_of_pod("POD_IP", "status.podIP"));
         let cassandra = request.spec.mode() == Mode::Cassandra;
         let (map, key) = (services::seeds_name(request), services::SEEDS_KEY);
         writer.item(&object!({
@@ -112,12 +112,12 @@ pub(super) fn environment<'a>(
                 ("CASSANDRA_BROADCAST_ADDRESS", &address),
                 ("CASSANDRA_BROADCAST_RPC_ADDRESS", &address),
             ] {
-                writer.item(&object!({"name": name, "value": value}));
+                writer.item(&variable(name, value));
             }
             // Cassandra takes both or neither.
             for (name, mebibytes) in heap.iter().flat_map(|heap| [("MAX_HEAP_SIZE", *heap), ("HEAP_NEWSIZE", heap / 4)])
             {
-                writer.item(&object!({"name": name, "value": format!("{}M", mebibytes.max(1))}));
+                writer.item(&variable(name, &format!("{}M", mebibytes.max(1))));
             }
         }
         request.spec.env.iter().for_each(|variable| writer.item(variable));

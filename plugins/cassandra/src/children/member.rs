@@ -1,19 +1,16 @@
 //! The StatefulSet of a rack, and its pods.
 
-use std::collections::BTreeMap;
-
-use bartizan_sdk::json::{WriteJson, lazy, list, optional, text};
-use bartizan_sdk::kubernetes::{container_security, pod_security};
+use bartizan_sdk::json::{WriteJson, optional, text};
+use bartizan_sdk::kubernetes::{container_ports, container_security, pod_security, variable, variable_of_pod};
 use bartizan_sdk::object;
-use bartizan_sdk::storage::{Annotations, Resources, claims, merge_annotations, volume_names};
-use serde_json::{Value, json};
+use bartizan_sdk::storage::{Annotations, claims, merge_annotations, volume_names};
 
 use super::services::PORTS;
-use super::{Asked, Marks, access, database, rack_labels, rack_selector, services};
+use super::{Asked, Template, access, database, labels, rack_selector, services};
 use crate::decision::Step;
 use crate::labels::{CONFIG_HASH, MODE, RACK_SPEC, REMOVED, TEMPLATE, VERSION};
-use crate::racks::{CONTAINER, Rack};
-use crate::spec::{Mode, RackSpec};
+use crate::racks::CONTAINER;
+use crate::spec::{Mode, RackSpec, SidecarImage};
 
 /// The volume of a rack without claims.
 const EPHEMERAL_VOLUME: &str = "data";
@@ -28,21 +25,19 @@ const USER: i64 = 999;
 /// The StatefulSet of a rack.
 pub(super) fn stateful_set<'a>(
     request: &'a Asked<'_>,
-    rack: &'a Rack<'_>,
     spec: &'a RackSpec,
-    step: &'a Step,
-    template: &'a [u8],
-    fingerprint: &'a str,
+    step: &'a Step<'a>,
+    template: &'a Template,
 ) -> impl WriteJson + 'a {
-    let mut record = Annotations::from([
-        (VERSION.to_owned(), request.spec.version.clone()),
-        (MODE.to_owned(), request.spec.mode().as_str().to_owned()),
-        (TEMPLATE.to_owned(), fingerprint.to_owned()),
-        (RACK_SPEC.to_owned(), serde_json::to_string(spec).unwrap_or_default()),
-    ]);
-    if rack.removed {
-        record.insert(REMOVED.to_owned(), "true".to_owned());
-    }
+    let rack = step.rack;
+    let record = [
+        (VERSION, Some(request.spec.version.clone())),
+        (MODE, Some(request.spec.mode().as_str().to_owned())),
+        (TEMPLATE, Some(template.fingerprint.clone())),
+        (RACK_SPEC, serde_json::to_string(spec).ok()),
+        (REMOVED, rack.removed.then(|| "true".to_owned())),
+    ];
+    let annotations = annotations(request, spec, record);
     let when_scaled = if step.delete_claims { "Delete" } else { "Retain" };
     let claims = claims(&spec.storage.volume_claim_templates);
     object!({
@@ -51,8 +46,8 @@ pub(super) fn stateful_set<'a>(
         "metadata": {
             "name": rack.name,
             "namespace": request.namespace(),
-            "labels": rack_labels(request, &rack.rack, Marks::default()),
-            "annotations": annotations(request, spec, record.clone()),
+            "labels": labels(request, Some(&rack.rack)),
+            "annotations": annotations,
         },
         "spec": {
             "serviceName": services::client_name(request),
@@ -66,46 +61,43 @@ pub(super) fn stateful_set<'a>(
                 "whenDeleted": request.spec.when_deleted(),
                 "whenScaled": when_scaled,
             },
-            "template": text(template),
+            "template": text(&template.text),
             "volumeClaimTemplates": (!claims.is_empty()).then_some(&claims),
         },
     })
 }
 
-/// What people want on a rack's objects, beside what is ours.
-fn annotations(request: &Asked<'_>, spec: &RackSpec, ours: Annotations) -> Annotations {
+/// What is ours on a rack's objects, and beside it what people want.
+fn annotations<const N: usize>(
+    request: &Asked<'_>,
+    spec: &RackSpec,
+    ours: [(&'static str, Option<String>); N],
+) -> Annotations {
+    let ours = ours.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?))).collect();
     merge_annotations(merge_annotations(ours, &spec.annotations), &request.spec.annotations)
 }
 
-/// The pod template of a rack; `config` is the hash of its ConfigMap, empty if it has none.
-pub(super) fn template<'a>(request: &'a Asked<'_>, spec: &'a RackSpec, config: &'a str) -> impl WriteJson + 'a {
-    let mut record: BTreeMap<_, _> = [(VERSION.to_owned(), request.spec.version.clone())].into();
-    if !config.is_empty() {
-        record.insert(CONFIG_HASH.to_owned(), config.to_owned());
-    }
+/// The pod template of a rack; `config` is the hash of its ConfigMap.
+pub(super) fn template<'a>(request: &'a Asked<'_>, spec: &'a RackSpec, config: Option<String>) -> impl WriteJson + 'a {
+    let record = [(VERSION, Some(request.spec.version.clone())), (CONFIG_HASH, config)];
+    let annotations = annotations(request, spec, record);
     object!({
-        "metadata": {"labels": rack_labels(request, &spec.name, Marks::default()), "annotations": annotations(request, spec, record.clone())},
+        "metadata": {"labels": labels(request, Some(&spec.name)), "annotations": annotations},
         "spec": pod(request, spec),
     })
 }
 
 fn pod<'a>(request: &'a Asked<'_>, spec: &'a RackSpec) -> impl WriteJson + 'a {
     let (placement, sidecar) = (&spec.placement, request.spec.sidecar_image.as_ref());
+    let has_sidecar = sidecar.is_some();
     // ScyllaDB's image starts several programs as root.
     let security = optional((request.spec.mode() == Mode::Cassandra).then(|| pod_security(USER)));
-    let containers = lazy(move |writer| {
-        writer.begin_list();
-        writer.item(&database_container(request, spec));
-        if let Some(image) = sidecar {
-            writer.item(&sidecar_container(request, spec, format!("{}:{}", image.repository, image.version)));
-        }
-        writer.end_list();
-    });
+    let sidecar = optional(sidecar.map(|image| sidecar_container(request, spec, image)));
     object!({
-        "containers": containers,
+        "containers": [database_container(request, spec), sidecar],
         "serviceAccountName": access::account(request),
         // Only the sidecar speaks to Kubernetes.
-        "automountServiceAccountToken": sidecar.is_some(),
+        "automountServiceAccountToken": has_sidecar,
         "enableServiceLinks": false,
         "imagePullSecrets": request.spec.image_pull_secrets,
         "volumes": volumes(spec),
@@ -122,7 +114,6 @@ fn pod<'a>(request: &'a Asked<'_>, spec: &'a RackSpec) -> impl WriteJson + 'a {
 fn database_container<'a>(request: &'a Asked<'_>, spec: &'a RackSpec) -> impl WriteJson + 'a {
     let mode = request.spec.mode();
     let resources = spec.resources.of(CONTAINER);
-    let port = |name: &'static str, port: u16| object!({"name": name, "containerPort": port, "protocol": "TCP"});
     let security = optional((mode == Mode::Cassandra).then(container_security));
     object!({
         "name": CONTAINER,
@@ -130,7 +121,7 @@ fn database_container<'a>(request: &'a Asked<'_>, spec: &'a RackSpec) -> impl Wr
         "command": spec.config_map_name.as_ref().map(|_| database::command(mode, CONFIG_PATH)),
         "args": database::arguments(request, spec, resources.as_ref()),
         "env": database::environment(request, spec, resources.as_ref()),
-        "ports": list(PORTS.iter().map(|given| port(given.name, given.port))),
+        "ports": container_ports(&PORTS),
         "resources": resources,
         "volumeMounts": mounts(mode, spec),
         // Clients are served once the member has its share of the data, and not before.
@@ -140,39 +131,37 @@ fn database_container<'a>(request: &'a Asked<'_>, spec: &'a RackSpec) -> impl Wr
     })
 }
 
-fn sidecar_container<'a>(request: &'a Asked<'_>, spec: &'a RackSpec, image: String) -> impl WriteJson + 'a {
-    let resources: Option<Resources> = spec.resources.of("sidecar");
+fn sidecar_container<'a>(request: &'a Asked<'_>, spec: &'a RackSpec, image: &'a SidecarImage) -> impl WriteJson + 'a {
     object!({
         "name": "sidecar",
-        "image": image,
+        "image": format!("{}:{}", image.repository, image.version),
         "env": [
-            {"name": "POD_NAME", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}},
-            {"name": "POD_NAMESPACE", "valueFrom": {"fieldRef": {"fieldPath": "metadata.namespace"}}},
-            {"name": "CLUSTER", "value": request.name()},
-            {"name": "MODE", "value": request.spec.mode().as_str()},
+            variable_of_pod("POD_NAME", "metadata.name"),
+            variable_of_pod("POD_NAMESPACE", "metadata.namespace"),
+            variable("CLUSTER", request.name()),
+            variable("MODE", request.spec.mode().as_str()),
         ],
-        "resources": resources,
+        "resources": spec.resources.of("sidecar"),
         "securityContext": container_security(),
     })
 }
 
-fn data_volume(spec: &RackSpec) -> String {
-    let named = volume_names(&spec.storage.volume_claim_templates).into_iter().next();
-    named.unwrap_or_else(|| EPHEMERAL_VOLUME.to_owned())
-}
-
-fn mounts(mode: Mode, spec: &RackSpec) -> Vec<Value> {
-    let data = json!({"name": data_volume(spec), "mountPath": database::data_path(mode)});
-    let config = json!({"name": CONFIG_VOLUME, "mountPath": CONFIG_PATH, "readOnly": true});
-    [data].into_iter().chain(spec.config_map_name.is_some().then_some(config)).collect()
+fn mounts(mode: Mode, spec: &RackSpec) -> impl WriteJson {
+    let data = volume_names(&spec.storage.volume_claim_templates).into_iter().next();
+    let config = spec.config_map_name.as_ref();
+    let config = optional(config.map(|_| object!({"mountPath": CONFIG_PATH, "name": CONFIG_VOLUME, "readOnly": true})));
+    object!([
+        {"mountPath": database::data_path(mode), "name": data.as_deref().unwrap_or(EPHEMERAL_VOLUME)},
+        config,
+    ])
 }
 
 /// The volumes that are no claims; nothing if there are none.
-fn volumes(spec: &RackSpec) -> Option<Vec<Value>> {
+fn volumes(spec: &RackSpec) -> impl WriteJson {
     let ephemeral = spec.storage.volume_claim_templates.is_empty();
-    let data = ephemeral.then(|| json!({"name": EPHEMERAL_VOLUME, "emptyDir": {}}));
+    let data = optional(ephemeral.then_some(object!({"emptyDir": {}, "name": EPHEMERAL_VOLUME})));
     let config = spec.config_map_name.as_ref();
-    let config = config.map(|name| json!({"name": CONFIG_VOLUME, "configMap": {"name": name}}));
-    let volumes: Vec<Value> = data.into_iter().chain(config).collect();
-    (!volumes.is_empty()).then_some(volumes)
+    let any = ephemeral || config.is_some();
+    let config = optional(config.map(|name| object!({"configMap": {"name": name}, "name": CONFIG_VOLUME})));
+    optional(any.then_some(object!([data, config])))
 }

@@ -8,15 +8,16 @@ mod services;
 use bartizan_sdk::json::{WriteJson, to_text};
 use bartizan_sdk::k8s_openapi::api::apps::v1::StatefulSet;
 use bartizan_sdk::k8s_openapi::api::core::v1::{ConfigMap, Service};
-use bartizan_sdk::kubernetes::{Meta, disruption_budget};
+use bartizan_sdk::kubernetes::{Meta, config_map, disruption_budget, service_ports};
 use bartizan_sdk::observed::ConfigMapView;
-use bartizan_sdk::{ChildKind, Failure, Request, Response, Treatment, config_hash, object};
+use bartizan_sdk::{ChildKind, Failure, Request, Response, Treatment, config_hash, fingerprint, object};
 
 use crate::decision::{Action, Step};
-use crate::labels::{CLUSTER, DATACENTER, DECOMMISSIONED, JOINED, MANAGED_BY, NAME, RACK, SEED};
-use crate::racks::{self, Rack};
+use crate::labels::{CLUSTER, DATACENTER, MANAGED_BY, NAME, RACK};
+use crate::racks::{Rack, Racks};
 use crate::spec::ClusterSpec;
 pub(crate) use database::OWN_VARIABLES;
+use services::SEEDS_KEY;
 
 /// A member's Service is there before its pod: StatefulSets come after everything else.
 const STATEFUL_SETS: Treatment = Treatment::wave(1);
@@ -27,29 +28,32 @@ const MAX_UNAVAILABLE: i32 = 1;
 /// What is asked.
 type Asked<'a> = Request<'a, ClusterSpec>;
 
-/// The hash of each rack's ConfigMap, empty where it has none; or the name of the first that is missing.
-pub(crate) fn configs(request: &Asked<'_>, racks: &[Rack<'_>]) -> Result<Result<Vec<String>, String>, Failure> {
-    let mut hashes = Vec::new();
-    for rack in racks {
-        let name = rack.spec.as_ref().and_then(|spec| spec.config_map_name.as_deref());
-        hashes.push(match name {
-            None => String::new(),
-            Some(name) => match request.related::<ConfigMapView>(name)? {
-                Some(config) => config_hash(&(config.data, config.binary_data)),
-                None => return Ok(Err(name.to_owned())),
-            },
-        });
-    }
-    Ok(Ok(hashes))
+/// A rack's pod template.
+#[derive(Default)]
+pub(crate) struct Template {
+    /// As JSON.
+    text: Vec<u8>,
+    /// Tells it from another one.
+    pub(crate) fingerprint: String,
 }
 
-/// The pod template of each rack, as JSON.
-pub(crate) fn templates(request: &Asked<'_>, racks: &[Rack<'_>], configs: &[String]) -> Result<Vec<Vec<u8>>, Failure> {
-    let template = |(rack, config): (&Rack<'_>, &String)| match &rack.spec {
-        Some(spec) => to_text(&member::template(request, spec, config)),
-        None => Ok(Vec::new()),
-    };
-    racks.iter().zip(configs).map(template).collect()
+/// The template of each rack; or the name of the first ConfigMap that is missing.
+pub(crate) fn templates(request: &Asked<'_>, racks: &[Rack<'_>]) -> Result<Result<Vec<Template>, String>, Failure> {
+    let mut templates = Vec::new();
+    for rack in racks {
+        let Some(spec) = &rack.spec else {
+            templates.push(Template::default());
+            continue;
+        };
+        let mut hash = None;
+        if let Some(name) = &spec.config_map_name {
+            let Some(config) = request.related::<ConfigMapView>(name)? else { return Ok(Err(name.clone())) };
+            hash = Some(config_hash(&(config.data, config.binary_data)));
+        }
+        let text = to_text(&member::template(request, spec, hash))?;
+        templates.push(Template { fingerprint: fingerprint(&text), text });
+    }
+    Ok(Ok(templates))
 }
 
 /// Asks for what must be seen: the racks' ConfigMaps, and whether somebody else made the accounts of members.
@@ -62,38 +66,38 @@ pub(crate) fn ask(response: Response, request: &Asked<'_>, racks: &[Rack<'_>]) -
 /// All children, in an order that never changes.
 pub(crate) fn desired(
     request: &Asked<'_>,
-    racks: &[Rack<'_>],
-    steps: &[Step],
-    templates: &[Vec<u8>],
-    fingerprints: &[String],
+    racks: &Racks<'_>,
+    steps: &[Step<'_>],
+    templates: &[Template],
 ) -> Result<Response, Failure> {
-    let mut response = ask(Response::new(), request, racks);
+    let mut response = ask(Response::new(), request, &racks.all);
     response = access::grant(response, request)?;
+    let seeds = object!({SEEDS_KEY: services::seeds(request, steps)});
+    let ports = to_text(&service_ports(&services::PORTS))?;
     response = response
-        .child_json(services::client(request))
-        .child_json(services::seeds(request, racks, steps))
+        .child_json(services::client(request, &ports))
+        .child_json(config_map(meta(request, &services::seeds_name(request)), seeds))
         .child_json(disruption_budget(meta(request, request.name()), MAX_UNAVAILABLE, selector(request)));
-    for (rack, step) in racks.iter().zip(steps) {
-        response = services::members(response, request, rack, step);
+    for step in steps {
+        response = services::members(response, request, step, &ports)?;
     }
-    for stray in racks::strays(request, racks)? {
-        response = response.keep(ChildKind::of::<Service>(), &stray);
+    for stray in &racks.strays {
+        response = response.keep(ChildKind::of::<Service>(), stray);
     }
-    for (((rack, step), template), fingerprint) in racks.iter().zip(steps).zip(templates).zip(fingerprints) {
-        response = match (step.action, &rack.spec) {
+    for (step, template) in steps.iter().zip(templates) {
+        response = match (step.action, &step.rack.spec) {
             (Action::Apply, Some(spec)) => {
-                let set = member::stateful_set(request, rack, spec, step, template, fingerprint);
-                response.child_with(STATEFUL_SETS, set)
+                response.child_with(STATEFUL_SETS, member::stateful_set(request, spec, step, template))
             }
             (Action::Remove, _) => response,
-            _ => response.keep(ChildKind::of::<StatefulSet>(), &rack.name),
+            _ => response.keep(ChildKind::of::<StatefulSet>(), &step.rack.name),
         };
     }
     Ok(response)
 }
 
 fn meta<'a>(request: &'a Asked<'_>, name: &'a str) -> Meta<'a, impl WriteJson> {
-    Meta { name, namespace: request.namespace(), labels: labels(request) }
+    Meta { name, namespace: request.namespace(), labels: labels(request, None) }
 }
 
 /// What selects the members of a cluster, and of no other.
@@ -101,34 +105,18 @@ fn selector(request: &Asked<'_>) -> impl WriteJson {
     object!({CLUSTER: request.name()})
 }
 
-/// Labels of every object of a cluster.
-fn labels(request: &Asked<'_>) -> impl WriteJson {
-    object!({NAME: request.spec.mode().as_str(), MANAGED_BY: "bartizan", CLUSTER: request.name()})
-}
-
 /// What selects the members of a rack.
 fn rack_selector(request: &Asked<'_>, rack: &str) -> impl WriteJson {
     object!({CLUSTER: request.name(), DATACENTER: request.spec.datacenter.name, RACK: rack})
 }
 
-/// Labels that tell members from each other.
-#[derive(Clone, Copy, Default)]
-struct Marks {
-    seed: Option<&'static str>,
-    joined: Option<&'static str>,
-    decommissioned: Option<&'static str>,
-}
-
-/// Labels of every object of a rack.
-fn rack_labels(request: &Asked<'_>, rack: &str, marks: Marks) -> impl WriteJson {
+/// Labels of every object of a cluster, and of a rack.
+fn labels(request: &Asked<'_>, rack: Option<&str>) -> impl WriteJson {
     object!({
         NAME: request.spec.mode().as_str(),
         MANAGED_BY: "bartizan",
         CLUSTER: request.name(),
-        DATACENTER: request.spec.datacenter.name,
+        DATACENTER: rack.map(|_| &request.spec.datacenter.name),
         RACK: rack,
-        SEED: marks.seed,
-        JOINED: marks.joined,
-        DECOMMISSIONED: marks.decommissioned,
     })
 }

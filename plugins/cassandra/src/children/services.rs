@@ -1,12 +1,14 @@
 //! Services: one for clients, one per member, and what members find the ring by.
 
-use bartizan_sdk::json::{WriteJson, lazy};
+use bartizan_sdk::json::{WriteJson, extended, lazy, text, to_text};
 use bartizan_sdk::kubernetes::{Meta, ServicePort, ServiceRole, service};
-use bartizan_sdk::{Response, object};
+use bartizan_sdk::observed::Claims;
+use bartizan_sdk::{Failure, Response, object};
 
-use super::{Asked, Marks, labels, meta, rack_labels, selector};
+use super::{Asked, labels, meta, selector};
 use crate::decision::Step;
-use crate::racks::{Claims, Rack};
+use crate::labels::{DECOMMISSIONED, JOINED, SEED};
+use crate::racks::Member;
 
 /// The label by which the StatefulSet controller names each pod.
 const POD_NAME: &str = "statefulset.kubernetes.io/pod-name";
@@ -41,72 +43,65 @@ pub(super) fn address(request: &Asked<'_>, member: &str) -> String {
 }
 
 /// Names all members in DNS for clients, and each pod.
-pub(super) fn client(request: &Asked<'_>) -> impl WriteJson {
+pub(super) fn client(request: &Asked<'_>, ports: &[u8]) -> impl WriteJson {
     lazy(move |writer| {
         let name = client_name(request);
         let annotations = Some(&request.spec.service_annotations);
-        service(meta(request, &name), annotations, ServiceRole::Headless, selector(request), &PORTS).write_json(writer);
+        let meta = meta(request, &name);
+        service(meta, annotations, ServiceRole::Headless, selector(request), text(ports)).write_json(writer);
     })
 }
 
 /// The seeds, in an object of their own: a new one restarts nobody, and whoever starts reads the newest. A member becomes a
 /// seed once it has joined, since a seed does not fetch its share of the data; of a new cluster the very first is one.
-pub(super) fn seeds(request: &Asked<'_>, racks: &[Rack<'_>], steps: &[Step]) -> impl WriteJson {
+pub(super) fn seeds(request: &Asked<'_>, steps: &[Step<'_>]) -> String {
     let mut seeds = Vec::new();
-    for (rack, step) in racks.iter().zip(steps) {
-        for ordinal in 0..SEEDS.min(step.replicas) {
-            let member = rack.members.get(&ordinal);
-            let stays = |member: &&crate::racks::Member| {
-                let record = member.service.unwrap_or_default();
-                is_joined(member) && record.decommissioned.is_none()
-            };
-            if member.filter(stays).is_some() {
-                seeds.push(address(request, &rack.member_name(ordinal)));
-            }
-        }
+    for Step { rack, replicas, .. } in steps {
+        let is_seed = |ordinal: &i32| {
+            rack.members.get(ordinal).is_some_and(|member| is_joined(member) && member.decommissioned.is_none())
+        };
+        let ordinals = (0..SEEDS.min(*replicas)).filter(is_seed);
+        seeds.extend(ordinals.map(|ordinal| address(request, &rack.member_name(ordinal))));
     }
-    let first = racks.iter().zip(steps).find(|(_, step)| step.replicas > 0);
-    if let (true, Some((rack, _))) = (seeds.is_empty(), first) {
-        seeds.push(address(request, &rack.member_name(0)));
-    }
-    object!({
-        "apiVersion": "v1",
-        "kind": "ConfigMap",
-        "metadata": {"name": seeds_name(request), "namespace": request.namespace(), "labels": labels(request)},
-        "data": {SEEDS_KEY: seeds.join(",")},
-    })
+    let first = steps.iter().find(|step| seeds.is_empty() && step.replicas > 0);
+    seeds.extend(first.map(|step| address(request, &step.rack.member_name(0))));
+    seeds.join(",")
 }
 
-fn is_joined(member: &crate::racks::Member) -> bool {
-    let ready = member.pod.as_ref().is_some_and(bartizan_sdk::observed::PodView::is_ready);
-    ready || member.service.is_some_and(|record| record.joined)
+fn is_joined(member: &Member<'_>) -> bool {
+    member.is_ready() || member.joined
 }
 
 /// The Services of a rack's members: of those that should be, and of those of which a pod or a claim is left.
-pub(super) fn members(mut response: Response, request: &Asked<'_>, rack: &Rack<'_>, step: &Step) -> Response {
+pub(super) fn members(
+    mut response: Response,
+    request: &Asked<'_>,
+    step: &Step<'_>,
+    ports: &[u8],
+) -> Result<Response, Failure> {
+    let (rack, nobody) = (step.rack, Member::default());
+    let common = to_text(&labels(request, Some(&rack.rack)))?;
     for ordinal in 0..step.replicas.max(rack.members.keys().next_back().map_or(0, |last| last + 1)) {
-        let member = rack.members.get(&ordinal).cloned().unwrap_or_default();
+        let member = rack.members.get(&ordinal).unwrap_or(&nobody);
         // What was a member just now may have a pod that is not seen yet.
         let was = ordinal < rack.replicas() || !rack.is_counted();
-        let is_left = (was && member.service.is_some())
-            || member.pod.is_some()
-            || (member.claims != Claims::None && member.service.is_some());
+        let is_left = member.pod.is_some() || member.has_service && (was || member.claims != Claims::None);
         if ordinal >= step.replicas && !is_left {
             continue;
         }
         let asked = (step.asked_to_leave == Some(ordinal)).then_some(false);
-        let decommissioned = member.service.unwrap_or_default().decommissioned.or(asked);
-        let marks = Marks {
-            seed: (ordinal < SEEDS).then_some("true"),
-            joined: is_joined(&member).then_some("true"),
-            decommissioned: decommissioned.map(|left| if left { "true" } else { "false" }),
-        };
+        let decommissioned = member.decommissioned.or(asked);
+        let marks = object!({
+            SEED: (ordinal < SEEDS).then_some("true"),
+            JOINED: is_joined(member).then_some("true"),
+            DECOMMISSIONED: decommissioned.map(|left| if left { "true" } else { "false" }),
+        });
         response = response.child_json(lazy(|writer| {
-            let labels = rack_labels(request, &rack.rack, marks);
             let name = &rack.member_name(ordinal);
-            let meta = Meta { name, namespace: request.namespace(), labels };
-            service(meta, None, ServiceRole::Member, object!({POD_NAME: name.as_str()}), &PORTS).write_json(writer);
+            let meta = Meta { name, namespace: request.namespace(), labels: extended(&common, marks) };
+            service(meta, None, ServiceRole::Member, object!({POD_NAME: name.as_str()}), text(ports))
+                .write_json(writer);
         }));
     }
-    response
+    Ok(response)
 }

@@ -153,7 +153,9 @@ fn all_faults_hold_and_touch_nothing_that_runs() {
         message,
         "spec.version: cannot go back from 4.1.3 to 3.11.1: an older version does not read what a newer one has written"
     );
-    assert_eq!(answer.status.unwrap()["racks"], json!({"a": {"members": 3, "readyMembers": 3, "updatedMembers": 3}}));
+    let nothing = ["MemberJoining", "MemberLeaving", "Updating"].map(|type_| json!({"type": type_, "status": "False"}));
+    let rack = json!({"members": 3, "readyMembers": 3, "updatedMembers": 3, "conditions": nothing});
+    assert_eq!(answer.status.unwrap()["racks"], json!({"a": rack}));
 }
 
 #[test]
@@ -213,4 +215,60 @@ fn a_rack_without_its_record_is_left_alone() {
     let answer = world.answer();
     assert!(doing(&answer).starts_with("StatefulSet db-dc-b no longer says what its rack was"));
     assert_eq!(answer.keep.iter().map(|keep| keep.name.as_str()).collect::<Vec<_>>(), ["db-dc-b"]);
+}
+
+/// Which conditions of a rack hold.
+fn going_on(world: &World, rack: &str) -> Vec<String> {
+    let status = world.answer().status.unwrap();
+    let conditions = status["racks"][rack]["conditions"].as_array().unwrap();
+    assert_eq!(conditions.len(), 3, "each is said, whether it holds or not");
+    let held = conditions.iter().filter(|condition| condition["status"] == "True");
+    held.map(|condition| condition["type"].as_str().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn a_rack_says_what_is_going_on_in_it_and_not_in_others() {
+    let mut world = World::settled(&[("a", 2), ("b", 2)]);
+    assert_eq!(going_on(&world, "a"), [""; 0]);
+    world.racks(&[("a", 3), ("b", 2)]);
+    world.reconcile();
+    world.controller(SET);
+    assert_eq!(going_on(&world, "a"), ["MemberJoining"]);
+    world.run();
+    assert_eq!(going_on(&world, "a"), [""; 0]);
+    world.racks(&[("a", 2), ("b", 2)]);
+    world.reconcile();
+    assert_eq!(going_on(&world, "a"), ["MemberLeaving"], "it was asked");
+    world.sidecar(LAST);
+    world.reconcile();
+    assert_eq!(going_on(&world, "a"), ["MemberLeaving"], "its pod is there");
+    world.controller(SET);
+    world.kubelet(LAST);
+    assert_eq!(going_on(&world, "a"), ["MemberLeaving"], "its Service is there");
+    world.run();
+    assert_eq!(going_on(&world, "a"), [""; 0]);
+    world.edit(json!({"version": "4.1.4"}));
+    for _ in 0..2 {
+        world.reconcile();
+        world.sets().iter().for_each(|set| world.controller(set));
+    }
+    assert_eq!(going_on(&world, "a"), ["Updating"]);
+    assert_eq!(going_on(&world, "b"), [""; 0]);
+}
+
+#[test]
+fn a_member_that_has_left_is_done_with_though_its_claims_stay() {
+    let mut world = World::settled(&[("a", 2)]);
+    world.edit(json!({"persistentVolumeClaimRetentionPolicy": {"whenScaled": "Retain"}}));
+    wants(&mut world, 1);
+    world.run();
+    assert_eq!(world.label("db-dc-a-1").as_deref(), Some("true"));
+    assert_eq!(going_on(&world, "a"), [""; 0]);
+}
+
+#[test]
+fn a_member_that_is_lost_does_not_join() {
+    let mut world = World::settled(&[("a", 2)]);
+    world.pods.remove("db-dc-a-1");
+    assert_eq!(going_on(&world, "a"), [""; 0]);
 }

@@ -1,7 +1,7 @@
 //! The two Services: one by which servers find each other, one for clients.
 
 use bartizan_sdk::json::{WriteJson, lazy};
-use bartizan_sdk::kubernetes::{ServicePort, ServiceRole, service};
+use bartizan_sdk::kubernetes::{ServicePort, ServiceRole, service, service_ports};
 
 use super::{meta, selector};
 use crate::layout::client_service;
@@ -22,6 +22,6 @@ fn of_role(plan: &Plan<'_>, role: ServiceRole, name: String) -> impl WriteJson {
         let ports = [ServicePort { name: PORT_NAME, port: plan.layout.port }];
         let annotations = (role == ServiceRole::Client).then_some(&plan.spec.service_annotations);
         let meta = meta(&plan.layout, &name);
-        service(meta, annotations, role, selector(&plan.layout), &ports).write_json(writer);
+        service(meta, annotations, role, selector(&plan.layout), service_ports(&ports)).write_json(writer);
     })
 }
