@@ -56,7 +56,8 @@ pub(crate) fn explain(error: OciDistributionError, reference: &Reference, login:
         }
         // A redirect's address may hold a signature, so addresses are left out.
         E::RequestError(error) => unreachable(registry, &error.without_url()),
-        E::IoError(error) => match innermost(&error).downcast_ref::<DigestError>() {
+        // What an I/O error wraps is not among its sources.
+        E::IoError(error) => match error.get_ref().and_then(|error| error.downcast_ref::<DigestError>()) {
             Some(error) => damaged(registry, error),
             None => Failure::Unavailable(format!("registry {registry}: the download broke off")),
         },
