@@ -33,13 +33,10 @@ pub(crate) fn explain(error: OciDistributionError, reference: &Reference, login:
     use OciDistributionError as E;
     let registry = reference.registry();
     match error {
-        E::UnauthorizedError { .. } | E::AuthenticationFailure(_) | E::ServerError { code: 401, .. } => {
-            refused(registry, login)
-        }
-        E::ServerError { code: 403, .. } => denied(reference, login),
-        E::ServerError { code: 404, .. } | E::ImageManifestNotFoundError(_) => missing(reference),
+        E::UnauthorizedError { .. } | E::AuthenticationFailure(_) => refused(registry, login),
+        E::ImageManifestNotFoundError(_) => missing(reference),
         // Its body may be anything.
-        E::ServerError { code, .. } => Failure::Unavailable(format!("registry {registry} answered {code}")),
+        E::ServerError { code, .. } => answered(code, reference, login),
         E::RegistryError { envelope, .. } => {
             use OciErrorCode as C;
             let has = |codes: &[C]| envelope.errors.iter().any(|error| codes.contains(&error.code));
@@ -55,7 +52,10 @@ pub(crate) fn explain(error: OciDistributionError, reference: &Reference, login:
             }
         }
         // A redirect's address may hold a signature, so addresses are left out.
-        E::RequestError(error) => unreachable(registry, &error.without_url()),
+        E::RequestError(error) => match error.status() {
+            Some(status) => answered(status.as_u16(), reference, login),
+            None => unreachable(registry, &error.without_url()),
+        },
         // What an I/O error wraps is not among its sources.
         E::IoError(error) => match error.get_ref().and_then(|error| error.downcast_ref::<DigestError>()) {
             Some(error) => damaged(registry, error),
@@ -66,6 +66,17 @@ pub(crate) fn explain(error: OciDistributionError, reference: &Reference, login:
             "registry {registry} does not answer as an OCI registry should: {}",
             short(&error.to_string())
         )),
+    }
+}
+
+/// The registry answered with this code and nothing that is to be repeated.
+fn answered(code: u16, reference: &Reference, login: &Login) -> Failure {
+    let registry = reference.registry();
+    match code {
+        401 => refused(registry, login),
+        403 => denied(reference, login),
+        404 => missing(reference),
+        code => Failure::Unavailable(format!("registry {registry} answered {code}")),
     }
 }
 

@@ -10,6 +10,7 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use tokio::net::TcpSocket;
 
 use crate::build;
 use crate::certificates::Authority;
@@ -36,6 +37,8 @@ pub struct Registry {
     program: PathBuf,
     address: String,
     child: Option<Child>,
+    /// Keeps the port while nobody listens there, or a host of another test might, and answer.
+    held: Option<TcpSocket>,
 }
 
 impl Registry {
@@ -57,7 +60,8 @@ impl Registry {
             if options.users {
                 fs::write(folder.path().join("htpasswd"), HTPASSWD)?;
             }
-            let mut registry = Self { folder, options, program, address: "127.0.0.1:0".to_owned(), child: None };
+            let mut registry =
+                Self { folder, options, program, address: "127.0.0.1:0".to_owned(), child: None, held: None };
             registry.resume()?;
             Ok(registry)
         });
@@ -84,8 +88,20 @@ impl Registry {
         json!({"auths": {&self.address: {"auth": auth}}})
     }
 
-    /// Stops it; what it holds stays.
-    pub fn pause(&mut self) {
+    /// Stops it: connections are refused. What it holds stays.
+    ///
+    /// # Errors
+    /// If its port cannot be kept.
+    pub fn pause(&mut self) -> Result<()> {
+        self.stop();
+        let socket = TcpSocket::new_v4()?;
+        socket.set_reuseaddr(true)?;
+        socket.bind(self.address.parse()?).with_context(|| format!("{} cannot be kept", self.address))?;
+        self.held = Some(socket);
+        Ok(())
+    }
+
+    fn stop(&mut self) {
         if let Some(mut child) = self.child.take() {
             let _ = child.kill();
             let _ = child.wait();
@@ -97,7 +113,7 @@ impl Registry {
     /// # Errors
     /// If it does not start.
     pub fn resume(&mut self) -> Result<()> {
-        self.pause();
+        self.stop();
         let folder = self.folder.path();
         let mut command = Command::new(&self.program);
         command.args(["-listen", &self.address, "-root"]).arg(folder.join("data"));
@@ -118,7 +134,7 @@ impl Registry {
         }
         self.child = Some(child);
         match line.trim_end().strip_prefix("serving ") {
-            Some(address) => self.address = address.to_owned(),
+            Some(address) => (self.address, self.held) = (address.to_owned(), None),
             None => bail!("the registry did not start: {}", log_of(&log)),
         }
         Ok(())
@@ -127,7 +143,7 @@ impl Registry {
 
 impl Drop for Registry {
     fn drop(&mut self) {
-        self.pause();
+        self.stop();
     }
 }
 

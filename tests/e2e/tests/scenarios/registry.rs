@@ -102,7 +102,7 @@ async fn a_module_comes_from_a_registry_and_serves_when_that_is_down_and_whateve
 
     // The tag moves, the registry goes, the host starts anew: nobody decided to upgrade.
     ensure!(push("Salut, ")?.0 == Some(0));
-    registry.pause();
+    registry.pause()?;
     host.kill().await?;
     host = stage.host().await?;
     message_of(stage.provider_objects(), "greeter", "Loaded", "True", "Loaded").await?;
