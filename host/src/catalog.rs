@@ -179,6 +179,16 @@ pub(crate) struct Wanted {
     pub(crate) digests: BTreeSet<String>,
 }
 
+impl Wanted {
+    /// All origins beside the folder.
+    fn origins(&self) -> BTreeSet<Origin> {
+        let of = |(name, keys): (&String, &BTreeSet<String>)| -> Vec<Origin> {
+            keys.iter().map(|key| Origin::ConfigMap { name: name.clone(), key: key.clone() }).collect()
+        };
+        self.config_maps.iter().flat_map(of).chain(self.oci.iter().cloned().map(Origin::Oci)).collect()
+    }
+}
+
 /// A module that cannot serve.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 #[error("module {file}: {reason}")]

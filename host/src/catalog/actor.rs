@@ -9,19 +9,19 @@ use std::time::{Duration, SystemTime};
 use anyhow::Context as _;
 use bartizan_runtime::Runtime;
 use kube::Client;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use super::config_maps::{self, ConfigMaps};
-use super::fetch::{Fetched, Holding, fetch};
+use super::fetch::{Holding, try_load};
 use super::folder::{self, News, SETTLE, Scan, Settling};
 use super::registries::{self, Registries};
 use super::shelf::{Load, Outcome, Shelf};
 use super::watch_folder::FolderWatch;
-use super::{BadModule, Catalogue, Loaded, OciOrigin, Origin, Trouble, Wanted, load, recall};
+use super::{BadModule, Catalogue, Loaded, OciOrigin, Origin, Trouble, Wanted, recall};
 use crate::declared::{Document, FolderModule, declare, document_names};
 use crate::health::Health;
 use crate::metrics::Metrics;
@@ -116,6 +116,7 @@ impl Catalog {
             authorities: settings.authorities.clone(),
             store: Store::open(settings.cache.as_deref()),
             limit: runtime.module_bytes(),
+            turns: Semaphore::new(registries::AT_A_TIME),
         });
         let catalog = Self {
             settings,
@@ -173,7 +174,8 @@ impl Catalog {
                     self.publish();
                 }
                 Some((name, seen)) = self.seen.recv() => self.take_config_map(&name, seen),
-                Some((origin, pulled)) = self.pulled.recv() => self.take_pulled(origin, pulled),
+                // Whatever waits is in memory, so the next one comes when the last is done with.
+                Some((origin, pulled)) = self.pulled.recv(), if self.shelf.is_idle() => self.take_pulled(origin, pulled),
                 Ok(()) = self.wanted.changed() => self.take_wanted(),
             }
         }
@@ -318,13 +320,7 @@ impl Catalog {
 
     fn take_wanted(&mut self) {
         let wanted = self.wanted.borrow_and_update().clone();
-        let origins = |wanted: &Wanted| -> BTreeSet<Origin> {
-            let of = |(name, keys): (&String, &BTreeSet<String>)| -> Vec<Origin> {
-                keys.iter().map(|key| Origin::ConfigMap { name: name.clone(), key: key.clone() }).collect()
-            };
-            wanted.config_maps.iter().flat_map(of).chain(wanted.oci.iter().cloned().map(Origin::Oci)).collect()
-        };
-        let (before, after) = (origins(&self.now_wanted), origins(&wanted));
+        let (before, after) = (self.now_wanted.origins(), wanted.origins());
         for origin in before.difference(&after) {
             self.shelf.remove(origin);
         }
@@ -393,20 +389,5 @@ fn file_of(origin: &Origin) -> Option<String> {
     match origin {
         Origin::File(file) => Some(file.clone()),
         Origin::ConfigMap { .. } | Origin::Oci(_) => None,
-    }
-}
-
-fn try_load(runtime: &Runtime, wanted: &Load) -> Outcome {
-    let bytes = match fetch(&wanted.holding, runtime.module_bytes()) {
-        Fetched::Bytes(bytes) => bytes,
-        Fetched::Changed => return Outcome::Changed,
-        Fetched::Refused(trouble) => return Outcome::Refused(trouble),
-    };
-    if wanted.known.as_ref().is_some_and(|known| *known == digest_of(&bytes)) {
-        return Outcome::Same;
-    }
-    match load(runtime, &bytes) {
-        Ok(loaded) => Outcome::Loaded(Box::new(loaded)),
-        Err(reason) => Outcome::Refused(Trouble::Invalid(reason)),
     }
 }

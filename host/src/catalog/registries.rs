@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use k8s_openapi::api::core::v1::Secret;
 use kube::{Api, Client};
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, SemaphorePermit, mpsc};
 use tokio::task::{AbortHandle, JoinSet, spawn_blocking};
 use tracing::{info, warn};
 
@@ -17,8 +17,9 @@ use super::{OciOrigin, Trouble};
 use crate::api::in_time;
 use crate::registry::{Authorities, Failure, Login, Place, Registry, Remembered, Store, login, parse_reference};
 
-/// Modules that may wait to be looked at; each has up to 64 MiB.
-const WAITING: usize = 1;
+/// Modules that are in memory at a time before the catalogue takes them, and one more in the channel: a start may want many, and
+/// each may have 64 MiB.
+pub(super) const AT_A_TIME: usize = 2;
 /// First and longest time until what failed is tried again.
 const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(300));
 /// Type of a pull secret, and its one entry.
@@ -40,6 +41,8 @@ pub(super) struct Context {
     pub(super) store: Store,
     /// Most bytes of a module.
     pub(super) limit: usize,
+    /// Places in memory for modules that the catalogue has not taken yet; each may have that many bytes.
+    pub(super) turns: Semaphore,
 }
 
 /// The origins that are followed.
@@ -48,13 +51,22 @@ pub(super) struct Registries {
     to: mpsc::Sender<News>,
     tasks: JoinSet<()>,
     followed: BTreeMap<OciOrigin, (mpsc::Sender<String>, AbortHandle)>,
+    /// What was followed at any time: to name it again is to ask the registry again, whatever is remembered still.
+    ever: BTreeSet<OciOrigin>,
 }
 
 impl Registries {
     /// None yet.
     pub(super) fn new(context: Context) -> (Self, mpsc::Receiver<News>) {
-        let (to, from) = mpsc::channel(WAITING);
-        (Self { context: Arc::new(context), to, tasks: JoinSet::new(), followed: BTreeMap::new() }, from)
+        let (to, from) = mpsc::channel(1);
+        let registries = Self {
+            context: Arc::new(context),
+            to,
+            tasks: JoinSet::new(),
+            followed: BTreeMap::new(),
+            ever: BTreeSet::new(),
+        };
+        (registries, from)
     }
 
     /// Follows these and no others. What is not followed any more is forgotten, so that naming it again asks the registry.
@@ -70,7 +82,8 @@ impl Registries {
         for origin in wanted {
             if !self.followed.contains_key(origin) {
                 let (refuse, refused) = mpsc::channel(1);
-                let task = follow(self.context.clone(), origin.clone(), self.to.clone(), refused);
+                let recall = self.ever.insert(origin.clone());
+                let task = follow(self.context.clone(), origin.clone(), self.to.clone(), recall, refused);
                 self.followed.insert(origin.clone(), (refuse, self.tasks.spawn(task)));
             }
         }
@@ -92,16 +105,22 @@ impl Registries {
     }
 }
 
-async fn follow(context: Arc<Context>, origin: OciOrigin, to: mpsc::Sender<News>, mut refused: mpsc::Receiver<String>) {
+async fn follow(
+    context: Arc<Context>,
+    origin: OciOrigin,
+    to: mpsc::Sender<News>,
+    recall: bool,
+    mut refused: mpsc::Receiver<String>,
+) {
     let (mut failures, mut bad) = (0, None);
     loop {
-        let told = match fetch(&context, &origin, bad.as_deref()).await {
-            Ok(None) => None,
-            Ok(Some(bytes)) => Some(Ok(bytes)),
+        let (told, turn) = match fetch(&context, &origin, recall, bad.as_deref()).await {
+            Ok(None) => (None, None),
+            Ok(Some((bytes, turn))) => (Some(Ok(bytes)), turn),
             Err(failure) => {
                 // Found again, it is to be told again.
                 bad = None;
-                Some(Err(trouble(failure)))
+                (Some(Err(trouble(failure))), None)
             }
         };
         let fetched = matches!(told, Some(Ok(_)));
@@ -110,6 +129,7 @@ async fn follow(context: Arc<Context>, origin: OciOrigin, to: mpsc::Sender<News>
         {
             return;
         }
+        drop(turn);
         if fetched {
             let Some(digest) = refused.recv().await else { return };
             let (context, origin) = (context.clone(), origin.clone());
@@ -136,31 +156,50 @@ fn trouble(failure: Failure) -> Trouble {
     }
 }
 
-/// The module of an origin; nothing if it is the one that is known to be bad.
-async fn fetch(context: &Arc<Context>, origin: &OciOrigin, bad: Option<&str>) -> Result<Option<Bytes>, Failure> {
-    if bad.is_none()
-        && let Some((remembered, bytes)) = stored(context, origin, |store, origin| store.recall(&origin.key())).await
-    {
-        info!(
-            reference = origin.reference,
-            manifest = remembered.manifest,
-            "taken from the cache, as it was resolved before"
-        );
-        return Ok(Some(bytes));
+/// A module, and the place that it takes in memory.
+type Fetched<'a> = (Bytes, Option<SemaphorePermit<'a>>);
+
+/// The module of an origin; nothing if it is the one that is known to be bad. Without `recall` it is what the registry holds now.
+async fn fetch<'a>(
+    context: &'a Arc<Context>,
+    origin: &OciOrigin,
+    recall: bool,
+    bad: Option<&str>,
+) -> Result<Option<Fetched<'a>>, Failure> {
+    if recall && bad.is_none() {
+        let turn = turn(context).await;
+        if let Some((remembered, bytes)) = stored(context, origin, |store, origin| store.recall(&origin.key())).await {
+            info!(
+                reference = origin.reference,
+                manifest = remembered.manifest,
+                "taken from the cache, as it was resolved before"
+            );
+            return Ok(Some((bytes, turn)));
+        }
     }
     match resolve(context, origin, bad).await {
         // Which bytes these are is not the registry's to say.
         Err(Failure::Unavailable(reason)) => {
+            let turn = turn(context).await;
             let pinned = |store: &Store, origin: &OciOrigin| store.module(origin.digest.as_deref()?);
             let Some(bytes) = stored(context, origin, pinned).await else { return Err(Failure::Unavailable(reason)) };
             warn!(reference = origin.reference, "taken from the cache by its digest, since {reason}");
-            Ok(Some(bytes))
+            Ok(Some((bytes, turn)))
         }
         other => other,
     }
 }
 
-async fn resolve(context: &Arc<Context>, origin: &OciOrigin, bad: Option<&str>) -> Result<Option<Bytes>, Failure> {
+/// Waits for a place in memory. Nobody closes the semaphore.
+async fn turn(context: &Context) -> Option<SemaphorePermit<'_>> {
+    context.turns.acquire().await.ok()
+}
+
+async fn resolve<'a>(
+    context: &'a Arc<Context>,
+    origin: &OciOrigin,
+    bad: Option<&str>,
+) -> Result<Option<Fetched<'a>>, Failure> {
     let reference = parse_reference(&origin.reference).map_err(Failure::Invalid)?;
     let login = match &origin.pull_secret_name {
         Some(name) => {
@@ -178,7 +217,7 @@ async fn resolve(context: &Arc<Context>, origin: &OciOrigin, bad: Option<&str>) 
     if bad == Some(digest.as_str()) {
         return Ok(None);
     }
-    let wanted = digest.clone();
+    let (wanted, turn) = (digest.clone(), turn(context).await);
     let bytes = match stored(context, origin, move |store, _| store.module(&wanted)).await {
         Some(bytes) => bytes,
         None => registry.download(&resolved.layer).await?,
@@ -187,7 +226,7 @@ async fn resolve(context: &Arc<Context>, origin: &OciOrigin, bad: Option<&str>) 
     let (shared, kept) = (context.clone(), bytes.clone());
     // If that fails it has said so, and the module serves all the same.
     let _ = spawn_blocking(move || shared.store.keep(&remembered, &kept)).await;
-    Ok(Some(bytes))
+    Ok(Some((bytes, turn)))
 }
 
 /// Looks into the store, on a thread that may block.
