@@ -18,6 +18,7 @@ import (
 
 	"github.com/distribution/distribution/v3/configuration"
 	_ "github.com/distribution/distribution/v3/registry/auth/htpasswd"
+	_ "github.com/distribution/distribution/v3/registry/auth/token"
 	"github.com/distribution/distribution/v3/registry/handlers"
 	_ "github.com/distribution/distribution/v3/registry/storage/driver/filesystem"
 	"github.com/sirupsen/logrus"
@@ -29,6 +30,7 @@ func main() {
 	certificate := flag.String("tls-certificate", "", "PEM `file`; plain HTTP without it")
 	key := flag.String("tls-key", "", "PEM `file` of the certificate's key")
 	htpasswd := flag.String("htpasswd", "", "`file` of users with bcrypt passwords; everybody is let in without it")
+	tokens := flag.String("tokens", "", "`URL` at which clients are told to get tokens; needs a certificate")
 	flag.Parse()
 	if *root == "" || flag.NArg() > 0 {
 		flag.Usage()
@@ -38,13 +40,13 @@ func main() {
 		_, _ = io.Copy(io.Discard, os.Stdin)
 		os.Exit(0)
 	}()
-	if err := serve(*listen, *root, *certificate, *key, *htpasswd); err != nil {
+	if err := serve(*listen, *root, *certificate, *key, *htpasswd, *tokens); err != nil {
 		fmt.Fprintln(os.Stderr, "registry:", err)
 		os.Exit(1)
 	}
 }
 
-func serve(listen, root, certificate, key, htpasswd string) error {
+func serve(listen, root, certificate, key, htpasswd, tokens string) error {
 	config := &configuration.Configuration{
 		Version: configuration.CurrentVersion,
 		Storage: configuration.Storage{
@@ -60,6 +62,11 @@ func serve(listen, root, certificate, key, htpasswd string) error {
 	config.HTTP.Secret = "test"
 	if htpasswd != "" {
 		config.Auth = configuration.Auth{"htpasswd": configuration.Parameters{"realm": "test", "path": htpasswd}}
+	}
+	if tokens != "" {
+		config.Auth = configuration.Auth{"token": configuration.Parameters{
+			"realm": tokens, "service": "test", "issuer": "test", "rootcertbundle": certificate,
+		}}
 	}
 	logrus.SetLevel(logrus.WarnLevel)
 	app := handlers.NewApp(context.Background(), config)

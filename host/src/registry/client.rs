@@ -30,6 +30,8 @@ const SHORT: Duration = Duration::from_secs(30);
 const LONG: Duration = Duration::from_secs(300);
 /// Longest manifest, as registries bound them, too.
 const MANIFEST_BYTES: usize = 4 << 20;
+/// A proxy that nobody can be: at port 0 nothing listens.
+const NOWHERE: &str = "http://127.0.0.1:0";
 
 /// Authorities that registries may be signed by, beside those that this machine trusts.
 #[derive(Clone, Debug, Default)]
@@ -83,6 +85,7 @@ pub(crate) struct Pushed {
 pub(crate) struct Registry {
     client: Client,
     reference: Reference,
+    plain_http: bool,
     login: Login,
 }
 
@@ -104,6 +107,7 @@ impl Registry {
         });
         let extra =
             authorities.0.iter().map(|der| Certificate { encoding: CertificateEncoding::Der, data: der.clone() });
+        let proxies = if plain_http { Proxies::default() } else { Proxies::for_tls(|name| std::env::var(name).ok()) };
         let config = ClientConfig {
             protocol: if plain_http { ClientProtocol::Http } else { ClientProtocol::Https },
             extra_root_certificates: extra.collect(),
@@ -113,6 +117,9 @@ impl Registry {
             connect_timeout: Some(CONNECT),
             read_timeout: Some(SILENCE),
             user_agent: concat!("bartizan/", env!("CARGO_PKG_VERSION")),
+            https_proxy: proxies.https,
+            http_proxy: proxies.http,
+            no_proxy: proxies.no,
             ..ClientConfig::default()
         };
         // The library panics on a machine that trusts no authority at all, as in an image without certificates.
@@ -122,7 +129,7 @@ impl Registry {
             Failure::Unavailable(format!("no TLS, since this machine trusts no certificate authority: {advice}"))
         };
         match client {
-            Ok(Ok(client)) => Ok(Self { client, reference, login }),
+            Ok(Ok(client)) => Ok(Self { client, reference, plain_http, login }),
             Ok(Err(_)) | Err(_) => Err(no_tls()),
         }
     }
@@ -211,12 +218,46 @@ impl Registry {
         work: impl Future<Output = Result<T, OciDistributionError>>,
     ) -> Result<T, Failure> {
         match tokio::time::timeout(time, work).await {
-            Ok(result) => result.map_err(|error| explain(error, &self.reference, &self.login)),
+            Ok(result) => result.map_err(|error| self.explain(error)),
             Err(_) => {
                 let (registry, seconds) = (self.reference.registry(), time.as_secs());
                 Err(Failure::Unavailable(format!("registry {registry} was not done within {seconds} s")))
             }
         }
+    }
+
+    fn explain(&self, error: OciDistributionError) -> Failure {
+        match &error {
+            OciDistributionError::RequestError(error)
+                if !self.plain_http && error.url().is_some_and(|url| url.scheme() == "http") =>
+            {
+                let registry = self.reference.registry();
+                Failure::Unavailable(format!(
+                    "registry {registry} wants tokens to be got without TLS, which is not done"
+                ))
+            }
+            _ => explain(error, &self.reference, &self.login),
+        }
+    }
+}
+
+/// The way out of this machine. None: what the environment says.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Proxies {
+    https: Option<String>,
+    http: Option<String>,
+    no: Option<String>,
+}
+
+impl Proxies {
+    /// Where TLS was not given up, what goes without it ends nowhere: a registry may send a client on to wherever it likes, also
+    /// with credentials. The library has no other way to forbid that, and takes nothing from the environment beside it.
+    fn for_tls(environment: impl Fn(&str) -> Option<String>) -> Self {
+        let first = |names: &[&str]| names.iter().find_map(|name| environment(name).filter(|value| !value.is_empty()));
+        let https = first(&["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"]);
+        // It would be an exception from nowhere, too.
+        let no = https.as_ref().and_then(|_| first(&["NO_PROXY", "no_proxy"]));
+        Self { https, http: Some(NOWHERE.to_owned()), no }
     }
 }
 
@@ -231,6 +272,22 @@ mod tests {
         let error = parse_reference("Example.com/A B").unwrap_err();
         assert!(error.starts_with("\"Example.com/A B\" is not a reference to something in a registry ("), "{error}");
         assert!(error.ends_with("): write it as registry.example.com/providers/minio:1.0.0"), "{error}");
+    }
+
+    #[test]
+    fn where_tls_is_spoken_nothing_gets_out_without_it() {
+        let found = |set: &[(&str, &str)]| {
+            Proxies::for_tls(|name| set.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned()))
+        };
+        let proxies = |https: Option<&str>, no: Option<&str>| {
+            let owned = |text: Option<&str>| text.map(str::to_owned);
+            Proxies { https: owned(https), http: Some(NOWHERE.to_owned()), no: owned(no) }
+        };
+        assert_eq!(found(&[("NO_PROXY", "*"), ("HTTP_PROXY", "http://a")]), proxies(None, None));
+        assert_eq!(
+            found(&[("HTTPS_PROXY", ""), ("ALL_PROXY", "http://a"), ("no_proxy", "b")]),
+            proxies(Some("http://a"), Some("b"))
+        );
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! What can go wrong with a registry, in words for the people who can mend it. No I/O.
 
 use std::error::Error;
+use std::io;
 
 use oci_client::Reference;
 use oci_client::errors::{DigestError, OciDistributionError, OciErrorCode};
@@ -82,7 +83,24 @@ fn answered(code: u16, reference: &Reference, login: &Login) -> Failure {
 
 /// The registry could not be spoken to.
 fn unreachable(registry: &str, error: &(dyn Error + 'static)) -> Failure {
-    Failure::Unavailable(format!("registry {registry} could not be reached: {}", short(&innermost(error).to_string())))
+    let cause = innermost(error);
+    Failure::Unavailable(if is_no_tls(cause) {
+        format!(
+            "registry {registry} does not speak TLS; if that is as it should be, say so with plainHttp (--plain-http)"
+        )
+    } else {
+        format!("registry {registry} could not be reached: {}", short(&cause.to_string()))
+    })
+}
+
+/// Whether the other side answered something else to the first words of TLS.
+fn is_no_tls(error: &(dyn Error + 'static)) -> bool {
+    use rustls::InvalidMessage::InvalidContentType;
+    // What an I/O error wraps may be one, too.
+    match error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
+        Some(wrapped) => is_no_tls(wrapped),
+        None => error.downcast_ref() == Some(&rustls::Error::InvalidMessage(InvalidContentType)),
+    }
 }
 
 fn refused(registry: &str, login: &Login) -> Failure {
@@ -111,7 +129,9 @@ fn missing(reference: &Reference) -> Failure {
 fn damaged(registry: &str, error: &DigestError) -> Failure {
     Failure::Invalid(match error {
         DigestError::VerificationError { expected, actual } => {
-            format!("registry {registry} sent {actual} for {expected}: what it holds is damaged; push it again")
+            format!(
+                "registry {registry} sent {actual} for {expected}: what it holds is damaged; delete it there and push it again"
+            )
         }
         error => format!("registry {registry} sent a digest that cannot be used: {error}"),
     })
@@ -182,7 +202,8 @@ mod tests {
         })),
         named(),
         Failure::Invalid(
-            "registry example.com sent sha256:b for sha256:a: what it holds is damaged; push it again".to_owned()
+            "registry example.com sent sha256:b for sha256:a: what it holds is damaged; delete it there and push it again"
+                .to_owned()
         )
     )]
     #[case(
@@ -195,6 +216,20 @@ mod tests {
         #[case] expected: Failure,
     ) {
         assert_eq!(explain(error, &"example.com/a/b:1".parse().unwrap(), &login), expected);
+    }
+
+    #[test]
+    fn what_answers_something_else_than_tls_is_known_however_deep_that_is_wrapped() {
+        let corrupt = || rustls::Error::InvalidMessage(rustls::InvalidMessage::InvalidContentType);
+        let expected =
+            "registry a does not speak TLS; if that is as it should be, say so with plainHttp (--plain-http)"
+                .to_owned();
+        for error in [io::Error::other(corrupt()), io::Error::other(io::Error::other(corrupt()))] {
+            assert_eq!(unreachable("a", &error), Failure::Unavailable(expected.clone()));
+        }
+        let other = io::Error::other(rustls::Error::DecryptError);
+        let expected = "registry a could not be reached: cannot decrypt peer's message".to_owned();
+        assert_eq!(unreachable("a", &other), Failure::Unavailable(expected));
     }
 
     #[test]
