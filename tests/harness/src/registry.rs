@@ -1,14 +1,16 @@
 //! An OCI registry on the loopback address, stopped and removed with its folder when it is dropped.
 
 use std::fs;
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
 use tempfile::TempDir;
 use tokio::net::TcpSocket;
 
@@ -21,13 +23,18 @@ const PASSWORD: &str = "open sesame";
 /// The line of the file of users: the password's bcrypt hash, with the least work, since it is checked at every request.
 const HTPASSWD: &str = "tester:$2a$04$lR0pOsO7qTTYoX8Jm0kFNOJMvaBPC7praCeS0DHWppDS4W/L.5llG\n";
 
+/// Media type of the manifests that tests put there.
+const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
+
 /// What kind of registry.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct RegistryOptions {
     /// With TLS by an authority of its own; plain HTTP otherwise.
     pub tls: bool,
     /// Lets only its one user in.
     pub users: bool,
+    /// Lets only those in who have a token, and says to get it here. Nobody has one.
+    pub tokens: Option<String>,
 }
 
 /// A running registry, or one that was stopped for a while.
@@ -88,6 +95,43 @@ impl Registry {
         json!({"auths": {&self.address: {"auth": auth}}})
     }
 
+    /// Puts a manifest there as it is; what it names must be there. Only for registries that speak plain HTTP to everybody.
+    ///
+    /// # Errors
+    /// If the registry does not take it.
+    pub fn put_manifest(&self, repository: &str, tag: &str, manifest: &Value) -> Result<()> {
+        let body = manifest.to_string();
+        let mut stream = TcpStream::connect(&self.address).context("the registry cannot be reached")?;
+        write!(
+            stream,
+            "PUT /v2/{repository}/manifests/{tag} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\
+             Content-Type: {MANIFEST}\r\nContent-Length: {}\r\n\r\n{body}",
+            self.address,
+            body.len()
+        )?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer)?;
+        ensure!(answer.starts_with("HTTP/1.1 201 "), "the registry did not take {tag}: {answer}");
+        Ok(())
+    }
+
+    /// Changes the last byte of what is stored under a digest. Returns the digest of what is there then.
+    ///
+    /// # Errors
+    /// If nothing is stored under it.
+    pub fn damage(&self, digest: &str) -> Result<String> {
+        let hex = digest.strip_prefix("sha256:").filter(|hex| hex.len() > 2).context("not a SHA-256 digest")?;
+        let blobs = self.folder.path().join("data/docker/registry/v2/blobs/sha256");
+        let file = blobs.join(&hex[..2]).join(hex).join("data");
+        let mut bytes = fs::read(&file).with_context(|| format!("nothing is stored under {digest}"))?;
+        if let Some(last) = bytes.last_mut() {
+            *last ^= 1;
+        }
+        fs::write(&file, &bytes)?;
+        let hex: String = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+        Ok(format!("sha256:{hex}"))
+    }
+
     /// Stops it: connections are refused. What it holds stays.
     ///
     /// # Errors
@@ -120,6 +164,9 @@ impl Registry {
         if self.options.tls {
             command.arg("-tls-certificate").arg(folder.join("server.pem"));
             command.arg("-tls-key").arg(folder.join("server.key"));
+        }
+        if let Some(address) = &self.options.tokens {
+            command.args(["-tokens", address]);
         }
         if self.options.users {
             command.arg("-htpasswd").arg(folder.join("htpasswd"));

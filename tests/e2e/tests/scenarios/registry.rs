@@ -1,10 +1,12 @@
 //! Modules in OCI registries: pushed and pulled by people, fetched for Providers, kept for when the registry is down.
 
+use std::net::TcpListener;
 use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context as _, Result, ensure};
-use bartizan_e2e::{ACCOUNT, NAMESPACE, Provider, SOON, Stage, apply_text, condition, greeting, message_of, patched};
+use bartizan_e2e::{NAMESPACE, Provider, SOON, Stage, apply_text, condition, greeting, message_of, patched};
+use bartizan_harness::build::workspace_root;
 use bartizan_harness::wait::wait_object;
 use bartizan_harness::{Registry, RegistryOptions};
 use k8s_openapi::api::core::v1::ConfigMap;
@@ -41,7 +43,7 @@ fn version(stage: &Stage, text: &str) -> Result<String> {
 async fn apply_provider(stage: &Stage, module: &Value) -> Result<()> {
     let provider = json!({
         "apiVersion": "bartizan.dev/v1alpha1", "kind": "Provider", "metadata": {"name": "greeter"},
-        "spec": {"module": module, "grants": {"children": [{"group": "", "kinds": ["ConfigMap"]}]}},
+        "spec": {"module": module, "serviceAccountName": "provider-hello", "grants": {"children": [{"group": "", "kinds": ["ConfigMap"]}]}},
     });
     apply_text(stage, &provider.to_string()).await
 }
@@ -133,20 +135,92 @@ async fn a_module_comes_from_a_registry_and_serves_when_that_is_down_and_whateve
     stage.stop().await
 }
 
-/// What allows the host to read one Secret.
-fn pull_rights() -> String {
-    let rule = json!({"apiGroups": [""], "resources": ["secrets"], "resourceNames": ["registry"], "verbs": ["get"]});
-    let metadata = json!({"name": "bartizan-pull", "namespace": NAMESPACE});
-    let api_version = "rbac.authorization.k8s.io/v1";
-    json!({"apiVersion": "v1", "kind": "List", "items": [
-        {"apiVersion": api_version, "kind": "Role", "metadata": metadata, "rules": [rule]},
-        {
-            "apiVersion": api_version, "kind": "RoleBinding", "metadata": metadata,
-            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "bartizan-pull"},
-            "subjects": [{"kind": "ServiceAccount", "name": ACCOUNT.rsplit(':').next(), "namespace": NAMESPACE}],
-        },
-    ]})
-    .to_string()
+/// Refusals of what a registry holds under a tag, and what is said of each.
+fn refusals(digest: &str, stored: &str) -> [(&'static str, String); 4] {
+    let push = "push the module with bartizan push";
+    [
+        (
+            "image",
+            format!("it holds no WebAssembly module (its layers are {IMAGE_LAYER}, none is application/wasm); {push}"),
+        ),
+        (
+            "large",
+            "the module has 67108865 bytes, more than the 67108864 that this host takes; build it optimised and stripped"
+                .to_owned(),
+        ),
+        ("two", "it holds more than one WebAssembly module; push each by itself".to_owned()),
+        ("1", format!("sent {stored} for {digest}: what it holds is damaged; delete it there and push it again")),
+    ]
+}
+
+const IMAGE_LAYER: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
+
+#[tokio::test]
+async fn what_a_registry_holds_that_is_no_module_is_refused_in_exact_words_and_both_names_of_modules_are_known()
+-> Result<()> {
+    let stage = Stage::bare().await?;
+    stage.deploy(Provider::Hello).await?;
+    let registry = Registry::start(RegistryOptions::default()).await?;
+    let docker = docker_folder(&stage, "docker", &json!({}))?;
+    let address = registry.address();
+    let reference = |tag: &str| format!("{address}/providers/hello:{tag}");
+    let run = |arguments: &[&str]| bartizan(&stage, &docker, arguments);
+
+    // Another module under the tag 1, so that nobody has it but the registry.
+    let file = version(&stage, "Salut, ")?;
+    ensure!(run(&["push", &file, &reference("1"), "--plain-http"])?.0 == Some(0));
+    let salut = run(&["pull", &reference("1"), "--plain-http"])?.1;
+    let file = version(&stage, "Hello, ")?;
+    ensure!(run(&["push", &file, &reference("2"), "--plain-http"])?.0 == Some(0));
+    let hello = run(&["pull", &reference("2"), "--plain-http"])?.1;
+    let size = std::fs::metadata(&file)?.len();
+    let layer = |media_type: &str, size: u64| json!({"mediaType": media_type, "digest": hello, "size": size});
+    for (tag, layers) in [
+        ("older", json!([layer("application/vnd.wasm.content.layer.v1+wasm", size)])),
+        ("image", json!([layer(IMAGE_LAYER, size)])),
+        ("large", json!([layer("application/wasm", (64 << 20) + 1)])),
+        ("two", json!([layer("application/wasm", size), layer("application/wasm", size)])),
+    ] {
+        let config = layer("application/vnd.wasm.config.v0+json", size);
+        let media_type = "application/vnd.oci.image.manifest.v1+json";
+        let manifest = json!({"schemaVersion": 2, "mediaType": media_type, "config": config, "layers": layers});
+        registry.put_manifest("providers/hello", tag, &manifest)?;
+    }
+    let stored = registry.damage(&salut)?;
+
+    // Said by the command and by the host alike.
+    let host = stage.host().await?;
+    let source = |tag: &str| json!({"oci": {"reference": reference(tag), "plainHttp": true}});
+    for (tag, refusal) in refusals(&salut, &stored) {
+        let refusal = if tag == "1" { format!("registry {address} {refusal}") } else { refusal };
+        let (code, _, complaint) = run(&["pull", &reference(tag), "--plain-http"])?;
+        ensure!((code, complaint.as_str()) == (Some(1), format!("error: {refusal}").as_str()), "{complaint}");
+        apply_provider(&stage, &source(tag)).await?;
+        fails(&stage, "ModuleInvalid", &format!("module {}: {refusal}", reference(tag))).await?;
+    }
+    // TLS is not given up for a registry that does not speak it.
+    let refusal = format!(
+        "registry {address} does not speak TLS; if that is as it should be, say so with plainHttp (--plain-http)"
+    );
+    let (code, _, complaint) = run(&["pull", &reference("2")])?;
+    ensure!((code, complaint.as_str()) == (Some(2), format!("error: {refusal}").as_str()), "{complaint}");
+    apply_provider(&stage, &json!({"oci": {"reference": reference("2")}})).await?;
+    fails(&stage, "SourceUnavailable", &format!("module {}: {refusal}", reference("2"))).await?;
+
+    let upper = json!({"oci": {"reference": "example.com/A"}});
+    apply_provider(&stage, &upper).await?;
+    let message = message_of(stage.provider_objects(), "greeter", "Accepted", "False", "Invalid").await?;
+    let advice = "write it as registry.example.com/providers/minio:1.0.0";
+    let expected = format!(
+        "spec.module.oci.reference: \"example.com/A\" is not a reference to something in a registry (invalid reference \
+         format): {advice}"
+    );
+    ensure!(message == expected, "{message}");
+
+    apply_provider(&stage, &source("older")).await?;
+    message_of(stage.provider_objects(), "greeter", "Serving", "True", "Serving").await?;
+    host.stop().await?;
+    stage.stop().await
 }
 
 fn pull_secret(config: &Value) -> String {
@@ -161,7 +235,7 @@ fn pull_secret(config: &Value) -> String {
 async fn a_registry_with_a_private_authority_and_users_is_asked_as_the_pull_secret_says() -> Result<()> {
     let stage = Stage::bare().await?;
     stage.deploy(Provider::Hello).await?;
-    let registry = Registry::start(RegistryOptions { tls: true, users: true }).await?;
+    let registry = Registry::start(RegistryOptions { tls: true, users: true, tokens: None }).await?;
     let (address, authority) = (registry.address(), registry.authority());
     let authority = authority.to_str().context("a path")?;
     let reference = format!("{address}/providers/hello:1");
@@ -188,6 +262,8 @@ async fn a_registry_with_a_private_authority_and_users_is_asked_as_the_pull_secr
 
     let mut command = stage.command();
     command.args(["--registry-ca", authority]);
+    // Nor is a password in what only people see who look closely.
+    command.env("RUST_LOG", "info,kube=debug,oci_client=trace,reqwest=trace,hyper_util=trace");
     let mut host = stage.listening(command).await?;
     host.ready().await?;
     apply_provider(&stage, &json!({"oci": {"reference": reference}})).await?;
@@ -199,7 +275,8 @@ async fn a_registry_with_a_private_authority_and_users_is_asked_as_the_pull_secr
     let title = format!("Secret registry in namespace {NAMESPACE} (spec.module.oci.pullSecretName)");
     let advice = "may not be read: allow the host to get it by name, with a Role as in docs/registry.md";
     fails(&stage, "SourceUnavailable", &format!("module {reference}: {title} {advice}")).await?;
-    apply_text(&stage, &pull_rights()).await?;
+    let rights = std::fs::read_to_string(workspace_root().join("deploy/optional/pull-secret/rbac.yaml"))?;
+    apply_text(&stage, &rights).await?;
     fails(&stage, "SourceUnavailable", &format!("module {reference}: there is no {title}")).await?;
     apply_text(&stage, &pull_secret(&registry.docker_config(false))).await?;
     let refused = format!("registry {address} does not accept the credentials of Secret registry (401)");
@@ -207,7 +284,26 @@ async fn a_registry_with_a_private_authority_and_users_is_asked_as_the_pull_secr
     apply_text(&stage, &pull_secret(&registry.docker_config(true))).await?;
     message_of(stage.provider_objects(), "greeter", "Serving", "True", "Serving").await?;
     let said = host.process.lines().join("\n");
+    ensure!(said.contains("Authorizing for image"), "the library said nothing: {said}");
+    for config in [registry.docker_config(true), registry.docker_config(false)] {
+        let auth = config["auths"][address]["auth"].as_str().context("no auth")?;
+        ensure!(!said.contains(auth), "a password is in the log");
+    }
     ensure!(!said.contains("open sesame") && !said.contains("open barley"), "a password is in the log");
     host.stop().await?;
+
+    // A registry that speaks TLS may say to get a token elsewhere, with the credentials: not without TLS.
+    let elsewhere = TcpListener::bind("127.0.0.1:0")?;
+    elsewhere.set_nonblocking(true)?;
+    let tokens = Some(format!("http://{}/token", elsewhere.local_addr()?));
+    let registry = Registry::start(RegistryOptions { tls: true, users: false, tokens }).await?;
+    let (address, authority) = (registry.address(), registry.authority());
+    let authority = authority.to_str().context("a path")?;
+    let docker = docker_folder(&stage, "tokens", &registry.docker_config(true))?;
+    let reference = format!("{address}/providers/hello:1");
+    let (code, _, complaint) = bartizan(&stage, &docker, &["pull", &reference, "--registry-ca", authority])?;
+    let expected = format!("error: registry {address} wants tokens to be got without TLS, which is not done");
+    ensure!((code, complaint.as_str()) == (Some(2), expected.as_str()), "{complaint}");
+    ensure!(elsewhere.accept().is_err(), "somebody was asked for a token");
     stage.stop().await
 }
