@@ -155,9 +155,18 @@ const DIGEST: &str = "^sha256:[0-9a-f]{64}$";
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct OciSource {
-    /// `registry.example.com/providers/minio:1.0.0`.
+    /// `registry.example.com/providers/minio:1.0.0`, or with `@sha256:...`, the digest of the manifest. A tag is resolved when
+    /// this source is new, and not looked at again before it changes.
     #[schemars(length(min = 1, max = 512), regex(pattern = r"^\S+$"))]
     pub reference: String,
+    /// Speak HTTP without TLS, as to a registry on a developer's machine.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub plain_http: bool,
+    /// A Secret of type `kubernetes.io/dockerconfigjson` in the host's namespace with the credentials for the registry. The
+    /// host must be allowed to get it by its name. Default: nobody's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253), regex(pattern = DNS_SUBDOMAIN))]
+    pub pull_secret_name: Option<String>,
 }
 
 /// A module in a ConfigMap of the host's namespace, in its `binaryData`.

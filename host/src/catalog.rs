@@ -5,6 +5,7 @@ pub(crate) mod actor;
 mod config_maps;
 mod fetch;
 mod folder;
+mod registries;
 mod shelf;
 mod watch_folder;
 
@@ -20,6 +21,7 @@ use serde_json::Value;
 use thiserror::Error;
 
 use crate::declared::Declared;
+use crate::registry::parse_reference;
 
 /// A module that can serve.
 #[derive(Clone, Debug)]
@@ -69,19 +71,51 @@ pub(crate) enum Origin {
         /// The key.
         key: String,
     },
+    /// An OCI registry.
+    Oci(OciOrigin),
+}
+
+/// A module in an OCI registry. What is pinned is part of it: another pin is a reason to look at the registry anew.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct OciOrigin {
+    /// Where, as the Provider says it.
+    pub(crate) reference: String,
+    /// Without TLS.
+    pub(crate) plain_http: bool,
+    /// The Secret with the credentials.
+    pub(crate) pull_secret_name: Option<String>,
+    /// The bytes that the Provider wants and no others.
+    pub(crate) digest: Option<String>,
+}
+
+impl OciOrigin {
+    /// All of it in one text, as a name in the cache.
+    pub(crate) fn key(&self) -> String {
+        let Self { reference, plain_http, pull_secret_name, digest } = self;
+        let optional = |text: &Option<String>| text.clone().unwrap_or_default();
+        let scheme = if *plain_http { "http" } else { "https" };
+        // A space is in none of them.
+        format!("{scheme} {reference} {} {}", optional(pull_secret_name), optional(digest))
+    }
 }
 
 impl Origin {
     /// The origin that a Provider names.
     ///
     /// # Errors
-    /// If this host cannot fetch from there yet, or none is named.
+    /// If none is named, or its name is no such name.
     pub(crate) fn of(source: &ModuleSource) -> Result<Self, String> {
         match source.source().map_err(|error| error.to_string())? {
             Source::File(file) => Ok(Self::File(file.to_owned())),
             Source::ConfigMap(source) => Ok(Self::ConfigMap { name: source.name.clone(), key: source.key.clone() }),
-            Source::Oci(_) => {
-                Err("spec.module.oci: is not supported by this host yet; use file or configMap".to_owned())
+            Source::Oci(oci) => {
+                parse_reference(&oci.reference).map_err(|reason| format!("spec.module.oci.reference: {reason}"))?;
+                Ok(Self::Oci(OciOrigin {
+                    reference: oci.reference.clone(),
+                    plain_http: oci.plain_http,
+                    pull_secret_name: oci.pull_secret_name.clone(),
+                    digest: source.digest.clone(),
+                }))
             }
         }
     }
@@ -91,6 +125,7 @@ impl Origin {
         match self {
             Self::File(_) => "file",
             Self::ConfigMap { .. } => "configMap",
+            Self::Oci(_) => "oci",
         }
     }
 }
@@ -100,6 +135,7 @@ impl fmt::Display for Origin {
         match self {
             Self::File(file) => f.write_str(file),
             Self::ConfigMap { name, key } => write!(f, "{key} in ConfigMap {name}"),
+            Self::Oci(origin) => f.write_str(&origin.reference),
         }
     }
 }
@@ -115,6 +151,8 @@ pub(crate) enum Trouble {
     Unavailable(String),
     /// There is something that is no provider.
     Invalid(String),
+    /// There is the module with this digest, which is not the one that is pinned.
+    OtherDigest(String),
 }
 
 /// What each origin holds now: a module, or why not.
@@ -138,8 +176,20 @@ pub(crate) struct Catalogue {
 pub(crate) struct Wanted {
     /// ConfigMaps by name, with the keys.
     pub(crate) config_maps: BTreeMap<String, BTreeSet<String>>,
+    /// Modules in registries.
+    pub(crate) oci: BTreeSet<OciOrigin>,
     /// Modules that served before and whose origin has none now.
     pub(crate) digests: BTreeSet<String>,
+}
+
+impl Wanted {
+    /// All origins beside the folder.
+    fn origins(&self) -> BTreeSet<Origin> {
+        let of = |(name, keys): (&String, &BTreeSet<String>)| -> Vec<Origin> {
+            keys.iter().map(|key| Origin::ConfigMap { name: name.clone(), key: key.clone() }).collect()
+        };
+        self.config_maps.iter().flat_map(of).chain(self.oci.iter().cloned().map(Origin::Oci)).collect()
+    }
 }
 
 /// A module that cannot serve.
@@ -223,19 +273,33 @@ mod tests {
     }
 
     #[test]
-    fn origins_that_this_host_cannot_fetch_from_yet_are_named() {
+    fn an_origin_is_what_the_source_names_with_all_that_makes_a_difference() {
         let source = |value: serde_json::Value| serde_json::from_value::<ModuleSource>(value).unwrap();
         assert_eq!(Origin::of(&ModuleSource::file("a.wasm")), Ok(Origin::File("a.wasm".to_owned())));
         let config_map = Origin::of(&source(json!({"configMap": {"name": "b", "key": "a.wasm"}}))).unwrap();
         assert_eq!(config_map.to_string(), "a.wasm in ConfigMap b");
-        for (value, expected) in [
-            (
-                json!({"oci": {"reference": "example.com/a"}}),
-                "spec.module.oci: is not supported by this host yet; use file or configMap",
-            ),
-            (json!({}), "spec.module: exactly one of file, oci and configMap must be set"),
-        ] {
-            assert_eq!(Origin::of(&source(value)), Err(expected.to_owned()));
-        }
+        let keys = [
+            json!({"oci": {"reference": "example.com/a:1"}}),
+            json!({"oci": {"reference": "example.com/a:1", "plainHttp": true}}),
+            json!({"oci": {"reference": "example.com/a:1", "pullSecretName": "b"}}),
+            json!({"oci": {"reference": "example.com/a:1"}, "digest": "sha256:c"}),
+        ]
+        .map(|value| match Origin::of(&source(value)) {
+            Ok(Origin::Oci(origin)) => origin.key(),
+            other => panic!("{other:?}"),
+        });
+        assert_eq!(
+            keys,
+            [
+                "https example.com/a:1  ",
+                "http example.com/a:1  ",
+                "https example.com/a:1 b ",
+                "https example.com/a:1  sha256:c"
+            ]
+        );
+        let error = Origin::of(&source(json!({"oci": {"reference": "example.com/A"}}))).unwrap_err();
+        assert!(error.starts_with("spec.module.oci.reference: \"example.com/A\" is not a reference"), "{error}");
+        let none = "spec.module: exactly one of file, oci and configMap must be set".to_owned();
+        assert_eq!(Origin::of(&source(json!({}))), Err(none));
     }
 }

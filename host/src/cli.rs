@@ -9,6 +9,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use crate::explain_cli::ExplainArgs;
 use crate::rbac::RbacArgs;
 use crate::recorder::RecordArgs;
+use crate::registry::{PullArgs, PushArgs};
 use crate::replay::ReplayArgs;
 use crate::upgrade_cli::{ApproveArgs, DiffArgs};
 
@@ -37,6 +38,10 @@ pub(crate) enum Command {
     Diff(DiffArgs),
     /// Let the next version of a provider take over, which waits for an approval.
     Approve(ApproveArgs),
+    /// Push a provider module to an OCI registry.
+    Push(PushArgs),
+    /// Pull a provider module from an OCI registry.
+    Pull(PullArgs),
     /// Repeat a recorded decision with a provider module, and compare the answers.
     Replay(ReplayArgs),
 }
@@ -76,7 +81,10 @@ pub(crate) struct RunArgs {
     /// Address of /livez, /readyz, /metrics, /debug/explain and /debug/upgrade; port 0 takes any free port and prints it.
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080", env = "BARTIZAN_LISTEN")]
     pub(crate) listen: SocketAddr,
-    /// Folder for compiled modules, so that a restart need not compile; only the host may write it. Default: none.
+    /// Certificates (PEM) of authorities that registries may be signed by, beside those that this machine trusts.
+    #[arg(long, value_name = "FILE", env = "BARTIZAN_REGISTRY_CA")]
+    pub(crate) registry_ca: Option<PathBuf>,
+    /// Folder for compiled modules and those of registries, so that a restart needs neither compiler nor registry; only the host may write it. Default: none.
     #[arg(long, value_name = "DIR", env = "BARTIZAN_CACHE_DIR")]
     pub(crate) cache_dir: Option<PathBuf>,
     /// Logs for people (text) or for programs (json).

@@ -27,6 +27,7 @@ mod providers;
 mod rbac;
 mod reconcile;
 mod recorder;
+mod registry;
 mod removal;
 mod replay;
 mod run;
@@ -62,6 +63,8 @@ async fn main() -> ExitCode {
         cli::Command::Explain(args) => explain_cli::explain(&args).await,
         cli::Command::Diff(args) => upgrade_cli::diff(&args).await,
         cli::Command::Approve(args) => upgrade_cli::approve(&args).await,
+        cli::Command::Push(args) => registry::push(&args).await,
+        cli::Command::Pull(args) => registry::pull(&args).await,
         cli::Command::Replay(args) => replay::replay(&args),
     };
     match result {

@@ -266,8 +266,14 @@ impl Providers {
         let (mut judged, mut wanted) = (BTreeMap::new(), Wanted::default());
         for (name, provider) in &self.objects {
             let last = Last::of(provider, self.active.get(&uid_of(provider)), &self.catalogue);
-            if let Ok(Origin::ConfigMap { name, key }) = Origin::of(&provider.spec.module) {
-                wanted.config_maps.entry(name).or_default().insert(key);
+            match Origin::of(&provider.spec.module) {
+                Ok(Origin::ConfigMap { name, key }) => {
+                    wanted.config_maps.entry(name).or_default().insert(key);
+                }
+                Ok(Origin::Oci(origin)) => {
+                    wanted.oci.insert(origin);
+                }
+                Ok(Origin::File(_)) | Err(_) => {}
             }
             let verdict = judge::judge(provider, &self.catalogue, last);
             // What served before this host began goes on until the next version may take over.

@@ -22,6 +22,7 @@ use crate::explain::Board;
 use crate::health::{self, Health};
 use crate::kinds;
 use crate::providers::Providers;
+use crate::registry::Authorities;
 use crate::start::Host;
 
 /// Time for work under way after SIGTERM; less than the 30 s that Kubernetes gives a pod.
@@ -35,6 +36,7 @@ const READ_TIMEOUT: Duration = Duration::from_secs(310);
 /// If it cannot start: a flag that makes no sense, no API server to talk to, an address that is taken.
 pub(crate) async fn run(args: RunArgs) -> anyhow::Result<()> {
     catalog::check(&args.providers)?;
+    let authorities = Authorities::read(args.registry_ca.as_deref())?;
     let client = connect(&args).await?;
     let stop = stop_on_signal()?;
     let listener = health::listen(args.listen).await?;
@@ -55,6 +57,8 @@ pub(crate) async fn run(args: RunArgs) -> anyhow::Result<()> {
         folder: args.providers.clone(),
         trust_manifests: args.trust_manifests,
         namespace: args.system_namespace.clone(),
+        cache: args.cache_dir.clone(),
+        authorities,
     };
     let metrics = board.metrics().clone();
     let (catalog, published) = Catalog::new(settings, &client, runtime.clone(), health.clone(), metrics, wants);

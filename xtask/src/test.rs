@@ -30,8 +30,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     }
     // The long builds side by side: each has stretches that keep one core busy only.
     let (linted, built, languages) = std::thread::scope(|scope| {
-        let control_plane =
-            scope.spawn(|| if args.no_e2e { Ok(()) } else { build::control_plane(&build::silent).map(|_| ()) });
+        let control_plane = scope.spawn(|| if args.no_e2e { Ok(()) } else { go_programs() });
         let languages = scope.spawn(|| if args.no_e2e { Ok(Vec::new()) } else { other_languages() });
         let linted = cargo(&["clippy", "--workspace", "--all-targets", "--", "--deny", "warnings"]);
         (linted, control_plane.join(), languages.join())
@@ -79,4 +78,10 @@ fn cargo(arguments: &[&str]) -> Result<bool> {
         .status()
         .context("cargo cannot be run")?;
     Ok(status.success())
+}
+
+fn go_programs() -> Result<()> {
+    build::control_plane(&build::silent)?;
+    build::registry(&build::silent)?;
+    Ok(())
 }

@@ -9,22 +9,23 @@ use std::time::{Duration, SystemTime};
 use anyhow::Context as _;
 use bartizan_runtime::Runtime;
 use kube::Client;
-use sha2::{Digest as _, Sha256};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use super::config_maps::{self, ConfigMaps};
-use super::fetch::{Fetched, Holding, fetch};
+use super::fetch::{Holding, try_load};
 use super::folder::{self, News, SETTLE, Scan, Settling};
+use super::registries::{self, Registries};
 use super::shelf::{Load, Outcome, Shelf};
 use super::watch_folder::FolderWatch;
-use super::{BadModule, Catalogue, Loaded, Origin, Trouble, Wanted, load, recall};
+use super::{BadModule, Catalogue, Loaded, OciOrigin, Origin, Trouble, Wanted, recall};
 use crate::declared::{Document, FolderModule, declare, document_names};
 use crate::health::Health;
 use crate::metrics::Metrics;
+use crate::registry::{Authorities, Store, digest_of};
 
 /// Time between two looks at a folder that is not there yet.
 const AWAIT: Duration = Duration::from_secs(1);
@@ -45,6 +46,10 @@ pub(crate) struct Settings {
     pub(crate) trust_manifests: bool,
     /// The host's own namespace.
     pub(crate) namespace: String,
+    /// Where what registries sent is kept.
+    pub(crate) cache: Option<PathBuf>,
+    /// Whom registries may be signed by.
+    pub(crate) authorities: Authorities,
 }
 
 /// The latest catalogue; none before the folder was read once.
@@ -62,6 +67,8 @@ pub(crate) struct Catalog {
     happened: mpsc::Receiver<()>,
     config_maps: ConfigMaps,
     seen: mpsc::Receiver<config_maps::News>,
+    registries: Registries,
+    pulled: mpsc::Receiver<registries::News>,
     wanted: watch::Receiver<Wanted>,
     now_wanted: Wanted,
     recalled: BTreeMap<String, Option<Loaded>>,
@@ -103,6 +110,14 @@ impl Catalog {
         let (publish, published) = watch::channel(None);
         let (watch, happened) = FolderWatch::new(&settings.folder);
         let (config_maps, seen) = ConfigMaps::new(client, &settings.namespace);
+        let (registries, pulled) = Registries::new(registries::Context {
+            client: client.clone(),
+            namespace: settings.namespace.clone(),
+            authorities: settings.authorities.clone(),
+            store: Store::open(settings.cache.as_deref()),
+            limit: runtime.module_bytes(),
+            turns: Semaphore::new(registries::AT_A_TIME),
+        });
         let catalog = Self {
             settings,
             runtime,
@@ -114,6 +129,8 @@ impl Catalog {
             happened,
             config_maps,
             seen,
+            registries,
+            pulled,
             wanted,
             now_wanted: Wanted::default(),
             recalled: BTreeMap::new(),
@@ -157,6 +174,8 @@ impl Catalog {
                     self.publish();
                 }
                 Some((name, seen)) = self.seen.recv() => self.take_config_map(&name, seen),
+                // Whatever waits is in memory, so the next one comes when the last is done with.
+                Some((origin, pulled)) = self.pulled.recv(), if self.shelf.is_idle() => self.take_pulled(origin, pulled),
                 Ok(()) = self.wanted.changed() => self.take_wanted(),
             }
         }
@@ -258,7 +277,12 @@ impl Catalog {
                 let (version, digest, cached) = (&manifest.version, module.digest(), module.from_cache());
                 info!(module = %origin, version, digest, cached, "loaded");
             }
-            Outcome::Refused(_) => self.metrics.module_loaded(origin.word(), "refused"),
+            Outcome::Refused(_) => {
+                self.metrics.module_loaded(origin.word(), "refused");
+                if let (Origin::Oci(origin), Holding::Bytes(bytes)) = (origin, &load.holding) {
+                    self.registries.refused(origin, digest_of(bytes));
+                }
+            }
             Outcome::Same | Outcome::Changed => {}
         }
         self.shelf.finish(load, outcome);
@@ -282,15 +306,21 @@ impl Catalog {
         self.publish();
     }
 
+    fn take_pulled(&mut self, origin: OciOrigin, pulled: Result<bytes::Bytes, Trouble>) {
+        // Told before it was let go.
+        if !self.registries.is_followed(&origin) {
+            return;
+        }
+        match pulled {
+            Ok(bytes) => self.shelf.put(&Origin::Oci(origin), Holding::Bytes(bytes)),
+            Err(trouble) => self.shelf.fail(&Origin::Oci(origin), trouble),
+        }
+        self.publish();
+    }
+
     fn take_wanted(&mut self) {
         let wanted = self.wanted.borrow_and_update().clone();
-        let origins = |wanted: &Wanted| -> BTreeSet<Origin> {
-            let of = |(name, keys): (&String, &BTreeSet<String>)| -> Vec<Origin> {
-                keys.iter().map(|key| Origin::ConfigMap { name: name.clone(), key: key.clone() }).collect()
-            };
-            wanted.config_maps.iter().flat_map(of).collect()
-        };
-        let (before, after) = (origins(&self.now_wanted), origins(&wanted));
+        let (before, after) = (self.now_wanted.origins(), wanted.origins());
         for origin in before.difference(&after) {
             self.shelf.remove(origin);
         }
@@ -298,6 +328,7 @@ impl Catalog {
             self.shelf.await_load(origin);
         }
         self.config_maps.watch(&wanted.config_maps);
+        self.registries.follow(&wanted.oci);
         self.recalled.retain(|digest, _| wanted.digests.contains(digest));
         for digest in wanted.digests.difference(&self.now_wanted.digests).cloned() {
             let runtime = self.runtime.clone();
@@ -357,22 +388,6 @@ impl Catalog {
 fn file_of(origin: &Origin) -> Option<String> {
     match origin {
         Origin::File(file) => Some(file.clone()),
-        Origin::ConfigMap { .. } => None,
-    }
-}
-
-fn try_load(runtime: &Runtime, wanted: &Load) -> Outcome {
-    let bytes = match fetch(&wanted.holding, runtime.module_bytes()) {
-        Fetched::Bytes(bytes) => bytes,
-        Fetched::Changed => return Outcome::Changed,
-        Fetched::Refused(trouble) => return Outcome::Refused(trouble),
-    };
-    let digest: String = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
-    if wanted.known.as_ref().is_some_and(|known| known.strip_prefix("sha256:") == Some(digest.as_str())) {
-        return Outcome::Same;
-    }
-    match load(runtime, &bytes) {
-        Ok(loaded) => Outcome::Loaded(Box::new(loaded)),
-        Err(reason) => Outcome::Refused(Trouble::Invalid(reason)),
+        Origin::ConfigMap { .. } | Origin::Oci(_) => None,
     }
 }

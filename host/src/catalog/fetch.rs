@@ -2,8 +2,12 @@
 
 use std::path::PathBuf;
 
-use super::Trouble;
+use bartizan_runtime::Runtime;
+
 use super::folder::Stamp;
+use super::shelf::{Load, Outcome};
+use super::{Trouble, load};
+use crate::registry::digest_of;
 
 /// What an origin holds, as far as it was looked at.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,7 +25,7 @@ pub(super) enum Holding {
 
 /// What fetching came to.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Fetched {
+enum Fetched {
     /// The bytes.
     Bytes(bytes::Bytes),
     /// It changed meanwhile, and will be looked at again.
@@ -30,8 +34,24 @@ pub(super) enum Fetched {
     Refused(Trouble),
 }
 
+/// Fetches what an origin holds and makes a module of it, if it is another than the one that is known. Blocking.
+pub(super) fn try_load(runtime: &Runtime, wanted: &Load) -> Outcome {
+    let bytes = match fetch(&wanted.holding, runtime.module_bytes()) {
+        Fetched::Bytes(bytes) => bytes,
+        Fetched::Changed => return Outcome::Changed,
+        Fetched::Refused(trouble) => return Outcome::Refused(trouble),
+    };
+    if wanted.known.as_ref().is_some_and(|known| *known == digest_of(&bytes)) {
+        return Outcome::Same;
+    }
+    match load(runtime, &bytes) {
+        Ok(loaded) => Outcome::Loaded(Box::new(loaded)),
+        Err(reason) => Outcome::Refused(Trouble::Invalid(reason)),
+    }
+}
+
 /// Fetches no more than `limit` bytes. Blocking.
-pub(super) fn fetch(holding: &Holding, limit: usize) -> Fetched {
+fn fetch(holding: &Holding, limit: usize) -> Fetched {
     let (path, stamp) = match holding {
         Holding::Bytes(bytes) => return Fetched::Bytes(bytes.clone()),
         Holding::File { path, stamp } => (path, stamp),

@@ -105,6 +105,10 @@ impl Shelf {
         if slot.holding.as_ref() != Some(&load.holding) {
             return;
         }
+        if matches!(load.origin, Origin::Oci(_)) {
+            // Sent once, and too large to be kept for comparing it with what never comes.
+            slot.holding = None;
+        }
         match outcome {
             Outcome::Loaded(loaded) => (slot.state, slot.was_good) = (Ok(*loaded), true),
             Outcome::Same => {}

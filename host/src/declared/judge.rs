@@ -83,7 +83,7 @@ pub(crate) fn judge(provider: &Provider, catalogue: &Catalogue, last: Last<Versi
     let origin = match Origin::of(&spec.module) {
         _ if !errors.is_empty() => Err(Problem { reason: "Invalid", message: errors.join("; ") }),
         Ok(origin) => Ok(origin),
-        Err(message) => Err(Problem { reason: "NotSupported", message }),
+        Err(message) => Err(Problem { reason: "Invalid", message }),
     };
     let origin = match origin {
         Ok(origin) => origin,
@@ -164,7 +164,7 @@ fn held<'a>(provider: &Provider, origin: &Origin, catalogue: &'a Catalogue) -> R
                 format!("there is no {file} in the host's folder of providers; it is loaded once it is there");
             return problem("SourceMissing", message);
         }
-        (None, Origin::ConfigMap { .. }) | (Some(Err(Trouble::Loading)), _) => {
+        (None, Origin::ConfigMap { .. } | Origin::Oci(_)) | (Some(Err(Trouble::Loading)), _) => {
             return problem(LOADING, format!("module {origin} is being loaded"));
         }
         (Some(Err(Trouble::Missing(message))), _) => return problem("SourceMissing", message),
@@ -174,15 +174,18 @@ fn held<'a>(provider: &Provider, origin: &Origin, catalogue: &'a Catalogue) -> R
         (Some(Err(Trouble::Invalid(reason))), _) => {
             return problem("ModuleInvalid", format!("module {origin}: {reason}"));
         }
+        (Some(Err(Trouble::OtherDigest(digest))), _) => return mismatch(provider, origin, digest),
         (Some(Ok(loaded)), _) => loaded,
     };
-    match &provider.spec.module.digest {
-        Some(wanted) if is_pinned_to_another(provider, loaded) => problem(
-            "DigestMismatch",
-            format!("module {origin} is {}, and spec.module.digest wants {wanted}", loaded.module.digest()),
-        ),
-        _ => Ok(loaded),
+    if is_pinned_to_another(provider, loaded) {
+        return mismatch(provider, origin, loaded.module.digest());
     }
+    Ok(loaded)
+}
+
+fn mismatch<T>(provider: &Provider, origin: &Origin, digest: &str) -> Result<T, Problem> {
+    let wanted = provider.spec.module.digest.as_deref().unwrap_or_default();
+    problem("DigestMismatch", format!("module {origin} is {digest}, and spec.module.digest wants {wanted}"))
 }
 
 fn is_pinned_to_another(provider: &Provider, loaded: &Loaded) -> bool {

@@ -18,8 +18,10 @@ mod host_process;
 mod kubeconfig;
 mod kubectl;
 mod process;
+mod registry;
 
 pub use audit::{AuditMark, AuditRequest};
 pub use control_plane::{ControlPlane, Options};
 pub use host_process::HostProcess;
 pub use kubectl::{KubectlOutput, kubectl_command};
+pub use registry::{Registry, RegistryOptions};

@@ -17,6 +17,7 @@ mod ownership;
 mod providers;
 mod quiet;
 mod races;
+mod registry;
 mod related;
 mod reload;
 mod removal;

@@ -5,6 +5,7 @@
 
 mod cargo;
 mod control_plane;
+mod go;
 mod languages;
 mod prerequisites;
 
@@ -19,7 +20,7 @@ use std::{
 use anyhow::{Context, Result, bail};
 
 pub use cargo::{Profile, guests, host, programs};
-pub use control_plane::control_plane;
+pub use control_plane::{control_plane, registry};
 pub use languages::{Language, Module, hello_in};
 pub use prerequisites::check_prerequisites;
 

@@ -4,7 +4,7 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Result, bail};
 
-use super::{control_plane::go_version, control_plane_sources, workspace_root};
+use super::{control_plane_sources, go::go_version, workspace_root};
 
 /// Checks that Go, the WebAssembly target and a C compiler are there.
 ///

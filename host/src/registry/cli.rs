@@ -1,0 +1,163 @@
+//! `bartizan push` and `bartizan pull`: a provider's module into a registry, and out of it.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use bartizan_runtime::{Config, Runtime};
+use oci_client::Reference;
+
+use super::client::{Authorities, Registry, parse_reference};
+use super::credentials::{self, Login, Place};
+use super::failure::Failure;
+use super::manifest::is_component;
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct PushArgs {
+    /// Provider module.
+    #[arg(value_name = "FILE")]
+    pub(crate) module: PathBuf,
+    /// Where to, as registry.example.com/providers/minio:1.0.0.
+    #[arg(value_name = "REFERENCE", value_parser = parse_reference)]
+    pub(crate) reference: Reference,
+    #[command(flatten)]
+    pub(crate) how: How,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct PullArgs {
+    /// Where from, as registry.example.com/providers/minio:1.0.0 or with @sha256:... at the end.
+    #[arg(value_name = "REFERENCE", value_parser = parse_reference)]
+    pub(crate) reference: Reference,
+    /// File to write; default: the last part of the repository with .wasm at the end, in this folder.
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) how: How,
+}
+
+/// How a registry is asked. Credentials are those of Docker's configuration file.
+#[derive(Debug, clap::Args)]
+pub(crate) struct How {
+    /// Speak HTTP without TLS.
+    #[arg(long)]
+    pub(crate) plain_http: bool,
+    /// Certificates (PEM) of authorities to trust beside those that this machine does.
+    #[arg(long, value_name = "FILE", env = "BARTIZAN_REGISTRY_CA")]
+    pub(crate) registry_ca: Option<PathBuf>,
+}
+
+/// Checks a module as the host would, and pushes it.
+///
+/// # Errors
+/// If it cannot be read, or the registry does not take it.
+pub(crate) async fn push(args: &PushArgs) -> anyhow::Result<ExitCode> {
+    let PushArgs { module: file, reference, how } = args;
+    anyhow::ensure!(
+        reference.digest().is_none(),
+        "{reference}: a digest is what comes of a push; write a tag, as in {}:1.0.0",
+        reference.repository()
+    );
+    let bytes = std::fs::read(file).with_context(|| format!("module {}", file.display()))?;
+    let runtime = Runtime::new(Config::default())?;
+    let loaded = match crate::catalog::load(&runtime, &bytes) {
+        Ok(loaded) => loaded,
+        Err(reason) => {
+            eprintln!("error: module {}: {reason}", file.display());
+            return Ok(ExitCode::FAILURE);
+        }
+    };
+    let registry = connect(reference, how)?;
+    let is_component = is_component(&bytes);
+    let pushed = match registry.push(bytes.into(), is_component).await {
+        Ok(pushed) => pushed,
+        Err(failure) => return refused(failure),
+    };
+    println!("{reference}@{}", pushed.manifest);
+    let (name, version) = (&loaded.manifest.name, &loaded.manifest.version);
+    eprintln!("pushed {name} {version}; spec.module.digest pins it: {}", pushed.module);
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Pulls a module, checks that it is what its digests say, and writes it.
+///
+/// # Errors
+/// If the registry cannot be asked, or the file not be written.
+pub(crate) async fn pull(args: &PullArgs) -> anyhow::Result<ExitCode> {
+    let PullArgs { reference, output, how } = args;
+    let registry = connect(reference, how)?;
+    let pulled = async {
+        let resolved = registry.resolve(Config::default().module_bytes).await?;
+        let module = registry.download(&resolved.layer).await?;
+        Ok((resolved, module))
+    };
+    let (resolved, module) = match pulled.await {
+        Ok(pulled) => pulled,
+        Err(failure) => return refused(failure),
+    };
+    let file = output.clone().unwrap_or_else(|| file_for(reference));
+    write(&file, &module).with_context(|| format!("{} cannot be written", file.display()))?;
+    println!("{}", resolved.layer.digest);
+    eprintln!("wrote {} from {}", file.display(), reference.clone_with_digest(resolved.manifest));
+    Ok(ExitCode::SUCCESS)
+}
+
+/// What the registry holds was looked at and refused, or it could not be asked.
+fn refused(failure: Failure) -> anyhow::Result<ExitCode> {
+    match failure {
+        Failure::Invalid(_) | Failure::OtherDigest(_) => {
+            eprintln!("error: {failure}");
+            Ok(ExitCode::FAILURE)
+        }
+        Failure::Missing(_) | Failure::Unavailable(_) => Err(failure.into()),
+    }
+}
+
+fn connect(reference: &Reference, how: &How) -> anyhow::Result<Registry> {
+    let authorities = Authorities::read(how.registry_ca.as_deref())?;
+    let login = login(reference)?;
+    Ok(Registry::new(reference.clone(), how.plain_http, &authorities, login)?)
+}
+
+/// The login of Docker's configuration file, if there is one.
+fn login(reference: &Reference) -> anyhow::Result<Login> {
+    let folder = std::env::var_os("DOCKER_CONFIG").filter(|folder| !folder.is_empty()).map(PathBuf::from);
+    let home = || std::env::home_dir().map(|home| home.join(".docker"));
+    let Some(file) = folder.or_else(home).map(|folder| folder.join("config.json")) else {
+        return Ok(Login::anonymous(Place::File("~/.docker/config.json".to_owned())));
+    };
+    let place = Place::File(file.display().to_string());
+    match std::fs::read(&file) {
+        Ok(config) => credentials::login(&config, reference, place).map_err(anyhow::Error::msg),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Login::anonymous(place)),
+        Err(error) => Err(error).with_context(|| place.to_string()),
+    }
+}
+
+fn file_for(reference: &Reference) -> PathBuf {
+    let name = reference.repository().rsplit('/').next().unwrap_or_default();
+    PathBuf::from(format!("{name}.wasm"))
+}
+
+/// Whole or not at all: a host may be looking at the folder.
+fn write(file: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    let mut fresh = file.as_os_str().to_owned();
+    fresh.push(format!(".{}.part", std::process::id()));
+    let written = std::fs::write(&fresh, bytes).and_then(|()| std::fs::rename(&fresh, file));
+    if written.is_err() {
+        let _ = std::fs::remove_file(&fresh);
+    }
+    written
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_module_is_written_under_the_last_part_of_its_repository() {
+        let file = |text: &str| file_for(&text.parse().unwrap());
+        assert_eq!(file("example.com/providers/minio:1.0.0"), Path::new("minio.wasm"));
+        assert_eq!(file("localhost:5000/minio"), Path::new("minio.wasm"));
+    }
+}
