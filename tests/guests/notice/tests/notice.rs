@@ -1,4 +1,6 @@
 //! What the provider makes of its settings, and that the host takes the schema that the SDK makes of a type.
+// Clippy knows the functions that are tests, and not those that help them.
+#![allow(clippy::unwrap_used)]
 
 use bartizan_contract::field::FieldError;
 use bartizan_engine::settings::SettingsSchema;
