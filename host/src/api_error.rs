@@ -100,8 +100,10 @@ fn is_immutable(status: &kube::core::Status) -> bool {
     let causes = status.details.iter().flat_map(|details| &details.causes).filter(|cause| !cause.field.is_empty());
     let mut texts = causes.map(|cause| (cause.reason.as_str(), cause.message.as_str()));
     let says_so = |text: &str| {
+        // The last two are what is said of a binding's roleRef, and of pods.
         ["immutable", "may not change once set", "may not be changed", "updates to statefulset spec"]
             .iter()
+            .chain(&["cannot change roleRef", "pod updates may not change fields other than"])
             .any(|words| text.contains(words))
     };
     texts.any(|(reason, message)| says_so(message) || reason == "FieldValueForbidden" && message.contains("updates to"))
@@ -164,7 +166,13 @@ mod tests {
                 &ObjectKey::new(&Kind::new("", "v1", "Service"), Some("n"), "s"),
             )
         };
-        assert_eq!(refused(cause("spec.clusterIP", "field is immutable")), ApiError::Immutable("m".to_owned()));
+        for (field, words) in [
+            ("spec.clusterIP", "field is immutable"),
+            ("roleRef", "Invalid value: \"x\": cannot change roleRef"),
+            ("spec", "Forbidden: pod updates may not change fields other than `spec.containers[*].image`"),
+        ] {
+            assert_eq!(refused(cause(field, words)), ApiError::Immutable("m".to_owned()), "{words}");
+        }
         assert_eq!(refused(cause("spec.replicas", "must be positive")), ApiError::Invalid("m".to_owned()));
         // Nothing is made again for what a policy says.
         assert_eq!(refused(cause("", "images must use an immutable digest")), ApiError::Invalid("m".to_owned()));

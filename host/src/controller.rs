@@ -59,6 +59,18 @@ pub(crate) struct Served {
     pub(crate) optional: BTreeMap<String, bool>,
 }
 
+/// Who is told of a controller's work, and who else works.
+pub(crate) struct Surroundings {
+    /// What each Provider claims.
+    pub(crate) claims: Arc<[Claim]>,
+    /// Told how the provider is.
+    pub(crate) health: Health,
+    /// Told what was decided.
+    pub(crate) board: Board,
+    /// Told what another version would change.
+    pub(crate) audience: Audience,
+}
+
 /// Why a controller ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Ended {
@@ -118,11 +130,9 @@ impl Controller {
         mut shared: Shared,
         served: Served,
         namespaces: &[String],
-        claims: Arc<[Claim]>,
-        health: Health,
-        board: Board,
-        audience: Audience,
+        surroundings: Surroundings,
     ) -> Self {
+        let Surroundings { claims, health, board, audience } = surroundings;
         let observer = board.observer(&shared.provider, shared.writer.projection().tokenizer.is_some());
         shared.writer.count_in(observer.metrics.clone());
         let watches = watches(client, &shared, &served, namespaces);

@@ -20,7 +20,7 @@ use tracing::{error, info, warn};
 use crate::api::{Writer, in_time};
 use crate::calls::Calls;
 use crate::catalog::Loaded;
-use crate::controller::{Audience, Controller, Ended, Inputs, Served};
+use crate::controller::{Audience, Controller, Ended, Inputs, Served, Surroundings};
 use crate::crds;
 use crate::declared::claims::Claim;
 use crate::events::Events;
@@ -268,7 +268,8 @@ impl Start {
             false => (self.host.health.clone(), self.host.board.clone()),
         };
         let (claims, audience) = (self.claims.clone(), self.audience.clone());
-        let controller = Controller::new(&client, shared, served, &namespaces, claims, health, board, audience);
+        let surroundings = Surroundings { claims, health, board, audience };
+        let controller = Controller::new(&client, shared, served, &namespaces, surroundings);
         Ok((controller, optional))
     }
 

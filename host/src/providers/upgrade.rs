@@ -49,7 +49,7 @@ enum Looking {
 /// Which version serves now.
 pub(super) enum Turn {
     /// This one.
-    Serve(Version),
+    Serve(Box<Version>),
     /// It is not known yet; what runs runs on.
     Later,
     /// None.
@@ -77,7 +77,7 @@ impl Providers {
         };
         if is_same {
             self.candidates.remove(name);
-            return Turn::Serve(next.clone());
+            return Turn::Serve(Box::new(next.clone()));
         }
         let before = match &judged.before {
             Last::Known(before) => Some(before.clone()),
@@ -91,10 +91,10 @@ impl Providers {
         }
         let approved = provider.metadata.annotations.get(APPROVE_ANNOTATION) == Some(&approval(provider, next));
         if approved || matches!(self.found(provider, next), Some((_, None))) {
-            return Turn::Serve(next.clone());
+            return Turn::Serve(Box::new(next.clone()));
         }
         match before {
-            Some(before) => Turn::Serve(before),
+            Some(before) => Turn::Serve(Box::new(before)),
             None if self.runners.contains_key(name) => Turn::Nothing,
             None => Turn::Later,
         }

@@ -211,7 +211,7 @@ fn every_field_of_the_contract_comes_through() {
 
 #[rstest]
 #[case(json!({"answers": [{"wen": {}, "answer": {}}]}), "spec.answers[0].wen", "unknown field `wen`, expected one of `when`, `answer`, `fail`")]
-#[case(json!({"answers": [{"answer": {}}, {"when": {"child": []}, "answer": {}}]}), "spec.answers[1].when.child", "unknown field `child`, expected one of `finalizing`, `namespaceTerminating`, `children`, `absent`, `related`, `descendants`, `kinds`")]
+#[case(json!({"answers": [{"answer": {}}, {"when": {"child": []}, "answer": {}}]}), "spec.answers[1].when.child", "unknown field `child`, expected one of `finalizing`, `namespaceTerminating`, `edition`, `children`, `absent`, `related`, `descendants`, `kinds`")]
 #[case(json!({"answers": [{"when": {"children": ["ConfigMap a/b"]}, "answer": {}}]}), "spec.answers[0].when.children[0]", "\"ConfigMap a/b\" is no object: write it as ConfigMap.v1 namespace/name")]
 #[case(json!({"answers": [{}]}), "spec.answers[0]", "must have either an answer or fail")]
 #[case(json!({"answers": [{"answer": {}, "fail": {"code": "retry", "message": ""}}]}), "spec.answers[0]", "must have either an answer or fail")]
