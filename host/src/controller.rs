@@ -1,6 +1,7 @@
 //! One provider at work: an actor that owns its index and queue. Watches and finished reconciles come in as messages, so
 //! that nothing is shared and nothing is locked.
 
+mod observe;
 mod previews;
 mod scopes;
 
@@ -8,10 +9,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bartizan_contract::{GroupKind, Kind};
+use bartizan_contract::Kind;
 use bartizan_engine::below::Listing;
 use bartizan_engine::breaker::Called;
-use bartizan_engine::index::{Index, Kinds, ParentUid, Scope, Touched};
+use bartizan_engine::index::{Index, Kinds, ParentUid, Scope};
 use bartizan_engine::queue::{BACKOFF_MAX, Finished};
 use bartizan_engine::{ObjectKey, Observed, Priority, Queue};
 use k8s_openapi::jiff::Timestamp;
@@ -23,16 +24,16 @@ use tracing::{error, info};
 
 use crate::breakers::{Breakers, Sort};
 use crate::crds::ServedParent;
-use crate::declared::claims::{Claim, arbitrate};
+use crate::declared::claims::Claim;
 use crate::explain::{Board, Explained, Observer};
 use crate::health::Health;
 use crate::job::{Job, Kept, Next, Report, Shared, Supplied};
 use crate::kinds::Resource;
 use crate::reconcile::reconcile;
 use crate::version::Version;
-use crate::watch::{Seen, Watch};
+use crate::watch::Watch;
 use previews::Previewing;
-use scopes::{list, watches};
+use scopes::watches;
 
 pub(crate) use previews::Audience;
 
@@ -275,76 +276,6 @@ impl Controller {
         }
     }
 
-    fn observe(&mut self, scope: &Scope, seen: Seen) {
-        let now = Instant::now();
-        if !matches!(seen, Seen::Broken(_)) {
-            self.observer.metrics.watch_event(&scope.kind);
-        }
-        match seen {
-            Seen::Relist => self.index.begin_relist(scope),
-            Seen::Object(object) => self.observe_object(*object, now),
-            Seen::Gone(object) => {
-                let touched = self.index.delete(&object.key, &object.uid, &object.resource_version);
-                self.touch(&touched, Priority::Child, now);
-                // Who waits for the name backs off, and need no longer.
-                self.touch(&self.index.wanted_by(&object.key), Priority::Edit, now);
-            }
-            Seen::Listed => {
-                let touched = self.index.finish_relist(scope);
-                self.touch(&touched, Priority::Child, now);
-                self.broken.remove(scope);
-                self.report_health();
-            }
-            Seen::Broken(reason) => {
-                self.broken.insert(scope.clone(), reason);
-                self.report_health();
-            }
-        }
-    }
-
-    /// Takes an object as a watch or the answer to a write shows it. A parent that somebody made or edited goes first, even
-    /// if its edit is first seen in the answer to the host's own status write.
-    fn observe_object(&mut self, object: Observed, now: Instant) {
-        let is_parent = self.served.parents.keys().any(|kind| object.key.is_of(kind));
-        if is_parent && !self.is_mine(&object) {
-            // Another Provider serves it, from now on or as ever.
-            if let Some(known) = self.index.get(&object.key).cloned() {
-                let touched = self.index.delete(&known.key, &known.uid, &object.resource_version);
-                self.touch(&touched, Priority::Child, now);
-            }
-            return;
-        }
-        let edited = is_parent
-            && match self.index.get(&object.key) {
-                Some(known) => known.digest != object.digest,
-                None => self.was_synced,
-            };
-        let touched = self.index.apply(object);
-        self.touch(&touched, if edited { Priority::Edit } else { Priority::Child }, now);
-    }
-
-    /// Whether this Provider is the one that serves a parent, among all that claim it.
-    fn is_mine(&self, parent: &Observed) -> bool {
-        let kind = GroupKind::new(&parent.key.group, &parent.key.kind);
-        let labels = parent.labels.iter().cloned().collect();
-        let serves = arbitrate(&self.claims, &kind, parent.key.namespace.as_deref(), &labels).serves;
-        serves == Some(self.shared.provider.as_str())
-    }
-
-    fn touch(&mut self, touched: &Touched, priority: Priority, now: Instant) {
-        for uid in touched {
-            if self.index.parent(uid).is_some() {
-                self.queue.touch(uid, priority, now);
-            } else {
-                self.queue.forget(uid);
-                self.kept.remove(uid);
-                self.unsure.remove(uid);
-                self.index.want(uid, []);
-                self.board.forget(&self.shared.provider, uid);
-            }
-        }
-    }
-
     /// Ready means: every list is complete (before, absence means nothing, and nothing is decided) and no watch is broken.
     fn report_health(&mut self) {
         let known_old: BTreeSet<&Kind> =
@@ -508,40 +439,6 @@ impl Controller {
             explained.failures = self.queue.failures(&uid);
             self.board.note(&self.shared.provider, &uid, &parent.key, explained);
         }
-    }
-
-    /// Lists what new selectors select: it was dropped while nobody had asked for it.
-    fn list_what_is_new(&mut self) {
-        for listing in self.index.take_listings() {
-            let shared = self.shared.clone();
-            self.listings.spawn(async move {
-                let objects = list(&shared, &listing).await;
-                (listing, objects)
-            });
-        }
-    }
-
-    fn listed(&mut self, listed: Result<(Listing, Vec<Observed>), JoinError>) {
-        let now = Instant::now();
-        match listed {
-            Ok((listing, objects)) => {
-                for object in objects {
-                    self.observe_object(object, now);
-                }
-                let touched = self.index.listed(&listing.child);
-                self.touch(&touched, Priority::Child, now);
-            }
-            Err(error) => error!(provider = self.shared.provider, "a list ended unexpectedly: {error}"),
-        }
-    }
-
-    /// A deleted child without finalizers is gone; one with finalizers stays until its watch says so.
-    fn deleted(&mut self, key: &ObjectKey, uid: &str, resource_version: &str) -> Touched {
-        let has_finalizers = |child: &Arc<Observed>| child.value().pointer("/metadata/finalizers").is_some();
-        if self.index.get(key).is_some_and(has_finalizers) {
-            return Touched::new();
-        }
-        self.index.delete(key, uid, resource_version)
     }
 }
 

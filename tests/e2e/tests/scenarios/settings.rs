@@ -1,7 +1,7 @@
 //! Settings of a provider: they reach it with the defaults of its schema, and wrong ones are told before it sees them.
 
 use anyhow::{Context as _, Result, ensure};
-use bartizan_e2e::{Provider, SOON, Stage, apply_text, message_of, patched, replace};
+use bartizan_e2e::{Provider, SOON, Stage, apply_text, bartizan, message_of, patched, replace, said};
 use bartizan_harness::wait::wait_object;
 use k8s_openapi::api::core::v1::ConfigMap;
 use serde_json::{Value, json};
@@ -111,6 +111,39 @@ async fn a_module_that_refuses_the_settings_there_are_leaves_the_last_one_servin
     let expected = "module notice.wasm: manifest.settings.properties.prefix.pattern: \"^[^#(\" is not a \"regex\"; version 0.1.0 \
                     keeps serving";
     ensure!(message == expected, "{message}");
+    host.stop().await?;
+    stage.stop().await
+}
+
+#[tokio::test]
+async fn other_settings_wait_for_an_approval_where_every_version_does_also_over_a_restart() -> Result<()> {
+    let stage = Stage::start(&[Provider::Notice]).await?;
+    let set = |prefix: &str| {
+        let mut manual: Value = serde_json::from_str(&document(&json!({"prefix": prefix})))?;
+        manual["spec"]["upgrade"] = json!({"policy": "Manual"});
+        replace(&stage.providers().join("notice.yaml"), manual.to_string().as_bytes())
+    };
+    set("> ")?;
+    let host = stage.host().await?;
+    apply_text(&stage, &notice("hi")).await?;
+    says(&stage, "> hi").await?;
+    set("* ")?;
+    let message = condition(&stage, "UpgradeHeld", "True", "Manual").await?;
+    ensure!(message.starts_with("version 0.1.0 would update 1 child of 1 parent; see bartizan diff"), "{message}");
+    let (_, text, _) = said(&bartizan(&stage, &["diff", "notice", "--server", &format!("http://{}", host.address)])?);
+    ensure!(text.starts_with("provider/notice 0.1.0: other settings\n"), "{text}");
+    ensure!(text.contains("\n    - /data/text: \"> hi\"\n    + /data/text: \"* hi\"\n"), "{text}");
+    host.kill().await?;
+    let host = stage.host().await?;
+    apply_text(&stage, &notice("ho")).await?;
+    says(&stage, "> ho").await?;
+    condition(&stage, "UpgradeHeld", "True", "Manual").await?;
+    let kubeconfig = stage.cluster.admin_kubeconfig().to_str().context("a path")?.to_owned();
+    let (code, _, complaint) = said(&bartizan(&stage, &["approve", "notice", "--kubeconfig", &kubeconfig])?);
+    ensure!(code == Some(0), "{complaint}");
+    says(&stage, "* ho").await?;
+    let now = stage.provider_objects().get("notice").await?;
+    ensure!(now.data["status"]["previous"]["settings"] == json!({"prefix": "> "}), "{:#}", now.data["status"]);
     host.stop().await?;
     stage.stop().await
 }

@@ -254,7 +254,7 @@ async fn what_would_be_made_again_refused_or_fail_is_held_and_a_version_that_is_
     // It fails for this one with either version: that is no reason to hold.
     let fails = json!({"answers": [{"fail": {"code": "internal", "message": "never"}}]});
     apply_text(&stage, &puppet("broken", &fails)).await?;
-    message_of(stage.puppets(NS), "broken", "Synced", "False", "Internal").await?;
+    message_of(stage.puppets(NS), "broken", "Synced", "False", "ProviderFailed").await?;
     install(&stage, 5)?;
     serves(&stage, "0.5.0").await?;
     decided(&stage, "shop", "0.5.0").await?;
@@ -276,6 +276,16 @@ async fn a_version_that_works_with_other_kinds_is_looked_at_with_watches_of_its_
     ensure!(held(&stage, "Deletes").await? == "version 0.2.0 would delete 1 child of 1 parent");
     apply_text(&stage, &parent("new", &first[1..], &[])).await?;
     decided(&stage, "new", "0.1.0").await?;
+    // What its CRD takes away is told with the rest.
+    install(&stage, 9)?;
+    let message = held(&stage, "CrdIncompatible").await?;
+    let expected = "version 0.9.0 would delete 1 child of 1 parent; its CustomResourceDefinitions do not fit: spec of v1alpha1 \
+                    is required from now on";
+    ensure!(message == expected, "{message}");
+    let (_, text, _) = diff(&stage, &host, &[])?;
+    ensure!(text.contains("\n! CustomResourceDefinition: spec of v1alpha1 is required from now on\n"), "{text}");
+    replace(&stage.providers().join("puppet.wasm"), &other)?;
+    ensure!(held(&stage, "Deletes").await? == "version 0.2.0 would delete 1 child of 1 parent");
     // Who does not mind says so.
     let careless = r#"{"spec":{"upgrade":{"holdOn":[]}}}"#;
     stage.kubectl(&["patch", "provider", "puppet", "--type=merge", "-p", careless], "").await?;

@@ -134,13 +134,17 @@ impl Provider {
             schema["properties"] = properties;
             schema
         };
-        let schema = json!({
+        let mut schema = json!({
             "type": "object",
             "properties": {
                 "spec": any_but(json!({"secret": {"type": "string", "nullable": true}})),
                 "status": any_but(json!({"conditions": conditions})),
             },
         });
+        // The ninth edition wants what the others do without.
+        if edition() == 9 {
+            schema["required"] = json!(["spec"]);
+        }
         json!({
             "apiVersion": "apiextensions.k8s.io/v1",
             "kind": "CustomResourceDefinition",

@@ -1,0 +1,122 @@
+//! What the actor sees: events of watches, answers to writes, lists.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use bartizan_contract::GroupKind;
+use bartizan_engine::below::Listing;
+use bartizan_engine::index::{Scope, Touched};
+use bartizan_engine::{ObjectKey, Observed, Priority};
+use tokio::task::JoinError;
+use tracing::error;
+
+use super::Controller;
+use super::scopes::list;
+use crate::declared::claims::arbitrate;
+use crate::watch::Seen;
+
+impl Controller {
+    pub(super) fn observe(&mut self, scope: &Scope, seen: Seen) {
+        let now = Instant::now();
+        if !matches!(seen, Seen::Broken(_)) {
+            self.observer.metrics.watch_event(&scope.kind);
+        }
+        match seen {
+            Seen::Relist => self.index.begin_relist(scope),
+            Seen::Object(object) => self.observe_object(*object, now),
+            Seen::Gone(object) => {
+                let touched = self.index.delete(&object.key, &object.uid, &object.resource_version);
+                self.touch(&touched, Priority::Child, now);
+                // Who waits for the name backs off, and need no longer.
+                self.touch(&self.index.wanted_by(&object.key), Priority::Edit, now);
+            }
+            Seen::Listed => {
+                let touched = self.index.finish_relist(scope);
+                self.touch(&touched, Priority::Child, now);
+                self.broken.remove(scope);
+                self.report_health();
+            }
+            Seen::Broken(reason) => {
+                self.broken.insert(scope.clone(), reason);
+                self.report_health();
+            }
+        }
+    }
+
+    /// Takes an object as a watch or the answer to a write shows it. A parent that somebody made or edited goes first, even
+    /// if its edit is first seen in the answer to the host's own status write.
+    pub(super) fn observe_object(&mut self, object: Observed, now: Instant) {
+        let is_parent = self.served.parents.keys().any(|kind| object.key.is_of(kind));
+        if is_parent && !self.is_mine(&object) {
+            // Another Provider serves it, from now on or as ever.
+            if let Some(known) = self.index.get(&object.key).cloned() {
+                let touched = self.index.delete(&known.key, &known.uid, &object.resource_version);
+                self.touch(&touched, Priority::Child, now);
+            }
+            return;
+        }
+        let edited = is_parent
+            && match self.index.get(&object.key) {
+                Some(known) => known.digest != object.digest,
+                None => self.was_synced,
+            };
+        let touched = self.index.apply(object);
+        self.touch(&touched, if edited { Priority::Edit } else { Priority::Child }, now);
+    }
+
+    /// Whether this Provider is the one that serves a parent, among all that claim it.
+    fn is_mine(&self, parent: &Observed) -> bool {
+        let kind = GroupKind::new(&parent.key.group, &parent.key.kind);
+        let labels = parent.labels.iter().cloned().collect();
+        let serves = arbitrate(&self.claims, &kind, parent.key.namespace.as_deref(), &labels).serves;
+        serves == Some(self.shared.provider.as_str())
+    }
+
+    pub(super) fn touch(&mut self, touched: &Touched, priority: Priority, now: Instant) {
+        for uid in touched {
+            if self.index.parent(uid).is_some() {
+                self.queue.touch(uid, priority, now);
+            } else {
+                self.queue.forget(uid);
+                self.kept.remove(uid);
+                self.unsure.remove(uid);
+                self.index.want(uid, []);
+                self.board.forget(&self.shared.provider, uid);
+            }
+        }
+    }
+
+    /// Lists what new selectors select: it was dropped while nobody had asked for it.
+    pub(super) fn list_what_is_new(&mut self) {
+        for listing in self.index.take_listings() {
+            let shared = self.shared.clone();
+            self.listings.spawn(async move {
+                let objects = list(&shared, &listing).await;
+                (listing, objects)
+            });
+        }
+    }
+
+    pub(super) fn listed(&mut self, listed: Result<(Listing, Vec<Observed>), JoinError>) {
+        let now = Instant::now();
+        match listed {
+            Ok((listing, objects)) => {
+                for object in objects {
+                    self.observe_object(object, now);
+                }
+                let touched = self.index.listed(&listing.child);
+                self.touch(&touched, Priority::Child, now);
+            }
+            Err(error) => error!(provider = self.shared.provider, "a list ended unexpectedly: {error}"),
+        }
+    }
+
+    /// A deleted child without finalizers is gone; one with finalizers stays until its watch says so.
+    pub(super) fn deleted(&mut self, key: &ObjectKey, uid: &str, resource_version: &str) -> Touched {
+        let has_finalizers = |child: &Arc<Observed>| child.value().pointer("/metadata/finalizers").is_some();
+        if self.index.get(key).is_some_and(has_finalizers) {
+            return Touched::new();
+        }
+        self.index.delete(key, uid, resource_version)
+    }
+}
