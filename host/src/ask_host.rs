@@ -192,6 +192,12 @@ where
     let response = sender.send_request(request).await?;
     let status = response.status();
     let body = response.into_body().collect().await?.to_bytes();
+    if status == StatusCode::FORBIDDEN {
+        bail!(
+            "GET {path} was answered with {status}: it shows what is in objects, and only to who is on the host's own machine; \
+             leave out --server, and it is asked through a port-forward"
+        );
+    }
     if status != StatusCode::OK {
         bail!("GET {path} was answered with {status}: this is no Bartizan host, or one of another version");
     }
@@ -235,6 +241,10 @@ mod tests {
         let (found, _) = answer("HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n").await;
         let expected =
             "GET /debug/explain was answered with 404 Not Found: this is no Bartizan host, or one of another version";
+        assert_eq!(found, Err(expected.to_owned()));
+        let (found, _) = answer("HTTP/1.1 403 Forbidden\r\ncontent-length: 0\r\n\r\n").await;
+        let expected = "GET /debug/explain was answered with 403 Forbidden: it shows what is in objects, and only to who is on the \
+                        host's own machine; leave out --server, and it is asked through a port-forward";
         assert_eq!(found, Err(expected.to_owned()));
         let (found, _) = answer("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nhi").await;
         let expected = "GET /debug/explain was not answered as a Bartizan host of this version answers it";

@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use anyhow::Context as _;
-use axum::extract::{Query, State};
+use axum::extract::{ConnectInfo, Query, State};
 use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderName, StatusCode};
 use axum::routing::get;
@@ -247,7 +247,8 @@ pub(crate) async fn serve(
         .route("/readyz", get(async |State(health): State<Health>| health.readyz()))
         .with_state(health)
         .merge(debug);
-    axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned()).await.context("health server")
+    let service = router.into_make_service_with_connect_info::<SocketAddr>();
+    axum::serve(listener, service).with_graceful_shutdown(stop.cancelled_owned()).await.context("health server")
 }
 
 /// What /debug/explain is asked about.
@@ -269,9 +270,18 @@ struct OfProvider {
     provider: String,
 }
 
-/// What the next version of a provider would change: `null` if none waits.
-async fn upgrade(State(board): State<Board>, Query(of): Query<OfProvider>) -> Json<Option<UpgradePlan>> {
-    Json(board.upgrade(&of.provider))
+/// What the next version of a provider would change: `null` if none waits. It shows what is in objects, so that it is told only
+/// to whoever is on this machine or in this pod: a port-forward is, and needs rights.
+async fn upgrade(
+    State(board): State<Board>,
+    ConnectInfo(asks): ConnectInfo<SocketAddr>,
+    Query(of): Query<OfProvider>,
+) -> Result<Json<Option<UpgradePlan>>, StatusCode> {
+    if asks.ip().to_canonical().is_loopback() {
+        Ok(Json(board.upgrade(&of.provider)))
+    } else {
+        Err(StatusCode::FORBIDDEN)
+    }
 }
 
 /// What Prometheus scrapes.
@@ -283,6 +293,21 @@ async fn scrape(State(board): State<Board>) -> Result<([(HeaderName, &'static st
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn what_an_upgrade_changes_is_told_on_this_machine_only() {
+        let ask = async |from: &str| {
+            let of = OfProvider { provider: "minio".to_owned() };
+            let from = ConnectInfo(SocketAddr::new(from.parse().unwrap(), 1));
+            upgrade(State(Board::default()), from, Query(of)).await.map(|Json(plan)| plan)
+        };
+        for local in ["127.0.0.1", "::1", "::ffff:127.0.0.1"] {
+            assert_eq!(ask(local).await, Ok(None), "{local}");
+        }
+        for other in ["10.0.0.1", "fd00::1", "::ffff:10.0.0.1"] {
+            assert_eq!(ask(other).await, Err(StatusCode::FORBIDDEN), "{other}");
+        }
+    }
 
     #[test]
     fn ready_means_that_every_provider_serves() {

@@ -28,7 +28,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
 
 use crate::catalog::actor::Published;
-use crate::catalog::{Catalogue, Origin, Parent, Wanted};
+use crate::catalog::{Catalogue, Loaded, Origin, Parent, Wanted};
 use crate::crds;
 use crate::declared::claims::Claim;
 use crate::declared::judge::{self, Judged, Last};
@@ -81,6 +81,8 @@ pub(crate) struct Providers {
     runners: BTreeMap<String, Runner>,
     /// The version that served each Provider last, by its UID: it goes on if the next one cannot.
     active: BTreeMap<String, Version>,
+    /// The modules that served before those, by UID: the way back needs no cache.
+    previous: BTreeMap<String, Loaded>,
     /// Versions that may not serve yet, by name.
     candidates: BTreeMap<String, Candidate>,
     /// What each Provider claims, by its UID: it holds while its spec or module is broken.
@@ -113,6 +115,7 @@ impl Providers {
             relisted: BTreeMap::new(),
             runners: BTreeMap::new(),
             active: BTreeMap::new(),
+            previous: BTreeMap::new(),
             candidates: BTreeMap::new(),
             claims: BTreeMap::new(),
             ends: BTreeMap::new(),
@@ -221,7 +224,7 @@ impl Providers {
         let uid = self.objects.get(name).and_then(|provider| provider.metadata.uid.clone());
         // One that was stopped meanwhile says nothing any more.
         if let (Some(uid), true) = (uid, self.runners.contains_key(name)) {
-            self.active.insert(uid, version);
+            self.serves(uid, version);
             self.settle().await;
         }
     }
@@ -263,6 +266,7 @@ impl Providers {
         let living: BTreeSet<String> = self.objects.values().map(uid_of).collect();
         self.claims.retain(|uid, _| living.contains(uid));
         self.active.retain(|uid, _| living.contains(uid));
+        self.previous.retain(|uid, _| living.contains(uid));
         let (mut judged, mut wanted) = (BTreeMap::new(), Wanted::default());
         for (name, provider) in &self.objects {
             let last = Last::of(provider, self.active.get(&uid_of(provider)), &self.catalogue);
@@ -275,7 +279,7 @@ impl Providers {
                 }
                 Ok(Origin::File(_)) | Err(_) => {}
             }
-            let verdict = judge::judge(provider, &self.catalogue, last);
+            let verdict = judge::judge(provider, &self.catalogue, last, self.previous.get(&uid_of(provider)));
             // What served before this host began goes on until the next version may take over.
             if let (Some(active), false) = (&provider.status.active, self.active.contains_key(&uid_of(provider)))
                 && (verdict.accepted.is_err() || !verdict.version.as_ref().is_some_and(|version| version.is(active)))
@@ -316,10 +320,14 @@ impl Providers {
         }
         for (name, judged) in &judged {
             let Some(provider) = self.objects.get(name).cloned() else { continue };
+            let rests = provider.spec.suspend || shadowed.contains_key(name) || self.is_going(&provider);
+            if rests || self.is_ending(name) {
+                // Nothing is called, not even to look.
+                self.candidates.remove(name);
+            }
             if self.is_ending(name) {
                 continue;
             }
-            let rests = provider.spec.suspend || shadowed.contains_key(name) || self.is_going(&provider);
             let turn = match &judged.accepted {
                 Ok(limits) if !rests => (self.turn(&provider, judged), Some(*limits)),
                 // What it serves with is still looked for, and nothing was stopped for that.

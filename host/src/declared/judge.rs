@@ -75,7 +75,12 @@ fn problem<T>(reason: &'static str, message: impl Into<String>) -> Result<T, Pro
 }
 
 /// Judges one Provider by itself.
-pub(crate) fn judge(provider: &Provider, catalogue: &Catalogue, last: Last<Version>) -> Judged {
+pub(crate) fn judge(
+    provider: &Provider,
+    catalogue: &Catalogue,
+    last: Last<Version>,
+    previous: Option<&Loaded>,
+) -> Judged {
     let spec = &provider.spec;
     let from = provider.metadata.annotations.get(bartizan_contract::names::FILE_ANNOTATION);
     let orphaned_by = from.filter(|file| !catalogue.files.contains(*file)).cloned();
@@ -95,7 +100,8 @@ pub(crate) fn judge(provider: &Provider, catalogue: &Catalogue, last: Last<Versi
             return Judged { version: None, before: Last::None, loaded, accepted: Err(problem), claim, orphaned_by };
         }
     };
-    let newest = newest(provider, &origin, catalogue, &last).map(|loaded| Version::new(loaded, &spec.settings));
+    let newest =
+        newest(provider, &origin, catalogue, &last, previous).map(|loaded| Version::new(loaded, &spec.settings));
     // Who serves until another may take over. Whether the spec pins that other one by its digest makes no difference to it.
     let before = match last.clone() {
         Last::Known(last) if accept(provider, &last).is_err() => Last::None,
@@ -132,6 +138,7 @@ fn newest<'a>(
     origin: &Origin,
     catalogue: &'a Catalogue,
     last: &Last<Version>,
+    previous: Option<&'a Loaded>,
 ) -> Result<&'a Loaded, Problem> {
     let held = held(provider, origin, catalogue);
     let serves = match (last, &provider.status.active) {
@@ -141,6 +148,7 @@ fn newest<'a>(
     match &provider.spec.module.digest {
         // A version that served before is at hand, whatever the source holds by now: that is the way back.
         Some(wanted) if held.is_err() && serves != Some(wanted) => match catalogue.recalled.get(wanted) {
+            _ if previous.is_some_and(|previous| previous.module.digest() == wanted) => previous.map_or(held, Ok),
             Some(Some(recalled)) => Ok(recalled),
             Some(None) => held,
             None => problem(LOADING, format!("module {wanted} is looked for")),

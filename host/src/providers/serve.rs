@@ -43,7 +43,7 @@ impl Providers {
                 let is_serving = self.active.get(&uid_of(provider)).is_some_and(|active| active.id() == serves.id());
                 runner.versions.send_replace(version.clone());
                 if is_serving {
-                    self.active.insert(uid_of(provider), version.clone());
+                    self.serves(uid_of(provider), version.clone());
                 }
                 return Ok(());
             }
@@ -103,6 +103,16 @@ impl Providers {
             let result = start.serve(stop).await;
             (name, result)
         });
+    }
+
+    /// Takes note of the version that serves from now on.
+    pub(super) fn serves(&mut self, uid: String, version: Version) {
+        let digest = version.digest().to_owned();
+        if let Some(before) = self.active.insert(uid.clone(), version)
+            && before.digest() != digest
+        {
+            self.previous.insert(uid, before.loaded);
+        }
     }
 
     pub(super) fn stop(&mut self, name: &str) {
