@@ -5,6 +5,7 @@ use bartizan_contract::{Condition, ConditionStatus, EventType, ProviderEvent};
 use serde_json::{Map, Value};
 
 use crate::gate::HOST_CONDITIONS;
+use crate::object::Observed;
 
 /// How a reconcile ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,6 +39,14 @@ pub enum Said<'a> {
     NoAnswer,
     /// This; `None` if it has no status.
     Status(Option<&'a Value>),
+}
+
+/// Why the last decision on a parent was not executed, as its condition `Synced` says; `None` if it was, or there was none.
+#[must_use]
+pub fn last_reason(parent: &Observed) -> Option<String> {
+    let conditions = conditions_of(&parent.owned_status);
+    let synced = conditions.into_iter().find(|condition| condition.type_ == "Synced")?;
+    (synced.status != ConditionStatus::True).then_some(synced.reason)
 }
 
 /// What the next status is made of.

@@ -54,6 +54,31 @@ pub(crate) async fn established(client: &Client, parent: &Parent) -> anyhow::Res
     Ok(served(&crd, &parent.kind))
 }
 
+/// Whether a parent's CRD is there.
+///
+/// # Errors
+/// If the API server cannot be asked.
+pub(crate) async fn exists(client: &Client, parent: &Parent) -> anyhow::Result<bool> {
+    Ok(get(client, parent).await?.is_some())
+}
+
+/// Whether a parent's CRD is there, and does not serve the parent's version.
+///
+/// # Errors
+/// If the API server cannot be asked.
+pub(crate) async fn serves_others_only(client: &Client, parent: &Parent) -> anyhow::Result<bool> {
+    let is_other = |crd: CustomResourceDefinition| {
+        !crd.spec.versions.iter().any(|served| served.name == parent.kind.version && served.served)
+    };
+    Ok(get(client, parent).await?.is_some_and(is_other))
+}
+
+async fn get(client: &Client, parent: &Parent) -> anyhow::Result<Option<CustomResourceDefinition>> {
+    let api: Api<CustomResourceDefinition> = Api::all(client.clone());
+    let found = in_time(api.get_opt(&parent.crd)).await;
+    found.with_context(|| format!("CustomResourceDefinition {} could not be read", parent.crd))
+}
+
 fn serves(version: String) -> impl Condition<CustomResourceDefinition> {
     move |crd: Option<&CustomResourceDefinition>| {
         crd.is_some_and(|crd| {

@@ -207,13 +207,6 @@ impl Board {
         self.upgrades.lock().unwrap_or_else(PoisonError::into_inner).get(provider).cloned()
     }
 
-    /// Whether the last decision on a parent failed, or held everything.
-    pub(crate) fn fails(&self, provider: &str, uid: &ParentUid) -> bool {
-        let entries = self.lock();
-        let known = entries.get(&(provider.to_owned(), uid.clone()));
-        known.is_some_and(|(_, explained)| matches!(explained.result(), Some("failed" | "held")))
-    }
-
     /// What is known of the parents of this kind (as people write it, in any case, or with its group) and name. What lives in no
     /// namespace is found whatever the namespace, as kubectl does it.
     pub(crate) fn find(&self, kind: &str, namespace: Option<&str>, name: &str) -> Vec<Explained> {

@@ -121,6 +121,16 @@ pub(crate) struct Previewed {
 }
 
 impl Preview {
+    /// A kind whose parents cannot be looked at, and why: that is no reason to think that nothing would change.
+    pub(crate) fn unseen(crd: &str, reason: &str) -> Self {
+        let parent = format!("CustomResourceDefinition {crd}");
+        let unseen = ParentPreview { parent, failure: Some(reason.to_owned()), changes: Vec::new() };
+        let changes = CandidateChanges { fail: 1, ..CandidateChanges::default() };
+        let mut preview = Self { changes, parents: vec![unseen], ..Self::default() };
+        preview.finish();
+        preview
+    }
+
     /// Takes note of one parent.
     pub(crate) fn add(&mut self, parent: &ObjectKey, found: Result<Vec<Change>, String>) {
         self.looked_at += 1;

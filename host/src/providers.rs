@@ -222,8 +222,10 @@ impl Providers {
 
     async fn take_beginning(&mut self, name: &str, version: Version) {
         let uid = self.objects.get(name).and_then(|provider| provider.metadata.uid.clone());
-        // One that was stopped meanwhile says nothing any more.
-        if let (Some(uid), true) = (uid, self.runners.contains_key(name)) {
+        // One that was stopped meanwhile says nothing any more; one that was told another version goes on to that at once.
+        if let (Some(uid), Some(runner)) = (uid, self.runners.get(name)) {
+            let told = runner.versions.borrow().clone();
+            let version = if told.loaded.has_shape_of(&version.loaded) { told } else { version };
             self.serves(uid, version);
             self.settle().await;
         }
@@ -282,7 +284,9 @@ impl Providers {
             let verdict = judge::judge(provider, &self.catalogue, last, self.previous.get(&uid_of(provider)));
             // What served before this host began goes on until the next version may take over.
             if let (Some(active), false) = (&provider.status.active, self.active.contains_key(&uid_of(provider)))
-                && (verdict.accepted.is_err() || !verdict.version.as_ref().is_some_and(|version| version.is(active)))
+                && (verdict.loaded.is_err()
+                    || verdict.accepted.is_err()
+                    || !verdict.version.as_ref().is_some_and(|version| version.is(active)))
             {
                 wanted.digests.insert(active.digest.clone());
             }
@@ -348,7 +352,12 @@ impl Providers {
             self.look_at_candidate(&provider, judged, &claims);
             self.forget_approval(&provider).await;
         }
-        self.candidates.retain(|name, _| judged.contains_key(name));
+        let gone: Vec<String> = self.candidates.keys().filter(|name| !judged.contains_key(*name)).cloned().collect();
+        for name in gone {
+            self.candidates.remove(&name);
+            self.host.board.plan_upgrade(&name, None);
+            self.host.health.forget(&name);
+        }
         self.report_all(&judged, &shadowed).await;
     }
 

@@ -29,6 +29,7 @@ use crate::health::Health;
 use crate::identity;
 use crate::job::Shared;
 use crate::kinds::{self, Changes, Resource};
+use crate::preview::{Preview, Previewed};
 use crate::token_key;
 use crate::version::Version;
 
@@ -130,6 +131,13 @@ impl Start {
             let mut changes = self.host.changes.clone();
             changes.mark_unchanged();
             let version = self.inputs.versions.borrow_and_update().clone();
+            if let Ok(Some((crd, reason))) = self.unseen(&version.loaded).await {
+                self.host.health.held(&name, None);
+                let preview = Preview::unseen(&crd, &reason);
+                // Nobody listens any more when the host ends.
+                let _ = self.audience.told.send(Previewed { provider: name, id: version.id(), preview });
+                return Ok(());
+            }
             let prepared = tokio::select! {
                 prepared = self.prepare(&name, &version) => prepared,
                 () = stop.cancelled() => return Ok(()),
@@ -154,6 +162,20 @@ impl Start {
                 () = stop.cancelled() => return Ok(()),
             }
         }
+    }
+
+    /// A CRD that is there without the version that the module needs, where it is the host that would bring that: nothing of this kind
+    /// can be looked at before.
+    async fn unseen(&self, loaded: &Loaded) -> anyhow::Result<Option<(String, String)>> {
+        if self.host.install_crds {
+            for parent in &loaded.parents {
+                if crds::serves_others_only(&self.host.client, parent).await? {
+                    let reason = format!("its parents cannot be looked at before {} is served", parent.kind.version);
+                    return Ok(Some((parent.crd.clone(), reason)));
+                }
+            }
+        }
+        Ok(None)
     }
 
     async fn serve_as(&mut self, name: &str, stop: &CancellationToken) -> anyhow::Result<()> {
@@ -301,8 +323,14 @@ impl Start {
             let mut established = std::pin::pin!(crds::established(&self.host.client, parent));
             let found = match tokio::time::timeout(AT_ONCE, &mut established).await {
                 Ok(found) => found?,
-                // It will be installed before there is a parent of it.
-                Err(_) if self.is_preview && self.host.install_crds => continue,
+                // It is not there at all: it will be installed before there is a parent of it.
+                Err(_)
+                    if self.is_preview
+                        && self.host.install_crds
+                        && !crds::exists(&self.host.client, parent).await? =>
+                {
+                    continue;
+                }
                 // Said once there is something to wait for: else it would take turns with what is really missing.
                 Err(_) => {
                     self.wait(name, &format!("waiting for CustomResourceDefinition {}", parent.crd));

@@ -38,7 +38,7 @@ pub(crate) struct ApproveArgs {
     /// The provider, as provider/minio or minio.
     #[arg(value_name = "provider/NAME", value_parser = provider_name)]
     pub(crate) provider: String,
-    /// Approve only this version: its digest, or status.candidate.approval. Default: the one that waits now.
+    /// Approve only this version, as `bartizan diff` names it (status.candidate.approval). Default: the one that waits now.
     #[arg(long, value_name = "DIGEST")]
     pub(crate) digest: Option<String>,
     /// Kubeconfig file; default: $KUBECONFIG, ~/.kube/config, or the pod's own account.
@@ -73,7 +73,9 @@ pub(crate) async fn diff(args: &DiffArgs) -> anyhow::Result<ExitCode> {
         Some(output) => output.print(&plan)?,
         None => print!("{}", describe(&args.provider, &plan)),
     }
-    let differs = !plan.preview.parents.is_empty() || plan.preview.left_out > 0 || !plan.crds.is_empty();
+    let preview = &plan.preview;
+    let differs =
+        !preview.parents.is_empty() || preview.left_out > 0 || preview.changes.fail > 0 || !plan.crds.is_empty();
     Ok(if differs { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
@@ -92,7 +94,6 @@ pub(crate) async fn approve(args: &ApproveArgs) -> anyhow::Result<ExitCode> {
         .with_context(|| format!("provider/{name} is not as this version of bartizan knows it"))?;
     let Some(candidate) = found.status.candidate else { bail!("provider/{name}: no version waits for an approval") };
     if let Some(wanted) = &args.digest
-        && *wanted != candidate.digest
         && *wanted != candidate.approval
     {
         bail!(
@@ -126,7 +127,7 @@ fn resource() -> ApiResource {
 
 /// For people: parent by parent, child by child, field by field.
 fn describe(provider: &str, plan: &UpgradePlan) -> String {
-    let UpgradePlan { active, candidate, crds, preview, .. } = plan;
+    let UpgradePlan { active, candidate, approval, crds, preview } = plan;
     let mut text = String::new();
     // Writing to a string cannot fail, here and below.
     let _ = match active {
@@ -166,6 +167,7 @@ fn describe(provider: &str, plan: &UpgradePlan) -> String {
         changes.refuse,
         counted_of(changes.fail, "parent", "parents")
     );
+    let _ = writeln!(text, "Approve it with: bartizan approve provider/{provider} --digest {approval}");
     text
 }
 
@@ -260,7 +262,8 @@ mod tests {
              \x20 ! no acceptable answer: it trapped\n\
              \n\
              Plan over 3 parents at 2026-01-01T00:00:00Z: 0 to create, 0 to update, 1 to recreate, 1 to delete, \
-             0 to release, 0 to refuse; 1 parent would fail\n",
+             0 to release, 0 to refuse; 1 parent would fail\n\
+             Approve it with: bartizan approve provider/minio --digest sha256:2\n",
             "z".repeat(119)
         );
         assert_eq!(describe("minio", &plan), expected);

@@ -28,14 +28,20 @@ pub(crate) struct VersionId {
 }
 
 impl VersionId {
+    /// Whether an approval is for this version, whatever served before it.
+    pub(crate) fn is_approved_by(&self, approval: &str) -> bool {
+        approval == self.digest || approval == self.with_settings()
+    }
+
+    fn with_settings(&self) -> String {
+        let settings = short_hex(&hash_json(&Value::Object((*self.settings).clone())));
+        format!("{}/{settings}", self.digest)
+    }
+
     /// What approves this version after one with these settings. The digest, which people can compare; if the settings change, too,
     /// their hash with it.
     pub(crate) fn approval(&self, active_settings: &Map<String, Value>) -> String {
-        if *self.settings == *active_settings {
-            return self.digest.clone();
-        }
-        let settings = short_hex(&hash_json(&Value::Object((*self.settings).clone())));
-        format!("{}/{settings}", self.digest)
+        if *self.settings == *active_settings { self.digest.clone() } else { self.with_settings() }
     }
 }
 
@@ -91,5 +97,8 @@ mod tests {
         let changed = id(json!({"image": "b"})).approval(&active);
         assert!(changed.starts_with("sha256:aa/") && changed.len() > "sha256:aa/".len() + 8, "{changed}");
         assert_ne!(changed, id(json!({"image": "c"})).approval(&active));
+        assert!(
+            id(json!({"image": "b"})).is_approved_by(&changed) && !id(json!({"image": "c"})).is_approved_by(&changed)
+        );
     }
 }

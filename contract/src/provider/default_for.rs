@@ -56,6 +56,21 @@ impl Grants {
     }
 }
 
+impl Grants {
+    /// Everything that either of two allows.
+    #[must_use]
+    pub fn or(mut self, other: &Self) -> Self {
+        fn add<T: Clone + PartialEq>(to: &mut Vec<T>, others: &[T]) {
+            let new: Vec<T> = others.iter().filter(|other| !to.contains(other)).cloned().collect();
+            to.extend(new);
+        }
+        add(&mut self.children, &other.children);
+        add(&mut self.descendants, &other.descendants);
+        add(&mut self.related, &other.related);
+        self
+    }
+}
+
 type Grouped<A> = ((String, A), Vec<String>);
 
 fn by_group<A: Ord>(asked: impl Iterator<Item = (A, Kind)>) -> impl Iterator<Item = Grouped<A>> {

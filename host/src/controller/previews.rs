@@ -5,13 +5,13 @@ use std::sync::Arc;
 
 use bartizan_engine::index::ParentUid;
 use bartizan_engine::phase::{self, Phase};
-use bartizan_engine::preview::{self, Foreseen};
+use bartizan_engine::preview::{self, Action, Foreseen};
+use bartizan_engine::status;
 use tokio::sync::mpsc;
 use tokio::task::{JoinError, JoinSet};
 use tracing::{error, info};
 
 use super::Controller;
-use crate::explain::Board;
 use crate::job::{Job, Kept, Shared, Supplied};
 use crate::preview::{Look, Preview, Previewed, look};
 use crate::version::{Version, VersionId};
@@ -78,13 +78,16 @@ impl Previewing {
     }
 }
 
-/// Who is told of a preview, and what else is known of its parents.
+/// Who is told of a preview.
 #[derive(Clone)]
 pub(crate) struct Audience {
     /// Told once all parents were looked at.
     pub(crate) told: mpsc::UnboundedSender<Previewed>,
-    /// How the version that serves fares with them.
-    pub(crate) board: Board,
+}
+
+/// Whether a decision failed since its provider had no acceptable answer.
+fn is_of_provider(reason: &str) -> bool {
+    matches!(reason, "Invalid" | "Refused" | "Held" | "ResponseTooLarge") || reason.starts_with("Provider")
 }
 
 impl Controller {
@@ -171,12 +174,17 @@ impl Controller {
                 job.supplied = Supplied { references, objects, ..Supplied::default() };
                 previewing.look(uid, job, Asked::Active(foreseen));
             }
-            // It is no worse than before.
-            Asked::Candidate if foreseen.is_err() && self.audience.board.fails(&self.shared.provider, &uid) => {
-                previewing.preview.add(&key, Ok(Vec::new()));
-            }
             Asked::Candidate => {
                 let changes = foreseen.map(|candidate| preview::compare(&candidate, None, &job.children));
+                // It is no worse than before where nobody had an answer for this parent, or a name is taken anyway.
+                let changes = match (status::last_reason(&job.parent).as_deref(), changes) {
+                    (Some(reason), Err(_)) if is_of_provider(reason) => Ok(Vec::new()),
+                    (Some("NameTaken"), Ok(mut changes)) => {
+                        changes.retain(|change| change.action != Action::Refuse || change.because_of.is_some());
+                        Ok(changes)
+                    }
+                    (_, changes) => changes,
+                };
                 previewing.preview.add(&key, changes);
             }
             Asked::Active(candidate) => {

@@ -13,6 +13,9 @@ use crate::version::Version;
 /// Reason while it is not known yet what the module is.
 const LOADING: &str = "Loading";
 
+/// Reason while the source of the module cannot be asked.
+const UNAVAILABLE: &str = "SourceUnavailable";
+
 /// Why a condition does not hold: CamelCase for programs, one sentence for people.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Problem {
@@ -41,6 +44,13 @@ impl Judged {
     /// Whether nothing can be said yet.
     pub(crate) fn is_pending(&self) -> bool {
         self.version.is_none() && matches!(&self.loaded, Err(problem) if problem.reason == LOADING)
+    }
+}
+
+impl Judged {
+    /// Whether the source could not be asked.
+    pub(crate) fn is_unavailable(&self) -> bool {
+        matches!(&self.loaded, Err(problem) if problem.reason == UNAVAILABLE)
     }
 }
 
@@ -177,7 +187,7 @@ fn held<'a>(provider: &Provider, origin: &Origin, catalogue: &'a Catalogue) -> R
         }
         (Some(Err(Trouble::Missing(message))), _) => return problem("SourceMissing", message),
         (Some(Err(Trouble::Unavailable(message))), _) => {
-            return problem("SourceUnavailable", format!("module {origin}: {message}"));
+            return problem(UNAVAILABLE, format!("module {origin}: {message}"));
         }
         (Some(Err(Trouble::Invalid(reason))), _) => {
             return problem("ModuleInvalid", format!("module {origin}: {reason}"));

@@ -27,6 +27,8 @@ pub(crate) struct Facts<'a> {
     pub(crate) serving: Serving,
     /// The version that serves now.
     pub(crate) active: Option<&'a Version>,
+    /// The version that was started, whether or not it serves already.
+    pub(crate) started: Option<Version>,
     /// Why the version that it should serve with cannot yet.
     pub(crate) not_ready: Option<String>,
     /// The version that may not serve yet, and why.
@@ -87,14 +89,14 @@ pub(crate) fn status(provider: &Provider, judged: &Judged, facts: Facts<'_>, now
         _ => before.previous.clone(),
     };
     // What serves is said once it does: a host that starts in between must find what served before.
-    let first = || judged.version.as_ref().map(Version::said);
+    let first = || facts.started.as_ref().map(Version::said);
     ProviderStatus {
         observed_generation: provider.metadata.generation,
         active: serves.or_else(|| before.active.clone()).or_else(first),
         previous,
         candidate: facts.candidate.map(|(candidate, _)| candidate),
         parents: facts.parents.map(|parents| u32::try_from(parents).unwrap_or(u32::MAX)).or(before.parents),
-        kinds: kinds(provider, judged),
+        kinds: kinds(provider, facts.started.as_ref()),
         conditions,
     }
 }
@@ -110,10 +112,10 @@ fn condition(provider: &Provider, type_: &str, status: bool, reason: &str, messa
     condition
 }
 
-/// Every kind that the provider may have written: those of its children that it is granted, and those of before.
-pub(crate) fn kinds(provider: &Provider, judged: &Judged) -> Vec<GroupKind> {
+/// Every kind that the provider may have written: those of its children that it is granted, if it was started, and those of before.
+pub(crate) fn kinds(provider: &Provider, started: Option<&Version>) -> Vec<GroupKind> {
     let mut kinds = provider.status.kinds.clone();
-    if let (Some(version), Ok(_)) = (&judged.version, &judged.accepted) {
+    if let Some(version) = started {
         let asked = version.loaded.manifest.children.iter().map(|asked| asked.kind());
         let granted = asked.filter(|kind| provider.spec.grants.covers_child(kind));
         kinds.extend(granted.map(|kind| GroupKind::from(&kind)));

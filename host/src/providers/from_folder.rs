@@ -10,10 +10,11 @@ use kube::api::{Patch, PatchParams};
 use serde_json::json;
 use tracing::{error, info};
 
-use super::{MANAGER, Providers, parse};
+use super::{MANAGER, Providers, parse, uid_of};
 use crate::api::in_time;
-use crate::catalog::Origin;
+use crate::catalog::{Loaded, Origin};
 use crate::declared::Declared;
+use crate::version::Version;
 
 impl Providers {
     /// Writes each Provider that the folder wants otherwise than when it was written last.
@@ -26,7 +27,10 @@ impl Providers {
         for (file, declared) in &catalogue.declared {
             let wanted = match (declared, catalogue.library.get(&Origin::File(file.clone()))) {
                 (Declared::Document(provider), _) => (**provider).clone(),
-                (Declared::Manifest, Some(Ok(loaded))) => declared.clone().provider(&loaded.manifest, file),
+                (Declared::Manifest, Some(Ok(loaded))) => {
+                    let wanted = declared.clone().provider(&loaded.manifest, file);
+                    self.for_both_versions(wanted, loaded)
+                }
                 // Nothing is known of it, and that it is bad was said.
                 (Declared::Manifest, _) => continue,
             };
@@ -46,6 +50,20 @@ impl Providers {
             }
         }
         result
+    }
+
+    /// As long as the version before serves, it may what it could before, too: what the next one asks for must not take that away.
+    fn for_both_versions(&self, mut wanted: Provider, next: &Loaded) -> Provider {
+        let existing = self.objects.get(&wanted.metadata.name);
+        if let Some(existing) = existing.filter(|existing| existing.metadata.annotations.contains_key(FILE_ANNOTATION))
+        {
+            let served = self.active.get(&uid_of(existing)).map(Version::digest);
+            let said = existing.status.active.as_ref().map(|active| active.digest.as_str());
+            if served.or(said).is_some_and(|digest| digest != next.module.digest()) {
+                wanted.spec.grants = wanted.spec.grants.or(&existing.spec.grants);
+            }
+        }
+        wanted
     }
 
     /// Writes a Provider that the folder wants, unless it is there already.

@@ -50,9 +50,10 @@ impl Providers {
     ///
     /// # Errors
     /// If that could not be said.
-    pub(super) async fn say_kinds(&mut self, name: &str, judged: &Judged) -> anyhow::Result<()> {
+    pub(super) async fn say_kinds(&mut self, name: &str, judged: &Judged, version: &Version) -> anyhow::Result<()> {
         let Some(provider) = self.objects.get(name) else { return Ok(()) };
-        let facts = Facts { serving: Serving::Starting, ..self.facts(provider, judged, None) };
+        let started = Some(version.clone());
+        let facts = Facts { serving: Serving::Starting, started, ..self.facts(provider, judged, None) };
         if let Some(status) = self.say(provider, judged, facts).await?
             && let Some(known) = self.objects.get_mut(name)
         {
@@ -73,6 +74,7 @@ impl Providers {
             conflict,
             serving: self.serving(name, provider, conflict, candidate.as_ref()),
             active,
+            started: runner.map(|runner| runner.versions.borrow().clone()),
             not_ready,
             candidate,
             parents: self.parents(name, provider, conflict),

@@ -52,8 +52,8 @@ impl Providers {
         }
         self.hold(provider).await?;
         // Before anything of a kind is written, the Provider says that it may be: what is written is found again.
-        if said::kinds(provider, judged) != provider.status.kinds {
-            self.say_kinds(name, judged).await?;
+        if said::kinds(provider, Some(version)) != provider.status.kinds {
+            self.say_kinds(name, judged, version).await?;
         }
         let Some(provider) = self.objects.get(name).cloned() else { return Ok(()) };
         let others = claims.iter().filter(|claim| claim.provider() != name).cloned();
@@ -125,7 +125,7 @@ impl Providers {
 }
 
 /// What of a spec a version serves with as long as it serves. The version itself, and how it came and goes, is no part of that.
-fn lasting(spec: &ProviderSpec) -> Value {
+pub(super) fn lasting(spec: &ProviderSpec) -> Value {
     let lasting = ProviderSpec {
         module: ModuleSource::default(),
         settings: Map::new(),

@@ -14,6 +14,7 @@ use tokio::time::Instant;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tracing::{info, warn};
 
+use super::serve::lasting;
 use super::{MANAGER, Providers, STARTING, uid_of};
 use crate::api::in_time;
 use crate::catalog::Loaded;
@@ -31,6 +32,8 @@ const ASK_AGAIN: Duration = Duration::from_secs(300);
 /// A version that may not serve yet.
 pub(super) struct Candidate {
     version: Version,
+    /// What of the spec it was looked at with: with other grants or parents it may do something else.
+    spec: Value,
     /// Who looks at what it would change; nobody yet, or nobody any more.
     looking: Option<Looking>,
     /// What it would change, and when that was found.
@@ -58,7 +61,7 @@ pub(super) enum Turn {
 
 impl Providers {
     pub(super) fn audience(&self) -> Audience {
-        Audience { told: self.previewed.0.clone(), board: self.host.board.clone() }
+        Audience { told: self.previewed.0.clone() }
     }
 
     /// Decides which version serves: the next one, if it may; until then the one before.
@@ -66,7 +69,12 @@ impl Providers {
         let name = provider.metadata.name.as_str();
         let Some(next) = &judged.version else {
             self.candidates.remove(name);
-            return if judged.is_pending() { Turn::Later } else { Turn::Nothing };
+            return match &judged.before {
+                _ if judged.is_pending() => Turn::Later,
+                // A source that cannot be asked now says nothing against the version before.
+                Last::Known(before) if judged.is_unavailable() => Turn::Serve(Box::new(before.clone())),
+                _ => Turn::Nothing,
+            };
         };
         let served = self.active.get(&uid_of(provider));
         let is_same = match (served, &provider.status.active) {
@@ -84,10 +92,12 @@ impl Providers {
             Last::Unknown => return Turn::Later,
             Last::None => None,
         };
-        if self.candidates.get(name).is_none_or(|candidate| candidate.version.id() != next.id()) {
+        let spec = lasting(&provider.spec);
+        let is_known = |candidate: &Candidate| candidate.version.id() == next.id() && candidate.spec == spec;
+        if !self.candidates.get(name).is_some_and(is_known) {
             let crds = before.as_ref().map_or_else(Arc::default, |before| unfit(&before.loaded, &next.loaded));
             self.candidates
-                .insert(name.to_owned(), Candidate { version: next.clone(), looking: None, found: None, crds });
+                .insert(name.to_owned(), Candidate { version: next.clone(), spec, looking: None, found: None, crds });
         }
         let approved = provider.metadata.annotations.get(APPROVE_ANNOTATION) == Some(&approval(provider, next));
         if approved || matches!(self.found(provider, next), Some((_, None))) {
@@ -126,8 +136,6 @@ impl Providers {
     /// Has somebody look at what a version would change that waits, if nobody does.
     pub(super) fn look_at_candidate(&mut self, provider: &Provider, judged: &Judged, claims: &Arc<[Claim]>) {
         let name = provider.metadata.name.clone();
-        let Some(next) = &judged.version else { return };
-        let Ok(limits) = judged.accepted else { return };
         let Some(candidate) = self.candidates.get(&name) else {
             if let Some(runner) = self.runners.get(&name) {
                 runner.candidates.send_if_modified(|looked_at| looked_at.take().is_some());
@@ -135,6 +143,17 @@ impl Providers {
             self.host.board.plan_upgrade(&name, None);
             return;
         };
+        let Some(next) = &judged.version else { return };
+        let Ok(limits) = judged.accepted else { return };
+        match self.runners.get(&name) {
+            // It may take over, and is about to.
+            Some(runner) if runner.versions.borrow().id() == next.id() => return,
+            Some(_) => {}
+            None => {
+                let reason = format!("version {} may not serve yet, and none does", next.number());
+                self.host.health.waiting(&name, &reason);
+            }
+        }
         if let Some((_, at)) = &candidate.found
             && at.elapsed() < ASK_AGAIN
         {
@@ -143,10 +162,8 @@ impl Providers {
             return;
         }
         // The controller that serves knows all that is to be known, unless what the candidate works with is something else.
-        let runner = self.runners.get(&name).filter(|runner| {
-            let serves = runner.versions.borrow();
-            serves.loaded.has_shape_of(&next.loaded) && serves.id() != next.id()
-        });
+        let runner =
+            self.runners.get(&name).filter(|runner| runner.versions.borrow().loaded.has_shape_of(&next.loaded));
         let served = self.active.get(&uid_of(provider)).map(Version::id);
         let begun = |runner: &&super::Runner| served.as_ref() == Some(&runner.versions.borrow().id());
         let is_serving = self.host.health.reason(&name) == Some(None);
@@ -236,10 +253,11 @@ impl Providers {
     /// Takes the approval off a Provider whose version took over: the next one needs one of its own.
     pub(super) async fn forget_approval(&mut self, provider: &Provider) {
         let Some(approved) = provider.metadata.annotations.get(APPROVE_ANNOTATION) else { return };
-        let served = self.active.get(&uid_of(provider));
-        let is_served = served.is_some_and(|served| approved.split('/').next() == Some(served.digest()));
         let name = provider.metadata.name.as_str();
-        if !is_served || self.candidates.contains_key(name) {
+        let Some(served) = self.active.get(&uid_of(provider)) else { return };
+        // Not before the status says so: a host that starts in between must know that this version was approved.
+        let is_said = provider.status.active.as_ref().is_some_and(|said| served.is(said));
+        if !is_said || !served.id().is_approved_by(approved) || self.candidates.contains_key(name) {
             return;
         }
         let patch = json!({"metadata": {
@@ -266,7 +284,13 @@ fn approval(provider: &Provider, next: &Version) -> String {
 /// What of the CRDs of a module does not fit those of the one before it.
 fn unfit(before: &Loaded, next: &Loaded) -> Arc<[Incompatibility]> {
     let name = |crd: &Value| crd.pointer("/metadata/name").cloned();
+    let owned = next.owned();
+    let dropped = before.owned().into_iter().filter(|kind| !owned.contains(kind)).map(|kind| Incompatibility {
+        version: None,
+        path: None,
+        message: format!("{kind} would no longer be served"),
+    });
     let olds = before.manifest.crds.iter();
     let pairs = olds.filter_map(|old| Some((old, next.manifest.crds.iter().find(|new| name(new) == name(old))?)));
-    pairs.flat_map(|(old, new)| incompatibilities(old, new)).collect()
+    pairs.flat_map(|(old, new)| incompatibilities(old, new)).chain(dropped).collect()
 }
