@@ -43,10 +43,10 @@ impl Fault {
         Self { field: field.into(), message: message.into() }
     }
 
-    /// A fault of a field for which something does not hold.
+    /// A fault of a field for which something does not hold. Neither text is made otherwise.
     #[must_use]
-    pub fn unless(holds: bool, field: impl Into<String>, message: fmt::Arguments<'_>) -> Option<Self> {
-        (!holds).then(|| Self::new(field, message.to_string()))
+    pub fn unless(holds: bool, field: impl fmt::Display, message: fmt::Arguments<'_>) -> Option<Self> {
+        (!holds).then(|| Self::new(field.to_string(), message.to_string()))
     }
 }
 

@@ -1,6 +1,8 @@
 //! JSON written straight to text. A tree of values costs the sandbox an allocation per field and a second walk to write it;
 //! most of an answer is known when the provider is compiled.
 
+mod plain;
+
 use bartizan_contract::Failure;
 use serde::Serialize;
 
@@ -15,6 +17,9 @@ pub trait WriteJson {
 
 impl<T: Serialize + ?Sized> WriteJson for T {
     fn write_json(&self, writer: &mut Writer) {
+        if plain::write(&mut writer.text, self) {
+            return;
+        }
         if let Err(error) = serde_json::to_writer(&mut writer.text, self) {
             writer.broken = Some(error.to_string());
         }

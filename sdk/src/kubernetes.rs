@@ -1,5 +1,7 @@
 //! Names that Kubernetes allows, and objects that most storage systems have alike.
 
+use std::fmt;
+
 use crate::json::{WriteJson, list};
 use crate::storage::Annotations;
 use crate::{Fault, object};
@@ -23,7 +25,7 @@ pub fn is_dns_label(name: &str) -> bool {
 
 /// What is wrong with a name that must be a DNS label.
 #[must_use]
-pub fn dns_label_fault(field: impl Into<String>, name: &str) -> Option<Fault> {
+pub fn dns_label_fault(field: impl fmt::Display, name: &str) -> Option<Fault> {
     let message = format_args!("must be a DNS label of at most 63 characters, but is \"{name}\"");
     Fault::unless(is_dns_label(name), field, message)
 }

@@ -8,17 +8,17 @@ use bartizan_contract::{
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use crate::json::{WriteJson, Writer, lazy};
+use crate::json::{WriteJson, Writer, text};
 use crate::{ChildKind, ParentMetadata, condition, failure, object};
 
-/// Room for the children of most answers, so that their text is not moved while it grows.
+/// Room for most answers, so that their text is not moved while it grows.
 const CAPACITY: usize = 32 * 1024;
 
 /// An answer: all children that should exist, the status, and when to be asked again.
 #[derive(Clone, Debug)]
 pub struct Response {
-    /// The list of children, not yet closed.
-    children: Writer,
+    /// The answer up to its list of children, not yet closed.
+    answer: Writer,
     /// Children of which the namespace may be missing; they come after the others.
     trees: Vec<Result<Value, String>>,
     hold: bool,
@@ -52,10 +52,14 @@ impl Treatment {
 
 impl Default for Response {
     fn default() -> Self {
-        let mut children = Writer::with_capacity(CAPACITY);
-        children.begin_list();
+        let mut answer = Writer::with_capacity(CAPACITY);
+        answer.begin_object();
+        answer.field("apiVersion", API_VERSION);
+        answer.field("kind", RESPONSE_KIND);
+        answer.key("children");
+        answer.begin_list();
         Self {
-            children,
+            answer,
             trees: Vec::new(),
             hold: false,
             status: None,
@@ -96,7 +100,7 @@ impl Response {
     /// A child that should exist, whole, with its namespace: what [`object!`](crate::object) makes.
     #[must_use]
     pub fn child_json(mut self, object: impl WriteJson) -> Self {
-        self.children.item(&object!({"object": object}));
+        self.answer.item(&object!({"object": object}));
         self
     }
 
@@ -104,7 +108,7 @@ impl Response {
     #[must_use]
     pub fn child_with(mut self, treatment: Treatment, object: impl WriteJson) -> Self {
         let Treatment { wave, on_delete, on_immutable_change } = treatment;
-        self.children.item(&object!({
+        self.answer.item(&object!({
             "object": object,
             "wave": (wave != 0).then_some(wave),
             "onDelete": (on_delete != OnDelete::default()).then_some(on_delete),
@@ -186,23 +190,16 @@ impl Response {
             let tree = tree.map_err(|error| failure::internal(format!("a child is not JSON: {error}")))?;
             self = self.child_json(with_namespace(tree, parent.namespace.as_deref()));
         }
-        self.children.end_list();
-        let children = self.children.finish()?;
-        let status = status_with_conditions(self.status, &self.conditions)?;
-        let mut answer = Writer::with_capacity(children.len() + status.len() + CAPACITY / 32);
-        let written = object!({
-            "apiVersion": API_VERSION,
-            "kind": RESPONSE_KIND,
-            "children": lazy(|writer| writer.raw(&children)),
-            "hold": self.hold.then_some(true),
-            "status": lazy(|writer| writer.raw(&status)),
-            "resyncAfterSeconds": self.resync_after_seconds,
-            "generate": filled(&self.generate),
-            "keep": filled(&self.keep),
-            "events": filled(&self.events),
-            "related": filled(&self.related),
-        });
-        written.write_json(&mut answer);
+        let mut answer = self.answer;
+        answer.end_list();
+        answer.field("hold", &self.hold.then_some(true));
+        answer.field("status", &text(&status_with_conditions(self.status, &self.conditions)?));
+        answer.field("resyncAfterSeconds", &self.resync_after_seconds);
+        answer.field("generate", &filled(&self.generate));
+        answer.field("keep", &filled(&self.keep));
+        answer.field("events", &filled(&self.events));
+        answer.field("related", &filled(&self.related));
+        answer.end_object();
         answer.finish()
     }
 }

@@ -192,6 +192,7 @@ impl<'a> Fields<'a> {
     }
 }
 
+#[inline]
 fn after_space(bytes: &[u8], mut at: usize) -> usize {
     while matches!(bytes.get(at), Some(b' ' | b'\n' | b'\r' | b'\t')) {
         at += 1;
@@ -235,7 +236,7 @@ fn end_of_string(bytes: &[u8], at: usize) -> Option<usize> {
 }
 
 /// Not zero if a byte of the chunk is `byte`; its lowest bit set is the highest of the first such byte.
-fn has_byte(chunk: u64, byte: u8) -> u64 {
+pub(crate) fn has_byte(chunk: u64, byte: u8) -> u64 {
     const ONES: u64 = 0x0101_0101_0101_0101;
     let zero_where_equal = chunk ^ (ONES * u64::from(byte));
     zero_where_equal.wrapping_sub(ONES) & !zero_where_equal & (ONES << 7)

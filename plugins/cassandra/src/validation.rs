@@ -69,18 +69,18 @@ fn check_racks(request: &Request<'_, ClusterSpec>, faults: &mut Vec<Fault>) {
 
 fn check_rack(rack: &RackSpec, path: &str, faults: &mut Vec<Fault>) {
     let members = format_args!("must be from 0 to {MOST_MEMBERS}, but is {}", rack.members);
-    faults.extend(Fault::unless((0..=MOST_MEMBERS).contains(&rack.members), format!("{path}.members"), members));
+    faults.extend(Fault::unless((0..=MOST_MEMBERS).contains(&rack.members), format_args!("{path}.members"), members));
     let templates = &rack.storage.volume_claim_templates;
-    let claims = format!("{path}.storage.volumeClaimTemplates");
+    let claims = &format!("{path}.storage.volumeClaimTemplates");
     let one =
         format_args!("must be one at the most, since a member has one data directory, but are {}", templates.len());
-    faults.extend(Fault::unless(templates.len() <= 1, &claims, one));
-    faults.extend(claim_faults(templates, &claims));
+    faults.extend(Fault::unless(templates.len() <= 1, claims, one));
+    faults.extend(claim_faults(templates, claims));
     faults.extend(annotation_faults(&rack.annotations, &format!("{path}.annotations")));
     faults.extend(rack.resources.component_faults(&format!("{path}.resources"), &COMPONENTS));
     let name = rack.config_map_name.as_deref().unwrap_or("none");
     let message = format_args!("must be the name of a ConfigMap, but is \"{name}\"");
-    faults.extend(Fault::unless(name.split('.').all(is_dns_label), format!("{path}.configMapName"), message));
+    faults.extend(Fault::unless(name.split('.').all(is_dns_label), format_args!("{path}.configMapName"), message));
 }
 
 /// What of a spec that is right by itself cannot be made of what runs.
@@ -127,7 +127,7 @@ pub(crate) fn permanent_faults(spec: &ClusterSpec, racks: &[Rack<'_>]) -> Vec<Fa
                 let message = format_args!(
                     "cannot change: the claims of a rack are fixed when it is made; add a rack with others"
                 );
-                faults.extend(Fault::unless(same, format!("{path}.storage.volumeClaimTemplates"), message));
+                faults.extend(Fault::unless(same, format_args!("{path}.storage.volumeClaimTemplates"), message));
             }
             (None, None) => {}
         }

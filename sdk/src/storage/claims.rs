@@ -81,7 +81,7 @@ pub fn claim_faults(templates: &[ClaimTemplate], path: &str) -> Vec<Fault> {
         if let Some(message) = storage_fault(&template.spec) {
             faults.push(Fault::new(format!("{path}.spec.resources.requests.storage"), message));
         }
-        faults.extend(dns_label_fault(format!("{path}.metadata.name"), name));
+        faults.extend(dns_label_fault(format_args!("{path}.metadata.name"), name));
         if names.iter().take(index).any(|earlier| earlier == name) {
             let message = format!("must be unique, but another template is also named \"{name}\"");
             faults.push(Fault::new(format!("{path}.metadata.name"), message));

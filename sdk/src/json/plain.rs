@@ -1,0 +1,185 @@
+//! Values that are a text, or nothing: most of an answer, written without looking for what to escape byte by byte.
+
+use std::fmt;
+
+use serde::ser::{Impossible, Serialize, Serializer};
+
+use crate::scan::has_byte;
+
+/// Writes a value if it is a text without anything to escape, or nothing at all; says whether it was.
+#[inline]
+pub(super) fn write<T: Serialize + ?Sized>(out: &mut Vec<u8>, value: &T) -> bool {
+    value.serialize(Plain(out)).is_ok()
+}
+
+/// Takes a text or nothing, and refuses everything else before anything of it is written.
+struct Plain<'w>(&'w mut Vec<u8>);
+
+/// The value is something else.
+#[derive(Debug)]
+struct Other;
+
+impl fmt::Display for Other {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("neither a plain text nor nothing")
+    }
+}
+
+impl std::error::Error for Other {}
+
+impl serde::ser::Error for Other {
+    fn custom<T: fmt::Display>(_: T) -> Self {
+        Self
+    }
+}
+
+/// Methods that refuse what they are given.
+macro_rules! refuse {
+    ($($method:ident($($type:ty),*) -> $ok:ty;)*) => {
+        $(#[inline]
+        fn $method(self, $(_: $type),*) -> Result<$ok, Other> {
+            Err(Other)
+        })*
+    };
+}
+
+impl Serializer for Plain<'_> {
+    type Ok = ();
+    type Error = Other;
+    type SerializeSeq = Impossible<(), Other>;
+    type SerializeTuple = Impossible<(), Other>;
+    type SerializeTupleStruct = Impossible<(), Other>;
+    type SerializeTupleVariant = Impossible<(), Other>;
+    type SerializeMap = Impossible<(), Other>;
+    type SerializeStruct = Impossible<(), Other>;
+    type SerializeStructVariant = Impossible<(), Other>;
+
+    #[inline]
+    fn serialize_str(self, text: &str) -> Result<(), Other> {
+        if write_text(self.0, text) { Ok(()) } else { Err(Other) }
+    }
+
+    #[inline]
+    fn serialize_none(self) -> Result<(), Other> {
+        self.0.extend_from_slice(b"null");
+        Ok(())
+    }
+
+    #[inline]
+    fn serialize_unit(self) -> Result<(), Other> {
+        self.serialize_none()
+    }
+
+    #[inline]
+    fn serialize_some<T: Serialize + ?Sized>(self, value: &T) -> Result<(), Other> {
+        value.serialize(self)
+    }
+
+    #[inline]
+    fn serialize_newtype_struct<T: Serialize + ?Sized>(self, _: &'static str, value: &T) -> Result<(), Other> {
+        value.serialize(self)
+    }
+
+    #[inline]
+    fn serialize_unit_variant(self, _: &'static str, _: u32, variant: &'static str) -> Result<(), Other> {
+        self.serialize_str(variant)
+    }
+
+    fn serialize_newtype_variant<T: Serialize + ?Sized>(
+        self,
+        _: &'static str,
+        _: u32,
+        _: &'static str,
+        _: &T,
+    ) -> Result<(), Other> {
+        Err(Other)
+    }
+
+    /// Without this one, what is only displayed would be made a text here and, if that is not plain, once more.
+    fn collect_str<T: fmt::Display + ?Sized>(self, _: &T) -> Result<(), Other> {
+        Err(Other)
+    }
+
+    refuse! {
+        serialize_bool(bool) -> ();
+        serialize_i8(i8) -> ();
+        serialize_i16(i16) -> ();
+        serialize_i32(i32) -> ();
+        serialize_i64(i64) -> ();
+        serialize_u8(u8) -> ();
+        serialize_u16(u16) -> ();
+        serialize_u32(u32) -> ();
+        serialize_u64(u64) -> ();
+        serialize_f32(f32) -> ();
+        serialize_f64(f64) -> ();
+        serialize_char(char) -> ();
+        serialize_bytes(&[u8]) -> ();
+        serialize_unit_struct(&'static str) -> ();
+        serialize_seq(Option<usize>) -> Impossible<(), Other>;
+        serialize_tuple(usize) -> Impossible<(), Other>;
+        serialize_tuple_struct(&'static str, usize) -> Impossible<(), Other>;
+        serialize_tuple_variant(&'static str, u32, &'static str, usize) -> Impossible<(), Other>;
+        serialize_map(Option<usize>) -> Impossible<(), Other>;
+        serialize_struct(&'static str, usize) -> Impossible<(), Other>;
+        serialize_struct_variant(&'static str, u32, &'static str, usize) -> Impossible<(), Other>;
+    }
+}
+
+/// Writes a text in its quotes, unless something in it is escaped.
+fn write_text(out: &mut Vec<u8>, text: &str) -> bool {
+    let bytes = text.as_bytes();
+    if is_escaped(bytes) {
+        return false;
+    }
+    out.reserve(bytes.len() + 2);
+    out.push(b'"');
+    out.extend_from_slice(bytes);
+    out.push(b'"');
+    true
+}
+
+/// Whether JSON escapes any of these bytes. Eight at a time; the last ones once more with those before them.
+fn is_escaped(bytes: &[u8]) -> bool {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    let any = |chunk: &[u8; 8]| {
+        let chunk = u64::from_le_bytes(*chunk);
+        let controls = chunk.wrapping_sub(ONES * 0x20) & !chunk & (ONES * 0x80);
+        (controls | has_byte(chunk, b'"') | has_byte(chunk, b'\\')) != 0
+    };
+    match bytes.last_chunk::<8>() {
+        Some(last) => any(last) || bytes.as_chunks::<8>().0.iter().any(any),
+        None => bytes.iter().any(|byte| matches!(byte, 0..b' ' | b'"' | b'\\')),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::json::to_text;
+
+    /// Whatever stands in a text and wherever, it is written as serde_json does.
+    #[test]
+    fn texts_are_written_as_a_serializer_does() {
+        for special in ["", "\"", "\\", "\n", "\u{1f}", "\u{7f}", " ", "\u{e9}", "\u{2028}", "\u{10ffff}", "\0"] {
+            for before in 0..20 {
+                for after in 0..20 {
+                    let text = [&"a".repeat(before), special, &"b".repeat(after)].concat();
+                    assert_eq!(to_text(&text), Ok(serde_json::to_vec(&text).unwrap()), "{text:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_no_text_is_written_as_a_serializer_does() {
+        fn check(value: impl serde::Serialize) {
+            assert_eq!(to_text(&value), Ok(serde_json::to_vec(&value).unwrap()));
+        }
+        check(());
+        check(None::<&str>);
+        check(Some("a"));
+        check(Some(vec![Some("a\"b"), None]));
+        check(format_args!("{}\"", 1));
+        check([(1, 'c', 2.5, true)]);
+        check(serde_json::json!({"a": [{"b": null}], "c": "d"}));
+    }
+}
