@@ -18,6 +18,7 @@ pub mod preview;
 pub mod queue;
 pub mod related;
 pub mod request;
+pub mod restless;
 pub mod secrets;
 pub mod selector;
 pub mod settings;

@@ -9,6 +9,7 @@ use bartizan_engine::breaker::Called;
 use bartizan_engine::object::Hash;
 use bartizan_engine::queue::Finished;
 use bartizan_engine::related::References;
+use bartizan_engine::restless::Restless;
 use bartizan_engine::status::Outcome;
 use bartizan_engine::{Delete, Grants, Memory, ObjectKey, Observed, Plan};
 use bartizan_runtime::{Limits, Module};
@@ -121,6 +122,8 @@ pub(crate) struct Kept {
     pub(crate) resync_at: Option<Instant>,
     /// Events of the last answer: what is said again is not told again. `None` before the first.
     pub(crate) told: Option<Vec<ProviderEvent>>,
+    /// Whether its decisions lead to nothing but the next ones.
+    pub(crate) restless: Restless,
 }
 
 /// What is to happen next.

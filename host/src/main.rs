@@ -30,6 +30,7 @@ mod recorder;
 mod registry;
 mod removal;
 mod replay;
+mod restless;
 mod run;
 mod say;
 mod start;

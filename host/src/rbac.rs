@@ -270,8 +270,11 @@ fn guessed(kind: &str) -> String {
     }
 }
 
-fn name_of(manifest: &ProviderManifest) -> String {
-    format!("bartizan-provider-{}", manifest.name)
+/// One module may serve several Providers as several accounts, and an account may be that of several modules: each pair has a
+/// role of its own.
+fn name_of(manifest: &ProviderManifest, account: &Account) -> String {
+    let own = format!("provider-{}", manifest.name);
+    if account.name == own { format!("bartizan-{own}") } else { format!("bartizan-{}-{}", account.name, manifest.name) }
 }
 
 /// An account that nobody but the host acts as.
@@ -285,7 +288,7 @@ fn service_account(account: &Account) -> Value {
 
 /// A role and its binding.
 fn objects(manifest: &ProviderManifest, rules: &[Rule], account: &Account, namespace: Option<&str>) -> [Value; 2] {
-    let name = name_of(manifest);
+    let name = name_of(manifest, account);
     let metadata =
         namespace.map_or_else(|| json!({"name": name}), |namespace| json!({"name": name, "namespace": namespace}));
     let kind = if namespace.is_some() { "Role" } else { "ClusterRole" };
@@ -307,7 +310,7 @@ fn objects(manifest: &ProviderManifest, rules: &[Rule], account: &Account, names
 /// The same as text, with the reasons.
 fn yaml(manifest: &ProviderManifest, rules: &[Rule], account: &Account, namespace: Option<&str>) -> String {
     let kind = if namespace.is_some() { "Role" } else { "ClusterRole" };
-    let name = name_of(manifest);
+    let name = name_of(manifest, account);
     let head = |kind: &str| {
         let namespace = namespace.map(|namespace| format!("  namespace: {namespace}\n")).unwrap_or_default();
         format!("apiVersion: {RBAC}/v1\nkind: {kind}\nmetadata:\n  name: {name}\n{namespace}")

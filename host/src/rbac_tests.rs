@@ -51,7 +51,7 @@ fn every_rule_has_its_reason() {
 apiVersion: rbac.authorization.k8s.io/v1
 kind: ClusterRole
 metadata:
-  name: bartizan-provider-all
+  name: bartizan-bartizan-all
 rules:
   # Its parents: watched; patched to put the host's finalizer on and take it off.
   - apiGroups: [a.example.com]
@@ -97,11 +97,11 @@ rules:
 apiVersion: rbac.authorization.k8s.io/v1
 kind: ClusterRoleBinding
 metadata:
-  name: bartizan-provider-all
+  name: bartizan-bartizan-all
 roleRef:
   apiGroup: rbac.authorization.k8s.io
   kind: ClusterRole
-  name: bartizan-provider-all
+  name: bartizan-bartizan-all
 subjects:
   - kind: ServiceAccount
     name: bartizan

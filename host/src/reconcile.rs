@@ -25,6 +25,7 @@ use crate::execute::{Executed, Target};
 use crate::explain::{Explained, Observer};
 use crate::job::{Decision, Job, Next, Origin, Report, Retry, Shared, Supplied};
 use crate::recorder::Call;
+use crate::restless;
 use crate::say;
 
 /// Time until the next try after a lost race: the watch has most often delivered the new state by then.
@@ -83,7 +84,8 @@ pub(crate) async fn reconcile(shared: &Shared, mut job: Job) -> Report {
 }
 
 /// Says what came of a decision, and when the parent is due again.
-async fn finish(shared: &Shared, mut job: Job, decision: Decision, digest: Option<Hash>) -> Report {
+async fn finish(shared: &Shared, mut job: Job, mut decision: Decision, digest: Option<Hash>) -> Report {
+    restless::slow_down(shared, &mut job, &mut decision);
     let status = if decision.executed.let_go { Ok(None) } else { say::status(shared, &job, &decision).await };
     let quiet = decision.plan.is_settled() && matches!(status, Ok(None));
     let recorded = matches!(status, Ok(Some(_)));

@@ -5,6 +5,7 @@
 //! behind.
 
 mod command;
+mod crowd;
 mod host;
 mod journal;
 mod objects;
@@ -14,6 +15,7 @@ mod stage;
 mod versions;
 
 pub use command::{bartizan, said};
+pub use crowd::{Member, Origin, admit};
 pub use host::{Host, exchange};
 pub use journal::{Change, Journal};
 pub use objects::{

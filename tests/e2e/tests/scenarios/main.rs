@@ -11,6 +11,7 @@ mod deploy;
 mod faults;
 mod fields;
 mod grants;
+mod isolation;
 mod languages;
 mod observe;
 mod ownership;

@@ -98,6 +98,25 @@ impl Guest for Faulty {
             "Huge" => return Ok(vec![b' '; 100 * MIB]),
             // Fits the default memory, and not the cap of a response.
             "Large" => return Ok(vec![b' '; 16 * MIB]),
+            // More than anybody may have.
+            "Many" => {
+                let mut response = answer(parent, how);
+                let child = response["children"][0].clone();
+                let children = (0..5000).map(|number| {
+                    let mut child = child.clone();
+                    child["object"]["metadata"]["name"] = json!(format!("{}-{number}", name_of(parent)));
+                    child
+                });
+                response["children"] = children.collect();
+                response
+            }
+            // What it wants is never what is there, so that each write leads to the next.
+            "Flip" => {
+                let (name, namespace) = (name_of(parent), parent["metadata"]["namespace"].as_str().unwrap_or_default());
+                let child = &request["children"]["ConfigMap.v1"][format!("{namespace}/{name}-ok")];
+                let other = if child["data"]["how"] == "Flip" { "Flop" } else { "Flip" };
+                answer(parent, other)
+            }
             "Garbage" => return Ok(b"this is not JSON".to_vec()),
             "UnknownField" => {
                 let mut response = answer(parent, how);
@@ -143,9 +162,13 @@ impl Guest for Faulty {
     }
 }
 
+fn name_of(parent: &Value) -> &str {
+    parent["metadata"]["name"].as_str().unwrap_or_default()
+}
+
 /// A right answer: one ConfigMap, and Ready.
 fn answer(parent: &Value, how: &str) -> Value {
-    let name = parent["metadata"]["name"].as_str().unwrap_or_default();
+    let name = name_of(parent);
     let config_map = json!({
         "apiVersion": "v1",
         "kind": "ConfigMap",

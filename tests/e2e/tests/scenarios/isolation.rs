@@ -1,0 +1,205 @@
+//! Twenty providers in one host, each with a kind, an account and rights of its own. Six misbehave, each in its own way: they are named,
+//! nothing of what they should not do is done, and the other fourteen work as if they were alone.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use anyhow::{Result, ensure};
+use bartizan_e2e::{Host, Member, Origin, Provider, SOON, Stage, admit, message_of};
+use bartizan_harness::wait::wait_for;
+use futures::{StreamExt as _, TryStreamExt as _, stream};
+use k8s_openapi::api::core::v1::ConfigMap;
+use kube::ResourceExt as _;
+use kube::api::ListParams;
+use serde_json::{Value, json};
+
+const GOOD: u8 = 14;
+/// As many as open a breaker.
+const PARENTS: usize = 5;
+
+/// Where it is said what is wrong, with which reason and message.
+enum Told {
+    /// `Serving=False` of the Provider: its breaker is open, for this reason.
+    Breaker(&'static str),
+    /// `Synced=False` of each parent; `{}` stands for the parent's name.
+    Parent(&'static str, &'static str),
+}
+use Told::{Breaker, Parent};
+
+/// How each misbehaves.
+const BAD: [(&str, Told); 6] = [
+    (
+        "Trap",
+        Breaker(
+            "the provider crashed (wasm `unreachable` instruction executed); this is a fault of the provider's: report it to its author",
+        ),
+    ),
+    ("Loop", Breaker("the provider did not answer within 1s and was stopped; raise limits.timeout, or ask its author")),
+    (
+        "Allocate",
+        Breaker(
+            "the provider needs more than its 64Mi of memory and was stopped; raise limits.memory, or ask its author",
+        ),
+    ),
+    (
+        "Huge",
+        Parent(
+            "ResponseTooLarge",
+            "the provider's response has more than 4Mi; raise limits.responseBytes, or ask its author",
+        ),
+    ),
+    (
+        "Many",
+        Parent(
+            "Refused",
+            "The answer of provider PROVIDER was refused: response.children: 5000 children are more than the limit of 1000",
+        ),
+    ),
+    (
+        "Flip",
+        Parent(
+            "Unsettled",
+            "ConfigMap default/{}-ok is written over and over, though nobody edits the parent: either the provider's answer \
+             depends on what it wrote before (report it to its author), or somebody else keeps changing that; trying again ever \
+             more seldom",
+        ),
+    ),
+];
+
+/// All calls together have 512 MiB, and what the host keeps beside them is little.
+const MOST_MORE_AT_THE_PEAK: f64 = 512.0 + 64.0;
+
+struct Cast {
+    good: Vec<Member>,
+    bad: Vec<Member>,
+}
+
+impl Cast {
+    async fn new(stage: &Stage) -> Result<Self> {
+        let read = |provider| anyhow::Ok(std::fs::read(stage.module(provider)?)?);
+        let (hello, faulty, folder) = (read(Provider::Hello)?, read(Provider::Faulty)?, stage.providers());
+        let good = (0..GOOD).map(|number| Member::new(Origin::HELLO, &hello, number, &json!({}), &folder));
+        let bad = (0..).zip(BAD).map(|(number, (how, _))| {
+            let limits = match how {
+                "Loop" => json!({}),
+                // 100 MB fit in it, so that it is the answer that is too large, and a busy machine needs its time for them.
+                "Huge" => json!({"memory": "256Mi", "timeout": "10s"}),
+                _ => json!({"timeout": "10s"}),
+            };
+            Member::new(Origin::FAULTY, &faulty, number, &limits, &folder)
+        });
+        let cast = Self { good: good.collect::<Result<_>>()?, bad: bad.collect::<Result<_>>()? };
+        let program = PathBuf::from(stage.plain_command().get_program());
+        admit(&stage.cluster, &program, &[&cast.good[..], &cast.bad[..]].concat()).await?;
+        Ok(cast)
+    }
+
+    /// Lets all that are good greet somebody, and waits until each child does.
+    async fn greet(&self, stage: &Stage, whom: &str) -> Result<()> {
+        apply(stage, &self.good, |_| json!({"name": whom})).await?;
+        let all = usize::from(GOOD) * PARENTS;
+        wait_for(&format!("{all} greetings of {whom}"), SOON, async || {
+            let said = format!("Hello, {whom}!");
+            let children = stage.api::<ConfigMap>("default").list(&ListParams::default()).await?.items;
+            let greets =
+                |child: &ConfigMap| child.data.iter().flatten().any(|(key, value)| key == "greeting" && *value == said);
+            Ok((children.iter().filter(|child| greets(child)).count() == all).then_some(()))
+        })
+        .await
+    }
+
+    /// Tells each of the others how to behave.
+    async fn tell(&self, stage: &Stage, how: impl Fn(usize) -> &'static str) -> Result<()> {
+        apply(stage, &self.bad, |index| json!({"how": how(index)})).await
+    }
+}
+
+/// Applies all parents of these providers, with the spec of each.
+async fn apply(stage: &Stage, members: &[Member], spec: impl Fn(usize) -> Value) -> Result<()> {
+    let parents = members.iter().enumerate().flat_map(|(index, member)| {
+        let spec = spec(index);
+        (0..PARENTS).map(move |number| member.apply(stage.cluster.client(), number, spec.clone()))
+    });
+    stream::iter(parents).buffer_unordered(8).try_collect().await
+}
+
+/// The resourceVersion of each child of a provider.
+async fn children(stage: &Stage, member: &Member) -> Result<BTreeMap<String, Option<String>>> {
+    let labelled = ListParams::default().labels(&format!("bartizan.dev/provider={}", member.name));
+    let children = stage.api::<ConfigMap>("default").list(&labelled).await?.items;
+    Ok(children.iter().map(|child| (child.name_any(), child.resource_version())).collect())
+}
+
+/// Waits until it is said what is wrong with a provider.
+async fn is_named(stage: &Stage, member: &Member, told: &Told) -> Result<()> {
+    match told {
+        Breaker(last) => {
+            let message = message_of(stage.provider_objects(), &member.name, "Serving", "False", "BreakerOpen").await?;
+            ensure!(message.ends_with(&format!("; last: {last}")), "{}: {message}", member.name);
+        }
+        Parent(reason, expected) => {
+            for number in 0..PARENTS {
+                let name = member.parent_name(number);
+                let message =
+                    message_of(member.parents(stage.cluster.client()), &name, "Synced", "False", reason).await?;
+                let expected = expected.replace("{}", &name).replace("PROVIDER", &member.name);
+                ensure!(message == expected, "{name}: {message}");
+            }
+            message_of(stage.provider_objects(), &member.name, "Serving", "True", "Serving").await?;
+        }
+    }
+    Ok(())
+}
+
+async fn is_well(host: &Host) -> Result<()> {
+    for path in ["/readyz", "/livez"] {
+        let (code, text) = host.get(path).await?;
+        ensure!(code == 200, "{path}: {code} {text}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn six_providers_that_misbehave_are_named_and_fourteen_others_in_the_same_host_notice_nothing() -> Result<()> {
+    let stage = Stage::bare().await?;
+    let cast = Cast::new(&stage).await?;
+    let mut host = stage.host().await?;
+    // Each has children first, which must survive.
+    cast.tell(&stage, |_| "None").await?;
+    let mut before = Vec::new();
+    for member in &cast.bad {
+        for number in 0..PARENTS {
+            let (parents, name) = (member.parents(stage.cluster.client()), member.parent_name(number));
+            message_of(parents, &name, "Synced", "True", "Applied").await?;
+        }
+        before.push(children(&stage, member).await?);
+    }
+    let at_first = host.process.rss_mib()?;
+
+    cast.tell(&stage, |index| BAD[index].0).await?;
+    cast.greet(&stage, "world").await?;
+    cast.greet(&stage, "moon").await?;
+    for (member, (_, told)) in cast.bad.iter().zip(&BAD) {
+        is_named(&stage, member, told).await?;
+    }
+    cast.greet(&stage, "sun").await?;
+    host.ready().await?;
+    is_well(&host).await?;
+    for member in &cast.good {
+        message_of(stage.provider_objects(), &member.name, "Serving", "True", "Serving").await?;
+    }
+
+    for ((member, (how, _)), before) in cast.bad.iter().zip(&BAD).zip(before) {
+        let now = children(&stage, member).await?;
+        ensure!(before.len() == PARENTS && now.keys().eq(before.keys()), "{how}: {before:?} became {now:?}");
+        // What flips is right each time, and written.
+        ensure!((*how == "Flip") != (now == before), "{how}: {before:?} became {now:?}");
+    }
+    let (peak, now) = (host.process.peak_rss_mib()?, host.process.rss_mib()?);
+    eprintln!(
+        "resident memory: {at_first:.0} MiB with 20 providers, {peak:.0} MiB at most, {now:.0} MiB in the end (dev build)"
+    );
+    ensure!(peak < at_first + MOST_MORE_AT_THE_PEAK, "{at_first:.0} MiB at first, {peak:.0} MiB at the peak");
+    host.stop().await?;
+    stage.stop().await
+}
