@@ -173,13 +173,14 @@ struct Parent {
 
 impl Parent {
     fn read(text: &str, expected: &ParentKind) -> Result<Self, Failure> {
-        let (mut api_version, mut kind, mut metadata, mut spec) = ("", "", "null", "null");
+        let (mut api_version, mut kind, mut metadata, mut spec) = ("", "", "{}", "null");
         let mut unknown_fields = Vec::new();
         for field in scan::fields(text) {
             match field.map_err(|error| no_request(format!("its parent: {error}")))? {
                 ("apiVersion", value) => api_version = value.trim_matches('"'),
                 ("kind", value) => kind = value.trim_matches('"'),
-                ("metadata", value) => metadata = value,
+                ("metadata", value) if value != "null" => metadata = value,
+                ("metadata", _) => {}
                 ("spec", value) => spec = value,
                 ("status", _) => {}
                 (unknown, _) => unknown_fields.push(unknown.to_owned()),
@@ -189,26 +190,32 @@ impl Parent {
             let wanted = format!("not a {} of {}", expected.kind, expected.api_version());
             return Err(failure::internal(format!("the parent is a \"{kind}\" of \"{api_version}\", {wanted}")));
         }
-        let parse = |what: &str, text: &str| {
-            serde_json::from_str::<Value>(text).map_err(|error| no_request(format!("its parent's {what}: {error}")))
-        };
-        let metadata = ParentMetadata::read(&parse("metadata", metadata)?)?;
-        Ok(Self { metadata, spec: parse("spec", spec)?, unknown_fields })
+        let fault = |what: &str, error: &dyn std::fmt::Display| no_request(format!("its parent's {what}: {error}"));
+        let metadata = ParentMetadata::read(metadata, |error| fault("metadata", error))?;
+        let spec = serde_json::from_str(spec).map_err(|error| fault("spec", &error))?;
+        Ok(Self { metadata, spec, unknown_fields })
     }
 }
 
 impl ParentMetadata {
-    fn read(metadata: &Value) -> Result<Self, Failure> {
-        let text = |name| metadata.get(name).and_then(Value::as_str).map(str::to_owned);
-        let object = |name| metadata.get(name).and_then(Value::as_object).cloned().unwrap_or_default();
-        Ok(Self {
-            name: text("name").ok_or_else(|| failure::internal("the parent has no name"))?,
-            namespace: text("namespace"),
-            uid: text("uid").unwrap_or_default(),
-            generation: metadata.get("generation").and_then(Value::as_i64).unwrap_or_default(),
-            labels: object("labels"),
-            annotations: object("annotations"),
-        })
+    /// Most of it is passed over; what has another type than it should have is as if it were absent.
+    fn read(text: &str, fault: impl Fn(&Malformed) -> Failure) -> Result<Self, Failure> {
+        let string = |value: &str| scan::string(value).ok().map(|text| text.into_owned());
+        let object = |value: &str| serde_json::from_str(value).unwrap_or_default();
+        let (mut metadata, mut name) = (Self::default(), None);
+        for field in scan::fields(text) {
+            match field.map_err(|error| fault(&error))? {
+                ("name", value) => name = string(value),
+                ("namespace", value) => metadata.namespace = string(value),
+                ("uid", value) => metadata.uid = string(value).unwrap_or_default(),
+                ("generation", value) => metadata.generation = serde_json::from_str(value).unwrap_or_default(),
+                ("labels", value) => metadata.labels = object(value),
+                ("annotations", value) => metadata.annotations = object(value),
+                _ => {}
+            }
+        }
+        metadata.name = name.ok_or_else(|| failure::internal("the parent has no name"))?;
+        Ok(metadata)
     }
 }
 
