@@ -1,12 +1,14 @@
 //! What a provider is asked: the parent, typed; its children as text, typed only when they are looked at.
 
+use std::ops::Range;
+
 use bartizan_contract::Failure;
 use bartizan_contract::names::{API_VERSION, REQUEST_KIND};
 use k8s_openapi::Resource;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use crate::observed::{ObjectView, Observed};
+use crate::observed::{Field, ObjectView, Observed};
 use crate::scan::{self, Malformed};
 use crate::{ChildKind, ParentKind, failure, typing};
 
@@ -20,11 +22,11 @@ pub struct Request<'a, S> {
     /// Paths of fields of the parent that the spec type does not know. The SDK reports them by itself.
     pub unknown_fields: Vec<String>,
     /// In the order of the request.
-    children: Vec<Object<'a>>,
+    children: Objects<'a>,
     /// What exists below the children.
-    descendants: Vec<Object<'a>>,
+    descendants: Objects<'a>,
     /// What the provider asked to see beside its parent.
-    related: Vec<Object<'a>>,
+    related: Objects<'a>,
     /// Who is asked, as text.
     provider: &'a str,
     /// Facts of the cluster, as text.
@@ -32,15 +34,31 @@ pub struct Request<'a, S> {
     finalizing: bool,
 }
 
-/// An object that exists, not yet read.
+/// Objects that exist, not yet read.
+#[derive(Debug, Default)]
+struct Objects<'a> {
+    all: Vec<Object<'a>>,
+    /// The fields of those that are in parts.
+    fields: Vec<Field<'a>>,
+}
+
+/// An object that exists.
 #[derive(Debug)]
 struct Object<'a> {
     /// `StatefulSet.apps/v1`.
     kind: &'a str,
     /// `namespace/name`.
     name: &'a str,
-    /// The object as JSON.
-    text: &'a str,
+    content: Content<'a>,
+}
+
+/// How much of an object was found while the request was gone through.
+#[derive(Debug)]
+enum Content<'a> {
+    /// Where it ends.
+    Whole(&'a str),
+    /// Which fields are its.
+    Parts(Range<usize>),
 }
 
 /// What a provider needs of the parent's metadata.
@@ -66,7 +84,7 @@ impl<'a, S: DeserializeOwned> Request<'a, S> {
         // One check of the whole text is cheaper than one per string.
         let text = std::str::from_utf8(bytes).map_err(no_request)?;
         let (mut api_version, mut kind, mut parent) = ("", "", None);
-        let (mut children, mut descendants, mut related) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut children, mut descendants, mut related) = (Objects::default(), Objects::default(), Objects::default());
         let (mut provider, mut cluster, mut finalizing) = ("{}", "{}", false);
         let mut fields = scan::fields(text);
         while let Some(field) = fields.next_key().map_err(no_request)? {
@@ -77,7 +95,8 @@ impl<'a, S: DeserializeOwned> Request<'a, S> {
                 _ => None,
             };
             if let Some(objects) = objects {
-                *objects = read_objects(&mut fields).map_err(no_request)?;
+                // Providers look at few of many children, and at all pods, of which most is passed over: once is enough.
+                *objects = Objects::find(&mut fields, field == "descendants").map_err(no_request)?;
                 continue;
             }
             let value = fields.value().map_err(no_request)?;
@@ -103,15 +122,45 @@ impl<'a, S: DeserializeOwned> Request<'a, S> {
     }
 }
 
-fn read_objects<'a>(fields: &mut scan::Fields<'a>) -> Result<Vec<Object<'a>>, Malformed> {
-    let mut objects = Vec::new();
-    fields.object(|kind, names| {
-        names.object(|name, texts| {
-            objects.push(Object { kind, name, text: texts.value()? });
-            Ok(())
-        })
-    })?;
-    Ok(objects)
+impl<'a> Objects<'a> {
+    /// Finds them in what comes next.
+    fn find(found: &mut scan::Fields<'a>, in_parts: bool) -> Result<Self, Malformed> {
+        let (mut all, mut fields) = (Vec::new(), Vec::new());
+        found.object(|kind, names| {
+            names.object(|name, objects| {
+                if !in_parts {
+                    all.push(Object { kind, name, content: Content::Whole(objects.value()?) });
+                    return Ok(());
+                }
+                let first = fields.len();
+                objects.object(|key, values| {
+                    fields.push((key, values.value()?));
+                    Ok(())
+                })?;
+                all.push(Object { kind, name, content: Content::Parts(first..fields.len()) });
+                Ok(())
+            })
+        })?;
+        Ok(Self { all, fields })
+    }
+
+    fn of_kind(&self, kind: ChildKind) -> impl Iterator<Item = &Object<'a>> {
+        self.all.iter().filter(move |object| kind.is_key(object.kind))
+    }
+
+    fn read_all<T: Observed<'a>>(&self) -> Result<Vec<(&'a str, T)>, Failure> {
+        self.of_kind(T::KIND).map(|object| Ok((object.name, self.read(object)?))).collect()
+    }
+
+    fn read<T: Observed<'a>>(&self, object: &Object<'a>) -> Result<T, Failure> {
+        let read = match &object.content {
+            Content::Whole(text) => T::read(text),
+            Content::Parts(range) => {
+                T::read_fields(self.fields.get(range.clone()).unwrap_or_default().iter().copied().map(Ok))
+            }
+        };
+        read.map_err(|error| failure::internal(format!("the {} {} cannot be read: {error}", T::KIND.kind, object.name)))
+    }
 }
 
 fn no_request(error: impl std::fmt::Display) -> Failure {
@@ -127,13 +176,14 @@ struct Parent {
 
 impl Parent {
     fn read(text: &str, expected: &ParentKind) -> Result<Self, Failure> {
-        let (mut api_version, mut kind, mut metadata, mut spec) = ("", "", "null", "null");
+        let (mut api_version, mut kind, mut metadata, mut spec) = ("", "", "{}", "null");
         let mut unknown_fields = Vec::new();
         for field in scan::fields(text) {
             match field.map_err(|error| no_request(format!("its parent: {error}")))? {
                 ("apiVersion", value) => api_version = value.trim_matches('"'),
                 ("kind", value) => kind = value.trim_matches('"'),
-                ("metadata", value) => metadata = value,
+                ("metadata", value) if value != "null" => metadata = value,
+                ("metadata", _) => {}
                 ("spec", value) => spec = value,
                 ("status", _) => {}
                 (unknown, _) => unknown_fields.push(unknown.to_owned()),
@@ -143,26 +193,32 @@ impl Parent {
             let wanted = format!("not a {} of {}", expected.kind, expected.api_version());
             return Err(failure::internal(format!("the parent is a \"{kind}\" of \"{api_version}\", {wanted}")));
         }
-        let parse = |what: &str, text: &str| {
-            serde_json::from_str::<Value>(text).map_err(|error| no_request(format!("its parent's {what}: {error}")))
-        };
-        let metadata = ParentMetadata::read(&parse("metadata", metadata)?)?;
-        Ok(Self { metadata, spec: parse("spec", spec)?, unknown_fields })
+        let fault = |what: &str, error: &dyn std::fmt::Display| no_request(format!("its parent's {what}: {error}"));
+        let metadata = ParentMetadata::read(metadata, |error| fault("metadata", error))?;
+        let spec = serde_json::from_str(spec).map_err(|error| fault("spec", &error))?;
+        Ok(Self { metadata, spec, unknown_fields })
     }
 }
 
 impl ParentMetadata {
-    fn read(metadata: &Value) -> Result<Self, Failure> {
-        let text = |name| metadata.get(name).and_then(Value::as_str).map(str::to_owned);
-        let object = |name| metadata.get(name).and_then(Value::as_object).cloned().unwrap_or_default();
-        Ok(Self {
-            name: text("name").ok_or_else(|| failure::internal("the parent has no name"))?,
-            namespace: text("namespace"),
-            uid: text("uid").unwrap_or_default(),
-            generation: metadata.get("generation").and_then(Value::as_i64).unwrap_or_default(),
-            labels: object("labels"),
-            annotations: object("annotations"),
-        })
+    /// Most of it is passed over; what has another type than it should have is as if it were absent.
+    fn read(text: &str, fault: impl Fn(&Malformed) -> Failure) -> Result<Self, Failure> {
+        let string = |value: &str| scan::string(value).ok().map(|text| text.into_owned());
+        let object = |value: &str| serde_json::from_str(value).unwrap_or_default();
+        let (mut metadata, mut name) = (Self::default(), None);
+        for field in scan::fields(text) {
+            match field.map_err(|error| fault(&error))? {
+                ("name", value) => name = string(value),
+                ("namespace", value) => metadata.namespace = string(value),
+                ("uid", value) => metadata.uid = string(value).unwrap_or_default(),
+                ("generation", value) => metadata.generation = serde_json::from_str(value).unwrap_or_default(),
+                ("labels", value) => metadata.labels = object(value),
+                ("annotations", value) => metadata.annotations = object(value),
+                _ => {}
+            }
+        }
+        metadata.name = name.ok_or_else(|| failure::internal("the parent has no name"))?;
+        Ok(metadata)
     }
 }
 
@@ -210,7 +266,7 @@ impl<'a, S> Request<'a, S> {
     /// # Errors
     /// `internal` if one does not look like its kind.
     pub fn children<T: Observed<'a>>(&self) -> Result<Vec<(&'a str, T)>, Failure> {
-        all(&self.children)
+        self.children.read_all()
     }
 
     /// All objects of a kind below the children, as [`children`](Self::children). The kind is one of
@@ -219,7 +275,7 @@ impl<'a, S> Request<'a, S> {
     /// # Errors
     /// `internal` if one does not look like its kind.
     pub fn descendants<T: Observed<'a>>(&self) -> Result<Vec<(&'a str, T)>, Failure> {
-        all(&self.descendants)
+        self.descendants.read_all()
     }
 
     /// An object beside the parent that the answer asks for ([`Response::related`](crate::Response::related)), by its name in
@@ -253,26 +309,13 @@ impl<'a, S> Request<'a, S> {
         Ok(scan::field(kinds, &key).map_err(no_request)? == Some("true"))
     }
 
-    fn named<T: Observed<'a>>(&self, objects: &[Object<'a>], name: &str) -> Result<Option<T>, Failure> {
+    fn named<T: Observed<'a>>(&self, objects: &Objects<'a>, name: &str) -> Result<Option<T>, Failure> {
         let is_named = |found: &str| match &self.metadata.namespace {
             Some(namespace) => {
                 found.split_once('/').is_some_and(|(before, after)| (before, after) == (namespace.as_str(), name))
             }
             None => found == name,
         };
-        of_kind(objects, T::KIND).find(|object| is_named(object.name)).map(read).transpose()
+        objects.of_kind(T::KIND).find(|object| is_named(object.name)).map(|object| objects.read(object)).transpose()
     }
-}
-
-fn all<'a, T: Observed<'a>>(objects: &[Object<'a>]) -> Result<Vec<(&'a str, T)>, Failure> {
-    of_kind(objects, T::KIND).map(|object| Ok((object.name, read(object)?))).collect()
-}
-
-fn of_kind<'o, 'a>(objects: &'o [Object<'a>], kind: ChildKind) -> impl Iterator<Item = &'o Object<'a>> {
-    objects.iter().filter(move |object| kind.is_key(object.kind))
-}
-
-fn read<'a, T: Observed<'a>>(object: &Object<'a>) -> Result<T, Failure> {
-    let Object { name, text, .. } = object;
-    T::read(text).map_err(|error| failure::internal(format!("the {} {name} cannot be read: {error}", T::KIND.kind)))
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use k8s_openapi::api::core::v1::ConfigMap;
 use serde_json::Error;
 
-use super::{Observed, each_field};
+use super::{Field, Observed, each_given};
 use crate::ChildKind;
 
 /// What decisions need of an observed ConfigMap.
@@ -17,12 +17,12 @@ pub struct ConfigMapView {
     pub binary_data: BTreeMap<String, String>,
 }
 
-impl Observed<'_> for ConfigMapView {
+impl<'a> Observed<'a> for ConfigMapView {
     const KIND: ChildKind = ChildKind::of::<ConfigMap>();
 
-    fn read(text: &str) -> Result<Self, Error> {
+    fn read_fields(fields: impl Iterator<Item = Result<Field<'a>, Error>>) -> Result<Self, Error> {
         let mut view = Self::default();
-        each_field(text, |key, value| {
+        each_given(fields, |key, value| {
             match key {
                 "data" => view.data = serde_json::from_str(value)?,
                 "binaryData" => view.binary_data = serde_json::from_str(value)?,

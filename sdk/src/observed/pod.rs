@@ -3,7 +3,7 @@
 use k8s_openapi::api::core::v1::Pod;
 use serde_json::Error;
 
-use super::{Observed, ObservedMetadata, each_field, malformed};
+use super::{Field, Observed, ObservedMetadata, each_field, each_given, malformed};
 use crate::{ChildKind, scan};
 
 /// The label by which the StatefulSet controller says which template a pod was made from.
@@ -24,13 +24,19 @@ impl<'a> PodView<'a> {
     /// Whether a container of it has ever run: what it runs may have touched its data.
     #[must_use]
     pub fn has_started(&self, container: &str) -> bool {
-        let ran = |status: &str| {
-            let restarted = field(status, "restartCount").is_some_and(|count| count != "0");
-            let state = field(status, "state").unwrap_or("{}");
-            restarted || ["running", "terminated"].into_iter().any(|name| field(state, name).is_some())
+        let has_started = |status: &str| {
+            let (mut is_meant, mut ran) = (false, false);
+            for (key, value) in given(status) {
+                match key {
+                    "name" => is_meant = value.trim_matches('"') == container,
+                    "restartCount" => ran |= value != "0",
+                    "state" => ran |= given(value).any(|(state, _)| matches!(state, "running" | "terminated")),
+                    _ => {}
+                }
+            }
+            is_meant && ran
         };
-        let is_meant = |status: &&str| field(status, "name").is_some_and(|name| name.trim_matches('"') == container);
-        scan::items(self.containers).map_while(|status| status.ok()).filter(is_meant).any(ran)
+        scan::items(self.containers).map_while(|status| status.ok()).any(has_started)
     }
 
     /// The revision of the template that it was made from.
@@ -57,15 +63,24 @@ impl<'a> PodView<'a> {
     }
 }
 
-fn field<'a>(text: &'a str, name: &str) -> Option<&'a str> {
-    scan::field(text, name).ok().flatten()
+/// The fields of an object that are not null.
+fn given(text: &str) -> impl Iterator<Item = Field<'_>> {
+    scan::fields(text).map_while(|field| field.ok()).filter(|(_, value)| *value != "null")
 }
 
 fn is_ready(conditions: &str) -> Result<bool, Error> {
     for condition in scan::items(conditions) {
-        let condition = condition.map_err(malformed)?;
-        if scan::field(condition, "type").map_err(malformed)? == Some("\"Ready\"") {
-            return Ok(scan::field(condition, "status").map_err(malformed)? == Some("\"True\""));
+        let (mut is_meant, mut holds) = (false, false);
+        each_field(condition.map_err(malformed)?, |key, value| {
+            match key {
+                "type" => is_meant = value == "\"Ready\"",
+                "status" => holds = value == "\"True\"",
+                _ => {}
+            }
+            Ok(())
+        })?;
+        if is_meant {
+            return Ok(holds);
         }
     }
     Ok(false)
@@ -75,12 +90,15 @@ impl<'a> Observed<'a> for PodView<'a> {
     const KIND: ChildKind = ChildKind::of::<Pod>();
 
     /// The spec is most of the text, and passed over.
-    fn read(text: &'a str) -> Result<Self, Error> {
+    fn read_fields(fields: impl Iterator<Item = Result<Field<'a>, Error>>) -> Result<Self, Error> {
         let mut pod = Self::default();
-        each_field(text, |key, value| match key {
-            "metadata" => ObservedMetadata::read(value).map(|metadata| pod.metadata = metadata),
-            "status" => pod.read_status(value),
-            _ => Ok(()),
+        each_given(fields, |key, value| {
+            match key {
+                "metadata" => pod.metadata = ObservedMetadata::read(value)?,
+                "status" => pod.read_status(value)?,
+                _ => {}
+            }
+            Ok(())
         })?;
         pod.is_ready &= !pod.metadata.is_going;
         Ok(pod)

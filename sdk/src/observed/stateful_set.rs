@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use k8s_openapi::api::apps::v1::StatefulSet;
 use serde_json::{Error, Value, from_str};
 
-use super::{Observed, ObservedMetadata, each_field};
+use super::{Field, Observed, ObservedMetadata, each_field, each_given};
 use crate::{ChildKind, scan};
 
 /// What decisions need of an observed StatefulSet.
@@ -98,13 +98,16 @@ impl<'a> Observed<'a> for StatefulSetView<'a> {
     const KIND: ChildKind = ChildKind::of::<StatefulSet>();
 
     /// The pod template is most of the text, and passed over.
-    fn read(text: &'a str) -> Result<Self, Error> {
+    fn read_fields(fields: impl Iterator<Item = Result<Field<'a>, Error>>) -> Result<Self, Error> {
         let mut set = Self::default();
-        each_field(text, |key, value| match key {
-            "metadata" => ObservedMetadata::read(value).map(|metadata| set.metadata = metadata),
-            "spec" => StatefulSetSpecView::read(value).map(|spec| set.spec = spec),
-            "status" => StatefulSetStatusView::read(value).map(|status| set.status = status),
-            _ => Ok(()),
+        each_given(fields, |key, value| {
+            match key {
+                "metadata" => set.metadata = ObservedMetadata::read(value)?,
+                "spec" => set.spec = StatefulSetSpecView::read(value)?,
+                "status" => set.status = StatefulSetStatusView::read(value)?,
+                _ => {}
+            }
+            Ok(())
         })?;
         Ok(set)
     }

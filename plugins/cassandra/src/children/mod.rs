@@ -10,7 +10,7 @@ use bartizan_sdk::k8s_openapi::api::apps::v1::StatefulSet;
 use bartizan_sdk::k8s_openapi::api::core::v1::{ConfigMap, Service};
 use bartizan_sdk::kubernetes::{Meta, config_map, disruption_budget, service_ports};
 use bartizan_sdk::observed::ConfigMapView;
-use bartizan_sdk::{ChildKind, Failure, Request, Response, Treatment, config_hash, fingerprint, object};
+use bartizan_sdk::{ChildKind, Failure, Request, Response, Treatment, config_hash, fingerprints, object};
 
 use crate::decision::{Action, Step};
 use crate::labels::{CLUSTER, DATACENTER, MANAGED_BY, NAME, RACK};
@@ -29,7 +29,6 @@ const MAX_UNAVAILABLE: i32 = 1;
 type Asked<'a> = Request<'a, ClusterSpec>;
 
 /// A rack's pod template.
-#[derive(Default)]
 pub(crate) struct Template {
     /// As JSON.
     text: Vec<u8>,
@@ -39,10 +38,10 @@ pub(crate) struct Template {
 
 /// The template of each rack; or the name of the first ConfigMap that is missing.
 pub(crate) fn templates(request: &Asked<'_>, racks: &[Rack<'_>]) -> Result<Result<Vec<Template>, String>, Failure> {
-    let mut templates = Vec::new();
+    let mut texts = Vec::new();
     for rack in racks {
         let Some(spec) = &rack.spec else {
-            templates.push(Template::default());
+            texts.push(Vec::new());
             continue;
         };
         let mut hash = None;
@@ -50,10 +49,10 @@ pub(crate) fn templates(request: &Asked<'_>, racks: &[Rack<'_>]) -> Result<Resul
             let Some(config) = request.related::<ConfigMapView>(name)? else { return Ok(Err(name.clone())) };
             hash = Some(config_hash(&(config.data, config.binary_data)));
         }
-        let text = to_text(&member::template(request, spec, hash))?;
-        templates.push(Template { fingerprint: fingerprint(&text), text });
+        texts.push(to_text(&member::template(request, spec, hash))?);
     }
-    Ok(Ok(templates))
+    let fingerprints = fingerprints(&texts);
+    Ok(Ok(texts.into_iter().zip(fingerprints).map(|(text, fingerprint)| Template { text, fingerprint }).collect()))
 }
 
 /// Asks for what must be seen: the racks' ConfigMaps, and whether somebody else made the accounts of members.
