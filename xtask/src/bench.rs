@@ -37,6 +37,24 @@ enum Figure {
         #[arg(long)]
         dev: bool,
     },
+    /// Many providers in one host, and versions that come and go while they work, on real control planes.
+    Catalog {
+        /// How many parents a new version is asked about.
+        #[arg(long, default_value_t = 10_000)]
+        parents: u32,
+        /// How often a module is replaced.
+        #[arg(long, default_value_t = 50)]
+        reloads: u16,
+        /// How many edits are timed.
+        #[arg(long, default_value_t = 700)]
+        edits: u32,
+        /// Print one JSON object.
+        #[arg(long)]
+        json: bool,
+        /// Use dev builds: built sooner, and their times mean nothing.
+        #[arg(long)]
+        dev: bool,
+    },
 }
 
 /// Builds what is measured, and runs the bench.
@@ -51,7 +69,17 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
             if let Some(only) = only {
                 arguments.extend(["--only".to_owned(), only.clone()]);
             }
-            scale(&arguments, if *dev { Profile::Dev } else { Profile::Release })
+            on_a_control_plane("scale", &[("--module", "triple")], &arguments, profile(*dev))
+        }
+        Figure::Catalog { parents, reloads, edits, json, dev } => {
+            let mut arguments: Vec<String> = Vec::new();
+            let numbers = [("--parents", *parents), ("--reloads", (*reloads).into()), ("--edits", *edits)];
+            arguments.extend(numbers.iter().flat_map(|(option, number)| [(*option).to_owned(), number.to_string()]));
+            if *json {
+                arguments.push("--json".to_owned());
+            }
+            let modules = [("--triple", "triple"), ("--faulty", "faulty")];
+            on_a_control_plane("catalog", &modules, &arguments, profile(*dev))
         }
     }
 }
@@ -69,15 +97,31 @@ fn hop(json: bool) -> Result<ExitCode> {
     finish(bench)
 }
 
-fn scale(arguments: &[String], profile: Profile) -> Result<ExitCode> {
+fn profile(dev: bool) -> Profile {
+    if dev { Profile::Dev } else { Profile::Release }
+}
+
+/// Runs a bench that starts control planes, with the modules that it wants and the options that name them.
+fn on_a_control_plane(
+    figure: &str,
+    modules: &[(&str, &str)],
+    arguments: &[String],
+    profile: Profile,
+) -> Result<ExitCode> {
     build::check_prerequisites()?;
     progress::step("control plane", build::control_plane)?;
-    let modules = progress::step("providers (triple)", |observer| build::guests(&["triple"], observer))?;
+    let guests: Vec<&str> = modules.iter().map(|(_, guest)| *guest).collect();
+    let title = format!("providers ({})", guests.join(", "));
+    let built = progress::step(&title, |observer| build::guests(&guests, observer))?;
     let names = ["bartizan", "bartizan-native", "bartizan-bench"];
     let programs = progress::step("host, baseline and bench", |observer| build::programs(&names, profile, observer))?;
-    let ([host, native, bench], [module]) = (&programs[..], &modules[..]) else { bail!("not everything was built") };
+    let [host, native, bench] = &programs[..] else { bail!("not everything was built") };
     let mut bench = Command::new(bench);
-    bench.arg("scale").arg("--host").arg(host).arg("--native").arg(native).arg("--module").arg(module).args(arguments);
+    bench.arg(figure).arg("--host").arg(host).arg("--native").arg(native);
+    for ((option, _), module) in modules.iter().zip(&built) {
+        bench.arg(option).arg(module);
+    }
+    bench.args(arguments);
     finish(bench)
 }
 

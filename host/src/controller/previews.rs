@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Instant;
 
 use bartizan_engine::index::ParentUid;
 use bartizan_engine::phase::{self, Phase};
@@ -38,7 +39,8 @@ pub(super) struct Previewing {
     /// The version that serves, if it can be asked: what both would do is no change.
     active: Option<Arc<Shared>>,
     waiting: VecDeque<ParentUid>,
-    started: bool,
+    /// When the first parent was looked at.
+    started: Option<Instant>,
     looking: JoinSet<Looked>,
     preview: Preview,
 }
@@ -50,7 +52,7 @@ impl Previewing {
             candidate,
             active,
             waiting: VecDeque::new(),
-            started: false,
+            started: None,
             looking: JoinSet::new(),
             preview: Preview::default(),
         }
@@ -109,8 +111,8 @@ impl Controller {
     pub(super) fn go_on_previewing(&mut self) {
         let Some(mut previewing) = self.previewing.take() else { return };
         if self.index.is_synced() && previewing.looking.is_empty() {
-            if !previewing.started {
-                previewing.started = true;
+            if previewing.started.is_none() {
+                previewing.started = Some(Instant::now());
                 previewing.waiting = self.index.parent_uids().cloned().collect();
             }
             while previewing.looking.is_empty()
@@ -199,7 +201,7 @@ impl Controller {
     }
 
     fn tell(&mut self, previewing: Previewing) {
-        let Previewing { id, candidate, mut preview, .. } = previewing;
+        let Previewing { id, candidate, started, mut preview, .. } = previewing;
         preview.finish();
         info!(
             provider = self.shared.provider,
@@ -207,6 +209,7 @@ impl Controller {
             parents = preview.looked_at,
             changed = preview.changes.parents,
             failing = preview.changes.fail,
+            seconds = started.map_or(0.0, |started| started.elapsed().as_secs_f64()),
             "asked another version what it would change"
         );
         let provider = self.shared.provider.clone();

@@ -1,12 +1,14 @@
-//! The figures of the README: `cargo xtask bench hop` and `cargo xtask bench scale` build what it needs, for release.
+//! The figures of the README: `cargo xtask bench hop`, `scale` and `catalog` build what they need, for release.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+mod catalog;
 mod cluster;
 mod hop;
+mod host;
 mod loading;
 mod percentile;
 mod report;
@@ -37,12 +39,15 @@ enum Command {
     },
     /// Bartizan beside a native kube-rs controller: the same parents on equal control planes.
     Scale(scale::Args),
+    /// Many providers in one host, and versions that come and go while they work.
+    Catalog(catalog::Args),
 }
 
 fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Hop { json, guests, iterations } => hop(json, &guests, iterations),
         Command::Scale(args) => scale::run(&args),
+        Command::Catalog(args) => catalog::run(&args),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

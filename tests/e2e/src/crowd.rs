@@ -37,27 +37,30 @@ pub struct Member {
     pub name: String,
     /// The kind of its parents.
     pub resource: ApiResource,
-    module: PathBuf,
+    /// The file with its module.
+    pub module: PathBuf,
 }
 
 impl Member {
-    /// Puts a module with a kind of its own into the folder, and a document beside it.
+    /// Puts a module with a kind of its own into the folder, and a document beside it, with what else is to stand in its spec.
     ///
     /// # Errors
     /// If the group does not stand in the module once, or a file cannot be written.
-    pub fn new(origin: Origin, module: &[u8], number: u8, limits: &Value, folder: &Path) -> Result<Self> {
+    pub fn new(origin: Origin, module: &[u8], number: u8, more: &Value, folder: &Path) -> Result<Self> {
         ensure!(number < 100, "two digits are replaced");
         let Origin { group, kind, plural } = origin;
         let own = format!("{}{number:02}{}", &group[..1], &group[3..]);
         let name = own.split('.').next().unwrap_or_default().to_owned();
-        let document = json!({
+        let mut document = json!({
             "apiVersion": "bartizan.dev/v1alpha1", "kind": "Provider", "metadata": {"name": name},
             "spec": {
                 "module": {"file": format!("{name}.wasm")},
                 "grants": {"children": [{"group": "", "kinds": ["ConfigMap"]}]},
-                "limits": limits,
             },
         });
+        for (field, value) in more.as_object().into_iter().flatten() {
+            document["spec"][field] = value.clone();
+        }
         std::fs::write(folder.join(format!("{name}.yaml")), document.to_string()).context("the document")?;
         let file = folder.join(format!("{name}.wasm"));
         replace(&file, &patched(module, group, &own)?)?;

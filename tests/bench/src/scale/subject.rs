@@ -1,21 +1,18 @@
 //! The two controllers that are compared: how each is deployed, started, and known to be ready.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
-use bartizan_e2e::Host;
 use bartizan_harness::{ControlPlane, HostProcess, build};
 use tempfile::TempDir;
 
 use super::requests::Counter;
+use crate::host;
 
 /// The parents' CustomResourceDefinition, for both.
 const CRD: &str = "tests/guests/triple/deploy/crd.yaml";
-/// How often it is asked whether a controller is ready.
-const LOOK: Duration = Duration::from_millis(10);
-
 /// Where the built programs are.
 pub(crate) struct Programs {
     pub(crate) host: PathBuf,
@@ -113,34 +110,20 @@ impl Deployed {
                 while !counter.now()?.has_listed() {
                     ensure!(started.elapsed() < patience, "it has not listed: {}", process.lines().join("\n"));
                     ensure!(process.exited()?.is_none(), "it ended: {}", process.lines().join("\n"));
-                    tokio::time::sleep(LOOK).await;
+                    tokio::time::sleep(host::LOOK).await;
                 }
             }
             Subject::Bartizan => {
-                let mut host = Host::listening(process).await?;
-                while host.get("/readyz").await?.0 != 200 {
-                    ensure!(started.elapsed() < patience, "not ready: {}", host.process.lines().join("\n"));
-                    ensure!(host.process.exited()?.is_none(), "it ended: {}", host.process.lines().join("\n"));
-                    tokio::time::sleep(LOOK).await;
-                }
-                process = host.process;
+                process = host::ready(process, patience).await?.process;
             }
         }
         Ok((process, started.elapsed()))
     }
 
     fn command(&self) -> Command {
-        let mut command = Command::new(&self.program);
-        if self.subject == Subject::Bartizan {
-            let path = |name: &str| -> PathBuf { Path::join(self.folder.path(), name) };
-            command.args(["run", "--trust-manifests", "--listen", "127.0.0.1:0"]);
-            command.arg("--providers").arg(path("providers")).arg("--cache-dir").arg(path("compiled"));
+        match self.subject {
+            Subject::Bartizan => host::command(&self.program, self.folder.path(), &self.kubeconfig),
+            Subject::Native => host::native(&self.program, &self.kubeconfig),
         }
-        command.arg("--kubeconfig").arg(&self.kubeconfig);
-        // Whatever the user of the bench has set must not change what is measured.
-        for variable in ["RUST_LOG", "KUBECONFIG", "BARTIZAN_LOG_FORMAT", "BARTIZAN_SYSTEM_NAMESPACE"] {
-            command.env_remove(variable);
-        }
-        command
     }
 }

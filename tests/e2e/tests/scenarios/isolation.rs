@@ -80,13 +80,13 @@ impl Cast {
         let (hello, faulty, folder) = (read(Provider::Hello)?, read(Provider::Faulty)?, stage.providers());
         let good = (0..GOOD).map(|number| Member::new(Origin::HELLO, &hello, number, &json!({}), &folder));
         let bad = (0..).zip(BAD).map(|(number, (how, _))| {
-            let limits = match how {
+            let more = match how {
                 "Loop" => json!({}),
                 // 100 MB fit in it, so that it is the answer that is too large, and a busy machine needs its time for them.
-                "Huge" => json!({"memory": "256Mi", "timeout": "10s"}),
-                _ => json!({"timeout": "10s"}),
+                "Huge" => json!({"limits": {"memory": "256Mi", "timeout": "10s"}}),
+                _ => json!({"limits": {"timeout": "10s"}}),
             };
-            Member::new(Origin::FAULTY, &faulty, number, &limits, &folder)
+            Member::new(Origin::FAULTY, &faulty, number, &more, &folder)
         });
         let cast = Self { good: good.collect::<Result<_>>()?, bad: bad.collect::<Result<_>>()? };
         let program = PathBuf::from(stage.plain_command().get_program());

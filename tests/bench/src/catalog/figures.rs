@@ -1,0 +1,73 @@
+//! The figures, for people and for programs.
+
+use anyhow::Result;
+use serde::Serialize;
+
+use super::Args;
+
+/// What a version that is looked at costs.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Plan {
+    /// From the first parent that was looked at to the last.
+    pub(crate) shadow_plan_10k_s: f64,
+    /// How much longer an edit takes meanwhile.
+    pub(crate) live_p99_ratio_during_plan: f64,
+}
+
+/// What it takes until a version serves.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Reload {
+    /// From the file's change until it serves.
+    pub(crate) reload_p99_ms: f64,
+    pub(crate) failed_reconciles: u64,
+}
+
+/// What providers take that have nothing to do.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Memory {
+    pub(crate) rss_20_mib: f64,
+    pub(crate) rss_20_native_mib: f64,
+}
+
+/// All figures; its JSON is read by programs.
+#[derive(Serialize)]
+pub(crate) struct Report {
+    pub(crate) load_20_ms: f64,
+    #[serde(flatten)]
+    pub(crate) plan: Plan,
+    #[serde(flatten)]
+    pub(crate) reload: Reload,
+    #[serde(flatten)]
+    pub(crate) memory: Memory,
+    pub(crate) isolation_p99_ratio: f64,
+}
+
+impl Report {
+    pub(crate) fn print(&self, args: &Args) -> Result<()> {
+        if args.json {
+            println!("{}", serde_json::to_string(self)?);
+            return Ok(());
+        }
+        let row = |what: &str, figure: String, goal: &str| println!("  {what:<62}  {figure:>10}  {goal}");
+        println!("Twenty providers in one host, and versions that come and go:");
+        row("", String::new(), "goal");
+        row("20 providers from the compile cache", format!("{} ms", self.load_20_ms), "300 ms");
+        let plan = format!("a new version is asked about {} parents", args.parents);
+        row(&plan, format!("{} s", self.plan.shadow_plan_10k_s), "10 s (10,000)");
+        row("  an edit meanwhile, p99, to one before", format!("{}", self.plan.live_p99_ratio_during_plan), "1.2");
+        let reload = format!("a changed file serves, p99 of {}, {} parents", args.reloads, args.reload_parents);
+        row(&reload, format!("{} ms", self.reload.reload_p99_ms), "1000 ms");
+        row("  failed reconciles meanwhile", format!("{}", self.reload.failed_reconciles), "0");
+        row("resident memory of 20 idle providers", format!("{} MiB", self.memory.rss_20_mib), "100 MiB");
+        row("  of 20 native controllers", format!("{} MiB", self.memory.rss_20_native_mib), "");
+        row(
+            "an edit beside six that misbehave, p99, to one beside none",
+            format!("{}", self.isolation_p99_ratio),
+            "1.5",
+        );
+        if cfg!(debug_assertions) {
+            println!("This is a debug build: the times mean nothing.");
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,64 @@
+//! An edit of a parent until its status shows it, for fourteen providers: beside six that answer, then beside six that misbehave.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use bartizan_e2e::{Member, Origin};
+use serde_json::json;
+
+use super::world::{Parents, World};
+use super::{Args, PROVIDERS, p99, say};
+use crate::percentile::rounded;
+
+/// How each of the bad ones misbehaves.
+const BAD: [&str; 6] = ["Trap", "Loop", "Allocate", "Huge", "Many", "Flip"];
+/// Parents of each provider.
+const PARENTS: usize = 5;
+
+pub(crate) async fn measure(args: &Args) -> Result<f64> {
+    let world = World::new().await?;
+    let folder = world.providers();
+    let triple = args.triple()?;
+    let faulty = std::fs::read(&args.faulty).with_context(|| format!("--faulty {}", args.faulty.display()))?;
+    // 100 MB fit in it, so that it is the answer that is too large.
+    let roomy = json!({"limits": {"memory": "256Mi"}});
+    let bad = (0..).zip(BAD).map(|(number, how)| {
+        let more = if how == "Huge" { &roomy } else { &json!({}) };
+        Member::new(Origin::FAULTY, &faulty, number, more, &folder)
+    });
+    let bad = bad.collect::<Result<Vec<_>>>()?;
+    let good = (0..PROVIDERS - u8::try_from(BAD.len())?)
+        .map(|number| Member::new(Origin::TRIPLE, &triple, number, &json!({}), &folder))
+        .collect::<Result<Vec<_>>>()?;
+    let host = world.host(&args.host, &[&good[..], &bad[..]].concat()).await?;
+    let mut parents = Parents::watch(&world, &good);
+    behave(&world, &bad, |_| "None").await?;
+    parents.converge(PARENTS).await?;
+
+    let alone = edits(&mut parents, good.len(), args.edits).await?;
+    behave(&world, &bad, |how| how).await?;
+    let beside = edits(&mut parents, good.len(), args.edits).await?;
+    say("edits beside none and beside six, p99", &(alone, beside));
+    drop(parents);
+    host.stop().await?;
+    world.cluster.stop().await?;
+    Ok(rounded(beside.as_secs_f64() / alone.as_secs_f64().max(1e-6), 2))
+}
+
+/// Tells the parents of each how it is to behave.
+async fn behave(world: &World, bad: &[Member], how: impl Fn(&'static str) -> &'static str) -> Result<()> {
+    for (member, name) in bad.iter().zip(BAD) {
+        for number in 0..PARENTS {
+            member.apply(world.cluster.client(), number, json!({"how": how(name)})).await?;
+        }
+    }
+    Ok(())
+}
+
+async fn edits(parents: &mut Parents, members: usize, count: u32) -> Result<Duration> {
+    let mut times = Vec::new();
+    for edit in 0..count as usize {
+        times.push(parents.edit(edit % members, edit / members % PARENTS).await?);
+    }
+    Ok(p99(&mut times))
+}

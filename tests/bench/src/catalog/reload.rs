@@ -1,0 +1,66 @@
+//! A module that is replaced again and again while its parents are edited.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result};
+use bartizan_e2e::{Member, Origin, patched, replace};
+use serde_json::json;
+
+use super::figures::Reload;
+use super::world::{Parents, World};
+use super::{Args, p99, say};
+use crate::percentile::rounded;
+
+/// Edits between two reloads.
+const EDITS: usize = 20;
+/// How long a version may take until it serves.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// What the host says once it does.
+const SERVES: &str = "another version takes over";
+
+pub(crate) async fn measure(args: &Args) -> Result<Reload> {
+    let world = World::new().await?;
+    let member = Member::new(Origin::TRIPLE, &args.triple()?, 0, &json!({}), &world.providers())?;
+    let module = std::fs::read(&member.module).context("the module")?;
+    let mut host = world.host(&args.host, std::slice::from_ref(&member)).await?;
+    let mut parents = Parents::watch(&world, std::slice::from_ref(&member));
+    let count = args.reload_parents as usize;
+    parents.converge(count).await?;
+    let (mut times, mut edited) = (Vec::new(), 0);
+    for number in 0..args.reloads {
+        // Each says another reason, so that every status is written anew.
+        let version = patched(&module, "Applied", &format!("Swap{number:03}"))?;
+        let mark = host.process.mark();
+        let started = Instant::now();
+        replace(&member.module, &version)?;
+        let serves = async {
+            host.process.wait_for_line_after(mark, SERVES, PATIENCE).await?;
+            anyhow::Ok(started.elapsed())
+        };
+        let edits = async {
+            for _ in 0..EDITS {
+                edited += 1;
+                parents.edit(0, edited % count).await?;
+            }
+            anyhow::Ok(())
+        };
+        let (took, ()) = tokio::try_join!(serves, edits)?;
+        times.push(took);
+        if number == 4 || number + 1 == args.reloads {
+            say("resident memory, MiB", &(number + 1, host.process.rss_mib()?));
+        }
+    }
+    let (_, metrics) = host.get("/metrics").await?;
+    let count_of = |series: &str| -> u64 {
+        let lines = metrics.lines().filter(|line| line.starts_with(series));
+        let values = lines.filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok());
+        values.sum()
+    };
+    say("swaps", &count_of("bartizan_module_swaps_total{"));
+    let failed = format!("bartizan_reconciles_total{{provider=\"{}\",result=\"failed\"}}", member.name);
+    let failed_reconciles = count_of(&failed);
+    drop(parents);
+    host.stop().await?;
+    world.cluster.stop().await?;
+    Ok(Reload { reload_p99_ms: rounded(p99(&mut times).as_secs_f64() * 1e3, 0), failed_reconciles })
+}

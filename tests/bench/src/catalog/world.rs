@@ -1,0 +1,135 @@
+//! A fresh control plane with providers of one host, and what a watch sees of their parents.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail};
+use bartizan_e2e::{Host, Member, admit};
+use bartizan_harness::{ControlPlane, HostProcess, build};
+use futures::{StreamExt as _, TryStreamExt as _, stream};
+use kube::ResourceExt as _;
+use kube::core::DynamicObject;
+use kube::runtime::WatchStreamExt as _;
+use kube::runtime::watcher::{self, Event};
+use serde_json::json;
+use tempfile::TempDir;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use crate::host;
+
+/// Parents that are written at the same time.
+const WRITERS: usize = 32;
+
+/// The control plane, and a folder with modules.
+pub(crate) struct World {
+    pub(crate) cluster: ControlPlane,
+    folder: TempDir,
+    kubeconfig: PathBuf,
+}
+
+impl World {
+    pub(crate) async fn new() -> Result<Self> {
+        // No nodes: nothing here has pods.
+        let cluster = ControlPlane::options().nodes(0).start().await?;
+        let access = build::workspace_root().join("deploy/access");
+        cluster.kubectl_ok(&["apply", "-k", access.to_str().context("a path")?], None).await?;
+        let kubeconfig = cluster.kubeconfig_for_service_account(bartizan_e2e::NAMESPACE, "bartizan").await?;
+        let folder = tempfile::Builder::new().prefix("bartizan-bench-").tempdir().context("temporary folder")?;
+        std::fs::create_dir(folder.path().join("providers")).context("folder of providers")?;
+        Ok(Self { cluster, folder, kubeconfig })
+    }
+
+    pub(crate) fn providers(&self) -> PathBuf {
+        self.folder.path().join("providers")
+    }
+
+    /// Starts the host for these providers, and waits until it is ready.
+    pub(crate) async fn host(&self, program: &Path, members: &[Member]) -> Result<Host> {
+        admit(&self.cluster, program, members).await?;
+        let command = host::command(program, self.folder.path(), &self.kubeconfig);
+        let log = self.cluster.folder().join("logs").join("bartizan.log");
+        host::ready(HostProcess::spawn(command, log)?, Duration::from_secs(120)).await
+    }
+}
+
+/// The value in the status of each parent, by name, as a watch shows it.
+pub(crate) struct Parents {
+    members: Vec<Member>,
+    cluster: kube::Client,
+    shown: watch::Sender<HashMap<String, String>>,
+    _tasks: JoinSet<()>,
+    edits: usize,
+}
+
+impl Parents {
+    /// Parents of providers made of `triple`.
+    pub(crate) fn watch(world: &World, members: &[Member]) -> Self {
+        let shown: watch::Sender<HashMap<String, String>> = watch::Sender::default();
+        let mut tasks = JoinSet::new();
+        for member in members {
+            let (parents, shown) = (member.parents(world.cluster.client()), shown.clone());
+            let events = watcher::watcher(parents, watcher::Config::default()).default_backoff();
+            tasks.spawn(events.for_each(move |event| {
+                take(&shown, event);
+                std::future::ready(())
+            }));
+        }
+        Self { members: members.to_vec(), cluster: world.cluster.client(), shown, _tasks: tasks, edits: 0 }
+    }
+
+    /// Makes so many parents of each provider, and waits until each shows its value.
+    pub(crate) async fn converge(&self, each: usize) -> Result<()> {
+        let all = self.members.iter().flat_map(|member| (0..each).map(move |number| (member, number)));
+        let applied = all.map(|(member, number)| member.apply(self.cluster.clone(), number, json!({"value": "0"})));
+        stream::iter(applied).buffer_unordered(WRITERS).try_collect::<()>().await?;
+        let wanted = self.members.len() * each;
+        let patience = Duration::from_secs(60) + Duration::from_millis(100) * u32::try_from(wanted)?;
+        self.until("all parents to converge", patience, |shown| {
+            shown.values().filter(|value| *value == "0").count() >= wanted
+        })
+        .await
+    }
+
+    /// Edits a parent: the time from the answer to that until its status shows it.
+    pub(crate) async fn edit(&mut self, member: usize, number: usize) -> Result<Duration> {
+        self.edits += 1;
+        let value = self.edits.to_string();
+        let member = self.members.get(member).context("no such provider")?;
+        member.apply(self.cluster.clone(), number, json!({"value": value})).await?;
+        let started = Instant::now();
+        let name = member.parent_name(number);
+        let is_there = |shown: &HashMap<String, String>| shown.get(&name) == Some(&value);
+        self.until(&format!("{name} to show an edit"), Duration::from_secs(60), is_there).await?;
+        Ok(started.elapsed())
+    }
+
+    async fn until(
+        &self,
+        what: &str,
+        patience: Duration,
+        mut is_so: impl FnMut(&HashMap<String, String>) -> bool,
+    ) -> Result<()> {
+        let mut shown = self.shown.subscribe();
+        match tokio::time::timeout(patience, shown.wait_for(|shown| is_so(shown))).await {
+            Ok(ended) => ended.map(|_| ()).context("the bench's watches have ended"),
+            Err(_) => bail!("waited {} s for {what}", patience.as_secs()),
+        }
+    }
+}
+
+fn take(shown: &watch::Sender<HashMap<String, String>>, event: watcher::Result<Event<DynamicObject>>) {
+    match event {
+        Ok(Event::Apply(object) | Event::InitApply(object)) => {
+            if let Some(value) = object.data.pointer("/status/value").and_then(serde_json::Value::as_str) {
+                shown.send_if_modified(|shown| {
+                    shown.insert(object.name_any(), value.to_owned()).as_deref() != Some(value)
+                });
+            }
+        }
+        Ok(_) => {}
+        // It lists again; what is late for that looks late in the figures, so say why.
+        Err(error) => eprintln!("the bench's own watch broke: {error}"),
+    }
+}

@@ -1,0 +1,48 @@
+//! The host and the native controller as processes, the same for every figure.
+
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, ensure};
+use bartizan_e2e::Host;
+use bartizan_harness::HostProcess;
+
+/// How often it is asked whether the host is ready.
+pub(crate) const LOOK: Duration = Duration::from_millis(10);
+
+/// `bartizan run` on a folder with `providers`, which keeps what it compiles beside that.
+pub(crate) fn command(program: &Path, folder: &Path, kubeconfig: &Path) -> Command {
+    let mut command = clean(program);
+    command.args(["run", "--trust-manifests", "--listen", "127.0.0.1:0", "--kubeconfig"]).arg(kubeconfig);
+    command.arg("--providers").arg(folder.join("providers")).arg("--cache-dir").arg(folder.join("compiled"));
+    command
+}
+
+/// The native controller.
+pub(crate) fn native(program: &Path, kubeconfig: &Path) -> Command {
+    let mut command = clean(program);
+    command.arg("--kubeconfig").arg(kubeconfig);
+    command
+}
+
+/// Whatever the user of the bench has set must not change what is measured.
+fn clean(program: &Path) -> Command {
+    let mut command = Command::new(program);
+    for variable in ["RUST_LOG", "KUBECONFIG", "BARTIZAN_LOG_FORMAT", "BARTIZAN_SYSTEM_NAMESPACE"] {
+        command.env_remove(variable);
+    }
+    command
+}
+
+/// Waits until the host is ready.
+pub(crate) async fn ready(process: HostProcess, patience: Duration) -> Result<Host> {
+    let started = Instant::now();
+    let mut host = Host::listening(process).await?;
+    while host.get("/readyz").await?.0 != 200 {
+        ensure!(started.elapsed() < patience, "not ready: {}", host.process.lines().join("\n"));
+        ensure!(host.process.exited()?.is_none(), "it ended: {}", host.process.lines().join("\n"));
+        tokio::time::sleep(LOOK).await;
+    }
+    Ok(host)
+}
