@@ -384,7 +384,8 @@ async fn sleep_until(at: Option<Instant>) {
     tokio::time::sleep_until(at.unwrap_or_else(Instant::now)).await;
 }
 
-fn resource() -> ApiResource {
+/// The kind `Provider`, for requests.
+pub(crate) fn resource() -> ApiResource {
     let (group, version) = PROVIDER_API_VERSION.split_once('/').unwrap_or_default();
     ApiResource {
         group: group.to_owned(),

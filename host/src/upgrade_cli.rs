@@ -5,17 +5,18 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, bail};
-use bartizan_contract::names::{APPROVE_ANNOTATION, PROVIDER_API_VERSION, PROVIDER_KIND, PROVIDER_PLURAL};
+use bartizan_contract::names::APPROVE_ANNOTATION;
 use bartizan_contract::provider::Provider;
 use bartizan_engine::preview::{Change, FieldChange};
 use kube::Api;
 use kube::api::{Patch, PatchParams};
-use kube::core::{ApiResource, DynamicObject};
+use kube::core::DynamicObject;
 use serde_json::{Value, json};
 
 use crate::ask_host::{HostArgs, Output, said, word};
 use crate::declared::upgrade::counted_of;
 use crate::preview::UpgradePlan;
+use crate::providers;
 use crate::run::connect_with;
 
 /// The longest text of a value that is shown whole.
@@ -86,7 +87,7 @@ pub(crate) async fn diff(args: &DiffArgs) -> anyhow::Result<ExitCode> {
 pub(crate) async fn approve(args: &ApproveArgs) -> anyhow::Result<ExitCode> {
     let name = &args.provider;
     let client = connect_with(args.kubeconfig.as_ref(), args.context.as_ref()).await?;
-    let api: Api<DynamicObject> = Api::all_with(client, &resource());
+    let api: Api<DynamicObject> = Api::all_with(client, &providers::resource());
     let found = api.get(name).await.map_err(said).with_context(|| format!("provider/{name}"))?;
     let version = found.metadata.resource_version.clone();
     let found: Provider = serde_json::to_value(found)
@@ -112,17 +113,6 @@ pub(crate) async fn approve(args: &ApproveArgs) -> anyhow::Result<ExitCode> {
     patched.with_context(|| format!("provider/{name} could not be approved"))?;
     println!("provider/{name} approved: version {} takes over", candidate.version);
     Ok(ExitCode::SUCCESS)
-}
-
-fn resource() -> ApiResource {
-    let (group, version) = PROVIDER_API_VERSION.split_once('/').unwrap_or_default();
-    ApiResource {
-        group: group.to_owned(),
-        version: version.to_owned(),
-        api_version: PROVIDER_API_VERSION.to_owned(),
-        kind: PROVIDER_KIND.to_owned(),
-        plural: PROVIDER_PLURAL.to_owned(),
-    }
 }
 
 /// For people: parent by parent, child by child, field by field.

@@ -318,13 +318,11 @@ async fn a_missing_program_is_named() -> Result<()> {
     Ok(())
 }
 
-/// Where the child of the next test writes what it has started.
+/// Where the process that the next test starts of itself writes what it has started.
 const REPORT: &str = "BARTIZAN_TEST_REPORT";
 
-#[tokio::test]
-#[ignore = "run by the next test in a process of its own"]
-async fn holds_a_control_plane_until_it_is_killed() -> Result<()> {
-    let report = std::env::var(REPORT).context("not run by its test")?;
+/// What is to be killed: the test in a process of its own.
+async fn hold_a_control_plane(report: &str) -> Result<()> {
     let cluster = ControlPlane::options().nodes(0).keep_folder(false).start().await?;
     let host = HostProcess::spawn(Command::new("yes"), cluster.folder().join("yes.log"))?;
     let mut ids: Vec<String> = cluster.processes().iter().map(|(_, id)| id.to_string()).collect();
@@ -337,10 +335,13 @@ async fn holds_a_control_plane_until_it_is_killed() -> Result<()> {
 
 #[tokio::test]
 async fn nothing_outlives_a_test_that_is_killed() -> Result<()> {
+    if let Ok(report) = std::env::var(REPORT) {
+        return hold_a_control_plane(&report).await;
+    }
     let root = tempfile::tempdir()?;
     let report = root.path().join("report");
     let mut test = Command::new(std::env::current_exe()?);
-    test.args(["--ignored", "--exact", "--nocapture", "holds_a_control_plane_until_it_is_killed"]).env(REPORT, &report);
+    test.args(["--exact", "--nocapture", "nothing_outlives_a_test_that_is_killed"]).env(REPORT, &report);
     let mut test = HostProcess::spawn(test, root.path().join("log"))?;
     let report = wait_for("the child's report", Duration::from_secs(120), async || {
         if test.exited()?.is_some() {
