@@ -112,7 +112,7 @@ impl Start {
     /// If a watch task ends: without it nothing that the provider knows can be trusted.
     pub(crate) async fn serve(mut self, stop: CancellationToken) -> anyhow::Result<()> {
         let name = self.provider.metadata.name.clone();
-        let result = self.serve_as(&name, &stop).await;
+        let result = self.work(&name, &stop).await;
         // Whoever comes next waits for this one's end alone.
         if let Some(before) = self.before {
             before.end().await;
@@ -127,41 +127,15 @@ impl Start {
     /// If a watch task ends.
     pub(crate) async fn preview(mut self, stop: CancellationToken) -> anyhow::Result<()> {
         let name = self.provider.metadata.name.clone();
-        loop {
-            let mut changes = self.host.changes.clone();
-            changes.mark_unchanged();
-            let version = self.inputs.versions.borrow_and_update().clone();
-            if let Ok(Some((crd, reason))) = self.unseen(&version.loaded).await {
-                self.host.health.held(&name, None);
-                let preview = Preview::unseen(&crd, &reason);
-                // Nobody listens any more when the host ends.
-                let _ = self.audience.told.send(Previewed { provider: name, id: version.id(), preview });
-                return Ok(());
-            }
-            let prepared = tokio::select! {
-                prepared = self.prepare(&name, &version) => prepared,
-                () = stop.cancelled() => return Ok(()),
-            };
-            match prepared {
-                Ok((controller, optional)) => {
-                    self.host.health.held(&name, None);
-                    let changed = kinds::until_changed(self.host.client.clone(), optional, changes);
-                    match controller.only_preview(&version).run(&stop, &mut self.inputs, changed).await? {
-                        Ended::Stopped | Ended::Previewed => return Ok(()),
-                        Ended::KindsChanged => continue,
-                    }
-                }
-                Err(error) => {
-                    let reason = format!("{error:#}");
-                    self.wait(&name, &reason);
-                    warn!(provider = name, version = version.number(), "cannot be looked at yet: {reason}");
-                }
-            }
-            tokio::select! {
-                () = tokio::time::sleep(START_RETRY) => {}
-                () = stop.cancelled() => return Ok(()),
-            }
+        let version = self.inputs.versions.borrow().clone();
+        if let Ok(Some((crd, reason))) = self.unseen(&version.loaded).await {
+            self.host.health.held(&name, None);
+            let preview = Preview::unseen(&crd, &reason);
+            // Nobody listens any more when the host ends.
+            let _ = self.audience.told.send(Previewed { provider: name, id: version.id(), preview });
+            return Ok(());
         }
+        self.work(&name, &stop).await
     }
 
     /// A CRD that is there without the version that the module needs, where it is the host that would bring that: nothing of this kind
@@ -178,7 +152,7 @@ impl Start {
         Ok(None)
     }
 
-    async fn serve_as(&mut self, name: &str, stop: &CancellationToken) -> anyhow::Result<()> {
+    async fn work(&mut self, name: &str, stop: &CancellationToken) -> anyhow::Result<()> {
         loop {
             // From before anything is asked: what changes meanwhile is asked for again.
             let mut changes = self.host.changes.clone();
@@ -190,12 +164,7 @@ impl Start {
             };
             match prepared {
                 Ok((controller, optional)) => {
-                    if let Some(before) = self.before.take() {
-                        before.end().await;
-                        self.host.health.held(name, None);
-                    }
-                    // Nobody listens any more when the host ends.
-                    let _ = self.began.send((name.to_owned(), version));
+                    let controller = self.begin(name, version, controller).await;
                     let changed = kinds::until_changed(self.host.client.clone(), optional, changes);
                     match controller.run(stop, &mut self.inputs, changed).await? {
                         Ended::Stopped | Ended::Previewed => return Ok(()),
@@ -214,6 +183,21 @@ impl Start {
                 () = stop.cancelled() => return Ok(()),
             }
         }
+    }
+
+    /// Takes over from the one before; or, where it is only looked, does not.
+    async fn begin(&mut self, name: &str, version: Version, controller: Controller) -> Controller {
+        if self.is_preview {
+            self.host.health.held(name, None);
+            return controller.only_preview(&version);
+        }
+        if let Some(before) = self.before.take() {
+            before.end().await;
+            self.host.health.held(name, None);
+        }
+        // Nobody listens any more when the host ends.
+        let _ = self.began.send((name.to_owned(), version));
+        controller
     }
 
     /// Says what it waits for.
