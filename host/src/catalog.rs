@@ -12,6 +12,7 @@ mod watch_folder;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::Path;
+use std::sync::Arc;
 
 use bartizan_contract::provider::{ModuleSource, Source};
 use bartizan_contract::{GroupKind, Kind, ProviderManifest};
@@ -27,7 +28,7 @@ use crate::registry::parse_reference;
 #[derive(Clone, Debug)]
 pub(crate) struct Loaded {
     /// What it says about itself.
-    pub(crate) manifest: ProviderManifest,
+    pub(crate) manifest: Arc<ProviderManifest>,
     /// Its code.
     pub(crate) module: Module,
     /// The kinds of its parents, each at the storage version of its CRD.
@@ -54,8 +55,8 @@ impl Loaded {
     /// Whether another module can take over between two reconciles, with the same watches and rights: they differ in nothing but
     /// code and version.
     pub(crate) fn has_shape_of(&self, other: &Self) -> bool {
-        let same_version = ProviderManifest { version: other.manifest.version.clone(), ..self.manifest.clone() };
-        same_version == other.manifest
+        let same_version = ProviderManifest { version: other.manifest.version.clone(), ..(*self.manifest).clone() };
+        same_version == *other.manifest
     }
 }
 
@@ -217,7 +218,7 @@ fn describe(module: Module) -> Result<Loaded, String> {
     let parents = manifest.crds.iter().filter_map(parent).collect();
     let settings =
         manifest.settings.as_ref().map(SettingsSchema::new).transpose().map_err(|error| error.to_string())?;
-    Ok(Loaded { manifest, module, parents, settings })
+    Ok(Loaded { manifest: Arc::new(manifest), module, parents, settings })
 }
 
 /// The parent kind of a CRD, which the runtime has checked to have a storage version.
@@ -235,7 +236,7 @@ fn parent(crd: &Value) -> Option<Parent> {
 ///
 /// # Errors
 /// If the file is no provider module.
-pub(crate) fn manifest_of(file: &Path) -> anyhow::Result<ProviderManifest> {
+pub(crate) fn manifest_of(file: &Path) -> anyhow::Result<Arc<ProviderManifest>> {
     let runtime = Runtime::new(Config::default())?;
     let bytes = std::fs::read(file).map_err(|error| format!("cannot be read: {error}"));
     let provider = bytes.and_then(|bytes| load(&runtime, &bytes));

@@ -252,7 +252,7 @@ impl Controller {
             version,
             module: next.loaded.module.clone(),
             digest: digest.into(),
-            settings: (*next.given).clone(),
+            settings: next.given(),
             ..(*self.shared).clone()
         };
         self.shared = Arc::new(shared);

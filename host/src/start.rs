@@ -252,7 +252,7 @@ impl Start {
             version: manifest.version.clone(),
             module: loaded.module.clone(),
             digest: loaded.module.digest().into(),
-            settings: (*version.given).clone(),
+            settings: version.given(),
             limits: call_limits(&self.limits),
             max_children: to_usize(self.limits.children),
             concurrency: to_usize(self.limits.concurrency),

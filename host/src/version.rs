@@ -16,8 +16,8 @@ pub(crate) struct Version {
     pub(crate) loaded: Loaded,
     /// The settings, as they were declared.
     pub(crate) settings: Arc<Map<String, Value>>,
-    /// The settings as the module is given them: with its defaults.
-    pub(crate) given: Arc<Value>,
+    /// The settings as the module is given them, with its defaults; or why they do not fit: then nobody is given them.
+    pub(crate) given: Result<Arc<Value>, Arc<str>>,
 }
 
 /// What tells versions apart: the digest of the module, and the settings.
@@ -48,14 +48,19 @@ impl VersionId {
 impl Version {
     /// A version with these settings.
     pub(crate) fn new(loaded: &Loaded, settings: &Map<String, Value>) -> Self {
-        // Settings that do not fit are not accepted, and never given to anybody.
-        let given = settings::resolve(settings, loaded).unwrap_or_default();
-        Self { loaded: loaded.clone(), settings: Arc::new(settings.clone()), given: Arc::new(Value::Object(given)) }
+        let given = settings::resolve(settings, loaded);
+        let given = given.map(|given| Arc::new(Value::Object(given))).map_err(Into::into);
+        Self { loaded: loaded.clone(), settings: Arc::new(settings.clone()), given }
     }
 
     /// What tells it apart.
     pub(crate) fn id(&self) -> VersionId {
         VersionId { digest: self.digest().to_owned(), settings: self.settings.clone() }
+    }
+
+    /// The settings as a request holds them.
+    pub(crate) fn given(&self) -> Value {
+        self.given.as_ref().map_or_else(|_| Value::Object(Map::new()), |given| (**given).clone())
     }
 
     /// Digest of its module.

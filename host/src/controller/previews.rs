@@ -100,7 +100,7 @@ impl Controller {
                 version: candidate.number().to_owned(),
                 module: candidate.loaded.module.clone(),
                 digest: candidate.digest().into(),
-                settings: (*candidate.given).clone(),
+                settings: candidate.given(),
                 ..(*self.shared).clone()
             };
             Previewing::new(candidate.id(), Arc::new(shared), Some(self.shared.clone()))

@@ -6,7 +6,7 @@ use bartizan_contract::provider::{EffectiveLimits, ParentClaim, Provider};
 use bartizan_contract::{GroupKind, RelatedAccess};
 
 use super::claims::Claim;
-use super::{granted, settings};
+use super::granted;
 use crate::catalog::{Catalogue, Loaded, Origin, Trouble};
 use crate::version::Version;
 
@@ -267,8 +267,8 @@ fn accept(provider: &Provider, version: &Version) -> Result<EffectiveLimits, Pro
         problem("NotGranted", message)
     } else if spec.grants.related.iter().any(|grant| grant.access == RelatedAccess::Plaintext) {
         problem("NotSupported", "spec.grants.related: access: Plaintext is not supported by this host yet; use Opaque")
-    } else if let Err(message) = settings::resolve(&version.settings, &version.loaded) {
-        problem("Invalid", message)
+    } else if let Err(message) = &version.given {
+        problem("Invalid", message.to_string())
     } else {
         spec.limits.effective().map_err(|error| Problem { reason: "Invalid", message: error.to_string() })
     }
