@@ -246,16 +246,9 @@ impl Controller {
     /// Another version takes over: what is under way ends with the one before, what begins from now on asks this one. Every parent
     /// is looked at once more; what failed with the one before, first.
     fn swap(&mut self, next: &Version) {
-        let (version, digest) = (next.number().to_owned(), next.digest());
+        let (version, digest) = (next.number(), next.digest());
         info!(provider = self.shared.provider, version, digest, "another version takes over");
-        let shared = Shared {
-            version,
-            module: next.loaded.module.clone(),
-            digest: digest.into(),
-            settings: next.given(),
-            ..(*self.shared).clone()
-        };
-        self.shared = Arc::new(shared);
+        self.shared = Arc::new(self.shared.with(next));
         self.observer.metrics.swapped();
         // What the one before did says nothing about this one.
         self.breakers = Breakers::default();

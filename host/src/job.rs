@@ -20,6 +20,7 @@ use crate::calls::Calls;
 use crate::events::Events;
 use crate::execute::Executed;
 use crate::explain::{Explained, Observer};
+use crate::version::Version;
 
 /// What all reconciles of one provider share.
 #[derive(Clone)]
@@ -33,7 +34,7 @@ pub(crate) struct Shared {
     /// Digest of its code.
     pub(crate) digest: Arc<str>,
     /// Settings that the administrator gave.
-    pub(crate) settings: Value,
+    pub(crate) settings: Arc<Value>,
     /// Bounds of one call.
     pub(crate) limits: Limits,
     /// Most children in one answer.
@@ -62,6 +63,19 @@ pub(crate) struct Shared {
     pub(crate) events: Events,
     /// Room for calls, shared with all providers.
     pub(crate) calls: Calls,
+}
+
+impl Shared {
+    /// The same provider with another version.
+    pub(crate) fn with(&self, version: &Version) -> Self {
+        Self {
+            version: version.number().to_owned(),
+            module: version.loaded.module.clone(),
+            digest: version.digest().into(),
+            settings: version.given(),
+            ..self.clone()
+        }
+    }
 }
 
 /// The snapshot that one reconcile works on.

@@ -179,6 +179,10 @@ impl Providers {
                     // What it said last is no longer about anything.
                     if !self.runners.contains_key(&name) {
                         self.host.health.forget(&name);
+                        // Of a version that waits while none serves, that is said again.
+                        if self.candidates.contains_key(&name) {
+                            self.settle().await;
+                        }
                     }
                 }
             }

@@ -24,7 +24,7 @@ pub(crate) fn slow_down(shared: &Shared, job: &mut Job, decision: &mut Decision)
     if !wrote && !plan.is_settled() {
         return;
     }
-    if job.kept.restless.decided(job.parent.digest, &shared.digest, wrote) {
+    if job.kept.restless.decided(job.parent.digest, &shared.digest, &shared.settings, wrote) {
         let message = unsettled(&decision.plan);
         warn!(provider = shared.provider, parent = %job.parent.key, "{message}");
         decision.outcome = Outcome::Failed { reason: "Unsettled", message, stalled: false };

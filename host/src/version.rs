@@ -59,8 +59,8 @@ impl Version {
     }
 
     /// The settings as a request holds them.
-    pub(crate) fn given(&self) -> Value {
-        self.given.as_ref().map_or_else(|_| Value::Object(Map::new()), |given| (**given).clone())
+    pub(crate) fn given(&self) -> Arc<Value> {
+        self.given.clone().unwrap_or_else(|_| Arc::new(Value::Object(Map::new())))
     }
 
     /// Digest of its module.

@@ -96,13 +96,7 @@ impl Controller {
     /// Begins to look at what this version would change; `None`: no longer.
     pub(super) fn preview(&mut self, candidate: Option<&Version>) {
         self.previewing = candidate.map(|candidate| {
-            let shared = Shared {
-                version: candidate.number().to_owned(),
-                module: candidate.loaded.module.clone(),
-                digest: candidate.digest().into(),
-                settings: candidate.given(),
-                ..(*self.shared).clone()
-            };
+            let shared = self.shared.with(candidate);
             Previewing::new(candidate.id(), Arc::new(shared), Some(self.shared.clone()))
         });
     }

@@ -95,6 +95,8 @@ impl Providers {
         let spec = lasting(&provider.spec);
         let is_known = |candidate: &Candidate| candidate.version.id() == next.id() && candidate.spec == spec;
         if !self.candidates.get(name).is_some_and(is_known) {
+            // What another one would change is no longer to be approved.
+            self.host.board.plan_upgrade(name, None);
             let crds = before.as_ref().map_or_else(Arc::default, |before| unfit(&before.loaded, &next.loaded));
             self.candidates
                 .insert(name.to_owned(), Candidate { version: next.clone(), spec, looking: None, found: None, crds });
