@@ -325,4 +325,4 @@ fn fence(child: &Observed) -> Fence {
 
 #[cfg(test)]
 #[path = "plan_tests.rs"]
-mod tests;
+pub(crate) mod tests;

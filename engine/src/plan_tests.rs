@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 const MANAGER: &str = "bartizan/minio";
 
-fn parent() -> Observed {
+pub(crate) fn parent() -> Observed {
     let object = json!({
         "apiVersion": "minio.rook.io/v1alpha1", "kind": "ObjectStore",
         "metadata": {"name": "s", "namespace": "n", "uid": "p-1", "resourceVersion": "1"}
@@ -14,7 +14,7 @@ fn parent() -> Observed {
     Observed::project(object, MANAGER).unwrap()
 }
 
-fn intent(kind: &str, name: &str, content: u8) -> Intent {
+pub(crate) fn intent(kind: &str, name: &str, content: u8) -> Intent {
     let kind = if kind == "StatefulSet" { Kind::new("apps", "v1", kind) } else { Kind::new("", "v1", kind) };
     let hash = format!("{content:032x}");
     let object = json!({
@@ -40,7 +40,7 @@ fn intent(kind: &str, name: &str, content: u8) -> Intent {
 }
 
 /// What the API server answers to an apply of the intent.
-fn stored(intent: &Intent, version: u64) -> Observed {
+pub(crate) fn stored(intent: &Intent, version: u64) -> Observed {
     observed(intent.object.clone(), version, &[(MANAGER, "Apply", 10)])
 }
 

@@ -94,16 +94,16 @@ pub fn compare(candidate: &Foreseen, active: Option<&Foreseen>, children: &[Arc<
         active.into_iter().flat_map(|active| &active.intents).map(|intent| (&intent.key, intent)).collect();
     let nothing = Plan::default();
     let before = active.map_or(&nothing, |active| &active.plan);
-    let taken = |plan: &Plan| plan.taken.iter().cloned().collect::<BTreeSet<ObjectKey>>();
-    let newly_taken: BTreeSet<ObjectKey> = taken(&candidate.plan).difference(&taken(before)).cloned().collect();
     let mut changes = Vec::new();
     for intent in &candidate.intents {
-        if newly_taken.contains(&intent.key) {
-            changes.push(bare(Action::Refuse, &intent.key));
+        if candidate.plan.taken.contains(&intent.key) {
+            if !before.taken.contains(&intent.key) {
+                changes.push(bare(Action::Refuse, &intent.key));
+            }
             continue;
         }
         let meant = meant.get(&intent.key).copied();
-        if meant.is_some_and(|meant| meant.hash == intent.hash) || candidate.plan.taken.contains(&intent.key) {
+        if meant.is_some_and(|meant| meant.hash == intent.hash) {
             continue;
         }
         match (existing.get(&intent.key), meant) {

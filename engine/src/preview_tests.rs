@@ -1,61 +1,27 @@
 use super::*;
-use bartizan_contract::names::{OWNER_UID_LABEL, PROVIDER_LABEL};
-use bartizan_contract::{Kind, OnDelete};
+use bartizan_contract::names::OWNER_UID_LABEL;
 use serde_json::json;
 
+use crate::plan::tests::{self as plan_tests, parent};
 use crate::plan::{FinalizerStep, Memory, PlanInput, plan};
-
-const MANAGER: &str = "bartizan/minio";
-
-fn parent() -> Observed {
-    let object = json!({
-        "apiVersion": "minio.rook.io/v1alpha1", "kind": "ObjectStore",
-        "metadata": {"name": "s", "namespace": "n", "uid": "p-1", "resourceVersion": "1"}
-    });
-    Observed::project(object, MANAGER).unwrap()
-}
 
 /// A child as a version means it, with its hash made of what it holds.
 fn intent(kind: &str, name: &str, body: &Value) -> Intent {
-    let kind = if kind == "StatefulSet" { Kind::new("apps", "v1", kind) } else { Kind::new("", "v1", kind) };
-    let hash = crate::object::short_hex(&crate::object::hash_json(body));
-    let mut object = json!({
-        "apiVersion": kind.api_version(), "kind": kind.kind,
-        "metadata": {
-            "name": name, "namespace": "n", "labels": {PROVIDER_LABEL: "minio", OWNER_UID_LABEL: "p-1"},
-            "annotations": {INTENT_ANNOTATION: hash},
-        },
-    });
+    let mut intent = plan_tests::intent(kind, name, 0);
+    intent.hash = crate::object::short_hex(&crate::object::hash_json(body));
+    intent.object["metadata"]["annotations"][INTENT_ANNOTATION] = json!(intent.hash);
+    intent.object.as_object_mut().unwrap().remove("data");
     for (field, value) in body.as_object().unwrap() {
-        object[field] = value.clone();
+        intent.object[field] = value.clone();
     }
-    Intent {
-        key: ObjectKey::new(&kind, Some("n"), name),
-        kind,
-        object,
-        hash,
-        generate: Vec::new(),
-        wave: 0,
-        on_delete: OnDelete::Delete,
-        on_immutable_change: OnImmutableChange::Refuse,
-        uses: BTreeSet::new(),
-    }
+    intent
 }
 
 /// The child as the API server holds it, with what it filled in.
 fn stored(intent: &Intent) -> Arc<Observed> {
-    let mut object = intent.object.clone();
-    let metadata = object["metadata"].as_object_mut().unwrap();
-    metadata.insert("uid".into(), json!(format!("u-{}", intent.key.name)));
-    metadata.insert("resourceVersion".into(), json!("7"));
-    let fields = json!({"f:metadata": {"f:labels": {format!("f:{OWNER_UID_LABEL}"): {}}}});
-    let time = "2026-01-01T00:00:00Z";
-    metadata.insert(
-        "managedFields".into(),
-        json!([{"manager": MANAGER, "operation": "Apply", "time": time, "fieldsV1": fields}]),
-    );
-    object["filledIn"] = json!(true);
-    Arc::new(Observed::project(object, MANAGER).unwrap())
+    let mut intent = intent.clone();
+    intent.object["filledIn"] = json!(true);
+    Arc::new(plan_tests::stored(&intent, 7))
 }
 
 fn foreseen(intents: &[Intent], children: &[Arc<Observed>]) -> Foreseen {

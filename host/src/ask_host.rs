@@ -1,6 +1,5 @@
 //! Asks a running host about its work, through a port-forward to its pod or at a given address.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
@@ -19,7 +18,7 @@ use serde::de::DeserializeOwned;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 
-use crate::run::connect_with;
+use crate::run::ClusterArgs;
 
 /// Label of the host's pods.
 const POD_LABEL: &str = "app.kubernetes.io/name=bartizan";
@@ -34,12 +33,8 @@ pub(crate) struct HostArgs {
     /// Address of the host, as http://127.0.0.1:8080; default: a port-forward to its pod.
     #[arg(long, value_name = "URL", value_parser = server)]
     pub(crate) server: Option<Uri>,
-    /// Kubeconfig file; default: $KUBECONFIG, ~/.kube/config, or the pod's own account.
-    #[arg(long, value_name = "FILE")]
-    pub(crate) kubeconfig: Option<PathBuf>,
-    /// Context of the kubeconfig to use; default: its current one.
-    #[arg(long, value_name = "NAME")]
-    pub(crate) context: Option<String>,
+    #[command(flatten)]
+    pub(crate) cluster: ClusterArgs,
     /// Namespace of the host itself, where its pod is looked for.
     #[arg(long, value_name = "NAMESPACE", default_value = "bartizan-system", env = "BARTIZAN_SYSTEM_NAMESPACE")]
     pub(crate) system_namespace: String,
@@ -104,7 +99,7 @@ impl HostArgs {
         match &self.server {
             Some(server) => Ok(HostAt::Address(server)),
             None => {
-                let client = connect_with(self.kubeconfig.as_ref(), self.context.as_ref()).await?;
+                let client = self.cluster.connect().await?;
                 Ok(HostAt::Pod(client, &self.system_namespace))
             }
         }

@@ -11,6 +11,7 @@ use crate::rbac::RbacArgs;
 use crate::recorder::RecordArgs;
 use crate::registry::{PullArgs, PushArgs};
 use crate::replay::ReplayArgs;
+use crate::run::ClusterArgs;
 use crate::upgrade_cli::{ApproveArgs, DiffArgs};
 
 /// A generic operator host for Kubernetes whose providers are WebAssembly modules.
@@ -57,12 +58,8 @@ pub(crate) struct RunArgs {
     /// Install or update the CustomResourceDefinitions of the providers; needs the rights for it.
     #[arg(long)]
     pub(crate) install_crds: bool,
-    /// Kubeconfig file; default: $KUBECONFIG, ~/.kube/config, or the pod's own account.
-    #[arg(long, value_name = "FILE")]
-    pub(crate) kubeconfig: Option<PathBuf>,
-    /// Context of the kubeconfig to use; default: its current one.
-    #[arg(long, value_name = "NAME")]
-    pub(crate) context: Option<String>,
+    #[command(flatten)]
+    pub(crate) cluster: ClusterArgs,
     /// Memory that all calls of modules may take together; what does not fit waits. No provider has more than half of it, but
     /// for a single call.
     #[arg(long, value_name = "BYTES", default_value = "512Mi", value_parser = parse_bytes, env = "BARTIZAN_CALL_MEMORY")]

@@ -29,13 +29,12 @@ use crate::explain::{Board, Explained, Observer};
 use crate::health::Health;
 use crate::job::{Job, Kept, Next, Report, Shared, Supplied};
 use crate::kinds::Resource;
+use crate::preview::Previewed;
 use crate::reconcile::reconcile;
 use crate::version::Version;
 use crate::watch::Watch;
 use previews::Previewing;
 use scopes::watches;
-
-pub(crate) use previews::Audience;
 
 /// Events that may wait for the actor; a full channel slows the watches down, and loses nothing.
 const EVENTS: usize = 1024;
@@ -69,7 +68,7 @@ pub(crate) struct Surroundings {
     /// Told what was decided.
     pub(crate) board: Board,
     /// Told what another version would change.
-    pub(crate) audience: Audience,
+    pub(crate) told: mpsc::UnboundedSender<Previewed>,
 }
 
 /// Why a controller ended.
@@ -117,9 +116,7 @@ pub(crate) struct Controller {
     stopping: bool,
     /// Another version that is being looked at.
     previewing: Option<Previewing>,
-    audience: Audience,
-    /// Whether a preview was told.
-    previewed: bool,
+    told: mpsc::UnboundedSender<Previewed>,
     /// Nothing is served: it is there for the preview of its own version.
     only_previews: bool,
 }
@@ -133,7 +130,7 @@ impl Controller {
         namespaces: &[String],
         surroundings: Surroundings,
     ) -> Self {
-        let Surroundings { claims, health, board, audience } = surroundings;
+        let Surroundings { claims, health, board, told } = surroundings;
         let observer = board.observer(&shared.provider, shared.writer.projection().tokenizer.is_some());
         shared.writer.count_in(observer.metrics.clone());
         let watches = watches(client, &shared, &served, namespaces);
@@ -164,8 +161,7 @@ impl Controller {
             broken: BTreeMap::new(),
             stopping: false,
             previewing: None,
-            audience,
-            previewed: false,
+            told,
             only_previews: false,
         }
     }
@@ -204,7 +200,7 @@ impl Controller {
             let now = Instant::now();
             self.start_what_is_due(now);
             self.go_on_previewing();
-            if self.previewed && self.only_previews {
+            if self.only_previews && self.previewing.is_none() {
                 break Ended::Previewed;
             }
             if self.running.is_empty() && self.listings.is_empty() {

@@ -67,10 +67,7 @@ pub(crate) async fn exists(client: &Client, parent: &Parent) -> anyhow::Result<b
 /// # Errors
 /// If the API server cannot be asked.
 pub(crate) async fn serves_others_only(client: &Client, parent: &Parent) -> anyhow::Result<bool> {
-    let is_other = |crd: CustomResourceDefinition| {
-        !crd.spec.versions.iter().any(|served| served.name == parent.kind.version && served.served)
-    };
-    Ok(get(client, parent).await?.is_some_and(is_other))
+    Ok(get(client, parent).await?.is_some_and(|crd| !serves_version(&crd, &parent.kind.version)))
 }
 
 async fn get(client: &Client, parent: &Parent) -> anyhow::Result<Option<CustomResourceDefinition>> {
@@ -79,12 +76,16 @@ async fn get(client: &Client, parent: &Parent) -> anyhow::Result<Option<CustomRe
     found.with_context(|| format!("CustomResourceDefinition {} could not be read", parent.crd))
 }
 
+fn serves_version(crd: &CustomResourceDefinition, version: &str) -> bool {
+    crd.spec.versions.iter().any(|served| served.name == version && served.served)
+}
+
 fn serves(version: String) -> impl Condition<CustomResourceDefinition> {
     move |crd: Option<&CustomResourceDefinition>| {
         crd.is_some_and(|crd| {
             let conditions = crd.status.as_ref().and_then(|status| status.conditions.as_ref());
             let established = conditions.into_iter().flatten().any(|c| c.type_ == "Established" && c.status == "True");
-            established && crd.spec.versions.iter().any(|served| served.name == version && served.served)
+            established && serves_version(crd, &version)
         })
     }
 }

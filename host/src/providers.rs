@@ -14,7 +14,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use bartizan_contract::Kind;
 use bartizan_contract::names::{PROVIDER_API_VERSION, PROVIDER_FINALIZER, PROVIDER_KIND, PROVIDER_PLURAL};
-use bartizan_contract::provider::{self, Provider};
+use bartizan_contract::provider::{self, Provider, ProviderSpec};
 use futures::StreamExt as _;
 use kube::Api;
 use kube::core::{ApiResource, DynamicObject};
@@ -52,7 +52,7 @@ const COUNTED: Duration = Duration::from_secs(2);
 #[derive(Clone, PartialEq)]
 struct Key {
     uid: Option<String>,
-    spec: Value,
+    spec: ProviderSpec,
     /// What others claim of the kinds that it claims.
     others: Vec<Claim>,
 }
@@ -276,14 +276,15 @@ impl Providers {
         let (mut judged, mut wanted) = (BTreeMap::new(), Wanted::default());
         for (name, provider) in &self.objects {
             let last = Last::of(provider, self.active.get(&uid_of(provider)), &self.catalogue);
-            match Origin::of(&provider.spec.module) {
-                Ok(Origin::ConfigMap { name, key }) => {
-                    wanted.config_maps.entry(name).or_default().insert(key);
+            let origin = Origin::of(&provider.spec.module).ok();
+            match &origin {
+                Some(Origin::ConfigMap { name, key }) => {
+                    wanted.config_maps.entry(name.clone()).or_default().insert(key.clone());
                 }
-                Ok(Origin::Oci(origin)) => {
-                    wanted.oci.insert(origin);
+                Some(Origin::Oci(origin)) => {
+                    wanted.oci.insert(origin.clone());
                 }
-                Ok(Origin::File(_)) | Err(_) => {}
+                Some(Origin::File(_)) | None => {}
             }
             let verdict = judge::judge(provider, &self.catalogue, last, self.previous.get(&uid_of(provider)));
             // What served before this host began goes on until the next version may take over.
@@ -294,7 +295,8 @@ impl Providers {
             {
                 wanted.digests.insert(active.digest.clone());
             }
-            wanted.digests.extend(judge::wants_back(provider, &self.catalogue));
+            let back = origin.and_then(|origin| judge::wants_back(provider, &origin, &self.catalogue));
+            wanted.digests.extend(back);
             // As long as the module before serves, its parents are claimed.
             let active = self.active.get(&uid_of(provider)).filter(|_| self.runners.contains_key(name));
             let claim = active.and_then(|active| Claim::new(provider, &active.loaded.owned()).ok());

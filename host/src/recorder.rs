@@ -138,7 +138,7 @@ impl From<CallLimits> for Limits {
 }
 
 /// SHA-256 in hex.
-pub(crate) fn digest_of(bytes: &[u8]) -> String {
+pub(crate) fn sha256_hex(bytes: &[u8]) -> String {
     Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
@@ -160,7 +160,7 @@ pub(crate) struct Call<'a> {
 
 impl Call<'_> {
     fn recording(self) -> Result<Recording, String> {
-        let digest = digest_of(&self.request);
+        let digest = sha256_hex(&self.request);
         let text = String::from_utf8(self.request).map_err(|error| error.to_string())?;
         let request = RawValue::from_string(text).map_err(|error| error.to_string())?;
         let mut recording = Recording {
@@ -262,7 +262,7 @@ impl Place {
         let mut name = format!("{}_{}", parent.namespace.as_deref().unwrap_or_default(), parent.name);
         if name.len() > LONGEST_NAME {
             // Names are ASCII; what is cut off is told apart by its digest.
-            let digest = digest_of(name.as_bytes());
+            let digest = sha256_hex(name.as_bytes());
             name = format!("{}-{}", name.get(..LONGEST_NAME).unwrap_or_default(), digest.get(..16).unwrap_or_default());
         }
         self.folder.join(provider).join(&*parent.kind).join(name)

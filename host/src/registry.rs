@@ -14,15 +14,11 @@ pub(crate) use credentials::{Login, Place, login};
 pub(crate) use failure::Failure;
 pub(crate) use store::{Remembered, Store};
 
-use sha2::{Digest as _, Sha256};
+use crate::recorder::sha256_hex;
 
 /// Digest of bytes, as `sha256:` and hexadecimal digits.
 pub(crate) fn digest_of(bytes: &[u8]) -> String {
-    format!("sha256:{}", hex(&Sha256::digest(bytes)))
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    format!("sha256:{}", sha256_hex(bytes))
 }
 
 /// The hexadecimal digits of a SHA-256 digest, if it is one: only that may become the name of a file.

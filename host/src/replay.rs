@@ -12,7 +12,7 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use serde_json::Value;
 
-use crate::recorder::{Failed, KIND, Recording, digest_of};
+use crate::recorder::{Failed, KIND, Recording, sha256_hex};
 
 /// Most differences that are printed: one cause often has many.
 const MOST_DIFFERENCES: usize = 100;
@@ -51,7 +51,7 @@ pub(crate) fn replay(args: &ReplayArgs) -> anyhow::Result<ExitCode> {
         println!("another module: recorded was {}, this is {}", recording.module, module.digest());
     }
     let request = recording.request.get().as_bytes();
-    if digest_of(request) != recording.digest {
+    if sha256_hex(request) != recording.digest {
         println!("another request: the file was changed since it was recorded");
     }
     let now = match module.reconcile(request, &recording.limits.into()) {

@@ -37,7 +37,7 @@ const READ_TIMEOUT: Duration = Duration::from_secs(310);
 pub(crate) async fn run(args: RunArgs) -> anyhow::Result<()> {
     catalog::check(&args.providers)?;
     let authorities = Authorities::read(args.registry_ca.as_deref())?;
-    let client = connect(&args).await?;
+    let client = args.cluster.connect().await?;
     let stop = stop_on_signal()?;
     let listener = health::listen(args.listen).await?;
     // This very program, even if its file was replaced since.
@@ -119,28 +119,38 @@ fn stop_on_signal() -> anyhow::Result<CancellationToken> {
     Ok(stop)
 }
 
-async fn connect(args: &RunArgs) -> anyhow::Result<Client> {
-    connect_with(args.kubeconfig.as_ref(), args.context.as_ref()).await
+/// Which cluster.
+#[derive(Debug, clap::Args)]
+pub(crate) struct ClusterArgs {
+    /// Kubeconfig file; default: $KUBECONFIG, ~/.kube/config, or the pod's own account.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) kubeconfig: Option<PathBuf>,
+    /// Context of the kubeconfig to use; default: its current one.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) context: Option<String>,
 }
 
-/// A client of the cluster that the kubeconfig and context name, or else of the one that it runs in.
-///
-/// # Errors
-/// If there is no usable configuration.
-pub(crate) async fn connect_with(kubeconfig: Option<&PathBuf>, context: Option<&String>) -> anyhow::Result<Client> {
-    let options = KubeConfigOptions { context: context.cloned(), ..KubeConfigOptions::default() };
-    let mut config = match kubeconfig {
-        Some(file) => {
-            let kubeconfig = Kubeconfig::read_from(file).with_context(|| format!("--kubeconfig {}", file.display()))?;
-            Config::from_custom_kubeconfig(kubeconfig, &options)
-                .await
-                .with_context(|| format!("--kubeconfig {}", file.display()))?
-        }
-        None if context.is_some() => Config::from_kubeconfig(&options).await.context("kubeconfig")?,
-        None => Config::infer().await.context("no kubeconfig and no service account; pass --kubeconfig")?,
-    };
-    // The queue retries, per parent and with backoff; a hidden retry of every verb below it would only hide the load.
-    config.default_retry = false;
-    config.read_timeout = Some(READ_TIMEOUT);
-    Client::try_from(config).context("API client")
+impl ClusterArgs {
+    /// A client of the cluster that the kubeconfig and context name, or else of the one that it runs in.
+    ///
+    /// # Errors
+    /// If there is no usable configuration.
+    pub(crate) async fn connect(&self) -> anyhow::Result<Client> {
+        let options = KubeConfigOptions { context: self.context.clone(), ..KubeConfigOptions::default() };
+        let mut config = match &self.kubeconfig {
+            Some(file) => {
+                let kubeconfig =
+                    Kubeconfig::read_from(file).with_context(|| format!("--kubeconfig {}", file.display()))?;
+                Config::from_custom_kubeconfig(kubeconfig, &options)
+                    .await
+                    .with_context(|| format!("--kubeconfig {}", file.display()))?
+            }
+            None if self.context.is_some() => Config::from_kubeconfig(&options).await.context("kubeconfig")?,
+            None => Config::infer().await.context("no kubeconfig and no service account; pass --kubeconfig")?,
+        };
+        // The queue retries, per parent and with backoff; a hidden retry of every verb below it would only hide the load.
+        config.default_retry = false;
+        config.read_timeout = Some(READ_TIMEOUT);
+        Client::try_from(config).context("API client")
+    }
 }

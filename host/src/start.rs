@@ -20,7 +20,7 @@ use tracing::{error, info, warn};
 use crate::api::{Writer, in_time};
 use crate::calls::Calls;
 use crate::catalog::Loaded;
-use crate::controller::{Audience, Controller, Ended, Inputs, Served, Surroundings};
+use crate::controller::{Controller, Ended, Inputs, Served, Surroundings};
 use crate::crds;
 use crate::declared::claims::Claim;
 use crate::events::Events;
@@ -90,7 +90,7 @@ pub(crate) struct Start {
     /// Its version, those that take over from it with the same watches and rights, and those to look at.
     pub(crate) inputs: Inputs,
     /// Who is told what those would change.
-    pub(crate) audience: Audience,
+    pub(crate) told: mpsc::UnboundedSender<Previewed>,
     /// Who serves until this one can.
     pub(crate) before: Option<Predecessor>,
     /// Told when it begins to serve, with which module.
@@ -132,7 +132,7 @@ impl Start {
             self.host.health.held(&name, None);
             let preview = Preview::unseen(&crd, &reason);
             // Nobody listens any more when the host ends.
-            let _ = self.audience.told.send(Previewed { provider: name, id: version.id(), preview });
+            let _ = self.told.send(Previewed { provider: name, id: version.id(), preview });
             return Ok(());
         }
         self.work(&name, &stop).await
@@ -273,8 +273,8 @@ impl Start {
             true => Default::default(),
             false => (self.host.health.clone(), self.host.board.clone()),
         };
-        let (claims, audience) = (self.claims.clone(), self.audience.clone());
-        let surroundings = Surroundings { claims, health, board, audience };
+        let (claims, told) = (self.claims.clone(), self.told.clone());
+        let surroundings = Surroundings { claims, health, board, told };
         let controller = Controller::new(&client, shared, served, &namespaces, surroundings);
         Ok((controller, optional))
     }

@@ -1,7 +1,6 @@
 //! `bartizan diff` shows what the next version of a provider would change; `bartizan approve` lets it take over.
 
 use std::fmt::Write as _;
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, bail};
@@ -17,7 +16,7 @@ use crate::ask_host::{HostArgs, Output, said, word};
 use crate::declared::upgrade::counted_of;
 use crate::preview::UpgradePlan;
 use crate::providers;
-use crate::run::connect_with;
+use crate::run::ClusterArgs;
 
 /// The longest text of a value that is shown whole.
 const SHOWN: usize = 120;
@@ -42,12 +41,8 @@ pub(crate) struct ApproveArgs {
     /// Approve only this version, as `bartizan diff` names it (status.candidate.approval). Default: the one that waits now.
     #[arg(long, value_name = "DIGEST")]
     pub(crate) digest: Option<String>,
-    /// Kubeconfig file; default: $KUBECONFIG, ~/.kube/config, or the pod's own account.
-    #[arg(long, value_name = "FILE")]
-    pub(crate) kubeconfig: Option<PathBuf>,
-    /// Context of the kubeconfig to use; default: its current one.
-    #[arg(long, value_name = "NAME")]
-    pub(crate) context: Option<String>,
+    #[command(flatten)]
+    pub(crate) cluster: ClusterArgs,
 }
 
 fn provider_name(text: &str) -> Result<String, String> {
@@ -86,7 +81,7 @@ pub(crate) async fn diff(args: &DiffArgs) -> anyhow::Result<ExitCode> {
 /// If there is none, or the API server does not let it be said.
 pub(crate) async fn approve(args: &ApproveArgs) -> anyhow::Result<ExitCode> {
     let name = &args.provider;
-    let client = connect_with(args.kubeconfig.as_ref(), args.context.as_ref()).await?;
+    let client = args.cluster.connect().await?;
     let api: Api<DynamicObject> = Api::all_with(client, &providers::resource());
     let found = api.get(name).await.map_err(said).with_context(|| format!("provider/{name}"))?;
     let version = found.metadata.resource_version.clone();

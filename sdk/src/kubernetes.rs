@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+pub use bartizan_contract::field::is_dns_label;
+
 use crate::json::{WriteJson, list};
 use crate::storage::Annotations;
 use crate::{Fault, object};
@@ -11,17 +13,6 @@ use crate::{Fault, object};
 pub const LONGEST_STATEFUL_SET: usize = 52;
 /// What names a parent may have after which a Service is named: a DNS label that begins with a letter.
 pub const SERVICE_NAME_PATTERN: &str = "^[a-z]([-a-z0-9]*[a-z0-9])?$";
-
-/// Whether a name is a DNS label: at most 63 lower-case letters, digits and dashes, none of these at the ends.
-#[must_use]
-pub fn is_dns_label(name: &str) -> bool {
-    let edge = |byte: Option<&u8>| byte.is_some_and(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit());
-    let bytes = name.as_bytes();
-    bytes.len() <= 63
-        && edge(bytes.first())
-        && edge(bytes.last())
-        && bytes.iter().all(|byte| edge(Some(byte)) || *byte == b'-')
-}
 
 /// What is wrong with a name that must be a DNS label.
 #[must_use]

@@ -8,7 +8,6 @@ use bartizan_engine::index::ParentUid;
 use bartizan_engine::phase::{self, Phase};
 use bartizan_engine::preview::{self, Action, Foreseen};
 use bartizan_engine::status;
-use tokio::sync::mpsc;
 use tokio::task::{JoinError, JoinSet};
 use tracing::{error, info};
 
@@ -78,13 +77,6 @@ impl Previewing {
             Looked { uid, job, asked, look }
         });
     }
-}
-
-/// Who is told of a preview.
-#[derive(Clone)]
-pub(crate) struct Audience {
-    /// Told once all parents were looked at.
-    pub(crate) told: mpsc::UnboundedSender<Previewed>,
 }
 
 /// Whether a decision failed since its provider had no acceptable answer.
@@ -208,7 +200,6 @@ impl Controller {
         );
         let provider = self.shared.provider.clone();
         // Nobody listens any more when the host ends.
-        let _ = self.audience.told.send(Previewed { provider, id, preview });
-        self.previewed = true;
+        let _ = self.told.send(Previewed { provider, id, preview });
     }
 }

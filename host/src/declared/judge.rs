@@ -113,9 +113,18 @@ pub(crate) fn judge(
     let newest =
         newest(provider, &origin, catalogue, &last, previous).map(|loaded| Version::new(loaded, &spec.settings));
     // Who serves until another may take over. Whether the spec pins that other one by its digest makes no difference to it.
-    let before = match last.clone() {
-        Last::Known(last) if accept(provider, &last).is_err() => Last::None,
-        last => last,
+    let last = match last {
+        Last::Known(last) => {
+            let accepted = accept(provider, &last);
+            Last::Known((last, accepted))
+        }
+        Last::Unknown => Last::Unknown,
+        Last::None => Last::None,
+    };
+    let before = match &last {
+        Last::Known((last, Ok(_))) => Last::Known(last.clone()),
+        Last::Unknown => Last::Unknown,
+        Last::Known(_) | Last::None => Last::None,
     };
     let choice = choose(
         newest.map(|version| {
@@ -123,13 +132,8 @@ pub(crate) fn judge(
             (version, accepted)
         }),
         match last {
-            Last::Known(last) if is_pinned_to_another(provider, &last.loaded) => Last::None,
-            Last::Known(last) => {
-                let accepted = accept(provider, &last);
-                Last::Known((last, accepted))
-            }
-            Last::Unknown => Last::Unknown,
-            Last::None => Last::None,
+            Last::Known((last, _)) if is_pinned_to_another(provider, &last.loaded) => Last::None,
+            last => last,
         },
         |last| format!("version {} keeps serving", last.number()),
     );
@@ -168,10 +172,9 @@ fn newest<'a>(
 }
 
 /// The digest of a module that the spec wants, and that its source does not hold: it may be at hand since it served before.
-pub(crate) fn wants_back(provider: &Provider, catalogue: &Catalogue) -> Option<String> {
-    let origin = Origin::of(&provider.spec.module).ok()?;
+pub(crate) fn wants_back(provider: &Provider, origin: &Origin, catalogue: &Catalogue) -> Option<String> {
     let wanted = provider.spec.module.digest.clone()?;
-    held(provider, &origin, catalogue).is_err().then_some(wanted)
+    held(provider, origin, catalogue).is_err().then_some(wanted)
 }
 
 /// The module that the source holds now, if it is the one that the spec wants.

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
-use serde_json::{Map, Value};
+use serde_json::Map;
 
 use super::{Key, Providers, Runner, uid_of};
 use crate::catalog::Loaded;
@@ -95,9 +95,9 @@ impl Providers {
         let before = self.ends.insert(name.clone(), ended.clone());
         let before = before.map(|ended| Predecessor { stop: stop_before, ended });
         let kinds = provider.status.kinds.clone();
-        let (host, began, audience) = (self.host.clone(), self.began.0.clone(), self.audience());
+        let (host, began, told) = (self.host.clone(), self.began.0.clone(), self.previewed.0.clone());
         let is_preview = false;
-        let start = Start { host, provider, inputs, audience, before, began, limits, kinds, is_preview, claims };
+        let start = Start { host, provider, inputs, told, before, began, limits, kinds, is_preview, claims };
         self.tasks.spawn(async move {
             let _ended = ended.drop_guard();
             let result = start.serve(stop).await;
@@ -125,16 +125,14 @@ impl Providers {
 }
 
 /// What of a spec a version serves with as long as it serves. The version itself, and how it came and goes, is no part of that.
-pub(super) fn lasting(spec: &ProviderSpec) -> Value {
-    let lasting = ProviderSpec {
+pub(super) fn lasting(spec: &ProviderSpec) -> ProviderSpec {
+    ProviderSpec {
         module: ModuleSource::default(),
         settings: Map::new(),
         upgrade: Upgrade::default(),
         on_removal: OnRemoval::default(),
         ..spec.clone()
-    };
-    // A spec can be written as it was read.
-    serde_json::to_value(&lasting).unwrap_or_default()
+    }
 }
 
 /// What others claim of the kinds that a module owns: only that makes a difference to whom a parent belongs.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bartizan_contract::names::APPROVE_ANNOTATION;
-use bartizan_contract::provider::{CandidateModule, Provider};
+use bartizan_contract::provider::{CandidateModule, Provider, ProviderSpec};
 use bartizan_engine::compat::{Incompatibility, incompatibilities};
 use kube::api::{Patch, PatchParams};
 use serde_json::{Map, Value, json};
@@ -18,7 +18,7 @@ use super::serve::lasting;
 use super::{MANAGER, Providers, STARTING, uid_of};
 use crate::api::in_time;
 use crate::catalog::Loaded;
-use crate::controller::{Audience, Inputs};
+use crate::controller::Inputs;
 use crate::declared::claims::Claim;
 use crate::declared::judge::{Judged, Last};
 use crate::declared::upgrade::{self, Held, Plan};
@@ -33,7 +33,7 @@ const ASK_AGAIN: Duration = Duration::from_secs(300);
 pub(super) struct Candidate {
     version: Version,
     /// What of the spec it was looked at with: with other grants or parents it may do something else.
-    spec: Value,
+    spec: ProviderSpec,
     /// Who looks at what it would change; nobody yet, or nobody any more.
     looking: Option<Looking>,
     /// What it would change, and when that was found.
@@ -60,10 +60,6 @@ pub(super) enum Turn {
 }
 
 impl Providers {
-    pub(super) fn audience(&self) -> Audience {
-        Audience { told: self.previewed.0.clone() }
-    }
-
     /// Decides which version serves: the next one, if it may; until then the one before.
     pub(super) fn turn(&mut self, provider: &Provider, judged: &Judged) -> Turn {
         let name = provider.metadata.name.as_str();
@@ -209,7 +205,7 @@ impl Providers {
             host: self.host.clone(),
             provider: provider.clone(),
             inputs: Inputs { versions: told_versions, candidates: told_candidates },
-            audience: self.audience(),
+            told: self.previewed.0.clone(),
             before: None,
             began: self.began.0.clone(),
             limits,

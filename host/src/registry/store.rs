@@ -13,10 +13,10 @@ use std::time::SystemTime;
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest as _, Sha256};
 use tracing::warn;
 
-use super::{digest_of, hex, sha256};
+use super::{digest_of, sha256};
+use crate::recorder::sha256_hex;
 
 /// Modules that are kept although no reference stands for them: versions before, to go back to.
 const SPARE: usize = 16;
@@ -94,7 +94,7 @@ impl Store {
     }
 
     fn note(&self, origin: &str) -> Option<PathBuf> {
-        let name = hex(&Sha256::digest(origin));
+        let name = sha256_hex(origin.as_bytes());
         Some(self.folder.as_ref()?.join(format!("{name}.json")))
     }
 
