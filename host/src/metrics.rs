@@ -70,6 +70,7 @@ struct Families {
     swaps: Family<OfProvider, Counter>,
     watch_up: Family<OfWatch, Gauge>,
     watch_events: Family<OfWatch, Gauge>,
+    tasks: Gauge,
 }
 
 /// A histogram has no default: its buckets are ours.
@@ -132,6 +133,11 @@ impl Default for Metrics {
             "When the watch last saw something, in seconds since the epoch",
             all.watch_events.clone(),
         );
+        registry.register(
+            "bartizan_tasks",
+            "Tasks of the host that are alive: steady at rest, whatever came and went before",
+            all.tasks.clone(),
+        );
         all.registry = registry;
         Self { families: Arc::new(all) }
     }
@@ -163,6 +169,10 @@ impl Metrics {
     /// # Errors
     /// Never, in fact: writing to a string cannot fail.
     pub(crate) fn render(&self) -> Result<String, fmt::Error> {
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            let alive = i64::try_from(runtime.metrics().num_alive_tasks()).unwrap_or(i64::MAX);
+            self.families.tasks.set(alive);
+        }
         let mut text = String::new();
         prometheus_text::encode(&mut text, &self.families.registry)?;
         Ok(text)

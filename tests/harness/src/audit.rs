@@ -184,10 +184,15 @@ pub(crate) fn visit(
 fn each_event(log: &Path, mark: AuditMark, user: &str, mut handle: impl FnMut(Event)) -> Result<AuditMark> {
     let cannot_read = || format!("cannot read the audit log {}", log.display());
     let mut file = File::open(log).with_context(cannot_read)?;
-    file.seek(SeekFrom::Start(mark.0)).with_context(cannot_read)?;
+    // A mark may be in the middle of a line, which was being written: the rest of it, or the end of the one before, is passed over.
+    let mut end = AuditMark(mark.0.saturating_sub(1));
+    file.seek(SeekFrom::Start(end.0)).with_context(cannot_read)?;
     let mut reader = BufReader::new(file);
-    let mut end = mark;
     let mut line = String::new();
+    if mark != AuditMark::default() {
+        let read = reader.skip_until(b'\n').with_context(cannot_read)?;
+        end.0 += read as u64;
+    }
     loop {
         line.clear();
         let read = reader.read_line(&mut line).with_context(cannot_read)?;
@@ -296,6 +301,24 @@ mod tests {
         let found = requests(&log, mark, "alice")?;
         assert_eq!(found.len(), 1);
         assert_eq!(found[0].verb, "get");
+        Ok(())
+    }
+
+    #[test]
+    fn a_mark_in_the_middle_of_a_line_leaves_the_rest_of_it_out() -> Result<()> {
+        let folder = tempfile::tempdir()?;
+        let log = folder.path().join("audit.log");
+        let first = line("1", "alice", "get", "RequestReceived", None);
+        let half = first.len() / 2;
+        fs::write(&log, &first[..half])?;
+        let mark = mark(&log)?;
+        assert!(requests(&log, mark, "alice")?.is_empty());
+        let second = line("2", "alice", "patch", "RequestReceived", None);
+        fs::write(&log, first.clone() + &second)?;
+        let mut seen = Vec::new();
+        let end = visit(&log, mark, "alice", |request| seen.push(request.verb))?;
+        assert_eq!(seen, ["patch"]);
+        assert_eq!(end, AuditMark((first.len() + second.len()) as u64));
         Ok(())
     }
 
