@@ -1,8 +1,11 @@
 //! Who calls next: calls at the same time are bounded in number and in memory, and providers share them. Whoever has the fewest
 //! under way goes first, and nobody has more than half of all, so that a provider whose calls never end takes no room from the
-//! others. No I/O: requests in, grants out.
+//! others. A quarter is a lane of its own, for short and small calls of those who have nothing under way: where several providers
+//! fill the rest with calls that take long, or a large call waits until it fits, the others go on there. No I/O: requests in,
+//! grants out.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
 
 /// What there is to share.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,11 +16,13 @@ pub struct Room {
     pub bytes: u64,
 }
 
+/// A call that takes longer is a long one. Most take less than a millisecond.
+pub const LONG: Duration = Duration::from_millis(10);
+
 /// One provider's part.
 #[derive(Clone, Debug)]
 struct Part<T> {
-    calls: usize,
-    bytes: u64,
+    used: Room,
     waiting: VecDeque<(u64, T)>,
     /// When it came, or got its last grant.
     turn: u64,
@@ -27,9 +32,13 @@ struct Part<T> {
 #[derive(Debug)]
 pub struct Share<T> {
     room: Room,
-    calls: usize,
-    bytes: u64,
+    /// What is under way, without the lane.
+    used: Room,
+    /// What is under way in the lane.
+    in_lane: Room,
     parts: BTreeMap<String, Part<T>>,
+    /// Whose last call took long.
+    long: BTreeSet<String>,
     turns: u64,
 }
 
@@ -40,6 +49,27 @@ pub struct Granted {
     pub provider: String,
     /// How much memory.
     pub bytes: u64,
+    /// Whether it is of the lane.
+    in_lane: bool,
+}
+
+impl Room {
+    const NONE: Self = Self { calls: 0, bytes: 0 };
+
+    /// Whether one more call fits.
+    fn fits(self, used: Self, bytes: u64) -> bool {
+        used.calls < self.calls && used.bytes + bytes <= self.bytes
+    }
+
+    fn take(&mut self, bytes: u64) {
+        self.calls += 1;
+        self.bytes += bytes;
+    }
+
+    fn give_back(&mut self, bytes: u64) {
+        self.calls = self.calls.saturating_sub(1);
+        self.bytes = self.bytes.saturating_sub(bytes);
+    }
 }
 
 impl<T> Share<T> {
@@ -47,53 +77,84 @@ impl<T> Share<T> {
     #[must_use]
     pub fn new(room: Room) -> Self {
         let room = Room { calls: room.calls.max(1), bytes: room.bytes.max(1) };
-        Self { room, calls: 0, bytes: 0, parts: BTreeMap::new(), turns: 0 }
+        Self { room, used: Room::NONE, in_lane: Room::NONE, parts: BTreeMap::new(), long: BTreeSet::new(), turns: 0 }
     }
 
     /// A provider wants to make a call of so much memory. What wants more than there is, is granted all there is.
     pub fn ask(&mut self, provider: &str, bytes: u64, ticket: T) {
         let bytes = bytes.min(self.room.bytes);
         self.turns += 1;
-        let new = || Part { calls: 0, bytes: 0, waiting: VecDeque::new(), turn: self.turns };
+        let new = || Part { used: Room::NONE, waiting: VecDeque::new(), turn: self.turns };
         self.parts.entry(provider.to_owned()).or_insert_with(new).waiting.push_back((bytes, ticket));
     }
 
-    /// A call ended.
-    pub fn give_back(&mut self, granted: &Granted) {
-        self.calls = self.calls.saturating_sub(1);
-        self.bytes = self.bytes.saturating_sub(granted.bytes);
+    /// A call ended, which took so long; `None`: it was not made.
+    pub fn give_back(&mut self, granted: &Granted, took: Option<Duration>) {
+        match took {
+            Some(took) if took > LONG => _ = self.long.insert(granted.provider.clone()),
+            Some(_) => _ = self.long.remove(&granted.provider),
+            None => {}
+        }
+        if granted.in_lane { &mut self.in_lane } else { &mut self.used }.give_back(granted.bytes);
         if let Some(part) = self.parts.get_mut(&granted.provider) {
-            part.calls = part.calls.saturating_sub(1);
-            part.bytes = part.bytes.saturating_sub(granted.bytes);
-            if part.calls == 0 && part.waiting.is_empty() {
+            part.used.give_back(granted.bytes);
+            if part.used.calls == 0 && part.waiting.is_empty() {
                 self.parts.remove(&granted.provider);
             }
         }
     }
 
-    /// The next call that may begin; `None` if there is none, or no room. Room that is too small for whose turn it is stays free:
-    /// small calls would keep a large one out for ever.
+    /// The next call that may begin; `None` if there is none, or no room. Room that is too small for whose turn it is stays free,
+    /// but for the lane: small calls would keep a large one out for ever.
     pub fn grant(&mut self) -> Option<(Granted, T)> {
-        let (half_calls, half_bytes) = (self.room.calls.div_ceil(2), self.room.bytes.div_ceil(2));
+        let half = Room { calls: self.room.calls.div_ceil(2), bytes: self.room.bytes.div_ceil(2) };
+        let lane = Room { calls: self.room.calls / 4, bytes: self.room.bytes / 4 };
+        let main = Room { calls: self.room.calls - lane.calls, bytes: self.room.bytes - lane.bytes };
         // A call that is larger than half may be made alone.
-        let within_half = |part: &Part<T>| {
-            let bytes = part.waiting.front().map_or(0, |(bytes, _)| *bytes);
-            part.calls == 0 || (part.calls < half_calls && part.bytes + bytes <= half_bytes)
+        let may = |part: &Part<T>| {
+            part.wants().is_some_and(|bytes| part.used == Room::NONE || half.fits(part.used, bytes))
         };
-        let wants = self.parts.iter_mut().filter(|(_, part)| !part.waiting.is_empty() && within_half(part));
-        let (provider, part) = wants.min_by_key(|(_, part)| (part.calls, part.turn))?;
-        let bytes = part.waiting.front().map(|(bytes, _)| *bytes)?;
-        if self.calls >= self.room.calls || self.bytes + bytes > self.room.bytes {
+        let wants = self.parts.iter().filter(|(_, part)| may(part));
+        let (first, part) = wants.min_by_key(|(_, part)| (part.used.calls, part.turn))?;
+        let bytes = part.wants()?;
+        // What needs some of the lane, too, waits until all are done, and nobody goes before it then.
+        if bytes > main.bytes {
+            let is_alone = self.used == Room::NONE && self.in_lane == Room::NONE;
+            let provider = first.clone();
+            return is_alone.then(|| self.begin(provider, false)).flatten();
+        }
+        if main.fits(self.used, bytes) {
+            let provider = first.clone();
+            return self.begin(provider, false);
+        }
+        // Where one call has it all, there is no lane.
+        if self.used.bytes > main.bytes {
             return None;
         }
-        let (_, ticket) = part.waiting.pop_front()?;
+        let small = |part: &Part<T>| {
+            part.used == Room::NONE && part.wants().is_some_and(|bytes| lane.fits(self.in_lane, bytes))
+        };
+        let short = self.parts.iter().filter(|(provider, part)| small(part) && !self.long.contains(*provider));
+        let (provider, _) = short.min_by_key(|(_, part)| part.turn)?;
+        let provider = provider.clone();
+        self.begin(provider, true)
+    }
+
+    fn begin(&mut self, provider: String, in_lane: bool) -> Option<(Granted, T)> {
+        let part = self.parts.get_mut(&provider)?;
+        let (bytes, ticket) = part.waiting.pop_front()?;
         self.turns += 1;
         part.turn = self.turns;
-        part.calls += 1;
-        part.bytes += bytes;
-        self.calls += 1;
-        self.bytes += bytes;
-        Some((Granted { provider: provider.clone(), bytes }, ticket))
+        part.used.take(bytes);
+        if in_lane { &mut self.in_lane } else { &mut self.used }.take(bytes);
+        Some((Granted { provider, bytes, in_lane }, ticket))
+    }
+}
+
+impl<T> Part<T> {
+    /// Memory of the call that waits longest.
+    fn wants(&self) -> Option<u64> {
+        self.waiting.front().map(|(bytes, _)| *bytes)
     }
 }
 
@@ -106,6 +167,10 @@ mod tests {
 
     fn share(calls: usize, mib: u64) -> Share<usize> {
         Share::new(Room { calls, bytes: mib * MIB })
+    }
+
+    fn end<'a>(share: &mut Share<usize>, ended: impl IntoIterator<Item = &'a Granted>, took: Duration) {
+        ended.into_iter().for_each(|granted| share.give_back(granted, Some(took)));
     }
 
     fn granted(share: &mut Share<usize>) -> Vec<Granted> {
@@ -132,15 +197,71 @@ mod tests {
         share.ask("large", 4096 * MIB, 0);
         share.ask("e", 64 * MIB, 0);
         for ended in &running[..3] {
-            share.give_back(ended);
+            share.give_back(ended, None);
             share.ask(&ended.provider, 64 * MIB, 1);
             assert_eq!(granted(&mut share), []);
         }
-        share.give_back(&running[3]);
-        let large = Granted { provider: "large".to_owned(), bytes: 256 * MIB };
+        share.give_back(&running[3], None);
+        let large = Granted { provider: "large".to_owned(), bytes: 256 * MIB, in_lane: false };
         assert_eq!(granted(&mut share), std::slice::from_ref(&large));
-        share.give_back(&large);
+        share.give_back(&large, None);
         assert_eq!(granted(&mut share).len(), 4);
+    }
+
+    /// Two with all that the others may not have, one of them since its only call is as large as that.
+    fn two_that_take_long() -> (Share<usize>, Vec<Granted>) {
+        let mut share = share(64, 512);
+        (0..8).for_each(|call| share.ask("slow", 64 * MIB, call));
+        share.ask("large", 128 * MIB, 0);
+        let running = granted(&mut share);
+        assert_eq!(running.iter().map(|granted| granted.bytes).sum::<u64>(), 384 * MIB);
+        (share, running)
+    }
+
+    #[test]
+    fn where_calls_that_take_long_fill_all_but_the_lane_others_go_on_there() {
+        let (mut share, _running) = two_that_take_long();
+        for call in 0..10 {
+            share.ask("modest", 64 * MIB, call);
+            share.ask("other", 64 * MIB, call);
+            let in_lane = granted(&mut share);
+            assert_eq!(in_lane.iter().map(|granted| granted.provider.as_str()).collect::<Vec<_>>(), ["modest", "other"]);
+            end(&mut share, &in_lane, Duration::ZERO);
+        }
+    }
+
+    #[test]
+    fn who_took_long_in_the_lane_does_not_come_back_until_a_call_was_short() {
+        let (mut share, running) = two_that_take_long();
+        for call in 0..3 {
+            share.ask("sometimes", 64 * MIB, call);
+        }
+        let first = granted(&mut share);
+        assert_eq!(first.len(), 1);
+        end(&mut share, &first, LONG * 2);
+        assert_eq!(granted(&mut share), []);
+        // Room elsewhere, for one.
+        end(&mut share, &running[..1], LONG * 100);
+        let second = granted(&mut share);
+        assert_eq!(second[0].provider, "sometimes");
+        end(&mut share, &second, LONG);
+        share.ask("sometimes", 64 * MIB, 3);
+        assert!(granted(&mut share).iter().any(|granted| granted.provider == "sometimes"));
+    }
+
+    #[test]
+    fn a_large_call_that_waits_lets_small_ones_pass_in_the_lane_alone_and_one_that_needs_all_lets_none() {
+        let (mut share, running) = two_that_take_long();
+        share.ask("larger", 256 * MIB, 0);
+        share.ask("modest", 64 * MIB, 0);
+        share.ask("modest", 64 * MIB, 1);
+        // Its second call is not its first any more.
+        assert_eq!(granted(&mut share).len(), 1);
+        end(&mut share, &running, Duration::ZERO);
+        assert!(granted(&mut share).iter().any(|granted| granted.provider == "larger"));
+        share.ask("all", 512 * MIB, 0);
+        share.ask("late", 64 * MIB, 0);
+        assert!(granted(&mut share).iter().all(|granted| granted.provider != "late"));
     }
 
     proptest! {
@@ -153,7 +274,7 @@ mod tests {
             let mut running: Vec<Granted> = Vec::new();
             let mut served = 0;
             for (number, (provider, mib)) in asks.iter().enumerate() {
-                share.ask(&format!("p{provider}"), mib * MIB, number);
+                share.ask(&format!("p{provider}"), *mib * MIB, number);
             }
             for end in ends {
                 while let Some((granted, _)) = share.grant() {
@@ -163,12 +284,13 @@ mod tests {
                 prop_assert!(running.len() <= 6 && running.iter().map(|granted| granted.bytes).sum::<u64>() <= 256 * MIB);
                 if !running.is_empty() {
                     let ended = running.swap_remove(end % running.len());
-                    share.give_back(&ended);
+                    share.give_back(&ended, None);
                 }
             }
+            end(&mut share, &running, Duration::ZERO);
             while let Some((granted, _)) = share.grant() {
                 served += 1;
-                share.give_back(&granted);
+                share.give_back(&granted, None);
             }
             prop_assert_eq!(served, asks.len());
         }

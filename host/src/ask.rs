@@ -13,10 +13,13 @@ use bartizan_runtime::{Answer, CallError, Fault};
 
 use crate::job::{Job, Origin, Shared, Supplied};
 
+/// What an answer says, or why it is none.
+pub(crate) type Read = Result<ReconcileResponse, Refusal>;
+
 /// How a call ended.
 pub(crate) struct Answered {
-    /// The answer, or why there is none.
-    pub(crate) result: Result<Answer, CallError>,
+    /// The answer as bytes and as what they say, or why there is none.
+    pub(crate) result: Result<(Answer, Read), CallError>,
     /// How long it took, without the wait for room.
     pub(crate) duration: Duration,
     /// The request, given back.
@@ -51,19 +54,19 @@ pub(crate) fn request(shared: &Shared, job: &Job, finalizing: bool, namespace_te
 /// # Errors
 /// If it could not even be called.
 pub(crate) async fn call(shared: &Shared, request: Vec<u8>) -> Result<Answered, CallError> {
-    let host = |cause: String| CallError { fault: Fault::Host { cause }, logs: Vec::new() };
-    let permit = shared.calls.acquire(&shared.provider, shared.limits.memory_bytes).await;
-    // Never closed: the room lives as long as the host.
-    let permit = permit.ok_or_else(|| host("there is no room for calls any more".to_owned()))?;
     let (module, limits) = (shared.module.clone(), shared.limits);
-    let called = tokio::task::spawn_blocking(move || {
+    let called = shared.calls.run(&shared.provider, limits.memory_bytes, move || {
         let started = Instant::now();
         let result = module.reconcile(&request, &limits);
-        // Given back with the memory, even if nobody waits for the answer any more.
-        drop(permit);
-        Answered { result, duration: started.elapsed(), request }
+        let duration = started.elapsed();
+        // A long answer is long to read, too: not on a thread that others wait for.
+        let result = result.map(|answer| {
+            let read = gate::read(&answer.response);
+            (answer, read)
+        });
+        Answered { result, duration, request }
     });
-    called.await.map_err(|error| host(error.to_string()))
+    called.await.map_err(|cause| CallError { fault: Fault::Host { cause }, logs: Vec::new() })
 }
 
 /// What stands behind the tokens of a request.

@@ -1,31 +1,61 @@
-//! Room for calls of modules, shared among providers: who waits, and who may begin, is decided by the engine's `share`.
+//! Room for calls of modules, shared among providers: who waits, and who may begin, is decided by the engine's `share`. And the
+//! threads that they run on.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use bartizan_engine::share::{Granted, Room, Share};
+use bartizan_runtime::Threads;
 use tokio::sync::oneshot;
 
 /// The room for calls of all providers of a host.
 #[derive(Clone)]
 pub(crate) struct Calls {
     share: Arc<Mutex<Share<oneshot::Sender<Permit>>>>,
+    threads: Arc<Threads>,
 }
 
 /// Room for one call, given back when this is dropped.
-pub(crate) struct Permit {
+struct Permit {
     /// `None` once it was given back.
     granted: Option<Granted>,
+    /// When the call began.
+    began: Option<Instant>,
     calls: Calls,
 }
 
 impl Calls {
     /// So much room.
     pub(crate) fn new(room: Room) -> Self {
-        Self { share: Arc::new(Mutex::new(Share::new(room))) }
+        Self { share: Arc::new(Mutex::new(Share::new(room))), threads: Arc::default() }
+    }
+
+    /// Waits for room for one call that takes up to so many bytes of memory, and makes it.
+    ///
+    /// # Errors
+    /// Why it was not made, or that it panicked.
+    pub(crate) async fn run<T: Send + 'static>(
+        &self,
+        provider: &str,
+        bytes: usize,
+        call: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, String> {
+        // Never closed: the room lives as long as the host.
+        let mut permit = self.acquire(provider, bytes).await.ok_or("there is no room for calls any more")?;
+        let (done, result) = oneshot::channel();
+        let run = move || {
+            permit.began = Some(Instant::now());
+            let returned = call();
+            // Given back with the memory, even if nobody waits for the answer any more.
+            drop(permit);
+            drop(done.send(returned));
+        };
+        self.threads.run(run).map_err(|error| format!("no thread to call it on: {error}"))?;
+        result.await.map_err(|_| "the host's side of the call panicked, which its log shows".to_owned())
     }
 
     /// Waits for room for one call that takes up to so many bytes of memory. `None` never happens while the host lives.
-    pub(crate) async fn acquire(&self, provider: &str, bytes: usize) -> Option<Permit> {
+    async fn acquire(&self, provider: &str, bytes: usize) -> Option<Permit> {
         let (begin, begins) = oneshot::channel();
         self.lock().ask(provider, u64::try_from(bytes).unwrap_or(u64::MAX), begin);
         self.grant();
@@ -37,12 +67,12 @@ impl Calls {
         loop {
             let next = self.lock().grant();
             let Some((granted, begin)) = next else { return };
-            let permit = Permit { granted: Some(granted), calls: self.clone() };
+            let permit = Permit { granted: Some(granted), began: None, calls: self.clone() };
             // Nobody waits for it any more: the next one may have it.
             if let Err(mut permit) = begin.send(permit)
                 && let Some(granted) = permit.granted.take()
             {
-                self.lock().give_back(&granted);
+                self.lock().give_back(&granted, None);
             }
         }
     }
@@ -56,7 +86,7 @@ impl Calls {
 impl Drop for Permit {
     fn drop(&mut self) {
         if let Some(granted) = self.granted.take() {
-            self.calls.lock().give_back(&granted);
+            self.calls.lock().give_back(&granted, self.began.map(|began| began.elapsed()));
             self.calls.grant();
         }
     }

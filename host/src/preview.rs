@@ -8,7 +8,7 @@ use bartizan_engine::{FinalizerStep, Memory, ObjectKey, Refusal};
 use k8s_openapi::jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::ask::{self, Answered};
+use crate::ask::{self, Answered, Read};
 use crate::job::{Job, Shared, Supplied};
 use crate::version::VersionId;
 
@@ -27,17 +27,17 @@ pub(crate) enum Look {
 pub(crate) async fn look(shared: &Shared, job: &Job) -> Look {
     let request = ask::request(shared, job, false, false);
     match ask::call(shared, request).await.and_then(|Answered { result, .. }| result) {
-        Ok(answer) => foresee(shared, job, &answer.response).unwrap_or_else(|refusal| {
+        Ok((_, response)) => foresee(shared, job, response).unwrap_or_else(|refusal| {
             Look::Foreseen(Err(format!("the answer of provider {} would be refused: {refusal}", shared.provider)))
         }),
         Err(error) => Look::Foreseen(Err(error.to_string())),
     }
 }
 
-fn foresee(shared: &Shared, job: &Job, response: &[u8]) -> Result<Look, Refusal> {
+fn foresee(shared: &Shared, job: &Job, response: Read) -> Result<Look, Refusal> {
+    let response = response?;
     let issued = ask::issued(job);
     let input = ask::gate_input(shared, job, &issued, false);
-    let response = gate::read(response)?;
     if let Some(supplied) = ask::wants_more(&response, &input, &job.supplied)? {
         return Ok(Look::More(supplied));
     }

@@ -19,7 +19,7 @@ use sha2::{Digest as _, Sha256};
 use tracing::{debug, error, info, trace, warn};
 
 use crate::api_error::ApiError;
-use crate::ask::{self, Answered};
+use crate::ask::{self, Answered, Read};
 use crate::conclude::{conclude, conclude_end};
 use crate::execute::{Executed, Target};
 use crate::explain::{Explained, Observer};
@@ -224,7 +224,7 @@ async fn ask(shared: &Shared, job: &Job, serve: Option<FinalizerStep>, terminati
     let of_breaker = called.as_ref().map_or_else(|error| of_fault(&error.fault), |_| Called::Answered);
     let mut decision = match called {
         Err(error) => failure(shared, job, &error),
-        Ok(response) => match decide(shared, job, &response, serve, terminating).await {
+        Ok(response) => match decide(shared, job, response, serve, terminating).await {
             Ok(decision) => decision,
             Err(Undecided::More(supplied)) => return Asked::More(supplied, digest),
             Err(Undecided::Refused(refusal)) => {
@@ -248,14 +248,15 @@ async fn ask(shared: &Shared, job: &Job, serve: Option<FinalizerStep>, terminati
 }
 
 /// Calls the provider: counted, recorded if that is wanted, and with what it logged told.
-async fn call(shared: &Shared, request: Vec<u8>, parent: &Observed, observer: &Observer) -> Result<Vec<u8>, CallError> {
+async fn call(shared: &Shared, request: Vec<u8>, parent: &Observed, observer: &Observer) -> Result<Read, CallError> {
     let Answered { result, duration, request } = ask::call(shared, request).await?;
     observer.metrics.called(duration);
     if observer.recorder.keeps(parent) {
         let (provider, module, limits) = (&shared.provider, shared.module.digest(), &shared.limits);
-        observer.recorder.keep(Call { provider, module, limits, parent, request, result: &result });
+        let result = result.as_ref().map(|(answer, _)| answer);
+        observer.recorder.keep(Call { provider, module, limits, parent, request, result });
     }
-    let logs = result.as_ref().map_or_else(|error| &error.logs, |answer| &answer.logs);
+    let logs = result.as_ref().map_or_else(|error| &error.logs, |(answer, _)| &answer.logs);
     for LogLine { level, message } in logs {
         let (provider, parent) = (shared.provider.as_str(), parent.key.to_string());
         match level {
@@ -266,7 +267,7 @@ async fn call(shared: &Shared, request: Vec<u8>, parent: &Observed, observer: &O
             LogLevel::Error => error!(provider, parent, "{message}"),
         }
     }
-    result.map(|answer| answer.response)
+    result.map(|(_, read)| read)
 }
 
 /// What a fault says about the provider as a whole. A response that is too large says nothing: it may well be the parent's.
@@ -314,13 +315,13 @@ impl From<Refusal> for Undecided {
 async fn decide(
     shared: &Shared,
     job: &Job,
-    response: &[u8],
+    response: Read,
     serve: Option<FinalizerStep>,
     terminating: bool,
 ) -> Result<Decision, Undecided> {
+    let response = response?;
     let issued = ask::issued(job);
     let input = ask::gate_input(shared, job, &issued, serve.is_none());
-    let response = gate::read(response)?;
     if let Some(supplied) = ask::wants_more(&response, &input, &job.supplied)? {
         return Err(Undecided::More(supplied));
     }

@@ -155,7 +155,7 @@ pub(crate) struct Call<'a> {
     /// What it was asked.
     pub(crate) request: Vec<u8>,
     /// What came of it.
-    pub(crate) result: &'a Result<Answer, CallError>,
+    pub(crate) result: Result<&'a Answer, &'a CallError>,
 }
 
 impl Call<'_> {

@@ -2,10 +2,11 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use bartizan_contract::Failure;
 use wasmtime::component::{ComponentExportIndex, ComponentNamedList, ComponentType, InstancePre, Lift, Lower};
-use wasmtime::{FrameInfo, PoolConcurrencyLimitError, Store, Trap, WasmBacktrace};
+use wasmtime::{FrameInfo, PoolConcurrencyLimitError, Store, Trap, UpdateDeadline, WasmBacktrace};
 
 use crate::cache::hex;
 use crate::describe::{self, Description};
@@ -13,7 +14,8 @@ use crate::engine::{Allocation, Inner};
 use crate::imports::Exports;
 use crate::logs::{LogBuffer, LogLine};
 use crate::memory::MemoryCap;
-use crate::{CallError, Fault, Limits, ticker, wasi};
+use crate::threads::LONG;
+use crate::{CallError, Fault, Limits, threads, ticker, wasi};
 
 /// Handles that a guest may hold. Only guests of other languages have any, for their standard streams.
 const HANDLES: usize = 1000;
@@ -35,6 +37,8 @@ struct Loaded {
     digest: String,
     size: usize,
     from_cache: bool,
+    /// Whether the call that ended last was a long one.
+    takes_long: AtomicBool,
 }
 
 /// What a guest answered.
@@ -51,6 +55,8 @@ pub(crate) struct CallState {
     memory: MemoryCap,
     pub(crate) logs: LogBuffer,
     pub(crate) wasi: wasi::State,
+    /// Whether it went on beyond [`LONG`].
+    took_long: bool,
 }
 
 /// The record `failure` as it crosses the sandbox.
@@ -75,7 +81,8 @@ impl Module {
         from_cache: bool,
     ) -> Self {
         let digest = format!("sha256:{}", hex(sha256));
-        Self { inner: Arc::new(Loaded { _runtime: runtime, pre, exports, allocation, digest, size, from_cache }) }
+        let takes_long = AtomicBool::new(false);
+        Self { inner: Arc::new(Loaded { _runtime: runtime, pre, exports, allocation, digest, size, from_cache, takes_long }) }
     }
 
     /// `sha256:` and 64 hex digits: the content that was loaded.
@@ -109,10 +116,10 @@ impl Module {
     /// [`Fault::Manifest`] if this host cannot serve it, and whatever can happen to a call.
     pub fn describe(&self, limits: &Limits) -> Result<Description, CallError> {
         let (bytes, logs) = self.call::<_, Vec<u8>>(&self.inner.exports.describe, (), limits)?;
-        let fail = |fault| CallError { fault, logs: logs.clone() };
-        check_response(&bytes, limits).map_err(fail)?;
-        let manifest = describe::parse(&bytes).map_err(|error| fail(Fault::Manifest(error)))?;
-        Ok(Description { manifest, logs })
+        match describe::parse(&bytes) {
+            Ok(manifest) => Ok(Description { manifest, logs }),
+            Err(error) => Err(CallError { fault: Fault::Manifest(error), logs }),
+        }
     }
 
     /// Asks the provider for one decision. `request` is a `ReconcileRequest` as JSON. Blocks; see [`Limits::timeout`].
@@ -126,13 +133,9 @@ impl Module {
         }
         let export = &self.inner.exports.reconcile;
         let (result, logs) = self.call::<_, Result<Vec<u8>, WireFailure>>(export, (request,), limits)?;
-        let checked = match result {
-            Ok(response) => check_response(&response, limits).map(|()| response),
-            Err(failure) => Err(Fault::Failure(failure.into())),
-        };
-        match checked {
+        match result {
             Ok(response) => Ok(Answer { response, logs }),
-            Err(fault) => Err(CallError { fault, logs }),
+            Err(failure) => Err(CallError { fault: Fault::Failure(failure.into()), logs }),
         }
     }
 
@@ -149,10 +152,24 @@ impl Module {
     {
         let mut store = Store::new(self.inner.pre.engine(), CallState::new(limits));
         store.limiter(|state| &mut state.memory);
-        store.set_epoch_deadline(ticker::ticks(limits.timeout));
-        // Nothing that a guest sends in one call can be larger than its memory, so that this cap never decides: our
-        // own, which can be told apart, do.
-        store.set_hostcall_fuel(limits.memory_bytes);
+        // What took long the last time most likely will again.
+        if self.inner.takes_long.load(Ordering::Relaxed) {
+            threads::lower_priority();
+        }
+        let all = ticker::ticks(limits.timeout);
+        let first = ticker::ticks(LONG).min(all);
+        store.set_epoch_deadline(first);
+        let mut rest = all - first;
+        store.epoch_deadline_callback(move |mut store| {
+            store.data_mut().took_long = true;
+            if rest == 0 {
+                return Ok(UpdateDeadline::Interrupt);
+            }
+            threads::lower_priority();
+            Ok(UpdateDeadline::Continue(std::mem::take(&mut rest)))
+        });
+        // What is too large is not even copied out of the guest.
+        store.set_hostcall_fuel(limits.response_bytes);
         store.set_max_component_handles(HANDLES);
 
         let result = self.inner.pre.instantiate(&mut store).map_err(|error| (Stage::Instantiate, error));
@@ -163,6 +180,7 @@ impl Module {
         });
         // The store goes with its instance, whatever happened: nothing of a trapped guest is ever used again.
         let state = store.into_data();
+        self.inner.takes_long.store(state.took_long, Ordering::Relaxed);
         match result {
             Ok((value,)) => Ok((value, state.logs.finish())),
             Err((stage, error)) => {
@@ -181,7 +199,12 @@ impl fmt::Debug for Module {
 
 impl CallState {
     fn new(limits: &Limits) -> Self {
-        Self { memory: MemoryCap::new(limits.memory_bytes), logs: LogBuffer::new(limits), wasi: wasi::State::default() }
+        Self {
+            memory: MemoryCap::new(limits.memory_bytes),
+            logs: LogBuffer::new(limits),
+            wasi: wasi::State::default(),
+            took_long: false,
+        }
     }
 }
 
@@ -201,17 +224,15 @@ fn shortened(mut text: String) -> String {
     text
 }
 
-fn check_response(response: &[u8], limits: &Limits) -> Result<(), Fault> {
-    let (bytes, limit) = (response.len(), limits.response_bytes);
-    if bytes > limit { Err(Fault::ResponseTooLarge { bytes, limit }) } else { Ok(()) }
-}
-
 /// How far a call came.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Stage {
     Instantiate,
     Call,
 }
+
+/// Name of wasmtime's type, which is private, for more than [`Store::set_hostcall_fuel`] allows.
+const TOO_MUCH_IS_COPIED: &str = "HostcallFuelExhausted";
 
 /// What an error of wasmtime's means. Told by type, never by text.
 fn fault(stage: Stage, error: &wasmtime::Error, memory_denied: bool, limits: &Limits) -> Fault {
@@ -234,6 +255,9 @@ fn fault(stage: Stage, error: &wasmtime::Error, memory_denied: bool, limits: &Li
             Fault::Trap { cause, backtrace: backtrace.unwrap_or_default() }
         }
         (None, Some(backtrace)) => Fault::Trap { cause, backtrace },
+        (None, None) if format!("{:?}", error.root_cause()) == TOO_MUCH_IS_COPIED => {
+            Fault::ResponseTooLarge { limit: limits.response_bytes }
+        }
         (None, None) if stage == Stage::Instantiate => Fault::Host { cause },
         (None, None) => Fault::BadAnswer { cause },
     }

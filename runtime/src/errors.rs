@@ -199,14 +199,12 @@ pub enum Fault {
         /// [`Limits::request_bytes`](crate::Limits::request_bytes).
         limit: usize,
     },
-    /// The response is too large; it was thrown away.
+    /// The response is too large; it was not even copied.
     #[error(
         "the provider's response has more than {}; raise limits.responseBytes, or ask its author",
         mebibytes(*.limit)
     )]
     ResponseTooLarge {
-        /// Bytes of the response.
-        bytes: usize,
         /// [`Limits::response_bytes`](crate::Limits::response_bytes).
         limit: usize,
     },

@@ -2,8 +2,7 @@
 //!
 //! A [`Runtime`] is one per process. [`Runtime::load`] turns the bytes of a `.wasm` into a [`Module`], which is cheap to
 //! clone and may be called from many threads at once; every call runs in an instance of its own that is dropped after
-//! it. All calls block: an async host makes them on a thread that may block, behind a semaphore of
-//! [`Runtime::concurrent_calls`].
+//! it. All calls block: an async host makes them on [`Threads`], behind a semaphore of [`Runtime::concurrent_calls`].
 //!
 //! ```no_run
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -29,6 +28,7 @@ mod load;
 mod logs;
 mod memory;
 mod resources;
+mod threads;
 mod ticker;
 mod wasi;
 
@@ -39,3 +39,4 @@ pub use describe::{Description, ManifestError};
 pub use engine::Runtime;
 pub use errors::{CallError, Fault, LoadError, StartError};
 pub use logs::{LogLevel, LogLine};
+pub use threads::Threads;

@@ -143,7 +143,7 @@ fn a_request_above_the_cap_never_reaches_the_guest() {
 }
 
 #[test]
-fn a_response_above_the_cap_is_thrown_away() {
+fn a_response_above_the_cap_is_not_copied() {
     let grow = "(drop (memory.grow (i32.const 1000)))";
     let at_the_cap = provider(&format!("{grow} (call $ok (i32.const 0) (i32.const {}))", 4 * MIB));
     assert_eq!(at_the_cap.reconcile(b"{}", &limits()).unwrap().response.len(), 4 * MIB);

@@ -32,8 +32,11 @@ pub(crate) struct Args {
     #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..))]
     reload_parents: u32,
     /// Edits that are timed, where they are timed.
-    #[arg(long, default_value_t = 700, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, default_value_t = 2_000, value_parser = clap::value_parser!(u32).range(1..))]
     edits: u32,
+    /// Measure this alone, and print what it shows on the way.
+    #[arg(long, value_name = "PART", conflicts_with = "json")]
+    only: Option<Part>,
     /// Print one JSON object instead of a table.
     #[arg(long)]
     json: bool,
@@ -51,6 +54,16 @@ pub(crate) struct Args {
     faulty: PathBuf,
 }
 
+/// What can be measured alone.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum Part {
+    Load,
+    Memory,
+    Isolation,
+    Reload,
+    Plan,
+}
+
 impl Args {
     /// The module that most providers are made of.
     fn triple(&self) -> anyhow::Result<Vec<u8>> {
@@ -61,6 +74,9 @@ impl Args {
 /// Measures and prints.
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Runtime::new().context("async runtime")?;
+    if let Some(part) = args.only {
+        return runtime.block_on(alone(part, args));
+    }
     let load_20_ms = load::measure(&args.triple()?).context("load")?;
     say("load", &load_20_ms);
     let report = runtime.block_on(async {
@@ -75,6 +91,17 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         anyhow::Ok(Report { load_20_ms, plan, reload, memory, isolation_p99_ratio })
     })?;
     report.print(args)
+}
+
+async fn alone(part: Part, args: &Args) -> anyhow::Result<()> {
+    match part {
+        Part::Load => say("load", &load::measure(&args.triple()?)?),
+        Part::Memory => say("memory", &memory::measure(args).await?),
+        Part::Isolation => say("isolation", &isolation::measure(args).await?),
+        Part::Reload => say("reload", &reload::measure(args).await?),
+        Part::Plan => say("plan", &plan::measure(args).await?),
+    }
+    Ok(())
 }
 
 /// Progress; not on stdout, which is for the figures.
