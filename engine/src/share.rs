@@ -5,7 +5,6 @@
 //! grants out.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::time::Duration;
 
 /// What there is to share.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,9 +14,6 @@ pub struct Room {
     /// Bytes of memory that they may take together.
     pub bytes: u64,
 }
-
-/// A call that takes longer is a long one. Most take less than a millisecond.
-pub const LONG: Duration = Duration::from_millis(10);
 
 /// One provider's part.
 #[derive(Clone, Debug)]
@@ -88,11 +84,11 @@ impl<T> Share<T> {
         self.parts.entry(provider.to_owned()).or_insert_with(new).waiting.push_back((bytes, ticket));
     }
 
-    /// A call ended, which took so long; `None`: it was not made.
-    pub fn give_back(&mut self, granted: &Granted, took: Option<Duration>) {
-        match took {
-            Some(took) if took > LONG => _ = self.long.insert(granted.provider.clone()),
-            Some(_) => _ = self.long.remove(&granted.provider),
+    /// A call ended, which took long or did not; `None`: it was not made.
+    pub fn give_back(&mut self, granted: &Granted, took_long: Option<bool>) {
+        match took_long {
+            Some(true) => _ = self.long.insert(granted.provider.clone()),
+            Some(false) => _ = self.long.remove(&granted.provider),
             None => {}
         }
         if granted.in_lane { &mut self.in_lane } else { &mut self.used }.give_back(granted.bytes);
@@ -111,9 +107,8 @@ impl<T> Share<T> {
         let lane = Room { calls: self.room.calls / 4, bytes: self.room.bytes / 4 };
         let main = Room { calls: self.room.calls - lane.calls, bytes: self.room.bytes - lane.bytes };
         // A call that is larger than half may be made alone.
-        let may = |part: &Part<T>| {
-            part.wants().is_some_and(|bytes| part.used == Room::NONE || half.fits(part.used, bytes))
-        };
+        let may =
+            |part: &Part<T>| part.wants().is_some_and(|bytes| part.used == Room::NONE || half.fits(part.used, bytes));
         let wants = self.parts.iter().filter(|(_, part)| may(part));
         let (first, part) = wants.min_by_key(|(_, part)| (part.used.calls, part.turn))?;
         let bytes = part.wants()?;
@@ -169,8 +164,8 @@ mod tests {
         Share::new(Room { calls, bytes: mib * MIB })
     }
 
-    fn end<'a>(share: &mut Share<usize>, ended: impl IntoIterator<Item = &'a Granted>, took: Duration) {
-        ended.into_iter().for_each(|granted| share.give_back(granted, Some(took)));
+    fn end<'a>(share: &mut Share<usize>, ended: impl IntoIterator<Item = &'a Granted>, took_long: bool) {
+        ended.into_iter().for_each(|granted| share.give_back(granted, Some(took_long)));
     }
 
     fn granted(share: &mut Share<usize>) -> Vec<Granted> {
@@ -225,8 +220,11 @@ mod tests {
             share.ask("modest", 64 * MIB, call);
             share.ask("other", 64 * MIB, call);
             let in_lane = granted(&mut share);
-            assert_eq!(in_lane.iter().map(|granted| granted.provider.as_str()).collect::<Vec<_>>(), ["modest", "other"]);
-            end(&mut share, &in_lane, Duration::ZERO);
+            assert_eq!(
+                in_lane.iter().map(|granted| granted.provider.as_str()).collect::<Vec<_>>(),
+                ["modest", "other"]
+            );
+            end(&mut share, &in_lane, false);
         }
     }
 
@@ -238,13 +236,13 @@ mod tests {
         }
         let first = granted(&mut share);
         assert_eq!(first.len(), 1);
-        end(&mut share, &first, LONG * 2);
+        end(&mut share, &first, true);
         assert_eq!(granted(&mut share), []);
         // Room elsewhere, for one.
-        end(&mut share, &running[..1], LONG * 100);
+        end(&mut share, &running[..1], true);
         let second = granted(&mut share);
         assert_eq!(second[0].provider, "sometimes");
-        end(&mut share, &second, LONG);
+        end(&mut share, &second, false);
         share.ask("sometimes", 64 * MIB, 3);
         assert!(granted(&mut share).iter().any(|granted| granted.provider == "sometimes"));
     }
@@ -257,7 +255,7 @@ mod tests {
         share.ask("modest", 64 * MIB, 1);
         // Its second call is not its first any more.
         assert_eq!(granted(&mut share).len(), 1);
-        end(&mut share, &running, Duration::ZERO);
+        end(&mut share, &running, false);
         assert!(granted(&mut share).iter().any(|granted| granted.provider == "larger"));
         share.ask("all", 512 * MIB, 0);
         share.ask("late", 64 * MIB, 0);
@@ -287,7 +285,7 @@ mod tests {
                     share.give_back(&ended, None);
                 }
             }
-            end(&mut share, &running, Duration::ZERO);
+            end(&mut share, &running, false);
             while let Some((granted, _)) = share.grant() {
                 served += 1;
                 share.give_back(&granted, None);

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use bartizan_engine::share::{Granted, Room, Share};
-use bartizan_runtime::Threads;
+use bartizan_runtime::{LONG_CALL, Threads};
 use tokio::sync::oneshot;
 
 /// The room for calls of all providers of a host.
@@ -86,7 +86,7 @@ impl Calls {
 impl Drop for Permit {
     fn drop(&mut self) {
         if let Some(granted) = self.granted.take() {
-            self.calls.lock().give_back(&granted, self.began.map(|began| began.elapsed()));
+            self.calls.lock().give_back(&granted, self.began.map(|began| began.elapsed() > LONG_CALL));
             self.calls.grant();
         }
     }

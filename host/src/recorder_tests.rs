@@ -24,7 +24,14 @@ fn call<'a>(
     result: &'a Result<Answer, CallError>,
     limits: &'a Limits,
 ) -> Call<'a> {
-    Call { provider: "puppet", module: "sha256:00", limits, parent, request: request.as_bytes().to_vec(), result: result.as_ref() }
+    Call {
+        provider: "puppet",
+        module: "sha256:00",
+        limits,
+        parent,
+        request: request.as_bytes().to_vec(),
+        result: result.as_ref(),
+    }
 }
 
 /// What is in a parent's folder, by file name.

@@ -14,7 +14,7 @@ use crate::engine::{Allocation, Inner};
 use crate::imports::Exports;
 use crate::logs::{LogBuffer, LogLine};
 use crate::memory::MemoryCap;
-use crate::threads::LONG;
+use crate::threads::LONG_CALL;
 use crate::{CallError, Fault, Limits, threads, ticker, wasi};
 
 /// Handles that a guest may hold. Only guests of other languages have any, for their standard streams.
@@ -55,7 +55,7 @@ pub(crate) struct CallState {
     memory: MemoryCap,
     pub(crate) logs: LogBuffer,
     pub(crate) wasi: wasi::State,
-    /// Whether it went on beyond [`LONG`].
+    /// Whether it went on beyond [`LONG_CALL`].
     took_long: bool,
 }
 
@@ -82,7 +82,18 @@ impl Module {
     ) -> Self {
         let digest = format!("sha256:{}", hex(sha256));
         let takes_long = AtomicBool::new(false);
-        Self { inner: Arc::new(Loaded { _runtime: runtime, pre, exports, allocation, digest, size, from_cache, takes_long }) }
+        Self {
+            inner: Arc::new(Loaded {
+                _runtime: runtime,
+                pre,
+                exports,
+                allocation,
+                digest,
+                size,
+                from_cache,
+                takes_long,
+            }),
+        }
     }
 
     /// `sha256:` and 64 hex digits: the content that was loaded.
@@ -157,7 +168,7 @@ impl Module {
             threads::lower_priority();
         }
         let all = ticker::ticks(limits.timeout);
-        let first = ticker::ticks(LONG).min(all);
+        let first = ticker::ticks(LONG_CALL).min(all);
         store.set_epoch_deadline(first);
         let mut rest = all - first;
         store.epoch_deadline_callback(move |mut store| {

@@ -39,4 +39,4 @@ pub use describe::{Description, ManifestError};
 pub use engine::Runtime;
 pub use errors::{CallError, Fault, LoadError, StartError};
 pub use logs::{LogLevel, LogLine};
-pub use threads::Threads;
+pub use threads::{LONG_CALL, Threads};

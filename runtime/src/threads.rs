@@ -14,7 +14,7 @@ use std::thread;
 use std::time::Duration;
 
 /// A call that takes longer is a long one. Most take less than a millisecond.
-pub(crate) const LONG: Duration = Duration::from_millis(10);
+pub const LONG_CALL: Duration = Duration::from_millis(10);
 /// How nice a long call is: it has a hundredth of a processor that others want, and all of one that nobody wants.
 #[cfg(target_os = "linux")]
 const NICE: i32 = 19;
@@ -119,7 +119,10 @@ mod tests {
     const SOON: Duration = Duration::from_secs(10);
 
     /// Runs this and returns what it makes.
-    fn run<T: Send + 'static>(threads: &Threads, task: impl FnOnce() -> T + Send + 'static) -> Result<T, RecvTimeoutError> {
+    fn run<T: Send + 'static>(
+        threads: &Threads,
+        task: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, RecvTimeoutError> {
         let (done, result) = mpsc::channel();
         threads.run(move || drop(done.send(task()))).unwrap();
         result.recv_timeout(SOON)

@@ -1,10 +1,11 @@
 //! The actor that keeps the catalogue: it looks at the folder and at ConfigMaps when something happens there, loads one module at
 //! a time aside, and publishes what it knows. Nobody waits for it, and what serves is not its to decide.
 
+mod look;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
 
 use anyhow::Context as _;
 use bartizan_runtime::Runtime;
@@ -17,7 +18,7 @@ use tracing::{error, info, warn};
 
 use super::config_maps::{self, ConfigMaps};
 use super::fetch::{Holding, try_load};
-use super::folder::{self, News, SETTLE, Scan, Settling};
+use super::folder::{self, GLANCE, SETTLE, Settling};
 use super::registries::{self, Registries};
 use super::shelf::{Load, Outcome, Shelf};
 use super::watch_folder::FolderWatch;
@@ -26,17 +27,6 @@ use crate::declared::{Document, FolderModule, declare, document_names};
 use crate::health::Health;
 use crate::metrics::Metrics;
 use crate::registry::{Authorities, Store, digest_of};
-
-/// Time between two looks at a folder that is not there yet.
-const AWAIT: Duration = Duration::from_secs(1);
-/// Time between two looks at one that is, whatever its watch says: some file systems tell nothing, and so does a link that comes
-/// to lead elsewhere. It costs the metadata of a few files.
-const LOOK: Duration = Duration::from_secs(10);
-
-/// Largest document: an API server takes no larger object.
-const DOCUMENT_BYTES: u64 = 1 << 20;
-/// Looks after which a start no longer waits for files that are being written.
-const FIRST_LOOKS: u32 = 10;
 
 /// What the catalogue is told at its start.
 pub(crate) struct Settings {
@@ -154,15 +144,27 @@ impl Catalog {
     /// If a load ends in a panic: its origin would wait for ever.
     pub(crate) async fn run(mut self, stop: CancellationToken) -> anyhow::Result<()> {
         let mut scan_at = Instant::now();
+        // Once between two scans: a file that is copied for a while changes all the time.
+        let (mut glance_at, mut glanced) = (None, false);
         loop {
             while let Some(load) = self.shelf.next() {
                 self.load(load);
             }
             tokio::select! {
                 () = stop.cancelled() => return Ok(()),
-                Some(()) = self.happened.recv() => scan_at = scan_at.min(Instant::now() + SETTLE),
+                Some(()) = self.happened.recv() => {
+                    scan_at = scan_at.min(Instant::now() + SETTLE);
+                    if !glanced {
+                        glance_at.get_or_insert_with(|| Instant::now() + GLANCE);
+                    }
+                }
+                () = tokio::time::sleep_until(glance_at.unwrap_or(scan_at)), if glance_at.is_some() => {
+                    (glance_at, glanced) = (None, true);
+                    self.glance().await?;
+                }
                 () = tokio::time::sleep_until(scan_at) => {
                     scan_at = Instant::now() + self.scan().await?;
+                    glanced = false;
                 }
                 Some(ended) = self.loads.join_next() => {
                     let (load, outcome) = ended.context("a module could not be loaded")?;
@@ -181,85 +183,6 @@ impl Catalog {
         }
     }
 
-    /// Looks at the folder, and says when to look again.
-    async fn scan(&mut self) -> anyhow::Result<Duration> {
-        let path = self.settings.folder.clone();
-        let scanned = tokio::task::spawn_blocking(move || folder::scan(&path)).await.context("the folder")?;
-        let scan = match scanned {
-            Ok(scan) => scan,
-            Err(error) => {
-                // What is known of it stays: nothing vanished that could not be seen.
-                self.say_of_folder(Some(format!("{error:#}; nothing of it is loaded or dropped until then")));
-                self.scanned_once();
-                return Ok(LOOK);
-            }
-        };
-        // What happened between the look and the watch was not told.
-        let unwatched = self.watch.follow(scan.folder);
-        let exists = scan.folder.is_some();
-        self.say_what_is_missing(&scan);
-        let News { changed, gone, again } = self.settling.take(scan.files, SystemTime::now());
-        let news = !changed.is_empty() || !gone.is_empty();
-        for (file, stamp) in changed {
-            let path = self.settings.folder.join(&file);
-            if file.ends_with(".wasm") {
-                self.shelf.put(&Origin::File(file), Holding::File { path, stamp });
-            } else {
-                let text = match stamp.size {
-                    0..=DOCUMENT_BYTES => tokio::fs::read_to_string(path).await.map_err(|error| error.to_string()),
-                    size => Err(format!("it has {size} bytes, more than {DOCUMENT_BYTES}")),
-                };
-                // It is reported as a document that is no Provider, with this as the reason.
-                self.documents.insert(file, text.unwrap_or_else(|reason| format!("# cannot be read: {reason}")));
-            }
-        }
-        for file in gone {
-            warn!("{file} is gone from the folder of providers; what it declared or serves stays as it is");
-            self.documents.remove(&file);
-            self.shelf.remove(&Origin::File(file));
-        }
-        // Modules that have not settled yet are part of the first look, too; one that never does is not waited for.
-        self.looks = self.looks.saturating_add(1);
-        if !again || self.looks > FIRST_LOOKS {
-            self.scanned_once();
-        }
-        if news {
-            self.publish();
-        }
-        Ok(match (again || unwatched, exists) {
-            (true, _) => SETTLE,
-            (false, true) => LOOK,
-            (false, false) => AWAIT,
-        })
-    }
-
-    fn scanned_once(&mut self) {
-        if !self.scanned {
-            self.scanned = true;
-            self.publish();
-        }
-    }
-
-    fn say_what_is_missing(&mut self, scan: &Scan) {
-        let has_modules = scan.files.keys().any(|file| file.ends_with(".wasm"));
-        let problem = match (scan.folder, has_modules) {
-            (None, _) => Some("no such folder; nothing is loaded from it until it is there".to_owned()),
-            (Some(_), false) => Some("no modules (*.wasm) in it; they are loaded as they come".to_owned()),
-            (Some(_), true) => None,
-        };
-        let title = |problem| format!("--providers {}: {problem}", self.settings.folder.display());
-        self.say_of_folder(problem.map(title));
-    }
-
-    fn say_of_folder(&mut self, problem: Option<String>) {
-        if problem != self.problem {
-            if let Some(problem) = &problem {
-                warn!("{problem}");
-            }
-            self.problem = problem;
-        }
-    }
-
     fn load(&mut self, load: Load) {
         let runtime = self.runtime.clone();
         self.loads.spawn_blocking(move || {
@@ -271,6 +194,7 @@ impl Catalog {
     fn finish(&mut self, load: &Load, outcome: Outcome) {
         let origin = &load.origin;
         match &outcome {
+            _ if load.is_ahead => {}
             Outcome::Loaded(loaded) => {
                 let Loaded { manifest, module, .. } = loaded.as_ref();
                 self.metrics.module_loaded(origin.word(), "loaded");

@@ -11,6 +11,8 @@ use anyhow::Context as _;
 
 /// How long a file must have been the same. Editors, `cp` and `kubectl cp` write in steps that are shorter.
 pub(super) const SETTLE: Duration = Duration::from_millis(200);
+/// How long after something happened files are looked at for the first time: who renames a file into place is done by then.
+pub(super) const GLANCE: Duration = Duration::from_millis(20);
 /// What the names of files end with that matter.
 const SUFFIXES: [&str; 3] = [".wasm", ".yaml", ".yml"];
 
@@ -112,6 +114,11 @@ pub(super) struct News {
 }
 
 impl Settling {
+    /// What is there and has not settled.
+    pub(super) fn fresh(&self, scan: BTreeMap<String, Stamp>) -> impl Iterator<Item = (String, Stamp)> {
+        scan.into_iter().filter(|(name, stamp)| self.settled.get(name) != Some(stamp))
+    }
+
     /// Takes a scan. What is the same as in the one before, or was not changed for a moment, has settled; so has what is missing
     /// for the second time, since who replaces a file may delete it first.
     pub(super) fn take(&mut self, scan: BTreeMap<String, Stamp>, now: SystemTime) -> News {

@@ -36,6 +36,8 @@ pub(super) struct Load {
     pub(super) holding: Holding,
     /// Digest of the module that is there already.
     pub(super) known: Option<String>,
+    /// Whether it only fills the cache of compiled code, for a load that is expected.
+    pub(super) is_ahead: bool,
 }
 
 /// All origins.
@@ -43,6 +45,7 @@ pub(super) struct Load {
 pub(super) struct Shelf {
     slots: BTreeMap<Origin, Slot>,
     queue: VecDeque<Origin>,
+    ahead: BTreeMap<Origin, Holding>,
     loading: Option<Origin>,
 }
 
@@ -70,6 +73,12 @@ impl Shelf {
         }
     }
 
+    /// The origin seems to hold something that has not settled. It is compiled while nothing else is to be done, so that most of
+    /// the work is over once it has.
+    pub(super) fn expect(&mut self, origin: &Origin, holding: Holding) {
+        self.ahead.insert(origin.clone(), holding);
+    }
+
     /// The origin holds nothing, or cannot be asked.
     pub(super) fn fail(&mut self, origin: &Origin, trouble: Trouble) {
         let slot = self.slot(origin);
@@ -93,14 +102,19 @@ impl Shelf {
             let Some(holding) = slot.holding.clone() else { continue };
             let known = slot.state.as_ref().ok().map(|loaded| loaded.module.digest().to_owned());
             self.loading = Some(origin.clone());
-            return Some(Load { origin, holding, known });
+            return Some(Load { origin, holding, known, is_ahead: false });
         }
-        None
+        let (origin, holding) = self.ahead.pop_first()?;
+        self.loading = Some(origin.clone());
+        Some(Load { origin, holding, known: None, is_ahead: true })
     }
 
     /// Takes what came of a load. It is thrown away if the origin holds something else by now.
     pub(super) fn finish(&mut self, load: &Load, outcome: Outcome) {
         self.loading = None;
+        if load.is_ahead {
+            return;
+        }
         let Some(slot) = self.slots.get_mut(&load.origin) else { return };
         if slot.holding.as_ref() != Some(&load.holding) {
             return;
@@ -170,7 +184,7 @@ mod tests {
         shelf.put(&file("b"), bytes("1"));
         shelf.put(&file("a"), bytes("1"));
         let first = shelf.next().unwrap();
-        assert_eq!(first, Load { origin: file("b"), holding: bytes("1"), known: None });
+        assert_eq!(first, Load { origin: file("b"), holding: bytes("1"), known: None, is_ahead: false });
         assert_eq!(shelf.next(), None);
         assert!(shelf.is_pending(&file("a")) && shelf.is_pending(&file("b")));
         shelf.finish(&first, Outcome::Refused(refused("no")));
@@ -196,6 +210,25 @@ mod tests {
         // The same again is no news.
         shelf.put(&file("a"), bytes("3"));
         assert!(shelf.is_idle());
+    }
+
+    #[test]
+    fn what_is_expected_is_looked_at_when_nothing_is_to_be_loaded_and_changes_nothing() {
+        let mut shelf = Shelf::default();
+        shelf.expect(&file("a"), bytes("1"));
+        shelf.put(&file("b"), bytes("1"));
+        let first = shelf.next().unwrap();
+        assert_eq!((&first.origin, first.is_ahead), (&file("b"), false));
+        shelf.finish(&first, Outcome::Refused(refused("b")));
+        let ahead = shelf.next().unwrap();
+        assert_eq!((&ahead.origin, ahead.is_ahead), (&file("a"), true));
+        // It settled meanwhile.
+        shelf.put(&file("a"), bytes("1"));
+        shelf.finish(&ahead, Outcome::Refused(refused("half of it")));
+        assert_eq!(state(&shelf, "a"), Some(Trouble::Loading));
+        let load = shelf.next().unwrap();
+        assert_eq!((&load.origin, load.is_ahead), (&file("a"), false));
+        assert_eq!(shelf.next(), None);
     }
 
     #[test]
