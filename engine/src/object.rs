@@ -369,12 +369,17 @@ fn managers(object: &Value, manager: &str) -> Managers {
             continue;
         }
         let time = field(entry, "time").unwrap_or_default();
-        // A repair of labels is an Update of ours.
         let is_ours = field(entry, "manager").as_deref() == Some(manager);
         let labels = || entry.get("fieldsV1")?.get("f:metadata")?.get("f:labels")?.get(&label);
-        applied_by_host |= is_ours && field(entry, "operation").as_deref() == Some("Apply");
+        let applies = is_ours && field(entry, "operation").as_deref() == Some("Apply");
+        applied_by_host |= applies;
         labelled_by_host |= is_ours && labels().is_some();
-        let slot = if is_ours { &mut ours } else { &mut others };
+        // A repair of labels is an Update of ours. It says nothing about what others wrote before it.
+        let slot = match (applies, is_ours) {
+            (true, _) => &mut ours,
+            (false, true) => continue,
+            (false, false) => &mut others,
+        };
         if slot.as_ref().is_none_or(|seen| *seen < time) {
             *slot = Some(time);
         }
@@ -450,6 +455,15 @@ mod tests {
     fn a_write_of_another_manager_in_the_same_second_counts_as_later() {
         let mut value = config_map();
         value["metadata"]["managedFields"][1]["time"] = json!("2026-01-01T00:00:01Z");
+        assert!(project(value).written_by_others_since);
+    }
+
+    #[test]
+    fn a_repair_of_labels_does_not_hide_what_another_wrote_before_it() {
+        let mut value = config_map();
+        value["metadata"]["managedFields"][1]["time"] = json!("2026-01-01T00:00:02Z");
+        let entries = value["metadata"]["managedFields"].as_array_mut().unwrap();
+        entries.push(json!({"manager": "bartizan/minio", "operation": "Update", "time": "2026-01-01T00:00:03Z"}));
         assert!(project(value).written_by_others_since);
     }
 

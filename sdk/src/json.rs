@@ -92,12 +92,15 @@ pub fn optional<T: WriteJson>(value: Option<T>) -> impl WriteJson {
     })
 }
 
+/// Room for a pod template.
+const TEXT_CAPACITY: usize = 4096;
+
 /// The text of a value.
 ///
 /// # Errors
 /// `internal` if a part of it cannot be written.
 pub fn to_text(value: &impl WriteJson) -> Result<Vec<u8>, Failure> {
-    let mut writer = Writer::default();
+    let mut writer = Writer::with_capacity(TEXT_CAPACITY);
     value.write_json(&mut writer);
     writer.finish()
 }

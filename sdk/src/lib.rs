@@ -36,7 +36,7 @@ pub use bartizan_contract::{
     Condition, ConditionStatus, Failure, FailureCode, OnDelete, OnImmutableChange, ReconcileResponse,
 };
 pub use failure::Fault;
-pub use hash::{config_hash, fingerprint, fingerprints};
+pub use hash::{config_hash, fingerprint};
 /// Typed Kubernetes objects.
 pub use k8s_openapi;
 pub use kind::{ChildKind, Column, NameRule, ParentKind, Scope};

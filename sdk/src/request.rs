@@ -82,7 +82,7 @@ impl<'a, S: DeserializeOwned> Request<'a, S> {
     /// Reads a request whose parent is of the given kind. Fields that it does not know are ignored.
     pub(crate) fn parse(bytes: &'a [u8], parent_kind: &ParentKind) -> Result<Self, Failure> {
         // One check of the whole text is cheaper than one per string.
-        let text = std::str::from_utf8(bytes).map_err(no_request)?;
+        let text = simdutf8::basic::from_utf8(bytes).map_err(no_request)?;
         let (mut api_version, mut kind, mut parent) = ("", "", None);
         let (mut children, mut descendants, mut related) = (Objects::default(), Objects::default(), Objects::default());
         let (mut provider, mut cluster, mut finalizing) = ("{}", "{}", false);
@@ -125,7 +125,7 @@ impl<'a, S: DeserializeOwned> Request<'a, S> {
 impl<'a> Objects<'a> {
     /// Finds them in what comes next.
     fn find(found: &mut scan::Fields<'a>, in_parts: bool) -> Result<Self, Malformed> {
-        let (mut all, mut fields) = (Vec::new(), Vec::new());
+        let (mut all, mut fields) = (Vec::with_capacity(32), Vec::with_capacity(if in_parts { 128 } else { 0 }));
         found.object(|kind, names| {
             names.object(|name, objects| {
                 if !in_parts {

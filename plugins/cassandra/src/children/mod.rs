@@ -10,7 +10,7 @@ use bartizan_sdk::k8s_openapi::api::apps::v1::StatefulSet;
 use bartizan_sdk::k8s_openapi::api::core::v1::{ConfigMap, Service};
 use bartizan_sdk::kubernetes::{Meta, config_map, disruption_budget, service_ports};
 use bartizan_sdk::observed::ConfigMapView;
-use bartizan_sdk::{ChildKind, Failure, Request, Response, Treatment, config_hash, fingerprints, object};
+use bartizan_sdk::{ChildKind, Failure, Request, Response, Treatment, config_hash, fingerprint, object};
 
 use crate::decision::{Action, Step};
 use crate::labels::{CLUSTER, DATACENTER, MANAGED_BY, NAME, RACK};
@@ -36,12 +36,18 @@ pub(crate) struct Template {
     pub(crate) fingerprint: String,
 }
 
+impl Template {
+    fn new(text: Vec<u8>) -> Self {
+        Self { fingerprint: fingerprint(&text), text }
+    }
+}
+
 /// The template of each rack; or the name of the first ConfigMap that is missing.
 pub(crate) fn templates(request: &Asked<'_>, racks: &[Rack<'_>]) -> Result<Result<Vec<Template>, String>, Failure> {
-    let mut texts = Vec::new();
+    let mut templates = Vec::new();
     for rack in racks {
         let Some(spec) = &rack.spec else {
-            texts.push(Vec::new());
+            templates.push(Template::new(Vec::new()));
             continue;
         };
         let mut hash = None;
@@ -49,10 +55,9 @@ pub(crate) fn templates(request: &Asked<'_>, racks: &[Rack<'_>]) -> Result<Resul
             let Some(config) = request.related::<ConfigMapView>(name)? else { return Ok(Err(name.clone())) };
             hash = Some(config_hash(&(config.data, config.binary_data)));
         }
-        texts.push(to_text(&member::template(request, spec, hash))?);
+        templates.push(Template::new(to_text(&member::template(request, spec, hash))?));
     }
-    let fingerprints = fingerprints(&texts);
-    Ok(Ok(texts.into_iter().zip(fingerprints).map(|(text, fingerprint)| Template { text, fingerprint }).collect()))
+    Ok(Ok(templates))
 }
 
 /// Asks for what must be seen: the racks' ConfigMaps, and whether somebody else made the accounts of members.
