@@ -106,28 +106,25 @@ impl<T> Share<T> {
         let half = Room { calls: self.room.calls.div_ceil(2), bytes: self.room.bytes.div_ceil(2) };
         let lane = Room { calls: self.room.calls / 4, bytes: self.room.bytes / 4 };
         let main = Room { calls: self.room.calls - lane.calls, bytes: self.room.bytes - lane.bytes };
+        let all = Room { calls: self.used.calls + self.in_lane.calls, bytes: self.used.bytes + self.in_lane.bytes };
         // A call that is larger than half may be made alone.
-        let may =
-            |part: &Part<T>| part.wants().is_some_and(|bytes| part.used == Room::NONE || half.fits(part.used, bytes));
+        let may = |part: &Part<T>| part.wants().is_some_and(|bytes| part.is_idle() || half.fits(part.used, bytes));
         let wants = self.parts.iter().filter(|(_, part)| may(part));
         let (first, part) = wants.min_by_key(|(_, part)| (part.used.calls, part.turn))?;
         let bytes = part.wants()?;
-        // What needs some of the lane, too, waits until all are done, and nobody goes before it then.
-        if bytes > main.bytes {
-            let is_alone = self.used == Room::NONE && self.in_lane == Room::NONE;
-            let provider = first.clone();
-            return is_alone.then(|| self.begin(provider, false)).flatten();
-        }
-        if main.fits(self.used, bytes) {
+        // The first call of a provider is not kept out by a lane that it is too large for.
+        let its_room = if part.is_idle() && bytes > lane.bytes { self.room } else { main };
+        if its_room.fits(self.used, bytes) && self.room.fits(all, bytes) {
             let provider = first.clone();
             return self.begin(provider, false);
         }
-        // Where one call has it all, there is no lane.
-        if self.used.bytes > main.bytes {
+        // What needs some of the lane waits until all are done, and nobody goes before it.
+        if bytes > main.bytes {
             return None;
         }
         let small = |part: &Part<T>| {
-            part.used == Room::NONE && part.wants().is_some_and(|bytes| lane.fits(self.in_lane, bytes))
+            part.is_idle()
+                && part.wants().is_some_and(|bytes| lane.fits(self.in_lane, bytes) && self.room.fits(all, bytes))
         };
         let short = self.parts.iter().filter(|(provider, part)| small(part) && !self.long.contains(*provider));
         let (provider, _) = short.min_by_key(|(_, part)| part.turn)?;
@@ -147,6 +144,10 @@ impl<T> Share<T> {
 }
 
 impl<T> Part<T> {
+    fn is_idle(&self) -> bool {
+        self.used == Room::NONE
+    }
+
     /// Memory of the call that waits longest.
     fn wants(&self) -> Option<u64> {
         self.waiting.front().map(|(bytes, _)| *bytes)
@@ -260,6 +261,24 @@ mod tests {
         share.ask("all", 512 * MIB, 0);
         share.ask("late", 64 * MIB, 0);
         assert!(granted(&mut share).iter().all(|granted| granted.provider != "late"));
+    }
+
+    #[test]
+    fn a_first_call_that_is_too_large_for_the_lane_has_all_the_room_there_is() {
+        for (room, one, other) in [(256, 128, 128), (128, 64, 64), (512, 256, 192)] {
+            let mut share = share(64, room);
+            share.ask("one", one * MIB, 0);
+            share.ask("other", other * MIB, 0);
+            assert_eq!(granted(&mut share).len(), 2, "of {room}");
+        }
+        let mut share = share(64, 512);
+        (0..8).for_each(|call| share.ask("slow", 64 * MIB, call));
+        assert_eq!(granted(&mut share).len(), 4);
+        share.ask("large", 192 * MIB, 0);
+        share.ask("late", 64 * MIB, 0);
+        assert_eq!(granted(&mut share).iter().map(|granted| granted.bytes / MIB).collect::<Vec<_>>(), [192, 64]);
+        share.ask("later", 64 * MIB, 0);
+        assert_eq!(granted(&mut share), []);
     }
 
     proptest! {

@@ -2,10 +2,9 @@
 //! threads that they run on.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
 
 use bartizan_engine::share::{Granted, Room, Share};
-use bartizan_runtime::{LONG_CALL, Threads};
+use bartizan_runtime::{Threads, is_low_priority};
 use tokio::sync::oneshot;
 
 /// The room for calls of all providers of a host.
@@ -19,8 +18,8 @@ pub(crate) struct Calls {
 struct Permit {
     /// `None` once it was given back.
     granted: Option<Granted>,
-    /// When the call began.
-    began: Option<Instant>,
+    /// Whether the call took long; `None`: it was not made.
+    took_long: Option<bool>,
     calls: Calls,
 }
 
@@ -44,14 +43,15 @@ impl Calls {
         let mut permit = self.acquire(provider, bytes).await.ok_or("there is no room for calls any more")?;
         let (done, result) = oneshot::channel();
         let run = move || {
-            permit.began = Some(Instant::now());
             let returned = call();
-            // Given back with the memory, even if nobody waits for the answer any more.
-            drop(permit);
-            drop(done.send(returned));
+            permit.took_long = Some(is_low_priority());
+            // The room is given back by whoever waits for the answer: this thread may be stopped at any time for those that go
+            // first, and must not hold what they wait for. If nobody waits any more, it is given back here.
+            drop(done.send((returned, permit)));
         };
         self.threads.run(run).map_err(|error| format!("no thread to call it on: {error}"))?;
-        result.await.map_err(|_| "the host's side of the call panicked, which its log shows".to_owned())
+        let ended = result.await.map_err(|_| "the host's side of the call panicked, which its log shows".to_owned());
+        ended.map(|(returned, _permit)| returned)
     }
 
     /// Waits for room for one call that takes up to so many bytes of memory. `None` never happens while the host lives.
@@ -67,7 +67,7 @@ impl Calls {
         loop {
             let next = self.lock().grant();
             let Some((granted, begin)) = next else { return };
-            let permit = Permit { granted: Some(granted), began: None, calls: self.clone() };
+            let permit = Permit { granted: Some(granted), took_long: None, calls: self.clone() };
             // Nobody waits for it any more: the next one may have it.
             if let Err(mut permit) = begin.send(permit)
                 && let Some(granted) = permit.granted.take()
@@ -86,7 +86,7 @@ impl Calls {
 impl Drop for Permit {
     fn drop(&mut self) {
         if let Some(granted) = self.granted.take() {
-            self.calls.lock().give_back(&granted, self.began.map(|began| began.elapsed() > LONG_CALL));
+            self.calls.lock().give_back(&granted, self.took_long);
             self.calls.grant();
         }
     }
@@ -110,5 +110,14 @@ mod tests {
         drop(first);
         assert!(waits.await.unwrap());
         assert!(calls.acquire("a", 10).await.is_some());
+    }
+
+    #[tokio::test]
+    async fn a_call_that_panics_gives_its_room_back() {
+        let calls = Calls::new(Room { calls: 1, bytes: 100 });
+        assert_eq!(calls.run("a", 10, || 1).await, Ok(1));
+        let panicked = calls.run("a", 10, || panic!("of a test")).await;
+        assert_eq!(panicked, Err::<(), _>("the host's side of the call panicked, which its log shows".to_owned()));
+        assert_eq!(calls.run("b", 100, || 2).await, Ok(2));
     }
 }

@@ -2,6 +2,7 @@
 
 use anyhow::Context as _;
 use bartizan_contract::Kind;
+use bartizan_engine::compat::{Incompatibility, incompatibilities};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
     CustomResourceDefinition, CustomResourceDefinitionVersion, JSONSchemaProps,
 };
@@ -59,7 +60,7 @@ pub(crate) async fn established(client: &Client, parent: &Parent) -> anyhow::Res
 /// # Errors
 /// If the API server cannot be asked.
 pub(crate) async fn exists(client: &Client, parent: &Parent) -> anyhow::Result<bool> {
-    Ok(get(client, parent).await?.is_some())
+    Ok(get(client, &parent.crd).await?.is_some())
 }
 
 /// Whether a parent's CRD is there, and does not serve the parent's version.
@@ -67,13 +68,28 @@ pub(crate) async fn exists(client: &Client, parent: &Parent) -> anyhow::Result<b
 /// # Errors
 /// If the API server cannot be asked.
 pub(crate) async fn serves_others_only(client: &Client, parent: &Parent) -> anyhow::Result<bool> {
-    Ok(get(client, parent).await?.is_some_and(|crd| !serves_version(&crd, &parent.kind.version)))
+    Ok(get(client, &parent.crd).await?.is_some_and(|crd| !serves_version(&crd, &parent.kind.version)))
 }
 
-async fn get(client: &Client, parent: &Parent) -> anyhow::Result<Option<CustomResourceDefinition>> {
+/// What of these CRDs does not fit those that the cluster has.
+///
+/// # Errors
+/// If the API server cannot be asked.
+pub(crate) async fn unfit(client: &Client, crds: &[Value]) -> anyhow::Result<Vec<Incompatibility>> {
+    let mut found = Vec::new();
+    for crd in crds {
+        let name = crd.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default();
+        if let Some(served) = get(client, name).await? {
+            found.extend(incompatibilities(&serde_json::to_value(served)?, crd));
+        }
+    }
+    Ok(found)
+}
+
+async fn get(client: &Client, name: &str) -> anyhow::Result<Option<CustomResourceDefinition>> {
     let api: Api<CustomResourceDefinition> = Api::all(client.clone());
-    let found = in_time(api.get_opt(&parent.crd)).await;
-    found.with_context(|| format!("CustomResourceDefinition {} could not be read", parent.crd))
+    let found = in_time(api.get_opt(name)).await;
+    found.with_context(|| format!("CustomResourceDefinition {name} could not be read"))
 }
 
 fn serves_version(crd: &CustomResourceDefinition, version: &str) -> bool {

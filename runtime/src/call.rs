@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
 
 use bartizan_contract::Failure;
 use wasmtime::component::{ComponentExportIndex, ComponentNamedList, ComponentType, InstancePre, Lift, Lower};
@@ -19,6 +20,8 @@ use crate::{CallError, Fault, Limits, threads, ticker, wasi};
 
 /// Handles that a guest may hold. Only guests of other languages have any, for their standard streams.
 const HANDLES: usize = 1000;
+/// What a guest may hand over at once where its response may be smaller: no line of a log that makes sense is longer.
+const COPIED_BYTES: usize = 4 * 1024 * 1024;
 /// Longest text of a `failure` record that is kept, in bytes: it becomes a condition's message.
 const FAILURE_TEXT_BYTES: usize = 4096;
 
@@ -55,7 +58,7 @@ pub(crate) struct CallState {
     memory: MemoryCap,
     pub(crate) logs: LogBuffer,
     pub(crate) wasi: wasi::State,
-    /// Whether it went on beyond [`LONG_CALL`].
+    /// Whether it used more than [`LONG_CALL`] of a processor.
     took_long: bool,
 }
 
@@ -127,9 +130,10 @@ impl Module {
     /// [`Fault::Manifest`] if this host cannot serve it, and whatever can happen to a call.
     pub fn describe(&self, limits: &Limits) -> Result<Description, CallError> {
         let (bytes, logs) = self.call::<_, Vec<u8>>(&self.inner.exports.describe, (), limits)?;
-        match describe::parse(&bytes) {
+        let parsed = check_response(&bytes, limits).and_then(|()| describe::parse(&bytes).map_err(Fault::Manifest));
+        match parsed {
             Ok(manifest) => Ok(Description { manifest, logs }),
-            Err(error) => Err(CallError { fault: Fault::Manifest(error), logs }),
+            Err(fault) => Err(CallError { fault, logs }),
         }
     }
 
@@ -144,9 +148,13 @@ impl Module {
         }
         let export = &self.inner.exports.reconcile;
         let (result, logs) = self.call::<_, Result<Vec<u8>, WireFailure>>(export, (request,), limits)?;
-        match result {
+        let checked = match result {
+            Ok(response) => check_response(&response, limits).map(|()| response),
+            Err(failure) => Err(Fault::Failure(failure.into())),
+        };
+        match checked {
             Ok(response) => Ok(Answer { response, logs }),
-            Err(failure) => Err(CallError { fault: Fault::Failure(failure.into()), logs }),
+            Err(fault) => Err(CallError { fault, logs }),
         }
     }
 
@@ -167,20 +175,24 @@ impl Module {
         if self.inner.takes_long.load(Ordering::Relaxed) {
             threads::lower_priority();
         }
-        let all = ticker::ticks(limits.timeout);
-        let first = ticker::ticks(LONG_CALL).min(all);
-        store.set_epoch_deadline(first);
-        let mut rest = all - first;
+        let (began, used) = (Instant::now(), threads::used());
+        let timeout = limits.timeout;
+        store.set_epoch_deadline(ticker::ticks(LONG_CALL.min(timeout)));
         store.epoch_deadline_callback(move |mut store| {
-            store.data_mut().took_long = true;
-            if rest == 0 {
+            let left = timeout.saturating_sub(began.elapsed());
+            if left.is_zero() {
                 return Ok(UpdateDeadline::Interrupt);
             }
+            // Where others use the processors, a call is not long since it had to wait for them.
+            if threads::used().saturating_sub(used) < LONG_CALL {
+                return Ok(UpdateDeadline::Continue(1));
+            }
             threads::lower_priority();
-            Ok(UpdateDeadline::Continue(std::mem::take(&mut rest)))
+            store.data_mut().took_long = true;
+            Ok(UpdateDeadline::Continue(ticker::ticks(left)))
         });
-        // What is too large is not even copied out of the guest.
-        store.set_hostcall_fuel(limits.response_bytes);
+        // What is far too large is not even copied out of the guest: an answer, or what it logs and prints.
+        store.set_hostcall_fuel(limits.response_bytes.max(COPIED_BYTES));
         store.set_max_component_handles(HANDLES);
 
         let result = self.inner.pre.instantiate(&mut store).map_err(|error| (Stage::Instantiate, error));
@@ -235,6 +247,11 @@ fn shortened(mut text: String) -> String {
     text
 }
 
+fn check_response(response: &[u8], limits: &Limits) -> Result<(), Fault> {
+    let limit = limits.response_bytes;
+    if response.len() > limit { Err(Fault::ResponseTooLarge { limit }) } else { Ok(()) }
+}
+
 /// How far a call came.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Stage {
@@ -245,11 +262,15 @@ enum Stage {
 /// Name of wasmtime's type, which is private, for more than [`Store::set_hostcall_fuel`] allows.
 const TOO_MUCH_IS_COPIED: &str = "HostcallFuelExhausted";
 
-/// What an error of wasmtime's means. Told by type, never by text.
+/// What an error of wasmtime's means. Told by type, or where that is private by its name, never by text for people.
 fn fault(stage: Stage, error: &wasmtime::Error, memory_denied: bool, limits: &Limits) -> Fault {
     let trap = error.downcast_ref::<Trap>().copied();
     if trap == Some(Trap::Interrupt) {
         return Fault::Timeout { limit: limits.timeout };
+    }
+    let is_hostcall = error.is::<WasmBacktrace>();
+    if !is_hostcall && format!("{:?}", error.root_cause()) == TOO_MUCH_IS_COPIED {
+        return Fault::ResponseTooLarge { limit: limits.response_bytes };
     }
     if memory_denied {
         return Fault::Memory { limit: limits.memory_bytes };
@@ -266,9 +287,6 @@ fn fault(stage: Stage, error: &wasmtime::Error, memory_denied: bool, limits: &Li
             Fault::Trap { cause, backtrace: backtrace.unwrap_or_default() }
         }
         (None, Some(backtrace)) => Fault::Trap { cause, backtrace },
-        (None, None) if format!("{:?}", error.root_cause()) == TOO_MUCH_IS_COPIED => {
-            Fault::ResponseTooLarge { limit: limits.response_bytes }
-        }
         (None, None) if stage == Stage::Instantiate => Fault::Host { cause },
         (None, None) => Fault::BadAnswer { cause },
     }

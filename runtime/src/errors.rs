@@ -199,7 +199,7 @@ pub enum Fault {
         /// [`Limits::request_bytes`](crate::Limits::request_bytes).
         limit: usize,
     },
-    /// The response is too large; it was not even copied.
+    /// The response is too large; what is far too large was not even copied.
     #[error(
         "the provider's response has more than {}; raise limits.responseBytes, or ask its author",
         mebibytes(*.limit)

@@ -2,7 +2,8 @@
 //!
 //! A [`Runtime`] is one per process. [`Runtime::load`] turns the bytes of a `.wasm` into a [`Module`], which is cheap to
 //! clone and may be called from many threads at once; every call runs in an instance of its own that is dropped after
-//! it. All calls block: an async host makes them on [`Threads`], behind a semaphore of [`Runtime::concurrent_calls`].
+//! it. All calls block: an async host makes them on [`Threads`], and makes no more than
+//! [`Runtime::concurrent_calls`] at the same time.
 //!
 //! ```no_run
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -39,4 +40,4 @@ pub use describe::{Description, ManifestError};
 pub use engine::Runtime;
 pub use errors::{CallError, Fault, LoadError, StartError};
 pub use logs::{LogLevel, LogLine};
-pub use threads::{LONG_CALL, Threads};
+pub use threads::{Threads, is_low_priority};

@@ -13,8 +13,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-/// A call that takes longer is a long one. Most take less than a millisecond.
-pub const LONG_CALL: Duration = Duration::from_millis(10);
+/// A call that takes longer of a processor is a long one. Most take less than a millisecond.
+pub(crate) const LONG_CALL: Duration = Duration::from_millis(10);
 /// How nice a long call is: it has a hundredth of a processor that others want, and all of one that nobody wants.
 #[cfg(target_os = "linux")]
 const NICE: i32 = 19;
@@ -84,7 +84,7 @@ impl Worker {
         loop {
             // Whoever waits for its result learns of a panic by getting none.
             let _ = catch_unwind(AssertUnwindSafe(task));
-            if PRIORITY.get() == Some(Priority::Lowered) {
+            if is_low_priority() {
                 return;
             }
             self.idle.fetch_add(1, Ordering::AcqRel);
@@ -94,6 +94,26 @@ impl Worker {
                 Err(mpsc::RecvError) => return,
             }
         }
+    }
+}
+
+/// Whether this thread is one of [`Threads`] that a long call lowered.
+#[must_use]
+pub fn is_low_priority() -> bool {
+    PRIORITY.get() == Some(Priority::Lowered)
+}
+
+/// The time of a processor that this thread has used so far. Where that is not known, the time that went by.
+pub(crate) fn used() -> Duration {
+    #[cfg(target_os = "linux")]
+    {
+        let used = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+        Duration::new(used.tv_sec.try_into().unwrap_or(0), used.tv_nsec.try_into().unwrap_or(0))
+    }
+    #[cfg(not(target_os = "linux"))]
+    {
+        static BEGAN: std::sync::LazyLock<std::time::Instant> = std::sync::LazyLock::new(std::time::Instant::now);
+        BEGAN.elapsed()
     }
 }
 

@@ -81,8 +81,8 @@ pub struct ParentMetadata {
 impl<'a, S: DeserializeOwned> Request<'a, S> {
     /// Reads a request whose parent is of the given kind. Fields that it does not know are ignored.
     pub(crate) fn parse(bytes: &'a [u8], parent_kind: &ParentKind) -> Result<Self, Failure> {
-        // One check of the whole text is cheaper than one per string.
-        let text = simdutf8::basic::from_utf8(bytes).map_err(no_request)?;
+        // One check of the whole text is cheaper than one per string. The second says where it fails.
+        let text = simdutf8::basic::from_utf8(bytes).or_else(|_| std::str::from_utf8(bytes)).map_err(no_request)?;
         let (mut api_version, mut kind, mut parent) = ("", "", None);
         let (mut children, mut descendants, mut related) = (Objects::default(), Objects::default(), Objects::default());
         let (mut provider, mut cluster, mut finalizing) = ("{}", "{}", false);

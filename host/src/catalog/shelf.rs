@@ -57,12 +57,14 @@ impl Shelf {
 
     /// Nobody wants the origin any more, or its file is gone.
     pub(super) fn remove(&mut self, origin: &Origin) {
+        self.ahead.remove(origin);
         self.slots.remove(origin);
         self.queue.retain(|queued| queued != origin);
     }
 
     /// The origin holds something: it is loaded when its turn comes. What it held before stays until then.
     pub(super) fn put(&mut self, origin: &Origin, holding: Holding) {
+        self.ahead.remove(origin);
         let slot = self.slot(origin);
         if slot.holding.as_ref() == Some(&holding) {
             return;
@@ -225,9 +227,16 @@ mod tests {
         // It settled meanwhile.
         shelf.put(&file("a"), bytes("1"));
         shelf.finish(&ahead, Outcome::Refused(refused("half of it")));
+        // So did another one, before its turn came.
+        shelf.expect(&file("c"), bytes("1"));
+        shelf.put(&file("c"), bytes("1"));
         assert_eq!(state(&shelf, "a"), Some(Trouble::Loading));
         let load = shelf.next().unwrap();
         assert_eq!((&load.origin, load.is_ahead), (&file("a"), false));
+        shelf.finish(&load, Outcome::Same);
+        let load = shelf.next().unwrap();
+        assert_eq!((&load.origin, load.is_ahead), (&file("c"), false));
+        shelf.finish(&load, Outcome::Same);
         assert_eq!(shelf.next(), None);
     }
 

@@ -19,6 +19,7 @@ use super::{MANAGER, Providers, STARTING, uid_of};
 use crate::api::in_time;
 use crate::catalog::Loaded;
 use crate::controller::Inputs;
+use crate::crds;
 use crate::declared::claims::Claim;
 use crate::declared::judge::{Judged, Last};
 use crate::declared::upgrade::{self, Held, Plan};
@@ -38,7 +39,8 @@ pub(super) struct Candidate {
     looking: Option<Looking>,
     /// What it would change, and when that was found.
     found: Option<(Arc<Preview>, Instant)>,
-    crds: Arc<[Incompatibility]>,
+    /// What of its CRDs does not fit those before it; nobody has compared them yet.
+    crds: Option<Arc<[Incompatibility]>>,
 }
 
 /// Who looks at what a version would change.
@@ -93,7 +95,7 @@ impl Providers {
         if !self.candidates.get(name).is_some_and(is_known) {
             // What another one would change is no longer to be approved.
             self.host.board.plan_upgrade(name, None);
-            let crds = before.as_ref().map_or_else(Arc::default, |before| unfit(&before.loaded, &next.loaded));
+            let crds = before.as_ref().map(|before| unfit(&before.loaded, &next.loaded));
             self.candidates
                 .insert(name.to_owned(), Candidate { version: next.clone(), spec, looking: None, found: None, crds });
         }
@@ -113,7 +115,7 @@ impl Providers {
         let name = provider.metadata.name.as_str();
         let candidate = self.candidates.get(name).filter(|candidate| candidate.version.id() == next.id())?;
         let (preview, _) = candidate.found.as_ref()?;
-        let plan = Plan { changes: &preview.changes, crds: &candidate.crds };
+        let plan = Plan { changes: &preview.changes, crds: candidate.crds.as_deref().unwrap_or_default() };
         Some((preview, upgrade::held(name, &provider.spec.upgrade, next.number(), plan)))
     }
 
@@ -228,9 +230,22 @@ impl Providers {
         let Some(candidate) = self.candidates.get_mut(&name).filter(|candidate| candidate.version.id() == id) else {
             return;
         };
+        candidate.looking = None;
+        // Without the version before, the cluster is asked what that brought.
+        let crds = match (candidate.crds.clone(), candidate.version.loaded.clone()) {
+            (Some(crds), _) => crds,
+            (None, next) => match crds::unfit(&self.host.client, &next.manifest.crds).await {
+                Ok(crds) => crds.into(),
+                Err(error) => {
+                    warn!(provider = name, "it is not known whether another version's CRDs fit: {error:#}");
+                    return self.retry();
+                }
+            },
+        };
+        let Some(candidate) = self.candidates.get_mut(&name) else { return };
+        candidate.crds = Some(crds.clone());
         let preview = Arc::new(preview);
         candidate.found = Some((preview.clone(), Instant::now()));
-        candidate.looking = None;
         if let Some(provider) = self.objects.get(&name) {
             let plan = UpgradePlan {
                 active: self
@@ -240,7 +255,7 @@ impl Providers {
                     .or_else(|| provider.status.active.clone()),
                 candidate: candidate.version.said(),
                 approval: approval(provider, &candidate.version),
-                crds: candidate.crds.iter().map(ToString::to_string).collect(),
+                crds: crds.iter().map(ToString::to_string).collect(),
                 preview: (*preview).clone(),
             };
             self.host.board.plan_upgrade(&name, Some(plan));

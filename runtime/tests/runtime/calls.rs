@@ -331,3 +331,40 @@ fn not_a_number_has_the_same_bits_everywhere() {
     );
     assert_eq!(nan.reconcile(b"{}", &limits()).unwrap().response, [0, 0, 0xc0, 0x7f]);
 }
+
+/// Whether the thread of a call has the low priority after it.
+#[cfg(target_os = "linux")]
+fn is_lowered(threads: &bartizan_runtime::Threads, module: &bartizan_runtime::Module, request: &'static [u8]) -> bool {
+    let (module, (told, tells)) = (module.clone(), std::sync::mpsc::channel());
+    let limits = Limits { timeout: Duration::from_secs(2), ..Limits::default() };
+    let call = move || {
+        let _ = module.reconcile(request, &limits);
+        told.send(bartizan_runtime::is_low_priority()).unwrap();
+    };
+    threads.run(call).unwrap();
+    tells.recv_timeout(Duration::from_secs(60)).unwrap()
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_long_call_goes_on_at_low_priority_with_which_the_next_begins_and_a_short_one_ends_that() {
+    let threads = bartizan_runtime::Threads::new();
+    let long_for_a_long_request = provider(
+        "(if (i32.gt_u (local.get $len) (i32.const 2)) (then (loop $l (br $l))))
+         (call $ok (i32.const 1024) (i32.const 1))",
+    );
+    let steps = [("{}", false), ("{  }", true), ("{}", true), ("{}", false)];
+    for (number, (request, expected)) in steps.into_iter().enumerate() {
+        assert_eq!(is_lowered(&threads, &long_for_a_long_request, request.as_bytes()), expected, "call {number}");
+    }
+}
+
+#[test]
+fn a_log_line_may_be_longer_than_a_small_response_and_is_cut_off() {
+    let limits = Limits { response_bytes: 1024, ..limits() };
+    let logs = "(drop (memory.grow (i32.const 16))) (call $log (i32.const 2) (i32.const 0) (i32.const 100000))";
+    let answer = provider(&format!("{logs} (call $ok (i32.const 1024) (i32.const 1))")).reconcile(b"{}", &limits);
+    assert_eq!(answer.unwrap().logs.len(), 1);
+    let error = fails("(drop (memory.grow (i32.const 16))) (call $ok (i32.const 0) (i32.const 1025))", &limits);
+    assert_eq!(error.fault.reason(), "ResponseTooLarge");
+}

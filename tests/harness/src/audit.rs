@@ -180,7 +180,7 @@ pub(crate) fn visit(
     })
 }
 
-/// Reads the lines about a user after the mark, and returns the position after the last whole one.
+/// Reads the lines about a user after the mark, and returns the position to go on from.
 fn each_event(log: &Path, mark: AuditMark, user: &str, mut handle: impl FnMut(Event)) -> Result<AuditMark> {
     let cannot_read = || format!("cannot read the audit log {}", log.display());
     let mut file = File::open(log).with_context(cannot_read)?;

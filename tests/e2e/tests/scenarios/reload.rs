@@ -85,6 +85,9 @@ async fn a_module_that_is_replaced_fifty_times_under_load_fails_and_skips_no_par
     ensure!(rss_after - rss < GROWTH_MIB, "{rss} MiB became {rss_after}");
     // What is under way at the moment of a look makes a difference of a few.
     ensure!(tasks_after <= tasks + 5, "{tasks} tasks became {tasks_after}");
+    // Compiled while their files settled.
+    let ahead = host.process.lines().iter().filter(|line| line.contains("cached=true")).count();
+    ensure!(ahead > 0, "no module was compiled ahead");
     ensure!(metric(&host, FAILED).await? == 0, "{} reconciles failed", metric(&host, FAILED).await?);
     ensure!(metric(&host, SWAPS).await? == RELOADS as u64, "{} swaps", metric(&host, SWAPS).await?);
     host.stop().await?;

@@ -294,3 +294,28 @@ async fn a_version_that_works_with_other_kinds_is_looked_at_with_watches_of_its_
     host.stop().await?;
     stage.stop().await
 }
+
+#[tokio::test]
+async fn crds_are_compared_with_those_of_the_cluster_where_the_version_before_is_not_at_hand() -> Result<()> {
+    let stage = Stage::start(&[Provider::Puppet]).await?;
+    let mut host = stage.host().await?;
+    let children = [config_map("settings", &json!({}))];
+    apply_text(&stage, &parent("shop", &children, &children)).await?;
+    message_of(stage.puppets(NS), "shop", "Synced", "True", "Applied").await?;
+    serves(&stage, "0.1.0").await?;
+    host.stop().await?;
+    std::fs::remove_dir_all(stage.path("compiled"))?;
+    install(&stage, 9)?;
+    host = stage.listening(stage.command()).await?;
+    let message = held(&stage, "CrdIncompatible").await?;
+    let expected = "version 0.9.0 would change no children; its CustomResourceDefinitions do not fit: spec of v1alpha1 is \
+                    required from now on";
+    ensure!(message == expected, "{message}");
+    let (_, text, _) = diff(&stage, &host, &[])?;
+    ensure!(text.contains("\n! CustomResourceDefinition: spec of v1alpha1 is required from now on\n"), "{text}");
+    ensure!(approve(&stage, &[])?.0 == Some(0));
+    serves(&stage, "0.9.0").await?;
+    host.ready().await?;
+    host.stop().await?;
+    stage.stop().await
+}
