@@ -178,6 +178,7 @@ mod tests {
         let (old, fresh) = (stamp(1, NOW - 10), stamp(2, NOW));
         let scan = files(&[("a.wasm", old), ("b.wasm", fresh)]);
         assert_eq!(settling.take(scan.clone(), now()), news(&[("a.wasm", old)], &[], true));
+        assert_eq!(settling.fresh(scan.clone()).collect::<Vec<_>>(), [("b.wasm".to_owned(), fresh)]);
         assert_eq!(settling.take(scan.clone(), now()), news(&[("b.wasm", fresh)], &[], false));
         assert_eq!(settling.take(scan, now()), News::default());
     }

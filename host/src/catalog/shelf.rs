@@ -77,7 +77,7 @@ impl Shelf {
 
     /// The origin seems to hold something that has not settled. It is compiled while nothing else is to be done, so that most of
     /// the work is over once it has.
-    pub(super) fn expect(&mut self, origin: &Origin, holding: Holding) {
+    pub(super) fn put_ahead(&mut self, origin: &Origin, holding: Holding) {
         self.ahead.insert(origin.clone(), holding);
     }
 
@@ -215,9 +215,9 @@ mod tests {
     }
 
     #[test]
-    fn what_is_expected_is_looked_at_when_nothing_is_to_be_loaded_and_changes_nothing() {
+    fn what_was_put_ahead_is_looked_at_when_nothing_is_to_be_loaded_and_changes_nothing() {
         let mut shelf = Shelf::default();
-        shelf.expect(&file("a"), bytes("1"));
+        shelf.put_ahead(&file("a"), bytes("1"));
         shelf.put(&file("b"), bytes("1"));
         let first = shelf.next().unwrap();
         assert_eq!((&first.origin, first.is_ahead), (&file("b"), false));
@@ -228,7 +228,7 @@ mod tests {
         shelf.put(&file("a"), bytes("1"));
         shelf.finish(&ahead, Outcome::Refused(refused("half of it")));
         // So did another one, before its turn came.
-        shelf.expect(&file("c"), bytes("1"));
+        shelf.put_ahead(&file("c"), bytes("1"));
         shelf.put(&file("c"), bytes("1"));
         assert_eq!(state(&shelf, "a"), Some(Trouble::Loading));
         let load = shelf.next().unwrap();

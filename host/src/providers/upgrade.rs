@@ -232,9 +232,9 @@ impl Providers {
         };
         candidate.looking = None;
         // Without the version before, the cluster is asked what that brought.
-        let crds = match (candidate.crds.clone(), candidate.version.loaded.clone()) {
-            (Some(crds), _) => crds,
-            (None, next) => match crds::unfit(&self.host.client, &next.manifest.crds).await {
+        let crds = match candidate.crds.clone() {
+            Some(crds) => crds,
+            None => match crds::unfit(&self.host.client, &candidate.version.loaded.manifest.crds).await {
                 Ok(crds) => crds.into(),
                 Err(error) => {
                     warn!(provider = name, "it is not known whether another version's CRDs fit: {error:#}");
@@ -242,7 +242,6 @@ impl Providers {
                 }
             },
         };
-        let Some(candidate) = self.candidates.get_mut(&name) else { return };
         candidate.crds = Some(crds.clone());
         let preview = Arc::new(preview);
         candidate.found = Some((preview.clone(), Instant::now()));

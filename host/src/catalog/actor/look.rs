@@ -8,7 +8,7 @@ use tracing::warn;
 
 use super::super::Origin;
 use super::super::fetch::Holding;
-use super::super::folder::{self, News, SETTLE, Scan};
+use super::super::folder::{self, News, SETTLE, Scan, Stamp};
 use super::Catalog;
 
 /// Time between two looks at a folder that is not there yet.
@@ -28,6 +28,10 @@ impl Catalog {
         spawn_blocking(move || folder::scan(&path)).await.context("the folder")
     }
 
+    fn holding(&self, file: &str, stamp: Stamp) -> Holding {
+        Holding::File { path: self.settings.folder.join(file), stamp }
+    }
+
     /// Looks which modules are new, and has them compiled while they settle, if there is a cache to find the code in again.
     pub(super) async fn glance(&mut self) -> anyhow::Result<()> {
         if self.settings.cache.is_none() {
@@ -36,8 +40,8 @@ impl Catalog {
         // What cannot be read is said by the look that counts.
         let files = self.scanned().await?.map(|scan| scan.files).unwrap_or_default();
         for (file, stamp) in self.settling.fresh(files).filter(|(file, _)| file.ends_with(".wasm")) {
-            let path = self.settings.folder.join(&file);
-            self.shelf.expect(&Origin::File(file), Holding::File { path, stamp });
+            let holding = self.holding(&file, stamp);
+            self.shelf.put_ahead(&Origin::File(file), holding);
         }
         Ok(())
     }
@@ -60,10 +64,11 @@ impl Catalog {
         let News { changed, gone, again } = self.settling.take(scan.files, SystemTime::now());
         let news = !changed.is_empty() || !gone.is_empty();
         for (file, stamp) in changed {
-            let path = self.settings.folder.join(&file);
             if file.ends_with(".wasm") {
-                self.shelf.put(&Origin::File(file), Holding::File { path, stamp });
+                let holding = self.holding(&file, stamp);
+                self.shelf.put(&Origin::File(file), holding);
             } else {
+                let path = self.settings.folder.join(&file);
                 let text = match stamp.size {
                     0..=DOCUMENT_BYTES => tokio::fs::read_to_string(path).await.map_err(|error| error.to_string()),
                     size => Err(format!("it has {size} bytes, more than {DOCUMENT_BYTES}")),
