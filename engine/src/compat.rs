@@ -12,6 +12,8 @@ const VALIDATIONS: &str = "x-kubernetes-validations";
 /// One thing that worked with the old CRD and does not with the new one. As text it is a sentence.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Incompatibility {
+    /// Name of the CRD; `None` if it is about no single one.
+    pub crd: Option<String>,
     /// The version that it is about, as `v1alpha1`; `None` if it is all of them.
     pub version: Option<String>,
     /// The field, as `spec.servers[].name` or, for any key of a map, `spec.labels.*`; `None` if it is the version or its
@@ -21,8 +23,19 @@ pub struct Incompatibility {
     pub message: String,
 }
 
+impl Incompatibility {
+    /// What is about no single CRD.
+    #[must_use]
+    pub fn of_all(message: String) -> Self {
+        Self { crd: None, version: None, path: None, message }
+    }
+}
+
 impl fmt::Display for Incompatibility {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(crd) = &self.crd {
+            write!(f, "{crd}: ")?;
+        }
         match (&self.version, &self.path) {
             (Some(version), Some(path)) => write!(f, "{path} of {version} {}", self.message),
             (Some(version), None) => write!(f, "{version} {}", self.message),
@@ -35,17 +48,18 @@ impl fmt::Display for Incompatibility {
 #[must_use]
 pub fn incompatibilities(old_crd: &Value, new_crd: &Value) -> Vec<Incompatibility> {
     let mut found = Vec::new();
+    let crd = text(new_crd, "/metadata/name").or_else(|| text(old_crd, "/metadata/name"));
     for (name, pointer) in [("scope", "/spec/scope"), ("kind", "/spec/names/kind")] {
         if let (Some(old), Some(new)) = (text(old_crd, pointer), text(new_crd, pointer))
             && old != new
         {
             let message = format!("the {name} becomes {new}, was {old}");
-            found.push(Incompatibility { version: None, path: None, message });
+            found.push(Incompatibility { crd: crd.map(str::to_owned), ..Incompatibility::of_all(message) });
         }
     }
     for old in versions(old_crd).iter().filter(|version| is(version, "served")) {
         let Some(name) = text(old, "/name") else { continue };
-        let mut walk = Walk { version: name, found: &mut found };
+        let mut walk = Walk { crd, version: name, found: &mut found };
         match version(new_crd, name).filter(|version| is(version, "served")) {
             None => {
                 let stored = if is(old, "storage") { ", and objects are stored in it" } else { "" };
@@ -61,7 +75,7 @@ pub fn incompatibilities(old_crd: &Value, new_crd: &Value) -> Vec<Incompatibilit
     {
         // Without a webhook a conversion changes the version's name alone: what was stored must fit as it is.
         let mut moved = Vec::new();
-        Walk { version: name, found: &mut moved }.schema("", schema(old), schema(new));
+        Walk { crd, version: name, found: &mut moved }.schema("", schema(old), schema(new));
         moved.retain(|incompatibility| !found.contains(incompatibility));
         found.extend(moved);
     }
@@ -94,6 +108,7 @@ fn is(value: &Value, flag: &str) -> bool {
 
 /// A walk through two schemas side by side.
 struct Walk<'a> {
+    crd: Option<&'a str>,
     version: &'a str,
     found: &'a mut Vec<Incompatibility>,
 }
@@ -101,7 +116,8 @@ struct Walk<'a> {
 impl Walk<'_> {
     fn say(&mut self, path: Option<&str>, message: impl Into<String>) {
         let path = path.filter(|path| !path.is_empty()).map(str::to_owned);
-        self.found.push(Incompatibility { version: Some(self.version.to_owned()), path, message: message.into() });
+        let (crd, version) = (self.crd.map(str::to_owned), Some(self.version.to_owned()));
+        self.found.push(Incompatibility { crd, version, path, message: message.into() });
     }
 
     fn version(&mut self, old: &Value, new: &Value) {
@@ -220,7 +236,7 @@ fn narrowed_value(old: &Value, new: &Value) -> Vec<String> {
     let list = |schema: &Value, name: &str| schema.get(name).and_then(Value::as_array).cloned();
     match (list(old, "enum"), list(new, "enum")) {
         (Some(olds), Some(news)) => {
-            let gone: Vec<Value> = olds.into_iter().filter(|value| !news.contains(value)).collect();
+            let gone: Vec<Value> = olds.into_iter().filter(|value| !news.iter().any(|new| same(value, new))).collect();
             if !gone.is_empty() {
                 messages.push(format!("no longer takes {}", all(&gone)));
             }
@@ -240,7 +256,7 @@ fn narrowed_value(old: &Value, new: &Value) -> Vec<String> {
     );
     messages.extend(bound(old, new, "multipleOf", "different", |old, new| old % new != 0.0));
     for (name, of) in [("exclusiveMaximum", "maximum"), ("exclusiveMinimum", "minimum")] {
-        if is(new, name) && !is(old, name) && old.get(of).is_some() && old.get(of) == new.get(of) {
+        if is(new, name) && !is(old, name) && old.get(of).zip(new.get(of)).is_some_and(|(old, new)| same(old, new)) {
             messages.push(format!("may no longer equal its {of}"));
         }
     }
@@ -256,7 +272,7 @@ fn narrowed_value(old: &Value, new: &Value) -> Vec<String> {
     for name in ["allOf", "anyOf", "oneOf", "not"] {
         // It stands there by convention, and says the same.
         let is_convention = name == "anyOf" && is(new, INT_OR_STRING);
-        if !is_convention && new.get(name).is_some_and(|new| old.get(name) != Some(new)) {
+        if !is_convention && new.get(name).is_some_and(|new| !old.get(name).is_some_and(|old| same(old, new))) {
             messages.push(format!("has other rules in {name}"));
         }
     }
@@ -268,6 +284,21 @@ fn narrowed_value(old: &Value, new: &Value) -> Vec<String> {
     messages.extend(added.map(|rule| format!("gets the rule {rule:?}")));
     messages.extend(merged_otherwise(old, new));
     messages
+}
+
+/// Whether two values say the same: 9 and 9.0 do, which an API server writes as the one and a generator as the other.
+fn same(one: &Value, other: &Value) -> bool {
+    match (one, other) {
+        (Value::Number(one), Value::Number(other)) => one == other || one.as_f64() == other.as_f64(),
+        (Value::Array(one), Value::Array(other)) => {
+            one.len() == other.len() && one.iter().zip(other).all(|(one, other)| same(one, other))
+        }
+        (Value::Object(one), Value::Object(other)) => {
+            let has = |(key, one)| other.get(key).is_some_and(|other| same(one, other));
+            one.len() == other.len() && one.iter().all(has)
+        }
+        _ => one == other,
+    }
 }
 
 fn is_wider_format(old: &Value, new: &Value) -> bool {

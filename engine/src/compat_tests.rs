@@ -22,7 +22,8 @@ fn version(name: &str, storage: bool, schema: &Value) -> Value {
 }
 
 fn said(old: &Value, new: &Value) -> Vec<String> {
-    incompatibilities(old, new).iter().map(ToString::to_string).collect()
+    let all = incompatibilities(old, new);
+    all.iter().map(|found| found.to_string().strip_prefix("stores.example.com: ").unwrap().to_owned()).collect()
 }
 
 /// What is said of a spec with this field, and of the same two the other way around.
@@ -68,6 +69,10 @@ const KEEPS: &str = "x-kubernetes-preserve-unknown-fields";
 )]
 #[case::without_the_maximum(
     json!({"type": "integer", "maximum": 9}), json!({"type": "integer", "maximum": 9, "exclusiveMaximum": true}),
+    "spec.f of v1 may no longer equal its maximum"
+)]
+#[case::without_the_maximum_that_somebody_else_wrote(
+    json!({"type": "integer", "maximum": 9.0}), json!({"type": "integer", "maximum": 9, "exclusiveMaximum": true}),
     "spec.f of v1 may no longer equal its maximum"
 )]
 #[case::max_items(
@@ -195,6 +200,10 @@ fn what_is_different_is_told_both_ways(
 )]
 #[case::keys_kept_though_unknown(
     json!({"type": "object", "additionalProperties": {"type": "string"}}), json!({"type": "object", KEEPS: true})
+)]
+#[case::the_same_number(
+    json!({"type": "integer", "anyOf": [{"minimum": 1.0}, {"multipleOf": 2}]}),
+    json!({"type": "integer", "anyOf": [{"minimum": 1}, {"multipleOf": 2}]})
 )]
 #[case::description(json!({"type": "string", "description": "a"}), json!({"type": "string", "description": "b", "default": "c"}))]
 fn what_is_no_loss_is_not_told(#[case] old: Value, #[case] new: Value) {

@@ -112,8 +112,10 @@ impl<T> Share<T> {
         let wants = self.parts.iter().filter(|(_, part)| may(part));
         let (first, part) = wants.min_by_key(|(_, part)| (part.used.calls, part.turn))?;
         let bytes = part.wants()?;
-        // The first call of a provider is not kept out by a lane that it is too large for.
-        let its_room = if part.is_idle() && bytes > lane.bytes { self.room } else { main };
+        // The first call of a provider is not kept out by a lane that it is too large for, unless it could do without and will most
+        // likely hold it for long.
+        let may_fill_the_lane = bytes > main.bytes || bytes > lane.bytes && !self.long.contains(first);
+        let its_room = if part.is_idle() && may_fill_the_lane { self.room } else { main };
         if its_room.fits(self.used, bytes) && self.room.fits(all, bytes) {
             let provider = first.clone();
             return self.begin(provider, false);
@@ -279,6 +281,28 @@ mod tests {
         assert_eq!(granted(&mut share).iter().map(|granted| granted.bytes / MIB).collect::<Vec<_>>(), [192, 64]);
         share.ask("later", 64 * MIB, 0);
         assert_eq!(granted(&mut share), []);
+    }
+
+    #[test]
+    fn a_large_call_that_will_most_likely_take_long_leaves_the_lane_to_short_ones_unless_it_needs_it() {
+        for (mib, later) in [(192, &["short"][..]), (256, &["short"]), (400, &[])] {
+            let mut share = share(64, 512);
+            for provider in ["one", "other"] {
+                share.ask(provider, mib * MIB, 0);
+                let call = granted(&mut share);
+                assert_eq!(call.len(), 1);
+                end(&mut share, &call, true);
+            }
+            share.ask("one", mib * MIB, 1);
+            share.ask("other", mib * MIB, 1);
+            let running = granted(&mut share);
+            let expected = if mib == 192 { 2 } else { 1 };
+            assert_eq!(running.len(), expected, "{mib} MiB");
+            share.ask("short", 64 * MIB, 0);
+            let went_on = granted(&mut share);
+            let names: Vec<&str> = went_on.iter().map(|granted| granted.provider.as_str()).collect();
+            assert_eq!(names, later, "{mib} MiB");
+        }
     }
 
     proptest! {

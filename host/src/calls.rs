@@ -4,7 +4,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bartizan_engine::share::{Granted, Room, Share};
-use bartizan_runtime::{Threads, is_low_priority};
+use bartizan_runtime::{LONG_CALL, Threads, processor_time};
 use tokio::sync::oneshot;
 
 /// The room for calls of all providers of a host.
@@ -43,8 +43,9 @@ impl Calls {
         let mut permit = self.acquire(provider, bytes).await.ok_or("there is no room for calls any more")?;
         let (done, result) = oneshot::channel();
         let run = move || {
+            let before = processor_time();
             let returned = call();
-            permit.took_long = Some(is_low_priority());
+            permit.took_long = Some(processor_time().saturating_sub(before) >= LONG_CALL);
             // The room is given back by whoever waits for the answer: this thread may be stopped at any time for those that go
             // first, and must not hold what they wait for. If nobody waits any more, it is given back here.
             drop(done.send((returned, permit)));
@@ -94,13 +95,15 @@ impl Drop for Permit {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     #[tokio::test]
     async fn room_goes_on_to_the_next_when_a_call_ends_and_past_those_that_no_longer_wait() {
         let calls = Calls::new(Room { calls: 1, bytes: 100 });
         let first = calls.acquire("a", 10).await;
-        let gave_up = tokio::time::timeout(std::time::Duration::from_millis(1), calls.acquire("b", 10)).await;
+        let gave_up = tokio::time::timeout(Duration::from_millis(1), calls.acquire("b", 10)).await;
         assert!(gave_up.is_err(), "there was room for two");
         let waits = tokio::spawn({
             let calls = calls.clone();
@@ -118,6 +121,7 @@ mod tests {
         assert_eq!(calls.run("a", 10, || 1).await, Ok(1));
         let panicked = calls.run("a", 10, || panic!("of a test")).await;
         assert_eq!(panicked, Err::<(), _>("the host's side of the call panicked, which its log shows".to_owned()));
-        assert_eq!(calls.run("b", 100, || 2).await, Ok(2));
+        let next = tokio::time::timeout(Duration::from_secs(10), calls.run("b", 100, || 2)).await;
+        assert_eq!(next, Ok(Ok(2)));
     }
 }

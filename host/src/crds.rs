@@ -1,5 +1,7 @@
 //! CustomResourceDefinitions: installed if asked, and awaited until the API server serves them.
 
+use std::fmt::Debug;
+
 use anyhow::Context as _;
 use bartizan_contract::Kind;
 use bartizan_engine::compat::{Incompatibility, incompatibilities};
@@ -7,9 +9,10 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
     CustomResourceDefinition, CustomResourceDefinitionVersion, JSONSchemaProps,
 };
 use kube::api::{Patch, PatchParams};
-use kube::core::ApiResource;
+use kube::core::{ApiResource, DynamicObject};
 use kube::runtime::wait::{Condition, await_condition};
 use kube::{Api, Client};
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::api::in_time;
@@ -60,7 +63,7 @@ pub(crate) async fn established(client: &Client, parent: &Parent) -> anyhow::Res
 /// # Errors
 /// If the API server cannot be asked.
 pub(crate) async fn exists(client: &Client, parent: &Parent) -> anyhow::Result<bool> {
-    Ok(get(client, &parent.crd).await?.is_some())
+    Ok(parent_crd(client, parent).await?.is_some())
 }
 
 /// Whether a parent's CRD is there, and does not serve the parent's version.
@@ -68,7 +71,11 @@ pub(crate) async fn exists(client: &Client, parent: &Parent) -> anyhow::Result<b
 /// # Errors
 /// If the API server cannot be asked.
 pub(crate) async fn serves_others_only(client: &Client, parent: &Parent) -> anyhow::Result<bool> {
-    Ok(get(client, &parent.crd).await?.is_some_and(|crd| !serves_version(&crd, &parent.kind.version)))
+    Ok(parent_crd(client, parent).await?.is_some_and(|crd| !serves_version(&crd, &parent.kind.version)))
+}
+
+async fn parent_crd(client: &Client, parent: &Parent) -> anyhow::Result<Option<CustomResourceDefinition>> {
+    get(&Api::all(client.clone()), &parent.crd).await
 }
 
 /// What of these CRDs does not fit those that the cluster has.
@@ -77,17 +84,21 @@ pub(crate) async fn serves_others_only(client: &Client, parent: &Parent) -> anyh
 /// If the API server cannot be asked.
 pub(crate) async fn unfit(client: &Client, crds: &[Value]) -> anyhow::Result<Vec<Incompatibility>> {
     let mut found = Vec::new();
+    // As they are: the typed ones lack fields of newer API servers.
+    let api: Api<DynamicObject> = Api::all_with(client.clone(), &ApiResource::erase::<CustomResourceDefinition>(&()));
     for crd in crds {
         let name = crd.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default();
-        if let Some(served) = get(client, name).await? {
+        if let Some(served) = get(&api, name).await? {
             found.extend(incompatibilities(&serde_json::to_value(served)?, crd));
         }
     }
     Ok(found)
 }
 
-async fn get(client: &Client, name: &str) -> anyhow::Result<Option<CustomResourceDefinition>> {
-    let api: Api<CustomResourceDefinition> = Api::all(client.clone());
+async fn get<K>(api: &Api<K>, name: &str) -> anyhow::Result<Option<K>>
+where
+    K: Clone + DeserializeOwned + Debug,
+{
     let found = in_time(api.get_opt(name)).await;
     found.with_context(|| format!("CustomResourceDefinition {name} could not be read"))
 }

@@ -1,6 +1,7 @@
 //! What another version of a provider would change: it is asked about every parent, and nothing is written.
 
 use bartizan_contract::provider::{ActiveModule, CandidateChanges};
+use bartizan_engine::compat::Incompatibility;
 use bartizan_engine::gate;
 use bartizan_engine::plan::{self, PlanInput};
 use bartizan_engine::preview::{Action, Change, Foreseen};
@@ -101,7 +102,7 @@ pub(crate) struct UpgradePlan {
     pub(crate) candidate: ActiveModule,
     /// What approves it.
     pub(crate) approval: String,
-    /// What of its CRDs does not fit those of the one that serves.
+    /// What of its CRDs does not fit those of the one that serves; where that is not at hand, those of the cluster.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) crds: Vec<String>,
     /// What would change for the parents.
@@ -118,6 +119,8 @@ pub(crate) struct Previewed {
     pub(crate) id: VersionId,
     /// What it would change.
     pub(crate) preview: Preview,
+    /// What of its CRDs does not fit those of the cluster, if these were compared.
+    pub(crate) crds: Option<Vec<Incompatibility>>,
 }
 
 impl Preview {

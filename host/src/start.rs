@@ -8,6 +8,7 @@ use anyhow::Context as _;
 use bartizan_contract::names::{field_manager, finalizer};
 use bartizan_contract::provider::{EffectiveLimits, GrantedNamespaces, Provider};
 use bartizan_contract::{GroupKind, Kind};
+use bartizan_engine::compat::Incompatibility;
 use bartizan_engine::object::Projection;
 use bartizan_engine::secrets::Tokenizer;
 use bartizan_engine::{Grant, Grants, PodBounds};
@@ -101,6 +102,8 @@ pub(crate) struct Start {
     pub(crate) kinds: Vec<GroupKind>,
     /// Nothing is served, only looked at what the version would change.
     pub(crate) is_preview: bool,
+    /// Whether its CRDs are compared with those of the cluster, too.
+    pub(crate) compares_crds: bool,
     /// What each Provider claims.
     pub(crate) claims: Arc<[Claim]>,
 }
@@ -128,14 +131,45 @@ impl Start {
     pub(crate) async fn preview(mut self, stop: CancellationToken) -> anyhow::Result<()> {
         let name = self.provider.metadata.name.clone();
         let version = self.inputs.versions.borrow().clone();
+        let crds = match self.compares_crds {
+            true => tokio::select! {
+                crds = self.unfit(&name, &version.loaded) => Some(crds),
+                () = stop.cancelled() => return Ok(()),
+            },
+            false => None,
+        };
+        // Whom this is sent to listens until the host ends.
         if let Ok(Some((crd, reason))) = self.unseen(&version.loaded).await {
             self.host.health.held(&name, None);
             let preview = Preview::unseen(&crd, &reason);
-            // Nobody listens any more when the host ends.
-            let _ = self.told.send(Previewed { provider: name, id: version.id(), preview });
+            let _ = self.told.send(Previewed { provider: name, id: version.id(), preview, crds });
             return Ok(());
         }
-        self.work(&name, &stop).await
+        let (told, mut previewed) = mpsc::unbounded_channel();
+        let asks = std::mem::replace(&mut self.told, told);
+        self.work(&name, &stop).await?;
+        if let Ok(previewed) = previewed.try_recv() {
+            let _ = asks.send(Previewed { crds, ..previewed });
+        }
+        Ok(())
+    }
+
+    /// What of the module's CRDs does not fit those of the cluster. Asks until it knows.
+    async fn unfit(&self, name: &str, loaded: &Loaded) -> Vec<Incompatibility> {
+        // What the host does not install takes nothing away.
+        if !self.host.install_crds {
+            return Vec::new();
+        }
+        loop {
+            let error = match crds::unfit(&self.host.client, &loaded.manifest.crds).await {
+                Ok(crds) => return crds,
+                Err(error) => error,
+            };
+            let reason = format!("it is not known whether its CustomResourceDefinitions fit: {error:#}");
+            self.wait(name, &reason);
+            error!(provider = name, "{reason}");
+            tokio::time::sleep(START_RETRY).await;
+        }
     }
 
     /// A CRD that is there without the version that the module needs, where it is the host that would bring that: nothing of this kind

@@ -199,6 +199,7 @@ mod tests {
             version: version.to_owned(),
             digest: format!("sha256:{version}"),
             settings: serde_json::Map::new(),
+            owns: Vec::new(),
         };
         let field = |path: &str, before: Option<Value>, after: Option<Value>| FieldChange {
             path: path.to_owned(),

@@ -84,6 +84,7 @@ impl Version {
             version: self.number().to_owned(),
             digest: self.digest().to_owned(),
             settings: (*self.settings).clone(),
+            owns: self.loaded.owned(),
         }
     }
 }

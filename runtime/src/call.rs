@@ -3,7 +3,6 @@
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
 
 use bartizan_contract::Failure;
 use wasmtime::component::{ComponentExportIndex, ComponentNamedList, ComponentType, InstancePre, Lift, Lower};
@@ -33,7 +32,7 @@ pub struct Module {
 
 struct Loaded {
     /// Keeps the clock of the engine going.
-    _runtime: Arc<Inner>,
+    runtime: Arc<Inner>,
     pre: InstancePre<CallState>,
     exports: Exports,
     allocation: Allocation,
@@ -85,18 +84,7 @@ impl Module {
     ) -> Self {
         let digest = format!("sha256:{}", hex(sha256));
         let takes_long = AtomicBool::new(false);
-        Self {
-            inner: Arc::new(Loaded {
-                _runtime: runtime,
-                pre,
-                exports,
-                allocation,
-                digest,
-                size,
-                from_cache,
-                takes_long,
-            }),
-        }
+        Self { inner: Arc::new(Loaded { runtime, pre, exports, allocation, digest, size, from_cache, takes_long }) }
     }
 
     /// `sha256:` and 64 hex digits: the content that was loaded.
@@ -175,24 +163,27 @@ impl Module {
         if self.inner.takes_long.load(Ordering::Relaxed) {
             threads::lower_priority();
         }
-        let (began, used) = (Instant::now(), threads::used());
-        let timeout = limits.timeout;
-        store.set_epoch_deadline(ticker::ticks(LONG_CALL.min(timeout)));
+        let ticks = self.inner.runtime.ticker.ticks().clone();
+        let deadline = ticks.gone_by() + ticker::ticks(limits.timeout);
+        // Most calls end before the first tick, and asking for the time of a processor takes longer than its share of them.
+        let mut used_before = None;
+        store.set_epoch_deadline(1);
         store.epoch_deadline_callback(move |mut store| {
-            let left = timeout.saturating_sub(began.elapsed());
-            if left.is_zero() {
+            let left = deadline.saturating_sub(ticks.gone_by());
+            if left == 0 {
                 return Ok(UpdateDeadline::Interrupt);
             }
             // Where others use the processors, a call is not long since it had to wait for them.
-            if threads::used().saturating_sub(used) < LONG_CALL {
+            let used = threads::processor_time();
+            if used.saturating_sub(*used_before.get_or_insert(used)) < LONG_CALL {
                 return Ok(UpdateDeadline::Continue(1));
             }
             threads::lower_priority();
             store.data_mut().took_long = true;
-            Ok(UpdateDeadline::Continue(ticker::ticks(left)))
+            Ok(UpdateDeadline::Continue(left))
         });
         // What is far too large is not even copied out of the guest: an answer, or what it logs and prints.
-        store.set_hostcall_fuel(limits.response_bytes.max(COPIED_BYTES));
+        store.set_hostcall_fuel(copied_bytes(limits));
         store.set_max_component_handles(HANDLES);
 
         let result = self.inner.pre.instantiate(&mut store).map_err(|error| (Stage::Instantiate, error));
@@ -242,6 +233,11 @@ impl From<WireFailure> for Failure {
     }
 }
 
+/// What a guest may hand over at once.
+fn copied_bytes(limits: &Limits) -> usize {
+    limits.response_bytes.max(COPIED_BYTES)
+}
+
 fn shortened(mut text: String) -> String {
     text.truncate(text.floor_char_boundary(FAILURE_TEXT_BYTES));
     text
@@ -269,7 +265,8 @@ fn fault(stage: Stage, error: &wasmtime::Error, memory_denied: bool, limits: &Li
         return Fault::Timeout { limit: limits.timeout };
     }
     let is_hostcall = error.is::<WasmBacktrace>();
-    if !is_hostcall && format!("{:?}", error.root_cause()) == TOO_MUCH_IS_COPIED {
+    let too_much_is_copied = format!("{:?}", error.root_cause()) == TOO_MUCH_IS_COPIED;
+    if too_much_is_copied && !is_hostcall {
         return Fault::ResponseTooLarge { limit: limits.response_bytes };
     }
     if memory_denied {
@@ -279,7 +276,10 @@ fn fault(stage: Stage, error: &wasmtime::Error, memory_denied: bool, limits: &Li
         return Fault::Busy;
     }
     let backtrace = error.downcast_ref::<WasmBacktrace>().map(frames);
-    let cause = error.root_cause().to_string();
+    let cause = match too_much_is_copied {
+        true => format!("it logs or prints more than {}Mi at once", copied_bytes(limits).div_ceil(1024 * 1024)),
+        false => error.root_cause().to_string(),
+    };
     match (trap, backtrace) {
         (Some(trap), backtrace) => {
             let cause = trap.to_string();

@@ -28,7 +28,7 @@ pub(crate) struct Inner {
     pub(crate) engines: Engines,
     pub(crate) config: Config,
     pub(crate) cache: Option<Cache>,
-    _ticker: Ticker,
+    pub(crate) ticker: Ticker,
 }
 
 impl Runtime {
@@ -44,7 +44,7 @@ impl Runtime {
                 .ok()
         });
         let ticker = Ticker::start(&[&engines.pooled, &engines.on_demand]).map_err(StartError::Ticker)?;
-        Ok(Self { inner: Arc::new(Inner { engines, config, cache, _ticker: ticker }) })
+        Ok(Self { inner: Arc::new(Inner { engines, config, cache, ticker }) })
     }
 
     /// Makes a module of the bytes of a `.wasm`: a component, or a core module built for the contract. Blocks while it

@@ -40,4 +40,4 @@ pub use describe::{Description, ManifestError};
 pub use engine::Runtime;
 pub use errors::{CallError, Fault, LoadError, StartError};
 pub use logs::{LogLevel, LogLine};
-pub use threads::{Threads, is_low_priority};
+pub use threads::{LONG_CALL, Threads, processor_time};

@@ -14,7 +14,7 @@ use std::thread;
 use std::time::Duration;
 
 /// A call that takes longer of a processor is a long one. Most take less than a millisecond.
-pub(crate) const LONG_CALL: Duration = Duration::from_millis(10);
+pub const LONG_CALL: Duration = Duration::from_millis(10);
 /// How nice a long call is: it has a hundredth of a processor that others want, and all of one that nobody wants.
 #[cfg(target_os = "linux")]
 const NICE: i32 = 19;
@@ -98,13 +98,14 @@ impl Worker {
 }
 
 /// Whether this thread is one of [`Threads`] that a long call lowered.
-#[must_use]
-pub fn is_low_priority() -> bool {
+fn is_low_priority() -> bool {
     PRIORITY.get() == Some(Priority::Lowered)
 }
 
-/// The time of a processor that this thread has used so far. Where that is not known, the time that went by.
-pub(crate) fn used() -> Duration {
+/// The time of a processor that this thread has used so far. Where that is not known, the time that went by: only differences
+/// mean something.
+#[must_use]
+pub fn processor_time() -> Duration {
     #[cfg(target_os = "linux")]
     {
         let used = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);

@@ -1,6 +1,8 @@
 //! The clock of timeouts: a thread of the operating system's that advances the engines' epochs. Guests check the epoch at
 //! every loop and call, so that even `loop {}` is stopped.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
@@ -15,22 +17,40 @@ pub(crate) const TICK: Duration = Duration::from_millis(10);
 pub(crate) struct Ticker {
     stop: Option<Sender<()>>,
     thread: Option<JoinHandle<()>>,
+    ticks: Ticks,
+}
+
+/// How many ticks went by. What waits for a processor sees them when it has one.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Ticks(Arc<AtomicU64>);
+
+impl Ticks {
+    pub(crate) fn gone_by(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
 }
 
 impl Ticker {
     pub(crate) fn start(engines: &[&Engine]) -> std::io::Result<Self> {
         let (stop, stopped) = mpsc::channel::<()>();
         let engines: Vec<EngineWeak> = engines.iter().map(|engine| engine.weak()).collect();
+        let ticks = Ticks::default();
+        let counted = ticks.clone();
         let thread = thread::Builder::new().name("bartizan-epoch".to_owned()).spawn(move || {
             // One step per wake-up, however late: a machine that was suspended must not time out every call at once.
             while stopped.recv_timeout(TICK) == Err(RecvTimeoutError::Timeout) {
+                counted.0.fetch_add(1, Ordering::Relaxed);
                 for engine in &engines {
                     let Some(engine) = engine.upgrade() else { return };
                     engine.increment_epoch();
                 }
             }
         })?;
-        Ok(Self { stop: Some(stop), thread: Some(thread) })
+        Ok(Self { stop: Some(stop), thread: Some(thread), ticks })
+    }
+
+    pub(crate) fn ticks(&self) -> &Ticks {
+        &self.ticks
     }
 }
 

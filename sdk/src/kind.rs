@@ -140,13 +140,13 @@ impl ChildKind {
     }
 
     /// Whether it is the kind of such a key.
-    pub(crate) fn is_key(&self, key: &str) -> bool {
-        let rest = key.strip_prefix(self.kind).and_then(|rest| rest.strip_prefix('.'));
+    pub(crate) fn is_key(&self, key: &[u8]) -> bool {
+        let rest = key.strip_prefix(self.kind.as_bytes()).and_then(|rest| rest.strip_prefix(b"."));
         let version = match self.group {
             "" => rest,
-            group => rest.and_then(|rest| rest.strip_prefix(group)).and_then(|rest| rest.strip_prefix('/')),
+            group => rest.and_then(|rest| rest.strip_prefix(group.as_bytes())).and_then(|rest| rest.strip_prefix(b"/")),
         };
-        version == Some(self.version)
+        version == Some(self.version.as_bytes())
     }
 
     /// `apps/v1`; `v1` for the core group.

@@ -1,5 +1,6 @@
 //! What a provider is asked: the parent, typed; its children as text, typed only when they are looked at.
 
+use std::borrow::Cow;
 use std::ops::Range;
 
 use bartizan_contract::Failure;
@@ -8,8 +9,8 @@ use k8s_openapi::Resource;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use crate::observed::{Field, ObjectView, Observed};
-use crate::scan::{self, Malformed};
+use crate::observed::{Fields, ObjectView, Observed};
+use crate::scan::{self, Field, Malformed};
 use crate::{ChildKind, ParentKind, failure, typing};
 
 /// One question to a provider.
@@ -28,9 +29,9 @@ pub struct Request<'a, S> {
     /// What the provider asked to see beside its parent.
     related: Objects<'a>,
     /// Who is asked, as text.
-    provider: &'a str,
+    provider: &'a [u8],
     /// Facts of the cluster, as text.
-    cluster: &'a str,
+    cluster: &'a [u8],
     finalizing: bool,
 }
 
@@ -38,6 +39,8 @@ pub struct Request<'a, S> {
 #[derive(Debug, Default)]
 struct Objects<'a> {
     all: Vec<Object<'a>>,
+    /// `StatefulSet.apps/v1`, and which of them are of that kind.
+    kinds: Vec<(&'a [u8], Range<usize>)>,
     /// The fields of those that are in parts.
     fields: Vec<Field<'a>>,
 }
@@ -45,10 +48,8 @@ struct Objects<'a> {
 /// An object that exists.
 #[derive(Debug)]
 struct Object<'a> {
-    /// `StatefulSet.apps/v1`.
-    kind: &'a str,
     /// `namespace/name`.
-    name: &'a str,
+    name: &'a [u8],
     content: Content<'a>,
 }
 
@@ -56,7 +57,7 @@ struct Object<'a> {
 #[derive(Debug)]
 enum Content<'a> {
     /// Where it ends.
-    Whole(&'a str),
+    Whole(&'a [u8]),
     /// Which fields are its.
     Parts(Range<usize>),
 }
@@ -81,40 +82,43 @@ pub struct ParentMetadata {
 impl<'a, S: DeserializeOwned> Request<'a, S> {
     /// Reads a request whose parent is of the given kind. Fields that it does not know are ignored.
     pub(crate) fn parse(bytes: &'a [u8], parent_kind: &ParentKind) -> Result<Self, Failure> {
-        // One check of the whole text is cheaper than one per string. The second says where it fails.
-        let text = simdutf8::basic::from_utf8(bytes).or_else(|_| std::str::from_utf8(bytes)).map_err(no_request)?;
-        let (mut api_version, mut kind, mut parent) = ("", "", None);
+        let (mut api_version, mut kind, mut parent) = (&b""[..], &b""[..], None);
+        // Where it is not even text, that is what is wrong with it.
+        let no_request = |error: Malformed| match str::from_utf8(bytes) {
+            Err(error) => no_request(error),
+            Ok(_) => no_request(error),
+        };
         let (mut children, mut descendants, mut related) = (Objects::default(), Objects::default(), Objects::default());
-        let (mut provider, mut cluster, mut finalizing) = ("{}", "{}", false);
-        let mut fields = scan::fields(text);
+        let (mut provider, mut cluster, mut finalizing) = (&b"{}"[..], &b"{}"[..], false);
+        let mut fields = scan::fields(bytes);
         while let Some(field) = fields.next_key().map_err(no_request)? {
             let objects = match field {
-                "children" => Some(&mut children),
-                "descendants" => Some(&mut descendants),
-                "related" => Some(&mut related),
+                b"children" => Some(&mut children),
+                b"descendants" => Some(&mut descendants),
+                b"related" => Some(&mut related),
                 _ => None,
             };
             if let Some(objects) = objects {
                 // Providers look at few of many children, and at all pods, of which most is passed over: once is enough.
-                *objects = Objects::find(&mut fields, field == "descendants").map_err(no_request)?;
+                *objects = Objects::find(&mut fields, field == b"descendants").map_err(no_request)?;
                 continue;
             }
             let value = fields.value().map_err(no_request)?;
             match field {
-                "apiVersion" => api_version = value.trim_matches('"'),
-                "kind" => kind = value.trim_matches('"'),
-                "parent" => parent = Some(value),
-                "provider" => provider = value,
-                "cluster" => cluster = value,
-                "finalizing" => finalizing = value == "true",
+                b"apiVersion" => api_version = unquoted(value),
+                b"kind" => kind = unquoted(value),
+                b"parent" => parent = Some(value),
+                b"provider" => provider = value,
+                b"cluster" => cluster = value,
+                b"finalizing" => finalizing = value == b"true",
                 _ => {}
             }
         }
-        if (api_version, kind) != (API_VERSION, REQUEST_KIND) {
-            let found = format!("\"{kind}\" of \"{api_version}\"");
-            return Err(no_request(format!("it is a {found}, and this provider understands {API_VERSION}")));
+        if (api_version, kind) != (API_VERSION.as_bytes(), REQUEST_KIND.as_bytes()) {
+            let found = format!("\"{}\" of \"{}\"", lossy(kind), lossy(api_version));
+            return Err(self::no_request(format!("it is a {found}, and this provider understands {API_VERSION}")));
         }
-        let parent = parent.ok_or_else(|| no_request("it has no parent"))?;
+        let parent = parent.ok_or_else(|| self::no_request("it has no parent"))?;
         let Parent { metadata, spec, unknown_fields } = Parent::read(parent, parent_kind)?;
         let typing::Typed { value: spec, unknown_fields: mut all } = typing::typed::<S>("spec", &spec)?;
         all.extend(unknown_fields);
@@ -126,10 +130,12 @@ impl<'a> Objects<'a> {
     /// Finds them in what comes next.
     fn find(found: &mut scan::Fields<'a>, in_parts: bool) -> Result<Self, Malformed> {
         let (mut all, mut fields) = (Vec::with_capacity(32), Vec::with_capacity(if in_parts { 128 } else { 0 }));
+        let mut kinds = Vec::with_capacity(8);
         found.object(|kind, names| {
+            let first = all.len();
             names.object(|name, objects| {
                 if !in_parts {
-                    all.push(Object { kind, name, content: Content::Whole(objects.value()?) });
+                    all.push(Object { name, content: Content::Whole(objects.value()?) });
                     return Ok(());
                 }
                 let first = fields.len();
@@ -137,30 +143,42 @@ impl<'a> Objects<'a> {
                     fields.push((key, values.value()?));
                     Ok(())
                 })?;
-                all.push(Object { kind, name, content: Content::Parts(first..fields.len()) });
+                all.push(Object { name, content: Content::Parts(first..fields.len()) });
                 Ok(())
-            })
+            })?;
+            kinds.push((kind, first..all.len()));
+            Ok(())
         })?;
-        Ok(Self { all, fields })
+        Ok(Self { all, kinds, fields })
     }
 
     fn of_kind(&self, kind: ChildKind) -> impl Iterator<Item = &Object<'a>> {
-        self.all.iter().filter(move |object| kind.is_key(object.kind))
+        let ranges = self.kinds.iter().filter(move |(key, _)| kind.is_key(key));
+        ranges.flat_map(|(_, range)| self.all.get(range.clone()).unwrap_or_default())
     }
 
-    fn read_all<T: Observed<'a>>(&self) -> Result<Vec<(&'a str, T)>, Failure> {
-        self.of_kind(T::KIND).map(|object| Ok((object.name, self.read(object)?))).collect()
+    fn read_all<T: Observed<'a>>(&self) -> Result<Vec<T>, Failure> {
+        self.of_kind(T::KIND).map(|object| self.read(object)).collect()
     }
 
     fn read<T: Observed<'a>>(&self, object: &Object<'a>) -> Result<T, Failure> {
-        let read = match &object.content {
-            Content::Whole(text) => T::read(text),
-            Content::Parts(range) => {
-                T::read_fields(self.fields.get(range.clone()).unwrap_or_default().iter().copied().map(Ok))
-            }
+        let fields = match &object.content {
+            Content::Whole(text) => Fields::of(text),
+            Content::Parts(range) => Fields::found(self.fields.get(range.clone()).unwrap_or_default()),
         };
-        read.map_err(|error| failure::internal(format!("the {} {} cannot be read: {error}", T::KIND.kind, object.name)))
+        T::read_fields(fields).map_err(|error| {
+            failure::internal(format!("the {} {} cannot be read: {error}", T::KIND.kind, lossy(object.name)))
+        })
     }
+}
+
+fn lossy(text: &[u8]) -> Cow<'_, str> {
+    String::from_utf8_lossy(text)
+}
+
+/// What a string says that has nothing escaped; whatever else it is, as it stands.
+fn unquoted(text: &[u8]) -> &[u8] {
+    scan::inner(text).unwrap_or(text)
 }
 
 fn no_request(error: impl std::fmt::Display) -> Failure {
@@ -175,45 +193,46 @@ struct Parent {
 }
 
 impl Parent {
-    fn read(text: &str, expected: &ParentKind) -> Result<Self, Failure> {
-        let (mut api_version, mut kind, mut metadata, mut spec) = ("", "", "{}", "null");
+    fn read(text: &[u8], expected: &ParentKind) -> Result<Self, Failure> {
+        let (mut api_version, mut kind, mut metadata, mut spec) = (&b""[..], &b""[..], &b"{}"[..], &b"null"[..]);
         let mut unknown_fields = Vec::new();
         for field in scan::fields(text) {
             match field.map_err(|error| no_request(format!("its parent: {error}")))? {
-                ("apiVersion", value) => api_version = value.trim_matches('"'),
-                ("kind", value) => kind = value.trim_matches('"'),
-                ("metadata", value) if value != "null" => metadata = value,
-                ("metadata", _) => {}
-                ("spec", value) => spec = value,
-                ("status", _) => {}
-                (unknown, _) => unknown_fields.push(unknown.to_owned()),
+                (b"apiVersion", value) => api_version = unquoted(value),
+                (b"kind", value) => kind = unquoted(value),
+                (b"metadata", value) if value != b"null" => metadata = value,
+                (b"metadata", _) => {}
+                (b"spec", value) => spec = value,
+                (b"status", _) => {}
+                (unknown, _) => unknown_fields.push(lossy(unknown).into_owned()),
             }
         }
-        if (api_version, kind) != (&expected.api_version(), expected.kind) {
+        if (api_version, kind) != (expected.api_version().as_bytes(), expected.kind.as_bytes()) {
             let wanted = format!("not a {} of {}", expected.kind, expected.api_version());
-            return Err(failure::internal(format!("the parent is a \"{kind}\" of \"{api_version}\", {wanted}")));
+            let found = format!("\"{}\" of \"{}\"", lossy(kind), lossy(api_version));
+            return Err(failure::internal(format!("the parent is a {found}, {wanted}")));
         }
         let fault = |what: &str, error: &dyn std::fmt::Display| no_request(format!("its parent's {what}: {error}"));
         let metadata = ParentMetadata::read(metadata, |error| fault("metadata", error))?;
-        let spec = serde_json::from_str(spec).map_err(|error| fault("spec", &error))?;
+        let spec = serde_json::from_slice(spec).map_err(|error| fault("spec", &error))?;
         Ok(Self { metadata, spec, unknown_fields })
     }
 }
 
 impl ParentMetadata {
     /// Most of it is passed over; what has another type than it should have is as if it were absent.
-    fn read(text: &str, fault: impl Fn(&Malformed) -> Failure) -> Result<Self, Failure> {
-        let string = |value: &str| scan::string(value).ok().map(|text| text.into_owned());
-        let object = |value: &str| serde_json::from_str(value).unwrap_or_default();
+    fn read(text: &[u8], fault: impl Fn(&Malformed) -> Failure) -> Result<Self, Failure> {
+        let string = |value: &[u8]| scan::string(value).ok().map(|text| text.into_owned());
+        let object = |value: &[u8]| serde_json::from_slice(value).unwrap_or_default();
         let (mut metadata, mut name) = (Self::default(), None);
         for field in scan::fields(text) {
             match field.map_err(|error| fault(&error))? {
-                ("name", value) => name = string(value),
-                ("namespace", value) => metadata.namespace = string(value),
-                ("uid", value) => metadata.uid = string(value).unwrap_or_default(),
-                ("generation", value) => metadata.generation = serde_json::from_str(value).unwrap_or_default(),
-                ("labels", value) => metadata.labels = object(value),
-                ("annotations", value) => metadata.annotations = object(value),
+                (b"name", value) => name = string(value),
+                (b"namespace", value) => metadata.namespace = string(value),
+                (b"uid", value) => metadata.uid = string(value).unwrap_or_default(),
+                (b"generation", value) => metadata.generation = serde_json::from_slice(value).unwrap_or_default(),
+                (b"labels", value) => metadata.labels = object(value),
+                (b"annotations", value) => metadata.annotations = object(value),
                 _ => {}
             }
         }
@@ -247,8 +266,8 @@ impl<'a, S> Request<'a, S> {
     /// # Errors
     /// `internal` if they do not fit the type, which a host that checks them does not let happen.
     pub fn settings<T: DeserializeOwned>(&self) -> Result<T, Failure> {
-        let text = scan::field(self.provider, "settings").map_err(no_request)?.unwrap_or("{}");
-        let settings: Value = serde_json::from_str(text).map_err(no_request)?;
+        let text = scan::field(self.provider, "settings").map_err(no_request)?.unwrap_or(b"{}");
+        let settings: Value = serde_json::from_slice(text).map_err(no_request)?;
         let typed = typing::typed::<T>("provider.settings", &settings);
         Ok(typed.map_err(|failure| failure::internal(failure.to_string()))?.value)
     }
@@ -261,11 +280,11 @@ impl<'a, S> Request<'a, S> {
         self.named(&self.children, name)
     }
 
-    /// All children of a kind that exist, each with its `namespace/name`, in the order of the request: that of their names.
+    /// All children of a kind that exist, in the order of the request: that of their namespaces and names.
     ///
     /// # Errors
     /// `internal` if one does not look like its kind.
-    pub fn children<T: Observed<'a>>(&self) -> Result<Vec<(&'a str, T)>, Failure> {
+    pub fn children<T: Observed<'a>>(&self) -> Result<Vec<T>, Failure> {
         self.children.read_all()
     }
 
@@ -274,7 +293,7 @@ impl<'a, S> Request<'a, S> {
     ///
     /// # Errors
     /// `internal` if one does not look like its kind.
-    pub fn descendants<T: Observed<'a>>(&self) -> Result<Vec<(&'a str, T)>, Failure> {
+    pub fn descendants<T: Observed<'a>>(&self) -> Result<Vec<T>, Failure> {
         self.descendants.read_all()
     }
 
@@ -305,16 +324,17 @@ impl<'a, S> Request<'a, S> {
     /// `internal` if the request does not say it as the contract does.
     pub fn serves(&self, kind: ChildKind) -> Result<bool, Failure> {
         let key = if kind.group.is_empty() { kind.kind.to_owned() } else { format!("{}.{}", kind.kind, kind.group) };
-        let kinds = scan::field(self.cluster, "kinds").map_err(no_request)?.unwrap_or("{}");
-        Ok(scan::field(kinds, &key).map_err(no_request)? == Some("true"))
+        let kinds = scan::field(self.cluster, "kinds").map_err(no_request)?.unwrap_or(b"{}");
+        Ok(scan::field(kinds, &key).map_err(no_request)? == Some(b"true"))
     }
 
     fn named<T: Observed<'a>>(&self, objects: &Objects<'a>, name: &str) -> Result<Option<T>, Failure> {
-        let is_named = |found: &str| match &self.metadata.namespace {
+        let is_named = |found: &[u8]| match &self.metadata.namespace {
             Some(namespace) => {
-                found.split_once('/').is_some_and(|(before, after)| (before, after) == (namespace.as_str(), name))
+                let rest = found.strip_prefix(namespace.as_bytes()).and_then(|rest| rest.strip_prefix(b"/"));
+                rest == Some(name.as_bytes())
             }
-            None => found == name,
+            None => found == name.as_bytes(),
         };
         objects.of_kind(T::KIND).find(|object| is_named(object.name)).map(|object| objects.read(object)).transpose()
     }

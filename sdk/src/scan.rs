@@ -1,5 +1,6 @@
 //! Finds the parts of a JSON text without reading them. Most of a request is never looked at, and a parser that checks what
-//! it skips takes several times as long. What is looked at is parsed, and checked, afterwards.
+//! it skips takes several times as long. What is looked at is parsed, and checked, afterwards: until then it is bytes, which
+//! need not even be UTF-8.
 
 mod skip;
 
@@ -13,61 +14,75 @@ pub(crate) struct Malformed {
     at: usize,
 }
 
+impl From<Malformed> for serde_json::Error {
+    fn from(malformed: Malformed) -> Self {
+        serde::de::Error::custom(malformed)
+    }
+}
+
 impl fmt::Display for Malformed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "malformed JSON at byte {}", self.at)
     }
 }
 
-/// The fields of an object, in the order of the text: keys as they stand between their quotes, values as text.
+/// A field of an object: its key as it stands between its quotes, and its value as JSON.
+pub(crate) type Field<'a> = (&'a [u8], &'a [u8]);
+
+/// The fields of an object, in the order of the text.
 #[derive(Clone, Debug)]
 pub(crate) struct Fields<'a> {
-    text: &'a str,
+    text: &'a [u8],
     at: usize,
     /// What the next field comes after: `{` or `,`; `}` once there is none.
     after: u8,
 }
 
 /// The fields of the object that a text is.
-pub(crate) fn fields(text: &str) -> Fields<'_> {
+pub(crate) fn fields(text: &[u8]) -> Fields<'_> {
     Fields { text, at: 0, after: b'{' }
 }
 
 /// One field of the object that a text is; nothing if it is absent or null.
-pub(crate) fn field<'a>(text: &'a str, key: &str) -> Result<Option<&'a str>, Malformed> {
+pub(crate) fn field<'a>(text: &'a [u8], key: &str) -> Result<Option<&'a [u8]>, Malformed> {
     for found in fields(text) {
         let (name, value) = found?;
-        if name == key {
-            return Ok(Some(value).filter(|value| *value != "null"));
+        if name == key.as_bytes() {
+            return Ok(Some(value).filter(|value| *value != b"null"));
         }
     }
     Ok(None)
 }
 
 /// The elements of the list that a text is.
-pub(crate) fn items(text: &str) -> Items<'_> {
+pub(crate) fn items(text: &[u8]) -> Items<'_> {
     Items { text, at: 0, after: b'[' }
 }
 
 /// What a string of the text says; borrowed, since hardly any has a character that is escaped.
-pub(crate) fn string(text: &str) -> Result<Cow<'_, str>, serde_json::Error> {
-    match text.strip_prefix('"').and_then(|text| text.strip_suffix('"')) {
-        Some(inner) if !inner.contains('\\') => Ok(Cow::Borrowed(inner)),
-        _ => serde_json::from_str(text).map(Cow::Owned),
+pub(crate) fn string(text: &[u8]) -> Result<Cow<'_, str>, serde_json::Error> {
+    match inner(text).map(str::from_utf8) {
+        Some(Ok(inner)) if !inner.contains('\\') => Ok(Cow::Borrowed(inner)),
+        _ => serde_json::from_slice(text).map(Cow::Owned),
     }
+}
+
+/// What stands between the quotes of a string. Hardly any has a character that is escaped.
+pub(crate) fn inner(text: &[u8]) -> Option<&[u8]> {
+    text.strip_prefix(b"\"")?.strip_suffix(b"\"")
 }
 
 /// The elements of a list, in its order, as text.
 #[derive(Clone, Debug)]
 pub(crate) struct Items<'a> {
-    text: &'a str,
+    text: &'a [u8],
     at: usize,
     /// What the next element comes after: `[` or `,`; `]` once there is none.
     after: u8,
 }
 
 impl<'a> Iterator for Items<'a> {
-    type Item = Result<&'a str, Malformed>;
+    type Item = Result<&'a [u8], Malformed>;
 
     fn next(&mut self) -> Option<Self::Item> {
         if self.after == b']' {
@@ -82,8 +97,8 @@ impl<'a> Iterator for Items<'a> {
 }
 
 impl<'a> Items<'a> {
-    fn try_next(&mut self) -> Option<Option<&'a str>> {
-        let bytes = self.text.as_bytes();
+    fn try_next(&mut self) -> Option<Option<&'a [u8]>> {
+        let bytes = self.text;
         self.at = after_space(bytes, self.at);
         if self.after == b'[' {
             bytes.get(self.at).filter(|byte| **byte == b'[')?;
@@ -103,7 +118,7 @@ impl<'a> Items<'a> {
 }
 
 impl<'a> Iterator for Fields<'a> {
-    type Item = Result<(&'a str, &'a str), Malformed>;
+    type Item = Result<Field<'a>, Malformed>;
 
     fn next(&mut self) -> Option<Self::Item> {
         match self.next_key() {
@@ -116,7 +131,7 @@ impl<'a> Iterator for Fields<'a> {
 
 impl<'a> Fields<'a> {
     /// The next key; its value comes next. None at the end, and after a fault.
-    pub(crate) fn next_key(&mut self) -> Result<Option<&'a str>, Malformed> {
+    pub(crate) fn next_key(&mut self) -> Result<Option<&'a [u8]>, Malformed> {
         if self.after == b'}' {
             return Ok(None);
         }
@@ -124,26 +139,43 @@ impl<'a> Fields<'a> {
     }
 
     /// The value of the key that came before.
-    pub(crate) fn value(&mut self) -> Result<&'a str, Malformed> {
+    pub(crate) fn value(&mut self) -> Result<&'a [u8], Malformed> {
         self.try_value().ok_or_else(|| self.malformed())
     }
 
     /// Goes through the object that is the value of the key that came before: for each of its keys, something must take the
-    /// value.
-    pub(crate) fn object(
+    /// value. Null is as an object without keys.
+    pub(crate) fn object<E: From<Malformed>>(
         &mut self,
-        mut each: impl FnMut(&'a str, &mut Self) -> Result<(), Malformed>,
-    ) -> Result<(), Malformed> {
+        mut each: impl FnMut(&'a [u8], &mut Self) -> Result<(), E>,
+    ) -> Result<(), E> {
+        if self.text.get(self.at) == Some(&b'n') {
+            return match self.value()? {
+                b"null" => Ok(()),
+                _ => Err(self.malformed().into()),
+            };
+        }
         let mut inner = Self { text: self.text, at: self.at, after: b'{' };
         while let Some(key) = inner.next_key()? {
             each(key, &mut inner)?;
         }
         self.at = inner.at;
-        self.end_field().ok_or_else(|| self.malformed())
+        self.end_field().ok_or_else(|| self.malformed().into())
     }
 
-    fn try_next_key(&mut self) -> Option<Option<&'a str>> {
-        let bytes = self.text.as_bytes();
+    /// As above, for those of its fields that are not null.
+    pub(crate) fn each_given<E: From<Malformed>>(
+        &mut self,
+        mut take: impl FnMut(&'a [u8], &'a [u8]) -> Result<(), E>,
+    ) -> Result<(), E> {
+        self.object(|key, inner| match inner.value()? {
+            b"null" => Ok(()),
+            value => take(key, value),
+        })
+    }
+
+    fn try_next_key(&mut self) -> Option<Option<&'a [u8]>> {
+        let bytes = self.text;
         self.at = after_space(bytes, self.at);
         if self.after == b'{' {
             self.expect(b'{')?;
@@ -163,16 +195,16 @@ impl<'a> Fields<'a> {
         Some(Some(key))
     }
 
-    fn try_value(&mut self) -> Option<&'a str> {
+    fn try_value(&mut self) -> Option<&'a [u8]> {
         let value = self.at;
-        self.at = end_of_value(self.text.as_bytes(), value)?;
+        self.at = end_of_value(self.text, value)?;
         let value = self.text.get(value..self.at)?;
         self.end_field()?;
         Some(value)
     }
 
     fn end_field(&mut self) -> Option<()> {
-        let bytes = self.text.as_bytes();
+        let bytes = self.text;
         self.at = after_space(bytes, self.at);
         self.after = *bytes.get(self.at).filter(|byte| matches!(byte, b',' | b'}'))?;
         self.at += 1;
@@ -180,7 +212,7 @@ impl<'a> Fields<'a> {
     }
 
     fn expect(&mut self, byte: u8) -> Option<()> {
-        let found = self.text.as_bytes().get(self.at)?;
+        let found = self.text.get(self.at)?;
         self.at += 1;
         (*found == byte).then_some(())
     }
@@ -194,7 +226,10 @@ impl<'a> Fields<'a> {
 
 #[inline]
 fn after_space(bytes: &[u8], mut at: usize) -> usize {
-    while matches!(bytes.get(at), Some(b' ' | b'\n' | b'\r' | b'\t')) {
+    // The host writes none.
+    while let Some(byte) = bytes.get(at).filter(|byte| **byte <= b' ')
+        && matches!(byte, b' ' | b'\n' | b'\r' | b'\t')
+    {
         at += 1;
     }
     at
@@ -214,18 +249,19 @@ fn end_of_value(bytes: &[u8], at: usize) -> Option<usize> {
     }
 }
 
-/// Where the string ends whose opening quote is at `at`: after its closing quote. Eight bytes at a time.
+/// Where the string ends whose opening quote is at `at`: after its closing quote.
+#[cfg_attr(target_arch = "wasm32", target_feature(enable = "simd128"))]
 fn end_of_string(bytes: &[u8], at: usize) -> Option<usize> {
     let mut at = at + 1;
     loop {
-        while let Some(chunk) = bytes.get(at..at + 8).and_then(|chunk| chunk.try_into().ok()) {
-            let chunk = u64::from_le_bytes(chunk);
-            let found = has_byte(chunk, b'"') | has_byte(chunk, b'\\');
-            if found != 0 {
-                at += found.trailing_zeros() as usize / 8;
-                break;
+        while let Some(piece) = bytes.get(at..).and_then(|rest| rest.first_chunk()) {
+            match skip::quote_or_backslash(piece) {
+                Some(place) => {
+                    at += place;
+                    break;
+                }
+                None => at += piece.len(),
             }
-            at += 8;
         }
         match bytes.get(at)? {
             b'"' => return Some(at + 1),
@@ -249,7 +285,7 @@ mod tests {
     use rstest::rstest;
     use serde_json::{Map, Value, json};
 
-    use super::{field, fields, items, string};
+    use super::{Malformed, field, fields, items, string};
 
     #[rstest]
     #[case(json!({}))]
@@ -259,9 +295,9 @@ mod tests {
     #[case(json!({"long": "0123456789 0123456789 \u{1F3F0} 0123456789 \\\\", "next": "01234567"}))]
     fn the_parts_are_those_that_a_parser_finds(#[case] value: Value) {
         for text in [value.to_string(), format!("{value:#}")] {
-            let found: Map<String, Value> = fields(&text)
+            let found: Map<String, Value> = fields(text.as_bytes())
                 .map(|field| field.unwrap())
-                .map(|(key, value)| (key.to_owned(), serde_json::from_str(value).unwrap()))
+                .map(|(key, value)| (String::from_utf8(key.to_vec()).unwrap(), serde_json::from_slice(value).unwrap()))
                 .collect();
             assert_eq!(Value::Object(found), value);
         }
@@ -275,10 +311,11 @@ mod tests {
             let inner = json!({"pad": " ".repeat(padding), "list": [{"a": [[]], "text": escapes}, {}], "b": escapes});
             let value = json!({"first": inner, "second": [inner, padding], "third": "end"});
             let text = value.to_string();
-            let found: Vec<&str> = fields(&text).map(|field| field.unwrap().1).collect();
+            let found: Vec<&str> =
+                fields(text.as_bytes()).map(|field| str::from_utf8(field.unwrap().1).unwrap()).collect();
             assert_eq!(found, [value["first"].to_string(), value["second"].to_string(), "\"end\"".to_owned()]);
             for end in 0..text.len() {
-                let cut = fields(text.get(..end).unwrap());
+                let cut = fields(text.as_bytes().get(..end).unwrap());
                 assert!(cut.last().is_none_or(|last| last.is_err()), "{end} bytes of {text}");
             }
         }
@@ -286,7 +323,8 @@ mod tests {
 
     #[test]
     fn the_elements_of_a_list_are_those_that_a_parser_finds() {
-        let texts = |text| items(text).collect::<Result<Vec<_>, _>>();
+        let text = |item| Ok::<_, Malformed>(str::from_utf8(item?).unwrap());
+        let texts = |list: &'static str| items(list.as_bytes()).map(text).collect::<Result<Vec<_>, _>>();
         assert_eq!(texts(" [ ] "), Ok(vec![]));
         assert_eq!(texts(r#"[1, {"a": [2]} ,"]", null]"#), Ok(vec!["1", r#"{"a": [2]}"#, r#""]""#, "null"]));
         for malformed in ["", "1", "{}", "[", "[1", "[1,", "[1}", "[,]"] {
@@ -296,9 +334,9 @@ mod tests {
 
     #[test]
     fn a_string_is_borrowed_unless_something_in_it_is_escaped() {
-        assert!(matches!(string(r#""a b""#), Ok(Cow::Borrowed("a b"))));
-        assert_eq!(string(r#""a\"b\u0041""#).unwrap(), "a\"bA");
-        assert!(string("1").is_err() && string("\"").is_err());
+        assert!(matches!(string(br#""a b""#), Ok(Cow::Borrowed("a b"))));
+        assert_eq!(string(br#""a\"b\u0041""#).unwrap(), "a\"bA");
+        assert!(string(b"1").is_err() && string(b"\"").is_err() && string(b"\"\xff\"").is_err());
     }
 
     #[rstest]
@@ -324,7 +362,7 @@ mod tests {
         )]
         text: &str,
     ) {
-        let mut fields = fields(text);
+        let mut fields = fields(text.as_bytes());
         assert!(fields.any(|field| field.is_err()), "{text}");
         assert_eq!(fields.next(), None, "nothing comes after a fault");
     }
@@ -332,20 +370,20 @@ mod tests {
     #[test]
     fn an_object_in_an_object_is_gone_through_in_the_same_pass() {
         let mut found = Vec::new();
-        let mut outer = fields(r#"{"a": {"b": 1, "c": {}} , "d": {}, "e": 2}"#);
+        let mut outer = fields(br#"{"a": {"b": 1, "c": {}} , "d": {}, "e": 2}"#);
         while let Some(key) = outer.next_key().unwrap() {
-            if key == "e" {
-                found.push(("", outer.value().unwrap()));
+            if key == b"e" {
+                found.push((&b""[..], outer.value().unwrap()));
                 continue;
             }
             outer.object(|key, inner| inner.value().map(|value| found.push((key, value)))).unwrap();
         }
-        assert_eq!(found, [("b", "1"), ("c", "{}"), ("", "2")]);
+        assert_eq!(found, [(&b"b"[..], &b"1"[..]), (b"c", b"{}"), (b"", b"2")]);
     }
 
     #[test]
     fn a_field_is_found_by_its_name_and_null_is_absent() {
-        let text = r#"{"a": 1, "b": null}"#;
-        assert_eq!([field(text, "a"), field(text, "b"), field(text, "c")], [Ok(Some("1")), Ok(None), Ok(None)]);
+        let text = br#"{"a": 1, "b": null}"#;
+        assert_eq!([field(text, "a"), field(text, "b"), field(text, "c")], [Ok(Some(&b"1"[..])), Ok(None), Ok(None)]);
     }
 }

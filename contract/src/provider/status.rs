@@ -63,6 +63,11 @@ pub struct ActiveModule {
     #[serde(default, skip_serializing_if = "Map::is_empty")]
     #[schemars(schema_with = "super::crd::any_object")]
     pub settings: Map<String, Value>,
+    /// The kinds of parents that it owns, as `ObjectStore.minio.rook.io`: one that comes after it and owns fewer is held, even
+    /// where this one is not at hand any more.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 1024), inner(length(max = 317)), extend("x-kubernetes-list-type" = "set"))]
+    pub owns: Vec<GroupKind>,
 }
 
 /// A module that waits to serve.

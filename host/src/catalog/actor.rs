@@ -164,7 +164,7 @@ impl Catalog {
                 }
                 () = tokio::time::sleep_until(scan_at) => {
                     scan_at = Instant::now() + self.scan().await?;
-                    (glance_at, glanced) = (None, false);
+                    glanced = false;
                 }
                 Some(ended) = self.loads.join_next() => {
                     let (load, outcome) = ended.context("a module could not be loaded")?;

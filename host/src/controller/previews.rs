@@ -200,6 +200,6 @@ impl Controller {
         );
         let provider = self.shared.provider.clone();
         // Nobody listens any more when the host ends.
-        let _ = self.told.send(Previewed { provider, id, preview });
+        let _ = self.told.send(Previewed { provider, id, preview, crds: None });
     }
 }

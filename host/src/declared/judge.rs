@@ -30,6 +30,8 @@ pub(crate) struct Judged {
     pub(crate) version: Option<Version>,
     /// The version that served last, if it still may.
     pub(crate) before: Last<Version>,
+    /// The version that served last, whether it still may or not; `None` if it is not at hand.
+    pub(crate) known: Option<Version>,
     /// Whether its source holds that module.
     pub(crate) loaded: Result<(), Problem>,
     /// Whether its spec can be honoured, and with which limits.
@@ -107,7 +109,8 @@ pub(crate) fn judge(
             let loaded = Err(Problem { reason: "NotAccepted", message });
             // Whatever is wrong with it, its parents stay its own: another Provider would take them over for good.
             let claim = claim(provider, None);
-            return Judged { version: None, before: Last::None, loaded, accepted: Err(problem), claim, orphaned_by };
+            let (before, accepted) = (Last::None, Err(problem));
+            return Judged { version: None, before, known: None, loaded, accepted, claim, orphaned_by };
         }
     };
     let newest =
@@ -126,6 +129,10 @@ pub(crate) fn judge(
         Last::Unknown => Last::Unknown,
         Last::Known(_) | Last::None => Last::None,
     };
+    let known = match &last {
+        Last::Known((last, _)) => Some(last.clone()),
+        Last::Unknown | Last::None => None,
+    };
     let choice = choose(
         newest.map(|version| {
             let accepted = accept(provider, &version);
@@ -141,9 +148,9 @@ pub(crate) fn judge(
     let spec_alone =
         || spec.limits.effective().map_err(|error| Problem { reason: "Invalid", message: error.to_string() });
     let accepted = choice.accepted.unwrap_or_else(spec_alone);
-    let known = catalogue.library.get(&origin).and_then(|state| state.as_ref().ok());
-    let claim = claim(provider, choice.module.as_ref().map(|version| &version.loaded).or(known));
-    Judged { version: choice.module, before, loaded: choice.loaded, accepted, claim, orphaned_by }
+    let held = catalogue.library.get(&origin).and_then(|state| state.as_ref().ok());
+    let claim = claim(provider, choice.module.as_ref().map(|version| &version.loaded).or(held));
+    Judged { version: choice.module, before, known, loaded: choice.loaded, accepted, claim, orphaned_by }
 }
 
 /// The module that the source holds now.

@@ -17,7 +17,7 @@ pub(crate) struct Held {
 pub(crate) struct Plan<'a> {
     /// What it would change.
     pub(crate) changes: &'a CandidateChanges,
-    /// What of its CRDs does not fit those of the version that serves.
+    /// What of its CRDs does not fit those of the version that serves; where that is not at hand, those of the cluster.
     pub(crate) crds: &'a [Incompatibility],
 }
 

@@ -96,8 +96,9 @@ impl Providers {
         let before = before.map(|ended| Predecessor { stop: stop_before, ended });
         let kinds = provider.status.kinds.clone();
         let (host, began, told) = (self.host.clone(), self.began.0.clone(), self.previewed.0.clone());
-        let is_preview = false;
-        let start = Start { host, provider, inputs, told, before, began, limits, kinds, is_preview, claims };
+        let (is_preview, compares_crds) = (false, false);
+        let start =
+            Start { host, provider, inputs, told, before, began, limits, kinds, is_preview, compares_crds, claims };
         self.tasks.spawn(async move {
             let _ended = ended.drop_guard();
             let result = start.serve(stop).await;

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bartizan_contract::GroupKind;
 use bartizan_contract::names::APPROVE_ANNOTATION;
 use bartizan_contract::provider::{CandidateModule, Provider, ProviderSpec};
 use bartizan_engine::compat::{Incompatibility, incompatibilities};
@@ -19,7 +20,6 @@ use super::{MANAGER, Providers, STARTING, uid_of};
 use crate::api::in_time;
 use crate::catalog::Loaded;
 use crate::controller::Inputs;
-use crate::crds;
 use crate::declared::claims::Claim;
 use crate::declared::judge::{Judged, Last};
 use crate::declared::upgrade::{self, Held, Plan};
@@ -95,7 +95,7 @@ impl Providers {
         if !self.candidates.get(name).is_some_and(is_known) {
             // What another one would change is no longer to be approved.
             self.host.board.plan_upgrade(name, None);
-            let crds = before.as_ref().map(|before| unfit(&before.loaded, &next.loaded));
+            let crds = judged.known.as_ref().map(|known| unfit(&known.loaded, &next.loaded));
             self.candidates
                 .insert(name.to_owned(), Candidate { version: next.clone(), spec, looking: None, found: None, crds });
         }
@@ -115,7 +115,7 @@ impl Providers {
         let name = provider.metadata.name.as_str();
         let candidate = self.candidates.get(name).filter(|candidate| candidate.version.id() == next.id())?;
         let (preview, _) = candidate.found.as_ref()?;
-        let plan = Plan { changes: &preview.changes, crds: candidate.crds.as_deref().unwrap_or_default() };
+        let plan = Plan { changes: &preview.changes, crds: candidate.crds.as_deref()? };
         Some((preview, upgrade::held(name, &provider.spec.upgrade, next.number(), plan)))
     }
 
@@ -177,7 +177,10 @@ impl Providers {
             }
             // It has just started, and may soon be of help.
             (Some(runner), _) if runner.since.elapsed() < STARTING => {}
-            _ => self.look_alone(provider, next, limits, claims),
+            _ => {
+                let compares_crds = judged.known.is_none() || candidate.crds.is_none();
+                self.look_alone(provider, next, limits, claims, compares_crds);
+            }
         }
         // Whoever looks may end without a word.
         self.retry();
@@ -189,13 +192,14 @@ impl Providers {
         }
     }
 
-    /// Looks with watches of its own.
+    /// Looks with watches of its own, and, where the version before is not at hand, at what of its CRDs the cluster has.
     fn look_alone(
         &mut self,
         provider: &Provider,
         next: &Version,
         limits: bartizan_contract::provider::EffectiveLimits,
         claims: &Arc<[Claim]>,
+        compares_crds: bool,
     ) {
         let name = provider.metadata.name.clone();
         let stop = CancellationToken::new();
@@ -213,6 +217,7 @@ impl Providers {
             limits,
             kinds: provider.status.kinds.clone(),
             is_preview: true,
+            compares_crds,
             claims: others.chain(own).collect(),
         };
         let stopped = stop.clone();
@@ -226,23 +231,16 @@ impl Providers {
     }
 
     pub(super) async fn take_preview(&mut self, previewed: Previewed) {
-        let Previewed { provider: name, id, preview } = previewed;
+        let Previewed { provider: name, id, preview, crds } = previewed;
         let Some(candidate) = self.candidates.get_mut(&name).filter(|candidate| candidate.version.id() == id) else {
             return;
         };
         candidate.looking = None;
-        // Without the version before, the cluster is asked what that brought.
-        let crds = match candidate.crds.clone() {
-            Some(crds) => crds,
-            None => match crds::unfit(&self.host.client, &candidate.version.loaded.manifest.crds).await {
-                Ok(crds) => crds.into(),
-                Err(error) => {
-                    warn!(provider = name, "it is not known whether another version's CRDs fit: {error:#}");
-                    return self.retry();
-                }
-            },
-        };
-        candidate.crds = Some(crds.clone());
+        if let Some(crds) = crds {
+            let active = self.objects.get(&name).and_then(|provider| provider.status.active.as_ref());
+            let owned = active.map_or(&[][..], |active| &active.owns);
+            candidate.crds = Some(crds.into_iter().chain(dropped(owned, &candidate.version.loaded)).collect());
+        }
         let preview = Arc::new(preview);
         candidate.found = Some((preview.clone(), Instant::now()));
         if let Some(provider) = self.objects.get(&name) {
@@ -254,7 +252,7 @@ impl Providers {
                     .or_else(|| provider.status.active.clone()),
                 candidate: candidate.version.said(),
                 approval: approval(provider, &candidate.version),
-                crds: crds.iter().map(ToString::to_string).collect(),
+                crds: candidate.crds.iter().flat_map(|crds| crds.iter()).map(ToString::to_string).collect(),
                 preview: (*preview).clone(),
             };
             self.host.board.plan_upgrade(&name, Some(plan));
@@ -296,13 +294,14 @@ fn approval(provider: &Provider, next: &Version) -> String {
 /// What of the CRDs of a module does not fit those of the one before it.
 fn unfit(before: &Loaded, next: &Loaded) -> Arc<[Incompatibility]> {
     let name = |crd: &Value| crd.pointer("/metadata/name").cloned();
-    let owned = next.owned();
-    let dropped = before.owned().into_iter().filter(|kind| !owned.contains(kind)).map(|kind| Incompatibility {
-        version: None,
-        path: None,
-        message: format!("{kind} would no longer be served"),
-    });
     let olds = before.manifest.crds.iter();
     let pairs = olds.filter_map(|old| Some((old, next.manifest.crds.iter().find(|new| name(new) == name(old))?)));
-    pairs.flat_map(|(old, new)| incompatibilities(old, new)).chain(dropped).collect()
+    pairs.flat_map(|(old, new)| incompatibilities(old, new)).chain(dropped(&before.owned(), next)).collect()
+}
+
+/// Those of the owned kinds that another module would leave alone.
+fn dropped(owned: &[GroupKind], next: &Loaded) -> Vec<Incompatibility> {
+    let owns = next.owned();
+    let dropped = owned.iter().filter(|kind| !owns.contains(kind));
+    dropped.map(|kind| Incompatibility::of_all(format!("{kind} would no longer be served"))).collect()
 }

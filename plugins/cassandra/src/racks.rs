@@ -69,7 +69,7 @@ impl<'a> Rack<'a> {
 
     /// Name of a member: that of its pod and Service.
     pub(crate) fn member_name(&self, ordinal: i32) -> String {
-        format!("{}-{ordinal}", self.name)
+        [&self.name, "-", &ordinal.to_string()].concat()
     }
 
     pub(crate) fn pods(&self) -> impl Iterator<Item = &PodView<'_>> + Clone {
@@ -146,13 +146,13 @@ fn version_of(metadata: &ObservedMetadata<'_>) -> Option<Version> {
 
 /// Name of a rack's StatefulSet.
 pub(crate) fn set_name(cluster: &str, datacenter: &str, rack: &str) -> String {
-    format!("{cluster}-{datacenter}-{rack}")
+    [cluster, datacenter, rack].join("-")
 }
 
 /// Finds them.
 pub(crate) fn observe<'a>(request: &'a Request<'_, ClusterSpec>) -> Result<Racks<'a>, Failure> {
     let datacenter = &request.spec.datacenter;
-    let mut sets: Vec<StatefulSetView<'_>> = request.children()?.into_iter().map(|(_, set)| set).collect();
+    let mut sets: Vec<StatefulSetView<'_>> = request.children()?;
     let mut all = Vec::new();
     for spec in &datacenter.racks {
         let name = set_name(request.name(), &datacenter.name, &spec.name);
@@ -174,19 +174,13 @@ pub(crate) fn observe<'a>(request: &'a Request<'_, ClusterSpec>) -> Result<Racks
 
 impl<'a> Racks<'a> {
     fn find_services(&mut self, request: &'a Request<'_, ClusterSpec>) -> Result<(), Failure> {
-        for (_, ObjectView { metadata, .. }) in request.children::<ObjectView<'_, Service>>()? {
-            let (mut decommissioned, mut joined, mut in_a_rack) = (None, false, false);
-            for (key, value) in metadata.labels() {
-                match key {
-                    DECOMMISSIONED => decommissioned = Some(value == "true"),
-                    JOINED => joined = value == "true",
-                    RACK => in_a_rack = true,
-                    _ => {}
-                }
-            }
+        for ObjectView { metadata, .. } in request.children::<ObjectView<'_, Service>>()? {
+            let [decommissioned, joined, rack] = metadata.labels([DECOMMISSIONED, JOINED, RACK]);
+            let decommissioned = decommissioned.map(|value| value == "true");
             if let Some(member) = self.member(&metadata.name) {
-                (member.has_service, member.decommissioned, member.joined) = (true, decommissioned, joined);
-            } else if in_a_rack && decommissioned != Some(true) {
+                (member.has_service, member.decommissioned, member.joined) =
+                    (true, decommissioned, joined == Some("true"));
+            } else if rack.is_some() && decommissioned != Some(true) {
                 self.strays.push(metadata.name);
             }
         }
@@ -194,12 +188,12 @@ impl<'a> Racks<'a> {
     }
 
     fn find_pods_and_claims(&mut self, request: &'a Request<'_, ClusterSpec>) -> Result<(), Failure> {
-        for (_, pod) in request.descendants::<PodView<'_>>()? {
+        for pod in request.descendants::<PodView<'_>>()? {
             let Some(member) = self.member(&pod.metadata.name) else { continue };
             member.version = version_of(&pod.metadata).filter(|_| pod.has_started(CONTAINER));
             member.pod = Some(pod);
         }
-        for (_, ObjectView { metadata, .. }) in request.descendants::<ObjectView<'_, PersistentVolumeClaim>>()? {
+        for ObjectView { metadata, .. } in request.descendants::<ObjectView<'_, PersistentVolumeClaim>>()? {
             let label = metadata.label(RACK);
             let rack = self.all.iter_mut().find(|rack| label == Some(&rack.rack));
             let Some((rack, ordinal)) = rack.zip(ordinal(&metadata.name)) else { continue };

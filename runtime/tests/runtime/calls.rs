@@ -339,7 +339,7 @@ fn is_lowered(threads: &bartizan_runtime::Threads, module: &bartizan_runtime::Mo
     let limits = Limits { timeout: Duration::from_secs(2), ..Limits::default() };
     let call = move || {
         let _ = module.reconcile(request, &limits);
-        told.send(bartizan_runtime::is_low_priority()).unwrap();
+        told.send(rustix::process::getpriority_process(None).unwrap() == 19).unwrap();
     };
     threads.run(call).unwrap();
     tells.recv_timeout(Duration::from_secs(60)).unwrap()
@@ -367,4 +367,14 @@ fn a_log_line_may_be_longer_than_a_small_response_and_is_cut_off() {
     assert_eq!(answer.unwrap().logs.len(), 1);
     let error = fails("(drop (memory.grow (i32.const 16))) (call $ok (i32.const 0) (i32.const 1025))", &limits);
     assert_eq!(error.fault.reason(), "ResponseTooLarge");
+}
+
+#[test]
+fn a_log_line_that_is_far_too_long_is_not_copied_and_ends_the_call() {
+    let line = 4 * MIB + 1;
+    let logs =
+        format!("(drop (memory.grow (i32.const 100))) (call $log (i32.const 2) (i32.const 0) (i32.const {line}))");
+    let error = fails(&format!("{logs} (call $ok (i32.const 1024) (i32.const 1))"), &limits());
+    let Fault::Trap { cause, .. } = &error.fault else { panic!("{:?}", error.fault) };
+    assert_eq!(cause, "it logs or prints more than 4Mi at once");
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use k8s_openapi::api::core::v1::ConfigMap;
 use serde_json::Error;
 
-use super::{Field, Observed, each_given};
+use super::{Field, Fields, Observed};
 use crate::ChildKind;
 
 /// What decisions need of an observed ConfigMap.
@@ -20,12 +20,14 @@ pub struct ConfigMapView {
 impl<'a> Observed<'a> for ConfigMapView {
     const KIND: ChildKind = ChildKind::of::<ConfigMap>();
 
-    fn read_fields(fields: impl Iterator<Item = Result<Field<'a>, Error>>) -> Result<Self, Error> {
+    fn read_fields(fields: Fields<'_, 'a>) -> Result<Self, Error> {
         let mut view = Self::default();
-        each_given(fields, |key, value| {
+        let read =
+            |field: &mut Field<'_, 'a>| field.json()?.map_or_else(|| Ok(BTreeMap::new()), serde_json::from_slice);
+        fields.each(|key, field| {
             match key {
-                "data" => view.data = serde_json::from_str(value)?,
-                "binaryData" => view.binary_data = serde_json::from_str(value)?,
+                b"data" => view.data = read(field)?,
+                b"binaryData" => view.binary_data = read(field)?,
                 _ => {}
             }
             Ok(())

@@ -28,19 +28,121 @@ pub trait Observed<'a>: Sized {
     ///
     /// # Errors
     /// If a field cannot be found, or one that is looked at has another type.
-    fn read_fields(fields: impl Iterator<Item = Result<Field<'a>, Error>>) -> Result<Self, Error>;
+    fn read_fields(fields: Fields<'_, 'a>) -> Result<Self, Error>;
 
     /// Reads the view of an object from its JSON text.
     ///
     /// # Errors
     /// If the text is not JSON, or a field that is looked at has another type.
     fn read(text: &'a str) -> Result<Self, Error> {
-        Self::read_fields(scan::fields(text).map(|field| field.map_err(malformed)))
+        Self::read_fields(Fields::of(text.as_bytes()))
     }
 }
 
-/// A field of an object: its key as it stands between its quotes, and its value as JSON.
-pub type Field<'a> = (&'a str, &'a str);
+/// The fields of an object, which its view is read from.
+#[derive(Debug)]
+pub struct Fields<'f, 'a>(Source<'f, 'a>);
+
+#[derive(Debug)]
+enum Source<'f, 'a> {
+    /// They are still to be found.
+    Text(&'a [u8]),
+    Found(&'f [scan::Field<'a>]),
+}
+
+/// The value of a field.
+#[derive(Debug)]
+pub struct Field<'f, 'a>(Value<'f, 'a>);
+
+#[derive(Debug)]
+enum Value<'f, 'a> {
+    /// It comes next.
+    Next(&'f mut scan::Fields<'a>),
+    Found(&'a [u8]),
+}
+
+impl<'f, 'a> Fields<'f, 'a> {
+    /// Those of an object as JSON.
+    pub(crate) fn of(text: &'a [u8]) -> Self {
+        Self(Source::Text(text))
+    }
+
+    /// Those of an object that were found before.
+    pub(crate) fn found(fields: &'f [scan::Field<'a>]) -> Self {
+        Self(Source::Found(fields))
+    }
+
+    /// Goes through them, with the name of each as it stands between its quotes.
+    ///
+    /// # Errors
+    /// If the text is not JSON, and what `take` says.
+    pub fn each(self, mut take: impl FnMut(&'a [u8], &mut Field<'_, 'a>) -> Result<(), Error>) -> Result<(), Error> {
+        match self.0 {
+            Source::Text(text) => {
+                let mut fields = scan::fields(text);
+                while let Some(key) = fields.next_key()? {
+                    let mut field = Field(Value::Next(&mut fields));
+                    take(key, &mut field)?;
+                    field.json()?;
+                }
+                Ok(())
+            }
+            Source::Found(fields) => {
+                fields.iter().try_for_each(|(key, value)| take(key, &mut Field(Value::Found(value))))
+            }
+        }
+    }
+
+    /// Goes through the fields of one of them, as [`Field::each`] does, and no further.
+    fn only(self, wanted: &[u8], take: impl FnMut(&'a [u8], &'a [u8]) -> Result<(), Error>) -> Result<(), Error> {
+        match self.0 {
+            Source::Text(text) => {
+                let mut fields = scan::fields(text);
+                while let Some(key) = fields.next_key()? {
+                    if key == wanted {
+                        return Field(Value::Next(&mut fields)).each(take);
+                    }
+                    fields.value()?;
+                }
+                Ok(())
+            }
+            Source::Found(fields) => match fields.iter().find(|(key, _)| *key == wanted) {
+                Some((_, value)) => Field(Value::Found(value)).each(take),
+                None => Ok(()),
+            },
+        }
+    }
+}
+
+impl<'a> Field<'_, 'a> {
+    /// The value as JSON; nothing if it is null.
+    ///
+    /// # Errors
+    /// If it is no value.
+    pub fn json(&mut self) -> Result<Option<&'a [u8]>, Error> {
+        if let Value::Next(fields) = &mut self.0 {
+            self.0 = Value::Found(fields.value()?);
+        }
+        match self.0 {
+            Value::Found(b"null") | Value::Next(_) => Ok(None),
+            Value::Found(value) => Ok(Some(value)),
+        }
+    }
+
+    /// Goes through the fields, but for null, of the object that the value is; null has none.
+    ///
+    /// # Errors
+    /// If it is no object, and what `take` says.
+    pub fn each(&mut self, take: impl FnMut(&'a [u8], &'a [u8]) -> Result<(), Error>) -> Result<(), Error> {
+        match &mut self.0 {
+            Value::Next(fields) => fields.each_given(take)?,
+            Value::Found(b"null") => {}
+            Value::Found(text) => each_field(text, take)?,
+        }
+        self.0 = Value::Found(b"null");
+        Ok(())
+    }
+}
 
 /// The number at the end of the name of what a StatefulSet makes: `db-2` and `data-db-2` belong to its third pod.
 #[must_use]
@@ -60,32 +162,20 @@ impl<'a, R: Resource> Observed<'a> for ObjectView<'a, R> {
     const KIND: ChildKind = ChildKind::of::<R>();
 
     /// All but the metadata is passed over.
-    fn read_fields(mut fields: impl Iterator<Item = Result<Field<'a>, Error>>) -> Result<Self, Error> {
-        let is_metadata = |(key, value): &Field<'a>| *key == "metadata" && *value != "null";
-        let metadata = fields.find(|field| field.as_ref().map_or(true, is_metadata)).transpose()?;
-        Ok(Self { metadata: ObservedMetadata::read(metadata.map_or("{}", |(_, text)| text))?, kind: PhantomData })
+    fn read_fields(fields: Fields<'_, 'a>) -> Result<Self, Error> {
+        let mut metadata = ObservedMetadata::default();
+        fields.only(b"metadata", |key, value| metadata.take(key, value))?;
+        Ok(Self { metadata, kind: PhantomData })
     }
 }
 
 /// Goes through the fields of an object that are not null.
-fn each_field<'a>(text: &'a str, take: impl FnMut(&'a str, &'a str) -> Result<(), Error>) -> Result<(), Error> {
-    each_given(scan::fields(text).map(|field| field.map_err(malformed)), take)
-}
-
-/// Goes through the fields that are not null.
-fn each_given<'a>(
-    fields: impl Iterator<Item = Result<Field<'a>, Error>>,
-    mut take: impl FnMut(&'a str, &'a str) -> Result<(), Error>,
-) -> Result<(), Error> {
-    for field in fields {
+fn each_field<'a>(text: &'a [u8], mut take: impl FnMut(&'a [u8], &'a [u8]) -> Result<(), Error>) -> Result<(), Error> {
+    for field in scan::fields(text) {
         let (key, value) = field?;
-        if value != "null" {
+        if value != b"null" {
             take(key, value)?;
         }
     }
     Ok(())
-}
-
-fn malformed(error: scan::Malformed) -> Error {
-    serde::de::Error::custom(error)
 }

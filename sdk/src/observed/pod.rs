@@ -3,7 +3,7 @@
 use k8s_openapi::api::core::v1::Pod;
 use serde_json::Error;
 
-use super::{Field, Observed, ObservedMetadata, each_field, each_given, malformed};
+use super::{Fields, Observed, ObservedMetadata, each_field};
 use crate::{ChildKind, scan};
 
 /// The label by which the StatefulSet controller says which template a pod was made from.
@@ -17,20 +17,20 @@ pub struct PodView<'a> {
     /// Whether it serves, and will go on to.
     pub is_ready: bool,
     /// As JSON; empty if there are none.
-    containers: &'a str,
+    containers: &'a [u8],
 }
 
 impl<'a> PodView<'a> {
     /// Whether a container of it has ever run: what it runs may have touched its data.
     #[must_use]
     pub fn has_started(&self, container: &str) -> bool {
-        let has_started = |status: &str| {
+        let has_started = |status: &[u8]| {
             let (mut is_meant, mut ran) = (false, false);
             for (key, value) in given(status) {
                 match key {
-                    "name" => is_meant = value.trim_matches('"') == container,
-                    "restartCount" => ran |= value != "0",
-                    "state" => ran |= given(value).any(|(state, _)| matches!(state, "running" | "terminated")),
+                    b"name" => is_meant = scan::inner(value) == Some(container.as_bytes()),
+                    b"restartCount" => ran |= value != b"0",
+                    b"state" => ran |= given(value).any(|(state, _)| matches!(state, b"running" | b"terminated")),
                     _ => {}
                 }
             }
@@ -51,30 +51,28 @@ impl<'a> PodView<'a> {
         super::ordinal(&self.metadata.name)
     }
 
-    fn read_status(&mut self, status: &'a str) -> Result<(), Error> {
-        each_field(status, |key, value| {
-            match key {
-                "conditions" => self.is_ready = is_ready(value)?,
-                "containerStatuses" => self.containers = value,
-                _ => {}
-            }
-            Ok(())
-        })
+    fn take_status(&mut self, key: &[u8], value: &'a [u8]) -> Result<(), Error> {
+        match key {
+            b"conditions" => self.is_ready = is_ready(value)?,
+            b"containerStatuses" => self.containers = value,
+            _ => {}
+        }
+        Ok(())
     }
 }
 
 /// The fields of an object that are not null.
-fn given(text: &str) -> impl Iterator<Item = Field<'_>> {
-    scan::fields(text).map_while(|field| field.ok()).filter(|(_, value)| *value != "null")
+fn given(text: &[u8]) -> impl Iterator<Item = scan::Field<'_>> {
+    scan::fields(text).map_while(|field| field.ok()).filter(|(_, value)| *value != b"null")
 }
 
-fn is_ready(conditions: &str) -> Result<bool, Error> {
+fn is_ready(conditions: &[u8]) -> Result<bool, Error> {
     for condition in scan::items(conditions) {
         let (mut is_meant, mut holds) = (false, false);
-        each_field(condition.map_err(malformed)?, |key, value| {
+        each_field(condition?, |key, value| {
             match key {
-                "type" => is_meant = value == "\"Ready\"",
-                "status" => holds = value == "\"True\"",
+                b"type" => is_meant = value == b"\"Ready\"",
+                b"status" => holds = value == b"\"True\"",
                 _ => {}
             }
             Ok(())
@@ -90,15 +88,12 @@ impl<'a> Observed<'a> for PodView<'a> {
     const KIND: ChildKind = ChildKind::of::<Pod>();
 
     /// The spec is most of the text, and passed over.
-    fn read_fields(fields: impl Iterator<Item = Result<Field<'a>, Error>>) -> Result<Self, Error> {
+    fn read_fields(fields: Fields<'_, 'a>) -> Result<Self, Error> {
         let mut pod = Self::default();
-        each_given(fields, |key, value| {
-            match key {
-                "metadata" => pod.metadata = ObservedMetadata::read(value)?,
-                "status" => pod.read_status(value)?,
-                _ => {}
-            }
-            Ok(())
+        fields.each(|key, field| match key {
+            b"metadata" => field.each(|key, value| pod.metadata.take(key, value)),
+            b"status" => field.each(|key, value| pod.take_status(key, value)),
+            _ => Ok(()),
         })?;
         pod.is_ready &= !pod.metadata.is_going;
         Ok(pod)

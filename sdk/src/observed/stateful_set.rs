@@ -3,9 +3,9 @@
 use std::borrow::Cow;
 
 use k8s_openapi::api::apps::v1::StatefulSet;
-use serde_json::{Error, Value, from_str};
+use serde_json::{Error, Value, from_slice};
 
-use super::{Field, Observed, ObservedMetadata, each_field, each_given};
+use super::{Fields, Observed, ObservedMetadata, each_field};
 use crate::{ChildKind, scan};
 
 /// What decisions need of an observed StatefulSet.
@@ -48,26 +48,22 @@ pub struct StatefulSetStatusView<'a> {
 }
 
 impl StatefulSetSpecView {
-    fn read(text: &str) -> Result<Self, Error> {
-        let mut spec = Self::default();
-        each_field(text, |key, value| {
-            match key {
-                "replicas" => spec.replicas = from_str(value)?,
-                "volumeClaimTemplates" => spec.volume_claim_templates = from_str(value)?,
-                "updateStrategy" => spec.partition = partition(value)?,
-                _ => {}
-            }
-            Ok(())
-        })?;
-        Ok(spec)
+    fn take(&mut self, key: &[u8], value: &[u8]) -> Result<(), Error> {
+        match key {
+            b"replicas" => self.replicas = from_slice(value)?,
+            b"volumeClaimTemplates" => self.volume_claim_templates = from_slice(value)?,
+            b"updateStrategy" => self.partition = partition(value)?,
+            _ => {}
+        }
+        Ok(())
     }
 }
 
-fn partition(strategy: &str) -> Result<i32, Error> {
+fn partition(strategy: &[u8]) -> Result<i32, Error> {
     let mut partition = 0;
     each_field(strategy, |key, value| match key {
-        "rollingUpdate" => each_field(value, |key, value| match key {
-            "partition" => from_str(value).map(|value| partition = value),
+        b"rollingUpdate" => each_field(value, |key, value| match key {
+            b"partition" => from_slice(value).map(|value| partition = value),
             _ => Ok(()),
         }),
         _ => Ok(()),
@@ -76,21 +72,17 @@ fn partition(strategy: &str) -> Result<i32, Error> {
 }
 
 impl<'a> StatefulSetStatusView<'a> {
-    fn read(text: &'a str) -> Result<Self, Error> {
-        let mut status = Self::default();
-        each_field(text, |key, value| {
-            match key {
-                "observedGeneration" => status.observed_generation = from_str(value)?,
-                "replicas" => status.replicas = from_str(value)?,
-                "readyReplicas" => status.ready_replicas = from_str(value)?,
-                "updatedReplicas" => status.updated_replicas = from_str(value)?,
-                "currentRevision" => status.current_revision = scan::string(value)?,
-                "updateRevision" => status.update_revision = scan::string(value)?,
-                _ => {}
-            }
-            Ok(())
-        })?;
-        Ok(status)
+    fn take(&mut self, key: &[u8], value: &'a [u8]) -> Result<(), Error> {
+        match key {
+            b"observedGeneration" => self.observed_generation = from_slice(value)?,
+            b"replicas" => self.replicas = from_slice(value)?,
+            b"readyReplicas" => self.ready_replicas = from_slice(value)?,
+            b"updatedReplicas" => self.updated_replicas = from_slice(value)?,
+            b"currentRevision" => self.current_revision = scan::string(value)?,
+            b"updateRevision" => self.update_revision = scan::string(value)?,
+            _ => {}
+        }
+        Ok(())
     }
 }
 
@@ -98,16 +90,13 @@ impl<'a> Observed<'a> for StatefulSetView<'a> {
     const KIND: ChildKind = ChildKind::of::<StatefulSet>();
 
     /// The pod template is most of the text, and passed over.
-    fn read_fields(fields: impl Iterator<Item = Result<Field<'a>, Error>>) -> Result<Self, Error> {
+    fn read_fields(fields: Fields<'_, 'a>) -> Result<Self, Error> {
         let mut set = Self::default();
-        each_given(fields, |key, value| {
-            match key {
-                "metadata" => set.metadata = ObservedMetadata::read(value)?,
-                "spec" => set.spec = StatefulSetSpecView::read(value)?,
-                "status" => set.status = StatefulSetStatusView::read(value)?,
-                _ => {}
-            }
-            Ok(())
+        fields.each(|key, field| match key {
+            b"metadata" => field.each(|key, value| set.metadata.take(key, value)),
+            b"spec" => field.each(|key, value| set.spec.take(key, value)),
+            b"status" => field.each(|key, value| set.status.take(key, value)),
+            _ => Ok(()),
         })?;
         Ok(set)
     }

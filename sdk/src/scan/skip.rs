@@ -7,8 +7,8 @@ const BLOCK: usize = 64;
 /// Which bytes of a block are what, the first in the lowest bit.
 struct Marks {
     quotes: u64,
-    /// Not zero if there are any.
-    backslashes: u64,
+    /// Whether there are any.
+    backslashes: bool,
     /// `{` and `[`.
     opens: u64,
     /// `}` and `]`.
@@ -35,7 +35,7 @@ pub(super) fn end_of_brackets(bytes: &[u8], at: usize) -> Option<usize> {
             Some(block) => marks(block),
             None => marks(&filled_up(rest)),
         };
-        if backslashes != 0 {
+        if backslashes {
             // What follows a backslash may be no quote at all.
             if place.walk(bytes, place.at + BLOCK) {
                 return Some(place.at);
@@ -112,13 +112,13 @@ impl Place {
 #[cfg(target_arch = "wasm32")]
 #[target_feature(enable = "simd128")]
 fn marks(block: &[u8; BLOCK]) -> Marks {
-    use core::arch::wasm32::{u8x16_bitmask, u8x16_eq, u8x16_splat, u64x2, v128, v128_or};
+    use core::arch::wasm32::{u8x16_bitmask, u8x16_eq, u8x16_splat, v128, v128_any_true, v128_or};
 
-    let mut marks = Marks { quotes: 0, backslashes: 0, opens: 0, closes: 0 };
+    let mut marks = Marks { quotes: 0, backslashes: false, opens: 0, closes: 0 };
+    let mut backslashes = u8x16_splat(0);
     let (pieces, _) = block.as_chunks::<16>();
     for piece in pieces.iter().rev() {
-        let piece = u128::from_le_bytes(*piece);
-        let piece = u64x2(piece as u64, (piece >> 64) as u64);
+        let piece = vector(piece);
         let bits = |bytes: v128, byte: u8| u64::from(u8x16_bitmask(u8x16_eq(bytes, u8x16_splat(byte))));
         // Square brackets and curly ones differ by one bit, which nothing else that they could be taken for has.
         let brackets = v128_or(piece, u8x16_splat(0x20));
@@ -126,9 +126,42 @@ fn marks(block: &[u8; BLOCK]) -> Marks {
         marks.quotes = (marks.quotes << 16) | bits(piece, b'"');
         marks.opens = (marks.opens << 16) + bits(brackets, b'{');
         marks.closes = marks.closes.rotate_left(16) ^ bits(brackets, b'}');
-        marks.backslashes |= bits(piece, b'\\');
+        backslashes = v128_or(backslashes, u8x16_eq(piece, u8x16_splat(b'\\')));
     }
+    marks.backslashes = v128_any_true(backslashes);
     marks
+}
+
+/// Bytes of a string that are looked at together.
+#[cfg(target_arch = "wasm32")]
+const PIECE: usize = 16;
+#[cfg(not(target_arch = "wasm32"))]
+const PIECE: usize = 8;
+
+/// Where the first quote or backslash is.
+#[cfg(target_arch = "wasm32")]
+#[target_feature(enable = "simd128")]
+pub(super) fn quote_or_backslash(piece: &[u8; PIECE]) -> Option<usize> {
+    use core::arch::wasm32::{u8x16_bitmask, u8x16_eq, u8x16_splat, v128_or};
+
+    let piece = vector(piece);
+    let found = v128_or(u8x16_eq(piece, u8x16_splat(b'"')), u8x16_eq(piece, u8x16_splat(b'\\')));
+    let bits = u8x16_bitmask(found);
+    (bits != 0).then(|| bits.trailing_zeros() as usize)
+}
+
+#[cfg(target_arch = "wasm32")]
+#[target_feature(enable = "simd128")]
+fn vector(piece: &[u8; 16]) -> core::arch::wasm32::v128 {
+    let piece = u128::from_le_bytes(*piece);
+    core::arch::wasm32::u64x2(piece as u64, (piece >> 64) as u64)
+}
+
+#[cfg(not(target_arch = "wasm32"))]
+pub(super) fn quote_or_backslash(piece: &[u8; PIECE]) -> Option<usize> {
+    let piece = u64::from_le_bytes(*piece);
+    let found = super::has_byte(piece, b'"') | super::has_byte(piece, b'\\');
+    (found != 0).then(|| found.trailing_zeros() as usize / 8)
 }
 
 /// As above without vectors, for the tests of providers on the machine that builds: eight bytes at a time.
@@ -136,7 +169,7 @@ fn marks(block: &[u8; BLOCK]) -> Marks {
 fn marks(block: &[u8; BLOCK]) -> Marks {
     const ONES: u64 = 0x0101_0101_0101_0101;
     const LOW: u64 = ONES * 0x7f;
-    let mut marks = Marks { quotes: 0, backslashes: 0, opens: 0, closes: 0 };
+    let mut marks = Marks { quotes: 0, backslashes: false, opens: 0, closes: 0 };
     let (pieces, _) = block.as_chunks::<8>();
     for (piece, shift) in pieces.iter().zip((0..).step_by(8)) {
         let piece = u64::from_le_bytes(*piece);
@@ -148,7 +181,7 @@ fn marks(block: &[u8; BLOCK]) -> Marks {
         };
         let brackets = piece | (ONES * 0x20);
         marks.quotes |= bits(piece, b'"');
-        marks.backslashes |= bits(piece, b'\\');
+        marks.backslashes |= bits(piece, b'\\') != 0;
         marks.opens |= bits(brackets, b'{');
         marks.closes |= bits(brackets, b'}');
     }

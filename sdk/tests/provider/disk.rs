@@ -110,7 +110,8 @@ impl Provider for DiskProvider {
             ..ConfigMap::default()
         };
         let found = request.child::<StatefulSetView>(request.name())?;
-        let all = request.children::<StatefulSetView>()?.into_iter().map(|(key, _)| key).collect::<Vec<_>>().join(",");
+        let key = |set: &StatefulSetView| format!("{}/{}", set.metadata.namespace(), set.metadata.name);
+        let all = request.children::<StatefulSetView>()?.iter().map(key).collect::<Vec<_>>().join(",");
         match request.spec.size {
             1 => Ok(Response::new().child(typed).status(DiskStatus { spins: found.is_some() })),
             2 => Ok(Response::hold().condition(condition::valid()).condition(condition::not_ready("Waiting", all))),

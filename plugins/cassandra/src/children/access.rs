@@ -10,7 +10,7 @@ use super::{Asked, meta};
 
 /// Name of the members' ServiceAccount, Role and RoleBinding.
 pub(super) fn account(request: &Asked<'_>) -> String {
-    format!("{}-member", request.name())
+    [request.name(), "-member"].concat()
 }
 
 /// Asks whether somebody else has them.

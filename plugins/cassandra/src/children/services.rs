@@ -29,17 +29,17 @@ pub(super) const PORTS: [ServicePort<'static>; 6] = [
 
 /// Name of the Service for clients.
 pub(super) fn client_name(request: &Asked<'_>) -> String {
-    format!("{}-client", request.name())
+    [request.name(), "-client"].concat()
 }
 
 /// Name of the ConfigMap of seeds.
 pub(super) fn seeds_name(request: &Asked<'_>) -> String {
-    format!("{}-seeds", request.name())
+    [request.name(), "-seeds"].concat()
 }
 
 /// The address of a member, which stays when its pod moves.
 pub(super) fn address(request: &Asked<'_>, member: &str) -> String {
-    format!("{member}.{}.svc", request.namespace())
+    [member, ".", request.namespace(), ".svc"].concat()
 }
 
 /// Names all members in DNS for clients, and each pod.

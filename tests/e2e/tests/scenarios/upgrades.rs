@@ -279,11 +279,16 @@ async fn a_version_that_works_with_other_kinds_is_looked_at_with_watches_of_its_
     // What its CRD takes away is told with the rest.
     install(&stage, 9)?;
     let message = held(&stage, "CrdIncompatible").await?;
-    let expected = "version 0.9.0 would delete 1 child of 1 parent; its CustomResourceDefinitions do not fit: spec of v1alpha1 \
-                    is required from now on";
+    let expected = "version 0.9.0 would delete 1 child of 1 parent; its CustomResourceDefinitions do not fit: \
+                    puppets.test.bartizan.dev: spec of v1alpha1 is required from now on";
     ensure!(message == expected, "{message}");
     let (_, text, _) = diff(&stage, &host, &[])?;
-    ensure!(text.contains("\n! CustomResourceDefinition: spec of v1alpha1 is required from now on\n"), "{text}");
+    ensure!(
+        text.contains(
+            "\n! CustomResourceDefinition: puppets.test.bartizan.dev: spec of v1alpha1 is required from now on\n"
+        ),
+        "{text}"
+    );
     replace(&stage.providers().join("puppet.wasm"), &other)?;
     ensure!(held(&stage, "Deletes").await? == "version 0.2.0 would delete 1 child of 1 parent");
     // Who does not mind says so.
@@ -305,14 +310,19 @@ async fn crds_are_compared_with_those_of_the_cluster_where_the_version_before_is
     serves(&stage, "0.1.0").await?;
     host.stop().await?;
     std::fs::remove_dir_all(stage.path("compiled"))?;
+    // As if it had owned one more.
+    let owned = r#"{"status":{"active":{"owns":["Puppet.test.bartizan.dev","Toy.test.bartizan.dev"]}}}"#;
+    stage.kubectl(&["patch", "provider", "puppet", "--subresource=status", "--type=merge", "-p", owned], "").await?;
     install(&stage, 9)?;
     host = stage.listening(stage.command()).await?;
     let message = held(&stage, "CrdIncompatible").await?;
-    let expected = "version 0.9.0 would change no children; its CustomResourceDefinitions do not fit: spec of v1alpha1 is \
-                    required from now on";
+    let expected = "version 0.9.0 would change no children; its CustomResourceDefinitions do not fit: \
+                    puppets.test.bartizan.dev: spec of v1alpha1 is required from now on, and 1 more";
     ensure!(message == expected, "{message}");
     let (_, text, _) = diff(&stage, &host, &[])?;
-    ensure!(text.contains("\n! CustomResourceDefinition: spec of v1alpha1 is required from now on\n"), "{text}");
+    let first = "\n! CustomResourceDefinition: puppets.test.bartizan.dev: spec of v1alpha1 is required from now on\n";
+    ensure!(text.contains(first), "{text}");
+    ensure!(text.contains("\n! CustomResourceDefinition: Toy.test.bartizan.dev would no longer be served\n"), "{text}");
     ensure!(approve(&stage, &[])?.0 == Some(0));
     serves(&stage, "0.9.0").await?;
     host.ready().await?;
