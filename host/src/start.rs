@@ -156,10 +156,6 @@ impl Start {
 
     /// What of the module's CRDs does not fit those of the cluster. Asks until it knows.
     async fn unfit(&self, name: &str, loaded: &Loaded) -> Vec<Incompatibility> {
-        // What the host does not install takes nothing away.
-        if !self.host.install_crds {
-            return Vec::new();
-        }
         loop {
             let error = match crds::unfit(&self.host.client, &loaded.manifest.crds).await {
                 Ok(crds) => return crds,
