@@ -164,7 +164,7 @@ impl Writer {
         self.separate();
         self.text.reserve(key.len() + 3);
         self.text.push(b'"');
-        self.text.extend_from_slice(key.as_bytes());
+        plain::append(&mut self.text, key.as_bytes());
         self.text.extend_from_slice(b"\":");
     }
 
