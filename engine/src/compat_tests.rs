@@ -71,6 +71,11 @@ const KEEPS: &str = "x-kubernetes-preserve-unknown-fields";
     json!({"type": "integer", "maximum": 9}), json!({"type": "integer", "maximum": 9, "exclusiveMaximum": true}),
     "spec.f of v1 may no longer equal its maximum"
 )]
+#[case::another_large_number(
+    json!({"type": "integer", "enum": [9_007_199_254_740_992_i64, 9_007_199_254_740_993_i64]}),
+    json!({"type": "integer", "enum": [9_007_199_254_740_992_i64]}),
+    "spec.f of v1 no longer takes 9007199254740993"
+)]
 #[case::without_the_maximum_that_somebody_else_wrote(
     json!({"type": "integer", "maximum": 9.0}), json!({"type": "integer", "maximum": 9, "exclusiveMaximum": true}),
     "spec.f of v1 may no longer equal its maximum"

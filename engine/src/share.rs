@@ -309,7 +309,7 @@ mod tests {
         /// The bounds hold always, and whatever is asked for is granted in the end.
         #[test]
         fn nothing_exceeds_the_room_and_everything_gets_its_turn(
-            asks in proptest::collection::vec((0..4usize, 1..400u64), 1..60), ends in proptest::collection::vec(any::<usize>(), 60),
+            asks in proptest::collection::vec((0..4usize, 1..400u64), 1..60), ends in proptest::collection::vec(any::<(usize, Option<bool>)>(), 60),
         ) {
             let mut share = share(6, 256);
             let mut running: Vec<Granted> = Vec::new();
@@ -317,7 +317,7 @@ mod tests {
             for (number, (provider, mib)) in asks.iter().enumerate() {
                 share.ask(&format!("p{provider}"), *mib * MIB, number);
             }
-            for end in ends {
+            for (end, took_long) in ends {
                 while let Some((granted, _)) = share.grant() {
                     served += 1;
                     running.push(granted);
@@ -325,7 +325,7 @@ mod tests {
                 prop_assert!(running.len() <= 6 && running.iter().map(|granted| granted.bytes).sum::<u64>() <= 256 * MIB);
                 if !running.is_empty() {
                     let ended = running.swap_remove(end % running.len());
-                    share.give_back(&ended, None);
+                    share.give_back(&ended, took_long);
                 }
             }
             end(&mut share, &running, false);

@@ -148,7 +148,10 @@ impl Start {
         let (told, mut previewed) = mpsc::unbounded_channel();
         let asks = std::mem::replace(&mut self.told, told);
         self.work(&name, &stop).await?;
-        if let Ok(previewed) = previewed.try_recv() {
+        // What was found for a spec that is no more is nobody's.
+        if let Ok(previewed) = previewed.try_recv()
+            && !stop.is_cancelled()
+        {
             let _ = asks.send(Previewed { crds, ..previewed });
         }
         Ok(())

@@ -80,11 +80,14 @@ impl Version {
 
     /// What the status says of it.
     pub(crate) fn said(&self) -> ActiveModule {
+        let mut owns = self.loaded.owned();
+        owns.sort();
+        owns.dedup();
         ActiveModule {
             version: self.number().to_owned(),
             digest: self.digest().to_owned(),
             settings: (*self.settings).clone(),
-            owns: self.loaded.owned(),
+            owns,
         }
     }
 }

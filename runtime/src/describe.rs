@@ -82,12 +82,15 @@ pub(crate) fn parse(bytes: &[u8]) -> Result<ProviderManifest, ManifestError> {
 
 /// A kind has one role and one version in a provider, since objects have one identity whatever the version.
 fn check_children(manifest: &ProviderManifest) -> Result<(), ManifestError> {
-    let parents = manifest.crds.iter().filter_map(|crd| {
+    let mut seen: BTreeSet<(String, String)> = BTreeSet::new();
+    for (index, crd) in manifest.crds.iter().enumerate() {
         let part = |pointer| crd.pointer(pointer).and_then(Value::as_str);
-        part("/spec/group").zip(part("/spec/names/kind"))
-    });
-    let mut seen: BTreeSet<(String, String)> =
-        parents.map(|(group, kind)| (group.to_owned(), kind.to_owned())).collect();
+        let Some((group, kind)) = part("/spec/group").zip(part("/spec/names/kind")) else { continue };
+        if !seen.insert((group.to_owned(), kind.to_owned())) {
+            let message = format!("{kind}.{group} is owned twice");
+            return Err(field(&format!("manifest.crds[{index}]"), message));
+        }
+    }
     for (index, child) in manifest.children.iter().enumerate() {
         let kind = child.kind();
         if !seen.insert((kind.group.clone(), kind.kind.clone())) {
@@ -194,6 +197,13 @@ mod tests {
         let column =
             message.split("column ").nth(1).and_then(|rest| rest.split(';').next()).unwrap_or("COL").to_owned();
         assert_eq!(message, expected.replace("COL", &column));
+    }
+
+    #[test]
+    fn a_kind_is_owned_once() {
+        let mut manifest = manifest();
+        manifest["crds"] = json!([manifest["crds"][0], manifest["crds"][0]]);
+        assert_eq!(message(&manifest), "manifest.crds[1]: ObjectStore.minio.rook.io is owned twice");
     }
 
     #[test]

@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use wasmtime::{Engine, EngineWeak};
 
-/// Length of one tick. Timeouts are kept to two of them; 100 wake-ups a second cost less than a thousandth of a core.
+/// Length of one tick. Timeouts are kept to two of them, and are longer where the process is not given its time; 100 wake-ups a
+/// second cost less than a thousandth of a core.
 pub(crate) const TICK: Duration = Duration::from_millis(10);
 
 /// Advances the epochs until it is dropped.

@@ -144,17 +144,11 @@ impl<'a> Fields<'a> {
     }
 
     /// Goes through the object that is the value of the key that came before: for each of its keys, something must take the
-    /// value. Null is as an object without keys.
+    /// value.
     pub(crate) fn object<E: From<Malformed>>(
         &mut self,
         mut each: impl FnMut(&'a [u8], &mut Self) -> Result<(), E>,
     ) -> Result<(), E> {
-        if self.text.get(self.at) == Some(&b'n') {
-            return match self.value()? {
-                b"null" => Ok(()),
-                _ => Err(self.malformed().into()),
-            };
-        }
         let mut inner = Self { text: self.text, at: self.at, after: b'{' };
         while let Some(key) = inner.next_key()? {
             each(key, &mut inner)?;
@@ -163,11 +157,17 @@ impl<'a> Fields<'a> {
         self.end_field().ok_or_else(|| self.malformed().into())
     }
 
-    /// As above, for those of its fields that are not null.
+    /// As above, for those of its fields that are not null; null itself has none.
     pub(crate) fn each_given<E: From<Malformed>>(
         &mut self,
         mut take: impl FnMut(&'a [u8], &'a [u8]) -> Result<(), E>,
     ) -> Result<(), E> {
+        if self.text.get(self.at) == Some(&b'n') {
+            return match self.value()? {
+                b"null" => Ok(()),
+                _ => Err(self.malformed().into()),
+            };
+        }
         self.object(|key, inner| match inner.value()? {
             b"null" => Ok(()),
             value => take(key, value),
@@ -379,6 +379,26 @@ mod tests {
             outer.object(|key, inner| inner.value().map(|value| found.push((key, value)))).unwrap();
         }
         assert_eq!(found, [(&b"b"[..], &b"1"[..]), (b"c", b"{}"), (b"", b"2")]);
+    }
+
+    #[test]
+    fn null_has_no_fields_where_it_may_stand_and_is_no_object_elsewhere() {
+        let given = |text: &'static str| {
+            let mut fields = fields(text.as_bytes());
+            let mut found = 0;
+            assert_eq!(fields.next_key(), Ok(Some(&b"a"[..])));
+            let counted = fields.each_given(|_, _| {
+                found += 1;
+                Ok::<_, Malformed>(())
+            });
+            counted.map(|()| (found, fields.next_key()))
+        };
+        assert_eq!(given(r#"{"a": null, "b": 1}"#), Ok((0, Ok(Some(&b"b"[..])))));
+        assert_eq!(given(r#"{"a": {"c": null, "d": 1}}"#), Ok((1, Ok(None))));
+        assert!(given(r#"{"a": nothing}"#).is_err() && given(r#"{"a": 1}"#).is_err());
+        let mut outer = fields(br#"{"a": null}"#);
+        outer.next_key().unwrap();
+        assert!(outer.object(|_, inner| inner.value().map(drop)).is_err());
     }
 
     #[test]

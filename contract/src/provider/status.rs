@@ -70,6 +70,15 @@ pub struct ActiveModule {
     pub owns: Vec<GroupKind>,
 }
 
+impl ActiveModule {
+    /// Whether this is the same version as another: the same module with the same settings. What else is said of the two may
+    /// differ, since hosts of other versions say more or less.
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        self.digest == other.digest && self.settings == other.settings
+    }
+}
+
 /// A module that waits to serve.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]

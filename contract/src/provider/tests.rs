@@ -330,6 +330,19 @@ fn what_gives_rights_is_not_granted_by_trust(#[case] kind: &str) {
 }
 
 #[test]
+fn a_version_is_the_same_one_whatever_else_a_host_says_of_it() {
+    let active = |value: Value| serde_json::from_value::<ActiveModule>(value).unwrap();
+    let older = active(json!({"version": "1.0.0", "digest": "sha256:aa"}));
+    let newer = active(json!({"version": "1.0.0", "digest": "sha256:aa", "owns": ["Store.example.com"]}));
+    assert!(newer.is_same(&older) && newer != older);
+    let others = [
+        json!({"version": "1.0.0", "digest": "sha256:bb"}),
+        json!({"version": "1.0.0", "digest": "sha256:aa", "settings": {"a": 1}}),
+    ];
+    assert!(others.into_iter().all(|other| !older.is_same(&active(other))));
+}
+
+#[test]
 fn the_crd_is_structural() {
     let crd = crd();
     let mut nodes = 0;

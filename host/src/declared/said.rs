@@ -85,7 +85,7 @@ pub(crate) fn status(provider: &Provider, judged: &Judged, facts: Facts<'_>, now
     }
     let serves = facts.active.map(Version::said);
     let previous = match (&serves, &before.active) {
-        (Some(serves), Some(before)) if serves != before => Some(before.clone()),
+        (Some(serves), Some(before)) if !serves.is_same(before) => Some(before.clone()),
         _ => before.previous.clone(),
     };
     // What serves is said once it does: a host that starts in between must find what served before.

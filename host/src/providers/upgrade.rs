@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bartizan_contract::GroupKind;
 use bartizan_contract::names::APPROVE_ANNOTATION;
-use bartizan_contract::provider::{CandidateModule, Provider, ProviderSpec};
+use bartizan_contract::provider::{ActiveModule, CandidateModule, Provider, ProviderSpec};
 use bartizan_engine::compat::{Incompatibility, incompatibilities};
 use kube::api::{Patch, PatchParams};
 use serde_json::{Map, Value, json};
@@ -95,9 +95,14 @@ impl Providers {
         if !self.candidates.get(name).is_some_and(is_known) {
             // What another one would change is no longer to be approved.
             self.host.board.plan_upgrade(name, None);
-            let crds = judged.known.as_ref().map(|known| unfit(&known.loaded, &next.loaded));
-            self.candidates
-                .insert(name.to_owned(), Candidate { version: next.clone(), spec, looking: None, found: None, crds });
+            let candidate = Candidate { version: next.clone(), spec, looking: None, found: None, crds: None };
+            self.candidates.insert(name.to_owned(), candidate);
+        }
+        // The version before may have been found since.
+        if let (Some(candidate), Some(known)) = (self.candidates.get_mut(name), &judged.known)
+            && candidate.crds.is_none()
+        {
+            candidate.crds = Some(unfit(&known.loaded, &next.loaded));
         }
         let approved = provider.metadata.annotations.get(APPROVE_ANNOTATION) == Some(&approval(provider, next));
         if approved || matches!(self.found(provider, next), Some((_, None))) {
@@ -178,8 +183,7 @@ impl Providers {
             // It has just started, and may soon be of help.
             (Some(runner), _) if runner.since.elapsed() < STARTING => {}
             _ => {
-                let compares_crds = judged.known.is_none() || candidate.crds.is_none();
-                self.look_alone(provider, next, limits, claims, compares_crds);
+                self.look_alone(provider, next, limits, claims, judged.known.is_none());
             }
         }
         // Whoever looks may end without a word.
@@ -238,8 +242,8 @@ impl Providers {
         candidate.looking = None;
         if let Some(crds) = crds {
             let active = self.objects.get(&name).and_then(|provider| provider.status.active.as_ref());
-            let owned = active.map_or(&[][..], |active| &active.owns);
-            candidate.crds = Some(crds.into_iter().chain(dropped(owned, &candidate.version.loaded)).collect());
+            let dropped = active.map_or_else(Vec::new, |active| dropped_since(active, &candidate.version.loaded));
+            candidate.crds = Some(crds.into_iter().chain(dropped).collect());
         }
         let preview = Arc::new(preview);
         candidate.found = Some((preview.clone(), Instant::now()));
@@ -297,6 +301,15 @@ fn unfit(before: &Loaded, next: &Loaded) -> Arc<[Incompatibility]> {
     let olds = before.manifest.crds.iter();
     let pairs = olds.filter_map(|old| Some((old, next.manifest.crds.iter().find(|new| name(new) == name(old))?)));
     pairs.flat_map(|(old, new)| incompatibilities(old, new)).chain(dropped(&before.owned(), next)).collect()
+}
+
+/// Those of the kinds that a version owned, as far as a status says it, that another module would leave alone.
+fn dropped_since(active: &ActiveModule, next: &Loaded) -> Vec<Incompatibility> {
+    if active.owns.is_empty() {
+        let message = format!("the host does not know which kinds version {} served", active.version);
+        return vec![Incompatibility::of_all(message)];
+    }
+    dropped(&active.owns, next)
 }
 
 /// Those of the owned kinds that another module would leave alone.
