@@ -130,7 +130,10 @@ impl<'a> Iterator for Fields<'a> {
 }
 
 impl<'a> Fields<'a> {
+    // Together these are an eighth of a call. Their results, returned and not inlined, go through memory.
+
     /// The next key; its value comes next. None at the end, and after a fault.
+    #[inline(always)]
     pub(crate) fn next_key(&mut self) -> Result<Option<&'a [u8]>, Malformed> {
         if self.after == b'}' {
             return Ok(None);
@@ -139,6 +142,7 @@ impl<'a> Fields<'a> {
     }
 
     /// The value of the key that came before.
+    #[inline(always)]
     pub(crate) fn value(&mut self) -> Result<&'a [u8], Malformed> {
         self.try_value().ok_or_else(|| self.malformed())
     }
@@ -174,6 +178,7 @@ impl<'a> Fields<'a> {
         })
     }
 
+    #[inline(always)]
     fn try_next_key(&mut self) -> Option<Option<&'a [u8]>> {
         let bytes = self.text;
         self.at = after_space(bytes, self.at);
@@ -195,6 +200,7 @@ impl<'a> Fields<'a> {
         Some(Some(key))
     }
 
+    #[inline(always)]
     fn try_value(&mut self) -> Option<&'a [u8]> {
         let value = self.at;
         self.at = end_of_value(self.text, value)?;
