@@ -75,7 +75,7 @@ impl Version {
 
     /// Whether this is the version that the status calls active.
     pub(crate) fn is(&self, active: &ActiveModule) -> bool {
-        self.digest() == active.digest && *self.settings == active.settings
+        active.is_version(self.digest(), &self.settings)
     }
 
     /// What the status says of it.

@@ -71,11 +71,11 @@ pub struct ActiveModule {
 }
 
 impl ActiveModule {
-    /// Whether this is the same version as another: the same module with the same settings. What else is said of the two may
-    /// differ, since hosts of other versions say more or less.
+    /// Whether this is the version with this module and these settings. What else is said of it may differ, since hosts of other
+    /// versions say more or less.
     #[must_use]
-    pub fn is_same(&self, other: &Self) -> bool {
-        self.digest == other.digest && self.settings == other.settings
+    pub fn is_version(&self, digest: &str, settings: &Map<String, Value>) -> bool {
+        self.digest == digest && self.settings == *settings
     }
 }
 

@@ -83,16 +83,15 @@ pub(crate) fn status(provider: &Provider, judged: &Judged, facts: Facts<'_>, now
             conditions.extend(before.conditions.iter().find(|old| old.type_ == condition_types::SERVING).cloned());
         }
     }
-    let serves = facts.active.map(Version::said);
-    let previous = match (&serves, &before.active) {
-        (Some(serves), Some(before)) if !serves.is_same(before) => Some(before.clone()),
+    let previous = match (facts.active, &before.active) {
+        (Some(serves), Some(before)) if !serves.is(before) => Some(before.clone()),
         _ => before.previous.clone(),
     };
     // What serves is said once it does: a host that starts in between must find what served before.
     let first = || facts.started.as_ref().map(Version::said);
     ProviderStatus {
         observed_generation: provider.metadata.generation,
-        active: serves.or_else(|| before.active.clone()).or_else(first),
+        active: facts.active.map(Version::said).or_else(|| before.active.clone()).or_else(first),
         previous,
         candidate: facts.candidate.map(|(candidate, _)| candidate),
         parents: facts.parents.map(|parents| u32::try_from(parents).unwrap_or(u32::MAX)).or(before.parents),

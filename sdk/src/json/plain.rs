@@ -147,25 +147,21 @@ pub(super) fn append(out: &mut Vec<u8>, text: &[u8]) {
     }
     out.reserve(text.len());
     let mut rest = text;
-    while let Some((piece, more)) = rest.split_first_chunk::<16>() {
-        out.extend_from_slice(piece);
-        rest = more;
+    while rest.len() >= 16 {
+        rest = append_piece::<16>(out, rest);
     }
-    if let Some((piece, more)) = rest.split_first_chunk::<8>() {
-        out.extend_from_slice(piece);
-        rest = more;
-    }
-    if let Some((piece, more)) = rest.split_first_chunk::<4>() {
-        out.extend_from_slice(piece);
-        rest = more;
-    }
-    if let Some((piece, more)) = rest.split_first_chunk::<2>() {
-        out.extend_from_slice(piece);
-        rest = more;
-    }
-    if let [last] = rest {
-        out.push(*last);
-    }
+    rest = append_piece::<8>(out, rest);
+    rest = append_piece::<4>(out, rest);
+    rest = append_piece::<2>(out, rest);
+    append_piece::<1>(out, rest);
+}
+
+/// Appends so many bytes of a text, if it has them, and returns the rest.
+#[inline]
+fn append_piece<'t, const N: usize>(out: &mut Vec<u8>, text: &'t [u8]) -> &'t [u8] {
+    let Some((piece, rest)) = text.split_first_chunk::<N>() else { return text };
+    out.extend_from_slice(piece);
+    rest
 }
 
 /// Whether JSON escapes any of these bytes. Eight at a time; the last ones once more with those before them.

@@ -164,7 +164,7 @@ pub(super) fn quote_or_backslash(piece: &[u8; PIECE]) -> Option<usize> {
     (found != 0).then(|| found.trailing_zeros() as usize / 8)
 }
 
-/// As above without vectors, for the tests of providers on the machine that builds: eight bytes at a time.
+/// Marks without vectors, for the tests of providers on the machine that builds: eight bytes at a time.
 #[cfg(not(target_arch = "wasm32"))]
 fn marks(block: &[u8; BLOCK]) -> Marks {
     const ONES: u64 = 0x0101_0101_0101_0101;
