@@ -3,9 +3,11 @@
 //! need not even be UTF-8.
 
 mod skip;
+mod vectors;
 
 use std::borrow::Cow;
 use std::fmt;
+use std::num::NonZeroUsize;
 
 /// The text is not JSON, as far as one can tell from where its parts begin and end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,8 +63,8 @@ pub(crate) fn items(text: &[u8]) -> Items<'_> {
 
 /// What a string of the text says; borrowed, since hardly any has a character that is escaped.
 pub(crate) fn string(text: &[u8]) -> Result<Cow<'_, str>, serde_json::Error> {
-    match inner(text).map(str::from_utf8) {
-        Some(Ok(inner)) if !inner.contains('\\') => Ok(Cow::Borrowed(inner)),
+    match inner(text).filter(|inner| !has_escaped(inner)).map(str::from_utf8) {
+        Some(Ok(inner)) => Ok(Cow::Borrowed(inner)),
         _ => serde_json::from_slice(text).map(Cow::Owned),
     }
 }
@@ -192,7 +194,8 @@ impl<'a> Fields<'a> {
             }
         }
         let key = self.at;
-        self.at = end_of_string(bytes, key).filter(|_| bytes.get(key) == Some(&b'"'))?;
+        bytes.get(key).filter(|byte| **byte == b'"')?;
+        self.at = skip::end_of_string(bytes, key)?.get();
         let key = self.text.get(key + 1..self.at - 1)?;
         self.at = after_space(bytes, self.at);
         self.expect(b':')?;
@@ -243,45 +246,43 @@ fn after_space(bytes: &[u8], mut at: usize) -> usize {
 
 /// Where the value ends that begins at `at`.
 fn end_of_value(bytes: &[u8], at: usize) -> Option<usize> {
-    match bytes.get(at)? {
-        b'"' => end_of_string(bytes, at),
+    let end = match *bytes.get(at)? {
+        b'"' => skip::end_of_string(bytes, at),
         b'{' | b'[' => skip::end_of_brackets(bytes, at),
-        b',' | b'}' | b']' | b':' => None,
-        _ => {
-            let rest = bytes.get(at..)?;
-            let length = rest.iter().position(|byte| matches!(byte, b',' | b'}' | b']' | b' ' | b'\n' | b'\r' | b'\t'));
-            Some(at + length.unwrap_or(rest.len()))
-        }
-    }
+        byte if ends_word(byte) || byte == b':' => None,
+        _ => end_of_word(bytes, at),
+    };
+    end.map(NonZeroUsize::get)
 }
 
-/// Where the string ends whose opening quote is at `at`: after its closing quote.
-#[cfg_attr(target_arch = "wasm32", target_feature(enable = "simd128"))]
-fn end_of_string(bytes: &[u8], at: usize) -> Option<usize> {
-    let mut at = at + 1;
-    loop {
-        while let Some(piece) = bytes.get(at..).and_then(|rest| rest.first_chunk()) {
-            match skip::quote_or_backslash(piece) {
-                Some(place) => {
-                    at += place;
-                    break;
-                }
-                None => at += piece.len(),
-            }
-        }
-        match bytes.get(at)? {
-            b'"' => return Some(at + 1),
-            b'\\' => at += 2,
-            _ => at += 1,
-        }
-    }
+/// Where the number, `true`, `false` or `null` ends that begins at `at`.
+#[inline(never)]
+fn end_of_word(bytes: &[u8], at: usize) -> Option<NonZeroUsize> {
+    let rest = bytes.get(at..)?;
+    let length = rest.iter().position(|byte| ends_word(*byte)).unwrap_or(rest.len());
+    NonZeroUsize::new(at + length)
 }
 
-/// Not zero if a byte of the chunk is `byte`; its lowest bit set is the highest of the first such byte.
-pub(crate) fn has_byte(chunk: u64, byte: u8) -> u64 {
+/// Whether it comes after a value: what closes, a comma, or a space.
+fn ends_word(byte: u8) -> bool {
+    // The two that close differ by one bit, which nothing else that they could be taken for has.
+    byte | 0x20 == b'}' || byte == b',' || byte <= b' '
+}
+
+/// Whether JSON escapes any of these bytes in a string. Eight at a time; the last ones once more with those before them.
+pub(crate) fn has_escaped(bytes: &[u8]) -> bool {
     const ONES: u64 = 0x0101_0101_0101_0101;
-    let zero_where_equal = chunk ^ (ONES * u64::from(byte));
-    zero_where_equal.wrapping_sub(ONES) & !zero_where_equal & (ONES << 7)
+    let any = |chunk: &[u8; 8]| {
+        let chunk = u64::from_le_bytes(*chunk);
+        // What is below a byte, or the same, borrows from its highest bit.
+        let below = |chunk: u64, byte: u8| chunk.wrapping_sub(ONES * u64::from(byte)) & !chunk;
+        let equal = |byte: u8| below(chunk ^ (ONES * u64::from(byte)), 1);
+        (below(chunk, b' ') | equal(b'"') | equal(b'\\')) & (ONES * 0x80) != 0
+    };
+    match bytes.last_chunk::<8>() {
+        Some(last) => any(last) || bytes.as_chunks::<8>().0.iter().any(any),
+        None => bytes.iter().any(|byte| matches!(byte, 0..b' ' | b'"' | b'\\')),
+    }
 }
 
 #[cfg(test)]

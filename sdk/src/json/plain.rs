@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::ser::{Impossible, Serialize, Serializer};
 
-use crate::scan::has_byte;
+use crate::scan::has_escaped;
 
 /// Writes a value if it is a text without anything to escape, or nothing at all; says whether it was.
 #[inline]
@@ -128,7 +128,7 @@ impl Serializer for Plain<'_> {
 /// Writes a text in its quotes, unless something in it is escaped.
 fn write_text(out: &mut Vec<u8>, text: &str) -> bool {
     let bytes = text.as_bytes();
-    if is_escaped(bytes) {
+    if has_escaped(bytes) {
         return false;
     }
     out.reserve(bytes.len() + 2);
@@ -162,20 +162,6 @@ fn append_piece<'t, const N: usize>(out: &mut Vec<u8>, text: &'t [u8]) -> &'t [u
     let Some((piece, rest)) = text.split_first_chunk::<N>() else { return text };
     out.extend_from_slice(piece);
     rest
-}
-
-/// Whether JSON escapes any of these bytes. Eight at a time; the last ones once more with those before them.
-fn is_escaped(bytes: &[u8]) -> bool {
-    const ONES: u64 = 0x0101_0101_0101_0101;
-    let any = |chunk: &[u8; 8]| {
-        let chunk = u64::from_le_bytes(*chunk);
-        let controls = chunk.wrapping_sub(ONES * 0x20) & !chunk & (ONES * 0x80);
-        (controls | has_byte(chunk, b'"') | has_byte(chunk, b'\\')) != 0
-    };
-    match bytes.last_chunk::<8>() {
-        Some(last) => any(last) || bytes.as_chunks::<8>().0.iter().any(any),
-        None => bytes.iter().any(|byte| matches!(byte, 0..b' ' | b'"' | b'\\')),
-    }
 }
 
 #[cfg(test)]
