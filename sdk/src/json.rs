@@ -62,9 +62,10 @@ pub fn extended(object: &[u8], more: impl WriteJson) -> impl WriteJson {
         writer.raw(object.strip_suffix(b"}").unwrap_or(object));
         let end = writer.text.len();
         more.write_json(writer);
-        match writer.text.get(end..) {
-            Some([b',', b'{', b'}']) => drop(writer.text.drain(end..end + 2)),
-            Some([b',', b'{', ..]) => drop(writer.text.remove(end + 1)),
+        match (object, writer.text.get_mut(end..)) {
+            (_, Some([b'{', b'}'])) => drop(writer.text.remove(end)),
+            (b"{}", Some([b'{', ..])) => drop(writer.text.remove(end)),
+            (_, Some([first, ..])) => *first = b',',
             _ => {}
         }
     })
@@ -175,29 +176,28 @@ impl Writer {
         self.value_after(before, value);
     }
 
-    /// Writes what is known when the provider is compiled: a field, the beginning of one, or an item.
+    /// Writes what is known when the provider is compiled, with the commas that are due.
     #[doc(hidden)]
     #[inline]
     pub fn constant(&mut self, text: &'static str) {
-        self.separate();
         self.text.extend_from_slice(text.as_bytes());
     }
 
-    /// As [`field`](Self::field), after the text of its key.
+    /// Writes such text, of which the last `key` bytes are the key of a field, and the value of that.
     #[doc(hidden)]
     #[inline]
-    pub fn constant_field<T: WriteJson + ?Sized>(&mut self, key: &'static str, value: &T) {
-        let before = self.text.len();
-        self.constant(key);
-        self.value_after(before, value);
+    pub fn constant_field<T: WriteJson + ?Sized>(&mut self, text: &'static str, key: usize, value: &T) {
+        self.constant(text);
+        self.value_after(self.text.len() - key, value);
     }
 
-    /// Writes the value of what begins at `before`; takes that away if it is null.
+    /// Writes the value of what begins at `before`; takes that away if it is null, and the comma before it.
     fn value_after<T: WriteJson + ?Sized>(&mut self, before: usize, value: &T) {
         let start = self.text.len();
         value.write_json(self);
         if self.text.get(start..) == Some(b"null") {
             self.text.truncate(before);
+            self.text.pop_if(|last| *last == b',');
         }
     }
 
@@ -230,7 +230,9 @@ impl Writer {
         }
     }
 
-    fn separate(&mut self) {
+    /// Writes a comma where one is due.
+    #[doc(hidden)]
+    pub fn separate(&mut self) {
         if !matches!(self.text.last(), None | Some(b'{' | b'[' | b':' | b',')) {
             self.text.push(b',');
         }
@@ -253,65 +255,79 @@ impl Writer {
 macro_rules! object {
     ({ $($fields:tt)* }) => {
         $crate::json::lazy(move |writer: &mut $crate::json::Writer| {
-            writer.begin_object();
-            $crate::object!(@fields writer $($fields)*);
-            writer.end_object();
+            $crate::object!(@fields writer ("{",) first $($fields)*, @end);
         })
     };
     ([ $($items:tt)* ]) => {
         $crate::json::lazy(move |writer: &mut $crate::json::Writer| {
-            writer.begin_list();
-            $crate::object!(@items writer $($items)*);
-            writer.end_list();
+            $crate::object!(@items writer ("[",) first $($items)*, @end);
         })
     };
-    (@fields $writer:ident) => {};
-    (@fields $writer:ident $key:literal : $value:literal $(, $($rest:tt)*)?) => {
+    // The rest goes through fields and items, and those in them, with what is still to be written in parentheses: the text up to
+    // a value that is not known before. Then comes what stands before the next one: nothing (first), a comma that is
+    // written (next) or not (more), or what only the writer knows, since it may have been null (unseen).
+    (@$in:ident $writer:ident $text:tt $state:ident , $($rest:tt)*) => {
+        $crate::object!(@$in $writer $text $state $($rest)*);
+    };
+    (@fields $writer:ident ($($text:tt)*) $state:ident @end) => {
+        $writer.constant(concat!($($text)* "}"));
+    };
+    (@items $writer:ident ($($text:tt)*) $state:ident @end) => {
+        $writer.constant(concat!($($text)* "]"));
+    };
+    (@fields $writer:ident ($($text:tt)*) $state:ident @end_in $in:ident $($rest:tt)*) => {
+        $crate::object!(@$in $writer ($($text)* "}",) more $($rest)*);
+    };
+    (@items $writer:ident ($($text:tt)*) $state:ident @end_in $in:ident $($rest:tt)*) => {
+        $crate::object!(@$in $writer ($($text)* "]",) more $($rest)*);
+    };
+    (@$in:ident $writer:ident ($($text:tt)*) more $($rest:tt)*) => {
+        $crate::object!(@$in $writer ($($text)* ",",) next $($rest)*);
+    };
+    (@$in:ident $writer:ident $text:tt unseen $($rest:tt)*) => {
+        $writer.separate();
+        $crate::object!(@$in $writer $text first $($rest)*);
+    };
+    (@$in:ident $writer:ident $text:tt written first $($rest:tt)*) => {
+        $crate::object!(@$in $writer $text unseen $($rest)*);
+    };
+    (@$in:ident $writer:ident $text:tt written next $($rest:tt)*) => {
+        $crate::object!(@$in $writer $text more $($rest)*);
+    };
+    (@fields $writer:ident ($($text:tt)*) $state:ident $key:literal : $value:literal, $($rest:tt)*) => {
         const { $crate::json::check_literal(stringify!($value)) };
-        $writer.constant(concat!("\"", $key, "\":", stringify!($value)));
-        $crate::object!(@fields $writer $($($rest)*)?);
+        $crate::object!(@fields $writer ($($text)* "\"", $key, "\":", stringify!($value),) more $($rest)*);
     };
-    (@fields $writer:ident $key:literal : { $($inner:tt)* } $(, $($rest:tt)*)?) => {
-        $writer.constant(concat!("\"", $key, "\":{"));
-        $crate::object!(@fields $writer $($inner)*);
-        $writer.end_object();
-        $crate::object!(@fields $writer $($($rest)*)?);
+    (@fields $writer:ident ($($text:tt)*) $state:ident $key:literal : { $($inner:tt)* }, $($rest:tt)*) => {
+        $crate::object!(@fields $writer ($($text)* "\"", $key, "\":{",) first $($inner)*, @end_in fields $($rest)*);
     };
-    (@fields $writer:ident $key:literal : [ $($inner:tt)* ] $(, $($rest:tt)*)?) => {
-        $writer.constant(concat!("\"", $key, "\":["));
-        $crate::object!(@items $writer $($inner)*);
-        $writer.end_list();
-        $crate::object!(@fields $writer $($($rest)*)?);
+    (@fields $writer:ident ($($text:tt)*) $state:ident $key:literal : [ $($inner:tt)* ], $($rest:tt)*) => {
+        $crate::object!(@items $writer ($($text)* "\"", $key, "\":[",) first $($inner)*, @end_in fields $($rest)*);
     };
-    (@fields $writer:ident $key:literal : $value:expr $(, $($rest:tt)*)?) => {
-        $writer.constant_field(concat!("\"", $key, "\":"), &$value);
-        $crate::object!(@fields $writer $($($rest)*)?);
+    (@fields $writer:ident ($($text:tt)*) $state:ident $key:literal : $value:expr, $($rest:tt)*) => {
+        $writer.constant_field(concat!($($text)* "\"", $key, "\":"), concat!("\"", $key, "\":").len(), &$value);
+        $crate::object!(@fields $writer () written $state $($rest)*);
     };
-    (@fields $writer:ident $key:ident : { $($inner:tt)* } $(, $($rest:tt)*)?) => {
+    (@fields $writer:ident ($($text:tt)*) $state:ident $key:ident : { $($inner:tt)* }, $($rest:tt)*) => {
+        $writer.constant(concat!($($text)*));
         $writer.key($key);
-        $writer.begin_object();
-        $crate::object!(@fields $writer $($inner)*);
-        $writer.end_object();
-        $crate::object!(@fields $writer $($($rest)*)?);
+        $crate::object!(@fields $writer ("{",) first $($inner)*, @end_in fields $($rest)*);
     };
-    (@fields $writer:ident $key:ident : $value:expr $(, $($rest:tt)*)?) => {
+    (@fields $writer:ident ($($text:tt)*) $state:ident $key:ident : $value:expr, $($rest:tt)*) => {
+        $writer.constant(concat!($($text)*));
         $writer.field($key, &$value);
-        $crate::object!(@fields $writer $($($rest)*)?);
+        $crate::object!(@fields $writer () written $state $($rest)*);
     };
-    (@items $writer:ident) => {};
-    (@items $writer:ident { $($inner:tt)* } $(, $($rest:tt)*)?) => {
-        $writer.begin_object();
-        $crate::object!(@fields $writer $($inner)*);
-        $writer.end_object();
-        $crate::object!(@items $writer $($($rest)*)?);
+    (@items $writer:ident ($($text:tt)*) $state:ident { $($inner:tt)* }, $($rest:tt)*) => {
+        $crate::object!(@fields $writer ($($text)* "{",) first $($inner)*, @end_in items $($rest)*);
     };
-    (@items $writer:ident $value:literal $(, $($rest:tt)*)?) => {
+    (@items $writer:ident ($($text:tt)*) $state:ident $value:literal, $($rest:tt)*) => {
         const { $crate::json::check_literal(stringify!($value)) };
-        $writer.constant(stringify!($value));
-        $crate::object!(@items $writer $($($rest)*)?);
+        $crate::object!(@items $writer ($($text)* stringify!($value),) more $($rest)*);
     };
-    (@items $writer:ident $value:expr $(, $($rest:tt)*)?) => {
+    (@items $writer:ident ($($text:tt)*) $state:ident $value:expr, $($rest:tt)*) => {
+        $writer.constant(concat!($($text)*));
         $writer.item_unless_null(&$value);
-        $crate::object!(@items $writer $($($rest)*)?);
+        $crate::object!(@items $writer () written $state $($rest)*);
     };
 }

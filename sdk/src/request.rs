@@ -331,10 +331,14 @@ impl<'a, S> Request<'a, S> {
     fn named<T: Observed<'a>>(&self, objects: &Objects<'a>, name: &str) -> Result<Option<T>, Failure> {
         let is_named = |found: &[u8]| match &self.metadata.namespace {
             Some(namespace) => {
-                let rest = found.strip_prefix(namespace.as_bytes()).and_then(|rest| rest.strip_prefix(b"/"));
-                rest == Some(name.as_bytes())
+                let place = found.len().checked_sub(name.len() + 1);
+                let parts = place.and_then(|place| found.split_at_checked(place));
+                parts.is_some_and(|(first, rest)| {
+                    let is_name = matches!(rest, [b'/', rest @ ..] if scan::same(rest, name.as_bytes()));
+                    is_name && scan::same(first, namespace.as_bytes())
+                })
             }
-            None => found == name.as_bytes(),
+            None => scan::same(found, name.as_bytes()),
         };
         objects.of_kind(T::KIND).find(|object| is_named(object.name)).map(|object| objects.read(object)).transpose()
     }

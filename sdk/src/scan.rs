@@ -49,7 +49,7 @@ pub(crate) fn fields(text: &[u8]) -> Fields<'_> {
 pub(crate) fn field<'a>(text: &'a [u8], key: &str) -> Result<Option<&'a [u8]>, Malformed> {
     for found in fields(text) {
         let (name, value) = found?;
-        if name == key.as_bytes() {
+        if same(name, key.as_bytes()) {
             return Ok(Some(value).filter(|value| *value != b"null"));
         }
     }
@@ -267,6 +267,21 @@ fn end_of_word(bytes: &[u8], at: usize) -> Option<NonZeroUsize> {
 fn ends_word(byte: u8) -> bool {
     // The two that close differ by one bit, which nothing else that they could be taken for has.
     byte | 0x20 == b'}' || byte == b',' || byte <= b' '
+}
+
+/// Whether two keys or names are the same. Many have the same length and beginning, and the comparison that a module has goes
+/// byte by byte.
+pub(crate) fn same(one: &[u8], other: &[u8]) -> bool {
+    if one.len() != other.len() {
+        return false;
+    }
+    match (one.last_chunk::<8>(), other.last_chunk::<8>()) {
+        (Some(last), Some(other_last)) => {
+            let mut chunks = one.as_chunks::<8>().0.iter().zip(other.as_chunks::<8>().0);
+            last == other_last && chunks.all(|(chunk, other)| chunk == other)
+        }
+        _ => one.iter().zip(other).all(|(byte, other)| byte == other),
+    }
 }
 
 /// Whether JSON escapes any of these bytes in a string. Eight at a time; the last ones once more with those before them.

@@ -140,28 +140,26 @@ fn write_text(out: &mut Vec<u8>, text: &str) -> bool {
 
 /// Appends a text, most often a short one: for those, a copy by the host costs more than one in pieces.
 pub(super) fn append(out: &mut Vec<u8>, text: &[u8]) {
-    /// The longest that is short.
-    const SHORT: usize = 64;
-    if text.len() > SHORT {
-        return out.extend_from_slice(text);
+    match text.len() {
+        0..4 => out.extend(text),
+        4..8 => append_pieces::<4>(out, text),
+        8..16 => append_pieces::<8>(out, text),
+        16..64 => append_pieces::<16>(out, text),
+        _ => out.extend_from_slice(text),
     }
-    out.reserve(text.len());
-    let mut rest = text;
-    while rest.len() >= 16 {
-        rest = append_piece::<16>(out, rest);
-    }
-    rest = append_piece::<8>(out, rest);
-    rest = append_piece::<4>(out, rest);
-    rest = append_piece::<2>(out, rest);
-    append_piece::<1>(out, rest);
 }
 
-/// Appends so many bytes of a text, if it has them, and returns the rest.
-#[inline]
-fn append_piece<'t, const N: usize>(out: &mut Vec<u8>, text: &'t [u8]) -> &'t [u8] {
-    let Some((piece, rest)) = text.split_first_chunk::<N>() else { return text };
-    out.extend_from_slice(piece);
-    rest
+/// Appends a text of at least so many bytes, so many at a time; the last ones once more with those before them.
+fn append_pieces<const N: usize>(out: &mut Vec<u8>, text: &[u8]) {
+    let end = out.len() + text.len();
+    let (pieces, _) = text.as_chunks::<N>();
+    for piece in pieces {
+        out.extend_from_slice(piece);
+    }
+    if let Some(last) = text.last_chunk::<N>() {
+        out.truncate(end - N);
+        out.extend_from_slice(last);
+    }
 }
 
 #[cfg(test)]

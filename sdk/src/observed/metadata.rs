@@ -50,7 +50,7 @@ impl<'a> ObservedMetadata<'a> {
     pub fn labels<const N: usize>(&self, keys: [&str; N]) -> [Option<&'a str>; N] {
         let mut values = [None; N];
         for (found, value) in scan::fields(self.labels).map_while(|field| field.ok()) {
-            if let Some((_, at)) = keys.iter().zip(&mut values).find(|(key, _)| key.as_bytes() == found) {
+            if let Some((_, at)) = keys.iter().zip(&mut values).find(|(key, _)| scan::same(key.as_bytes(), found)) {
                 // No character that a label may have is escaped.
                 *at = scan::inner(value).and_then(|value| str::from_utf8(value).ok());
                 if values.iter().all(Option::is_some) {

@@ -21,9 +21,12 @@ pub struct PodView<'a> {
 }
 
 impl<'a> PodView<'a> {
-    /// Whether a container of it has ever run: what it runs may have touched its data.
+    /// Whether a container of it has ever run: what it runs may have touched its data. All of a pod that is ready have.
     #[must_use]
     pub fn has_started(&self, container: &str) -> bool {
+        if self.is_ready {
+            return true;
+        }
         let has_started = |status: &[u8]| {
             let (mut is_meant, mut ran) = (false, false);
             for (key, value) in given(status) {

@@ -98,13 +98,15 @@ fn ones_between(quotes: u64) -> u64 {
 // Most strings are short: it takes no call to find where they end.
 #[inline(always)]
 pub(super) fn end_of_string(bytes: &[u8], at: usize) -> Option<NonZeroUsize> {
-    let piece = bytes.get(at + 1..).and_then(|rest| rest.first_chunk());
-    match piece.and_then(|piece| quote_or_backslash(piece)) {
-        Some((place, true)) => NonZeroUsize::new(at + place + 2),
-        _ => end_of_long_string(bytes, at + 1),
+    let at = at + 1;
+    match bytes.get(at..).and_then(|rest| rest.first_chunk()).map(|piece| quote_or_backslash(piece)) {
+        Some(Some((place, true))) => NonZeroUsize::new(at + place + 1),
+        Some(None) => end_of_long_string(bytes, at + PIECE),
+        _ => end_of_long_string(bytes, at),
     }
 }
 
+/// The same of one of which the rest begins at `at`.
 #[inline(never)]
 #[cfg_attr(target_arch = "wasm32", target_feature(enable = "simd128"))]
 fn end_of_long_string(bytes: &[u8], mut at: usize) -> Option<NonZeroUsize> {

@@ -55,6 +55,7 @@ mod wasm {
     }
 
     /// Where the first quote or backslash is, and whether it is a quote.
+    #[inline]
     #[target_feature(enable = "simd128")]
     pub(in super::super) fn quote_or_backslash(piece: &[u8; PIECE]) -> Option<(usize, bool)> {
         let piece = vector(piece);

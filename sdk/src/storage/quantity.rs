@@ -24,7 +24,11 @@ pub fn parse(text: &str) -> Option<i128> {
         return None;
     }
     let decimals = decimals.get(..MOST_DECIMALS).unwrap_or(decimals);
-    let digits: i128 = if whole.len() + decimals.len() == 0 { 0 } else { format!("{whole}{decimals}").parse().ok()? };
+    let digits: i128 = match (whole, decimals) {
+        ("", "") => 0,
+        (whole, "") => whole.parse().ok()?,
+        (whole, decimals) => [whole, decimals].concat().parse().ok()?,
+    };
     let (up, down) = factor(suffix)?;
     let down = down.checked_mul(power(10, u32::try_from(decimals.len()).ok()?)?)?;
     let up = digits.checked_mul(up)?.checked_mul(NANOS)?;
