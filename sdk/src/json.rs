@@ -1,6 +1,8 @@
 //! JSON written straight to text. A tree of values costs the sandbox an allocation per field and a second walk to write it;
 //! most of an answer is known when the provider is compiled.
 
+#[doc(hidden)]
+pub mod compact;
 mod plain;
 
 use bartizan_contract::Failure;

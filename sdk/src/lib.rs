@@ -53,20 +53,27 @@ pub type Object = serde_json::Map<String, serde_json::Value>;
 /// Exports a [`Provider`] as the component's functions. Outside WebAssembly it is nothing, so that a provider's tests run
 /// natively.
 ///
-/// With `manifest: include_bytes!("../manifest.json")` the module carries its manifest as text rather than the code that
-/// makes it, which saves some 200 kB; [`testing::check_manifest`] keeps that file up to date.
+/// With `manifest: include_bytes!("../manifest.json")` the module carries its manifest as text, without its spaces, rather
+/// than the code that makes it, which saves some 200 kB; [`testing::check_manifest`] keeps that file up to date.
 #[macro_export]
 macro_rules! export {
     ($provider:ty) => {
-        $crate::export!($provider, manifest: &$crate::guest::describe::<$provider>());
+        $crate::export!(@ $provider, $crate::guest::describe::<$provider>());
     };
     ($provider:ty, manifest: $manifest:expr) => {
+        $crate::export!(@ $provider, {
+            const MANIFEST: &[u8] = $manifest;
+            const COMPACT: [u8; $crate::json::compact::length(MANIFEST)] = $crate::json::compact::text(MANIFEST);
+            COMPACT.to_vec()
+        });
+    };
+    (@ $provider:ty, $manifest:expr) => {
         #[cfg(target_arch = "wasm32")]
         const _: () = {
             struct Component;
             impl $crate::guest::Guest for Component {
                 fn describe() -> Vec<u8> {
-                    $manifest.to_vec()
+                    $manifest
                 }
                 fn reconcile(request: Vec<u8>) -> Result<Vec<u8>, $crate::guest::GuestFailure> {
                     $crate::guest::reconcile::<$provider>(&request)

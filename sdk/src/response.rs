@@ -12,7 +12,7 @@ use crate::json::{WriteJson, Writer, text};
 use crate::{ChildKind, ParentMetadata, condition, failure, object};
 
 /// Room for most answers, so that their text is not moved while it grows.
-const CAPACITY: usize = 32 * 1024;
+const CAPACITY: usize = 24 * 1024;
 
 /// An answer: all children that should exist, the status, and when to be asked again.
 #[derive(Clone, Debug)]

@@ -22,8 +22,7 @@ pub fn merge_annotations(mut existing: Annotations, added: &Annotations) -> Anno
 #[must_use]
 pub fn annotation_faults(annotations: &Annotations, path: &str) -> Vec<Fault> {
     let reserved = annotations.keys().filter(|key| key.starts_with(PREFIX));
-    let fault = |key| {
-        Fault::new(format!("{path}[{key}]"), format!("must not be used: keys below {PREFIX} are the host's"))
-    };
+    let fault =
+        |key| Fault::new(format!("{path}[{key}]"), format!("must not be used: keys below {PREFIX} are the host's"));
     reserved.map(fault).collect()
 }

@@ -8,6 +8,7 @@ mod catalog;
 mod cluster;
 mod deletion;
 mod deploy;
+mod depth;
 mod faults;
 mod fields;
 mod grants;

@@ -1,0 +1,79 @@
+//! What is nested as deep as JSON may be fits the stacks that the shipped providers have.
+
+use std::fs;
+
+use anyhow::{Context as _, Result, ensure};
+use bartizan_e2e::{Programs, Provider};
+use bartizan_runtime::{Config, Fault, Limits, Runtime};
+use serde_json::{Value, json};
+
+/// Lists and objects in each other that a parser takes: those of the spec count.
+const DEEPEST: usize = 127;
+
+/// An object of so many objects and lists in each other.
+fn nested(levels: usize) -> Value {
+    (1..levels).rev().fold(json!({}), |inner, level| if level % 2 == 1 { json!({"in": inner}) } else { json!([inner]) })
+}
+
+/// How deep a value is nested.
+fn depth(value: &Value) -> usize {
+    match value {
+        Value::Object(fields) => 1 + fields.values().map(depth).max().unwrap_or(0),
+        Value::Array(items) => 1 + items.iter().map(depth).max().unwrap_or(0),
+        _ => 0,
+    }
+}
+
+/// A parent of the provider with this node affinity.
+fn parent(provider: Provider, affinity: &Value) -> Value {
+    let placement = json!({"nodeAffinity": affinity});
+    let (api_version, kind, spec) = match provider {
+        Provider::Minio => {
+            let scope = json!({"nodeCount": 4});
+            ("minio.rook.io/v1alpha1", "ObjectStore", json!({"scope": scope, "placement": placement}))
+        }
+        _ => {
+            let racks = json!([{"name": "a", "members": 1, "placement": placement}]);
+            let datacenter = json!({"name": "dc", "racks": racks});
+            ("cassandra.rook.io/v1alpha1", "Cluster", json!({"version": "4.1.7", "datacenter": datacenter}))
+        }
+    };
+    let metadata = json!({"name": "deep", "namespace": "default", "uid": "1", "generation": 1});
+    json!({"apiVersion": api_version, "kind": kind, "metadata": metadata, "spec": spec})
+}
+
+#[tokio::test]
+async fn the_deepest_spec_is_answered_and_a_deeper_one_is_a_failure_and_no_trap() -> Result<()> {
+    let programs = Programs::get().await?;
+    let runtime = Runtime::new(Config::default())?;
+    for provider in [Provider::Minio, Provider::Cassandra] {
+        let module = runtime.load(&fs::read(programs.module(provider)?)?)?;
+        let around = depth(&parent(provider, &json!({}))["spec"]) - 1;
+        let call = |levels: usize| {
+            let parent = parent(provider, &nested(levels - around));
+            assert_eq!(depth(&parent["spec"]), levels);
+            let request = json!({
+                "apiVersion": "provider.bartizan.dev/v1alpha1",
+                "kind": "ReconcileRequest",
+                "provider": {"name": provider.name(), "version": "1", "settings": {}},
+                "cluster": {"version": "v1.30.0", "kinds": {}},
+                "parent": parent,
+                "children": {},
+                "descendants": {},
+                "related": {},
+                "finalizing": false,
+                "namespaceTerminating": false,
+            });
+            module.reconcile(request.to_string().as_bytes(), &Limits::default())
+        };
+        let answer = call(DEEPEST).map_err(|error| error.fault).context(provider.name())?;
+        // In the answer it is deeper still, so that whoever reads that must refuse it.
+        let answer = String::from_utf8(answer.response)?;
+        ensure!(answer.contains("nodeAffinity") && !answer.contains("\"hold\""), "{}: {answer}", provider.name());
+        match call(DEEPEST + 1).map_err(|error| error.fault) {
+            Err(Fault::Failure(failure)) => ensure!(failure.message.contains("recursion limit exceeded"), "{failure}"),
+            other => anyhow::bail!("{}: {other:?}", provider.name()),
+        }
+    }
+    Ok(())
+}
