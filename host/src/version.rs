@@ -82,7 +82,6 @@ impl Version {
     pub(crate) fn said(&self) -> ActiveModule {
         let mut owns = self.loaded.owned();
         owns.sort();
-        owns.dedup();
         ActiveModule {
             version: self.number().to_owned(),
             digest: self.digest().to_owned(),

@@ -12,7 +12,7 @@ use crate::{Config, LoadError, Module, StartError, load};
 
 /// Bytes of each linear memory that are zeroed by hand and kept when an instance is dropped: giving pages back to the
 /// system and faulting them in again takes three times as long as a small call. What exceeds it is given back. The stack
-/// of a Rust guest is its first mebibyte, its data and heap come after it.
+/// of a Rust guest comes first, a mebibyte where it does not say otherwise, its data and heap after it.
 const KEEP_RESIDENT: usize = 2 * 1024 * 1024;
 /// Slots that keep such memory while nothing runs. The host's resident memory is bounded by the product of both.
 const WARM_SLOTS: u32 = 8;

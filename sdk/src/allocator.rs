@@ -8,7 +8,7 @@ use core::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 /// A page of WebAssembly's memory.
 const PAGE: usize = 64 * 1024;
-/// Pages asked for at a time: one request to the host instead of many, and what is not touched costs nothing.
+/// Pages asked for at a time: a request to the host takes longer than to clear what is not used of them.
 const PAGES: usize = 2;
 
 /// The allocator. Modules have one thread: the atomics are plain cells.

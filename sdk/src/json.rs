@@ -243,7 +243,8 @@ impl Writer {
 
 /// A JSON object or list in the form of `serde_json::json!`, written straight to text once it is needed: keys are constants, values
 /// whatever serializes, or made by this macro and the functions of [`json`]. Keys and values that are literals are text when
-/// the provider is compiled, and only copied. A field or an item that is null is left out.
+/// the provider is compiled, and only copied. A field or an item that is null is left out. Some hundred fields and items are the
+/// most without a higher `#![recursion_limit]`.
 ///
 /// ```
 /// use bartizan_sdk::{json, object};
@@ -257,79 +258,91 @@ impl Writer {
 macro_rules! object {
     ({ $($fields:tt)* }) => {
         $crate::json::lazy(move |writer: &mut $crate::json::Writer| {
-            $crate::object!(@fields writer ("{",) first $($fields)*, @end);
+            $crate::object!(@fields writer ("{",) "" $($fields)*, @end);
         })
     };
     ([ $($items:tt)* ]) => {
         $crate::json::lazy(move |writer: &mut $crate::json::Writer| {
-            $crate::object!(@items writer ("[",) first $($items)*, @end);
+            $crate::object!(@items writer ("[",) "" $($items)*, @end);
         })
     };
-    // The rest goes through fields and items, and those in them, with what is still to be written in parentheses: the text up to
-    // a value that is not known before. Then comes what stands before the next one: nothing (first), a comma that is
-    // written (next) or not (more), or what only the writer knows, since it may have been null (unseen).
-    (@$in:ident $writer:ident $text:tt $state:ident , $($rest:tt)*) => {
-        $crate::object!(@$in $writer $text $state $($rest)*);
+    // The rest goes through fields and items, and those in them. In parentheses stands what is still to be written: the text up
+    // to a value that is not known before. Then comes what separates the next one from it: nothing or a comma. Where all that
+    // came before may have been null, the writer itself sees to it.
+    (@$in:ident $writer:ident $text:tt $comma:tt , $($rest:tt)*) => {
+        $crate::object!(@$in $writer $text $comma $($rest)*);
     };
-    (@fields $writer:ident ($($text:tt)*) $state:ident @end) => {
+    (@fields $writer:ident ($($text:tt)*) $comma:tt @end) => {
         $writer.constant(concat!($($text)* "}"));
     };
-    (@items $writer:ident ($($text:tt)*) $state:ident @end) => {
+    (@items $writer:ident ($($text:tt)*) $comma:tt @end) => {
         $writer.constant(concat!($($text)* "]"));
     };
-    (@fields $writer:ident ($($text:tt)*) $state:ident @end_in $in:ident $($rest:tt)*) => {
-        $crate::object!(@$in $writer ($($text)* "}",) more $($rest)*);
+    (@fields $writer:ident ($($text:tt)*) $comma:tt @end_in $in:ident $($rest:tt)*) => {
+        $crate::object!(@$in $writer ($($text)* "}",) "," $($rest)*);
     };
-    (@items $writer:ident ($($text:tt)*) $state:ident @end_in $in:ident $($rest:tt)*) => {
-        $crate::object!(@$in $writer ($($text)* "]",) more $($rest)*);
+    (@items $writer:ident ($($text:tt)*) $comma:tt @end_in $in:ident $($rest:tt)*) => {
+        $crate::object!(@$in $writer ($($text)* "]",) "," $($rest)*);
     };
-    (@$in:ident $writer:ident ($($text:tt)*) more $($rest:tt)*) => {
-        $crate::object!(@$in $writer ($($text)* ",",) next $($rest)*);
-    };
-    (@$in:ident $writer:ident $text:tt unseen $($rest:tt)*) => {
-        $writer.separate();
-        $crate::object!(@$in $writer $text first $($rest)*);
-    };
-    (@$in:ident $writer:ident $text:tt written first $($rest:tt)*) => {
-        $crate::object!(@$in $writer $text unseen $($rest)*);
-    };
-    (@$in:ident $writer:ident $text:tt written next $($rest:tt)*) => {
-        $crate::object!(@$in $writer $text more $($rest)*);
-    };
-    (@fields $writer:ident ($($text:tt)*) $state:ident $key:literal : $value:literal, $($rest:tt)*) => {
+    (@fields $writer:ident ($($text:tt)*) $comma:tt $key:literal : $value:literal, $($rest:tt)*) => {
         const { $crate::json::check_literal(stringify!($value)) };
-        $crate::object!(@fields $writer ($($text)* "\"", $key, "\":", stringify!($value),) more $($rest)*);
+        $crate::object!(@fields $writer ($($text)* $comma, "\"", $key, "\":", stringify!($value),) "," $($rest)*);
     };
-    (@fields $writer:ident ($($text:tt)*) $state:ident $key:literal : { $($inner:tt)* }, $($rest:tt)*) => {
-        $crate::object!(@fields $writer ($($text)* "\"", $key, "\":{",) first $($inner)*, @end_in fields $($rest)*);
+    (@fields $writer:ident ($($text:tt)*) $comma:tt $key:literal : { $($inner:tt)* }, $($rest:tt)*) => {
+        $crate::object!(
+            @fields $writer ($($text)* $comma, "\"", $key, "\":{",) "" $($inner)*, @end_in fields $($rest)*
+        );
     };
-    (@fields $writer:ident ($($text:tt)*) $state:ident $key:literal : [ $($inner:tt)* ], $($rest:tt)*) => {
-        $crate::object!(@items $writer ($($text)* "\"", $key, "\":[",) first $($inner)*, @end_in fields $($rest)*);
+    (@fields $writer:ident ($($text:tt)*) $comma:tt $key:literal : [ $($inner:tt)* ], $($rest:tt)*) => {
+        $crate::object!(
+            @items $writer ($($text)* $comma, "\"", $key, "\":[",) "" $($inner)*, @end_in fields $($rest)*
+        );
     };
-    (@fields $writer:ident ($($text:tt)*) $state:ident $key:literal : $value:expr, $($rest:tt)*) => {
+    (@fields $writer:ident ($($text:tt)*) "" $key:literal : $value:expr, $(,)? @ $($end:tt)*) => {
         $writer.constant_field(concat!($($text)* "\"", $key, "\":"), concat!("\"", $key, "\":").len(), &$value);
-        $crate::object!(@fields $writer () written $state $($rest)*);
+        $crate::object!(@fields $writer () "" @ $($end)*);
     };
-    (@fields $writer:ident ($($text:tt)*) $state:ident $key:ident : { $($inner:tt)* }, $($rest:tt)*) => {
-        $writer.constant(concat!($($text)*));
+    (@fields $writer:ident ($($text:tt)*) "" $key:literal : $value:expr, $($rest:tt)*) => {
+        $writer.constant_field(concat!($($text)* "\"", $key, "\":"), concat!("\"", $key, "\":").len(), &$value);
+        $writer.separate();
+        $crate::object!(@fields $writer () "" $($rest)*);
+    };
+    (@fields $writer:ident ($($text:tt)*) "," $key:literal : $value:expr, $($rest:tt)*) => {
+        $writer.constant_field(concat!($($text)* ",\"", $key, "\":"), concat!("\"", $key, "\":").len(), &$value);
+        $crate::object!(@fields $writer () "," $($rest)*);
+    };
+    (@fields $writer:ident ($($text:tt)*) $comma:tt $key:ident : { $($inner:tt)* }, $($rest:tt)*) => {
+        $writer.constant(concat!($($text)* $comma));
         $writer.key($key);
-        $crate::object!(@fields $writer ("{",) first $($inner)*, @end_in fields $($rest)*);
+        $crate::object!(@fields $writer ("{",) "" $($inner)*, @end_in fields $($rest)*);
     };
-    (@fields $writer:ident ($($text:tt)*) $state:ident $key:ident : $value:expr, $($rest:tt)*) => {
+    (@fields $writer:ident ($($text:tt)*) $comma:tt $key:ident : $value:expr, $(,)? @ $($end:tt)*) => {
         $writer.constant(concat!($($text)*));
         $writer.field($key, &$value);
-        $crate::object!(@fields $writer () written $state $($rest)*);
+        $crate::object!(@fields $writer () "" @ $($end)*);
     };
-    (@items $writer:ident ($($text:tt)*) $state:ident { $($inner:tt)* }, $($rest:tt)*) => {
-        $crate::object!(@fields $writer ($($text)* "{",) first $($inner)*, @end_in items $($rest)*);
+    (@fields $writer:ident ($($text:tt)*) $comma:tt $key:ident : $value:expr, $($rest:tt)*) => {
+        $writer.constant(concat!($($text)*));
+        $writer.field($key, &$value);
+        $writer.separate();
+        $crate::object!(@fields $writer () "" $($rest)*);
     };
-    (@items $writer:ident ($($text:tt)*) $state:ident $value:literal, $($rest:tt)*) => {
+    (@items $writer:ident ($($text:tt)*) $comma:tt { $($inner:tt)* }, $($rest:tt)*) => {
+        $crate::object!(@fields $writer ($($text)* $comma, "{",) "" $($inner)*, @end_in items $($rest)*);
+    };
+    (@items $writer:ident ($($text:tt)*) $comma:tt $value:literal, $($rest:tt)*) => {
         const { $crate::json::check_literal(stringify!($value)) };
-        $crate::object!(@items $writer ($($text)* stringify!($value),) more $($rest)*);
+        $crate::object!(@items $writer ($($text)* $comma, stringify!($value),) "," $($rest)*);
     };
-    (@items $writer:ident ($($text:tt)*) $state:ident $value:expr, $($rest:tt)*) => {
+    (@items $writer:ident ($($text:tt)*) $comma:tt $value:expr, $(,)? @ $($end:tt)*) => {
         $writer.constant(concat!($($text)*));
         $writer.item_unless_null(&$value);
-        $crate::object!(@items $writer () written $state $($rest)*);
+        $crate::object!(@items $writer () "" @ $($end)*);
+    };
+    (@items $writer:ident ($($text:tt)*) $comma:tt $value:expr, $($rest:tt)*) => {
+        $writer.constant(concat!($($text)*));
+        $writer.item_unless_null(&$value);
+        $writer.separate();
+        $crate::object!(@items $writer () "" $($rest)*);
     };
 }

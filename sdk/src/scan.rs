@@ -1,6 +1,6 @@
 //! Finds the parts of a JSON text without reading them. Most of a request is never looked at, and a parser that checks what
 //! it skips takes several times as long. What is looked at is parsed, and checked, afterwards: until then it is bytes, which
-//! need not even be UTF-8.
+//! need not even be UTF-8. Nothing is said about what comes after the value that a text is.
 
 mod skip;
 mod vectors;
@@ -134,7 +134,7 @@ impl<'a> Iterator for Fields<'a> {
 impl<'a> Fields<'a> {
     // Together these are an eighth of a call. Their results, returned and not inlined, go through memory.
 
-    /// The next key; its value comes next. None at the end, and after a fault.
+    /// The next key; its value comes next. None at the end, and after a fault of its own.
     #[inline(always)]
     pub(crate) fn next_key(&mut self) -> Result<Option<&'a [u8]>, Malformed> {
         if self.after == b'}' {

@@ -44,7 +44,9 @@ pub(crate) fn decide<'a>(
     templates: impl Iterator<Item = &'a str>,
     spec: &ClusterSpec,
 ) -> (Vec<Step<'a>>, Option<Progress>) {
-    let mut steps: Vec<Step<'_>> = racks.iter().zip(templates).map(|(rack, wanted)| hold(rack, wanted, spec)).collect();
+    let in_rollout = racks.iter().any(Rack::is_pending);
+    let holding = racks.iter().zip(templates).map(|(rack, wanted)| hold(rack, wanted, spec, in_rollout));
+    let mut steps: Vec<Step<'_>> = holding.collect();
     let progress = create(&steps)
         .or_else(|| see_off(&mut steps, spec))
         .or_else(|| settle(&mut steps))
@@ -58,8 +60,9 @@ pub(crate) fn decide<'a>(
     (steps, progress)
 }
 
-/// Nothing changes.
-fn hold<'a>(rack: &'a Rack<'a>, template: &str, spec: &ClusterSpec) -> Step<'a> {
+/// Nothing changes. A rack that a change has reached keeps its partition as long as others wait for it: that is how a canary
+/// knows of it.
+fn hold<'a>(rack: &'a Rack<'a>, template: &str, spec: &ClusterSpec, in_rollout: bool) -> Step<'a> {
     let replicas = rack.replicas();
     let changed = rack.set.is_some() && rack.template().as_deref() != Some(template);
     let action = match rack.spec {
@@ -71,15 +74,11 @@ fn hold<'a>(rack: &'a Rack<'a>, template: &str, spec: &ClusterSpec) -> Step<'a> 
         *ordinal >= replicas && member.has_left() && (member.pod.is_some() || member.claims == Claims::Going)
     };
     let delete_claims = !spec.keeps_claims() && rack.members.iter().any(goes);
-    Step {
-        rack,
-        changed,
-        action,
-        replicas,
-        partition: rack.held_partition(replicas),
-        delete_claims,
-        asked_to_leave: None,
-    }
+    let partition = match &rack.set {
+        Some(set) if in_rollout && !changed => set.spec.partition.min(replicas),
+        _ => rack.held_partition(replicas),
+    };
+    Step { rack, changed, action, replicas, partition, delete_claims, asked_to_leave: None }
 }
 
 /// Whether nothing is left of a rack but what stays.

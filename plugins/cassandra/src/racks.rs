@@ -86,6 +86,11 @@ impl<'a> Rack<'a> {
         self.set.as_ref().is_some_and(gates::has_begun)
     }
 
+    /// Whether some members have not got its newest template.
+    pub(crate) fn is_pending(&self) -> bool {
+        self.set.as_ref().is_some_and(gates::is_pending)
+    }
+
     /// The partition that lets a change reach nobody whom it has not reached.
     pub(crate) fn held_partition(&self, replicas: i32) -> i32 {
         self.set.as_ref().map_or(replicas, |set| gates::held_partition(set, replicas))

@@ -11,8 +11,9 @@ use crate::spec::ClusterSpec;
 /// Takes the next step of a rollout that has begun somewhere. All members are well.
 pub(crate) fn go_on(steps: &mut [Step<'_>], spec: &ClusterSpec) -> Option<Progress> {
     let versions = || steps.iter().flat_map(|step| step.rack.versions());
+    let between_racks = released(steps) > 0 && steps.iter().any(|step| step.rack.is_pending());
     let begun = steps.iter().any(|step| step.rack.has_begun()) || versions().min() != versions().max();
-    if begun { begin(steps, spec) } else { None }
+    if begun || between_racks { begin(steps, spec) } else { None }
 }
 
 /// Freezes the racks of which the template has changed, or lets it reach one member more. All members are well.
@@ -21,24 +22,28 @@ pub(crate) fn begin(steps: &mut [Step<'_>], spec: &ClusterSpec) -> Option<Progre
         steps.iter_mut().filter(|step| step.changed).for_each(|step| step.action = Action::Apply);
         return Progress::step("Updating", "a change is prepared: every rack is frozen");
     }
-    let pending = |step: &Step<'_>| step.rack.set.as_ref().is_some_and(gates::is_pending);
+    let pending = |step: &Step<'_>| step.rack.is_pending();
     let index = steps.iter().position(|step| step.rack.has_begun()).or_else(|| steps.iter().position(pending))?;
+    let (released, members) = (released(steps), steps.iter().map(|step| step.replicas).sum::<i32>());
     let step = steps.get_mut(index)?;
     let rack = step.rack;
     let set = rack.set.as_ref()?;
-    let released = gates::released(set);
-    if released >= set.spec.replicas {
+    if gates::released(set) >= set.spec.replicas {
         return Progress::waiting("Updating", format!("waits for the controller of StatefulSet {}", rack.name));
     }
     if spec.canary.is_some_and(|canary| released >= canary) {
-        let message = format!(
-            "{released} of {} members of rack {} have the change: raise spec.canary or take it away to go on",
-            set.spec.replicas, rack.rack
-        );
+        let message =
+            format!("{released} of {members} members have the change: raise spec.canary or take it away to go on");
         return Progress::waiting("CanaryHold", message);
     }
     step.partition = gates::next_partition(set);
     Progress::step("Updating", format!("{} gets the change", rack.member_name(step.partition)))
+}
+
+/// How many members a change may have reached, in racks that are through with it as well: while others wait for it they keep
+/// their partitions.
+fn released(steps: &[Step<'_>]) -> i32 {
+    steps.iter().filter_map(|step| step.rack.set.as_ref()).map(gates::released).sum()
 }
 
 /// The way out when a changed template cannot start: the only member that is not well has never started, and the template has

@@ -24,7 +24,8 @@ pub trait Observed<'a>: Sized {
     /// The kind that is viewed.
     const KIND: ChildKind;
 
-    /// Reads the view of an object from its fields.
+    /// Reads the view of an object from its fields. Those that a method of the view looks for later, as labels, are taken as
+    /// they are: what does not fit then is as if it were absent.
     ///
     /// # Errors
     /// If a field cannot be found, or one that is looked at has another type.

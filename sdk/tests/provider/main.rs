@@ -4,6 +4,7 @@
 
 mod crd;
 mod disk;
+mod objects;
 mod requests;
 mod responses;
 mod settings;

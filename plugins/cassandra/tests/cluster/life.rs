@@ -1,6 +1,6 @@
 //! Whole lives of clusters, step by step: what was done, in order, and what is there in the end.
 
-use crate::world::{World, condition, doing, scale};
+use crate::world::{World, condition, doing, rack, scale};
 use serde_json::json;
 
 #[test]
@@ -159,9 +159,39 @@ fn a_canary_holds_until_it_is_raised() {
     world.edit(json!({"version": "4.1.4", "canary": 1}));
     world.run();
     let answer = world.answer();
-    assert_eq!(doing(&answer), "1 of 3 members of rack a have the change: raise spec.canary or take it away to go on");
+    assert_eq!(doing(&answer), "1 of 4 members have the change: raise spec.canary or take it away to go on");
     world.edit(json!({"canary": null}));
     assert_eq!(world.run().len(), 3);
+}
+
+#[test]
+fn a_canary_counts_the_members_of_all_racks() {
+    let mut world = World::settled(&[("a", 1), ("b", 2), ("c", 1)]);
+    for (canary, step) in
+        [(1, "db-dc-a-0 gets the change"), (2, "db-dc-b-1 gets the change"), (3, "db-dc-b-0 gets the change")]
+    {
+        world.edit(json!({"version": "4.1.4", "canary": canary}));
+        assert_eq!(world.run().last().map(String::as_str), Some(step));
+        let holds = format!("{canary} of 4 members have the change: raise spec.canary or take it away to go on");
+        assert_eq!(doing(&world.answer()), holds);
+    }
+    world.edit(json!({"canary": 4}));
+    assert_eq!(world.run(), ["db-dc-c-0 gets the change"]);
+    // The next change is counted from the start.
+    world.edit(json!({"version": "4.1.5", "canary": 1}));
+    assert_eq!(world.run().last().map(String::as_str), Some("db-dc-a-0 gets the change"));
+}
+
+#[test]
+fn a_canary_of_one_rack_does_not_count_the_others() {
+    let mut world = World::settled(&[("a", 2), ("b", 2)]);
+    world.edit(json!({"version": "4.1.4"}));
+    world.run();
+    let mut changed = rack("b", 2);
+    changed["resources"] = json!({"requests": {"memory": "3Gi"}});
+    world.edit(json!({"canary": 1, "datacenter": {"name": "dc", "racks": [rack("a", 2), changed]}}));
+    assert_eq!(world.run().last().map(String::as_str), Some("db-dc-b-1 gets the change"));
+    assert_eq!(doing(&world.answer()), "1 of 4 members have the change: raise spec.canary or take it away to go on");
 }
 
 #[test]
