@@ -99,10 +99,11 @@ fn ones_between(quotes: u64) -> u64 {
 #[inline(always)]
 pub(super) fn end_of_string(bytes: &[u8], at: usize) -> Option<NonZeroUsize> {
     let at = at + 1;
-    match bytes.get(at..).and_then(|rest| rest.first_chunk()).map(|piece| quote_or_backslash(piece)) {
-        Some(Some((place, true))) => NonZeroUsize::new(at + place + 1),
-        Some(None) => end_of_long_string(bytes, at + PIECE),
-        _ => end_of_long_string(bytes, at),
+    let Some(piece) = bytes.get(at..).and_then(|rest| rest.first_chunk()) else { return end_of_long_string(bytes, at) };
+    match quote_or_backslash(piece) {
+        Some((place, true)) => NonZeroUsize::new(at + place + 1),
+        Some((_, false)) => end_of_long_string(bytes, at),
+        None => end_of_long_string(bytes, at + PIECE),
     }
 }
 
