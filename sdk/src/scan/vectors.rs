@@ -65,11 +65,13 @@ mod wasm {
         (found != 0).then_some((place as usize, quotes >> place & 1 == 1))
     }
 
+    #[inline]
     #[target_feature(enable = "simd128")]
     fn equal(bytes: v128, byte: u8) -> u64 {
         u64::from(u8x16_bitmask(u8x16_eq(bytes, u8x16_splat(byte))))
     }
 
+    #[inline]
     #[target_feature(enable = "simd128")]
     fn vector(piece: &[u8; 16]) -> v128 {
         let piece = u128::from_le_bytes(*piece);
