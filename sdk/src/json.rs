@@ -64,6 +64,9 @@ pub fn extended(object: &[u8], more: impl WriteJson) -> impl WriteJson {
         writer.raw(object.strip_suffix(b"}").unwrap_or(object));
         let end = writer.text.len();
         more.write_json(writer);
+        if writer.text.get(end) == Some(&b',') {
+            writer.text.remove(end);
+        }
         match (object, writer.text.get_mut(end..)) {
             (_, Some([b'{', b'}'])) => drop(writer.text.remove(end)),
             (b"{}", Some([b'{', ..])) => drop(writer.text.remove(end)),

@@ -5,6 +5,7 @@
 use bartizan_sdk::Progress;
 use bartizan_sdk::observed::Claims;
 
+use crate::labels::TEMPLATE;
 use crate::racks::{Member, Rack};
 use crate::rollout;
 use crate::spec::ClusterSpec;
@@ -14,6 +15,8 @@ pub(crate) struct Step<'a> {
     pub(crate) rack: &'a Rack<'a>,
     /// Whether its template is another one than its StatefulSet was given.
     pub(crate) changed: bool,
+    /// Whether it has a change that others wait for: a canary counts its members.
+    pub(crate) through: bool,
     /// What becomes of its StatefulSet.
     pub(crate) action: Action,
     /// How many members.
@@ -60,11 +63,10 @@ pub(crate) fn decide<'a>(
     (steps, progress)
 }
 
-/// Nothing changes. A rack that a change has reached keeps its partition as long as others wait for it: that is how a canary
-/// knows of it.
+/// Nothing changes.
 fn hold<'a>(rack: &'a Rack<'a>, template: &str, spec: &ClusterSpec, in_rollout: bool) -> Step<'a> {
     let replicas = rack.replicas();
-    let changed = rack.set.is_some() && rack.template().as_deref() != Some(template);
+    let changed = rack.set.as_ref().is_some_and(|set| set.metadata.annotation(TEMPLATE).as_deref() != Some(template));
     let action = match rack.spec {
         Some(_) if rack.removed && is_empty(rack) => Action::Remove,
         Some(_) if !changed => Action::Apply,
@@ -74,11 +76,8 @@ fn hold<'a>(rack: &'a Rack<'a>, template: &str, spec: &ClusterSpec, in_rollout: 
         *ordinal >= replicas && member.has_left() && (member.pod.is_some() || member.claims == Claims::Going)
     };
     let delete_claims = !spec.keeps_claims() && rack.members.iter().any(goes);
-    let partition = match &rack.set {
-        Some(set) if in_rollout && !changed => set.spec.partition.min(replicas),
-        _ => rack.held_partition(replicas),
-    };
-    Step { rack, changed, action, replicas, partition, delete_claims, asked_to_leave: None }
+    let (through, partition) = (in_rollout && !changed && rack.is_through(), rack.held_partition(replicas));
+    Step { rack, changed, through, action, replicas, partition, delete_claims, asked_to_leave: None }
 }
 
 /// Whether nothing is left of a rack but what stays.

@@ -24,6 +24,8 @@ pub(crate) const MODE: &str = "cassandra.rook.io/mode";
 pub(crate) const TEMPLATE: &str = "cassandra.rook.io/template";
 /// Annotation of StatefulSets: the rack as the spec had it, by which it is emptied once the spec has it no more.
 pub(crate) const RACK_SPEC: &str = "cassandra.rook.io/rack-spec";
+/// Annotation of StatefulSets: a change has reached all its members, and those of other racks wait for it.
+pub(crate) const THROUGH: &str = "cassandra.rook.io/through";
 /// Annotation of StatefulSets: its rack was removed from the spec, and that was no rename.
 pub(crate) const REMOVED: &str = "cassandra.rook.io/removed";
 /// Annotation of pods: hash of the rack's ConfigMap, so that a change of it restarts them.

@@ -7,7 +7,7 @@ use bartizan_sdk::k8s_openapi::api::core::v1::{PersistentVolumeClaim, Service};
 use bartizan_sdk::observed::{Claims, ObjectView, ObservedMetadata, PodView, StatefulSetView, ordinal};
 use bartizan_sdk::{Failure, Request, Version, gates};
 
-use crate::labels::{DECOMMISSIONED, JOINED, RACK, RACK_SPEC, TEMPLATE, VERSION};
+use crate::labels::{DECOMMISSIONED, JOINED, RACK, RACK_SPEC, THROUGH, VERSION};
 use crate::spec::{ClusterSpec, RackSpec};
 
 /// The container of a member that runs the database.
@@ -91,6 +91,12 @@ impl<'a> Rack<'a> {
         self.set.as_ref().is_some_and(gates::is_pending)
     }
 
+    /// Whether a change has reached all of its members, though perhaps long ago.
+    pub(crate) fn is_through(&self) -> bool {
+        let set = self.set.as_ref().filter(|_| !self.is_pending());
+        set.is_some_and(|set| gates::released(set) > 0 || set.metadata.annotation(THROUGH).is_some())
+    }
+
     /// The partition that lets a change reach nobody whom it has not reached.
     pub(crate) fn held_partition(&self, replicas: i32) -> i32 {
         self.set.as_ref().map_or(replicas, |set| gates::held_partition(set, replicas))
@@ -115,11 +121,6 @@ impl<'a> Rack<'a> {
     /// Whether its StatefulSet's controller says that there are no more pods than there should be.
     pub(crate) fn is_counted(&self) -> bool {
         self.set.as_ref().is_some_and(|set| set.is_observed() && set.status.replicas <= set.spec.replicas)
-    }
-
-    /// The template that its StatefulSet has, by its fingerprint.
-    pub(crate) fn template(&self) -> Option<Cow<'_, str>> {
-        self.set.as_ref()?.metadata.annotation(TEMPLATE)
     }
 
     /// The versions that its members have run.

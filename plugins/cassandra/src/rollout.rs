@@ -11,9 +11,8 @@ use crate::spec::ClusterSpec;
 /// Takes the next step of a rollout that has begun somewhere. All members are well.
 pub(crate) fn go_on(steps: &mut [Step<'_>], spec: &ClusterSpec) -> Option<Progress> {
     let versions = || steps.iter().flat_map(|step| step.rack.versions());
-    let between_racks = released(steps) > 0 && steps.iter().any(|step| step.rack.is_pending());
-    let begun = steps.iter().any(|step| step.rack.has_begun()) || versions().min() != versions().max();
-    if begun || between_racks { begin(steps, spec) } else { None }
+    let begun = steps.iter().any(|step| step.rack.has_begun() || step.through) || versions().min() != versions().max();
+    if begun { begin(steps, spec) } else { None }
 }
 
 /// Freezes the racks of which the template has changed, or lets it reach one member more. All members are well.
@@ -40,10 +39,10 @@ pub(crate) fn begin(steps: &mut [Step<'_>], spec: &ClusterSpec) -> Option<Progre
     Progress::step("Updating", format!("{} gets the change", rack.member_name(step.partition)))
 }
 
-/// How many members a change may have reached, in racks that are through with it as well: while others wait for it they keep
-/// their partitions.
+/// How many members a change may have reached, in all racks.
 fn released(steps: &[Step<'_>]) -> i32 {
-    steps.iter().filter_map(|step| step.rack.set.as_ref()).map(gates::released).sum()
+    let partly = |step: &Step<'_>| step.rack.set.as_ref().map_or(0, gates::released);
+    steps.iter().map(|step| if step.through { step.replicas } else { partly(step) }).sum()
 }
 
 /// The way out when a changed template cannot start: the only member that is not well has never started, and the template has

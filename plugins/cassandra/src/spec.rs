@@ -45,7 +45,7 @@ pub struct ClusterSpec {
     /// What becomes of a member's volume claims, in the words of a StatefulSet.
     #[serde(default)]
     pub persistent_volume_claim_retention_policy: ClaimRetention,
-    /// How many members of a rack get a changed version or other change first, until this field is raised or taken away;
+    /// How many members of the cluster get a changed version or other change first, until this field is raised or taken away;
     /// absent: all.
     #[serde(default)]
     #[schemars(range(min = 0))]

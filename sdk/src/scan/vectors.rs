@@ -62,7 +62,7 @@ mod wasm {
         let quotes = equal(piece, b'"');
         let found = quotes | equal(piece, b'\\');
         let place = found.trailing_zeros();
-        (found != 0).then_some((place as usize, quotes >> place & 1 == 1))
+        (found != 0).then_some((place as usize, place == quotes.trailing_zeros()))
     }
 
     #[inline]

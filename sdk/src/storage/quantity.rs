@@ -24,10 +24,9 @@ pub fn parse(text: &str) -> Option<i128> {
         return None;
     }
     let decimals = decimals.get(..MOST_DECIMALS).unwrap_or(decimals);
-    let digits: i128 = match (whole, decimals) {
-        ("", "") => 0,
-        (whole, "") => whole.parse().ok()?,
-        (whole, decimals) => [whole, decimals].concat().parse().ok()?,
+    let digits: i128 = match decimals {
+        "" => whole.parse().ok()?,
+        decimals => [whole, decimals].concat().parse().ok()?,
     };
     let (up, down) = factor(suffix)?;
     let down = down.checked_mul(power(10, u32::try_from(decimals.len()).ok()?)?)?;

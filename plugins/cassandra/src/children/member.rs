@@ -8,7 +8,7 @@ use bartizan_sdk::storage::{Annotations, claims, merge_annotations, volume_names
 use super::services::PORTS;
 use super::{Asked, Template, access, database, labels, rack_selector, services};
 use crate::decision::Step;
-use crate::labels::{CONFIG_HASH, MODE, RACK_SPEC, REMOVED, TEMPLATE, VERSION};
+use crate::labels::{CONFIG_HASH, MODE, RACK_SPEC, REMOVED, TEMPLATE, THROUGH, VERSION};
 use crate::racks::CONTAINER;
 use crate::spec::{Mode, RackSpec, SidecarImage};
 
@@ -35,6 +35,7 @@ pub(super) fn stateful_set<'a>(
         (MODE, Some(request.spec.mode().as_str().to_owned())),
         (TEMPLATE, Some(template.fingerprint.clone())),
         (RACK_SPEC, serde_json::to_string(spec).ok()),
+        (THROUGH, step.through.then(|| "true".to_owned())),
         (REMOVED, rack.removed.then(|| "true".to_owned())),
     ];
     let annotations = annotations(request, spec, record);

@@ -41,6 +41,7 @@ enum Happening {
     RackGone(usize),
     Upgrade,
     Annotate(u8),
+    Canary(Option<i64>),
 }
 
 fn happening() -> impl Strategy<Value = Happening> {
@@ -60,6 +61,7 @@ fn happening() -> impl Strategy<Value = Happening> {
         1 => any::<usize>().prop_map(RackGone),
         1 => Just(Upgrade),
         1 => any::<u8>().prop_map(Annotate),
+        1 => prop::option::of(0..4_i64).prop_map(Canary),
     ]
 }
 
@@ -164,6 +166,7 @@ impl Life {
                 world.edit(json!({"version": VERSIONS[self.version]}));
             }
             Happening::Annotate(value) => world.edit(json!({"annotations": {"note": value.to_string()}})),
+            Happening::Canary(count) => world.edit(json!({"canary": count})),
         }
         let children = &self.world.children;
         self.left.retain(|member| children.contains_key(&("Service".to_owned(), member.clone())));
@@ -300,6 +303,7 @@ proptest! {
         for happening in &happenings {
             life.happen(happening);
         }
+        life.world.edit(json!({"canary": null}));
         life.members = vec![Some(2), Some(2), Some(1)];
         edit(&mut life.world, &life.members);
         life.world.run();
