@@ -33,8 +33,8 @@ enum Command {
         /// Folder with minio.wasm and cassandra.wasm.
         #[arg(long, default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/../../target/wasm32-unknown-unknown/guest"))]
         guests: PathBuf,
-        /// Calls that are timed for each number of children.
-        #[arg(long, default_value_t = 2000, value_parser = clap::value_parser!(u32).range(1..))]
+        /// Calls that are timed in each of twenty rounds, for each number of children.
+        #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..))]
         iterations: u32,
     },
     /// Bartizan beside a native kube-rs controller: the same parents on equal control planes.
@@ -62,7 +62,6 @@ fn hop(json: bool, guests: &Path, iterations: u32) -> anyhow::Result<()> {
     let wasm = hop::read_module(guests, "minio")?;
     let ring = hop::read_module(guests, "cassandra")?;
     let (load_cold_ms, load_cached_ms) = loading::measure(&wasm)?;
-    let hop = hop::measure(&wasm, iterations)?;
-    let cassandra = hop::measure_ring(&ring, iterations)?;
+    let (hop, cassandra) = hop::measure(&wasm, &ring, iterations)?;
     report::Report { hop, cassandra, load_cold_ms, load_cached_ms, module_bytes: wasm.len() }.print(json)
 }

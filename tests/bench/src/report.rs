@@ -34,7 +34,7 @@ impl Report {
             println!("{}", serde_json::to_string(self)?);
             return Ok(());
         }
-        println!("One call of minio.wasm, a fresh instance each:");
+        println!("One call of minio.wasm, a fresh instance each, in the quietest of twenty rounds:");
         println!("  {:>8}  {:>10}  {:>10}", "children", "p50", "p99");
         for Hop { children, p50_us, p99_us } in &self.hop {
             println!("  {children:>8}  {p50_us:>7.1} us  {p99_us:>7.1} us");
