@@ -47,7 +47,7 @@ impl Kind {
     /// `apiVersion` as objects carry it: `apps/v1`, or `v1` for the core group.
     #[must_use]
     pub fn api_version(&self) -> String {
-        if self.group.is_empty() { self.version.clone() } else { format!("{}/{}", self.group, self.version) }
+        if self.group.is_empty() { self.version.clone() } else { [&*self.group, "/", &self.version].concat() }
     }
 
     /// Whether both are the same kind of the same group, whatever the version: what identity of objects goes by.

@@ -141,6 +141,11 @@ impl ChildKind {
 
     /// Whether it is the kind of such a key.
     pub(crate) fn is_key(&self, key: &[u8]) -> bool {
+        // Most keys are of another length.
+        let separators = if self.group.is_empty() { 1 } else { 2 };
+        if key.len() != self.kind.len() + self.group.len() + self.version.len() + separators {
+            return false;
+        }
         let rest = key.strip_prefix(self.kind.as_bytes()).and_then(|rest| rest.strip_prefix(b"."));
         let version = match self.group {
             "" => rest,

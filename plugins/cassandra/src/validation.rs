@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
+use std::fmt;
 
 use bartizan_sdk::kubernetes::{LONGEST_STATEFUL_SET, dns_label_fault, image_fault, is_dns_label, service_name_fault};
 use bartizan_sdk::storage::{annotation_faults, claim_faults, claims, environment_faults, same_claims};
@@ -44,19 +45,19 @@ fn check_racks(request: &Request<'_, ClusterSpec>, faults: &mut Vec<Fault>) {
     faults.extend(dns_label_fault("spec.datacenter.name", &datacenter.name));
     let mut names = BTreeSet::new();
     for (index, rack) in datacenter.racks.iter().enumerate() {
-        let path = format!("spec.datacenter.racks[{index}]");
-        let field = format!("{path}.name");
+        let path = format_args!("spec.datacenter.racks[{index}]");
+        let field = format_args!("{path}.name");
         let (name, length) = (set_name(request.name(), &datacenter.name, &rack.name), LONGEST_STATEFUL_SET);
         let unique = format_args!("must be unique, but another rack is also named \"{}\"", rack.name);
         let shorter = format_args!(
             "must be shorter: \"{name}\" has {} characters, and pods can be labelled with {length}",
             name.len()
         );
-        let fault = dns_label_fault(&field, &rack.name)
-            .or_else(|| Fault::unless(names.insert(&rack.name), &field, unique))
-            .or_else(|| Fault::unless(name.len() <= length, &field, shorter));
+        let fault = dns_label_fault(field, &rack.name)
+            .or_else(|| Fault::unless(names.insert(&rack.name), field, unique))
+            .or_else(|| Fault::unless(name.len() <= length, field, shorter));
         faults.extend(fault);
-        check_rack(rack, &path, faults);
+        check_rack(rack, path, faults);
     }
     let all: i64 = datacenter.racks.iter().map(|rack| i64::from(rack.members.max(0))).sum();
     let allowed = all > 0 || request.spec.allow_removing_last_member == Some(true);
@@ -67,17 +68,17 @@ fn check_racks(request: &Request<'_, ClusterSpec>, faults: &mut Vec<Fault>) {
     faults.extend(Fault::unless(allowed, "spec.datacenter.racks", message));
 }
 
-fn check_rack(rack: &RackSpec, path: &str, faults: &mut Vec<Fault>) {
+fn check_rack(rack: &RackSpec, path: fmt::Arguments<'_>, faults: &mut Vec<Fault>) {
     let members = format_args!("must be from 0 to {MOST_MEMBERS}, but is {}", rack.members);
     faults.extend(Fault::unless((0..=MOST_MEMBERS).contains(&rack.members), format_args!("{path}.members"), members));
     let templates = &rack.storage.volume_claim_templates;
-    let claims = &format!("{path}.storage.volumeClaimTemplates");
+    let claims = format_args!("{path}.storage.volumeClaimTemplates");
     let one =
         format_args!("must be one at the most, since a member has one data directory, but are {}", templates.len());
     faults.extend(Fault::unless(templates.len() <= 1, claims, one));
     faults.extend(claim_faults(templates, claims));
-    faults.extend(annotation_faults(&rack.annotations, &format!("{path}.annotations")));
-    faults.extend(rack.resources.component_faults(&format!("{path}.resources"), &COMPONENTS));
+    faults.extend(annotation_faults(&rack.annotations, format_args!("{path}.annotations")));
+    faults.extend(rack.resources.component_faults(format_args!("{path}.resources"), &COMPONENTS));
     let name = rack.config_map_name.as_deref().unwrap_or("none");
     let message = format_args!("must be the name of a ConfigMap, but is \"{name}\"");
     faults.extend(Fault::unless(name.split('.').all(is_dns_label), format_args!("{path}.configMapName"), message));

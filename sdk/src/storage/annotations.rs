@@ -1,6 +1,7 @@
 //! Annotations that people want on the objects made for them.
 
 use std::collections::BTreeMap;
+use std::fmt::Display;
 
 use bartizan_contract::names::PREFIX;
 
@@ -20,7 +21,7 @@ pub fn merge_annotations(mut existing: Annotations, added: &Annotations) -> Anno
 
 /// What is wrong with annotations of the field `path`: keys of the host's own, which it refuses in children.
 #[must_use]
-pub fn annotation_faults(annotations: &Annotations, path: &str) -> Vec<Fault> {
+pub fn annotation_faults(annotations: &Annotations, path: impl Display) -> Vec<Fault> {
     let reserved = annotations.keys().filter(|key| key.starts_with(PREFIX));
     let fault =
         |key| Fault::new(format!("{path}[{key}]"), format!("must not be used: keys below {PREFIX} are the host's"));

@@ -1,6 +1,7 @@
 //! Where data lives: how many servers, and which volume claims each of them gets.
 
 use std::collections::BTreeMap;
+use std::fmt::Display;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Serialize};
@@ -73,7 +74,7 @@ pub fn claims(templates: &[ClaimTemplate]) -> Vec<Value> {
 
 /// What is wrong with the claim templates of the field `path`.
 #[must_use]
-pub fn claim_faults(templates: &[ClaimTemplate], path: &str) -> Vec<Fault> {
+pub fn claim_faults(templates: &[ClaimTemplate], path: impl Display) -> Vec<Fault> {
     let mut faults = Vec::new();
     let names = volume_names(templates);
     for (index, (template, name)) in templates.iter().zip(&names).enumerate() {

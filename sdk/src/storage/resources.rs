@@ -109,7 +109,7 @@ impl ResourceSpec {
 
     /// What is wrong with the components of the field `path`, where only `known` ones are.
     #[must_use]
-    pub fn component_faults(&self, path: &str, known: &[&str]) -> Vec<Fault> {
+    pub fn component_faults(&self, path: impl fmt::Display, known: &[&str]) -> Vec<Fault> {
         let mut faults = Vec::new();
         let mut seen = Vec::new();
         for (place, name) in self.components() {
