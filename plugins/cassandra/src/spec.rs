@@ -88,14 +88,14 @@ pub struct RackSpec {
     #[schemars(range(min = 0))]
     pub members: i32,
     /// ConfigMap whose files are put over those of the database's own configuration.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253))]
     pub config_map_name: Option<String>,
     /// Where the members' data lives.
     #[serde(default)]
     pub storage: RackStorage,
     /// Annotations of this rack's StatefulSet and pods; they win over those of the cluster.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Annotations::is_empty")]
     pub annotations: Annotations,
     /// On which nodes the members run.
     #[serde(default)]
@@ -110,7 +110,7 @@ pub struct RackSpec {
 #[serde(rename_all = "camelCase")]
 pub struct RackStorage {
     /// The volume claim of every member, one at the most. None: data lives and dies with the pod.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub volume_claim_templates: Vec<ClaimTemplate>,
 }
 

@@ -11,23 +11,23 @@ use crate::{Object, object, schema};
 #[serde(rename_all = "camelCase")]
 pub struct Placement {
     /// Which nodes pods want.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::object")]
     pub node_affinity: Option<Object>,
     /// Which pods they want near.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::object")]
     pub pod_affinity: Option<Object>,
     /// Which pods they want far away.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::object")]
     pub pod_anti_affinity: Option<Object>,
     /// Which taints they bear.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::objects")]
     pub tolerations: Option<Vec<Object>>,
     /// How they spread.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::objects")]
     pub topology_spread_constraints: Option<Vec<Object>>,
 }
