@@ -10,6 +10,7 @@ mod host;
 mod journal;
 mod objects;
 mod programs;
+mod request;
 mod sidecar;
 mod stage;
 mod versions;
@@ -22,6 +23,7 @@ pub use objects::{
     Snapshot, apply_text, cassandra, condition, fault, greeting, hardened, keeper, message_of, puppet, store, warden,
 };
 pub use programs::{Programs, Provider};
+pub use request::first_request;
 pub use sidecar::Sidecar;
 pub use stage::{ACCOUNT, NAMESPACE, SOON, Stage, account_of};
 pub use versions::{patched, replace};

@@ -3,7 +3,7 @@
 use std::fs;
 
 use anyhow::{Context as _, Result, ensure};
-use bartizan_e2e::{Programs, Provider};
+use bartizan_e2e::{Programs, Provider, first_request};
 use bartizan_runtime::{Config, Fault, Limits, Runtime};
 use serde_json::{Value, json};
 
@@ -52,19 +52,7 @@ async fn the_deepest_spec_is_answered_and_a_deeper_one_is_a_failure_and_no_trap(
         let call = |levels: usize| {
             let parent = parent(provider, &nested(levels - around));
             assert_eq!(depth(&parent["spec"]), levels);
-            let request = json!({
-                "apiVersion": "provider.bartizan.dev/v1alpha1",
-                "kind": "ReconcileRequest",
-                "provider": {"name": provider.name(), "version": "1", "settings": {}},
-                "cluster": {"version": "v1.30.0", "kinds": {}},
-                "parent": parent,
-                "children": {},
-                "descendants": {},
-                "related": {},
-                "finalizing": false,
-                "namespaceTerminating": false,
-            });
-            module.reconcile(request.to_string().as_bytes(), &Limits::default())
+            module.reconcile(&first_request(provider.name(), &parent, &json!({})), &Limits::default())
         };
         let answer = call(DEEPEST).map_err(|error| error.fault).context(provider.name())?;
         // In the answer it is deeper still, so that whoever reads that must refuse it.

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use bartizan_contract::ReconcileResponse;
-use bartizan_e2e::{Programs, Provider, SOON, Stage, message_of};
+use bartizan_e2e::{Programs, Provider, SOON, Stage, first_request, message_of};
 use bartizan_harness::build::{self, Language};
 use bartizan_harness::wait::wait_object;
 use bartizan_runtime::{Config, Fault, Limits, LogLevel, Module, Runtime};
@@ -61,13 +61,7 @@ fn request(provider: &str, spec: &Value) -> Vec<u8> {
         "apiVersion": format!("{provider}.bartizan.dev/v1alpha1"), "kind": "Greeting",
         "metadata": {"name": "hello", "namespace": "default", "uid": "0", "generation": 1}, "spec": spec,
     });
-    let request = json!({
-        "apiVersion": "provider.bartizan.dev/v1alpha1", "kind": "ReconcileRequest",
-        "provider": {"name": provider, "version": "0.1.0", "settings": {}},
-        "cluster": {"version": "v1.36.3", "kinds": {}}, "parent": parent, "children": {"ConfigMap.v1": {}},
-        "descendants": {}, "related": {}, "finalizing": false, "namespaceTerminating": false,
-    });
-    request.to_string().into_bytes()
+    first_request(provider, &parent, &json!({"ConfigMap.v1": {}}))
 }
 
 fn children(response: &[u8]) -> Result<Value> {
