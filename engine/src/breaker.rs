@@ -108,5 +108,4 @@ impl<K: Ord + Clone> Breaker<K> {
 }
 
 #[cfg(test)]
-#[path = "breaker_tests.rs"]
 mod tests;

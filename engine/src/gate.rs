@@ -1,64 +1,26 @@
 //! The output gate: what of a provider's answer may be acted on. One refused object refuses the whole answer, since a
 //! partial answer must never lead to a prune (invariant 4).
 
-mod wishes;
+mod input;
+mod pods;
+mod related;
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 
 use bartizan_contract::names::{
     API_VERSION, INTENT_ANNOTATION, OWNER_UID_ANNOTATION, OWNER_UID_LABEL, PREFIX, PROVIDER_LABEL, RESPONSE_KIND,
     RETAINED_FOR_ANNOTATION, WAVE_ANNOTATION,
 };
-use bartizan_contract::{
-    Child, Generate, KeepRef, Kind, OnDelete, OnImmutableChange, ProviderEvent, ReconcileResponse,
-};
+use bartizan_contract::{Child, Generate, KeepRef, Kind, OnDelete, ProviderEvent, ReconcileResponse};
 use serde_json::{Map, Value, json};
-use thiserror::Error;
 
-use crate::grants::{Grant, Grants};
+use crate::grants::Grant;
+use crate::intent::Intent;
 use crate::object::{ObjectKey, Observed, hash_json, short_hex};
-use crate::pods;
-use crate::secrets::{self, Revealed};
+use crate::secrets;
 
-pub use wishes::references;
-
-/// Why an answer is not acted on: where in the response, and what is wrong with it.
-#[derive(Clone, Debug, Error, PartialEq, Eq)]
-#[error("{path}: {message}")]
-pub struct Refusal {
-    /// Path in the response, as `response.children[2].object.metadata.finalizers`.
-    pub path: String,
-    /// What is wrong, and what to do.
-    pub message: String,
-}
-
-impl Refusal {
-    fn new(path: impl Into<String>, message: impl Into<String>) -> Self {
-        Self { path: path.into(), message: message.into() }
-    }
-}
-
-/// Who asks, and within which bounds.
-#[derive(Clone, Copy, Debug)]
-pub struct GateInput<'a> {
-    /// Name of the provider.
-    pub provider: &'a str,
-    /// What it may write and read.
-    pub grants: &'a Grants,
-    /// The parent that the answer is about.
-    pub parent: &'a Observed,
-    /// Its children as they are.
-    pub children: &'a [Arc<Observed>],
-    /// The most children that one answer may hold.
-    pub max_children: usize,
-    /// Whether the provider is asked before a parent goes: then its children have no owner references.
-    pub finalizes: bool,
-    /// Whether it was asked to finish.
-    pub finalizing: bool,
-    /// What stands behind the tokens of the request.
-    pub issued: &'a Revealed,
-}
+pub use input::{GateInput, Refusal};
+pub use related::references;
 
 /// An answer that passed the gate.
 #[derive(Clone, Debug, PartialEq)]
@@ -77,30 +39,6 @@ pub struct Answer {
     pub events: Vec<ProviderEvent>,
     /// The provider has nothing left to do before the parent goes.
     pub finalized: bool,
-}
-
-/// One child as the host means it to be: the provider's object with the host's labels, owner reference and intent hash.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Intent {
-    /// Identity.
-    pub key: ObjectKey,
-    /// The kind at the version that it is written at.
-    pub kind: Kind,
-    /// The object to apply, but for generated values.
-    pub object: Value,
-    /// Hash of the intent, as it stands in the annotation. Over the wish for generated values, never over the values.
-    pub hash: String,
-    /// Values to generate in it, if it is a Secret that is asked to have some.
-    pub generate: Vec<Generate>,
-    /// Waves are applied in order, and torn down in the opposite one.
-    pub wave: u32,
-    /// What becomes of it when it is no longer meant.
-    pub on_delete: OnDelete,
-    /// What to do when a change meets an immutable field.
-    pub on_immutable_change: OnImmutableChange,
-    /// Secrets and ServiceAccounts that its pods may use since they are the answer's own, and that are not there yet: if such a
-    /// name turns out to be somebody else's, this child is not written.
-    pub uses: BTreeSet<ObjectKey>,
 }
 
 /// Checks an answer, and turns it into intents.
@@ -458,5 +396,4 @@ fn owner_reference(parent: &Observed) -> Value {
 }
 
 #[cfg(test)]
-#[path = "gate_tests.rs"]
 mod tests;

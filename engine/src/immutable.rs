@@ -298,5 +298,4 @@ fn is_nothing(value: Option<&Value>) -> bool {
 }
 
 #[cfg(test)]
-#[path = "immutable_tests.rs"]
 mod tests;

@@ -7,15 +7,9 @@ use std::sync::Arc;
 
 use bartizan_contract::Kind;
 
-use crate::below::{Below, Listing};
-use crate::object::{ObjectKey, Observed, compare_versions};
+use crate::descendants::{Below, Listing};
+use crate::object::{ObjectKey, Observed, ParentUid, Touched, compare_versions};
 use crate::related::{Place, References, ReverseIndex, place};
-
-/// UID of a parent.
-pub type ParentUid = Arc<str>;
-
-/// Parents whose state changed with an observation.
-pub type Touched = BTreeSet<ParentUid>;
 
 /// Scope of one watch: a kind, in all namespaces or in one.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -425,5 +419,4 @@ impl Index {
 }
 
 #[cfg(test)]
-#[path = "index_tests.rs"]
 mod tests;

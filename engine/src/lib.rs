@@ -2,33 +2,35 @@
 //! (gate), what is to be done (plan), what is said about it (status), and when (queue). Pure functions and plain data,
 //! shared by the live host, the offline tools and the tests.
 
-pub mod below;
 pub mod breaker;
-pub mod compat;
+pub mod call_scheduler;
+pub mod crd_compat;
+pub mod descendants;
 pub mod gate;
 pub mod grants;
 pub mod immutable;
 pub mod index;
+pub mod intent;
+pub mod managed_fields;
 pub mod object;
-pub mod owned;
+pub mod ownership;
 pub mod phase;
 pub mod plan;
-mod pods;
 pub mod preview;
 pub mod queue;
 pub mod related;
 pub mod request;
-pub mod restless;
 pub mod secrets;
 pub mod selector;
 pub mod settings;
-pub mod share;
 pub mod status;
 pub mod takeover;
+pub mod write_loop;
 
-pub use gate::{Intent, Refusal};
+pub use gate::Refusal;
 pub use grants::{Grant, Grants, PodBounds};
-pub use index::{Index, Touched};
-pub use object::{ObjectKey, Observed};
+pub use index::Index;
+pub use intent::Intent;
+pub use object::{ObjectKey, Observed, ParentUid, Touched};
 pub use plan::{Apply, ApplyReason, Delete, Fence, FinalizerStep, Memory, Plan, Release};
 pub use queue::{Priority, Queue};

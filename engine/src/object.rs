@@ -1,5 +1,6 @@
 //! One observed object: what the engine must know of it, and its bytes as a provider gets to see them.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 
@@ -13,12 +14,18 @@ use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 use thiserror::Error;
 
-use crate::owned::extract;
+use crate::managed_fields::extract;
 use crate::secrets::{Revealed, Tokenizer};
 use crate::selector::{Labels, Selector};
 
 /// SHA-256 of a JSON document whose keys are sorted.
 pub type Hash = [u8; 32];
+
+/// UID of a parent.
+pub type ParentUid = Arc<str>;
+
+/// Parents whose state changed with an observation.
+pub type Touched = BTreeSet<ParentUid>;
 
 /// Identity of an object: group, kind, namespace and name; never its version.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

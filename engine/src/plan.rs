@@ -6,8 +6,9 @@ use std::sync::Arc;
 
 use bartizan_contract::Kind;
 
-use crate::gate::Intent;
+use crate::intent::Intent;
 use crate::object::{Hash, ObjectKey, Observed};
+use crate::ownership::{is_ours, is_ours_to_end};
 
 /// What must still be true when a write arrives, so that a stale cache or a returned leader does no harm.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -282,20 +283,6 @@ fn release(child: &Arc<Observed>, parent: &Observed) -> Release {
     Release { child: child.clone(), retained_for: parent.key.title() }
 }
 
-/// Ours: this parent's labels, no other controller, and an entry of our field manager (a forged label has none).
-pub(crate) fn is_ours(child: &Observed, parent: &Observed, provider: &str) -> bool {
-    child.is_child_of(&parent.uid, provider)
-        && child.applied_by_host
-        && child.controller_uid.as_deref().is_none_or(|uid| uid == parent.uid)
-}
-
-/// Ours, and made so by the host: what somebody gave to this parent by hand was another's, who may want it back. Only that is
-/// deleted or released.
-#[must_use]
-pub fn is_ours_to_end(child: &Observed, parent: &Observed, provider: &str) -> bool {
-    child.labelled_by_host && is_ours(child, parent, provider)
-}
-
 /// Why a child must be applied again; `None` if it is as meant.
 fn difference(intent: &Intent, child: &Observed, memory: &Memory) -> Option<ApplyReason> {
     if !child.labelled_by_host {
@@ -324,5 +311,4 @@ fn fence(child: &Observed) -> Fence {
 }
 
 #[cfg(test)]
-#[path = "plan_tests.rs"]
 pub(crate) mod tests;

@@ -10,8 +10,8 @@ use bartizan_contract::{GroupKind, OnImmutableChange};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::gate::Intent;
 use crate::immutable;
+use crate::intent::Intent;
 use crate::object::{ObjectKey, Observed};
 use crate::plan::Plan;
 
@@ -216,5 +216,4 @@ fn within(path: &mut String, token: &str, look: impl FnOnce(&mut String)) {
 }
 
 #[cfg(test)]
-#[path = "preview_tests.rs"]
 mod tests;

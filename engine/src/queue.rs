@@ -254,5 +254,4 @@ fn backoff(failures: u32, jitter: f64) -> Duration {
 }
 
 #[cfg(test)]
-#[path = "queue_tests.rs"]
 mod tests;

@@ -5,8 +5,7 @@ use std::sync::Arc;
 
 use bartizan_contract::Kind;
 
-use crate::index::{ParentUid, Touched};
-use crate::object::{ObjectKey, Observed};
+use crate::object::{ObjectKey, Observed, ParentUid, Touched};
 use crate::selector::Selector;
 
 /// Objects of one kind by name, by label, or both: then by name, if the labels match.

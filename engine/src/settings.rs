@@ -213,5 +213,4 @@ fn below(path: &str, name: &str) -> String {
 }
 
 #[cfg(test)]
-#[path = "settings_tests.rs"]
 mod tests;

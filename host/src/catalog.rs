@@ -5,8 +5,8 @@ pub(crate) mod actor;
 mod config_maps;
 mod fetch;
 mod folder;
+mod module_store;
 mod registries;
-mod shelf;
 mod watch_folder;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -242,17 +242,6 @@ pub(crate) fn manifest_of(file: &Path) -> anyhow::Result<Arc<ProviderManifest>> 
     let provider = bytes.and_then(|bytes| load(&runtime, &bytes));
     let provider = provider.map_err(|reason| anyhow::anyhow!("module {}: {reason}", file.display()))?;
     Ok(provider.manifest)
-}
-
-/// `bartizan crds`: the CRDs of one module as a YAML stream.
-///
-/// # Errors
-/// If the file is no provider module.
-pub(crate) fn print_crds(file: &Path) -> anyhow::Result<()> {
-    for crd in &manifest_of(file)?.crds {
-        print!("---\n{}", serde_yaml_ng::to_string(crd)?);
-    }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -1,18 +1,21 @@
 //! The command line.
 
-use std::net::SocketAddr;
-use std::path::PathBuf;
+pub(crate) mod crds;
+pub(crate) mod explain;
+pub(crate) mod host_client;
+pub(crate) mod rbac;
+pub(crate) mod replay;
+pub(crate) mod upgrade;
 
-use bartizan_contract::provider::parse_bytes;
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Parser, Subcommand};
 
-use crate::explain_cli::ExplainArgs;
-use crate::rbac::RbacArgs;
-use crate::recorder::RecordArgs;
+use crate::cli::crds::CrdsArgs;
+use crate::cli::explain::ExplainArgs;
+use crate::cli::rbac::RbacArgs;
+use crate::cli::replay::ReplayArgs;
+use crate::cli::upgrade::{ApproveArgs, DiffArgs};
 use crate::registry::{PullArgs, PushArgs};
-use crate::replay::ReplayArgs;
-use crate::run::ClusterArgs;
-use crate::upgrade_cli::{ApproveArgs, DiffArgs};
+use crate::run::RunArgs;
 
 /// A generic operator host for Kubernetes whose providers are WebAssembly modules.
 #[derive(Debug, Parser)]
@@ -45,62 +48,4 @@ pub(crate) enum Command {
     Pull(PullArgs),
     /// Repeat a recorded decision with a provider module, and compare the answers.
     Replay(ReplayArgs),
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct RunArgs {
-    /// Folder with provider modules (*.wasm).
-    #[arg(long, value_name = "DIR", env = "BARTIZAN_PROVIDERS")]
-    pub(crate) providers: PathBuf,
-    /// Grant every provider what its manifest asks for, but for kinds that give rights to others.
-    #[arg(long)]
-    pub(crate) trust_manifests: bool,
-    /// Install or update the CustomResourceDefinitions of the providers; needs the rights for it.
-    #[arg(long)]
-    pub(crate) install_crds: bool,
-    #[command(flatten)]
-    pub(crate) cluster: ClusterArgs,
-    /// Memory that all calls of modules may take together; what does not fit waits. No provider has more than half of it, but
-    /// for a single call.
-    #[arg(long, value_name = "BYTES", default_value = "512Mi", value_parser = parse_bytes, env = "BARTIZAN_CALL_MEMORY")]
-    pub(crate) call_memory: u64,
-    /// Namespace of the host itself, where it keeps the key of the tokens that stand for secret values.
-    #[arg(long, value_name = "NAMESPACE", default_value = "bartizan-system", env = "BARTIZAN_SYSTEM_NAMESPACE")]
-    pub(crate) system_namespace: String,
-    /// Namespace of the ServiceAccounts that providers act as; it should hold nothing else.
-    #[arg(long, value_name = "NAMESPACE", default_value = "bartizan-providers", env = "BARTIZAN_PROVIDER_NAMESPACE")]
-    pub(crate) provider_namespace: String,
-    /// Serve only this namespace (may be repeated); default: all.
-    #[arg(short, long = "namespace", value_name = "NAMESPACE")]
-    pub(crate) namespaces: Vec<String>,
-    #[command(flatten)]
-    pub(crate) record: RecordArgs,
-    /// Address of /livez, /readyz, /metrics, /debug/explain and /debug/upgrade; port 0 takes any free port and prints it.
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080", env = "BARTIZAN_LISTEN")]
-    pub(crate) listen: SocketAddr,
-    /// Certificates (PEM) of authorities that registries may be signed by, beside those that this machine trusts.
-    #[arg(long, value_name = "FILE", env = "BARTIZAN_REGISTRY_CA")]
-    pub(crate) registry_ca: Option<PathBuf>,
-    /// Folder for compiled modules and those of registries, so that a restart needs neither compiler nor registry; only the host may write it. Default: none.
-    #[arg(long, value_name = "DIR", env = "BARTIZAN_CACHE_DIR")]
-    pub(crate) cache_dir: Option<PathBuf>,
-    /// Logs for people (text) or for programs (json).
-    #[arg(long, value_enum, default_value_t = LogFormat::Text, env = "BARTIZAN_LOG_FORMAT")]
-    pub(crate) log_format: LogFormat,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct CrdsArgs {
-    /// Provider module.
-    #[arg(value_name = "FILE")]
-    pub(crate) module: PathBuf,
-}
-
-/// How log lines look.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum LogFormat {
-    /// For people.
-    Text,
-    /// One JSON object a line.
-    Json,
 }

@@ -1,20 +1,22 @@
 //! One provider at work: an actor that owns its index and queue. Watches and finished reconciles come in as messages, so
 //! that nothing is shared and nothing is locked.
 
+pub(crate) mod breakers;
 mod observe;
 mod previews;
-mod scopes;
+pub(crate) mod startup;
+mod watches;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bartizan_contract::Kind;
-use bartizan_engine::below::Listing;
 use bartizan_engine::breaker::Called;
-use bartizan_engine::index::{Index, Kinds, ParentUid, Scope};
+use bartizan_engine::descendants::Listing;
+use bartizan_engine::index::{Index, Kinds, Scope};
 use bartizan_engine::queue::{BACKOFF_MAX, Finished};
-use bartizan_engine::{ObjectKey, Observed, Priority, Queue};
+use bartizan_engine::{ObjectKey, Observed, ParentUid, Priority, Queue};
 use k8s_openapi::jiff::Timestamp;
 use kube::Client;
 use tokio::sync::mpsc;
@@ -22,42 +24,25 @@ use tokio::task::{Id, JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
-use crate::breakers::{Breakers, Sort};
-use crate::crds::ServedParent;
+use crate::controller::breakers::{Breakers, Sort};
 use crate::declared::claims::Claim;
-use crate::explain::{Board, Explained, Observer};
-use crate::health::Health;
-use crate::job::{Job, Kept, Next, Report, Shared, Supplied};
-use crate::kinds::Resource;
-use crate::preview::Previewed;
+use crate::kubernetes::served::Served;
+use crate::kubernetes::watch::Watch;
+use crate::reconcile::dry_run::Previewed;
 use crate::reconcile::reconcile;
+use crate::reconcile::snapshot::{Job, Kept, Next, Report, Shared, Supplied};
+use crate::telemetry::explain::{Board, Explained};
+use crate::telemetry::health::Health;
+use crate::telemetry::observer::Observer;
 use crate::version::Version;
-use crate::watch::Watch;
 use previews::Previewing;
-use scopes::watches;
+use watches::watches;
 
 /// Events that may wait for the actor; a full channel slows the watches down, and loses nothing.
 const EVENTS: usize = 1024;
 
 /// Time until a parent is looked at again whose descendants are being listed: that ends with an event most often.
 const LISTING: Duration = Duration::from_secs(5);
-
-/// How the cluster serves what one provider works with.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Served {
-    /// Its parents.
-    pub(crate) parents: BTreeMap<Kind, ServedParent>,
-    /// Its children.
-    pub(crate) children: BTreeMap<Kind, Resource>,
-    /// Kinds that an earlier version of it wrote, and this one does not declare.
-    pub(crate) former: BTreeMap<Kind, Resource>,
-    /// What it sees below them.
-    pub(crate) descendants: BTreeMap<Kind, Resource>,
-    /// What it may ask to see.
-    pub(crate) related: BTreeMap<Kind, Resource>,
-    /// Optional kinds, as `Kind.group`, and whether each is served.
-    pub(crate) optional: BTreeMap<String, bool>,
-}
 
 /// Who is told of a controller's work, and who else works.
 pub(crate) struct Surroundings {

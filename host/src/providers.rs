@@ -1,10 +1,11 @@
 //! Provider objects: what the folder wants is written, what is there is served by the modules of the catalogue, and each says how
 //! it is.
 
-mod from_folder;
+mod folder;
+pub(crate) mod release;
 mod removal;
-mod report;
 mod serve;
+mod status;
 mod upgrade;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -29,12 +30,12 @@ use tracing::{error, warn};
 
 use crate::catalog::actor::Published;
 use crate::catalog::{Catalogue, Loaded, Origin, Parent, Wanted};
-use crate::crds;
+use crate::controller::startup::{Began, Host};
 use crate::declared::claims::Claim;
 use crate::declared::judge::{self, Judged, Last};
-use crate::preview::Previewed;
-use crate::removal::Ended;
-use crate::start::{Began, Host};
+use crate::kubernetes::crds;
+use crate::providers::release::Ended;
+use crate::reconcile::dry_run::Previewed;
 use crate::version::Version;
 use removal::Removal;
 use upgrade::{Candidate, Turn};

@@ -1,5 +1,15 @@
 //! One reconcile: ask the provider, pass its answer through the gate, plan, execute, say what came of it.
 
+pub(crate) mod call_pool;
+pub(crate) mod dry_run;
+pub(crate) mod executor;
+pub(crate) mod generated_values;
+pub(crate) mod outcome;
+pub(crate) mod provider_call;
+pub(crate) mod snapshot;
+pub(crate) mod status;
+pub(crate) mod write_loop;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -18,15 +28,14 @@ use bartizan_runtime::{CallError, Fault, LogLevel, LogLine};
 use sha2::{Digest as _, Sha256};
 use tracing::{debug, error, info, trace, warn};
 
-use crate::api_error::ApiError;
-use crate::ask::{self, Answered, Read};
-use crate::conclude::{conclude, conclude_end};
-use crate::execute::{Executed, Target};
-use crate::explain::{Explained, Observer};
-use crate::job::{Decision, Job, Next, Origin, Report, Retry, Shared, Supplied};
-use crate::recorder::Call;
-use crate::restless;
-use crate::say;
+use crate::kubernetes::error::ApiError;
+use crate::reconcile::executor::{Executed, Target};
+use crate::reconcile::outcome::{conclude, conclude_end};
+use crate::reconcile::provider_call::{Answered, Read};
+use crate::reconcile::snapshot::{Decision, Job, Next, Origin, Report, Retry, Shared, Supplied};
+use crate::telemetry::explain::Explained;
+use crate::telemetry::observer::Observer;
+use crate::telemetry::recorder::Call;
 
 /// Time until the next try after a lost race: the watch has most often delivered the new state by then.
 const LOST_RACE: Duration = Duration::from_millis(250);
@@ -85,11 +94,11 @@ pub(crate) async fn reconcile(shared: &Shared, mut job: Job) -> Report {
 
 /// Says what came of a decision, and when the parent is due again.
 async fn finish(shared: &Shared, mut job: Job, mut decision: Decision, digest: Option<Hash>) -> Report {
-    restless::slow_down(shared, &mut job, &mut decision);
-    let status = if decision.executed.let_go { Ok(None) } else { say::status(shared, &job, &decision).await };
+    write_loop::slow_down(shared, &mut job, &mut decision);
+    let status = if decision.executed.let_go { Ok(None) } else { status::status(shared, &job, &decision).await };
     let quiet = decision.plan.is_settled() && matches!(status, Ok(None));
     let recorded = matches!(status, Ok(Some(_)));
-    say::events(shared, &mut job, &decision, recorded, quiet).await;
+    status::events(shared, &mut job, &decision, recorded, quiet).await;
     job.kept.resync_at = decision.resync.map(|after| Instant::now() + after);
 
     let finished = match (decision.retry, &status) {
@@ -210,7 +219,7 @@ async fn run(shared: &Shared, job: &Job, plan: &Plan, children: &[Arc<Observed>]
 
 /// Builds the request, and calls the provider unless nothing changed. `serve` is `None` if it is asked to finish.
 async fn ask(shared: &Shared, job: &Job, serve: Option<FinalizerStep>, terminating: bool) -> Asked {
-    let request = ask::request(shared, job, serve.is_none(), terminating);
+    let request = provider_call::request(shared, job, serve.is_none(), terminating);
     let digest: Hash = Sha256::digest(&request).into();
     let timer_due = job.kept.resync_at.is_some_and(|at| at <= Instant::now());
     // What another module said counts no more.
@@ -249,7 +258,7 @@ async fn ask(shared: &Shared, job: &Job, serve: Option<FinalizerStep>, terminati
 
 /// Calls the provider: counted, recorded if that is wanted, and with what it logged told.
 async fn call(shared: &Shared, request: Vec<u8>, parent: &Observed, observer: &Observer) -> Result<Read, CallError> {
-    let Answered { result, duration, request } = ask::call(shared, request).await?;
+    let Answered { result, duration, request } = provider_call::call(shared, request).await?;
     observer.metrics.called(duration);
     if observer.recorder.keeps(parent) {
         let (provider, module, limits) = (&shared.provider, shared.module.digest(), &shared.limits);
@@ -320,9 +329,9 @@ async fn decide(
     terminating: bool,
 ) -> Result<Decision, Undecided> {
     let response = response?;
-    let issued = ask::issued(job);
-    let input = ask::gate_input(shared, job, &issued, serve.is_none());
-    if let Some(supplied) = ask::wants_more(&response, &input, &job.supplied)? {
+    let issued = provider_call::issued(job);
+    let input = provider_call::gate_input(shared, job, &issued, serve.is_none());
+    if let Some(supplied) = provider_call::wants_more(&response, &input, &job.supplied)? {
         return Err(Undecided::More(supplied));
     }
     let Answer { intents, hold, status, resync_after_seconds, keep, events, finalized } =

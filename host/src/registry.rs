@@ -14,7 +14,7 @@ pub(crate) use credentials::{Login, Place, login};
 pub(crate) use failure::Failure;
 pub(crate) use store::{Remembered, Store};
 
-use crate::recorder::sha256_hex;
+use crate::telemetry::recorder::sha256_hex;
 
 /// Digest of bytes, as `sha256:` and hexadecimal digits.
 pub(crate) fn digest_of(bytes: &[u8]) -> String {

@@ -1,34 +1,77 @@
 //! `bartizan run`: starts what the host is made of, and stops it in order.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use bartizan_engine::share::Room;
+use bartizan_contract::provider::parse_bytes;
+use bartizan_engine::call_scheduler::Room;
 use bartizan_runtime::{Config as RuntimeConfig, Runtime};
-use kube::config::{KubeConfigOptions, Kubeconfig};
-use kube::{Client, Config};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use crate::calls::Calls;
 use crate::catalog::Wanted;
 use crate::catalog::actor::{self as catalog, Catalog, Settings};
-use crate::cli::RunArgs;
-use crate::explain::Board;
-use crate::health::{self, Health};
-use crate::kinds;
+use crate::controller::startup::Host;
+use crate::kubernetes::connect::ClusterArgs;
+use crate::kubernetes::discovery;
 use crate::providers::Providers;
+use crate::reconcile::call_pool::Calls;
 use crate::registry::Authorities;
-use crate::start::Host;
+use crate::telemetry::explain::Board;
+use crate::telemetry::health::Health;
+use crate::telemetry::logging::LogFormat;
+use crate::telemetry::recorder::RecordArgs;
+use crate::telemetry::server;
 
 /// Time for work under way after SIGTERM; less than the 30 s that Kubernetes gives a pod.
 const GRACE: Duration = Duration::from_secs(25);
-/// Longer than a watch lasts (the API server is asked to end it after 290 s), so that only a dead connection reaches it.
-const READ_TIMEOUT: Duration = Duration::from_secs(310);
+/// `bartizan run`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct RunArgs {
+    /// Folder with provider modules (*.wasm).
+    #[arg(long, value_name = "DIR", env = "BARTIZAN_PROVIDERS")]
+    pub(crate) providers: PathBuf,
+    /// Grant every provider what its manifest asks for, but for kinds that give rights to others.
+    #[arg(long)]
+    pub(crate) trust_manifests: bool,
+    /// Install or update the CustomResourceDefinitions of the providers; needs the rights for it.
+    #[arg(long)]
+    pub(crate) install_crds: bool,
+    #[command(flatten)]
+    pub(crate) cluster: ClusterArgs,
+    /// Memory that all calls of modules may take together; what does not fit waits. No provider has more than half of it, but
+    /// for a single call.
+    #[arg(long, value_name = "BYTES", default_value = "512Mi", value_parser = parse_bytes, env = "BARTIZAN_CALL_MEMORY")]
+    pub(crate) call_memory: u64,
+    /// Namespace of the host itself, where it keeps the key of the tokens that stand for secret values.
+    #[arg(long, value_name = "NAMESPACE", default_value = "bartizan-system", env = "BARTIZAN_SYSTEM_NAMESPACE")]
+    pub(crate) system_namespace: String,
+    /// Namespace of the ServiceAccounts that providers act as; it should hold nothing else.
+    #[arg(long, value_name = "NAMESPACE", default_value = "bartizan-providers", env = "BARTIZAN_PROVIDER_NAMESPACE")]
+    pub(crate) provider_namespace: String,
+    /// Serve only this namespace (may be repeated); default: all.
+    #[arg(short, long = "namespace", value_name = "NAMESPACE")]
+    pub(crate) namespaces: Vec<String>,
+    #[command(flatten)]
+    pub(crate) record: RecordArgs,
+    /// Address of /livez, /readyz, /metrics, /debug/explain and /debug/upgrade; port 0 takes any free port and prints it.
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080", env = "BARTIZAN_LISTEN")]
+    pub(crate) listen: SocketAddr,
+    /// Certificates (PEM) of authorities that registries may be signed by, beside those that this machine trusts.
+    #[arg(long, value_name = "FILE", env = "BARTIZAN_REGISTRY_CA")]
+    pub(crate) registry_ca: Option<PathBuf>,
+    /// Folder for compiled modules and those of registries, so that a restart needs neither compiler nor registry; only the host may write it. Default: none.
+    #[arg(long, value_name = "DIR", env = "BARTIZAN_CACHE_DIR")]
+    pub(crate) cache_dir: Option<PathBuf>,
+    /// Logs for people (text) or for programs (json).
+    #[arg(long, value_enum, default_value_t = LogFormat::Text, env = "BARTIZAN_LOG_FORMAT")]
+    pub(crate) log_format: LogFormat,
+}
 
 /// Runs the host until SIGTERM or Ctrl-C.
 ///
@@ -39,15 +82,15 @@ pub(crate) async fn run(args: RunArgs) -> anyhow::Result<()> {
     let authorities = Authorities::read(args.registry_ca.as_deref())?;
     let client = args.cluster.connect().await?;
     let stop = stop_on_signal()?;
-    let listener = health::listen(args.listen).await?;
+    let listener = server::listen(args.listen).await?;
     // This very program, even if its file was replaced since.
     let compiler = Some(vec!["/proc/self/exe".into(), "compile".into()]);
     let config = RuntimeConfig { cache_dir: args.cache_dir.clone(), compiler, ..RuntimeConfig::default() };
     let runtime = Runtime::new(config).context("the sandbox could not be started")?;
     let (health, board) = (Health::default(), Board::new(args.record.open()?));
     let mut tasks = JoinSet::new();
-    tasks.spawn(health::serve(listener, health.clone(), board.clone(), stop.clone()));
-    let (changes, watching) = kinds::watch_changes(&client, stop.clone());
+    tasks.spawn(server::serve(listener, health.clone(), board.clone(), stop.clone()));
+    let (changes, watching) = discovery::watch_changes(&client, stop.clone());
     tasks.spawn(async move {
         watching.await;
         Ok(())
@@ -117,40 +160,4 @@ fn stop_on_signal() -> anyhow::Result<CancellationToken> {
         signalled.cancel();
     });
     Ok(stop)
-}
-
-/// Which cluster.
-#[derive(Debug, clap::Args)]
-pub(crate) struct ClusterArgs {
-    /// Kubeconfig file; default: $KUBECONFIG, ~/.kube/config, or the pod's own account.
-    #[arg(long, value_name = "FILE")]
-    pub(crate) kubeconfig: Option<PathBuf>,
-    /// Context of the kubeconfig to use; default: its current one.
-    #[arg(long, value_name = "NAME")]
-    pub(crate) context: Option<String>,
-}
-
-impl ClusterArgs {
-    /// A client of the cluster that the kubeconfig and context name, or else of the one that it runs in.
-    ///
-    /// # Errors
-    /// If there is no usable configuration.
-    pub(crate) async fn connect(&self) -> anyhow::Result<Client> {
-        let options = KubeConfigOptions { context: self.context.clone(), ..KubeConfigOptions::default() };
-        let mut config = match &self.kubeconfig {
-            Some(file) => {
-                let kubeconfig =
-                    Kubeconfig::read_from(file).with_context(|| format!("--kubeconfig {}", file.display()))?;
-                Config::from_custom_kubeconfig(kubeconfig, &options)
-                    .await
-                    .with_context(|| format!("--kubeconfig {}", file.display()))?
-            }
-            None if self.context.is_some() => Config::from_kubeconfig(&options).await.context("kubeconfig")?,
-            None => Config::infer().await.context("no kubeconfig and no service account; pass --kubeconfig")?,
-        };
-        // The queue retries, per parent and with backoff; a hidden retry of every verb below it would only hide the load.
-        config.default_retry = false;
-        config.read_timeout = Some(READ_TIMEOUT);
-        Client::try_from(config).context("API client")
-    }
 }

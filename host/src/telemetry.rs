@@ -1,24 +1,9 @@
-//! Logs: text for people or JSON for programs, filtered by `RUST_LOG`.
+//! What people and programs see of the host: logs, metrics, health, explanations and recordings.
 
-use std::io::IsTerminal as _;
-
-use tracing_subscriber::EnvFilter;
-
-use crate::cli::LogFormat;
-
-/// Starts logging to standard error. What kube and its HTTP stack say below `warn` is noise by default.
-pub(crate) fn init(format: LogFormat) {
-    let default = || EnvFilter::new("info,kube=warn,hyper=warn,tower=warn");
-    let set = std::env::var_os(EnvFilter::DEFAULT_ENV).is_some_and(|value| !value.is_empty());
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|error| {
-        if set {
-            eprintln!("warning: RUST_LOG: {error}; logging at info");
-        }
-        default()
-    });
-    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    match format {
-        LogFormat::Text => logs.with_ansi(std::io::stderr().is_terminal()).with_target(false).init(),
-        LogFormat::Json => logs.json().flatten_event(true).init(),
-    }
-}
+pub(crate) mod explain;
+pub(crate) mod health;
+pub(crate) mod logging;
+pub(crate) mod metrics;
+pub(crate) mod observer;
+pub(crate) mod recorder;
+pub(crate) mod server;

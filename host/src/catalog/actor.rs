@@ -19,14 +19,14 @@ use tracing::{error, info, warn};
 use super::config_maps::{self, ConfigMaps};
 use super::fetch::{Holding, try_load};
 use super::folder::{self, GLANCE, SETTLE, Settling};
+use super::module_store::{Load, Outcome, Shelf};
 use super::registries::{self, Registries};
-use super::shelf::{Load, Outcome, Shelf};
 use super::watch_folder::FolderWatch;
 use super::{BadModule, Catalogue, Loaded, OciOrigin, Origin, Trouble, Wanted, recall};
 use crate::declared::{Document, FolderModule, declare, document_names};
-use crate::health::Health;
-use crate::metrics::Metrics;
 use crate::registry::{Authorities, Store, digest_of};
+use crate::telemetry::health::Health;
+use crate::telemetry::metrics::Metrics;
 
 /// What the catalogue is told at its start.
 pub(crate) struct Settings {

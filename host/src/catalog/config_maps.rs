@@ -12,8 +12,8 @@ use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, JoinSet};
 
 use super::Trouble;
-use crate::api_error::chain;
-use crate::pace::paced;
+use crate::kubernetes::error::chain;
+use crate::kubernetes::watch_throttle::paced;
 
 /// ConfigMaps that may wait to be looked at; each has up to 1 MiB.
 const WAITING: usize = 4;

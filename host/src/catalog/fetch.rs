@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use bartizan_runtime::Runtime;
 
 use super::folder::Stamp;
-use super::shelf::{Load, Outcome};
+use super::module_store::{Load, Outcome};
 use super::{Trouble, load};
 use crate::registry::digest_of;
 

@@ -14,7 +14,7 @@ use tokio::task::{AbortHandle, JoinSet, spawn_blocking};
 use tracing::{info, warn};
 
 use super::{OciOrigin, Trouble};
-use crate::api::in_time;
+use crate::kubernetes::deadline::in_time;
 use crate::registry::{Authorities, Failure, Login, Place, Registry, Remembered, Store, login, parse_reference};
 
 /// Modules that are in memory at a time before the catalogue takes them, and one more in the channel: a start may want many, and

@@ -4,16 +4,17 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bartizan_contract::GroupKind;
-use bartizan_engine::below::Listing;
-use bartizan_engine::index::{Scope, Touched};
+use bartizan_engine::Touched;
+use bartizan_engine::descendants::Listing;
+use bartizan_engine::index::Scope;
 use bartizan_engine::{ObjectKey, Observed, Priority};
 use tokio::task::JoinError;
 use tracing::error;
 
 use super::Controller;
-use super::scopes::list;
+use super::watches::list;
 use crate::declared::claims::arbitrate;
-use crate::watch::Seen;
+use crate::kubernetes::watch::Seen;
 
 impl Controller {
     pub(super) fn observe(&mut self, scope: &Scope, seen: Seen) {

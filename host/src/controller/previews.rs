@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Instant;
 
-use bartizan_engine::index::ParentUid;
+use bartizan_engine::ParentUid;
 use bartizan_engine::phase::{self, Phase};
 use bartizan_engine::preview::{self, Action, Foreseen};
 use bartizan_engine::status;
@@ -12,8 +12,8 @@ use tokio::task::{JoinError, JoinSet};
 use tracing::{error, info};
 
 use super::Controller;
-use crate::job::{Job, Kept, Shared, Supplied};
-use crate::preview::{Look, Preview, Previewed, look};
+use crate::reconcile::dry_run::{Look, Preview, Previewed, look};
+use crate::reconcile::snapshot::{Job, Kept, Shared, Supplied};
 use crate::version::{Version, VersionId};
 
 /// One look, with what it was about.

@@ -1,7 +1,7 @@
 //! Whether a version takes over or waits, from what it would change. No I/O.
 
 use bartizan_contract::provider::{CandidateChanges, HoldOn, Upgrade, UpgradePolicy};
-use bartizan_engine::compat::Incompatibility;
+use bartizan_engine::crd_compat::Incompatibility;
 
 /// Why a version waits: CamelCase for programs, a sentence for people.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -12,11 +12,11 @@ use tokio::time::Instant;
 use tracing::{info, warn};
 
 use super::{MANAGER, Providers, RETRY, has_finalizer, parse, uid_of};
-use crate::api::in_time;
+use crate::controller::startup::Predecessor;
 use crate::declared::claims::Claim;
-use crate::identity;
-use crate::removal::{End, Ended};
-use crate::start::Predecessor;
+use crate::kubernetes::deadline::in_time;
+use crate::kubernetes::impersonation;
+use crate::providers::release::{End, Ended};
 
 /// How far the end of a Provider is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -113,8 +113,8 @@ impl Providers {
         // One that never served has no parents.
         let owned = owned.or_else(|| provider.status.active.is_none().then(Vec::new));
         let (client, namespaces) = (self.host.client.clone(), self.host.namespaces.clone());
-        let user = identity::user(&self.host.provider_namespace, &provider.service_account_name());
-        let account = match identity::acting_as(&client, &user) {
+        let user = impersonation::user(&self.host.provider_namespace, &provider.service_account_name());
+        let account = match impersonation::acting_as(&client, &user) {
             Ok(account) => account,
             Err(error) => {
                 let until = Instant::now() + RETRY;

@@ -14,10 +14,10 @@ use serde_json::Map;
 use super::{Key, Providers, Runner, uid_of};
 use crate::catalog::Loaded;
 use crate::controller::Inputs;
+use crate::controller::startup::{Predecessor, Start};
 use crate::declared::claims::Claim;
 use crate::declared::judge::Judged;
 use crate::declared::said;
-use crate::start::{Predecessor, Start};
 use crate::version::Version;
 
 impl Providers {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use bartizan_contract::GroupKind;
 use bartizan_contract::names::APPROVE_ANNOTATION;
 use bartizan_contract::provider::{ActiveModule, CandidateModule, Provider, ProviderSpec};
-use bartizan_engine::compat::{Incompatibility, incompatibilities};
+use bartizan_engine::crd_compat::{Incompatibility, incompatibilities};
 use kube::api::{Patch, PatchParams};
 use serde_json::{Map, Value, json};
 use tokio::sync::watch;
@@ -17,14 +17,14 @@ use tracing::{info, warn};
 
 use super::serve::lasting;
 use super::{MANAGER, Providers, STARTING, uid_of};
-use crate::api::in_time;
 use crate::catalog::Loaded;
 use crate::controller::Inputs;
+use crate::controller::startup::Start;
 use crate::declared::claims::Claim;
 use crate::declared::judge::{Judged, Last};
 use crate::declared::upgrade::{self, Held, Plan};
-use crate::preview::{Preview, Previewed, UpgradePlan};
-use crate::start::Start;
+use crate::kubernetes::deadline::in_time;
+use crate::reconcile::dry_run::{Preview, Previewed, UpgradePlan};
 use crate::version::Version;
 
 /// A version that waits is asked again after this time: its parents change, and with them what it would do.

@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use tracing::warn;
 
 use super::{digest_of, sha256};
-use crate::recorder::sha256_hex;
+use crate::telemetry::recorder::sha256_hex;
 
 /// Modules that are kept although no reference stands for them: versions before, to go back to.
 const SPARE: usize = 16;

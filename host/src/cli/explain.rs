@@ -1,0 +1,133 @@
+//! `bartizan explain`: asks a host what it last decided on a parent.
+
+use std::fmt::Write as _;
+use std::process::ExitCode;
+
+use crate::cli::host_client::{HostArgs, Output, word};
+use crate::telemetry::explain::Explained;
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct ExplainArgs {
+    /// The parent, as objectstore/my-store or objectstore.minio.rook.io/my-store.
+    #[arg(value_name = "KIND/NAME")]
+    pub(crate) parent: Subject,
+    /// Namespace of the parent; default: that of the kubeconfig's context, or "default" with --server.
+    #[arg(short, long, value_name = "NAMESPACE", value_parser = word)]
+    pub(crate) namespace: Option<String>,
+    /// Print all of it as JSON or YAML.
+    #[arg(short, long, value_enum)]
+    pub(crate) output: Option<Output>,
+    #[command(flatten)]
+    pub(crate) host: HostArgs,
+}
+
+/// A parent as people name it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Subject {
+    kind: String,
+    name: String,
+}
+
+impl std::str::FromStr for Subject {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let parts = text.split_once('/').filter(|(kind, name)| word(kind).is_ok() && word(name).is_ok());
+        let (kind, name) = parts.ok_or("write it as KIND/NAME, as in objectstore/my-store")?;
+        Ok(Self { kind: kind.to_owned(), name: name.to_owned() })
+    }
+}
+
+/// Asks and prints.
+///
+/// # Errors
+/// If the host could not be asked.
+pub(crate) async fn explain(args: &ExplainArgs) -> anyhow::Result<ExitCode> {
+    let host = args.host.find().await?;
+    let namespace = args.namespace.clone().unwrap_or_else(|| host.default_namespace().to_owned());
+    let Subject { kind, name } = &args.parent;
+    let query = format!("kind={kind}&namespace={namespace}&name={name}");
+    let found: Vec<Explained> = host.get("/debug/explain", &query).await?;
+    if found.is_empty() {
+        eprintln!("no provider of this host serves {kind} {namespace}/{name}");
+        return Ok(ExitCode::FAILURE);
+    }
+    match args.output {
+        Some(output) => output.print(&found)?,
+        None => print!("{}", found.iter().map(describe).collect::<Vec<_>>().join("\n")),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// For people.
+fn describe(explained: &Explained) -> String {
+    let Explained { provider, parent, time, request, call, outcome, message, plan, .. } = explained;
+    let mut text = format!("{parent} (provider {provider})\n");
+    let mut line = |name: &str, value: &str| {
+        if !value.is_empty() {
+            // Writing to a string cannot fail.
+            let _ = writeln!(text, "  {:<12}{value}", format!("{name}:"));
+        }
+    };
+    line("decided", time);
+    line("request", request.as_deref().unwrap_or("none was made"));
+    line("provider", call);
+    line("outcome", outcome);
+    match &explained.refused {
+        Some(refused) => line("refused", refused),
+        None => line("message", message),
+    }
+    line("plan", plan);
+    for wait in &explained.waits_for {
+        line("waits for", wait);
+    }
+    line("next timer", explained.next.as_deref().unwrap_or("none; it is due when something changes"));
+    if explained.failures > 0 {
+        line("failures", &format!("{} in a row", explained.failures));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_parent_is_named_by_kind_and_name() {
+        let parse = |text: &str| text.parse::<Subject>();
+        let subject = Subject { kind: "objectstore.minio.rook.io".to_owned(), name: "my-store".to_owned() };
+        assert_eq!(parse("objectstore.minio.rook.io/my-store"), Ok(subject));
+        for bad in ["", "objectstore", "objectstore/", "/x", "a/b/c", "a/b c", "a/b&kind=c"] {
+            assert_eq!(parse(bad).unwrap_err(), "write it as KIND/NAME, as in objectstore/my-store", "{bad}");
+        }
+    }
+
+    #[test]
+    fn people_get_a_line_for_each_thing_that_is_known() {
+        let explained = Explained {
+            provider: "minio".to_owned(),
+            parent: "ObjectStore.minio.rook.io rook-minio/my-store".to_owned(),
+            time: "2026-01-01T00:00:00Z".to_owned(),
+            request: Some("00ff".to_owned()),
+            call: "called: the request changed, or a timer was due".to_owned(),
+            outcome: "Refused".to_owned(),
+            message: "The answer of provider minio was refused: response.children[0]: no".to_owned(),
+            plan: "nothing to do".to_owned(),
+            refused: Some("response.children[0]: no".to_owned()),
+            waits_for: vec!["ConfigMap n/x to be gone".to_owned()],
+            next: None,
+            failures: 2,
+        };
+        let expected = "ObjectStore.minio.rook.io rook-minio/my-store (provider minio)\n\
+                        \x20 decided:    2026-01-01T00:00:00Z\n\
+                        \x20 request:    00ff\n\
+                        \x20 provider:   called: the request changed, or a timer was due\n\
+                        \x20 outcome:    Refused\n\
+                        \x20 refused:    response.children[0]: no\n\
+                        \x20 plan:       nothing to do\n\
+                        \x20 waits for:  ConfigMap n/x to be gone\n\
+                        \x20 next timer: none; it is due when something changes\n\
+                        \x20 failures:   2 in a row\n";
+        assert_eq!(describe(&explained), expected);
+    }
+}

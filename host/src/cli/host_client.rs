@@ -1,0 +1,258 @@
+//! Asks a running host about its work, through a port-forward to its pod or at a given address.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use clap::ValueEnum;
+use http::header::HOST;
+use http::{StatusCode, Uri};
+use http_body_util::{BodyExt as _, Empty};
+use hyper::body::Bytes;
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
+use k8s_openapi::api::core::v1::Pod;
+use kube::api::ListParams;
+use kube::{Api, Client};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+
+use crate::kubernetes::connect::ClusterArgs;
+
+/// Label of the host's pods.
+const POD_LABEL: &str = "app.kubernetes.io/name=bartizan";
+/// Name of the host's port in its pod, and what it is where the pod names none.
+const PORT: (&str, u16) = ("http", 8080);
+/// Longest time that a host may take to answer.
+const DEADLINE: Duration = Duration::from_secs(15);
+
+/// Where the host is.
+#[derive(Debug, clap::Args)]
+pub(crate) struct HostArgs {
+    /// Address of the host, as http://127.0.0.1:8080; default: a port-forward to its pod.
+    #[arg(long, value_name = "URL", value_parser = server)]
+    pub(crate) server: Option<Uri>,
+    #[command(flatten)]
+    pub(crate) cluster: ClusterArgs,
+    /// Namespace of the host itself, where its pod is looked for.
+    #[arg(long, value_name = "NAMESPACE", default_value = "bartizan-system", env = "BARTIZAN_SYSTEM_NAMESPACE")]
+    pub(crate) system_namespace: String,
+}
+
+/// How an answer is printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Output {
+    /// JSON.
+    Json,
+    /// YAML.
+    Yaml,
+}
+
+impl Output {
+    /// Prints to standard output.
+    ///
+    /// # Errors
+    /// If it has no such form.
+    pub(crate) fn print(self, value: &impl Serialize) -> anyhow::Result<()> {
+        match self {
+            Self::Json => println!("{}", serde_json::to_string_pretty(value)?),
+            Self::Yaml => print!("{}", serde_yaml_ng::to_string(value)?),
+        }
+        Ok(())
+    }
+}
+
+/// What names in Kubernetes are made of; nothing of it has a meaning in a URL.
+pub(crate) fn word(text: &str) -> Result<String, String> {
+    let is_part = |byte: u8| byte.is_ascii_alphanumeric() || b"-._:".contains(&byte);
+    if !text.is_empty() && text.bytes().all(is_part) {
+        Ok(text.to_owned())
+    } else {
+        Err("is no name of Kubernetes'".to_owned())
+    }
+}
+
+fn server(text: &str) -> Result<Uri, String> {
+    let advice = "write it as http://127.0.0.1:8080, which is how the host serves it";
+    let uri: Uri = text.parse().map_err(|error| format!("{error}; {advice}"))?;
+    match (uri.scheme_str(), uri.authority()) {
+        (Some("http"), Some(_)) => Ok(uri),
+        _ => Err(advice.to_owned()),
+    }
+}
+
+/// A host that can be asked.
+pub(crate) enum HostAt<'a> {
+    /// At an address.
+    Address(&'a Uri),
+    /// In a pod, in this namespace.
+    Pod(Client, &'a str),
+}
+
+impl HostArgs {
+    /// Where the host is. It is not asked yet.
+    ///
+    /// # Errors
+    /// If there is no way to the cluster.
+    pub(crate) async fn find(&self) -> anyhow::Result<HostAt<'_>> {
+        match &self.server {
+            Some(server) => Ok(HostAt::Address(server)),
+            None => {
+                let client = self.cluster.connect().await?;
+                Ok(HostAt::Pod(client, &self.system_namespace))
+            }
+        }
+    }
+}
+
+impl HostAt<'_> {
+    /// The namespace that is meant where none is given.
+    pub(crate) fn default_namespace(&self) -> &str {
+        match self {
+            Self::Address(_) => "default",
+            Self::Pod(client, _) => client.default_namespace(),
+        }
+    }
+
+    /// What the host answers to a GET.
+    ///
+    /// # Errors
+    /// If there is no answer in time, or not one as hosts of this version give it.
+    pub(crate) async fn get<T: DeserializeOwned>(&self, path: &str, query: &str) -> anyhow::Result<T> {
+        let asked = tokio::time::timeout(DEADLINE, async {
+            match self {
+                Self::Address(server) => {
+                    let address = format!("{}:{}", server.host().unwrap_or_default(), server.port_u16().unwrap_or(80));
+                    let context = || format!("--server {}", server.to_string().trim_end_matches('/'));
+                    let stream = TcpStream::connect(&address).await.with_context(context)?;
+                    let base = server.path().trim_end_matches('/');
+                    exchange(stream, &address, base, path, query).await.with_context(context)
+                }
+                Self::Pod(client, namespace) => ask_pod(client, namespace, path, query).await,
+            }
+        });
+        asked.await.map_err(|_| anyhow::anyhow!("no answer within {} s", DEADLINE.as_secs()))?
+    }
+}
+
+async fn ask_pod<T: DeserializeOwned>(client: &Client, namespace: &str, path: &str, query: &str) -> anyhow::Result<T> {
+    let pods: Api<Pod> = Api::namespaced(client.clone(), namespace);
+    let listed = pods.list(&ListParams::default().labels(POD_LABEL)).await.map_err(said);
+    let all = listed.with_context(|| format!("pods in namespace {namespace} could not be listed"))?;
+    let Some(pod) = all.items.into_iter().find(is_running) else {
+        bail!(
+            "no running pod has the label {POD_LABEL} in namespace {namespace}; name another with --system-namespace, or \
+             the host's address with --server"
+        );
+    };
+    let name = pod.metadata.name.clone().unwrap_or_default();
+    let context = || format!("port-forward to pod {namespace}/{name}");
+    let port = port(&pod);
+    let mut forward = pods.portforward(&name, &[port]).await.map_err(said).with_context(context)?;
+    let stream = forward.take_stream(port).context("has no stream").with_context(context)?;
+    exchange(stream, &name, "", path, query).await.with_context(context)
+}
+
+/// What the API server says, without how it says it.
+pub(crate) fn said(error: kube::Error) -> anyhow::Error {
+    match error {
+        kube::Error::Api(status) => anyhow::Error::msg(status.message.clone()),
+        other => other.into(),
+    }
+}
+
+fn is_running(pod: &Pod) -> bool {
+    let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
+    phase == Some("Running") && pod.metadata.deletion_timestamp.is_none()
+}
+
+fn port(pod: &Pod) -> u16 {
+    let containers = pod.spec.iter().flat_map(|spec| &spec.containers);
+    let mut ports = containers.flat_map(|container| container.ports.iter().flatten());
+    let named = ports.find(|port| port.name.as_deref() == Some(PORT.0));
+    named.and_then(|port| u16::try_from(port.container_port).ok()).unwrap_or(PORT.1)
+}
+
+/// One HTTP request over any stream.
+async fn exchange<S, T>(stream: S, host: &str, base: &str, path: &str, query: &str) -> anyhow::Result<T>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    T: DeserializeOwned,
+{
+    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
+    // Ends with the sender; what is wrong with it, the answer says.
+    tokio::spawn(connection);
+    let request = http::Request::get(format!("{base}{path}?{query}")).header(HOST, host).body(Empty::<Bytes>::new())?;
+    let response = sender.send_request(request).await?;
+    let status = response.status();
+    let body = response.into_body().collect().await?.to_bytes();
+    if status == StatusCode::FORBIDDEN {
+        bail!(
+            "GET {path} was answered with {status}: it shows what is in objects, and only to who is on the host's own machine; \
+             leave out --server, and it is asked through a port-forward"
+        );
+    }
+    if status != StatusCode::OK {
+        bail!("GET {path} was answered with {status}: this is no Bartizan host, or one of another version");
+    }
+    serde_json::from_slice(&body)
+        .with_context(|| format!("GET {path} was not answered as a Bartizan host of this version answers it"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+    #[test]
+    fn a_server_is_an_http_url() {
+        assert!(server("http://127.0.0.1:8080").is_ok() && server("http://localhost/bartizan").is_ok());
+        let advice = "write it as http://127.0.0.1:8080, which is how the host serves it";
+        for bad in ["127.0.0.1:8080", "https://127.0.0.1", "/debug"] {
+            assert_eq!(server(bad).unwrap_err(), advice, "{bad}");
+        }
+        assert!(server("http:// ").unwrap_err().ends_with(advice));
+    }
+
+    /// A port-forward is such a stream.
+    #[tokio::test]
+    async fn a_host_is_asked_over_any_stream_and_another_server_is_told_apart() {
+        let answer = |text: &'static str| async move {
+            let (ours, mut theirs) = tokio::io::duplex(4096);
+            let server = tokio::spawn(async move {
+                let mut request = vec![0; 4096];
+                let length = theirs.read(&mut request).await.unwrap();
+                theirs.write_all(text.as_bytes()).await.unwrap();
+                String::from_utf8_lossy(&request[..length]).into_owned()
+            });
+            let found =
+                exchange::<_, Vec<String>>(ours, "pod", "", "/debug/explain", "kind=k&namespace=n&name=x").await;
+            (found.map_err(|error| error.to_string()), server.await.unwrap())
+        };
+        let (found, request) = answer("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n[]").await;
+        assert_eq!(found, Ok(Vec::new()));
+        assert_eq!(request, "GET /debug/explain?kind=k&namespace=n&name=x HTTP/1.1\r\nhost: pod\r\n\r\n");
+        let (found, _) = answer("HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n").await;
+        let expected =
+            "GET /debug/explain was answered with 404 Not Found: this is no Bartizan host, or one of another version";
+        assert_eq!(found, Err(expected.to_owned()));
+        let (found, _) = answer("HTTP/1.1 403 Forbidden\r\ncontent-length: 0\r\n\r\n").await;
+        let expected = "GET /debug/explain was answered with 403 Forbidden: it shows what is in objects, and only to who is on the \
+                        host's own machine; leave out --server, and it is asked through a port-forward";
+        assert_eq!(found, Err(expected.to_owned()));
+        let (found, _) = answer("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nhi").await;
+        let expected = "GET /debug/explain was not answered as a Bartizan host of this version answers it";
+        assert_eq!(found, Err(expected.to_owned()));
+    }
+
+    #[test]
+    fn the_port_is_the_one_that_the_pod_names() {
+        let pod = |ports: serde_json::Value| {
+            let containers = serde_json::json!([{"name": "sidecar"}, {"name": "bartizan", "ports": ports}]);
+            serde_json::from_value::<Pod>(serde_json::json!({"spec": {"containers": containers}})).unwrap()
+        };
+        let ports = serde_json::json!([{"name": "other", "containerPort": 1}, {"name": "http", "containerPort": 9000}]);
+        assert_eq!((port(&pod(ports)), port(&pod(serde_json::json!([])))), (9000, 8080));
+    }
+}

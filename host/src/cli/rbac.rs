@@ -1,0 +1,339 @@
+//! `bartizan rbac`: the rights that a provider needs in the cluster, each with its reason. No I/O but to print.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use bartizan_contract::{Kind, ProviderManifest, RelatedAccess};
+use clap::ValueEnum;
+use serde_json::{Value, json};
+
+/// Namespace of the accounts that providers act as, where the host looks for them unless told otherwise.
+const NAMESPACE: &str = "bartizan-providers";
+/// API group of roles and bindings.
+const RBAC: &str = "rbac.authorization.k8s.io";
+/// What is done to what is only looked at.
+const READ: &[&str] = &["get", "list", "watch"];
+/// What is done to children: watched by label, read before they are taken over, applied (create and patch), pruned.
+const WRITE: &[&str] = &["get", "list", "watch", "create", "patch", "delete"];
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct RbacArgs {
+    /// Provider module.
+    #[arg(value_name = "FILE")]
+    pub(crate) module: std::path::PathBuf,
+    /// ServiceAccount that gets the rights, as namespace/name; default: bartizan-providers/provider-NAME, which is printed, too.
+    #[arg(long, value_name = "NAMESPACE/NAME", value_parser = account)]
+    pub(crate) account: Option<Account>,
+    /// Rights in this namespace only (may be repeated), as a Role in each; default: a ClusterRole.
+    #[arg(short, long = "namespace", value_name = "NAMESPACE")]
+    pub(crate) namespaces: Vec<String>,
+    /// YAML with the reasons as comments, or JSON.
+    #[arg(short, long, value_enum, default_value_t = Format::Yaml)]
+    pub(crate) output: Format,
+}
+
+/// How the roles are printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// For people and kubectl.
+    Yaml,
+    /// For programs.
+    Json,
+}
+
+/// A ServiceAccount.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Account {
+    namespace: String,
+    name: String,
+}
+
+fn account(text: &str) -> Result<Account, String> {
+    match text.split_once('/') {
+        Some((namespace, name)) if !namespace.is_empty() && !name.is_empty() && !name.contains('/') => {
+            Ok(Account { namespace: namespace.to_owned(), name: name.to_owned() })
+        }
+        _ => Err("write it as namespace/name".to_owned()),
+    }
+}
+
+/// A rule of a role, and why it is there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Rule {
+    /// Sentences, a line each.
+    reason: Vec<String>,
+    group: String,
+    resources: Vec<String>,
+    verbs: Vec<&'static str>,
+}
+
+/// Prints what a module needs.
+///
+/// # Errors
+/// If it is no module, or has parents outside of namespaces and shall have rights within some only.
+pub(crate) fn print(args: &RbacArgs) -> anyhow::Result<()> {
+    let manifest = crate::catalog::manifest_of(&args.module)?;
+    print!("{}", render(&manifest, args.account.as_ref(), &args.namespaces, args.output)?);
+    Ok(())
+}
+
+fn render(
+    manifest: &ProviderManifest,
+    account: Option<&Account>,
+    namespaces: &[String],
+    format: Format,
+) -> anyhow::Result<String> {
+    let outside = manifest.crds.iter().find(|crd| crd.pointer("/spec/scope").is_some_and(|scope| scope == "Cluster"));
+    if let (Some(crd), false) = (outside, namespaces.is_empty()) {
+        let name = crd.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default();
+        anyhow::bail!("{name} live in no namespace, so rights in namespaces are not enough: leave --namespace out");
+    }
+    let rules = rules(manifest);
+    let own = Account { namespace: NAMESPACE.to_owned(), name: format!("provider-{}", manifest.name) };
+    let (account, made) = account.map_or((&own, Some(&own)), |account| (account, None));
+    let scopes: Vec<Option<&str>> =
+        if namespaces.is_empty() { vec![None] } else { namespaces.iter().map(|name| Some(name.as_str())).collect() };
+    if format == Format::Json {
+        let roles = scopes.iter().flat_map(|scope| objects(manifest, &rules, account, *scope));
+        let items: Vec<Value> = made.map(service_account).into_iter().chain(roles).collect();
+        let list = json!({"apiVersion": "v1", "kind": "List", "items": items});
+        return Ok(format!("{}\n", serde_json::to_string_pretty(&list)?));
+    }
+    let (name, version) = (&manifest.name, &manifest.version);
+    let mut text =
+        format!("# The rights that the provider \"{name}\" {version} needs, as `bartizan rbac` prints them.\n");
+    if let Some(Account { namespace, name }) = made {
+        let _ = write!(
+            text,
+            "apiVersion: v1\nkind: ServiceAccount\nmetadata:\n  name: {name}\n  namespace: {namespace}\n\
+             automountServiceAccountToken: false\n---\n"
+        );
+    }
+    for (position, scope) in scopes.iter().enumerate() {
+        if position > 0 {
+            text.push_str("---\n");
+        }
+        text.push_str(&yaml(manifest, &rules, account, *scope));
+    }
+    Ok(text)
+}
+
+/// What a provider's manifest asks for, as rules.
+pub(crate) fn rules(manifest: &ProviderManifest) -> Vec<Rule> {
+    let mut rules = Vec::new();
+    for crd in &manifest.crds {
+        parent_rules(crd, manifest.finalizes, &mut rules);
+    }
+    if manifest.finalizes {
+        let reason =
+            vec!["Whether a parent's namespace goes with everything in it, so that nobody need be asked.".to_owned()];
+        let (group, resources) = (String::new(), vec!["namespaces".to_owned()]);
+        rules.push(Rule { reason, group, resources, verbs: vec!["get"] });
+    }
+    let plurals = Plurals::of(manifest);
+    let mut seen: Vec<Kind> = Vec::new();
+    let children = manifest.children.iter().map(|asked| (asked.kind(), asked.optional));
+    let (rights, children): (Vec<_>, Vec<_>) = children.partition(|(kind, _)| kind.group == RBAC);
+    plurals.add(children, "Its children: watched, applied, pruned", WRITE, &mut seen, &mut rules);
+    for rule_of_rights in by_group(rights, &mut seen) {
+        rules.push(plurals.rule(rule_of_rights, "Its children that give rights: watched, applied, pruned", WRITE, &[
+            "The API server lets an account give only rights that it has itself. Which those are, the manifest does not say: add",
+            "the rules of every role that it writes or binds to this role. The verbs escalate (on roles) and bind (on roles that",
+            "it binds, by resourceNames) lift that, and amount to every right in the cluster: prefer the rules.",
+        ]));
+    }
+    let descendants = manifest.descendants.iter().map(|asked| (asked.kind(), asked.optional)).collect();
+    plurals.add(descendants, "What it sees below its children", READ, &mut seen, &mut rules);
+    let opaque = |access| manifest.related.iter().filter(move |asked| asked.access == access);
+    for (access, reason) in [
+        (RelatedAccess::Opaque, "What it may ask to see beside its parents"),
+        (RelatedAccess::Plaintext, "What it may ask to see beside its parents, values of Secrets as they are"),
+    ] {
+        let related = opaque(access).map(|asked| (asked.kind(), asked.optional)).collect();
+        plurals.add(related, reason, READ, &mut seen, &mut rules);
+    }
+    rules
+}
+
+fn parent_rules(crd: &Value, finalizes: bool, rules: &mut Vec<Rule>) {
+    let text = |pointer: &str| crd.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
+    let (group, plural) = (text("/spec/group"), text("/spec/names/plural"));
+    let versions = crd.pointer("/spec/versions").and_then(Value::as_array).into_iter().flatten();
+    let storage = versions.into_iter().find(|version| version.get("storage") == Some(&Value::Bool(true)));
+    let has_status = storage.is_some_and(|version| version.pointer("/subresources/status").is_some());
+    let mut rule = |resource: String, verbs: &[&'static str], reason: &[&str]| {
+        let reason = reason.iter().map(|&line| line.to_owned()).collect();
+        rules.push(Rule { reason, group: group.clone(), resources: vec![resource], verbs: verbs.to_vec() });
+    };
+    if finalizes {
+        let reason = "Its parents: watched; patched to put the host's finalizer on and take it off.";
+        rule(plural.clone(), &["get", "list", "watch", "patch"], &[reason]);
+    } else {
+        rule(plural.clone(), READ, &["Its parents: watched."]);
+    }
+    if has_status {
+        rule(format!("{plural}/status"), &["patch"], &["What is said on them."]);
+    }
+    if !finalizes {
+        rule(
+            format!("{plural}/finalizers"),
+            &["update"],
+            &[
+                "Children block their parent's deletion, so that they go first. Clusters with OwnerReferencesPermissionEnforcement ask",
+                "for this right; the host never changes finalizers of these parents.",
+            ],
+        );
+    }
+}
+
+/// Kinds of one group that are needed for the same reason.
+struct Wanted {
+    group: String,
+    optional: bool,
+    kinds: Vec<Kind>,
+}
+
+/// Kinds by group, those that may be missing apart, without those that there is a rule for.
+fn by_group(asked: Vec<(Kind, bool)>, seen: &mut Vec<Kind>) -> Vec<Wanted> {
+    let mut groups: BTreeMap<(bool, String), Vec<Kind>> = BTreeMap::new();
+    for (kind, optional) in asked {
+        if !seen.iter().any(|other| other.same_group_kind(&kind)) {
+            seen.push(kind.clone());
+            groups.entry((optional, kind.group.clone())).or_default().push(kind);
+        }
+    }
+    groups.into_iter().map(|((optional, group), kinds)| Wanted { group, optional, kinds }).collect()
+}
+
+/// How kinds are called in roles.
+struct Plurals(BTreeMap<(String, String), String>);
+
+impl Plurals {
+    /// Those that the module says itself.
+    fn of(manifest: &ProviderManifest) -> Self {
+        let text = |crd: &Value, pointer| crd.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
+        let known = |crd| ((text(crd, "/spec/group"), text(crd, "/spec/names/kind")), text(crd, "/spec/names/plural"));
+        Self(manifest.crds.iter().map(known).collect())
+    }
+
+    fn add(
+        &self,
+        asked: Vec<(Kind, bool)>,
+        reason: &str,
+        verbs: &[&'static str],
+        seen: &mut Vec<Kind>,
+        rules: &mut Vec<Rule>,
+    ) {
+        rules.extend(by_group(asked, seen).into_iter().map(|wanted| self.rule(wanted, reason, verbs, &[])));
+    }
+
+    fn rule(&self, wanted: Wanted, reason: &str, verbs: &[&'static str], more: &[&str]) -> Rule {
+        let served = if wanted.optional { ", where they are served" } else { "" };
+        let mut reason = vec![format!("{reason}{served}.")];
+        reason.extend(more.iter().map(|&line| line.to_owned()));
+        let mut resources = Vec::new();
+        for kind in wanted.kinds {
+            match self.0.get(&(kind.group.clone(), kind.kind.clone())) {
+                Some(plural) => resources.push(plural.clone()),
+                None => {
+                    let plural = guessed(&kind.kind);
+                    if !is_built_in(&kind.group) {
+                        reason.push(format!(
+                            "That {} are called {plural} is a guess; `kubectl api-resources` knows.",
+                            kind.kind
+                        ));
+                    }
+                    resources.push(plural);
+                }
+            }
+        }
+        resources.sort();
+        Rule { reason, group: wanted.group, resources, verbs: verbs.to_vec() }
+    }
+}
+
+/// Whether Kubernetes itself serves the group: there the guess is right.
+fn is_built_in(group: &str) -> bool {
+    !group.contains('.') || group.ends_with(".k8s.io")
+}
+
+/// The plural as nearly every kind has it.
+fn guessed(kind: &str) -> String {
+    let singular = kind.to_lowercase();
+    let before_y = singular.strip_suffix('y').filter(|stem| !stem.ends_with(['a', 'e', 'i', 'o', 'u']));
+    match before_y {
+        // The one that is a plural already.
+        _ if singular == "endpoints" => singular,
+        Some(stem) => format!("{stem}ies"),
+        None if ["s", "x", "ch", "sh"].iter().any(|end| singular.ends_with(end)) => format!("{singular}es"),
+        None => format!("{singular}s"),
+    }
+}
+
+/// One module may serve several Providers as several accounts, and an account may be that of several modules: each pair has a
+/// role of its own.
+fn name_of(manifest: &ProviderManifest, account: &Account) -> String {
+    let own = format!("provider-{}", manifest.name);
+    if account.name == own { format!("bartizan-{own}") } else { format!("bartizan-{}-{}", account.name, manifest.name) }
+}
+
+/// An account that nobody but the host acts as.
+fn service_account(account: &Account) -> Value {
+    let Account { namespace, name } = account;
+    json!({
+        "apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": name, "namespace": namespace},
+        "automountServiceAccountToken": false,
+    })
+}
+
+/// A role and its binding.
+fn objects(manifest: &ProviderManifest, rules: &[Rule], account: &Account, namespace: Option<&str>) -> [Value; 2] {
+    let name = name_of(manifest, account);
+    let metadata =
+        namespace.map_or_else(|| json!({"name": name}), |namespace| json!({"name": name, "namespace": namespace}));
+    let kind = if namespace.is_some() { "Role" } else { "ClusterRole" };
+    let rules: Vec<Value> = rules
+        .iter()
+        .map(|rule| json!({"apiGroups": [rule.group], "resources": rule.resources, "verbs": rule.verbs}))
+        .collect();
+    let version = format!("{RBAC}/v1");
+    let subject = json!({"kind": "ServiceAccount", "name": account.name, "namespace": account.namespace});
+    [
+        json!({"apiVersion": version, "kind": kind, "metadata": metadata, "rules": rules}),
+        json!({
+            "apiVersion": version, "kind": format!("{kind}Binding"), "metadata": metadata,
+            "roleRef": {"apiGroup": RBAC, "kind": kind, "name": name}, "subjects": [subject],
+        }),
+    ]
+}
+
+/// The same as text, with the reasons.
+fn yaml(manifest: &ProviderManifest, rules: &[Rule], account: &Account, namespace: Option<&str>) -> String {
+    let kind = if namespace.is_some() { "Role" } else { "ClusterRole" };
+    let name = name_of(manifest, account);
+    let head = |kind: &str| {
+        let namespace = namespace.map(|namespace| format!("  namespace: {namespace}\n")).unwrap_or_default();
+        format!("apiVersion: {RBAC}/v1\nkind: {kind}\nmetadata:\n  name: {name}\n{namespace}")
+    };
+    let mut text = format!("{}rules:\n", head(kind));
+    // Writing to a string cannot fail.
+    for Rule { reason, group, resources, verbs } in rules {
+        for line in reason {
+            let _ = writeln!(text, "  # {line}");
+        }
+        let group = if group.is_empty() { "\"\"" } else { group };
+        let (resources, verbs) = (resources.join(", "), verbs.join(", "));
+        let _ = writeln!(text, "  - apiGroups: [{group}]\n    resources: [{resources}]\n    verbs: [{verbs}]");
+    }
+    let Account { namespace, name: account } = account;
+    let _ = write!(
+        text,
+        "---\n{}roleRef:\n  apiGroup: {RBAC}\n  kind: {kind}\n  name: {name}\nsubjects:\n  - kind: ServiceAccount\n    name: {account}\n    \
+         namespace: {namespace}\n",
+        head(&format!("{kind}Binding")),
+    );
+    text
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,163 @@
+use rstest::rstest;
+
+use super::*;
+
+fn host() -> Account {
+    account("bartizan-system/bartizan").unwrap()
+}
+
+fn crd(plural: &str, kind: &str, scope: &str, status: bool) -> Value {
+    let subresources = if status { json!({"status": {}}) } else { json!({}) };
+    json!({
+        "metadata": {"name": format!("{plural}.a.example.com")},
+        "spec": {
+            "group": "a.example.com", "scope": scope, "names": {"kind": kind, "plural": plural},
+            "versions": [{"name": "v1", "served": true, "storage": true, "subresources": subresources}],
+        },
+    })
+}
+
+fn manifest(asked: Value) -> ProviderManifest {
+    let mut manifest = json!({
+        "apiVersion": "provider.bartizan.dev/v1alpha1", "kind": "ProviderManifest", "name": "all", "version": "1.2.3",
+    });
+    manifest.as_object_mut().unwrap().extend(asked.as_object().unwrap().clone());
+    serde_json::from_value(manifest).unwrap()
+}
+
+#[test]
+fn the_role_of_minio_in_the_repository_is_what_its_manifest_needs() {
+    let manifest: ProviderManifest =
+        serde_json::from_str(include_str!("../../../../plugins/minio/manifest.json")).unwrap();
+    let text = render(&manifest, None, &[], Format::Yaml).unwrap();
+    let in_repository = include_str!("../../../../deploy/providers/minio/rbac.yaml");
+    assert!(in_repository.ends_with(&text), "run `cargo xtask generate`:\n{text}");
+}
+
+#[test]
+fn every_rule_has_its_reason() {
+    let kind = |api_version: &str, kind: &str| json!({"apiVersion": api_version, "kind": kind});
+    let optional = |api_version: &str, kind: &str| json!({"apiVersion": api_version, "kind": kind, "optional": true});
+    let manifest = manifest(json!({
+        "crds": [crd("alphas", "Alpha", "Namespaced", true)],
+        "children": [
+            kind("v1", "Secret"), kind("v1", "ConfigMap"), kind("a.example.com/v1", "Alpha"), optional("b.example.com/v1", "Key"),
+            kind("rbac.authorization.k8s.io/v1", "Role"), kind("rbac.authorization.k8s.io/v1", "RoleBinding"),
+        ],
+        "descendants": [kind("v1", "Pod"), kind("v1", "Secret")],
+        "related": [kind("v1", "Secret"), kind("storage.k8s.io/v1", "StorageClass")],
+        "finalizes": true,
+    }));
+    let expected = r#"# The rights that the provider "all" 1.2.3 needs, as `bartizan rbac` prints them.
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRole
+metadata:
+  name: bartizan-bartizan-all
+rules:
+  # Its parents: watched; patched to put the host's finalizer on and take it off.
+  - apiGroups: [a.example.com]
+    resources: [alphas]
+    verbs: [get, list, watch, patch]
+  # What is said on them.
+  - apiGroups: [a.example.com]
+    resources: [alphas/status]
+    verbs: [patch]
+  # Whether a parent's namespace goes with everything in it, so that nobody need be asked.
+  - apiGroups: [""]
+    resources: [namespaces]
+    verbs: [get]
+  # Its children: watched, applied, pruned.
+  - apiGroups: [""]
+    resources: [configmaps, secrets]
+    verbs: [get, list, watch, create, patch, delete]
+  # Its children: watched, applied, pruned.
+  - apiGroups: [a.example.com]
+    resources: [alphas]
+    verbs: [get, list, watch, create, patch, delete]
+  # Its children: watched, applied, pruned, where they are served.
+  # That Key are called keys is a guess; `kubectl api-resources` knows.
+  - apiGroups: [b.example.com]
+    resources: [keys]
+    verbs: [get, list, watch, create, patch, delete]
+  # Its children that give rights: watched, applied, pruned.
+  # The API server lets an account give only rights that it has itself. Which those are, the manifest does not say: add
+  # the rules of every role that it writes or binds to this role. The verbs escalate (on roles) and bind (on roles that
+  # it binds, by resourceNames) lift that, and amount to every right in the cluster: prefer the rules.
+  - apiGroups: [rbac.authorization.k8s.io]
+    resources: [rolebindings, roles]
+    verbs: [get, list, watch, create, patch, delete]
+  # What it sees below its children.
+  - apiGroups: [""]
+    resources: [pods]
+    verbs: [get, list, watch]
+  # What it may ask to see beside its parents.
+  - apiGroups: [storage.k8s.io]
+    resources: [storageclasses]
+    verbs: [get, list, watch]
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRoleBinding
+metadata:
+  name: bartizan-bartizan-all
+roleRef:
+  apiGroup: rbac.authorization.k8s.io
+  kind: ClusterRole
+  name: bartizan-bartizan-all
+subjects:
+  - kind: ServiceAccount
+    name: bartizan
+    namespace: bartizan-system
+"#;
+    assert_eq!(render(&manifest, Some(&host()), &[], Format::Yaml).unwrap(), expected);
+}
+
+#[test]
+fn in_namespaces_there_is_a_role_in_each_and_yaml_and_json_say_the_same() {
+    let manifest = manifest(json!({
+        "crds": [crd("alphas", "Alpha", "Namespaced", false)], "children": [{"apiVersion": "v1", "kind": "ConfigMap"}],
+    }));
+    let namespaces = ["one".to_owned(), "two".to_owned()];
+    let json: Value = serde_json::from_str(&render(&manifest, None, &namespaces, Format::Json).unwrap()).unwrap();
+    let text = render(&manifest, None, &namespaces, Format::Yaml).unwrap();
+    let documents = serde_yaml_ng::Deserializer::from_str(&text);
+    let documents: Vec<Value> = documents.map(|one| serde::Deserialize::deserialize(one).unwrap()).collect();
+    assert_eq!(json["items"], Value::Array(documents));
+    assert_eq!(json["items"].as_array().unwrap().len(), 5);
+    assert_eq!(json["items"][4]["kind"], "RoleBinding");
+    assert_eq!(json["items"][4]["metadata"], json!({"name": "bartizan-provider-all", "namespace": "two"}));
+    // Without a status there is nothing to say, and without finalizing the finalizers are left alone.
+    let resources: Vec<&Value> =
+        json["items"][1]["rules"].as_array().unwrap().iter().map(|rule| &rule["resources"]).collect();
+    assert_eq!(resources, [&json!(["alphas"]), &json!(["alphas/finalizers"]), &json!(["configmaps"])]);
+}
+
+#[test]
+fn parents_outside_of_namespaces_need_a_cluster_role() {
+    let manifest = manifest(json!({"crds": [crd("alphas", "Alpha", "Cluster", true)]}));
+    let error = render(&manifest, None, &["one".to_owned()], Format::Yaml).unwrap_err().to_string();
+    let expected =
+        "alphas.a.example.com live in no namespace, so rights in namespaces are not enough: leave --namespace out";
+    assert_eq!(error, expected);
+}
+
+#[rstest]
+#[case("NetworkPolicy", "networkpolicies")]
+#[case("Ingress", "ingresses")]
+#[case("StorageClass", "storageclasses")]
+#[case("Endpoints", "endpoints")]
+#[case("Gateway", "gateways")]
+#[case("PodDisruptionBudget", "poddisruptionbudgets")]
+#[case("IngressClass", "ingressclasses")]
+#[case("EndpointSlice", "endpointslices")]
+fn plurals_are_as_kubernetes_has_them(#[case] kind: &str, #[case] plural: &str) {
+    assert_eq!(guessed(kind), plural);
+}
+
+#[rstest]
+#[case("a")]
+#[case("/a")]
+#[case("a/")]
+#[case("a/b/c")]
+fn an_account_has_a_namespace_and_a_name(#[case] text: &str) {
+    assert_eq!(account(text), Err("write it as namespace/name".to_owned()));
+}

@@ -1,0 +1,444 @@
+//! What one provider needs before it can serve: its kinds, its rights, the key of tokens. Then its controller.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use bartizan_contract::names::{field_manager, finalizer};
+use bartizan_contract::provider::{EffectiveLimits, GrantedNamespaces, Provider};
+use bartizan_contract::{GroupKind, Kind};
+use bartizan_engine::crd_compat::Incompatibility;
+use bartizan_engine::object::Projection;
+use bartizan_engine::secrets::Tokenizer;
+use bartizan_engine::{Grant, Grants, PodBounds};
+use bartizan_runtime::Limits;
+use kube::Client;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info, warn};
+
+use crate::catalog::Loaded;
+use crate::controller::{Controller, Ended, Inputs, Served, Surroundings};
+use crate::declared::claims::Claim;
+use crate::kubernetes::access_review;
+use crate::kubernetes::crds;
+use crate::kubernetes::deadline::in_time;
+use crate::kubernetes::discovery::{self, Changes};
+use crate::kubernetes::events::Events;
+use crate::kubernetes::impersonation;
+use crate::kubernetes::served::Resource;
+use crate::kubernetes::token_key;
+use crate::kubernetes::writer::Writer;
+use crate::reconcile::call_pool::Calls;
+use crate::reconcile::dry_run::{Preview, Previewed};
+use crate::reconcile::snapshot::Shared;
+use crate::telemetry::explain::Board;
+use crate::telemetry::health::Health;
+use crate::version::Version;
+
+/// Time between two tries of what a provider needs before it can start.
+const START_RETRY: Duration = Duration::from_secs(5);
+/// What is there is found within this time.
+const AT_ONCE: Duration = Duration::from_millis(500);
+
+/// What all providers of a host share.
+#[derive(Clone)]
+pub(crate) struct Host {
+    /// The API server.
+    pub(crate) client: Client,
+    /// How the host is.
+    pub(crate) health: Health,
+    /// What was decided last.
+    pub(crate) board: Board,
+    /// Changes of what the cluster serves.
+    pub(crate) changes: Changes,
+    /// Room for calls.
+    pub(crate) calls: Calls,
+    /// Whether CRDs are installed.
+    pub(crate) install_crds: bool,
+    /// The host's own namespace.
+    pub(crate) system_namespace: String,
+    /// Namespace of the accounts that providers act as.
+    pub(crate) provider_namespace: String,
+    /// Serve only these; none: all.
+    pub(crate) namespaces: Vec<String>,
+}
+
+/// Name of a provider that begins to serve, and the version.
+pub(crate) type Began = (String, Version);
+
+/// One that serves a provider still.
+#[derive(Clone)]
+pub(crate) struct Predecessor {
+    /// Tells it to stop.
+    pub(crate) stop: CancellationToken,
+    /// Told when it has.
+    pub(crate) ended: CancellationToken,
+}
+
+impl Predecessor {
+    /// Tells it to stop and waits until it has: a provider has one writer.
+    pub(crate) async fn end(self) {
+        self.stop.cancel();
+        self.ended.cancelled().await;
+    }
+}
+
+/// Everything that one provider needs to start.
+pub(crate) struct Start {
+    /// What all providers share.
+    pub(crate) host: Host,
+    /// What was declared.
+    pub(crate) provider: Provider,
+    /// Its version, those that take over from it with the same watches and rights, and those to look at.
+    pub(crate) inputs: Inputs,
+    /// Who is told what those would change.
+    pub(crate) told: mpsc::UnboundedSender<Previewed>,
+    /// Who serves until this one can.
+    pub(crate) before: Option<Predecessor>,
+    /// Told when it begins to serve, with which module.
+    pub(crate) began: mpsc::UnboundedSender<Began>,
+    /// Its limits.
+    pub(crate) limits: EffectiveLimits,
+    /// Kinds that it may have written, now or at any time before.
+    pub(crate) kinds: Vec<GroupKind>,
+    /// Nothing is served, only looked at what the version would change.
+    pub(crate) is_preview: bool,
+    /// Whether its CRDs are compared with those of the cluster, too.
+    pub(crate) compares_crds: bool,
+    /// What each Provider claims.
+    pub(crate) claims: Arc<[Claim]>,
+}
+
+impl Start {
+    /// Prepares until that succeeds, then serves until told to stop. When an optional kind comes or goes, begins anew.
+    ///
+    /// # Errors
+    /// If a watch task ends: without it nothing that the provider knows can be trusted.
+    pub(crate) async fn serve(mut self, stop: CancellationToken) -> anyhow::Result<()> {
+        let name = self.provider.metadata.name.clone();
+        let result = self.work(&name, &stop).await;
+        // Whoever comes next waits for this one's end alone.
+        if let Some(before) = self.before {
+            before.end().await;
+        }
+        result
+    }
+
+    /// Looks at what the version would change, with watches of its own, and says so once. What it waits for is said of the version
+    /// that could take over.
+    ///
+    /// # Errors
+    /// If a watch task ends.
+    pub(crate) async fn preview(mut self, stop: CancellationToken) -> anyhow::Result<()> {
+        let name = self.provider.metadata.name.clone();
+        let version = self.inputs.versions.borrow().clone();
+        let crds = match self.compares_crds {
+            true => tokio::select! {
+                crds = self.unfit(&name, &version.loaded) => Some(crds),
+                () = stop.cancelled() => return Ok(()),
+            },
+            false => None,
+        };
+        // Whom this is sent to listens until the host ends.
+        if let Ok(Some((crd, reason))) = self.unseen(&version.loaded).await {
+            self.host.health.held(&name, None);
+            let preview = Preview::unseen(&crd, &reason);
+            let _ = self.told.send(Previewed { provider: name, id: version.id(), preview, crds });
+            return Ok(());
+        }
+        let (told, mut previewed) = mpsc::unbounded_channel();
+        let asks = std::mem::replace(&mut self.told, told);
+        self.work(&name, &stop).await?;
+        // What was found for a spec that is no more is nobody's.
+        if let Ok(previewed) = previewed.try_recv()
+            && !stop.is_cancelled()
+        {
+            let _ = asks.send(Previewed { crds, ..previewed });
+        }
+        Ok(())
+    }
+
+    /// What of the module's CRDs does not fit those of the cluster. Asks until it knows.
+    async fn unfit(&self, name: &str, loaded: &Loaded) -> Vec<Incompatibility> {
+        loop {
+            let error = match crds::unfit(&self.host.client, &loaded.manifest.crds).await {
+                Ok(crds) => return crds,
+                Err(error) => error,
+            };
+            let reason = format!("it is not known whether its CustomResourceDefinitions fit: {error:#}");
+            self.wait(name, &reason);
+            error!(provider = name, "{reason}");
+            tokio::time::sleep(START_RETRY).await;
+        }
+    }
+
+    /// A CRD that is there without the version that the module needs, where it is the host that would bring that: nothing of this kind
+    /// can be looked at before.
+    async fn unseen(&self, loaded: &Loaded) -> anyhow::Result<Option<(String, String)>> {
+        if self.host.install_crds {
+            for parent in &loaded.parents {
+                if crds::serves_others_only(&self.host.client, parent).await? {
+                    let reason = format!("its parents cannot be looked at before {} is served", parent.kind.version);
+                    return Ok(Some((parent.crd.clone(), reason)));
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    async fn work(&mut self, name: &str, stop: &CancellationToken) -> anyhow::Result<()> {
+        loop {
+            // From before anything is asked: what changes meanwhile is asked for again.
+            let mut changes = self.host.changes.clone();
+            changes.mark_unchanged();
+            let version = self.inputs.versions.borrow_and_update().clone();
+            let prepared = tokio::select! {
+                prepared = self.prepare(name, &version) => prepared,
+                () = stop.cancelled() => return Ok(()),
+            };
+            match prepared {
+                Ok((controller, optional)) => {
+                    let controller = self.begin(name, version, controller).await;
+                    let changed = discovery::until_changed(self.host.client.clone(), optional, changes);
+                    match controller.run(stop, &mut self.inputs, changed).await? {
+                        Ended::Stopped | Ended::Previewed => return Ok(()),
+                        Ended::KindsChanged => info!(provider = name, "an optional kind came or went: starting anew"),
+                    }
+                    continue;
+                }
+                Err(error) => {
+                    let reason = format!("{error:#}");
+                    self.wait(name, &reason);
+                    error!(provider = name, "cannot start yet: {reason}");
+                }
+            }
+            tokio::select! {
+                () = tokio::time::sleep(START_RETRY) => {}
+                () = stop.cancelled() => return Ok(()),
+            }
+        }
+    }
+
+    /// Takes over from the one before; or, where it is only looked, does not.
+    async fn begin(&mut self, name: &str, version: Version, controller: Controller) -> Controller {
+        if self.is_preview {
+            self.host.health.held(name, None);
+            return controller.only_preview(&version);
+        }
+        if let Some(before) = self.before.take() {
+            before.end().await;
+            self.host.health.held(name, None);
+        }
+        // Nobody listens any more when the host ends.
+        let _ = self.began.send((name.to_owned(), version));
+        controller
+    }
+
+    /// Says what it waits for.
+    fn wait(&self, name: &str, reason: &str) {
+        match &self.before {
+            _ if self.is_preview => self.host.health.held(name, Some(reason)),
+            Some(before) if !before.stop.is_cancelled() => self.host.health.held(name, Some(reason)),
+            _ => self.host.health.waiting(name, reason),
+        }
+    }
+
+    /// A controller, and the optional kinds that it was made for.
+    async fn prepare(&self, name: &str, version: &Version) -> anyhow::Result<(Controller, Vec<(Kind, bool)>)> {
+        let (loaded, manifest) = (&version.loaded, &version.loaded.manifest);
+        if self.host.install_crds && !self.is_preview {
+            for crd in &manifest.crds {
+                crds::install(&self.host.client, crd).await?;
+            }
+        }
+        let key = token_key::load(&self.host.client, &self.host.system_namespace).await?;
+        let (served, optional) = self.served(name, loaded).await?;
+        let namespaces = self.namespaces()?;
+        let user = impersonation::user(&self.host.provider_namespace, &self.provider.service_account_name());
+        let client = impersonation::acting_as(&self.host.client, &user)?;
+        access_review::check(&client, &user, &served, manifest.finalizes, &namespaces).await?;
+        let server = in_time(self.host.client.apiserver_version()).await.context("version of the API server")?;
+        let granted = &self.provider.spec.grants;
+        let grant = |resource: &Resource, namespaces: Vec<GrantedNamespaces>| Grant {
+            namespaced: resource.namespaced,
+            namespaces,
+        };
+        let children = served.children.iter().map(|(kind, resource)| {
+            let grants = granted.children.iter().filter(|grant| grant.covers(kind));
+            (kind.clone(), grant(resource, grants.map(|grant| grant.namespaces.clone()).collect()))
+        });
+        let related = served.related.iter().map(|(kind, resource)| {
+            let grants = granted.related.iter().filter(|grant| grant.covers(kind));
+            (kind.clone(), grant(resource, grants.map(|grant| grant.namespaces.clone()).collect()))
+        });
+        let grants = Grants { children: children.collect(), related: related.collect(), pods: PodBounds::of(granted) };
+        let parents = served.parents.iter().map(|(kind, parent)| (kind.clone(), parent.resource.clone()));
+        let others = [&served.children, &served.former, &served.descendants, &served.related];
+        let resources = parents.chain(others.into_iter().flatten().map(|(kind, found)| (kind.clone(), found.clone())));
+        let projection = Arc::new(Projection {
+            manager: field_manager(name),
+            tokenizer: Some(Tokenizer::new(key, name, manifest.sensitive.clone())),
+            parents: served.parents.keys().cloned().collect(),
+        });
+        let kinds = |kinds: &BTreeMap<Kind, Resource>| kinds.keys().cloned().collect();
+        let shared = Shared {
+            provider: name.to_owned(),
+            version: manifest.version.clone(),
+            module: loaded.module.clone(),
+            digest: loaded.module.digest().into(),
+            settings: version.given(),
+            limits: call_limits(&self.limits),
+            max_children: to_usize(self.limits.children),
+            concurrency: to_usize(self.limits.concurrency),
+            grants,
+            finalizes: manifest.finalizes,
+            finalizer: finalizer(name),
+            child_kinds: kinds(&served.children),
+            written_kinds: served.children.keys().chain(served.former.keys()).cloned().collect(),
+            descendant_kinds: kinds(&served.descendants),
+            related_kinds: kinds(&served.related),
+            cluster_version: server.git_version,
+            writer: Writer::new(client.clone(), projection, Arc::new(resources.collect())),
+            events: Events::new(self.host.client.clone(), &field_manager(name)),
+            calls: self.host.calls.clone(),
+        };
+        // Who only looks says nothing of the provider.
+        let (health, board) = match self.is_preview {
+            true => Default::default(),
+            false => (self.host.health.clone(), self.host.board.clone()),
+        };
+        let (claims, told) = (self.claims.clone(), self.told.clone());
+        let surroundings = Surroundings { claims, health, board, told };
+        let controller = Controller::new(&client, shared, served, &namespaces, surroundings);
+        Ok((controller, optional))
+    }
+
+    /// The namespaces to look at: those of the Provider that the host was given; none: all.
+    ///
+    /// # Errors
+    /// If they have none in common.
+    fn namespaces(&self) -> anyhow::Result<Vec<String>> {
+        let (host, own) = (&self.host.namespaces, &self.provider.spec.namespaces);
+        match (host.is_empty(), own.is_empty()) {
+            (true, _) => Ok(own.clone()),
+            (false, true) => Ok(host.clone()),
+            (false, false) => {
+                let both: Vec<String> = own.iter().filter(|name| host.contains(name)).cloned().collect();
+                anyhow::ensure!(
+                    !both.is_empty(),
+                    "this host serves {} only (--namespace), and spec.namespaces names none of them",
+                    host.join(", ")
+                );
+                Ok(both)
+            }
+        }
+    }
+
+    /// How the cluster serves what the provider works with, and the optional kinds among that.
+    async fn served(&self, name: &str, loaded: &Loaded) -> anyhow::Result<(Served, Vec<(Kind, bool)>)> {
+        let mut served = Served::default();
+        for parent in &loaded.parents {
+            let mut established = std::pin::pin!(crds::established(&self.host.client, parent));
+            let found = match tokio::time::timeout(AT_ONCE, &mut established).await {
+                Ok(found) => found?,
+                // It is not there at all: it will be installed before there is a parent of it.
+                Err(_)
+                    if self.is_preview
+                        && self.host.install_crds
+                        && !crds::exists(&self.host.client, parent).await? =>
+                {
+                    continue;
+                }
+                // Said once there is something to wait for: else it would take turns with what is really missing.
+                Err(_) => {
+                    self.wait(name, &format!("waiting for CustomResourceDefinition {}", parent.crd));
+                    info!(provider = name, crd = parent.crd, "waiting until it is Established");
+                    established.await?
+                }
+            };
+            if !found.has_status {
+                warn!(
+                    provider = name, kind = %parent.kind,
+                    "no status is written: the CustomResourceDefinition needs a status subresource, and conditions that \
+                     are a map by type (x-kubernetes-list-type)"
+                );
+            }
+            served.parents.insert(parent.kind.clone(), found);
+        }
+        let manifest = &loaded.manifest;
+        let mut optional = Vec::new();
+        let grants = &self.provider.spec.grants;
+        let writes = manifest.children.iter().map(|asked| (asked.kind(), asked.optional, Role::Child));
+        let sees = manifest.descendants.iter().map(|asked| (asked.kind(), asked.optional, Role::Descendant));
+        let reads = manifest.related.iter().map(|asked| (asked.kind(), asked.optional, Role::Related));
+        for (kind, is_optional, role) in writes.chain(sees).chain(reads) {
+            let is_granted = match role {
+                Role::Child => grants.covers_child(&kind),
+                Role::Descendant => grants.covers_descendant(&kind),
+                Role::Related => grants.covers_related(&kind).is_some(),
+            };
+            // To a provider, what it is not granted is not there; what it cannot do without was checked before.
+            if !is_granted {
+                served.optional.insert(GroupKind::from(&kind).to_string(), false);
+                continue;
+            }
+            let found =
+                in_time(discovery::discover(&self.host.client, &kind)).await.with_context(|| format!("kind {kind}"))?;
+            if is_optional {
+                served.optional.insert(GroupKind::from(&kind).to_string(), found.is_some());
+                optional.push((kind.clone(), found.is_some()));
+            }
+            let slot = match role {
+                Role::Child => &mut served.children,
+                Role::Descendant => &mut served.descendants,
+                Role::Related => &mut served.related,
+            };
+            match found {
+                Some(resource) => {
+                    slot.insert(kind, resource);
+                }
+                None if is_optional => {}
+                None => anyhow::bail!("kind {kind}, which the provider works with, is not served by this cluster"),
+            }
+        }
+        self.add_former(&mut served).await?;
+        Ok((served, optional))
+    }
+
+    /// Kinds that an earlier version of the provider wrote are looked at still, or what it left would never be pruned.
+    async fn add_former(&self, served: &mut Served) -> anyhow::Result<()> {
+        let known: Vec<GroupKind> = served.children.keys().map(GroupKind::from).collect();
+        for former in self.kinds.iter().filter(|kind| !known.contains(kind)) {
+            let found = in_time(discovery::preferred(&self.host.client, former)).await;
+            if let Some((kind, resource)) = found.with_context(|| format!("kind {former}, written before"))? {
+                served.former.insert(kind, resource);
+            }
+        }
+        Ok(())
+    }
+}
+
+fn call_limits(limits: &EffectiveLimits) -> Limits {
+    let bytes = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
+    Limits {
+        timeout: limits.timeout,
+        memory_bytes: bytes(limits.memory_bytes),
+        request_bytes: bytes(limits.request_bytes),
+        response_bytes: bytes(limits.response_bytes),
+        ..Limits::default()
+    }
+}
+
+fn to_usize(number: u32) -> usize {
+    usize::try_from(number).unwrap_or(usize::MAX)
+}
+
+/// What a kind is to a provider.
+#[derive(Clone, Copy)]
+enum Role {
+    Child,
+    Descendant,
+    Related,
+}

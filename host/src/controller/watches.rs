@@ -1,0 +1,95 @@
+//! What a controller watches and lists: which kinds, where, and by which labels.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use bartizan_contract::Kind;
+use bartizan_contract::names::PROVIDER_LABEL;
+use bartizan_contract::provider::GrantedNamespaces;
+use bartizan_engine::descendants::Listing;
+use bartizan_engine::index::Scope;
+use bartizan_engine::{Grants, Observed};
+use kube::Client;
+use tracing::warn;
+
+use super::Served;
+use crate::kubernetes::served::Resource;
+use crate::kubernetes::watch::Watch;
+use crate::reconcile::snapshot::Shared;
+
+/// First and longest delay before a list that failed is tried again.
+const LIST_BACKOFF: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(30));
+
+/// One watch for each kind and scope: of children by their label; of what a provider sees below them or may ask to see, whole.
+pub(super) fn watches(client: &Client, shared: &Shared, served: &Served, namespaces: &[String]) -> Vec<Watch> {
+    let selector = format!("{PROVIDER_LABEL}={}", shared.provider);
+    let parents = served.parents.iter().map(|(kind, parent)| (kind, &parent.resource, None));
+    let whole = served.descendants.iter().chain(&served.related).map(|(kind, resource)| (kind, resource, None));
+    let children = served.children.iter().chain(&served.former);
+    let children = children.map(|(kind, resource)| (kind, resource, Some(selector.clone())));
+    let mut watches: BTreeMap<Scope, Watch> = BTreeMap::new();
+    for (kind, resource, selector) in parents.chain(whole).chain(children) {
+        for namespace in scopes(resource, &wider(namespaces, kind, &shared.grants)) {
+            let scope = Scope { kind: kind.clone(), namespace };
+            // The whole watch of a kind comes first, and sees the children among the others.
+            watches.entry(scope.clone()).or_insert_with(|| Watch {
+                client: client.clone(),
+                scope,
+                resource: resource.clone(),
+                selector: selector.clone(),
+                projection: shared.writer.projection().clone(),
+            });
+        }
+    }
+    watches.into_values().collect()
+}
+
+/// Lists until it succeeds: a decision waits for it.
+pub(super) async fn list(shared: &Shared, listing: &Listing) -> Vec<Observed> {
+    let (namespace, selector) = (listing.namespace.as_deref(), listing.selector.to_string());
+    let mut objects = Vec::new();
+    for kind in &shared.descendant_kinds {
+        let mut delay = LIST_BACKOFF.0;
+        loop {
+            match shared.writer.list(kind, namespace, &selector).await {
+                Ok(found) => {
+                    objects.extend(found);
+                    break;
+                }
+                Err(error) => {
+                    warn!(provider = shared.provider, %kind, child = %listing.child, "cannot be listed: {error}");
+                    tokio::time::sleep(delay.mul_f64(0.5 + 0.5 * fastrand::f64())).await;
+                    delay = (delay * 2).min(LIST_BACKOFF.1);
+                }
+            }
+        }
+    }
+    objects
+}
+
+/// The namespaces of parents, and those that a kind was granted in beside them.
+fn wider(namespaces: &[String], kind: &Kind, grants: &Grants) -> Vec<String> {
+    let granted: Vec<&GrantedNamespaces> = [grants.children.get(kind), grants.related.get(kind)]
+        .into_iter()
+        .flatten()
+        .flat_map(|grant| &grant.namespaces)
+        .collect();
+    if namespaces.is_empty() || granted.contains(&&GrantedNamespaces::All) {
+        return Vec::new();
+    }
+    let named = granted.into_iter().filter_map(|granted| match granted {
+        GrantedNamespaces::Named(names) => Some(names),
+        GrantedNamespaces::Parent | GrantedNamespaces::All => None,
+    });
+    namespaces.iter().chain(named.flatten()).cloned().collect()
+}
+
+/// The namespaces to watch a kind in: each of the given ones, or all at once.
+fn scopes(resource: &Resource, namespaces: &[String]) -> Vec<Option<String>> {
+    if resource.namespaced && !namespaces.is_empty() {
+        let namespaces: BTreeSet<&String> = namespaces.iter().collect();
+        namespaces.into_iter().cloned().map(Some).collect()
+    } else {
+        vec![None]
+    }
+}

@@ -1,0 +1,194 @@
+//! Whether a provider's account may do what it must.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use bartizan_contract::Kind;
+use futures::{StreamExt as _, TryStreamExt as _, stream};
+use k8s_openapi::api::authorization::v1::{ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec};
+use kube::api::PostParams;
+use kube::{Api, Client};
+
+use crate::kubernetes::deadline::in_time;
+use crate::kubernetes::served::{Resource, Served};
+
+/// Questions to the API server at the same time.
+const SIDE_BY_SIDE: usize = 8;
+/// How long the API server may take to know roles that were just applied together with the kinds.
+const LAG: Duration = Duration::from_millis(500);
+/// Most rights that a message names.
+const MOST_NAMED: usize = 5;
+
+/// One thing that a provider's account must be able to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Right {
+    verb: &'static str,
+    group: String,
+    resource: String,
+    subresource: &'static str,
+    namespace: Option<String>,
+}
+
+impl std::fmt::Display for Right {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} {}", self.verb, self.resource)?;
+        if !self.group.is_empty() {
+            write!(f, ".{}", self.group)?;
+        }
+        if !self.subresource.is_empty() {
+            write!(f, "/{}", self.subresource)?;
+        }
+        match &self.namespace {
+            Some(namespace) => write!(f, " in {namespace}"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// What a provider's account must be able to do, in the namespaces that it serves (none: all).
+fn needed(served: &Served, finalizes: bool, namespaces: &[String]) -> Vec<Right> {
+    let mut rights = Vec::new();
+    let mut add = |resource: &Resource, subresource: &'static str, verbs: &[&'static str]| {
+        let scopes: Vec<Option<&String>> = match (resource.namespaced, namespaces) {
+            (false, _) | (true, []) => vec![None],
+            (true, some) => some.iter().map(Some).collect(),
+        };
+        for namespace in scopes {
+            for verb in verbs {
+                let (group, resource) = (resource.api.group.clone(), resource.api.plural.clone());
+                let right = Right { verb, group, resource, subresource, namespace: namespace.cloned() };
+                if !rights.contains(&right) {
+                    rights.push(right);
+                }
+            }
+        }
+    };
+    for parent in served.parents.values() {
+        add(&parent.resource, "", &["list", "watch"]);
+        if finalizes {
+            add(&parent.resource, "", &["patch"]);
+        }
+        if parent.has_status {
+            add(&parent.resource, "status", &["patch"]);
+        }
+    }
+    for (kinds, verbs) in [
+        (&served.children, &["get", "list", "watch", "create", "patch", "delete"][..]),
+        (&served.former, &["get", "list", "watch", "delete"]),
+        (&served.descendants, &["list", "watch"]),
+        (&served.related, &["list", "watch"]),
+    ] {
+        let kinds: &BTreeMap<Kind, Resource> = kinds;
+        kinds.values().for_each(|resource| add(resource, "", verbs));
+    }
+    rights
+}
+
+/// Fails with what the account of a provider lacks: better said before than found out write by write.
+///
+/// # Errors
+/// If something is lacking, or if the host may not act as the account.
+pub(crate) async fn check(
+    client: &Client,
+    user: &str,
+    served: &Served,
+    finalizes: bool,
+    namespaces: &[String],
+) -> anyhow::Result<()> {
+    let ask = |right: Right| async move {
+        let allowed = in_time(is_allowed(client, &right)).await;
+        let allowed = allowed.with_context(|| format!("what {user} may do could not be asked for"))?;
+        anyhow::Ok((!allowed).then_some(right))
+    };
+    let mut lacking = needed(served, finalizes, namespaces);
+    for pause in [Duration::ZERO, LAG, LAG] {
+        tokio::time::sleep(pause).await;
+        let asked: Vec<_> = lacking.into_iter().map(ask).collect();
+        let answers: Vec<Option<Right>> = stream::iter(asked).buffered(SIDE_BY_SIDE).try_collect().await?;
+        lacking = answers.into_iter().flatten().collect();
+        if lacking.is_empty() {
+            return Ok(());
+        }
+    }
+    anyhow::bail!(message(user, &lacking))
+}
+
+async fn is_allowed(client: &Client, right: &Right) -> Result<bool, kube::Error> {
+    let attributes = ResourceAttributes {
+        verb: Some(right.verb.to_owned()),
+        group: Some(right.group.clone()),
+        resource: Some(right.resource.clone()),
+        subresource: Some(right.subresource.to_owned()).filter(|name| !name.is_empty()),
+        namespace: right.namespace.clone(),
+        ..ResourceAttributes::default()
+    };
+    let spec = SelfSubjectAccessReviewSpec { resource_attributes: Some(attributes), ..Default::default() };
+    let review = SelfSubjectAccessReview { spec, ..SelfSubjectAccessReview::default() };
+    let answer = Api::all(client.clone()).create(&PostParams::default(), &review).await?;
+    Ok(answer.status.is_some_and(|status| status.allowed))
+}
+
+fn message(user: &str, lacking: &[Right]) -> String {
+    let named: Vec<String> = lacking.iter().take(MOST_NAMED).map(ToString::to_string).collect();
+    let more = lacking.len().saturating_sub(MOST_NAMED);
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    format!("{user} may not {}{more}; grant it (`bartizan rbac` prints what a module needs)", named.join(", "))
+}
+
+#[cfg(test)]
+mod tests {
+    use kube::core::ApiResource;
+
+    use super::*;
+    use crate::kubernetes::served::ServedParent;
+
+    fn resource(group: &str, plural: &str, namespaced: bool) -> Resource {
+        let api = ApiResource {
+            group: group.to_owned(),
+            version: "v1".to_owned(),
+            api_version: "v1".to_owned(),
+            kind: plural.to_owned(),
+            plural: plural.to_owned(),
+        };
+        Resource { api, namespaced }
+    }
+
+    fn texts(rights: &[Right]) -> Vec<String> {
+        rights.iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn what_an_account_needs_follows_from_what_its_provider_works_with() {
+        let kind = |name: &str| Kind::new("", "v1", name);
+        let mut served = Served::default();
+        let parent = ServedParent { resource: resource("a.b", "alphas", true), has_status: true };
+        served.parents.insert(kind("Alpha"), parent);
+        served.children.insert(kind("ConfigMap"), resource("", "configmaps", true));
+        served.related.insert(kind("ConfigMap"), resource("", "configmaps", true));
+        served.related.insert(kind("Node"), resource("", "nodes", false));
+        let all = needed(&served, false, &[]);
+        let expected = [
+            "list alphas.a.b",
+            "watch alphas.a.b",
+            "patch alphas.a.b/status",
+            "get configmaps",
+            "list configmaps",
+            "watch configmaps",
+            "create configmaps",
+            "patch configmaps",
+            "delete configmaps",
+            "list nodes",
+            "watch nodes",
+        ];
+        assert_eq!(texts(&all), expected);
+        let some = texts(&needed(&served, true, &["one".to_owned(), "two".to_owned()]));
+        assert!(
+            some.contains(&"patch alphas.a.b in two".to_owned()) && some.contains(&"list nodes".to_owned()),
+            "{some:?}"
+        );
+        let expected = "u may not list alphas.a.b, watch alphas.a.b, patch alphas.a.b/status, get configmaps, list configmaps and \
+                        6 more; grant it (`bartizan rbac` prints what a module needs)";
+        assert_eq!(message("u", &all), expected);
+    }
+}

@@ -1,0 +1,47 @@
+//! Which cluster, and how it is connected to.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::{Client, Config};
+
+/// Longer than a watch lasts (the API server is asked to end it after 290 s), so that only a dead connection reaches it.
+const READ_TIMEOUT: Duration = Duration::from_secs(310);
+
+/// Which cluster.
+#[derive(Debug, clap::Args)]
+pub(crate) struct ClusterArgs {
+    /// Kubeconfig file; default: $KUBECONFIG, ~/.kube/config, or the pod's own account.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) kubeconfig: Option<PathBuf>,
+    /// Context of the kubeconfig to use; default: its current one.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) context: Option<String>,
+}
+
+impl ClusterArgs {
+    /// A client of the cluster that the kubeconfig and context name, or else of the one that it runs in.
+    ///
+    /// # Errors
+    /// If there is no usable configuration.
+    pub(crate) async fn connect(&self) -> anyhow::Result<Client> {
+        let options = KubeConfigOptions { context: self.context.clone(), ..KubeConfigOptions::default() };
+        let mut config = match &self.kubeconfig {
+            Some(file) => {
+                let kubeconfig =
+                    Kubeconfig::read_from(file).with_context(|| format!("--kubeconfig {}", file.display()))?;
+                Config::from_custom_kubeconfig(kubeconfig, &options)
+                    .await
+                    .with_context(|| format!("--kubeconfig {}", file.display()))?
+            }
+            None if self.context.is_some() => Config::from_kubeconfig(&options).await.context("kubeconfig")?,
+            None => Config::infer().await.context("no kubeconfig and no service account; pass --kubeconfig")?,
+        };
+        // The queue retries, per parent and with backoff; a hidden retry of every verb below it would only hide the load.
+        config.default_retry = false;
+        config.read_timeout = Some(READ_TIMEOUT);
+        Client::try_from(config).context("API client")
+    }
+}

@@ -1,0 +1,135 @@
+//! CustomResourceDefinitions: installed if asked, and awaited until the API server serves them.
+
+use std::fmt::Debug;
+
+use anyhow::Context as _;
+use bartizan_contract::Kind;
+use bartizan_engine::crd_compat::{Incompatibility, incompatibilities};
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
+    CustomResourceDefinition, CustomResourceDefinitionVersion, JSONSchemaProps,
+};
+use kube::api::{Patch, PatchParams};
+use kube::core::{ApiResource, DynamicObject};
+use kube::runtime::wait::{Condition, await_condition};
+use kube::{Api, Client};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use crate::catalog::Parent;
+use crate::kubernetes::deadline::in_time;
+use crate::kubernetes::served::{Resource, ServedParent};
+
+/// Field manager of the host's own objects.
+const MANAGER: &str = "bartizan";
+
+/// Server-side apply of one CRD, forced: the module that serves it says what it is.
+///
+/// # Errors
+/// If the API server refuses it, most often for lack of rights.
+pub(crate) async fn install(client: &Client, crd: &Value) -> anyhow::Result<()> {
+    let name = crd.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default();
+    let api: Api<CustomResourceDefinition> = Api::all(client.clone());
+    in_time(api.patch(name, &PatchParams::apply(MANAGER).force(), &Patch::Apply(crd)))
+        .await
+        .with_context(|| format!("CustomResourceDefinition {name} could not be installed"))?;
+    Ok(())
+}
+
+/// Waits until a parent's CRD is Established and serves the parent's version.
+///
+/// # Errors
+/// If the API server cannot be watched.
+pub(crate) async fn established(client: &Client, parent: &Parent) -> anyhow::Result<ServedParent> {
+    let api: Api<CustomResourceDefinition> = Api::all(client.clone());
+    let crd = await_condition(api, &parent.crd, serves(parent.kind.version.clone()))
+        .await
+        .with_context(|| format!("CustomResourceDefinition {} could not be watched", parent.crd))?
+        .with_context(|| format!("CustomResourceDefinition {} vanished", parent.crd))?;
+    Ok(served(&crd, &parent.kind))
+}
+
+/// Whether a parent's CRD is there.
+///
+/// # Errors
+/// If the API server cannot be asked.
+pub(crate) async fn exists(client: &Client, parent: &Parent) -> anyhow::Result<bool> {
+    Ok(parent_crd(client, parent).await?.is_some())
+}
+
+/// Whether a parent's CRD is there, and does not serve the parent's version.
+///
+/// # Errors
+/// If the API server cannot be asked.
+pub(crate) async fn serves_others_only(client: &Client, parent: &Parent) -> anyhow::Result<bool> {
+    Ok(parent_crd(client, parent).await?.is_some_and(|crd| !serves_version(&crd, &parent.kind.version)))
+}
+
+async fn parent_crd(client: &Client, parent: &Parent) -> anyhow::Result<Option<CustomResourceDefinition>> {
+    get(&Api::all(client.clone()), &parent.crd).await
+}
+
+/// What of these CRDs does not fit those that the cluster has.
+///
+/// # Errors
+/// If the API server cannot be asked.
+pub(crate) async fn unfit(client: &Client, crds: &[Value]) -> anyhow::Result<Vec<Incompatibility>> {
+    let mut found = Vec::new();
+    // As they are: the typed ones lack fields of newer API servers.
+    let api: Api<DynamicObject> = Api::all_with(client.clone(), &ApiResource::erase::<CustomResourceDefinition>(&()));
+    for crd in crds {
+        let name = crd.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default();
+        if let Some(served) = get(&api, name).await? {
+            found.extend(incompatibilities(&serde_json::to_value(served)?, crd));
+        }
+    }
+    Ok(found)
+}
+
+async fn get<K>(api: &Api<K>, name: &str) -> anyhow::Result<Option<K>>
+where
+    K: Clone + DeserializeOwned + Debug,
+{
+    let found = in_time(api.get_opt(name)).await;
+    found.with_context(|| format!("CustomResourceDefinition {name} could not be read"))
+}
+
+fn serves_version(crd: &CustomResourceDefinition, version: &str) -> bool {
+    crd.spec.versions.iter().any(|served| served.name == version && served.served)
+}
+
+fn serves(version: String) -> impl Condition<CustomResourceDefinition> {
+    move |crd: Option<&CustomResourceDefinition>| {
+        crd.is_some_and(|crd| {
+            let conditions = crd.status.as_ref().and_then(|status| status.conditions.as_ref());
+            let established = conditions.into_iter().flatten().any(|c| c.type_ == "Established" && c.status == "True");
+            established && serves_version(crd, &version)
+        })
+    }
+}
+
+fn served(crd: &CustomResourceDefinition, kind: &Kind) -> ServedParent {
+    let version = crd.spec.versions.iter().find(|version| version.name == kind.version);
+    let subresources = version.and_then(|version| version.subresources.as_ref());
+    ServedParent {
+        resource: Resource {
+            api: ApiResource {
+                group: kind.group.clone(),
+                version: kind.version.clone(),
+                api_version: kind.api_version(),
+                kind: kind.kind.clone(),
+                plural: crd.spec.names.plural.clone(),
+            },
+            namespaced: crd.spec.scope == "Namespaced",
+        },
+        has_status: subresources.is_some_and(|subresources| subresources.status.is_some())
+            && version.is_some_and(has_condition_map),
+    }
+}
+
+fn has_condition_map(version: &CustomResourceDefinitionVersion) -> bool {
+    let schema = version.schema.as_ref().and_then(|schema| schema.open_api_v3_schema.as_ref());
+    let field =
+        |schema: &JSONSchemaProps, name| schema.properties.as_ref().and_then(|fields| fields.get(name)).cloned();
+    let conditions = schema.and_then(|schema| field(schema, "status")).and_then(|status| field(&status, "conditions"));
+    conditions.is_some_and(|conditions| conditions.x_kubernetes_list_type.as_deref() == Some("map"))
+}

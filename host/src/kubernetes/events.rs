@@ -1,0 +1,77 @@
+//! Events on parents. They are for people and may be lost: a failure is logged, and nothing is tried again.
+
+use bartizan_contract::{EventType, ProviderEvent};
+use bartizan_engine::Observed;
+use k8s_openapi::api::core::v1::ObjectReference;
+use kube::Client;
+use kube::runtime::events::{self, Recorder, Reporter};
+use tracing::warn;
+
+use crate::kubernetes::deadline::in_time;
+
+/// Longest note, in characters: the API server takes 1024 bytes.
+const MAX_NOTE: usize = 1000;
+
+/// Tells the events of one provider.
+#[derive(Clone)]
+pub(crate) struct Events {
+    recorder: Recorder,
+}
+
+impl Events {
+    /// Tells as `manager`.
+    pub(crate) fn new(client: Client, manager: &str) -> Self {
+        let reporter = Reporter { controller: manager.to_owned(), instance: None };
+        Self { recorder: Recorder::new(client, reporter) }
+    }
+
+    /// Tells one event of a parent.
+    pub(crate) async fn tell(&self, parent: &Observed, event: &ProviderEvent) {
+        let reference = ObjectReference {
+            api_version: Some(parent.api_version.clone()),
+            kind: Some(parent.key.kind.to_string()),
+            name: Some(parent.key.name.to_string()),
+            namespace: parent.key.namespace.as_deref().map(str::to_owned),
+            uid: Some(parent.uid.clone()),
+            resource_version: None,
+            field_path: None,
+        };
+        let type_ = match event.type_ {
+            EventType::Normal => events::EventType::Normal,
+            EventType::Warning => events::EventType::Warning,
+        };
+        let event = events::Event {
+            type_,
+            reason: event.reason.clone(),
+            note: Some(shorten(&event.message)),
+            action: "Reconcile".to_owned(),
+            secondary: None,
+        };
+        if let Err(error) = in_time(self.recorder.publish(&event, &reference)).await {
+            warn!(parent = %parent.key, reason = event.reason, "event could not be told: {error:#}");
+        }
+    }
+}
+
+/// Cuts at a character, within the limit in bytes.
+fn shorten(message: &str) -> String {
+    if message.len() <= MAX_NOTE {
+        return message.to_owned();
+    }
+    let end = (0..=MAX_NOTE).rev().find(|end| message.is_char_boundary(*end)).unwrap_or_default();
+    format!("{}…", message.get(..end).unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_note_fits_the_api_servers_limit_whatever_its_characters() {
+        assert_eq!(shorten("short"), "short");
+        for text in ["x".repeat(5000), "é".repeat(5000), "字".repeat(5000)] {
+            let note = shorten(&text);
+            assert!(note.len() <= 1024 && note.ends_with('…'), "{}", note.len());
+        }
+    }
+}

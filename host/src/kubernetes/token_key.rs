@@ -1,0 +1,77 @@
+//! The key of the tokens that stand for secret values: one Secret in the host's namespace, made once and never changed, so that
+//! a token stays the same while its value does.
+
+use anyhow::Context as _;
+use bartizan_engine::secrets::KEY_BYTES;
+use k8s_openapi::ByteString;
+use k8s_openapi::api::core::v1::Secret;
+use kube::api::PostParams;
+use kube::core::ObjectMeta;
+use kube::{Api, Client};
+
+use crate::kubernetes::deadline::in_time;
+
+/// Name of the Secret.
+const NAME: &str = "bartizan-token-key";
+/// Its one entry.
+const ENTRY: &str = "key";
+
+/// Reads the key, and makes it if there is none.
+///
+/// # Errors
+/// If it can be neither read nor made, or is no key: then no provider starts, since with another key every token would change.
+pub(crate) async fn load(client: &Client, namespace: &str) -> anyhow::Result<[u8; KEY_BYTES]> {
+    let secrets: Api<Secret> = Api::namespaced(client.clone(), namespace);
+    let title = format!("Secret {namespace}/{NAME}");
+    for _ in 0..2 {
+        if let Some(secret) = in_time(secrets.get_opt(NAME))
+            .await
+            .with_context(|| format!("{title}, the key of tokens, could not be read"))?
+        {
+            return key_of(&secret).with_context(|| {
+                format!(
+                    "{title} holds no key of {KEY_BYTES} bytes under \"{ENTRY}\": restore it, or delete it to have a new one \
+                     made (every Secret that a provider copied is written once more then)"
+                )
+            });
+        }
+        let mut key = [0; KEY_BYTES];
+        getrandom::fill(&mut key).context("no random numbers for the key of tokens")?;
+        let secret = Secret {
+            metadata: ObjectMeta { name: Some(NAME.to_owned()), ..ObjectMeta::default() },
+            data: Some([(ENTRY.to_owned(), ByteString(key.to_vec()))].into()),
+            ..Secret::default()
+        };
+        match in_time(secrets.create(&PostParams::default(), &secret)).await {
+            Ok(_) => return Ok(key),
+            // Another provider of this host, or another host, was faster: theirs is read.
+            Err(error) if is_conflict(&error) => {}
+            Err(error) => return Err(error.context(format!("{title}, the key of tokens, could not be made"))),
+        }
+    }
+    anyhow::bail!("{title}, the key of tokens, comes and goes")
+}
+
+fn is_conflict(error: &anyhow::Error) -> bool {
+    matches!(error.downcast_ref::<kube::Error>(), Some(kube::Error::Api(status)) if status.code == 409)
+}
+
+fn key_of(secret: &Secret) -> Option<[u8; KEY_BYTES]> {
+    secret.data.as_ref()?.get(ENTRY)?.0.as_slice().try_into().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_has_its_length_or_is_none() {
+        let secret = |bytes: usize| Secret {
+            data: Some([(ENTRY.to_owned(), ByteString(vec![1; bytes]))].into()),
+            ..Secret::default()
+        };
+        assert_eq!(key_of(&secret(KEY_BYTES)), Some([1; KEY_BYTES]));
+        assert_eq!(key_of(&secret(KEY_BYTES - 1)), None);
+        assert_eq!(key_of(&Secret::default()), None);
+    }
+}

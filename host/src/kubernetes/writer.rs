@@ -1,0 +1,317 @@
+//! The Kubernetes API as the host uses it: every call has a deadline and ends in an error that says whose turn it is.
+
+use std::sync::Arc;
+
+use bartizan_contract::Kind;
+use bartizan_contract::names::{
+    FINALIZED_ANNOTATION, OWNER_UID_ANNOTATION, OWNER_UID_LABEL, PROVIDER_LABEL, RETAINED_FOR_ANNOTATION,
+};
+use bartizan_engine::object::Projection;
+use bartizan_engine::{Fence, ObjectKey, Observed, Release, managed_fields};
+use k8s_openapi::api::core::v1::Namespace;
+use kube::api::{DeleteParams, GetParams, ListParams, Patch, PatchParams, Preconditions, PropagationPolicy, Request};
+use kube::core::DynamicObject;
+use kube::{Client, Resource as _};
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+
+use crate::kubernetes::deadline::DEADLINE;
+use crate::kubernetes::error::{ApiError, classify, transient};
+use crate::kubernetes::object::project;
+use crate::kubernetes::served::{Resource, Resources};
+use crate::telemetry::metrics::ProviderMetrics;
+
+/// Writes and live reads of one provider.
+#[derive(Clone)]
+pub(crate) struct Writer {
+    client: Client,
+    projection: Arc<Projection>,
+    resources: Resources,
+    metrics: Option<ProviderMetrics>,
+}
+
+impl Writer {
+    /// Writes as the manager of `projection`, to the given kinds.
+    pub(crate) fn new(client: Client, projection: Arc<Projection>, resources: Resources) -> Self {
+        Self { client, projection, resources, metrics: None }
+    }
+
+    /// Counts every write from now on.
+    pub(crate) fn count_in(&mut self, metrics: ProviderMetrics) {
+        self.metrics = Some(metrics);
+    }
+
+    fn count(&self, verb: &'static str) {
+        if let Some(metrics) = &self.metrics {
+            metrics.wrote(verb);
+        }
+    }
+
+    /// How objects are projected for the provider.
+    pub(crate) fn projection(&self) -> &Arc<Projection> {
+        &self.projection
+    }
+
+    fn manager(&self) -> &str {
+        &self.projection.manager
+    }
+
+    /// Server-side apply of a child, forced, under its fence.
+    pub(crate) async fn apply(
+        &self,
+        kind: &Kind,
+        key: &ObjectKey,
+        mut object: Value,
+        fence: &Fence,
+    ) -> Result<Observed, ApiError> {
+        if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) {
+            match fence {
+                // Create-only: the API server creates what is absent and answers 409 to what exists.
+                Fence::CreateOnly => {
+                    metadata.insert("resourceVersion".to_owned(), "1".into());
+                }
+                Fence::Uid(uid) => {
+                    metadata.insert("uid".to_owned(), uid.clone().into());
+                }
+                Fence::Exact { uid, resource_version } => {
+                    metadata.insert("uid".to_owned(), uid.clone().into());
+                    metadata.insert("resourceVersion".to_owned(), resource_version.clone().into());
+                }
+            }
+        }
+        self.count("apply");
+        let request = self.request(kind, key)?.patch(&key.name, &self.apply_params(), &Patch::Apply(&object));
+        self.observe(key, request).await
+    }
+
+    /// Server-side apply of the status of an object that must still have this UID.
+    pub(crate) async fn apply_status(
+        &self,
+        kind: &Kind,
+        parent: &Observed,
+        status: Value,
+    ) -> Result<Observed, ApiError> {
+        let key = &parent.key;
+        let object = json!({
+            "apiVersion": kind.api_version(),
+            "kind": kind.kind,
+            "metadata": {"name": &*key.name, "uid": parent.uid},
+            "status": status,
+        });
+        self.count("status");
+        let patch = Patch::Apply(&object);
+        let request = self.request(kind, key)?.patch_subresource("status", &key.name, &self.apply_params(), &patch);
+        self.observe(key, request).await
+    }
+
+    /// Puts labels on an object that is still in the observed state, and touches nothing else of it.
+    pub(crate) async fn restore_labels(
+        &self,
+        kind: &Kind,
+        live: &Observed,
+        provider: &str,
+        parent_uid: &str,
+    ) -> Result<Observed, ApiError> {
+        let labels = json!({PROVIDER_LABEL: provider, OWNER_UID_LABEL: parent_uid});
+        let patch = json!({"metadata": {"uid": live.uid, "resourceVersion": live.resource_version, "labels": labels}});
+        self.merge(kind, &live.key, &patch).await
+    }
+
+    /// Takes over the list items that others added by hand to an object that is still in the observed state, so that the next
+    /// apply of `intent` removes them. `None` if there are none.
+    pub(crate) async fn claim(
+        &self,
+        kind: &Kind,
+        seen: &Observed,
+        intent: &Value,
+    ) -> Result<Option<Observed>, ApiError> {
+        let key = &seen.key;
+        let request = self.request(kind, key)?.get(&key.name, &GetParams::default());
+        let live: DynamicObject = self.send(key, request).await?;
+        let managed_fields = serde_json::to_value(&live.metadata.managed_fields)
+            .map_err(|error| transient(format!("managed fields could not be read: {error}")))?;
+        let Some(managed_fields) = managed_fields::claim(&managed_fields, self.manager(), intent) else {
+            return Ok(None);
+        };
+        let patch = json!({"metadata": {
+            "uid": seen.uid, "resourceVersion": seen.resource_version, "managedFields": managed_fields,
+        }});
+        self.merge(kind, key, &patch).await.map(Some)
+    }
+
+    /// The object as it is now.
+    pub(crate) async fn get(&self, kind: &Kind, key: &ObjectKey) -> Result<Observed, ApiError> {
+        let request = self.request(kind, key)?.get(&key.name, &GetParams::default());
+        self.observe(key, request).await
+    }
+
+    /// Deletes an object that is still in this state. In the background, what it owns goes after it; orphaned, that stays.
+    pub(crate) async fn delete(
+        &self,
+        kind: &Kind,
+        key: &ObjectKey,
+        uid: &str,
+        resource_version: &str,
+        propagation: PropagationPolicy,
+    ) -> Result<(), ApiError> {
+        let params = DeleteParams {
+            preconditions: Some(Preconditions {
+                uid: Some(uid.to_owned()),
+                resource_version: Some(resource_version.to_owned()),
+            }),
+            propagation_policy: Some(propagation),
+            ..DeleteParams::default()
+        };
+        self.count("delete");
+        let request = self.request(kind, key)?.delete(&key.name, &params);
+        self.send::<Value>(key, request).await.map(|_| ())
+    }
+
+    /// Makes an object that is still in the observed state a child of this parent: without the marks and the owner of the
+    /// one before. What it should be, the next apply says.
+    pub(crate) async fn adopt(
+        &self,
+        kind: &Kind,
+        live: &Observed,
+        provider: &str,
+        parent_uid: &str,
+    ) -> Result<Observed, ApiError> {
+        let patch = json!({"metadata": {
+            "uid": live.uid,
+            "resourceVersion": live.resource_version,
+            "labels": {PROVIDER_LABEL: provider, OWNER_UID_LABEL: parent_uid},
+            "annotations": {RETAINED_FOR_ANNOTATION: null, OWNER_UID_ANNOTATION: null},
+            "ownerReferences": other_owners(live),
+        }});
+        self.merge(kind, &live.key, &patch).await
+    }
+
+    /// Lets go of a child that is still in the observed state: without the host's labels, which its watch goes by, and
+    /// without the owner reference, with a mark by which a parent of the same name may have it again.
+    pub(crate) async fn release(&self, release: &Release) -> Result<(), ApiError> {
+        let child = &release.child;
+        let kind = Kind::from_api_version(&child.api_version, &child.key.kind);
+        let patch = json!({"metadata": {
+            "uid": child.uid,
+            "resourceVersion": child.resource_version,
+            "labels": {PROVIDER_LABEL: null, OWNER_UID_LABEL: null},
+            "annotations": {RETAINED_FOR_ANNOTATION: release.retained_for, OWNER_UID_ANNOTATION: null},
+            "ownerReferences": other_owners(child),
+        }});
+        self.merge(&kind, &child.key, &patch).await.map(|_| ())
+    }
+
+    /// Puts finalizers on an object that is still in the observed state, in place of those that it has.
+    pub(crate) async fn set_finalizers(
+        &self,
+        kind: &Kind,
+        object: &Observed,
+        finalizers: &[String],
+    ) -> Result<Observed, ApiError> {
+        let metadata = json!({"uid": object.uid, "resourceVersion": object.resource_version, "finalizers": finalizers});
+        self.merge(kind, &object.key, &json!({"metadata": metadata})).await
+    }
+
+    /// Notes on a parent that is still in the observed state that its provider has finished.
+    pub(crate) async fn mark_finalized(
+        &self,
+        kind: &Kind,
+        parent: &Observed,
+        provider: &str,
+    ) -> Result<Observed, ApiError> {
+        let annotations = json!({FINALIZED_ANNOTATION: provider});
+        let metadata =
+            json!({"uid": parent.uid, "resourceVersion": parent.resource_version, "annotations": annotations});
+        self.merge(kind, &parent.key, &json!({"metadata": metadata})).await
+    }
+
+    async fn merge(&self, kind: &Kind, key: &ObjectKey, patch: &Value) -> Result<Observed, ApiError> {
+        let params = PatchParams { field_manager: Some(self.manager().to_owned()), ..PatchParams::default() };
+        self.count("patch");
+        let request = self.request(kind, key)?.patch(&key.name, &params, &Patch::Merge(patch));
+        self.observe(key, request).await
+    }
+
+    /// All children of a parent as they are now, of every kind that this provider writes, from the API server itself.
+    pub(crate) async fn list_children(
+        &self,
+        kinds: &[Kind],
+        provider: &str,
+        parent: &Observed,
+    ) -> Result<Vec<Arc<Observed>>, ApiError> {
+        let selector = format!("{PROVIDER_LABEL}={provider},{OWNER_UID_LABEL}={}", parent.uid);
+        let mut children = Vec::new();
+        for kind in kinds {
+            children.extend(self.list(kind, None, &selector).await?.into_iter().map(Arc::new));
+        }
+        Ok(children)
+    }
+
+    /// The objects of a kind with these labels, in all namespaces or in one.
+    pub(crate) async fn list(
+        &self,
+        kind: &Kind,
+        namespace: Option<&str>,
+        selector: &str,
+    ) -> Result<Vec<Observed>, ApiError> {
+        let Resource { api, .. } = self.resources.get(kind).ok_or_else(|| ApiError::NotServed(kind.clone()))?;
+        let params = ListParams::default().labels(selector);
+        let request = Request::new(DynamicObject::url_path(api, namespace)).list(&params);
+        let any = ObjectKey::new(kind, namespace, "");
+        let list: kube::core::ObjectList<DynamicObject> = self.send(&any, request).await?;
+        let stamped = list.items.into_iter().map(|mut object| {
+            // Items of a list have no type of their own.
+            object.types = Some(kube::core::TypeMeta { api_version: kind.api_version(), kind: kind.kind.clone() });
+            project(object, &self.projection).map_err(transient)
+        });
+        stamped.collect()
+    }
+
+    /// Whether a namespace is being deleted, or gone already.
+    pub(crate) async fn is_terminating(&self, namespace: &str) -> Result<bool, ApiError> {
+        let key = ObjectKey::new(&Kind::new("", "v1", "Namespace"), None, namespace);
+        let request = Request::new("/api/v1/namespaces").get(namespace, &GetParams::default());
+        match self.send::<Namespace>(&key, request).await {
+            Ok(namespace) => Ok(namespace.metadata.deletion_timestamp.is_some()),
+            Err(ApiError::NotFound(_)) => Ok(true),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn apply_params(&self) -> PatchParams {
+        PatchParams::apply(self.manager()).force()
+    }
+
+    fn request(&self, kind: &Kind, key: &ObjectKey) -> Result<Request, ApiError> {
+        let Resource { api, .. } = self.resources.get(kind).ok_or_else(|| ApiError::NotServed(kind.clone()))?;
+        Ok(Request::new(DynamicObject::url_path(api, key.namespace.as_deref())))
+    }
+
+    async fn observe(
+        &self,
+        key: &ObjectKey,
+        request: Result<http::Request<Vec<u8>>, kube::core::request::Error>,
+    ) -> Result<Observed, ApiError> {
+        project(self.send(key, request).await?, &self.projection).map_err(transient)
+    }
+
+    async fn send<T: DeserializeOwned>(
+        &self,
+        key: &ObjectKey,
+        request: Result<http::Request<Vec<u8>>, kube::core::request::Error>,
+    ) -> Result<T, ApiError> {
+        let request = request.map_err(|error| transient(format!("request could not be made: {error}")))?;
+        match tokio::time::timeout(DEADLINE, self.client.request::<T>(request)).await {
+            Ok(Ok(value)) => Ok(value),
+            Ok(Err(error)) => Err(classify(&error, key)),
+            Err(_) => Err(transient(format!("the API server did not answer within {} s", DEADLINE.as_secs()))),
+        }
+    }
+}
+
+/// The owner references of a child but that to the parent which its label names.
+fn other_owners(child: &Observed) -> Vec<Value> {
+    let owners = child.value().pointer("/metadata/ownerReferences").cloned().unwrap_or_default();
+    let is_parent = |owner: &&Value| owner.get("uid").and_then(Value::as_str) == child.owner_uid.as_deref();
+    owners.as_array().into_iter().flatten().filter(|owner| !is_parent(owner)).cloned().collect()
+}

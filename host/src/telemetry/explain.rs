@@ -1,0 +1,244 @@
+//! Why a parent's provider was called or not, and what came of it: for `bartizan explain`. Holds digests, names and messages, never
+//! an object. Beside it what else shows the host's work: metrics and recordings.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bartizan_contract::names::PAUSED_ANNOTATION;
+use bartizan_engine::ObjectKey;
+use bartizan_engine::ParentUid;
+use bartizan_engine::object::{Hash, short_hex};
+use bartizan_engine::status::Outcome;
+use k8s_openapi::jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::reconcile::dry_run::UpgradePlan;
+use crate::reconcile::snapshot::{Decision, Supplied};
+use crate::telemetry::metrics::Metrics;
+use crate::telemetry::observer::Observer;
+use crate::telemetry::recorder::Recorder;
+
+/// What is known of the last decision on one parent.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Explained {
+    /// Name of the provider.
+    pub(crate) provider: String,
+    /// The parent: `ObjectStore.minio.rook.io rook-minio/my-store`.
+    pub(crate) parent: String,
+    /// When it was decided, RFC 3339.
+    pub(crate) time: String,
+    /// Digest of the last request.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) request: Option<String>,
+    /// Whether the provider was called, and why or why not.
+    pub(crate) call: String,
+    /// How it ended: `Applied`, `Held`, `Waiting` or the reason of the failure.
+    pub(crate) outcome: String,
+    /// What the person who can act should know.
+    #[serde(skip_serializing_if = "String::is_empty", default)]
+    pub(crate) message: String,
+    /// What was to be done, as last executed.
+    pub(crate) plan: String,
+    /// What the gate refused of the provider's answer, and why.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub(crate) refused: Option<String>,
+    /// What must happen before anything changes, as far as that is known.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub(crate) waits_for: Vec<String>,
+    /// When it is due again without an event, RFC 3339.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) next: Option<String>,
+    /// Failures in a row.
+    pub(crate) failures: u32,
+}
+
+impl Explained {
+    fn now(digest: Option<&Hash>, call: &str) -> Self {
+        Self {
+            time: Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
+            request: digest.map(short_hex),
+            call: call.to_owned(),
+            ..Self::default()
+        }
+    }
+
+    /// The request was that of the last complete decision.
+    pub(crate) fn unchanged(digest: &Hash) -> Self {
+        Self::now(Some(digest), "not called: the request is the one that was last decided on completely")
+    }
+
+    /// The provider asked to see more.
+    pub(crate) fn asked_for_more(digest: &Hash, supplied: &Supplied) -> Self {
+        let kinds: Vec<String> = supplied.references.iter().map(|reference| reference.kind.to_string()).collect();
+        let call = format!("called (round {}); it asks to see {}", supplied.round, kinds.join(", "));
+        Self { outcome: "Asking".to_owned(), ..Self::now(Some(digest), &call) }
+    }
+
+    /// A decision was made.
+    pub(crate) fn decided(digest: Option<&Hash>, decision: &Decision, supplied: &Supplied) -> Self {
+        let call = match digest {
+            Some(_) => "called: the request changed, or a timer was due",
+            None => "not called: what the parent asks for needs no provider",
+        };
+        let (outcome, message) = match &decision.outcome {
+            Outcome::Applied => ("Applied", String::new()),
+            Outcome::Held => ("Held", String::new()),
+            Outcome::Paused => ("Paused", String::new()),
+            Outcome::Waiting { message } => ("Waiting", message.clone()),
+            Outcome::Failed { reason, message, .. } => (*reason, message.clone()),
+        };
+        // The message is for people who do not know where it comes from.
+        let refused = (outcome == REFUSED).then(|| match message.split_once(" was refused: ") {
+            Some((_, refusal)) => refusal.to_owned(),
+            None => message.clone(),
+        });
+        let (plan, waits_for) = (decision.plan.to_string(), waits_for(decision, supplied));
+        Self { outcome: outcome.to_owned(), message, plan, refused, waits_for, ..Self::now(digest, call) }
+    }
+
+    /// How the reconcile ended, in one of few words; `None` if it goes on.
+    pub(crate) fn result(&self) -> Option<&'static str> {
+        match self.outcome.as_str() {
+            "" => Some("unchanged"),
+            "Asking" => None,
+            "Applied" => Some("applied"),
+            "Held" | "Paused" => Some("held"),
+            "Waiting" => Some("waiting"),
+            _ => Some("failed"),
+        }
+    }
+}
+
+/// Reason of a decision whose answer the gate refused.
+const REFUSED: &str = "Refused";
+
+fn waits_for(decision: &Decision, supplied: &Supplied) -> Vec<String> {
+    let (plan, executed) = (&decision.plan, &decision.executed);
+    let gone = plan.waiting.iter().map(|key| format!("{key} to be gone"));
+    let taken = executed.taken.iter().map(|(key, holder)| format!("the name of {key} to be free: {holder}"));
+    let mut waits: Vec<String> = gone.chain(taken).collect();
+    match &decision.outcome {
+        Outcome::Waiting { message } if waits.is_empty() => waits.push(message.clone()),
+        Outcome::Paused => waits.push(format!("the annotation {PAUSED_ANNOTATION} to be taken off")),
+        Outcome::Held => waits.push("a change of the parent, or of what the provider sees: it holds".to_owned()),
+        _ => {}
+    }
+    for reference in &supplied.references {
+        for name in &reference.names {
+            let key = ObjectKey::new(&reference.kind, reference.namespace.as_deref(), name);
+            if !supplied.objects.iter().any(|object| object.key == key) {
+                waits.push(format!("{key}, which the provider asks to see, to be there"));
+            }
+        }
+    }
+    waits
+}
+
+/// By name of the provider and UID of the parent.
+type Entries = BTreeMap<(String, ParentUid), (ObjectKey, Explained)>;
+
+/// What can be seen of the host's work: the last decision on every parent of every provider, metrics, and recordings.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Board {
+    entries: Arc<Mutex<Entries>>,
+    upgrades: Arc<Mutex<BTreeMap<String, UpgradePlan>>>,
+    metrics: Metrics,
+    recorder: Recorder,
+}
+
+impl Board {
+    /// A board of a host that records with this.
+    pub(crate) fn new(recorder: Recorder) -> Self {
+        Self { recorder, ..Self::default() }
+    }
+
+    /// All metrics.
+    pub(crate) fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+
+    /// Who observes this provider. What sees plain values of secrets (`opaque` is not so) is never recorded.
+    pub(crate) fn observer(&self, provider: &str, opaque: bool) -> Observer {
+        let recorder = if opaque { self.recorder.clone() } else { Recorder::default() };
+        Observer { metrics: self.metrics.of(provider), recorder }
+    }
+
+    /// Notes a decision. One that changed nothing keeps what the last one did.
+    pub(crate) fn note(&self, provider: &str, uid: &ParentUid, parent: &ObjectKey, mut explained: Explained) {
+        let mut entries = self.lock();
+        let known = entries.get(&(provider.to_owned(), uid.clone()));
+        if let (true, Some((_, known))) = (explained.outcome.is_empty(), known) {
+            explained.outcome.clone_from(&known.outcome);
+            explained.message.clone_from(&known.message);
+            explained.plan.clone_from(&known.plan);
+            explained.refused.clone_from(&known.refused);
+            explained.waits_for.clone_from(&known.waits_for);
+        }
+        provider.clone_into(&mut explained.provider);
+        explained.parent = parent.title();
+        entries.insert((provider.to_owned(), uid.clone()), (parent.clone(), explained));
+    }
+
+    /// The parent is gone.
+    pub(crate) fn forget(&self, provider: &str, uid: &ParentUid) {
+        self.lock().remove(&(provider.to_owned(), uid.clone()));
+    }
+
+    /// What the next version of a provider would change; `None`: there is none that waits.
+    pub(crate) fn plan_upgrade(&self, provider: &str, plan: Option<UpgradePlan>) {
+        let mut upgrades = self.upgrades.lock().unwrap_or_else(PoisonError::into_inner);
+        match plan {
+            Some(plan) => upgrades.insert(provider.to_owned(), plan),
+            None => upgrades.remove(provider),
+        };
+    }
+
+    /// What the next version of a provider would change.
+    pub(crate) fn upgrade(&self, provider: &str) -> Option<UpgradePlan> {
+        self.upgrades.lock().unwrap_or_else(PoisonError::into_inner).get(provider).cloned()
+    }
+
+    /// What is known of the parents of this kind (as people write it, in any case, or with its group) and name. What lives in no
+    /// namespace is found whatever the namespace, as kubectl does it.
+    pub(crate) fn find(&self, kind: &str, namespace: Option<&str>, name: &str) -> Vec<Explained> {
+        let wanted = kind.to_lowercase();
+        let is_meant = |key: &ObjectKey| {
+            let plain = key.kind.to_lowercase();
+            let with_group = format!("{plain}.{}", key.group.to_lowercase());
+            (plain == wanted || with_group == wanted || format!("{plain}s") == wanted)
+                && *key.name == *name
+                && (namespace.is_none() || key.namespace.is_none() || key.namespace.as_deref() == namespace)
+        };
+        self.lock().values().filter(|(key, _)| is_meant(key)).map(|(_, explained)| explained.clone()).collect()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Entries> {
+        // A map of texts is as good after a panic as before.
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bartizan_contract::Kind;
+
+    #[test]
+    fn a_parent_is_found_by_its_kind_as_people_write_it() {
+        let board = Board::default();
+        let uid: ParentUid = "u".into();
+        let key = ObjectKey::new(&Kind::new("minio.rook.io", "v1alpha1", "ObjectStore"), Some("n"), "s");
+        board.note("minio", &uid, &key, Explained { outcome: "Applied".to_owned(), ..Explained::default() });
+        for kind in ["ObjectStore", "objectstore", "objectstores", "objectstore.minio.rook.io"] {
+            assert_eq!(board.find(kind, Some("n"), "s").len(), 1, "{kind}");
+        }
+        assert_eq!(board.find("ObjectStore", None, "s").len(), 1);
+        assert_eq!(board.find("ObjectStore", Some("other"), "s").len(), 0);
+        board.note("minio", &uid, &key, Explained { call: "not called".to_owned(), ..Explained::default() });
+        let found = board.find("ObjectStore", None, "s");
+        assert_eq!((found[0].call.as_str(), found[0].outcome.as_str()), ("not called", "Applied"));
+        board.forget("minio", &uid);
+        assert!(board.find("ObjectStore", None, "s").is_empty());
+    }
+}

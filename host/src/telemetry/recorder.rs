@@ -1,0 +1,351 @@
+//! Recordings: what a provider was asked and what it answered, one file a call, so that `bartizan replay` can repeat the decision
+//! elsewhere. Requests hold tokens in place of secret values already; a provider that sees plain values must not be recorded.
+
+use std::collections::VecDeque;
+use std::fs::{self, DirBuilder, OpenOptions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use anyhow::Context as _;
+use bartizan_contract::names::{API_VERSION, RECORD_ANNOTATION};
+use bartizan_engine::{ObjectKey, Observed};
+use bartizan_runtime::{Answer, CallError, Limits};
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use k8s_openapi::jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use serde_json::value::RawValue;
+use sha2::{Digest as _, Sha256};
+use tracing::{debug, warn};
+
+/// `kind` of a recording.
+pub(crate) const KIND: &str = "Recording";
+/// Most bytes of requests and responses that may wait for the disk; what comes above it is not kept.
+const MOST_WAITING: usize = 64 * 1024 * 1024;
+/// Longest name of a parent's folder: file systems take 255 bytes.
+const LONGEST_NAME: usize = 200;
+
+/// Where recordings go, as the command line says it.
+#[derive(Debug, clap::Args)]
+pub(crate) struct RecordArgs {
+    /// Folder to keep what providers are asked and answer in, secrets as tokens; see `bartizan replay`. Default: not kept.
+    #[arg(long, value_name = "DIR", env = "BARTIZAN_RECORD")]
+    pub(crate) record: Option<PathBuf>,
+    /// Calls to keep of each parent.
+    #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..), requires = "record")]
+    pub(crate) record_last: u32,
+    /// Keep only what concerns parents with the annotation bartizan.dev/record: "true".
+    #[arg(long, requires = "record")]
+    pub(crate) record_annotated: bool,
+}
+
+impl RecordArgs {
+    /// Makes the folder.
+    ///
+    /// # Errors
+    /// If it cannot be made.
+    pub(crate) fn open(&self) -> anyhow::Result<Recorder> {
+        let Some(folder) = &self.record else { return Ok(Recorder::default()) };
+        make_folder(folder).with_context(|| format!("--record {}", folder.display()))?;
+        let last = usize::try_from(self.record_last).unwrap_or(usize::MAX);
+        Ok(Recorder::new(folder.clone(), last, self.record_annotated))
+    }
+}
+
+/// One call, as it is kept. With JSON as raw text: replayed are the request's own bytes.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Recording {
+    /// `provider.bartizan.dev/v1alpha1`.
+    pub(crate) api_version: String,
+    /// `Recording`.
+    pub(crate) kind: String,
+    /// Name of the provider.
+    pub(crate) provider: String,
+    /// The parent: `ObjectStore.minio.rook.io rook-minio/my-store`.
+    pub(crate) parent: String,
+    /// When it was called, RFC 3339.
+    pub(crate) time: String,
+    /// Digest of its module.
+    pub(crate) module: String,
+    /// What the call was allowed to use.
+    pub(crate) limits: CallLimits,
+    /// SHA-256 of the request, of which `bartizan explain` shows the beginning.
+    pub(crate) digest: String,
+    /// What it was asked.
+    pub(crate) request: Box<RawValue>,
+    /// What it answered.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub(crate) response: Option<Box<RawValue>>,
+    /// What it answered, if that is no JSON.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub(crate) response_base64: Option<String>,
+    /// Why it did not answer.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub(crate) failure: Option<Failed>,
+}
+
+/// Why a provider did not answer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Failed {
+    /// As it stands in conditions: `ProviderCrashed`.
+    pub(crate) reason: String,
+    /// What happened.
+    pub(crate) message: String,
+}
+
+impl From<&CallError> for Failed {
+    fn from(error: &CallError) -> Self {
+        Self { reason: error.fault.reason().to_owned(), message: error.to_string() }
+    }
+}
+
+/// The limits of a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct CallLimits {
+    timeout_milliseconds: u64,
+    memory_bytes: usize,
+    request_bytes: usize,
+    response_bytes: usize,
+}
+
+impl From<&Limits> for CallLimits {
+    fn from(limits: &Limits) -> Self {
+        Self {
+            timeout_milliseconds: u64::try_from(limits.timeout.as_millis()).unwrap_or(u64::MAX),
+            memory_bytes: limits.memory_bytes,
+            request_bytes: limits.request_bytes,
+            response_bytes: limits.response_bytes,
+        }
+    }
+}
+
+impl From<CallLimits> for Limits {
+    fn from(limits: CallLimits) -> Self {
+        Self {
+            timeout: Duration::from_millis(limits.timeout_milliseconds),
+            memory_bytes: limits.memory_bytes,
+            request_bytes: limits.request_bytes,
+            response_bytes: limits.response_bytes,
+            ..Self::default()
+        }
+    }
+}
+
+/// SHA-256 in hex.
+pub(crate) fn sha256_hex(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// A call that was made.
+pub(crate) struct Call<'a> {
+    /// Name of the provider.
+    pub(crate) provider: &'a str,
+    /// Digest of its module.
+    pub(crate) module: &'a str,
+    /// Its limits.
+    pub(crate) limits: &'a Limits,
+    /// The parent.
+    pub(crate) parent: &'a Observed,
+    /// What it was asked.
+    pub(crate) request: Vec<u8>,
+    /// What came of it.
+    pub(crate) result: Result<&'a Answer, &'a CallError>,
+}
+
+impl Call<'_> {
+    fn recording(self) -> Result<Recording, String> {
+        let digest = sha256_hex(&self.request);
+        let text = String::from_utf8(self.request).map_err(|error| error.to_string())?;
+        let request = RawValue::from_string(text).map_err(|error| error.to_string())?;
+        let mut recording = Recording {
+            api_version: API_VERSION.to_owned(),
+            kind: KIND.to_owned(),
+            provider: self.provider.to_owned(),
+            parent: self.parent.key.title(),
+            time: Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
+            module: self.module.to_owned(),
+            limits: self.limits.into(),
+            digest,
+            request,
+            response: None,
+            response_base64: None,
+            failure: None,
+        };
+        match self.result {
+            Ok(answer) => match json_as_it_is(&answer.response) {
+                Some(response) => recording.response = Some(response),
+                None => recording.response_base64 = Some(BASE64_STANDARD.encode(&answer.response)),
+            },
+            Err(error) => recording.failure = Some(error.into()),
+        }
+        Ok(recording)
+    }
+}
+
+/// The bytes as JSON text, if writing and reading that gives the same bytes.
+fn json_as_it_is(bytes: &[u8]) -> Option<Box<RawValue>> {
+    let text = String::from_utf8(bytes.to_vec()).ok()?;
+    RawValue::from_string(text).ok().filter(|raw| raw.get().len() == bytes.len())
+}
+
+/// Keeps recordings, or nothing at all.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Recorder {
+    place: Option<Arc<Place>>,
+}
+
+#[derive(Debug)]
+struct Place {
+    folder: PathBuf,
+    last: usize,
+    only_annotated: bool,
+    waiting: Mutex<Waiting>,
+    /// Held while files are written, so that those of a parent are numbered in the order of its calls.
+    writing: Mutex<Writing>,
+}
+
+/// Recordings that are not on disk yet, with their folders.
+#[derive(Debug, Default)]
+struct Waiting {
+    files: VecDeque<(PathBuf, Vec<u8>)>,
+    bytes: usize,
+}
+
+#[derive(Debug, Default)]
+struct Writing {
+    /// Whether the last one failed: a full disk is said once.
+    failed: bool,
+}
+
+impl Recorder {
+    fn new(folder: PathBuf, last: usize, only_annotated: bool) -> Self {
+        let (waiting, writing) = (Mutex::default(), Mutex::default());
+        Self { place: Some(Arc::new(Place { folder, last, only_annotated, waiting, writing })) }
+    }
+
+    /// Whether calls about this parent are kept.
+    pub(crate) fn keeps(&self, parent: &Observed) -> bool {
+        self.place.as_ref().is_some_and(|place| !place.only_annotated || is_annotated(parent))
+    }
+
+    /// Keeps a call. Returns at once: the disk is never waited for.
+    pub(crate) fn keep(&self, call: Call<'_>) {
+        let Some(place) = self.place.clone() else { return };
+        let (provider, parent) = (call.provider.to_owned(), call.parent.key.clone());
+        let folder = place.folder_of(&provider, &parent);
+        let file = call.recording().and_then(|it| serde_json::to_vec_pretty(&it).map_err(|error| error.to_string()));
+        let queued = file.and_then(|file| place.queue(folder, file));
+        match queued {
+            Ok(()) => {
+                tokio::task::spawn_blocking(move || place.write_what_waits());
+            }
+            Err(reason) => warn!(provider, %parent, "a call was not recorded: {reason}"),
+        }
+    }
+}
+
+fn is_annotated(parent: &Observed) -> bool {
+    let value = parent.value();
+    let annotations = value.pointer("/metadata/annotations");
+    annotations.and_then(|all| all.get(RECORD_ANNOTATION)).and_then(Value::as_str) == Some("true")
+}
+
+impl Place {
+    /// `DIR/<provider>/<kind>/<namespace>_<name>`: a namespace never holds an underscore, and is empty for what lives in none.
+    fn folder_of(&self, provider: &str, parent: &ObjectKey) -> PathBuf {
+        let mut name = format!("{}_{}", parent.namespace.as_deref().unwrap_or_default(), parent.name);
+        if name.len() > LONGEST_NAME {
+            // Names are ASCII; what is cut off is told apart by its digest.
+            let digest = sha256_hex(name.as_bytes());
+            name = format!("{}-{}", name.get(..LONGEST_NAME).unwrap_or_default(), digest.get(..16).unwrap_or_default());
+        }
+        self.folder.join(provider).join(&*parent.kind).join(name)
+    }
+
+    fn queue(&self, folder: PathBuf, file: Vec<u8>) -> Result<(), String> {
+        let mut waiting = lock(&self.waiting);
+        if waiting.bytes + file.len() > MOST_WAITING {
+            return Err(format!("the disk of --record {} is too slow", self.folder.display()));
+        }
+        waiting.bytes += file.len();
+        waiting.files.push_back((folder, file));
+        Ok(())
+    }
+
+    fn write_what_waits(&self) {
+        let mut writing = lock(&self.writing);
+        while let Some((folder, file)) = self.next() {
+            match write(&folder, &file, self.last) {
+                Ok(()) => writing.failed = false,
+                Err(error) if writing.failed => debug!("a call was not recorded in {}: {error}", folder.display()),
+                Err(error) => {
+                    writing.failed = true;
+                    warn!("calls are not recorded in {}: {error}", folder.display());
+                }
+            }
+        }
+    }
+
+    fn next(&self) -> Option<(PathBuf, Vec<u8>)> {
+        let mut waiting = lock(&self.waiting);
+        let next = waiting.files.pop_front()?;
+        waiting.bytes -= next.1.len();
+        Some(next)
+    }
+}
+
+/// Writes the next file of a parent, and removes those that are too many. Written beside and renamed, so that nobody ever reads
+/// half of one.
+fn write(folder: &Path, file: &[u8], last: usize) -> io::Result<()> {
+    make_folder(folder)?;
+    let mut known = numbers(folder)?;
+    let number = known.last().map_or(1, |number| number + 1);
+    let beside = folder.join(".writing");
+    match fs::remove_file(&beside) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        Ok(()) | Err(_) => {}
+    }
+    let mut out = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&beside)?;
+    out.write_all(file)?;
+    fs::rename(&beside, file_of(folder, number))?;
+    known.push(number);
+    for old in known.iter().take(known.len().saturating_sub(last)) {
+        fs::remove_file(file_of(folder, *old))?;
+    }
+    Ok(())
+}
+
+fn file_of(folder: &Path, number: u64) -> PathBuf {
+    folder.join(format!("{number:08}.json"))
+}
+
+/// The numbers of a parent's recordings, in order.
+fn numbers(folder: &Path) -> io::Result<Vec<u64>> {
+    let mut numbers = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        let name = entry?.file_name();
+        let number =
+            name.to_str().and_then(|name| name.strip_suffix(".json")).and_then(|stem| stem.parse::<u64>().ok());
+        numbers.extend(number);
+    }
+    numbers.sort_unstable();
+    Ok(numbers)
+}
+
+fn make_folder(folder: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(folder)
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // What a panic left is a queue of files still.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests;

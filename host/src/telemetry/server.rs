@@ -1,0 +1,112 @@
+//! What the host serves on its port: /livez and /readyz, /metrics, and /debug/explain.
+
+use std::net::SocketAddr;
+
+use anyhow::Context as _;
+use axum::extract::{ConnectInfo, Query, State};
+use axum::http::header::CONTENT_TYPE;
+use axum::http::{HeaderName, StatusCode};
+use axum::routing::get;
+use axum::{Json, Router};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tracing::info;
+
+use crate::reconcile::dry_run::UpgradePlan;
+use crate::telemetry::explain::{Board, Explained};
+use crate::telemetry::health::Health;
+use crate::telemetry::metrics;
+
+/// Listens, and says where.
+///
+/// # Errors
+/// If the address cannot be bound.
+pub(crate) async fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
+    let listener = TcpListener::bind(address).await.with_context(|| format!("--listen {address}"))?;
+    let address = listener.local_addr().context("--listen")?;
+    info!(%address, "listening on http://{address}");
+    Ok(listener)
+}
+
+/// Serves until told to stop.
+///
+/// # Errors
+/// If the listener fails.
+pub(crate) async fn serve(
+    listener: TcpListener,
+    health: Health,
+    board: Board,
+    stop: CancellationToken,
+) -> anyhow::Result<()> {
+    let debug = Router::new()
+        .route("/debug/explain", get(explain))
+        .route("/debug/upgrade", get(upgrade))
+        .route("/metrics", get(scrape))
+        .with_state(board);
+    let router = Router::new()
+        .route("/livez", get(async || "livez check passed\n"))
+        .route("/readyz", get(async |State(health): State<Health>| health.readyz()))
+        .with_state(health)
+        .merge(debug);
+    let service = router.into_make_service_with_connect_info::<SocketAddr>();
+    axum::serve(listener, service).with_graceful_shutdown(stop.cancelled_owned()).await.context("health server")
+}
+
+/// What /debug/explain is asked about.
+#[derive(serde::Deserialize)]
+struct Subject {
+    kind: String,
+    namespace: Option<String>,
+    name: String,
+}
+
+/// The last decisions on one parent: a list, since two providers may share a kind.
+async fn explain(State(board): State<Board>, Query(subject): Query<Subject>) -> Json<Vec<Explained>> {
+    Json(board.find(&subject.kind, subject.namespace.as_deref(), &subject.name))
+}
+
+/// Which provider /debug/upgrade is asked about.
+#[derive(serde::Deserialize)]
+struct OfProvider {
+    provider: String,
+}
+
+/// What the next version of a provider would change: `null` if none waits. It shows what is in objects, so that it is told only
+/// to whoever is on this machine or in this pod: a port-forward is, and needs rights.
+async fn upgrade(
+    State(board): State<Board>,
+    ConnectInfo(asks): ConnectInfo<SocketAddr>,
+    Query(of): Query<OfProvider>,
+) -> Result<Json<Option<UpgradePlan>>, StatusCode> {
+    if asks.ip().to_canonical().is_loopback() {
+        Ok(Json(board.upgrade(&of.provider)))
+    } else {
+        Err(StatusCode::FORBIDDEN)
+    }
+}
+
+/// What Prometheus scrapes.
+async fn scrape(State(board): State<Board>) -> Result<([(HeaderName, &'static str); 1], String), StatusCode> {
+    let text = board.metrics().render().map_err(|_| StatusCode::INTERNAL_SERVER_ERROR)?;
+    Ok(([(CONTENT_TYPE, metrics::CONTENT_TYPE)], text))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_an_upgrade_changes_is_told_on_this_machine_only() {
+        let ask = async |from: &str| {
+            let of = OfProvider { provider: "minio".to_owned() };
+            let from = ConnectInfo(SocketAddr::new(from.parse().unwrap(), 1));
+            upgrade(State(Board::default()), from, Query(of)).await.map(|Json(plan)| plan)
+        };
+        for local in ["127.0.0.1", "::1", "::ffff:127.0.0.1"] {
+            assert_eq!(ask(local).await, Ok(None), "{local}");
+        }
+        for other in ["10.0.0.1", "fd00::1", "::ffff:10.0.0.1"] {
+            assert_eq!(ask(other).await, Err(StatusCode::FORBIDDEN), "{other}");
+        }
+    }
+}
