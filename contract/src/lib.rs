@@ -9,6 +9,7 @@ mod kind;
 mod manifest;
 pub mod names;
 pub mod provider;
+mod reason;
 mod request;
 mod response;
 pub mod schema;
@@ -18,6 +19,7 @@ pub use condition::{Condition, ConditionStatus};
 pub use group_kind::{GroupKind, ParseGroupKindError};
 pub use kind::{Kind, ParseKindError};
 pub use manifest::{KindRequest, ProviderManifest, RelatedAccess, RelatedKind};
+pub use reason::{ParseReasonError, Reason};
 pub use request::{ClusterInfo, ObjectsByKind, ProviderInfo, ReconcileRequest};
 pub use response::{
     Child, EventType, Failure, FailureCode, Generate, GenerateAlphabet, KeepRef, OnDelete, OnImmutableChange,

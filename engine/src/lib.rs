@@ -2,9 +2,11 @@
 //! (gate), what is to be done (plan), what is said about it (status), and when (queue). Pure functions and plain data,
 //! shared by the live host, the offline tools and the tests.
 
+pub mod api_error;
 pub mod breaker;
 pub mod call_scheduler;
 pub mod crd_compat;
+pub mod decide;
 pub mod descendants;
 pub mod gate;
 pub mod grants;
@@ -18,15 +20,19 @@ pub mod phase;
 pub mod plan;
 pub mod preview;
 pub mod queue;
+pub mod reconcile;
 pub mod related;
 pub mod request;
 pub mod secrets;
 pub mod selector;
 pub mod settings;
+pub mod snapshot;
 pub mod status;
 pub mod takeover;
 pub mod write_loop;
 
+pub use api_error::ApiError;
+pub use decide::{Decision, decide};
 pub use gate::Refusal;
 pub use grants::{Grant, Grants, PodBounds};
 pub use index::Index;

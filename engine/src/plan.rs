@@ -90,7 +90,7 @@ pub struct Plan {
     /// What becomes of the parent's finalizer.
     pub finalizer: FinalizerStep,
     /// Children to apply, wave by wave, within a wave in the order of the answer.
-    pub applies: Vec<Apply>,
+    pub applies: Vec<Arc<Apply>>,
     /// Children to delete.
     pub deletes: Vec<Delete>,
     /// Children to let go of.
@@ -114,8 +114,15 @@ impl Plan {
     }
 
     /// The applies of each wave, in order. What uses others of its own wave comes after them.
-    pub fn waves(&self) -> impl Iterator<Item = &[Apply]> {
+    pub fn waves(&self) -> impl Iterator<Item = &[Arc<Apply>]> {
         self.applies.chunk_by(|left, right| step(left) == step(right))
+    }
+
+    /// The wave whose first apply has this number; `None` if there are no more.
+    #[must_use]
+    pub fn wave_from(&self, first: usize) -> Option<&[Arc<Apply>]> {
+        let rest = self.applies.get(first..)?;
+        rest.chunk_by(|left, right| step(left) == step(right)).next()
     }
 }
 
@@ -207,16 +214,16 @@ pub fn plan(input: &PlanInput<'_>) -> Plan {
         input.children.iter().map(|child| (&child.key, child)).collect();
     for intent in input.intents {
         match existing.get(&intent.key) {
-            None => plan.applies.push(Apply {
+            None => plan.applies.push(Arc::new(Apply {
                 intent: intent.clone(),
                 fence: Fence::CreateOnly,
                 reason: ApplyReason::Absent,
-            }),
+            })),
             Some(child) if !is_ours(child, input.parent, input.provider) => plan.taken.push(intent.key.clone()),
             Some(child) if child.deleting => plan.waiting.push(intent.key.clone()),
             Some(child) => {
                 if let Some(reason) = difference(intent, child, input.memory) {
-                    plan.applies.push(Apply { intent: intent.clone(), fence: fence(child), reason });
+                    plan.applies.push(Arc::new(Apply { intent: intent.clone(), fence: fence(child), reason }));
                 }
             }
         }
@@ -224,7 +231,7 @@ pub fn plan(input: &PlanInput<'_>) -> Plan {
     // What is not the parent's own is not for its pods to use.
     let not_own: BTreeSet<&ObjectKey> = plan.taken.iter().chain(&plan.waiting).collect();
     plan.applies.retain(|apply| apply.intent.uses.iter().all(|used| !not_own.contains(used)));
-    plan.applies.sort_by_key(step);
+    plan.applies.sort_by_key(|apply| step(apply));
     let meant: BTreeSet<&ObjectKey> = input.intents.iter().map(|intent| &intent.key).collect();
     let surplus = input.children.iter().filter(|child| !meant.contains(&child.key) && !input.keep.contains(&child.key));
     for child in surplus.filter(|child| !child.deleting && is_ours_to_end(child, input.parent, input.provider)) {
@@ -267,6 +274,12 @@ pub fn teardown(provider: &str, parent: &Observed, children: &[Arc<Observed>]) -
 pub fn abandon(provider: &str, parent: &Observed, children: &[Arc<Observed>], finalizer: FinalizerStep) -> Plan {
     let ours = children.iter().filter(|child| !child.deleting && is_ours_to_end(child, parent, provider));
     Plan { finalizer, releases: ours.map(|child| release(child, parent)).collect(), ..Plan::default() }
+}
+
+/// The parent's namespace goes, and takes everything along: nobody waits for its provider.
+#[must_use]
+pub fn leave_with_namespace() -> Plan {
+    Plan { finalizer: FinalizerStep::Remove, ..Plan::default() }
 }
 
 fn delete(child: &Observed) -> Delete {

@@ -1,7 +1,7 @@
 //! What is said on the parent: the provider's status, and beside it the host's conditions. `Synced` says whether what the
 //! provider meant is what the cluster holds; `Reconciling` and `Stalled` are kstatus's, present only while they are true.
 
-use bartizan_contract::{Condition, ConditionStatus, EventType, ProviderEvent};
+use bartizan_contract::{Condition, ConditionStatus, EventType, ProviderEvent, Reason};
 use serde_json::{Map, Value};
 
 use crate::gate::HOST_CONDITIONS;
@@ -23,8 +23,8 @@ pub enum Outcome {
     },
     /// It did not succeed.
     Failed {
-        /// CamelCase, for programs.
-        reason: &'static str,
+        /// For programs.
+        reason: Reason,
         /// One sentence: what, to which object, what to do.
         message: String,
         /// Whether trying again is pointless until somebody changes something.
@@ -41,12 +41,35 @@ pub enum Said<'a> {
     Status(Option<&'a Value>),
 }
 
+impl Outcome {
+    /// In one word.
+    #[must_use]
+    pub fn reason(&self) -> Reason {
+        match self {
+            Self::Applied => Reason::Applied,
+            Self::Held => Reason::Held,
+            Self::Paused => Reason::Paused,
+            Self::Waiting { .. } => Reason::Waiting,
+            Self::Failed { reason, .. } => *reason,
+        }
+    }
+
+    /// What the person who can act should know; empty if there is nothing to do.
+    #[must_use]
+    pub fn message(&self) -> &str {
+        match self {
+            Self::Applied | Self::Held | Self::Paused => "",
+            Self::Waiting { message } | Self::Failed { message, .. } => message,
+        }
+    }
+}
+
 /// Why the last decision on a parent was not executed, as its condition `Synced` says; `None` if it was, or there was none.
 #[must_use]
-pub fn last_reason(parent: &Observed) -> Option<String> {
+pub fn last_reason(parent: &Observed) -> Option<Reason> {
     let conditions = conditions_of(&parent.owned_status);
-    let synced = conditions.into_iter().find(|condition| condition.type_ == "Synced")?;
-    (synced.status != ConditionStatus::True).then_some(synced.reason)
+    let synced = conditions.into_iter().find(|condition| condition.type_ == SYNCED)?;
+    (synced.status != ConditionStatus::True).then(|| synced.reason.parse().ok()).flatten()
 }
 
 /// What the next status is made of.
@@ -63,6 +86,9 @@ pub struct StatusInput<'a> {
     /// RFC 3339 in UTC and seconds, for conditions that change now.
     pub now: &'a str,
 }
+
+/// The host's condition that says whether what the provider wants is what the cluster holds.
+const SYNCED: &str = "Synced";
 
 /// Longest message of a condition, in characters: enough for a backtrace's first lines, little enough for etcd.
 const MAX_MESSAGE: usize = 2048;
@@ -105,23 +131,23 @@ pub fn next(input: &StatusInput<'_>) -> Option<Value> {
 
 fn host_conditions(outcome: &Outcome) -> Vec<Condition> {
     use ConditionStatus::{False, True};
-    let synced = |status, reason, message: &str| Condition::new("Synced", status, reason, message);
+    let condition = |type_, status, message: &str| Condition::new(type_, status, outcome.reason().as_str(), message);
     match outcome {
-        Outcome::Applied => vec![synced(True, "Applied", "All children are as the provider means them")],
+        Outcome::Applied => vec![condition(SYNCED, True, "All children are as the provider means them")],
         Outcome::Held => {
-            vec![synced(False, "Held", "The provider holds: nothing is applied or pruned until it lets go")]
+            vec![condition(SYNCED, False, "The provider holds: nothing is applied or pruned until it lets go")]
         }
         Outcome::Paused => {
             let message =
                 "Paused by annotation bartizan.dev/paused: nothing below it is looked at until that is removed";
-            vec![synced(False, "Paused", message)]
+            vec![condition(SYNCED, False, message)]
         }
         Outcome::Waiting { message } => {
-            vec![synced(False, "Waiting", message), Condition::new("Reconciling", True, "Waiting", message)]
+            vec![condition(SYNCED, False, message), condition("Reconciling", True, message)]
         }
-        Outcome::Failed { reason, message, stalled } => {
+        Outcome::Failed { message, stalled, .. } => {
             let type_ = if *stalled { "Stalled" } else { "Reconciling" };
-            vec![synced(False, reason, message), Condition::new(type_, True, reason, message)]
+            vec![condition(SYNCED, False, message), condition(type_, True, message)]
         }
     }
 }
@@ -129,19 +155,19 @@ fn host_conditions(outcome: &Outcome) -> Vec<Condition> {
 /// The host's own event for what a reconcile made of `Synced`: only a transition is worth one, and a first success is none.
 #[must_use]
 pub fn event(owned: &Value, outcome: &Outcome) -> Option<ProviderEvent> {
-    let before = conditions_of(owned).into_iter().find(|condition| condition.type_ == "Synced");
+    let before = conditions_of(owned).into_iter().find(|condition| condition.type_ == SYNCED);
+    let reason_before = before.as_ref().and_then(|before| before.reason.parse::<Reason>().ok());
     let was_failed = |before: &Condition| {
-        before.status != ConditionStatus::True && !["Waiting", "Held", "Paused"].contains(&before.reason.as_str())
+        let waited = matches!(reason_before, Some(Reason::Waiting | Reason::Held | Reason::Paused));
+        before.status != ConditionStatus::True && !waited
     };
-    let event = |type_, reason: &str, message: &str| {
-        Some(ProviderEvent { type_, reason: reason.to_owned(), message: shorten(message) })
+    let event = |type_, message: &str| {
+        Some(ProviderEvent { type_, reason: outcome.reason().to_string(), message: shorten(message) })
     };
     match outcome {
-        Outcome::Failed { reason, message, .. } if before.as_ref().is_none_or(|before| before.reason != *reason) => {
-            event(EventType::Warning, reason, message)
-        }
+        Outcome::Failed { reason, message, .. } if reason_before != Some(*reason) => event(EventType::Warning, message),
         Outcome::Applied if before.as_ref().is_some_and(was_failed) => {
-            event(EventType::Normal, "Applied", "All children are as the provider means them again")
+            event(EventType::Normal, "All children are as the provider means them again")
         }
         _ => None,
     }
@@ -230,14 +256,14 @@ mod tests {
             {"type": "Ready", "status": "True", "reason": "A", "message": "", "observedGeneration": 2, "lastTransitionTime": THEN},
             {"type": "Synced", "status": "True", "reason": "Applied", "message": "", "observedGeneration": 2, "lastTransitionTime": THEN},
         ]});
-        let failed = Outcome::Failed { reason: "ProviderTrapped", message: "boom".to_owned(), stalled: false };
+        let failed = Outcome::Failed { reason: Reason::ProviderCrashed, message: "boom".to_owned(), stalled: false };
         let status = next(&input(&owned, Said::NoAnswer, &failed)).unwrap();
         assert_eq!(status["ready"], 4);
         let types: Vec<&str> =
             status["conditions"].as_array().unwrap().iter().filter_map(|c| c["type"].as_str()).collect();
         assert_eq!(types, ["Ready", "Synced", "Reconciling"]);
         assert_eq!(status["conditions"][0]["observedGeneration"], 2);
-        assert_eq!(status["conditions"][1]["reason"], "ProviderTrapped");
+        assert_eq!(status["conditions"][1]["reason"], "ProviderCrashed");
     }
 
     #[test]
@@ -251,7 +277,7 @@ mod tests {
     #[test]
     fn a_transition_is_an_event_and_a_first_success_is_none() {
         let synced = |status: &str, reason: &str| json!({"conditions": [{"type": "Synced", "status": status, "reason": reason}]});
-        let failed = Outcome::Failed { reason: "NameTaken", message: "m".to_owned(), stalled: true };
+        let failed = Outcome::Failed { reason: Reason::NameTaken, message: "m".to_owned(), stalled: true };
         assert_eq!(event(&Value::Null, &Outcome::Applied), None);
         assert_eq!(event(&synced("True", "Applied"), &Outcome::Applied), None);
         assert_eq!(event(&synced("False", "Waiting"), &Outcome::Applied), None);
@@ -267,7 +293,7 @@ mod tests {
 
     #[test]
     fn a_message_without_end_is_cut() {
-        let failed = Outcome::Failed { reason: "X", message: "é".repeat(10_000), stalled: true };
+        let failed = Outcome::Failed { reason: Reason::Refused, message: "é".repeat(10_000), stalled: true };
         let status = next(&input(&Value::Null, Said::NoAnswer, &failed)).unwrap();
         assert_eq!(status["conditions"][0]["message"].as_str().unwrap().chars().count(), MAX_MESSAGE + 1);
         assert_eq!(status["conditions"][1]["type"], "Stalled");

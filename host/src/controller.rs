@@ -16,6 +16,8 @@ use bartizan_engine::breaker::Called;
 use bartizan_engine::descendants::Listing;
 use bartizan_engine::index::{Index, Kinds, Scope};
 use bartizan_engine::queue::{BACKOFF_MAX, Finished};
+use bartizan_engine::reconcile::{Next, Report};
+use bartizan_engine::snapshot::{Kept, Snapshot, Supplied};
 use bartizan_engine::{ObjectKey, Observed, ParentUid, Priority, Queue};
 use k8s_openapi::jiff::Timestamp;
 use kube::Client;
@@ -29,9 +31,9 @@ use crate::declared::claims::Claim;
 use crate::kubernetes::served::Served;
 use crate::kubernetes::watch::Watch;
 use crate::reconcile::dry_run::Previewed;
-use crate::reconcile::reconcile;
-use crate::reconcile::snapshot::{Job, Kept, Next, Report, Shared, Supplied};
-use crate::telemetry::explain::{Board, Explained};
+use crate::reconcile::shared::Shared;
+use crate::reconcile::{self, Job, reconcile};
+use crate::telemetry::explain::Board;
 use crate::telemetry::health::Health;
 use crate::telemetry::observer::Observer;
 use crate::version::Version;
@@ -84,7 +86,7 @@ pub(crate) struct Controller {
     queue: Queue<ParentUid>,
     kept: BTreeMap<ParentUid, Kept>,
     unsure: BTreeMap<ParentUid, Vec<(Kind, ObjectKey)>>,
-    running: JoinSet<Report>,
+    running: JoinSet<Option<Report>>,
     in_flight: BTreeMap<Id, (ParentUid, Option<Sort>)>,
     breakers: Breakers,
     listings: JoinSet<(Listing, Vec<Observed>)>,
@@ -116,7 +118,7 @@ impl Controller {
         surroundings: Surroundings,
     ) -> Self {
         let Surroundings { claims, health, board, told } = surroundings;
-        let observer = board.observer(&shared.provider, shared.writer.projection().tokenizer.is_some());
+        let observer = board.observer(shared.provider(), shared.writer.projection().tokenizer.is_some());
         shared.writer.count_in(observer.metrics.clone());
         let watches = watches(client, &shared, &served, namespaces);
         let expected: BTreeSet<Scope> = watches.iter().map(|watch| watch.scope.clone()).collect();
@@ -126,7 +128,7 @@ impl Controller {
             related: served.related.keys().cloned().collect(),
         };
         Self {
-            index: Index::new(&shared.provider, kinds, expected),
+            index: Index::new(shared.provider(), kinds, expected),
             shared: Arc::new(shared),
             served,
             watches,
@@ -203,7 +205,7 @@ impl Controller {
                 Some(finished) = self.running.join_next_with_id(), if !self.running.is_empty() => self.finish(finished),
                 Some(listed) = self.listings.join_next(), if !self.listings.is_empty() => self.listed(listed),
                 Some(ended) = watching.join_next() => {
-                    let provider = &self.shared.provider;
+                    let provider = self.shared.provider();
                     anyhow::bail!("a watch of provider {provider} ended, which it never should: {ended:?}");
                 }
                 // With every slot taken, what is due waits for one of them, not for its time.
@@ -228,7 +230,7 @@ impl Controller {
     /// is looked at once more; what failed with the one before, first.
     fn swap(&mut self, next: &Version) {
         let (version, digest) = (next.number(), next.digest());
-        info!(provider = self.shared.provider, version, digest, "another version takes over");
+        info!(provider = self.shared.provider(), version, digest, "another version takes over");
         self.shared = Arc::new(self.shared.with(next));
         self.observer.metrics.swapped();
         // What the one before did says nothing about this one.
@@ -246,7 +248,7 @@ impl Controller {
         self.observer.metrics.load(parents, self.queue.waiting());
         if self.was_synced && self.told_parents != Some(parents) {
             self.told_parents = Some(parents);
-            self.health.serves(&self.shared.provider, parents);
+            self.health.serves(self.shared.provider(), parents);
         }
     }
 
@@ -258,18 +260,18 @@ impl Controller {
             self.observer.metrics.watch_up(kind, !known_old.contains(kind));
         }
         if let Some((scope, reason)) = self.broken.first_key_value() {
-            self.health.broken(&self.shared.provider, &scope.kind, reason);
+            self.health.broken(self.shared.provider(), &scope.kind, reason);
         } else if self.index.is_synced() {
             if !self.was_synced {
                 self.was_synced = true;
                 let parents = self.index.parent_uids().count();
-                info!(provider = self.shared.provider, parents, objects = self.index.len(), "serving");
+                info!(provider = self.shared.provider(), parents, objects = self.index.len(), "serving");
             }
-            self.health.serving(&self.shared.provider);
+            self.health.serving(self.shared.provider());
         } else {
             let waiting: BTreeSet<String> = self.index.unsynced().map(|scope| scope.kind.to_string()).collect();
             let waiting: Vec<String> = waiting.into_iter().collect();
-            self.health.waiting(&self.shared.provider, &format!("listing {}", waiting.join(", ")));
+            self.health.waiting(self.shared.provider(), &format!("listing {}", waiting.join(", ")));
         }
     }
 
@@ -291,7 +293,7 @@ impl Controller {
             return self.queue.take(now);
         }
         let (index, breakers, shared) = (&self.index, &self.breakers, &self.shared);
-        let sort = |uid: &ParentUid| index.parent(uid).and_then(|parent| Sort::of(&parent, shared));
+        let sort = |uid: &ParentUid| index.parent(uid).and_then(|parent| Sort::of(&parent, &shared.context));
         self.queue.take_if(now, |uid| breakers.admit(sort(uid), now))
     }
 
@@ -308,7 +310,7 @@ impl Controller {
         for (sort, open) in self.breakers.open() {
             self.observer.metrics.breaker(sort.name(), open);
         }
-        self.health.breaker(&self.shared.provider, self.breakers.message());
+        self.health.breaker(self.shared.provider(), self.breakers.message());
     }
 
     /// Starts a reconcile of a parent that the queue has given out.
@@ -320,7 +322,7 @@ impl Controller {
         match self.job(&uid, supplied) {
             Some(job) => {
                 let shared = self.shared.clone();
-                let sort = Sort::of(&job.parent, &shared);
+                let sort = Sort::of(&job.snapshot.parent, &shared.context);
                 self.breakers.begin(sort, &uid, Instant::now());
                 let handle = self.running.spawn(async move { reconcile(&shared, job).await });
                 self.in_flight.insert(handle.id(), (uid, sort));
@@ -331,24 +333,18 @@ impl Controller {
 
     /// What one reconcile works on; `None` if the parent is gone.
     fn job(&mut self, uid: &ParentUid, supplied: Supplied) -> Option<Job> {
-        self.index.parent(uid)?;
+        let snapshot = self.snapshot(uid, supplied)?;
         let (unsure, kept) = (self.unsure.remove(uid).unwrap_or_default(), self.kept.remove(uid).unwrap_or_default());
-        self.snapshot(uid, supplied, unsure, kept)
+        Some(Job { snapshot, kept, unsure, observer: self.observer.clone() })
     }
 
     /// The snapshot of one parent; `None` if it is gone.
-    fn snapshot(
-        &self,
-        uid: &ParentUid,
-        mut supplied: Supplied,
-        unsure: Vec<(Kind, ObjectKey)>,
-        kept: Kept,
-    ) -> Option<Job> {
+    fn snapshot(&self, uid: &ParentUid, mut supplied: Supplied) -> Option<Snapshot> {
         let parent = self.index.parent(uid)?;
         let (kind, served) = self.served.parents.iter().find(|(kind, _)| parent.key.is_of(kind))?;
         supplied.objects = self.index.related(&supplied.references);
         let children = self.index.children(uid);
-        Some(Job {
+        Some(Snapshot {
             descendants: self.index.descendants(&children),
             children,
             supplied,
@@ -356,19 +352,16 @@ impl Controller {
             kind: kind.clone(),
             has_status: served.has_status,
             parent,
-            unsure,
-            kept,
-            observer: self.observer.clone(),
         })
     }
 
-    fn finish(&mut self, finished: Result<(Id, Report), JoinError>) {
+    fn finish(&mut self, finished: Result<(Id, Option<Report>), JoinError>) {
         let now = Instant::now();
         let (id, report) = match finished {
-            Ok((id, report)) => (id, Some(report)),
+            Ok((id, report)) => (id, report),
             Err(error) => {
                 // A panic is contained: this parent backs off, the others go on.
-                error!(provider = self.shared.provider, "reconcile ended unexpectedly: {error}");
+                error!(provider = self.shared.provider(), "reconcile ended unexpectedly: {error}");
                 self.observer.metrics.reconciled("failed");
                 (error.id(), None)
             }
@@ -387,7 +380,7 @@ impl Controller {
             let touched = self.deleted(&delete.key, &delete.uid, &delete.resource_version);
             self.touch(&touched, Priority::Child, now);
         }
-        if let Some(result) = report.explained.as_ref().and_then(Explained::result) {
+        if let Some(result) = reconcile::explain::result(&report.ended) {
             self.observer.metrics.reconciled(result);
         }
         let parent = self.index.parent(&uid);
@@ -408,10 +401,10 @@ impl Controller {
             Next::Supply(_) => {}
             Next::Finish(finished) => self.queue.finish(&uid, finished, now, fastrand::f64()),
         }
-        if let (Some(parent), Some(mut explained)) = (parent, report.explained) {
+        if let (Some(parent), Some(mut explained)) = (parent, reconcile::explain::explained(&report.ended)) {
             explained.next = self.queue.due(&uid).map(|due| time_of(due, now));
             explained.failures = self.queue.failures(&uid);
-            self.board.note(&self.shared.provider, &uid, &parent.key, explained);
+            self.board.note(self.shared.provider(), &uid, &parent.key, explained);
         }
     }
 }

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use bartizan_contract::Failure;
+use bartizan_contract::{Failure, Reason};
 
 use crate::describe::ManifestError;
 use crate::imports::{LOG, PROVIDER};
@@ -234,18 +234,18 @@ pub enum Fault {
 impl Fault {
     /// One CamelCase word, as conditions want it.
     #[must_use]
-    pub fn reason(&self) -> &'static str {
+    pub fn reason(&self) -> Reason {
         match self {
-            Self::Failure(_) => "ProviderFailed",
-            Self::Trap { .. } => "ProviderCrashed",
-            Self::Timeout { .. } => "ProviderTimedOut",
-            Self::Memory { .. } => "ProviderOutOfMemory",
-            Self::RequestTooLarge { .. } => "RequestTooLarge",
-            Self::ResponseTooLarge { .. } => "ResponseTooLarge",
-            Self::BadAnswer { .. } => "ProviderAnswerInvalid",
-            Self::Manifest(_) => "ManifestInvalid",
-            Self::Busy => "HostBusy",
-            Self::Host { .. } => "HostError",
+            Self::Failure(_) => Reason::ProviderFailed,
+            Self::Trap { .. } => Reason::ProviderCrashed,
+            Self::Timeout { .. } => Reason::ProviderTimedOut,
+            Self::Memory { .. } => Reason::ProviderOutOfMemory,
+            Self::RequestTooLarge { .. } => Reason::RequestTooLarge,
+            Self::ResponseTooLarge { .. } => Reason::ResponseTooLarge,
+            Self::BadAnswer { .. } => Reason::ProviderAnswerInvalid,
+            Self::Manifest(_) => Reason::ManifestInvalid,
+            Self::Busy => Reason::HostBusy,
+            Self::Host { .. } => Reason::HostError,
         }
     }
 }

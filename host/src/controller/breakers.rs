@@ -8,7 +8,7 @@ use bartizan_engine::ParentUid;
 use bartizan_engine::breaker::{Breaker, Called, FAULTS};
 use bartizan_engine::phase::{self, Phase};
 
-use crate::reconcile::snapshot::Shared;
+use bartizan_engine::snapshot::ProviderContext;
 
 /// Sorts of calls.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,8 +21,8 @@ pub(crate) enum Sort {
 
 impl Sort {
     /// The sort of call that a parent is due for; `None` if the provider will not be asked.
-    pub(crate) fn of(parent: &Observed, shared: &Shared) -> Option<Self> {
-        match phase::of(parent, &shared.provider, shared.finalizes) {
+    pub(crate) fn of(parent: &Observed, context: &ProviderContext) -> Option<Self> {
+        match phase::of(parent, &context.name, context.finalizes) {
             Phase::Serve(_) => Some(Self::Serve),
             Phase::Finalize => Some(Self::Finalize),
             Phase::Going | Phase::Paused | Phase::LetGo(_) | Phase::Teardown => None,

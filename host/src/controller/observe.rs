@@ -70,7 +70,7 @@ impl Controller {
         let kind = GroupKind::new(&parent.key.group, &parent.key.kind);
         let labels = parent.labels.iter().cloned().collect();
         let serves = arbitrate(&self.claims, &kind, parent.key.namespace.as_deref(), &labels).serves;
-        serves == Some(self.shared.provider.as_str())
+        serves == Some(self.shared.provider())
     }
 
     pub(super) fn touch(&mut self, touched: &Touched, priority: Priority, now: Instant) {
@@ -82,7 +82,7 @@ impl Controller {
                 self.kept.remove(uid);
                 self.unsure.remove(uid);
                 self.index.want(uid, []);
-                self.board.forget(&self.shared.provider, uid);
+                self.board.forget(self.shared.provider(), uid);
             }
         }
     }
@@ -108,7 +108,7 @@ impl Controller {
                 let touched = self.index.listed(&listing.child);
                 self.touch(&touched, Priority::Child, now);
             }
-            Err(error) => error!(provider = self.shared.provider, "a list ended unexpectedly: {error}"),
+            Err(error) => error!(provider = self.shared.provider(), "a list ended unexpectedly: {error}"),
         }
     }
 

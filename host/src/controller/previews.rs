@@ -4,22 +4,24 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Instant;
 
+use bartizan_contract::Reason;
 use bartizan_engine::ParentUid;
 use bartizan_engine::phase::{self, Phase};
 use bartizan_engine::preview::{self, Action, Foreseen};
+use bartizan_engine::snapshot::{Snapshot, Supplied};
 use bartizan_engine::status;
 use tokio::task::{JoinError, JoinSet};
 use tracing::{error, info};
 
 use super::Controller;
 use crate::reconcile::dry_run::{Look, Preview, Previewed, look};
-use crate::reconcile::snapshot::{Job, Kept, Shared, Supplied};
+use crate::reconcile::shared::Shared;
 use crate::version::{Version, VersionId};
 
 /// One look, with what it was about.
 pub(super) struct Looked {
     uid: ParentUid,
-    job: Job,
+    snapshot: Snapshot,
     asked: Asked,
     look: Look,
 }
@@ -67,21 +69,16 @@ impl Previewing {
         std::future::pending().await
     }
 
-    fn look(&mut self, uid: ParentUid, job: Job, asked: Asked) {
+    fn look(&mut self, uid: ParentUid, snapshot: Snapshot, asked: Asked) {
         let shared = match (&asked, &self.active) {
             (Asked::Active(_), Some(active)) => active.clone(),
             _ => self.candidate.clone(),
         };
         self.looking.spawn(async move {
-            let look = look(&shared, &job).await;
-            Looked { uid, job, asked, look }
+            let look = look(&shared, &snapshot).await;
+            Looked { uid, snapshot, asked, look }
         });
     }
-}
-
-/// Whether a decision failed since its provider had no acceptable answer.
-fn is_of_provider(reason: &str) -> bool {
-    matches!(reason, "Invalid" | "Refused" | "Held" | "ResponseTooLarge") || reason.starts_with("Provider")
 }
 
 impl Controller {
@@ -104,8 +101,8 @@ impl Controller {
             while previewing.looking.is_empty()
                 && let Some(uid) = previewing.waiting.pop_front()
             {
-                if let Some(job) = self.look_at(&uid) {
-                    previewing.look(uid, job, Asked::Candidate);
+                if let Some(snapshot) = self.look_at(&uid) {
+                    previewing.look(uid, snapshot, Asked::Candidate);
                 }
             }
             if previewing.looking.is_empty() {
@@ -117,26 +114,27 @@ impl Controller {
     }
 
     /// The snapshot of a parent that is served; `None` if nobody would be asked about it.
-    fn look_at(&self, uid: &ParentUid) -> Option<Job> {
+    fn look_at(&self, uid: &ParentUid) -> Option<Snapshot> {
         let references = self.index.references(uid);
-        let job = self.snapshot(uid, Supplied { references, ..Supplied::default() }, Vec::new(), Kept::default())?;
-        let phase = phase::of(&job.parent, &self.shared.provider, self.shared.finalizes);
-        matches!(phase, Phase::Serve(_)).then_some(job)
+        let snapshot = self.snapshot(uid, Supplied { references, ..Supplied::default() })?;
+        let context = &self.shared.context;
+        let phase = phase::of(&snapshot.parent, &context.name, context.finalizes);
+        matches!(phase, Phase::Serve(_)).then_some(snapshot)
     }
 
     pub(super) fn looked(&mut self, looked: Result<Looked, JoinError>) {
         let Some(mut previewing) = self.previewing.take() else { return };
         match looked {
-            Ok(Looked { uid, mut job, asked, look: Look::More(mut supplied) }) => {
+            Ok(Looked { uid, mut snapshot, asked, look: Look::More(mut supplied) }) => {
                 supplied.objects = self.index.related(&supplied.references);
-                job.supplied = supplied;
-                previewing.look(uid, job, asked);
+                snapshot.supplied = supplied;
+                previewing.look(uid, snapshot, asked);
             }
-            Ok(Looked { uid, job, asked, look: Look::Foreseen(foreseen) }) => {
-                self.compare(&mut previewing, uid, job, asked, foreseen);
+            Ok(Looked { uid, snapshot, asked, look: Look::Foreseen(foreseen) }) => {
+                self.compare(&mut previewing, uid, snapshot, asked, foreseen);
             }
             Err(error) => {
-                error!(provider = self.shared.provider, "a preview ended unexpectedly: {error}");
+                error!(provider = self.shared.provider(), "a preview ended unexpectedly: {error}");
                 previewing.preview.changes.fail += 1;
             }
         }
@@ -147,11 +145,11 @@ impl Controller {
         &self,
         previewing: &mut Previewing,
         uid: ParentUid,
-        mut job: Job,
+        mut snapshot: Snapshot,
         asked: Asked,
         foreseen: Result<Foreseen, String>,
     ) {
-        let key = job.parent.key.clone();
+        let key = snapshot.parent.key.clone();
         match asked {
             Asked::Candidate if foreseen.as_ref().is_ok_and(|foreseen| foreseen.plan.is_settled()) => {
                 previewing.preview.add(&key, Ok(Vec::new()));
@@ -159,15 +157,15 @@ impl Controller {
             Asked::Candidate if previewing.active.is_some() => {
                 let references = self.index.references(&uid);
                 let objects = self.index.related(&references);
-                job.supplied = Supplied { references, objects, ..Supplied::default() };
-                previewing.look(uid, job, Asked::Active(foreseen));
+                snapshot.supplied = Supplied { references, objects, ..Supplied::default() };
+                previewing.look(uid, snapshot, Asked::Active(foreseen));
             }
             Asked::Candidate => {
-                let changes = foreseen.map(|candidate| preview::compare(&candidate, None, &job.children));
+                let changes = foreseen.map(|candidate| preview::compare(&candidate, None, &snapshot.children));
                 // It is no worse than before where nobody had an answer for this parent, or a name is taken anyway.
-                let changes = match (status::last_reason(&job.parent).as_deref(), changes) {
-                    (Some(reason), Err(_)) if is_of_provider(reason) => Ok(Vec::new()),
-                    (Some("NameTaken"), Ok(mut changes)) => {
+                let changes = match (status::last_reason(&snapshot.parent), changes) {
+                    (Some(reason), Err(_)) if reason.is_of_provider() => Ok(Vec::new()),
+                    (Some(Reason::NameTaken), Ok(mut changes)) => {
                         changes.retain(|change| change.action != Action::Refuse || change.because_of.is_some());
                         Ok(changes)
                     }
@@ -177,7 +175,9 @@ impl Controller {
             }
             Asked::Active(candidate) => {
                 let changes = match (candidate, foreseen) {
-                    (Ok(candidate), active) => Ok(preview::compare(&candidate, active.ok().as_ref(), &job.children)),
+                    (Ok(candidate), active) => {
+                        Ok(preview::compare(&candidate, active.ok().as_ref(), &snapshot.children))
+                    }
                     (Err(_), Err(_)) => Ok(Vec::new()),
                     (Err(failure), Ok(_)) => Err(failure),
                 };
@@ -190,15 +190,15 @@ impl Controller {
         let Previewing { id, candidate, started, mut preview, .. } = previewing;
         preview.finish();
         info!(
-            provider = self.shared.provider,
-            version = candidate.version,
+            provider = self.shared.provider(),
+            version = candidate.context.version,
             parents = preview.looked_at,
             changed = preview.changes.parents,
             failing = preview.changes.fail,
             seconds = started.map_or(0.0, |started| started.elapsed().as_secs_f64()),
             "asked another version what it would change"
         );
-        let provider = self.shared.provider.clone();
+        let provider = self.shared.provider().to_owned();
         // Nobody listens any more when the host ends.
         let _ = self.told.send(Previewed { provider, id, preview, crds: None });
     }

@@ -11,6 +11,7 @@ use bartizan_contract::{GroupKind, Kind};
 use bartizan_engine::crd_compat::Incompatibility;
 use bartizan_engine::object::Projection;
 use bartizan_engine::secrets::Tokenizer;
+use bartizan_engine::snapshot::ProviderContext;
 use bartizan_engine::{Grant, Grants, PodBounds};
 use bartizan_runtime::Limits;
 use kube::Client;
@@ -32,7 +33,7 @@ use crate::kubernetes::token_key;
 use crate::kubernetes::writer::Writer;
 use crate::reconcile::call_pool::Calls;
 use crate::reconcile::dry_run::{Preview, Previewed};
-use crate::reconcile::snapshot::Shared;
+use crate::reconcile::shared::Shared;
 use crate::telemetry::explain::Board;
 use crate::telemetry::health::Health;
 use crate::version::Version;
@@ -283,15 +284,12 @@ impl Start {
             parents: served.parents.keys().cloned().collect(),
         });
         let kinds = |kinds: &BTreeMap<Kind, Resource>| kinds.keys().cloned().collect();
-        let shared = Shared {
-            provider: name.to_owned(),
+        let context = ProviderContext {
+            name: name.to_owned(),
             version: manifest.version.clone(),
-            module: loaded.module.clone(),
             digest: loaded.module.digest().into(),
             settings: version.given(),
-            limits: call_limits(&self.limits),
             max_children: to_usize(self.limits.children),
-            concurrency: to_usize(self.limits.concurrency),
             grants,
             finalizes: manifest.finalizes,
             finalizer: finalizer(name),
@@ -300,6 +298,12 @@ impl Start {
             descendant_kinds: kinds(&served.descendants),
             related_kinds: kinds(&served.related),
             cluster_version: server.git_version,
+        };
+        let shared = Shared {
+            context: Arc::new(context),
+            module: loaded.module.clone(),
+            limits: call_limits(&self.limits),
+            concurrency: to_usize(self.limits.concurrency),
             writer: Writer::new(client.clone(), projection, Arc::new(resources.collect())),
             events: Events::new(self.host.client.clone(), &field_manager(name)),
             calls: self.host.calls.clone(),

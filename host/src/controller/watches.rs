@@ -15,21 +15,21 @@ use tracing::warn;
 use super::Served;
 use crate::kubernetes::served::Resource;
 use crate::kubernetes::watch::Watch;
-use crate::reconcile::snapshot::Shared;
+use crate::reconcile::shared::Shared;
 
 /// First and longest delay before a list that failed is tried again.
 const LIST_BACKOFF: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(30));
 
 /// One watch for each kind and scope: of children by their label; of what a provider sees below them or may ask to see, whole.
 pub(super) fn watches(client: &Client, shared: &Shared, served: &Served, namespaces: &[String]) -> Vec<Watch> {
-    let selector = format!("{PROVIDER_LABEL}={}", shared.provider);
+    let selector = format!("{PROVIDER_LABEL}={}", shared.provider());
     let parents = served.parents.iter().map(|(kind, parent)| (kind, &parent.resource, None));
     let whole = served.descendants.iter().chain(&served.related).map(|(kind, resource)| (kind, resource, None));
     let children = served.children.iter().chain(&served.former);
     let children = children.map(|(kind, resource)| (kind, resource, Some(selector.clone())));
     let mut watches: BTreeMap<Scope, Watch> = BTreeMap::new();
     for (kind, resource, selector) in parents.chain(whole).chain(children) {
-        for namespace in scopes(resource, &wider(namespaces, kind, &shared.grants)) {
+        for namespace in scopes(resource, &wider(namespaces, kind, &shared.context.grants)) {
             let scope = Scope { kind: kind.clone(), namespace };
             // The whole watch of a kind comes first, and sees the children among the others.
             watches.entry(scope.clone()).or_insert_with(|| Watch {
@@ -48,7 +48,7 @@ pub(super) fn watches(client: &Client, shared: &Shared, served: &Served, namespa
 pub(super) async fn list(shared: &Shared, listing: &Listing) -> Vec<Observed> {
     let (namespace, selector) = (listing.namespace.as_deref(), listing.selector.to_string());
     let mut objects = Vec::new();
-    for kind in &shared.descendant_kinds {
+    for kind in &shared.context.descendant_kinds {
         let mut delay = LIST_BACKOFF.0;
         loop {
             match shared.writer.list(kind, namespace, &selector).await {
@@ -57,7 +57,7 @@ pub(super) async fn list(shared: &Shared, listing: &Listing) -> Vec<Observed> {
                     break;
                 }
                 Err(error) => {
-                    warn!(provider = shared.provider, %kind, child = %listing.child, "cannot be listed: {error}");
+                    warn!(provider = shared.provider(), %kind, child = %listing.child, "cannot be listed: {error}");
                     tokio::time::sleep(delay.mul_f64(0.5 + 0.5 * fastrand::f64())).await;
                     delay = (delay * 2).min(LIST_BACKOFF.1);
                 }

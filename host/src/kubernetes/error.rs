@@ -2,64 +2,13 @@
 
 use std::time::Duration;
 
-use bartizan_contract::Kind;
-use bartizan_engine::ObjectKey;
-use thiserror::Error;
-
-/// Why a request did not do what it should.
-#[derive(Clone, Debug, Error, PartialEq, Eq)]
-pub(crate) enum ApiError {
-    /// The object is not in the state that the fence names.
-    #[error("{0}")]
-    Conflict(String),
-    /// There is no such object.
-    #[error("{0}")]
-    NotFound(String),
-    /// The provider's account may not do this.
-    #[error("{0}")]
-    Forbidden(String),
-    /// The API server does not accept the object as it is (422): a field of it breaks a rule.
-    #[error("{0}")]
-    Invalid(String),
-    /// A field was to be changed that never changes once the object exists (422).
-    #[error("{0}")]
-    Immutable(String),
-    /// The API server does not accept the request, or a webhook refuses it.
-    #[error("{0}")]
-    Rejected(String),
-    /// It may go well later.
-    #[error("{message}")]
-    Transient {
-        /// What happened.
-        message: String,
-        /// When the API server asked to be tried again.
-        retry_after: Option<Duration>,
-    },
-    /// The kind is not among those that were resolved when the provider started.
-    #[error("kind {0} is not served by this cluster")]
-    NotServed(Kind),
-}
-
-impl ApiError {
-    /// When the API server asked to be tried again.
-    pub(crate) fn retry_after(&self) -> Option<Duration> {
-        match self {
-            Self::Transient { retry_after, .. } => *retry_after,
-            _ => None,
-        }
-    }
-}
-
-/// It may go well later.
-pub(crate) fn transient(message: String) -> ApiError {
-    ApiError::Transient { message, retry_after: None }
-}
+use bartizan_engine::{ApiError, ObjectKey};
 
 /// Whose turn it is after an error of kube's. What the API server says about a Secret may quote its values, so of that only
 /// the code is kept.
 pub(crate) fn classify(error: &kube::Error, key: &ObjectKey) -> ApiError {
     let kube::Error::Api(status) = error else {
-        return transient(chain(error));
+        return ApiError::transient(chain(error));
     };
     let message = if &*key.kind == "Secret" && key.group.is_empty() {
         format!("the API server refused the Secret ({} {})", status.code, status.reason)
@@ -126,6 +75,7 @@ pub(crate) fn chain(error: &dyn std::error::Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use bartizan_contract::Kind;
     use kube::core::Status;
 
     fn status(code: u16, message: &str) -> kube::Error {

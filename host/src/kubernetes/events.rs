@@ -26,7 +26,7 @@ impl Events {
     }
 
     /// Tells one event of a parent.
-    pub(crate) async fn tell(&self, parent: &Observed, event: &ProviderEvent) {
+    pub(crate) async fn send(&self, parent: &Observed, event: &ProviderEvent) {
         let reference = ObjectReference {
             api_version: Some(parent.api_version.clone()),
             kind: Some(parent.key.kind.to_string()),

@@ -7,7 +7,7 @@ use bartizan_contract::names::{
     FINALIZED_ANNOTATION, OWNER_UID_ANNOTATION, OWNER_UID_LABEL, PROVIDER_LABEL, RETAINED_FOR_ANNOTATION,
 };
 use bartizan_engine::object::Projection;
-use bartizan_engine::{Fence, ObjectKey, Observed, Release, managed_fields};
+use bartizan_engine::{ApiError, Delete, Fence, ObjectKey, Observed, Release, managed_fields};
 use k8s_openapi::api::core::v1::Namespace;
 use kube::api::{DeleteParams, GetParams, ListParams, Patch, PatchParams, Preconditions, PropagationPolicy, Request};
 use kube::core::DynamicObject;
@@ -16,7 +16,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use crate::kubernetes::deadline::DEADLINE;
-use crate::kubernetes::error::{ApiError, classify, transient};
+use crate::kubernetes::error::classify;
 use crate::kubernetes::object::project;
 use crate::kubernetes::served::{Resource, Resources};
 use crate::telemetry::metrics::ProviderMetrics;
@@ -129,7 +129,7 @@ impl Writer {
         let request = self.request(kind, key)?.get(&key.name, &GetParams::default());
         let live: DynamicObject = self.send(key, request).await?;
         let managed_fields = serde_json::to_value(&live.metadata.managed_fields)
-            .map_err(|error| transient(format!("managed fields could not be read: {error}")))?;
+            .map_err(|error| ApiError::transient(format!("managed fields could not be read: {error}")))?;
         let Some(managed_fields) = managed_fields::claim(&managed_fields, self.manager(), intent) else {
             return Ok(None);
         };
@@ -146,18 +146,12 @@ impl Writer {
     }
 
     /// Deletes an object that is still in this state. In the background, what it owns goes after it; orphaned, that stays.
-    pub(crate) async fn delete(
-        &self,
-        kind: &Kind,
-        key: &ObjectKey,
-        uid: &str,
-        resource_version: &str,
-        propagation: PropagationPolicy,
-    ) -> Result<(), ApiError> {
+    pub(crate) async fn delete(&self, delete: &Delete, propagation: PropagationPolicy) -> Result<(), ApiError> {
+        let Delete { kind, key, uid, resource_version, .. } = delete;
         let params = DeleteParams {
             preconditions: Some(Preconditions {
-                uid: Some(uid.to_owned()),
-                resource_version: Some(resource_version.to_owned()),
+                uid: Some(uid.clone()),
+                resource_version: Some(resource_version.clone()),
             }),
             propagation_policy: Some(propagation),
             ..DeleteParams::default()
@@ -262,7 +256,7 @@ impl Writer {
         let stamped = list.items.into_iter().map(|mut object| {
             // Items of a list have no type of their own.
             object.types = Some(kube::core::TypeMeta { api_version: kind.api_version(), kind: kind.kind.clone() });
-            project(object, &self.projection).map_err(transient)
+            project(object, &self.projection).map_err(ApiError::transient)
         });
         stamped.collect()
     }
@@ -292,7 +286,7 @@ impl Writer {
         key: &ObjectKey,
         request: Result<http::Request<Vec<u8>>, kube::core::request::Error>,
     ) -> Result<Observed, ApiError> {
-        project(self.send(key, request).await?, &self.projection).map_err(transient)
+        project(self.send(key, request).await?, &self.projection).map_err(ApiError::transient)
     }
 
     async fn send<T: DeserializeOwned>(
@@ -300,11 +294,13 @@ impl Writer {
         key: &ObjectKey,
         request: Result<http::Request<Vec<u8>>, kube::core::request::Error>,
     ) -> Result<T, ApiError> {
-        let request = request.map_err(|error| transient(format!("request could not be made: {error}")))?;
+        let request = request.map_err(|error| ApiError::transient(format!("request could not be made: {error}")))?;
         match tokio::time::timeout(DEADLINE, self.client.request::<T>(request)).await {
             Ok(Ok(value)) => Ok(value),
             Ok(Err(error)) => Err(classify(&error, key)),
-            Err(_) => Err(transient(format!("the API server did not answer within {} s", DEADLINE.as_secs()))),
+            Err(_) => {
+                Err(ApiError::transient(format!("the API server did not answer within {} s", DEADLINE.as_secs())))
+            }
         }
     }
 }

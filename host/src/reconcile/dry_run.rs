@@ -1,16 +1,17 @@
 //! What another version of a provider would change: it is asked about every parent, and nothing is written.
 
 use bartizan_contract::provider::{ActiveModule, CandidateChanges};
+use bartizan_engine::ObjectKey;
 use bartizan_engine::crd_compat::Incompatibility;
-use bartizan_engine::gate;
-use bartizan_engine::plan::{self, PlanInput};
+use bartizan_engine::decide::{DecideInput, Decision, Execute, decide};
+use bartizan_engine::plan::{FinalizerStep, Memory};
 use bartizan_engine::preview::{Action, Change, Foreseen};
-use bartizan_engine::{FinalizerStep, Memory, ObjectKey, Refusal};
+use bartizan_engine::snapshot::{Question, Snapshot, Supplied};
 use k8s_openapi::jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::reconcile::provider_call::{self, Answered, Read};
-use crate::reconcile::snapshot::{Job, Shared, Supplied};
+use crate::reconcile::provider_call;
+use crate::reconcile::shared::Shared;
 use crate::version::VersionId;
 
 /// The most bytes of changes that are kept to be shown. All are counted.
@@ -24,38 +25,29 @@ pub(crate) enum Look {
     Foreseen(Result<Foreseen, String>),
 }
 
-/// Asks a version about one parent.
-pub(crate) async fn look(shared: &Shared, job: &Job) -> Look {
-    let request = provider_call::request(shared, job, false, false);
-    match provider_call::call(shared, request).await.and_then(|Answered { result, .. }| result) {
-        Ok((_, response)) => foresee(shared, job, response).unwrap_or_else(|refusal| {
-            Look::Foreseen(Err(format!("the answer of provider {} would be refused: {refusal}", shared.provider)))
-        }),
-        Err(error) => Look::Foreseen(Err(error.to_string())),
-    }
-}
-
-fn foresee(shared: &Shared, job: &Job, response: Read) -> Result<Look, Refusal> {
-    let response = response?;
-    let issued = provider_call::issued(job);
-    let input = provider_call::gate_input(shared, job, &issued, false);
-    if let Some(supplied) = provider_call::wants_more(&response, &input, &job.supplied)? {
-        return Ok(Look::More(supplied));
-    }
-    let answer = gate::check(response, &input)?;
-    if answer.hold {
-        return Ok(Look::Foreseen(Err("it would hold: nothing but the status is written".to_owned())));
-    }
-    let plan = plan::plan(&PlanInput {
-        provider: &shared.provider,
-        parent: &job.parent,
-        intents: &answer.intents,
-        children: &job.children,
-        keep: &answer.keep,
-        memory: &Memory::default(),
-        finalizer: FinalizerStep::Keep,
-    });
-    Ok(Look::Foreseen(Ok(Foreseen { intents: answer.intents, plan })))
+/// Asks a version about one parent. Nothing is remembered of earlier writes: the version would begin anew.
+pub(crate) async fn look(shared: &Shared, snapshot: &Snapshot) -> Look {
+    let (context, question) = (&*shared.context, Question::Serve(FinalizerStep::Keep));
+    let answer = match provider_call::call(shared, snapshot.request(context, question)).await {
+        Ok(answer) => answer,
+        Err(error) => return Look::Foreseen(Err(error.to_string())),
+    };
+    let (issued, memory) = (snapshot.issued(), Memory::default());
+    Look::Foreseen(
+        match decide(&DecideInput { context, snapshot, question, issued: &issued, memory: &memory }, answer) {
+            Decision::Supply(supplied) => return Look::More(supplied),
+            Decision::Execute(execute) => {
+                let Execute { plan, intents, .. } = *execute;
+                Ok(Foreseen { intents, plan })
+            }
+            Decision::Hold(_) => Err("it would hold: nothing but the status is written".to_owned()),
+            Decision::Refuse(refusal) => {
+                Err(format!("the answer of provider {} would be refused: {refusal}", shared.provider()))
+            }
+            // The gate refuses the first, since it was not asked to finish, and the second is for a namespace that goes.
+            Decision::MarkFinalized(_) | Decision::LeaveWithNamespace(_) => Ok(Foreseen::default()),
+        },
+    )
 }
 
 /// What a version would change for all parents.

@@ -1,61 +1,64 @@
-//! What a provider is asked and what of its answer may be acted on: for the reconcile of a parent, and for the preview of what
-//! another version would do.
+//! One call of a provider: once there is room, counted, recorded if that is wanted, and with what it logged in the host's log.
 
 use std::time::{Duration, Instant};
 
 use bartizan_contract::ReconcileResponse;
-use bartizan_engine::gate::{self, GateInput};
-use bartizan_engine::related::{MAX_ROUNDS, References};
-use bartizan_engine::request::{self, RequestInput};
-use bartizan_engine::secrets::Revealed;
+use bartizan_engine::gate;
+use bartizan_engine::reconcile::{self as engine, CallCause};
 use bartizan_engine::{Observed, Refusal};
-use bartizan_runtime::{Answer, CallError, Fault};
+use bartizan_runtime::{Answer, CallError, Fault, LogLevel, LogLine};
+use tracing::{debug, error, info, trace, warn};
 
-use crate::reconcile::snapshot::{Job, Origin, Shared, Supplied};
+use crate::reconcile::shared::Shared;
+use crate::telemetry::observer::Observer;
+use crate::telemetry::recorder::Call;
 
 /// What an answer says, or why it is none.
 pub(crate) type Read = Result<ReconcileResponse, Refusal>;
 
 /// How a call ended.
-pub(crate) struct Answered {
+struct Called {
     /// The answer as bytes and as what they say, or why there is none.
-    pub(crate) result: Result<(Answer, Read), CallError>,
+    result: Result<(Answer, Read), CallError>,
     /// How long it took, without the wait for room.
-    pub(crate) duration: Duration,
+    duration: Duration,
     /// The request, given back.
-    pub(crate) request: Vec<u8>,
-}
-
-/// The request about one parent.
-pub(crate) fn request(shared: &Shared, job: &Job, finalizing: bool, namespace_terminating: bool) -> Vec<u8> {
-    let children: Vec<&Observed> = job.children.iter().map(AsRef::as_ref).collect();
-    let descendants: Vec<&Observed> = job.descendants.iter().map(AsRef::as_ref).collect();
-    let related: Vec<&Observed> = job.supplied.objects.iter().map(AsRef::as_ref).collect();
-    request::build(&RequestInput {
-        provider: &shared.provider,
-        provider_version: &shared.version,
-        settings: &shared.settings,
-        cluster_version: &shared.cluster_version,
-        optional_kinds: &job.optional_kinds,
-        parent: &job.parent,
-        child_kinds: &shared.child_kinds,
-        children: &children,
-        descendant_kinds: &shared.descendant_kinds,
-        descendants: &descendants,
-        related_kinds: &shared.related_kinds,
-        related: &related,
-        finalizing,
-        namespace_terminating,
-    })
+    request: Vec<u8>,
 }
 
 /// Calls the provider, once there is room.
 ///
 /// # Errors
-/// If it could not even be called.
-pub(crate) async fn call(shared: &Shared, request: Vec<u8>) -> Result<Answered, CallError> {
+/// If there is no answer.
+pub(crate) async fn call(shared: &Shared, request: Vec<u8>) -> Result<Read, engine::CallError> {
+    let called = run(shared, request).await.and_then(|Called { result, .. }| result);
+    called.map(|(_, read)| read).map_err(|error| described(&error))
+}
+
+/// Calls the provider for a reconcile.
+///
+/// # Errors
+/// If there is no answer.
+pub(super) async fn observed(
+    shared: &Shared,
+    request: Vec<u8>,
+    parent: &Observed,
+    observer: &Observer,
+) -> Result<Read, engine::CallError> {
+    let Called { result, duration, request } = run(shared, request).await.map_err(|error| described(&error))?;
+    observer.metrics.called(duration);
+    if observer.recorder.keeps(parent) {
+        let (provider, module, limits) = (shared.provider(), shared.module.digest(), &shared.limits);
+        let result = result.as_ref().map(|(answer, _)| answer);
+        observer.recorder.keep(Call { provider, module, limits, parent, request, result });
+    }
+    log(shared, parent, result.as_ref().map_or_else(|error| &error.logs, |(answer, _)| &answer.logs));
+    result.map(|(_, read)| read).map_err(|error| described(&error))
+}
+
+async fn run(shared: &Shared, request: Vec<u8>) -> Result<Called, CallError> {
     let (module, limits) = (shared.module.clone(), shared.limits);
-    let called = shared.calls.run(&shared.provider, limits.memory_bytes, move || {
+    let called = shared.calls.run(shared.provider(), limits.memory_bytes, move || {
         let started = Instant::now();
         let result = module.reconcile(&request, &limits);
         let duration = started.elapsed();
@@ -64,66 +67,32 @@ pub(crate) async fn call(shared: &Shared, request: Vec<u8>) -> Result<Answered, 
             let read = gate::read(&answer.response);
             (answer, read)
         });
-        Answered { result, duration, request }
+        Called { result, duration, request }
     });
     called.await.map_err(|cause| CallError { fault: Fault::Host { cause }, logs: Vec::new() })
 }
 
-/// What stands behind the tokens of a request.
-pub(crate) fn issued(job: &Job) -> Revealed {
-    let mut issued = Revealed::default();
-    for object in std::iter::once(&job.parent).chain(&job.children).chain(&job.descendants).chain(&job.supplied.objects)
-    {
-        issued.extend(&object.revealed);
-    }
-    issued
+/// The error as the engine decides by it.
+fn described(error: &CallError) -> engine::CallError {
+    let cause = match &error.fault {
+        Fault::Failure(failure) => CallCause::Failure(failure.clone()),
+        Fault::Trap { .. } | Fault::Timeout { .. } | Fault::Memory { .. } | Fault::BadAnswer { .. } => {
+            CallCause::Module(error.fault.to_string())
+        }
+        _ => CallCause::Other,
+    };
+    engine::CallError { reason: error.fault.reason(), message: error.to_string(), cause }
 }
 
-/// Within which bounds the answer may be acted on.
-pub(crate) fn gate_input<'a>(
-    shared: &'a Shared,
-    job: &'a Job,
-    issued: &'a Revealed,
-    finalizing: bool,
-) -> GateInput<'a> {
-    GateInput {
-        provider: &shared.provider,
-        grants: &shared.grants,
-        parent: &job.parent,
-        children: &job.children,
-        max_children: shared.max_children,
-        finalizes: shared.finalizes,
-        finalizing,
-        issued,
+fn log(shared: &Shared, parent: &Observed, lines: &[LogLine]) {
+    for LogLine { level, message } in lines {
+        let (provider, parent) = (shared.provider(), parent.key.to_string());
+        match level {
+            LogLevel::Trace => trace!(provider, parent, "{message}"),
+            LogLevel::Debug => debug!(provider, parent, "{message}"),
+            LogLevel::Info => info!(provider, parent, "{message}"),
+            LogLevel::Warn => warn!(provider, parent, "{message}"),
+            LogLevel::Error => error!(provider, parent, "{message}"),
+        }
     }
-}
-
-/// What must be supplied before the answer may be acted on; `None` if everything was. A decision starts with what the last one
-/// saw, and if that is not exactly what it asks for, from nothing: the same state of the cluster is always the same request.
-///
-/// # Errors
-/// If it asks for what it may not see, or for more after the last round.
-pub(crate) fn wants_more(
-    response: &ReconcileResponse,
-    input: &GateInput<'_>,
-    supplied: &Supplied,
-) -> Result<Option<Supplied>, Refusal> {
-    let asked = gate::references(response, input)?;
-    let again =
-        |references, round| Ok(Some(Supplied { references, objects: Vec::new(), round, origin: Origin::Rounds }));
-    if supplied.origin == Origin::Memory && !supplied.references.is_empty() {
-        return if asked == supplied.references { Ok(None) } else { again(References::new(), 0) };
-    }
-    if asked.is_subset(&supplied.references) {
-        return Ok(None);
-    }
-    if supplied.round >= MAX_ROUNDS {
-        let missing = asked.difference(&supplied.references).next();
-        let missing = missing.map(|reference| reference.kind.to_string()).unwrap_or_default();
-        return Err(Refusal {
-            path: "response.related".to_owned(),
-            message: format!("asks for more ({missing}) after {MAX_ROUNDS} rounds: ask for what can be known earlier"),
-        });
-    }
-    again(supplied.references.union(&asked).cloned().collect(), supplied.round + 1)
 }

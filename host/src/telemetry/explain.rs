@@ -4,16 +4,11 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use bartizan_contract::names::PAUSED_ANNOTATION;
 use bartizan_engine::ObjectKey;
 use bartizan_engine::ParentUid;
-use bartizan_engine::object::{Hash, short_hex};
-use bartizan_engine::status::Outcome;
-use k8s_openapi::jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::reconcile::dry_run::UpgradePlan;
-use crate::reconcile::snapshot::{Decision, Supplied};
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::observer::Observer;
 use crate::telemetry::recorder::Recorder;
@@ -51,88 +46,6 @@ pub(crate) struct Explained {
     pub(crate) next: Option<String>,
     /// Failures in a row.
     pub(crate) failures: u32,
-}
-
-impl Explained {
-    fn now(digest: Option<&Hash>, call: &str) -> Self {
-        Self {
-            time: Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
-            request: digest.map(short_hex),
-            call: call.to_owned(),
-            ..Self::default()
-        }
-    }
-
-    /// The request was that of the last complete decision.
-    pub(crate) fn unchanged(digest: &Hash) -> Self {
-        Self::now(Some(digest), "not called: the request is the one that was last decided on completely")
-    }
-
-    /// The provider asked to see more.
-    pub(crate) fn asked_for_more(digest: &Hash, supplied: &Supplied) -> Self {
-        let kinds: Vec<String> = supplied.references.iter().map(|reference| reference.kind.to_string()).collect();
-        let call = format!("called (round {}); it asks to see {}", supplied.round, kinds.join(", "));
-        Self { outcome: "Asking".to_owned(), ..Self::now(Some(digest), &call) }
-    }
-
-    /// A decision was made.
-    pub(crate) fn decided(digest: Option<&Hash>, decision: &Decision, supplied: &Supplied) -> Self {
-        let call = match digest {
-            Some(_) => "called: the request changed, or a timer was due",
-            None => "not called: what the parent asks for needs no provider",
-        };
-        let (outcome, message) = match &decision.outcome {
-            Outcome::Applied => ("Applied", String::new()),
-            Outcome::Held => ("Held", String::new()),
-            Outcome::Paused => ("Paused", String::new()),
-            Outcome::Waiting { message } => ("Waiting", message.clone()),
-            Outcome::Failed { reason, message, .. } => (*reason, message.clone()),
-        };
-        // The message is for people who do not know where it comes from.
-        let refused = (outcome == REFUSED).then(|| match message.split_once(" was refused: ") {
-            Some((_, refusal)) => refusal.to_owned(),
-            None => message.clone(),
-        });
-        let (plan, waits_for) = (decision.plan.to_string(), waits_for(decision, supplied));
-        Self { outcome: outcome.to_owned(), message, plan, refused, waits_for, ..Self::now(digest, call) }
-    }
-
-    /// How the reconcile ended, in one of few words; `None` if it goes on.
-    pub(crate) fn result(&self) -> Option<&'static str> {
-        match self.outcome.as_str() {
-            "" => Some("unchanged"),
-            "Asking" => None,
-            "Applied" => Some("applied"),
-            "Held" | "Paused" => Some("held"),
-            "Waiting" => Some("waiting"),
-            _ => Some("failed"),
-        }
-    }
-}
-
-/// Reason of a decision whose answer the gate refused.
-const REFUSED: &str = "Refused";
-
-fn waits_for(decision: &Decision, supplied: &Supplied) -> Vec<String> {
-    let (plan, executed) = (&decision.plan, &decision.executed);
-    let gone = plan.waiting.iter().map(|key| format!("{key} to be gone"));
-    let taken = executed.taken.iter().map(|(key, holder)| format!("the name of {key} to be free: {holder}"));
-    let mut waits: Vec<String> = gone.chain(taken).collect();
-    match &decision.outcome {
-        Outcome::Waiting { message } if waits.is_empty() => waits.push(message.clone()),
-        Outcome::Paused => waits.push(format!("the annotation {PAUSED_ANNOTATION} to be taken off")),
-        Outcome::Held => waits.push("a change of the parent, or of what the provider sees: it holds".to_owned()),
-        _ => {}
-    }
-    for reference in &supplied.references {
-        for name in &reference.names {
-            let key = ObjectKey::new(&reference.kind, reference.namespace.as_deref(), name);
-            if !supplied.objects.iter().any(|object| object.key == key) {
-                waits.push(format!("{key}, which the provider asks to see, to be there"));
-            }
-        }
-    }
-    waits
 }
 
 /// By name of the provider and UID of the parent.

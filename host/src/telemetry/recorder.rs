@@ -100,7 +100,7 @@ pub(crate) struct Failed {
 
 impl From<&CallError> for Failed {
     fn from(error: &CallError) -> Self {
-        Self { reason: error.fault.reason().to_owned(), message: error.to_string() }
+        Self { reason: error.fault.reason().to_string(), message: error.to_string() }
     }
 }
 

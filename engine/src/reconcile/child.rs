@@ -1,0 +1,177 @@
+//! The writes of one child, one request after another: the apply, and what follows if the API server does not accept it.
+
+use std::sync::Arc;
+
+use bartizan_contract::OnImmutableChange;
+
+use crate::api_error::ApiError;
+use crate::object::{ObjectKey, Observed};
+use crate::plan::{Apply, ApplyReason, Delete, Fence};
+use crate::reconcile::effect::{Effect, Propagation, Reply};
+use crate::takeover::{self, Takeover};
+
+/// One child on its way.
+#[derive(Debug)]
+pub(super) struct ChildWrite {
+    apply: Arc<Apply>,
+    existing: Option<Arc<Observed>>,
+    step: Step,
+}
+
+/// Which reply is awaited.
+#[derive(Debug)]
+enum Step {
+    /// To the apply.
+    Applied,
+    /// To the claim of others' list items, after the apply was refused with this.
+    Claimed(ApiError),
+    /// To the apply after that.
+    AppliedOverClaim,
+    /// To the live read of a name that was believed absent.
+    Read,
+    /// To the patch that makes it the parent's own.
+    Owned,
+    /// To the delete before it is created again, because of this field.
+    Deleted(String),
+}
+
+/// What follows.
+#[derive(Debug)]
+pub(super) enum Next {
+    /// Another request.
+    Send(Effect),
+    /// The child is through.
+    Done(Applied),
+}
+
+/// What became of a child.
+#[derive(Debug)]
+pub(super) enum Applied {
+    /// It is as meant.
+    Written(Box<Observed>),
+    /// Its labels were restored, or it is newer than what is known: the next decision is made on this.
+    Restored(Box<Observed>),
+    /// It was deleted to be created again, because of this field.
+    Recreating(String),
+    /// Its name holds something that is being deleted, and no watch will report the end.
+    Leaving,
+    /// Its name holds something that is not this parent's, and whose it is.
+    Taken(String),
+    /// Its state moved on since the snapshot.
+    Stale,
+    /// The write failed.
+    Failed(ApiError),
+}
+
+impl ChildWrite {
+    /// Begins, with the first request.
+    pub(super) fn begin(apply: Arc<Apply>, existing: Option<Arc<Observed>>) -> (Self, Effect) {
+        let effect = Effect::Apply { apply: apply.clone(), fence: apply.fence.clone(), existing: existing.clone() };
+        (Self { apply, existing, step: Step::Applied }, effect)
+    }
+
+    /// Which child.
+    pub(super) fn key(&self) -> &ObjectKey {
+        &self.apply.intent.key
+    }
+
+    /// Hash of what it should be.
+    pub(super) fn intent(&self) -> &str {
+        &self.apply.intent.hash
+    }
+
+    /// Takes the reply to the last request.
+    pub(super) fn reply(&mut self, reply: Reply, parent: &Observed, provider: &str) -> Next {
+        match std::mem::replace(&mut self.step, Step::Applied) {
+            Step::Applied => match (reply.object(), self.apply.reason, &self.existing) {
+                // What was accepted once is refused now: because of what somebody else wrote since, as a second port of the same
+                // name. An apply does not remove that unless it is ours.
+                (Err(refused @ (ApiError::Invalid(_) | ApiError::Immutable(_))), ApplyReason::Drifted, Some(seen)) => {
+                    let effect = Effect::ClaimItems { apply: self.apply.clone(), seen: seen.clone() };
+                    self.send(Step::Claimed(refused), effect)
+                }
+                (result, ..) => self.applied(result),
+            },
+            Step::Claimed(refused) => match reply {
+                Reply::Claimed(Ok(Some(claimed))) => {
+                    let fence = Fence::Exact { uid: claimed.uid, resource_version: claimed.resource_version };
+                    let (apply, existing) = (self.apply.clone(), self.existing.clone());
+                    self.send(Step::AppliedOverClaim, Effect::Apply { apply, fence, existing })
+                }
+                Reply::Claimed(Ok(None)) => self.applied(Err(refused)),
+                Reply::Claimed(Err(error)) => self.applied(Err(error)),
+                other => Next::Done(Applied::Failed(other.misplaced())),
+            },
+            Step::AppliedOverClaim => self.applied(reply.object()),
+            Step::Read => self.read(reply.object(), parent, provider),
+            Step::Owned => Next::Done(match reply.object() {
+                Ok(observed) => Applied::Restored(Box::new(observed)),
+                Err(ApiError::Conflict(_)) => Applied::Stale,
+                Err(error) => Applied::Failed(error),
+            }),
+            Step::Deleted(field) => Next::Done(match reply.done() {
+                Ok(()) | Err(ApiError::NotFound(_)) => Applied::Recreating(field),
+                Err(ApiError::Conflict(_)) => Applied::Stale,
+                Err(error) => Applied::Failed(error),
+            }),
+        }
+    }
+
+    fn send(&mut self, step: Step, effect: Effect) -> Next {
+        self.step = step;
+        Next::Send(effect)
+    }
+
+    fn applied(&mut self, result: Result<Observed, ApiError>) -> Next {
+        match result {
+            Ok(observed) => Next::Done(Applied::Written(Box::new(observed))),
+            Err(ApiError::Conflict(_)) if self.apply.fence == Fence::CreateOnly => {
+                let (kind, key) = (self.apply.intent.kind.clone(), self.key().clone());
+                self.send(Step::Read, Effect::Get { kind, key })
+            }
+            Err(ApiError::Conflict(_)) => Next::Done(Applied::Stale),
+            Err(ApiError::Immutable(field)) => match self.existing.clone() {
+                Some(seen) => self.recreate(&seen, field),
+                None => Next::Done(Applied::Failed(ApiError::Invalid(field))),
+            },
+            Err(error) => Next::Done(Applied::Failed(error)),
+        }
+    }
+
+    /// A field is immutable: the child is created again if the provider says so. It is created once it is seen to be gone, so
+    /// that a host that ends in between does no harm.
+    fn recreate(&mut self, seen: &Observed, field: String) -> Next {
+        let propagation = match self.apply.intent.on_immutable_change {
+            OnImmutableChange::Refuse => return Next::Done(Applied::Failed(ApiError::Immutable(field))),
+            OnImmutableChange::RecreateOrphan => Propagation::Orphan,
+            OnImmutableChange::Recreate => Propagation::Background,
+        };
+        let delete = Delete {
+            key: self.key().clone(),
+            kind: self.apply.intent.kind.clone(),
+            uid: seen.uid.clone(),
+            resource_version: seen.resource_version.clone(),
+            wave: seen.marks.wave,
+        };
+        self.send(Step::Deleted(field), Effect::Delete { delete, propagation })
+    }
+
+    /// A name believed absent is not: a live read says whose it is.
+    fn read(&mut self, live: Result<Observed, ApiError>, parent: &Observed, provider: &str) -> Next {
+        let live = match live {
+            Ok(live) => live,
+            Err(ApiError::NotFound(_)) => return Next::Done(Applied::Stale),
+            Err(error) => return Next::Done(Applied::Failed(error)),
+        };
+        let kind = self.apply.intent.kind.clone();
+        match takeover::decide(&live, parent, provider) {
+            // Without its labels no watch reports its end.
+            Takeover::Wait if live.deleting && !live.is_child_of(&parent.uid, provider) => Next::Done(Applied::Leaving),
+            // It is newer than what is known: the next decision is made on it.
+            Takeover::Wait => Next::Done(Applied::Restored(Box::new(live))),
+            Takeover::NameTaken { holder } => Next::Done(Applied::Taken(holder)),
+            Takeover::RestoreLabels => self.send(Step::Owned, Effect::RestoreLabels { kind, live: Arc::new(live) }),
+            Takeover::Adopt => self.send(Step::Owned, Effect::Adopt { kind, live: Arc::new(live) }),
+        }
+    }
+}

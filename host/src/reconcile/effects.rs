@@ -1,0 +1,81 @@
+//! Carries out the effects of a reconcile: the one place that writes parents and children.
+
+use std::sync::Arc;
+
+use bartizan_engine::reconcile::{Effect, Propagation, Reply};
+use bartizan_engine::secrets::Revealed;
+use bartizan_engine::{ApiError, Apply, Observed};
+use kube::api::PropagationPolicy;
+use serde_json::Value;
+
+use crate::reconcile::generated_values;
+use crate::reconcile::provider_call;
+use crate::reconcile::shared::Shared;
+use crate::telemetry::observer::Observer;
+
+/// Whose effects are carried out.
+pub(super) struct Target<'a> {
+    /// The provider.
+    pub(super) shared: &'a Shared,
+    /// The parent.
+    pub(super) parent: &'a Observed,
+    /// Its kind.
+    pub(super) kind: &'a bartizan_contract::Kind,
+    /// Who counts and records.
+    pub(super) observer: &'a Observer,
+}
+
+impl Target<'_> {
+    /// Carries out one effect; `issued` is what stands behind the tokens of the answer.
+    pub(super) async fn carry_out(&self, effect: Effect, issued: Arc<Revealed>) -> Reply {
+        let Self { shared, parent, kind, .. } = self;
+        let (writer, provider) = (&shared.writer, shared.provider());
+        match effect {
+            Effect::Call(request) => {
+                Reply::Called(provider_call::observed(shared, request, parent, self.observer).await)
+            }
+            Effect::ReadNamespace(name) => Reply::Terminating(writer.is_terminating(&name).await),
+            Effect::ListChildren => {
+                Reply::Children(writer.list_children(&shared.context.written_kinds, provider, parent).await)
+            }
+            Effect::Get { kind, key } => Reply::Object(writer.get(&kind, &key).await),
+            Effect::Apply { apply, fence, existing } => {
+                Reply::Object(match filled(&apply, existing.as_deref(), &issued) {
+                    Ok(object) => writer.apply(&apply.intent.kind, &apply.intent.key, object, &fence).await,
+                    Err(error) => Err(error),
+                })
+            }
+            Effect::ClaimItems { apply, seen } => Reply::Claimed(match filled(&apply, Some(&seen), &issued) {
+                Ok(object) => writer.claim(&apply.intent.kind, &seen, &object).await,
+                Err(error) => Err(error),
+            }),
+            Effect::RestoreLabels { kind, live } => {
+                Reply::Object(writer.restore_labels(&kind, &live, provider, &parent.uid).await)
+            }
+            Effect::Adopt { kind, live } => Reply::Object(writer.adopt(&kind, &live, provider, &parent.uid).await),
+            Effect::Release(release) => Reply::Done(writer.release(&release).await),
+            Effect::Delete { delete, propagation } => Reply::Done(writer.delete(&delete, policy(propagation)).await),
+            Effect::SetFinalizers(finalizers) => Reply::Object(writer.set_finalizers(kind, parent, &finalizers).await),
+            Effect::MarkFinalized => Reply::Object(writer.mark_finalized(kind, parent, provider).await),
+            Effect::ApplyStatus(status) => Reply::Object(writer.apply_status(kind, parent, status).await),
+            Effect::SendEvent(event) => {
+                self.observer.metrics.wrote("event");
+                shared.events.send(parent, &event).await;
+                Reply::Done(Ok(()))
+            }
+        }
+    }
+}
+
+/// The object to send for a child: with the values behind its tokens, and generated ones.
+fn filled(apply: &Apply, existing: Option<&Observed>, issued: &Revealed) -> Result<Value, ApiError> {
+    generated_values::fill(&apply.intent, existing, issued)
+        .map_err(|error| ApiError::transient(format!("no random numbers for generated values: {error}")))
+}
+
+fn policy(propagation: Propagation) -> PropagationPolicy {
+    match propagation {
+        Propagation::Background => PropagationPolicy::Background,
+        Propagation::Orphan => PropagationPolicy::Orphan,
+    }
+}

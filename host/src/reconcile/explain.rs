@@ -1,0 +1,86 @@
+//! How a reconcile ended, for `bartizan explain` and for metrics.
+
+use bartizan_contract::names::PAUSED_ANNOTATION;
+use bartizan_engine::ObjectKey;
+use bartizan_engine::object::{Hash, short_hex};
+use bartizan_engine::reconcile::{Decided, Ended};
+use bartizan_engine::status::Outcome;
+use k8s_openapi::jiff::Timestamp;
+
+use crate::telemetry::explain::Explained;
+
+/// What to show of it; `None` if nothing was decided.
+pub(crate) fn explained(ended: &Ended) -> Option<Explained> {
+    match ended {
+        Ended::Undecided => None,
+        Ended::Unchanged { request } => {
+            Some(now(Some(request), "not called: the request is the one that was last decided on completely"))
+        }
+        Ended::AskedForMore { request, supplied } => {
+            let kinds: Vec<String> = supplied.references.iter().map(|reference| reference.kind.to_string()).collect();
+            let call = format!("called (round {}); it asks to see {}", supplied.round, kinds.join(", "));
+            Some(Explained { outcome: "Asking".to_owned(), ..now(Some(request), &call) })
+        }
+        Ended::Decided(decided) => Some(of_decision(decided)),
+    }
+}
+
+/// How it ended, as metrics count it; `None` if it goes on.
+pub(crate) fn result(ended: &Ended) -> Option<&'static str> {
+    match ended {
+        Ended::Undecided | Ended::AskedForMore { .. } => None,
+        Ended::Unchanged { .. } => Some("unchanged"),
+        Ended::Decided(decided) => Some(match decided.outcome {
+            Outcome::Applied => "applied",
+            Outcome::Held | Outcome::Paused => "held",
+            Outcome::Waiting { .. } => "waiting",
+            Outcome::Failed { .. } => "failed",
+        }),
+    }
+}
+
+fn now(request: Option<&Hash>, call: &str) -> Explained {
+    Explained {
+        time: Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
+        request: request.map(short_hex),
+        call: call.to_owned(),
+        ..Explained::default()
+    }
+}
+
+fn of_decision(decided: &Decided) -> Explained {
+    let call = match decided.request {
+        Some(_) => "called: the request changed, or a timer was due",
+        None => "not called: what the parent asks for needs no provider",
+    };
+    Explained {
+        outcome: decided.outcome.reason().to_string(),
+        message: decided.outcome.message().to_owned(),
+        plan: decided.plan.to_string(),
+        refused: decided.refused.as_ref().map(ToString::to_string),
+        waits_for: waits_for(decided),
+        ..now(decided.request.as_ref(), call)
+    }
+}
+
+fn waits_for(decided: &Decided) -> Vec<String> {
+    let Decided { outcome, plan, taken, supplied, .. } = decided;
+    let gone = plan.waiting.iter().map(|key| format!("{key} to be gone"));
+    let taken = taken.iter().map(|(key, holder)| format!("the name of {key} to be free: {holder}"));
+    let mut waits: Vec<String> = gone.chain(taken).collect();
+    match outcome {
+        Outcome::Waiting { message } if waits.is_empty() => waits.push(message.clone()),
+        Outcome::Paused => waits.push(format!("the annotation {PAUSED_ANNOTATION} to be taken off")),
+        Outcome::Held => waits.push("a change of the parent, or of what the provider sees: it holds".to_owned()),
+        _ => {}
+    }
+    for reference in &supplied.references {
+        for name in &reference.names {
+            let key = ObjectKey::new(&reference.kind, reference.namespace.as_deref(), name);
+            if !supplied.objects.iter().any(|object| object.key == key) {
+                waits.push(format!("{key}, which the provider asks to see, to be there"));
+            }
+        }
+    }
+    waits
+}
