@@ -16,6 +16,7 @@ pub mod intent;
 pub mod managed_fields;
 pub mod object;
 pub mod ownership;
+pub mod patch;
 pub mod phase;
 pub mod plan;
 pub mod preview;

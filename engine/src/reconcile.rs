@@ -22,6 +22,7 @@ use crate::breaker::Called;
 use crate::decide::{Answered, DecideInput, Decision, Execute, decide};
 use crate::gate::Refusal;
 use crate::object::{Hash, ObjectKey, Observed};
+use crate::patch::MergePatch;
 use crate::phase::{self, Phase};
 use crate::plan::{self, FinalizerStep, Plan};
 use crate::queue::{BACKOFF_MAX, Finished};
@@ -355,7 +356,8 @@ impl Reconcile {
             Decision::MarkFinalized(answered) => {
                 self.draft.answered = Some(answered);
                 // Said once is said for good: what goes now must not look like something to be made again.
-                self.send(State::MarkingFinalized, Effect::MarkFinalized);
+                let patch = MergePatch::finalized(&self.snapshot.parent, &self.context.name);
+                self.send(State::MarkingFinalized, Effect::Patch(patch));
             }
             Decision::LeaveWithNamespace(plan) => self.execute(plan, &[], after_ending, clock),
             Decision::Execute(execute) => {

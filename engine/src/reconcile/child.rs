@@ -6,6 +6,7 @@ use bartizan_contract::OnImmutableChange;
 
 use crate::api_error::ApiError;
 use crate::object::{ObjectKey, Observed};
+use crate::patch::MergePatch;
 use crate::plan::{Apply, ApplyReason, Delete, Fence};
 use crate::reconcile::effect::{Effect, Propagation, Reply};
 use crate::takeover::{self, Takeover};
@@ -163,15 +164,16 @@ impl ChildWrite {
             Err(ApiError::NotFound(_)) => return Next::Done(Applied::Stale),
             Err(error) => return Next::Done(Applied::Failed(error)),
         };
-        let kind = self.apply.intent.kind.clone();
         match takeover::decide(&live, parent, provider) {
             // Without its labels no watch reports its end.
             Takeover::Wait if live.deleting && !live.is_child_of(&parent.uid, provider) => Next::Done(Applied::Leaving),
             // It is newer than what is known: the next decision is made on it.
             Takeover::Wait => Next::Done(Applied::Restored(Box::new(live))),
             Takeover::NameTaken { holder } => Next::Done(Applied::Taken(holder)),
-            Takeover::RestoreLabels => self.send(Step::Owned, Effect::RestoreLabels { kind, live: Arc::new(live) }),
-            Takeover::Adopt => self.send(Step::Owned, Effect::Adopt { kind, live: Arc::new(live) }),
+            Takeover::RestoreLabels => {
+                self.send(Step::Owned, Effect::Patch(MergePatch::restore_labels(&live, provider, &parent.uid)))
+            }
+            Takeover::Adopt => self.send(Step::Owned, Effect::Patch(MergePatch::adopt(&live, provider, &parent.uid))),
         }
     }
 }

@@ -10,7 +10,8 @@ use thiserror::Error;
 use crate::api_error::ApiError;
 use crate::gate::Refusal;
 use crate::object::{ObjectKey, Observed};
-use crate::plan::{Apply, Delete, Fence, Release};
+use crate::patch::MergePatch;
+use crate::plan::{Apply, Delete, Fence};
 
 /// Names one effect of a reconcile, so that replies may come in any order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -51,22 +52,8 @@ pub enum Effect {
         /// As it was seen, with its generated values.
         seen: Arc<Observed>,
     },
-    /// Put the host's labels on an object in this state, and touch nothing else. Replied with [`Reply::Object`].
-    RestoreLabels {
-        /// Its kind.
-        kind: Kind,
-        /// The state.
-        live: Arc<Observed>,
-    },
-    /// Make an object in this state a child of the parent. Replied with [`Reply::Object`].
-    Adopt {
-        /// Its kind.
-        kind: Kind,
-        /// The state.
-        live: Arc<Observed>,
-    },
-    /// Let go of a child. Replied with [`Reply::Done`].
-    Release(Release),
+    /// Patch an object. Replied with [`Reply::Object`].
+    Patch(MergePatch),
     /// Delete an object in this state. Replied with [`Reply::Done`].
     Delete {
         /// Which object, in which state.
@@ -74,11 +61,6 @@ pub enum Effect {
         /// What becomes of what it owns.
         propagation: Propagation,
     },
-    /// Replace the parent's finalizers, if it is still in the state of the snapshot. Replied with [`Reply::Object`].
-    SetFinalizers(Vec<String>),
-    /// Record on the parent, if it is still in the state of the snapshot, that the provider has finished. Replied with
-    /// [`Reply::Object`].
-    MarkFinalized,
     /// Apply the parent's status. Replied with [`Reply::Object`].
     ApplyStatus(Value),
     /// Send an event about the parent; it may be lost. Replied with [`Reply::Done`].

@@ -10,6 +10,7 @@ use bartizan_contract::Kind;
 use crate::api_error::ApiError;
 use crate::object::{ObjectKey, Observed};
 use crate::ownership::is_ours_to_end;
+use crate::patch::MergePatch;
 use crate::plan::{Delete, FinalizerStep, Plan, Release};
 use crate::reconcile::child::{Applied, ChildWrite, Next};
 use crate::reconcile::effect::{Effect, Propagation, Reply};
@@ -247,8 +248,9 @@ impl Execution {
     }
 
     fn send_release(&mut self, number: usize, tries: usize, release: Release) -> Vec<(Slot, Effect)> {
-        self.stage = Stage::Release { number, tries, step: Releasing::Sent(release.clone()) };
-        vec![(0, Effect::Release(release))]
+        let effect = Effect::Patch(MergePatch::release(&release));
+        self.stage = Stage::Release { number, tries, step: Releasing::Sent(release) };
+        vec![(0, effect)]
     }
 
     fn released(
@@ -260,7 +262,7 @@ impl Execution {
         target: Target<'_>,
     ) -> Vec<(Slot, Effect)> {
         let (key, result) = match step {
-            Releasing::Sent(release) => match reply.done() {
+            Releasing::Sent(release) => match reply.object().map(|_| ()) {
                 Err(ApiError::Conflict(_)) if tries < RELEASE_TRIES => {
                     let (kind, key) = (kind_of(&release.child), release.child.key.clone());
                     self.stage = Stage::Release { number, tries, step: Releasing::Read(release) };
@@ -305,7 +307,8 @@ impl Execution {
 
 fn set_finalizer(on: bool, target: Target<'_>) -> Effect {
     let others = target.parent.finalizers.iter().filter(|name| *name != target.finalizer).cloned();
-    Effect::SetFinalizers(others.chain(on.then(|| target.finalizer.to_owned())).collect())
+    let finalizers: Vec<String> = others.chain(on.then(|| target.finalizer.to_owned())).collect();
+    Effect::Patch(MergePatch::finalizers(target.parent, &finalizers))
 }
 
 fn kind_of(object: &Observed) -> Kind {

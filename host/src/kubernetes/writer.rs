@@ -3,10 +3,9 @@
 use std::sync::Arc;
 
 use bartizan_contract::Kind;
-use bartizan_contract::names::{
-    FINALIZED_ANNOTATION, OWNER_UID_ANNOTATION, OWNER_UID_LABEL, PROVIDER_LABEL, RETAINED_FOR_ANNOTATION,
-};
+use bartizan_contract::names::{OWNER_UID_LABEL, PROVIDER_LABEL};
 use bartizan_engine::object::Projection;
+use bartizan_engine::patch::MergePatch;
 use bartizan_engine::{ApiError, Delete, Fence, ObjectKey, Observed, Release, managed_fields};
 use k8s_openapi::api::core::v1::Namespace;
 use kube::api::{DeleteParams, GetParams, ListParams, Patch, PatchParams, Preconditions, PropagationPolicy, Request};
@@ -104,19 +103,6 @@ impl Writer {
         self.observe(key, request).await
     }
 
-    /// Puts labels on an object that is still in the observed state, and touches nothing else of it.
-    pub(crate) async fn restore_labels(
-        &self,
-        kind: &Kind,
-        live: &Observed,
-        provider: &str,
-        parent_uid: &str,
-    ) -> Result<Observed, ApiError> {
-        let labels = json!({PROVIDER_LABEL: provider, OWNER_UID_LABEL: parent_uid});
-        let patch = json!({"metadata": {"uid": live.uid, "resourceVersion": live.resource_version, "labels": labels}});
-        self.merge(kind, &live.key, &patch).await
-    }
-
     /// Takes over the list items that others added by hand to an object that is still in the observed state, so that the next
     /// apply of `intent` removes them. `None` if there are none.
     pub(crate) async fn claim(
@@ -133,10 +119,10 @@ impl Writer {
         let Some(managed_fields) = managed_fields::claim(&managed_fields, self.manager(), intent) else {
             return Ok(None);
         };
-        let patch = json!({"metadata": {
+        let body = json!({"metadata": {
             "uid": seen.uid, "resourceVersion": seen.resource_version, "managedFields": managed_fields,
         }});
-        self.merge(kind, key, &patch).await.map(Some)
+        self.merge(&MergePatch { kind: kind.clone(), key: key.clone(), body }).await.map(Some)
     }
 
     /// The object as it is now.
@@ -161,68 +147,12 @@ impl Writer {
         self.send::<Value>(key, request).await.map(|_| ())
     }
 
-    /// Makes an object that is still in the observed state a child of this parent: without the marks and the owner of the
-    /// one before. What it should be, the next apply says.
-    pub(crate) async fn adopt(
-        &self,
-        kind: &Kind,
-        live: &Observed,
-        provider: &str,
-        parent_uid: &str,
-    ) -> Result<Observed, ApiError> {
-        let patch = json!({"metadata": {
-            "uid": live.uid,
-            "resourceVersion": live.resource_version,
-            "labels": {PROVIDER_LABEL: provider, OWNER_UID_LABEL: parent_uid},
-            "annotations": {RETAINED_FOR_ANNOTATION: null, OWNER_UID_ANNOTATION: null},
-            "ownerReferences": other_owners(live),
-        }});
-        self.merge(kind, &live.key, &patch).await
-    }
-
-    /// Lets go of a child that is still in the observed state: without the host's labels, which its watch goes by, and
-    /// without the owner reference, with a mark by which a parent of the same name may have it again.
-    pub(crate) async fn release(&self, release: &Release) -> Result<(), ApiError> {
-        let child = &release.child;
-        let kind = Kind::from_api_version(&child.api_version, &child.key.kind);
-        let patch = json!({"metadata": {
-            "uid": child.uid,
-            "resourceVersion": child.resource_version,
-            "labels": {PROVIDER_LABEL: null, OWNER_UID_LABEL: null},
-            "annotations": {RETAINED_FOR_ANNOTATION: release.retained_for, OWNER_UID_ANNOTATION: null},
-            "ownerReferences": other_owners(child),
-        }});
-        self.merge(&kind, &child.key, &patch).await.map(|_| ())
-    }
-
-    /// Puts finalizers on an object that is still in the observed state, in place of those that it has.
-    pub(crate) async fn set_finalizers(
-        &self,
-        kind: &Kind,
-        object: &Observed,
-        finalizers: &[String],
-    ) -> Result<Observed, ApiError> {
-        let metadata = json!({"uid": object.uid, "resourceVersion": object.resource_version, "finalizers": finalizers});
-        self.merge(kind, &object.key, &json!({"metadata": metadata})).await
-    }
-
-    /// Notes on a parent that is still in the observed state that its provider has finished.
-    pub(crate) async fn mark_finalized(
-        &self,
-        kind: &Kind,
-        parent: &Observed,
-        provider: &str,
-    ) -> Result<Observed, ApiError> {
-        let annotations = json!({FINALIZED_ANNOTATION: provider});
-        let metadata =
-            json!({"uid": parent.uid, "resourceVersion": parent.resource_version, "annotations": annotations});
-        self.merge(kind, &parent.key, &json!({"metadata": metadata})).await
-    }
-
-    async fn merge(&self, kind: &Kind, key: &ObjectKey, patch: &Value) -> Result<Observed, ApiError> {
+    /// Patches an object.
+    pub(crate) async fn merge(&self, patch: &MergePatch) -> Result<Observed, ApiError> {
+        let MergePatch { kind, key, body } = patch;
         let params = PatchParams { field_manager: Some(self.manager().to_owned()), ..PatchParams::default() };
         self.count("patch");
-        let request = self.request(kind, key)?.patch(&key.name, &params, &Patch::Merge(patch));
+        let request = self.request(kind, key)?.patch(&key.name, &params, &Patch::Merge(body));
         self.observe(key, request).await
     }
 
@@ -303,11 +233,4 @@ impl Writer {
             }
         }
     }
-}
-
-/// The owner references of a child but that to the parent which its label names.
-fn other_owners(child: &Observed) -> Vec<Value> {
-    let owners = child.value().pointer("/metadata/ownerReferences").cloned().unwrap_or_default();
-    let is_parent = |owner: &&Value| owner.get("uid").and_then(Value::as_str) == child.owner_uid.as_deref();
-    owners.as_array().into_iter().flatten().filter(|owner| !is_parent(owner)).cloned().collect()
 }

@@ -49,14 +49,8 @@ impl Target<'_> {
                 Ok(object) => writer.claim(&apply.intent.kind, &seen, &object).await,
                 Err(error) => Err(error),
             }),
-            Effect::RestoreLabels { kind, live } => {
-                Reply::Object(writer.restore_labels(&kind, &live, provider, &parent.uid).await)
-            }
-            Effect::Adopt { kind, live } => Reply::Object(writer.adopt(&kind, &live, provider, &parent.uid).await),
-            Effect::Release(release) => Reply::Done(writer.release(&release).await),
+            Effect::Patch(patch) => Reply::Object(writer.merge(&patch).await),
             Effect::Delete { delete, propagation } => Reply::Done(writer.delete(&delete, policy(propagation)).await),
-            Effect::SetFinalizers(finalizers) => Reply::Object(writer.set_finalizers(kind, parent, &finalizers).await),
-            Effect::MarkFinalized => Reply::Object(writer.mark_finalized(kind, parent, provider).await),
             Effect::ApplyStatus(status) => Reply::Object(writer.apply_status(kind, parent, status).await),
             Effect::SendEvent(event) => {
                 self.observer.metrics.wrote("event");

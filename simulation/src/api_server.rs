@@ -1,0 +1,416 @@
+//! The API server in memory: objects with UID, resourceVersion, generation and managed fields; applies under preconditions, merge
+//! patches, deletes, finalizers; and every watch event. It answers as the real one does for what this host sends, as far as the
+//! properties need it: no schemas, no defaults, no admission.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use bartizan_contract::Kind;
+use bartizan_contract::names::{OWNER_UID_LABEL, PROVIDER_LABEL};
+use bartizan_engine::patch::MergePatch;
+use bartizan_engine::reconcile::{Effect, Propagation, Reply};
+use bartizan_engine::snapshot::ProviderContext;
+use bartizan_engine::{ApiError, Delete, Fence, ObjectKey, Observed, managed_fields};
+use serde_json::{Value, json};
+
+use crate::fields;
+
+/// What a watch reports.
+#[derive(Clone, Debug, PartialEq)]
+pub enum WatchEvent {
+    /// The object is there, in this state.
+    Applied(Value),
+    /// The object is gone, and was last in this state.
+    Deleted(Value),
+}
+
+/// Who sends a request.
+#[derive(Clone, Copy, Debug)]
+pub struct Caller<'a> {
+    /// The provider.
+    pub context: &'a ProviderContext,
+    /// Its field manager.
+    pub manager: &'a str,
+    /// The parent that is reconciled, as its snapshot has it.
+    pub parent: &'a Observed,
+    /// Kind of the parent.
+    pub kind: &'a Kind,
+}
+
+/// One accepted write, for those who look whether it was right.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Write {
+    /// `create`, `apply`, `patch`, `delete` or `status`.
+    pub verb: &'static str,
+    /// The object.
+    pub key: ObjectKey,
+    /// As it was before.
+    pub before: Option<Value>,
+    /// As it is now.
+    pub after: Option<Value>,
+    /// The precondition of an apply.
+    pub fence: Option<Fence>,
+}
+
+/// Objects in memory.
+#[derive(Clone, Debug, Default)]
+pub struct ApiServer {
+    objects: BTreeMap<ObjectKey, Value>,
+    version: u64,
+    uids: u64,
+    /// Everything that a watch would have reported.
+    pub events: Vec<WatchEvent>,
+    /// Every write of a host that was accepted.
+    pub writes: Vec<Write>,
+    /// Namespaces that are being deleted.
+    pub terminating: Vec<String>,
+}
+
+impl ApiServer {
+    /// All objects.
+    #[must_use]
+    pub fn objects(&self) -> &BTreeMap<ObjectKey, Value> {
+        &self.objects
+    }
+
+    /// An object as it is now.
+    #[must_use]
+    pub fn get(&self, key: &ObjectKey) -> Option<&Value> {
+        self.objects.get(key)
+    }
+
+    /// The next UID.
+    pub fn next_uid(&mut self) -> String {
+        self.uids += 1;
+        format!("u-{}", self.uids)
+    }
+
+    /// The time of the next write: RFC 3339, a second later than that of the last.
+    #[must_use]
+    pub fn now(&self) -> String {
+        let second = self.version + 1;
+        format!("2026-01-01T{:02}:{:02}:{:02}Z", second / 3600, second / 60 % 60, second % 60)
+    }
+
+    /// Stores an object as it stands, with the next resource version.
+    pub fn store(&mut self, key: &ObjectKey, mut object: Value) -> Value {
+        self.version += 1;
+        object["metadata"]["resourceVersion"] = self.version.to_string().into();
+        self.objects.insert(key.clone(), object.clone());
+        self.events.push(WatchEvent::Applied(object.clone()));
+        object
+    }
+
+    /// Somebody creates an object, not by apply: all of it is theirs.
+    pub fn create(&mut self, manager: &str, key: &ObjectKey, mut object: Value) {
+        object["metadata"]["uid"] = self.next_uid().into();
+        let owner = Owner { manager, operation: "Update", subresource: "" };
+        object["metadata"]["managedFields"] = json!([owner.entry(&fields::of(&object), self.now().into())]);
+        self.store(key, object);
+    }
+
+    /// Removes an object, whatever holds it.
+    pub fn remove(&mut self, key: &ObjectKey) {
+        if let Some(mut object) = self.objects.remove(key) {
+            self.version += 1;
+            object["metadata"]["resourceVersion"] = self.version.to_string().into();
+            self.events.push(WatchEvent::Deleted(object));
+        }
+    }
+
+    /// Somebody asks for an object to be deleted: it goes at once, unless a finalizer holds it.
+    pub fn begin_deletion(&mut self, key: &ObjectKey) {
+        let Some(mut object) = self.objects.get(key).cloned() else { return };
+        if finalizers(&object).is_empty() {
+            self.remove(key);
+        } else if object["metadata"].get("deletionTimestamp").is_none() {
+            object["metadata"]["deletionTimestamp"] = self.now().into();
+            self.store(key, object);
+        }
+    }
+
+    /// Carries out an effect of a reconcile; `None` for a call of the provider, which is not the API server's.
+    pub fn handle(&mut self, caller: Caller<'_>, effect: &Effect) -> Option<Reply> {
+        Some(match effect {
+            Effect::Call(_) => return None,
+            Effect::ReadNamespace(name) => Reply::Terminating(Ok(self.terminating.contains(name))),
+            Effect::ListChildren => Reply::Children(Ok(self.children(caller))),
+            Effect::Get { key, .. } => Reply::Object(self.read(caller, key)),
+            Effect::Apply { apply, fence, .. } => {
+                let (key, object) = (&apply.intent.key, &apply.intent.object);
+                Reply::Object(
+                    self.apply(caller.manager, key, object, fence).and_then(|object| observed(caller, object)),
+                )
+            }
+            Effect::ClaimItems { apply, seen } => Reply::Claimed(self.claim(caller, &apply.intent.object, seen)),
+            Effect::Patch(patch) => Reply::Object(self.patch(caller, patch)),
+            Effect::Delete { delete, propagation } => Reply::Done(self.delete(delete, *propagation)),
+            Effect::ApplyStatus(status) => Reply::Object(self.apply_status(caller, status)),
+            Effect::SendEvent(_) => Reply::Done(Ok(())),
+        })
+    }
+
+    fn read(&self, caller: Caller<'_>, key: &ObjectKey) -> Result<Observed, ApiError> {
+        observed(caller, self.objects.get(key).cloned().ok_or_else(|| not_found(key))?)
+    }
+
+    fn children(&self, caller: Caller<'_>) -> Vec<Arc<Observed>> {
+        let is_written = |key: &ObjectKey| caller.context.written_kinds.iter().any(|kind| key.is_of(kind));
+        let label = |object: &Value, name: &str| object["metadata"]["labels"][name].as_str().map(str::to_owned);
+        let is_child = |object: &Value| {
+            label(object, PROVIDER_LABEL).as_deref() == Some(&*caller.context.name)
+                && label(object, OWNER_UID_LABEL).as_deref() == Some(&*caller.parent.uid)
+        };
+        let found = self.objects.iter().filter(|(key, object)| is_written(key) && is_child(object));
+        found.filter_map(|(_, object)| observed(caller, object.clone()).ok()).map(Arc::new).collect()
+    }
+
+    /// Server-side apply, forced, under a precondition.
+    ///
+    /// # Errors
+    /// If the precondition does not hold.
+    pub fn apply(&mut self, manager: &str, key: &ObjectKey, intent: &Value, fence: &Fence) -> Result<Value, ApiError> {
+        let before = self.objects.get(key).cloned();
+        let holds = match (fence, &before) {
+            (Fence::CreateOnly, None) => true,
+            (Fence::Uid(uid), Some(live)) => live["metadata"]["uid"] == **uid,
+            (Fence::Exact { uid, resource_version }, Some(live)) => {
+                live["metadata"]["uid"] == **uid && live["metadata"]["resourceVersion"] == **resource_version
+            }
+            (Fence::CreateOnly, Some(_)) | (Fence::Uid(_) | Fence::Exact { .. }, None) => false,
+        };
+        if !holds {
+            return Err(conflict(key));
+        }
+        let mut object = match &before {
+            Some(live) => live.clone(),
+            None => {
+                let mut object = json!({"apiVersion": intent["apiVersion"], "kind": intent["kind"], "metadata": {}});
+                for field in ["name", "namespace"] {
+                    if let Some(value) = intent["metadata"].get(field) {
+                        object["metadata"][field] = value.clone();
+                    }
+                }
+                object["metadata"]["uid"] = self.next_uid().into();
+                object
+            }
+        };
+        self.merge_applied(&mut object, intent, Owner { manager, operation: "Apply", subresource: "" });
+        validate(&object)?;
+        let verb = if before.is_none() { "create" } else { "apply" };
+        Ok(self.commit(verb, key, before, object, Some(fence.clone())))
+    }
+
+    fn apply_status(&mut self, caller: Caller<'_>, status: &Value) -> Result<Observed, ApiError> {
+        let key = &caller.parent.key;
+        let before = self.objects.get(key).cloned().ok_or_else(|| not_found(key))?;
+        if before["metadata"]["uid"] != *caller.parent.uid {
+            return Err(conflict(key));
+        }
+        let mut object = before.clone();
+        let owner = Owner { manager: caller.manager, operation: "Apply", subresource: "status" };
+        self.merge_applied(&mut object, &json!({"status": status}), owner);
+        let object = self.commit("status", key, Some(before), object, None);
+        observed(caller, object)
+    }
+
+    /// What an apply makes of an object: its fields are set, and fields that its manager alone owned and left out are removed.
+    fn merge_applied(&self, object: &mut Value, intent: &Value, owner: Owner<'_>) {
+        let meant = fields::of(intent);
+        let mut entries = entries(object);
+        let known = entries.iter().find(|entry| owner.is(entry)).map(|entry| fields::from_v1(&entry["fieldsV1"]));
+        let owned_by_others = |path: &fields::Path| {
+            entries.iter().any(|entry| !owner.is(entry) && fields::from_v1(&entry["fieldsV1"]).contains(path))
+        };
+        let known = known.unwrap_or_default();
+        for path in known.difference(&meant).filter(|path| !owned_by_others(path)) {
+            fields::remove(object, path);
+        }
+        let mut taken = fields::Fields::new();
+        for path in &meant {
+            let value = fields::get(intent, path).cloned().unwrap_or_default();
+            if fields::get(object, path) != Some(&value) {
+                taken.insert(path.clone());
+                fields::set(object, path, value);
+            }
+        }
+        give_up(&mut entries, owner, &taken);
+        let changed = !taken.is_empty() || known != meant;
+        let time = entries.iter().find(|entry| owner.is(entry)).map(|entry| entry["time"].clone());
+        let time = time.filter(|_| !changed).unwrap_or_else(|| self.now().into());
+        entries.retain(|entry| !owner.is(entry));
+        entries.push(owner.entry(&meant, time));
+        object["metadata"]["managedFields"] = entries.into();
+    }
+
+    fn patch(&mut self, caller: Caller<'_>, patch: &MergePatch) -> Result<Observed, ApiError> {
+        let key = &patch.key;
+        let before = self.objects.get(key).cloned().ok_or_else(|| not_found(key))?;
+        for field in ["uid", "resourceVersion"] {
+            let wanted = patch.body["metadata"].get(field);
+            if wanted.is_some_and(|wanted| before["metadata"][field] != *wanted) {
+                return Err(conflict(key));
+            }
+        }
+        let mut object = before.clone();
+        fields::merge(&mut object, &patch.body);
+        validate(&object)?;
+        if patch.body["metadata"].get("managedFields").is_none() {
+            self.record_update(&before, &mut object, caller.manager);
+        }
+        let object = self.commit("patch", key, Some(before), object, None);
+        observed(caller, object)
+    }
+
+    /// Somebody changes an object, not by apply: what changed is theirs.
+    pub fn update(&mut self, manager: &str, key: &ObjectKey, change: impl FnOnce(&mut Value)) {
+        let Some(before) = self.objects.get(key).cloned() else { return };
+        let mut object = before.clone();
+        change(&mut object);
+        if object != before {
+            self.record_update(&before, &mut object, manager);
+            self.store(key, object);
+        }
+    }
+
+    fn record_update(&self, before: &Value, object: &mut Value, manager: &str) {
+        let (old, new) = (fields::of(before), fields::of(object));
+        let changed = |path: &&fields::Path| fields::get(before, path) != fields::get(object, path);
+        let changed: fields::Fields = new.iter().filter(changed).cloned().collect();
+        let gone: fields::Fields = old.difference(&new).cloned().collect();
+        if changed.is_empty() && gone.is_empty() {
+            return;
+        }
+        let owner = Owner { manager, operation: "Update", subresource: "" };
+        let mut entries = entries(object);
+        let known = entries.iter().find(|entry| owner.is(entry)).map(|entry| fields::from_v1(&entry["fieldsV1"]));
+        give_up(&mut entries, owner, &changed.union(&gone).cloned().collect());
+        let mut owned = known.unwrap_or_default();
+        owned.retain(|path| !gone.contains(path));
+        owned.extend(changed);
+        entries.retain(|entry| !owner.is(entry));
+        if !owned.is_empty() {
+            entries.push(owner.entry(&owned, self.now().into()));
+        }
+        object["metadata"]["managedFields"] = entries.into();
+    }
+
+    fn claim(&mut self, caller: Caller<'_>, intent: &Value, seen: &Observed) -> Result<Option<Observed>, ApiError> {
+        let live = self.objects.get(&seen.key).ok_or_else(|| not_found(&seen.key))?;
+        let Some(claimed) = managed_fields::claim(&live["metadata"]["managedFields"], caller.manager, intent) else {
+            return Ok(None);
+        };
+        let kind = Kind::from_api_version(&seen.api_version, &seen.key.kind);
+        let body = json!({"metadata": {
+            "uid": seen.uid, "resourceVersion": seen.resource_version, "managedFields": claimed,
+        }});
+        self.patch(caller, &MergePatch { kind, key: seen.key.clone(), body }).map(Some)
+    }
+
+    fn delete(&mut self, delete: &Delete, _propagation: Propagation) -> Result<(), ApiError> {
+        let key = &delete.key;
+        let before = self.objects.get(key).cloned().ok_or_else(|| not_found(key))?;
+        let metadata = &before["metadata"];
+        if metadata["uid"] != *delete.uid || metadata["resourceVersion"] != *delete.resource_version {
+            return Err(conflict(key));
+        }
+        self.begin_deletion(key);
+        let after = self.objects.get(key).cloned();
+        self.writes.push(Write { verb: "delete", key: key.clone(), before: Some(before), after, fence: None });
+        Ok(())
+    }
+
+    /// Stores what a host wrote; what changes nothing keeps its resource version, and what was held only by a finalizer that is
+    /// gone goes.
+    fn commit(
+        &mut self,
+        verb: &'static str,
+        key: &ObjectKey,
+        before: Option<Value>,
+        mut object: Value,
+        fence: Option<Fence>,
+    ) -> Value {
+        if before.as_ref() != Some(&object) {
+            let spec_changed = before.as_ref().is_some_and(|before| before.get("spec") != object.get("spec"));
+            if spec_changed && let Some(generation) = object["metadata"]["generation"].as_i64() {
+                object["metadata"]["generation"] = (generation + 1).into();
+            }
+            object = self.store(key, object);
+            if object["metadata"].get("deletionTimestamp").is_some() && finalizers(&object).is_empty() {
+                self.remove(key);
+            }
+        }
+        let write = Write { verb, key: key.clone(), before, after: Some(object.clone()), fence };
+        self.writes.push(write);
+        object
+    }
+}
+
+/// Who owns fields.
+#[derive(Clone, Copy)]
+struct Owner<'a> {
+    manager: &'a str,
+    operation: &'a str,
+    subresource: &'a str,
+}
+
+impl Owner<'_> {
+    fn is(&self, entry: &Value) -> bool {
+        let field = |name: &str| entry.get(name).and_then(Value::as_str).unwrap_or_default();
+        field("manager") == self.manager
+            && field("operation") == self.operation
+            && field("subresource") == self.subresource
+    }
+
+    fn entry(&self, fields: &fields::Fields, time: Value) -> Value {
+        let mut entry = json!({
+            "manager": self.manager, "operation": self.operation, "time": time, "fieldsType": "FieldsV1",
+            "fieldsV1": fields::to_v1(fields),
+        });
+        if !self.subresource.is_empty() {
+            entry["subresource"] = self.subresource.into();
+        }
+        entry
+    }
+}
+
+fn entries(object: &Value) -> Vec<Value> {
+    object["metadata"]["managedFields"].as_array().cloned().unwrap_or_default()
+}
+
+/// All others give up what one has changed.
+fn give_up(entries: &mut Vec<Value>, owner: Owner<'_>, changed: &fields::Fields) {
+    for entry in entries.iter_mut().filter(|entry| !owner.is(entry)) {
+        let theirs = fields::from_v1(&entry["fieldsV1"]);
+        if !theirs.is_disjoint(changed) {
+            entry["fieldsV1"] = fields::to_v1(&theirs.difference(changed).cloned().collect());
+        }
+    }
+    entries.retain(|entry| entry["fieldsV1"].as_object().is_none_or(|fields| !fields.is_empty()));
+}
+
+fn finalizers(object: &Value) -> &[Value] {
+    object["metadata"]["finalizers"].as_array().map_or(&[], Vec::as_slice)
+}
+
+fn observed(caller: Caller<'_>, object: Value) -> Result<Observed, ApiError> {
+    Observed::project(object, caller.manager).map_err(|error| ApiError::transient(error.to_string()))
+}
+
+/// What the API server accepts of metadata, whatever the kind.
+fn validate(object: &Value) -> Result<(), ApiError> {
+    let owners = object["metadata"]["ownerReferences"].as_array().into_iter().flatten();
+    if owners.filter(|owner| owner["controller"] == true).count() > 1 {
+        let message = "metadata.ownerReferences: Only one reference can have Controller set to true";
+        return Err(ApiError::Invalid(message.to_owned()));
+    }
+    Ok(())
+}
+
+fn conflict(key: &ObjectKey) -> ApiError {
+    ApiError::Conflict(format!("{key}: the object has been modified"))
+}
+
+fn not_found(key: &ObjectKey) -> ApiError {
+    ApiError::NotFound(format!("{key} not found"))
+}

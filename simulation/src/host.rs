@@ -1,0 +1,297 @@
+//! A host on the API server in memory: an index fed by watch events, what is kept of each parent, and the engine's own
+//! reconcile, driven as a schedule says.
+
+use std::collections::BTreeMap;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Instant;
+
+use bartizan_contract::{Kind, ReconcileResponse};
+use bartizan_engine::decide::{DecideInput, Decision, decide};
+use bartizan_engine::index::Kinds;
+use bartizan_engine::plan::FinalizerStep;
+use bartizan_engine::reconcile::{CallError, Clock, Effect, Next, Reconcile, Reply, Report, Ticket};
+use bartizan_engine::snapshot::{Kept, ProviderContext, Question, Snapshot, Supplied};
+use bartizan_engine::{ApiError, Index, ObjectKey, Observed, ParentUid, Refusal};
+
+use crate::api_server::{ApiServer, Caller, WatchEvent};
+use crate::schedule::{Fault, Schedule};
+
+/// What a provider answers to a request: a pure function of its bytes.
+pub trait Provider {
+    /// The answer, or why there is none.
+    ///
+    /// # Errors
+    /// If there is no answer.
+    fn answer(&self, request: &[u8]) -> Result<Result<ReconcileResponse, Refusal>, CallError>;
+}
+
+impl<F: Fn(&[u8]) -> ReconcileResponse> Provider for F {
+    fn answer(&self, request: &[u8]) -> Result<Result<ReconcileResponse, Refusal>, CallError> {
+        Ok(Ok(self(request)))
+    }
+}
+
+/// A host that serves the parents of one kind for one provider.
+#[derive(Debug)]
+pub struct Host {
+    context: Arc<ProviderContext>,
+    manager: String,
+    kind: Kind,
+    /// What it knows of the cluster.
+    pub index: Index,
+    kept: BTreeMap<ParentUid, Kept>,
+    unsure: BTreeMap<ParentUid, Vec<(Kind, ObjectKey)>>,
+    delivered: usize,
+    /// The effects of the last reconcile in the order in which they were carried out, and whether each succeeded as far as the
+    /// host knows.
+    pub trace: Vec<(Effect, bool)>,
+}
+
+/// How a reconcile of the model ended.
+#[derive(Debug)]
+pub enum Outcome {
+    /// There is no such parent.
+    NoParent,
+    /// The host crashed: what it knew is lost, and it must be started anew.
+    Crashed,
+    /// It ended with this.
+    Ended(Box<Report>),
+}
+
+impl Host {
+    /// A host that has listed nothing and sees events from the first on.
+    #[must_use]
+    pub fn new(context: Arc<ProviderContext>, manager: &str, kind: Kind) -> Self {
+        let kinds = Kinds { parents: vec![kind.clone()], ..Kinds::default() };
+        Self {
+            index: Index::new(&context.name, kinds, BTreeSet::new()),
+            context,
+            manager: manager.to_owned(),
+            kind,
+            kept: BTreeMap::new(),
+            unsure: BTreeMap::new(),
+            delivered: 0,
+            trace: Vec::new(),
+        }
+    }
+
+    /// The same host after a start: it has listed what there is, and remembers nothing.
+    #[must_use]
+    pub fn restarted(&self, server: &ApiServer) -> Self {
+        let mut host = Self::new(self.context.clone(), &self.manager, self.kind.clone());
+        for object in server.objects().values() {
+            host.see(&WatchEvent::Applied(object.clone()));
+        }
+        host.delivered = server.events.len();
+        host
+    }
+
+    /// An object as this host sees it.
+    #[must_use]
+    pub fn observe(&self, object: &serde_json::Value) -> Option<Observed> {
+        Observed::project(object.clone(), &self.manager).ok()
+    }
+
+    /// Its watches deliver so many events more.
+    pub fn deliver(&mut self, server: &ApiServer, events: usize) {
+        for event in server.events.iter().skip(self.delivered).take(events) {
+            self.delivered += 1;
+            self.see(event);
+        }
+    }
+
+    /// Takes one event, whenever it comes.
+    pub fn see(&mut self, event: &WatchEvent) {
+        match event {
+            WatchEvent::Applied(object) => {
+                let Some(object) = self.observe(object) else { return };
+                // Children are watched by their label: one that lost it is reported as deleted.
+                let is_watched =
+                    object.key.is_of(&self.kind) || object.provider.as_deref() == Some(&*self.context.name);
+                if is_watched {
+                    self.index.apply(object);
+                } else {
+                    self.index.delete(&object.key, &object.uid, &object.resource_version);
+                }
+            }
+            WatchEvent::Deleted(object) => {
+                if let Some(object) = self.observe(object) {
+                    self.index.delete(&object.key, &object.uid, &object.resource_version);
+                }
+            }
+        }
+    }
+
+    /// The state that a decision on a parent would be made on.
+    #[must_use]
+    pub fn snapshot(&self, uid: &ParentUid, mut supplied: Supplied) -> Option<Snapshot> {
+        let parent = self.index.parent(uid)?;
+        supplied.objects = self.index.related(&supplied.references);
+        let children = self.index.children(uid);
+        Some(Snapshot {
+            descendants: self.index.descendants(&children),
+            kind: self.kind.clone(),
+            has_status: true,
+            optional_kinds: BTreeMap::new(),
+            parent,
+            children,
+            supplied,
+        })
+    }
+
+    /// What would be decided on a parent now, if its provider answered this.
+    #[must_use]
+    pub fn decide(&self, uid: &ParentUid, answer: ReconcileResponse) -> Option<Decision> {
+        let snapshot = self.snapshot(uid, Supplied::default())?;
+        let (issued, kept) = (snapshot.issued(), self.kept.get(uid).cloned().unwrap_or_default());
+        let input = DecideInput {
+            context: &self.context,
+            snapshot: &snapshot,
+            question: Question::Serve(FinalizerStep::Keep),
+            issued: &issued,
+            memory: &kept.memory,
+        };
+        Some(decide(&input, Ok(answer)))
+    }
+
+    /// Reconciles a parent once, as the host's controller does: with the rounds in which the provider asks to see more.
+    pub fn reconcile(
+        &mut self,
+        server: &mut ApiServer,
+        uid: &ParentUid,
+        provider: &dyn Provider,
+        schedule: &mut dyn Schedule,
+    ) -> Outcome {
+        let mut supplied = Supplied { references: self.index.references(uid), ..Supplied::default() };
+        loop {
+            let Some(snapshot) = self.snapshot(uid, supplied) else { return Outcome::NoParent };
+            let (kept, unsure) = (self.kept.remove(uid), self.unsure.remove(uid));
+            let (kept, unsure) = (kept.unwrap_or_default(), unsure.unwrap_or_default());
+            let reconcile = Reconcile::new(self.context.clone(), snapshot, kept, unsure);
+            let Some(report) = self.drive(reconcile, server, provider, schedule) else { return Outcome::Crashed };
+            match self.take(uid, report) {
+                Ok(report) => return Outcome::Ended(Box::new(report)),
+                Err(more) => supplied = more,
+            }
+        }
+    }
+
+    /// Drives a reconcile to its end; `None` if the host crashed.
+    fn drive(
+        &mut self,
+        mut reconcile: Reconcile,
+        server: &mut ApiServer,
+        provider: &dyn Provider,
+        schedule: &mut dyn Schedule,
+    ) -> Option<Report> {
+        let parent = reconcile.snapshot().parent.clone();
+        self.trace.clear();
+        let caller = Caller { context: &self.context, manager: &self.manager, parent: &parent, kind: &self.kind };
+        let clock = FrozenClock { instant: Instant::now(), timestamp: server.now() };
+        let mut waiting: Vec<(Ticket, Effect)> = Vec::new();
+        loop {
+            waiting.extend(reconcile.effects(&clock));
+            if waiting.is_empty() {
+                return reconcile.into_report();
+            }
+            let picked = schedule.pick(waiting.len()) % waiting.len();
+            let (ticket, effect) = waiting.remove(picked);
+            let reply = match &effect {
+                Effect::Call(request) => Reply::Called(provider.answer(request)),
+                _ => carry_out(server, caller, &effect, schedule.fault())?,
+            };
+            self.trace.push((effect, is_ok(&reply)));
+            reconcile.reply(ticket, reply, &clock);
+        }
+    }
+
+    /// Takes what a reconcile leaves behind, as the controller does; an error is what the provider asked to see.
+    fn take(&mut self, uid: &ParentUid, report: Report) -> Result<Report, Supplied> {
+        for object in &report.observed {
+            self.index.apply(object.clone());
+        }
+        for delete in &report.deleted {
+            let held = self.index.get(&delete.key).is_some_and(|child| !child.finalizers.is_empty());
+            if !held {
+                self.index.delete(&delete.key, &delete.uid, &delete.resource_version);
+            }
+        }
+        if self.index.parent(uid).is_some() {
+            let children: BTreeSet<ObjectKey> =
+                self.index.children(uid).iter().map(|child| child.key.clone()).collect();
+            let mut kept = report.kept.clone();
+            kept.memory.retain(&children);
+            self.kept.insert(uid.clone(), kept);
+            self.index.refer(uid, report.references.clone());
+            if !report.unsure.is_empty() {
+                self.unsure.insert(uid.clone(), report.unsure.clone());
+            }
+        }
+        match &report.next {
+            Next::Supply(supplied) => Err(supplied.clone()),
+            Next::Finish(_) => Ok(report),
+        }
+    }
+}
+
+/// Carries out an effect with what goes wrong with it; `None`: the host crashed.
+fn carry_out(server: &mut ApiServer, caller: Caller<'_>, effect: &Effect, fault: Option<Fault>) -> Option<Reply> {
+    let lost = || failed(effect, "the API server did not answer");
+    match fault {
+        Some(Fault::Lost) => Some(lost()),
+        Some(Fault::Unanswered) => {
+            server.handle(caller, effect);
+            Some(lost())
+        }
+        Some(Fault::CrashBefore) => None,
+        Some(Fault::CrashAfter) => {
+            server.handle(caller, effect);
+            None
+        }
+        None => server.handle(caller, effect).or_else(|| Some(lost())),
+    }
+}
+
+fn is_ok(reply: &Reply) -> bool {
+    match reply {
+        Reply::Called(result) => result.is_ok(),
+        Reply::Terminating(result) => result.is_ok(),
+        Reply::Children(result) => result.is_ok(),
+        Reply::Object(result) => result.is_ok(),
+        Reply::Claimed(result) => result.is_ok(),
+        Reply::Done(result) => result.is_ok(),
+    }
+}
+
+/// A transient error, as the reply that the effect expects.
+fn failed(effect: &Effect, message: &str) -> Reply {
+    let error = || ApiError::transient(message.to_owned());
+    match effect {
+        Effect::ReadNamespace(_) => Reply::Terminating(Err(error())),
+        Effect::ListChildren => Reply::Children(Err(error())),
+        Effect::ClaimItems { .. } => Reply::Claimed(Err(error())),
+        // Events may be lost, and nobody learns of it.
+        Effect::SendEvent(_) => Reply::Done(Ok(())),
+        Effect::Delete { .. } => Reply::Done(Err(error())),
+        Effect::Call(_) | Effect::Get { .. } | Effect::Apply { .. } | Effect::Patch(_) | Effect::ApplyStatus(_) => {
+            Reply::Object(Err(error()))
+        }
+    }
+}
+
+/// Time stands still within a reconcile.
+struct FrozenClock {
+    instant: Instant,
+    timestamp: String,
+}
+
+impl Clock for FrozenClock {
+    fn instant(&self) -> Instant {
+        self.instant
+    }
+
+    fn timestamp(&self) -> String {
+        self.timestamp.clone()
+    }
+}

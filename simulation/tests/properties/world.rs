@@ -1,0 +1,333 @@
+//! One parent, six children, and everybody else who writes: the states that the world of the properties begins with.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use bartizan_contract::names::{OWNER_UID_LABEL, PROVIDER_LABEL, RETAINED_FOR_ANNOTATION};
+use bartizan_contract::{Kind, ReconcileResponse};
+use bartizan_engine::gate::{self, Answer, GateInput};
+use bartizan_engine::reconcile::Effect;
+use bartizan_engine::secrets::Revealed;
+use bartizan_engine::snapshot::ProviderContext;
+use bartizan_engine::{Fence, Grant, Grants, ObjectKey, Observed, ParentUid};
+use bartizan_simulation::{ApiServer, Host};
+use serde_json::{Value, json};
+
+pub(crate) const PROVIDER: &str = "minio";
+pub(crate) const MANAGER: &str = "bartizan/minio";
+pub(crate) const FINALIZER: &str = "finalizer.bartizan.dev/minio";
+/// UID of the parent whose host this is, and of another one of the same provider.
+pub(crate) const OURS: &str = "p-1";
+pub(crate) const OTHER: &str = "p-2";
+
+pub(crate) fn parent_kind() -> Kind {
+    Kind::new("minio.rook.io", "v1alpha1", "ObjectStore")
+}
+
+pub(crate) fn parent_key() -> ObjectKey {
+    ObjectKey::new(&parent_kind(), Some("n"), "s")
+}
+
+pub(crate) fn parent_uid() -> ParentUid {
+    OURS.into()
+}
+
+fn parent_object(uid: &str) -> Value {
+    json!({
+        "apiVersion": "minio.rook.io/v1alpha1", "kind": "ObjectStore",
+        "metadata": {"name": "s", "namespace": "n", "uid": uid, "resourceVersion": "1", "generation": 1}
+    })
+}
+
+/// The kind of the child with this number: half of them are fenced by their state, the others by their UID.
+pub(crate) fn kind(number: usize) -> Kind {
+    if number.is_multiple_of(2) { Kind::new("", "v1", "ConfigMap") } else { Kind::new("apps", "v1", "StatefulSet") }
+}
+
+pub(crate) fn key(number: usize) -> ObjectKey {
+    ObjectKey::new(&kind(number), Some("n"), &format!("c{number}"))
+}
+
+fn bare(number: usize, content: u8) -> Value {
+    let kind = kind(number);
+    let metadata = json!({"name": format!("c{number}"), "namespace": "n"});
+    json!({"apiVersion": kind.api_version(), "kind": kind.kind, "metadata": metadata, "data": {"content": content}})
+}
+
+fn grants() -> Grants {
+    let children: BTreeMap<Kind, Grant> = [0, 1].map(|number| (kind(number), Grant::of_parent(true))).into();
+    Grants { children, ..Grants::default() }
+}
+
+pub(crate) fn context(finalizes: bool) -> Arc<ProviderContext> {
+    let kinds = [kind(0), kind(1)].to_vec();
+    Arc::new(ProviderContext {
+        name: PROVIDER.to_owned(),
+        version: "1.0.0".to_owned(),
+        digest: "sha256:1".into(),
+        max_children: 100,
+        grants: grants(),
+        finalizes,
+        finalizer: FINALIZER.to_owned(),
+        child_kinds: kinds.clone(),
+        written_kinds: kinds,
+        cluster_version: "v1.36.3".to_owned(),
+        ..ProviderContext::default()
+    })
+}
+
+pub(crate) fn host(finalizes: bool) -> Host {
+    Host::new(context(finalizes), MANAGER, parent_kind())
+}
+
+/// What a provider means a child to be.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Wish {
+    pub(crate) content: u8,
+    pub(crate) wave: u32,
+    pub(crate) retain: bool,
+}
+
+/// An answer of the provider.
+pub(crate) fn response(wishes: &[Option<Wish>], kept: &[usize]) -> ReconcileResponse {
+    let wished = wishes.iter().enumerate().filter_map(|(number, wish)| wish.map(|wish| (number, wish)));
+    let children: Vec<Value> = wished
+        .map(|(number, Wish { content, wave, retain })| {
+            let on_delete = if retain { "Retain" } else { "Delete" };
+            json!({"object": bare(number, content), "wave": wave, "onDelete": on_delete})
+        })
+        .collect();
+    let kept = kept.iter().filter(|number| wishes.get(**number).is_none_or(Option::is_none));
+    let keep: Vec<Value> = kept
+        .map(|number| {
+            json!({"apiVersion": kind(*number).api_version(), "kind": kind(*number).kind, "name": format!("c{number}")})
+        })
+        .collect();
+    let response = json!({
+        "apiVersion": "provider.bartizan.dev/v1alpha1", "kind": "ReconcileResponse", "children": children, "keep": keep,
+        "status": {"conditions": [{"type": "Ready", "status": "True", "reason": "Ready"}]},
+    });
+    gate::read(&serde_json::to_vec(&response).unwrap()).unwrap()
+}
+
+/// The answer as it comes out of the gate, for a parent with this UID.
+pub(crate) fn meant(response: ReconcileResponse, uid: &str) -> Answer {
+    let input = GateInput {
+        provider: PROVIDER,
+        grants: &grants(),
+        parent: &observe(&parent_object(uid)),
+        children: &[],
+        max_children: 100,
+        finalizes: false,
+        finalizing: false,
+        issued: &Revealed::default(),
+    };
+    gate::check(response, &input).unwrap()
+}
+
+/// Who owns what a state of the world begins with, or what somebody does to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum State {
+    /// Nothing is there.
+    Absent,
+    /// Made by the host for this parent.
+    Ours(Wished),
+    /// The same, and edited by somebody since.
+    Edited(Wished),
+    /// The same, and being deleted, held by a finalizer.
+    Deleting(Wished),
+    /// The same, with its labels stripped.
+    Stripped(Wished),
+    /// The same, and another object took control of it.
+    Controlled(Wished),
+    /// Made by the host for another parent.
+    Others(Wished),
+    /// The same, and then given to this one by hand: labels, and perhaps the owner reference, too.
+    Given(Wished, bool),
+    /// Somebody's, with labels as if it were ours.
+    Forged(Wished),
+    /// Somebody's.
+    Foreign(Wished),
+    /// Left by an earlier parent of the same name.
+    Retained(Wished),
+}
+
+/// Content, wave, and whether it is to be retained.
+pub(crate) type Wished = (u8, u8, bool);
+
+/// A cluster with the parent in it.
+pub(crate) fn server() -> ApiServer {
+    let mut server = ApiServer::default();
+    server.store(&parent_key(), parent_object(OURS));
+    server
+}
+
+/// Somebody makes the object with this number be in this state; what was there is gone.
+pub(crate) fn set(server: &mut ApiServer, number: usize, state: State) {
+    let key = key(number);
+    server.remove(&key);
+    let (content, wave, retain) = match state {
+        State::Absent => return,
+        State::Ours(wish)
+        | State::Edited(wish)
+        | State::Deleting(wish)
+        | State::Stripped(wish)
+        | State::Controlled(wish)
+        | State::Others(wish)
+        | State::Given(wish, _)
+        | State::Forged(wish)
+        | State::Foreign(wish)
+        | State::Retained(wish) => wish,
+    };
+    let mut wishes = vec![None; number];
+    wishes.push(Some(Wish { content, wave: wave.into(), retain }));
+    let owner = if matches!(state, State::Others(_) | State::Given(..)) { OTHER } else { OURS };
+    let intent = meant(response(&wishes, &[]), owner).intents.remove(0).object;
+    match state {
+        State::Forged(_) => return server.create("kubectl", &key, intent),
+        State::Foreign(_) => return server.create("kubectl", &key, bare(number, content)),
+        _ => {}
+    }
+    server.apply(MANAGER, &key, &intent, &Fence::CreateOnly).unwrap();
+    // What led to the world is no write of the host under test.
+    server.writes.clear();
+    match state {
+        State::Edited(_) => edit(server, number, content + 1),
+        State::Deleting(_) => {
+            server.update("somebody", &key, |object| object["metadata"]["finalizers"] = json!(["somebody/waits"]));
+            server.begin_deletion(&key);
+        }
+        State::Stripped(_) => server.update("kubectl", &key, |object| {
+            object["metadata"].as_object_mut().unwrap().remove("labels");
+        }),
+        State::Controlled(_) => server.update("somebody", &key, |object| {
+            object["metadata"]["ownerReferences"] = owners("somebody");
+        }),
+        State::Given(_, reference) => server.update("kubectl", &key, |object| {
+            object["metadata"]["labels"][OWNER_UID_LABEL] = OURS.into();
+            object["metadata"]["ownerReferences"] = if reference { owners(OURS) } else { json!([]) };
+        }),
+        State::Retained(_) => server.update(MANAGER, &key, |object| {
+            let metadata = &mut object["metadata"];
+            metadata.as_object_mut().unwrap().retain(|field, _| field != "labels" && field != "ownerReferences");
+            metadata["annotations"][RETAINED_FOR_ANNOTATION] = parent_key().title().into();
+        }),
+        _ => {}
+    }
+}
+
+fn owners(uid: &str) -> Value {
+    json!([{"uid": uid, "kind": "ObjectStore", "name": "s", "controller": true}])
+}
+
+/// Somebody edits what is there.
+pub(crate) fn edit(server: &mut ApiServer, number: usize, content: u8) {
+    server.update("kubectl", &key(number), |object| object["data"] = json!({"content": content, "by": "hand"}));
+}
+
+/// Whoever held back what is being deleted no longer does.
+pub(crate) fn let_go(server: &mut ApiServer) {
+    let going =
+        |object: &Value| object["metadata"].get("deletionTimestamp").is_some() && object["kind"] != "ObjectStore";
+    let gone: Vec<ObjectKey> =
+        server.objects().iter().filter(|(_, object)| going(object)).map(|(key, _)| key.clone()).collect();
+    gone.iter().for_each(|key| server.remove(key));
+}
+
+pub(crate) fn observe(object: &Value) -> Observed {
+    Observed::project(object.clone(), MANAGER).unwrap()
+}
+
+/// Children as they are.
+pub(crate) fn children(server: &ApiServer) -> impl Iterator<Item = Observed> {
+    server.objects().values().filter(|object| object["kind"] != "ObjectStore").map(observe)
+}
+
+/// This parent's by everything that there is: labels that the host wrote, no other controller.
+pub(crate) fn is_owned(object: &Observed) -> bool {
+    object.is_child_of(OURS, PROVIDER)
+        && object.applied_by_host
+        && object.labelled_by_host
+        && object.controller_uid.as_deref().is_none_or(|uid| uid == OURS)
+}
+
+/// Whether anything at all says that it is, or was, this parent's.
+pub(crate) fn has_to_do_with_us(object: &Observed) -> bool {
+    object.applied_by_host
+        && (object.is_child_of(OURS, PROVIDER)
+            || object.controller_uid.as_deref() == Some(OURS)
+            || object.marks.owner_uid.as_deref() == Some(OURS)
+            || object.marks.retained_for.as_deref() == Some(parent_key().title().as_str()))
+}
+
+/// The objects that have nothing to do with this parent, as they are.
+pub(crate) fn strangers(server: &ApiServer) -> Vec<String> {
+    let objects = server.objects().values().filter(|object| object["kind"] != "ObjectStore");
+    objects.filter(|object| !has_to_do_with_us(&observe(object))).map(ToString::to_string).collect()
+}
+
+/// What no write of a reconcile may ever be. Takes the writes since the last look.
+pub(crate) fn check_writes(server: &mut ApiServer) -> Result<(), String> {
+    for write in std::mem::take(&mut server.writes) {
+        let Some(before) = write.before.as_ref().map(observe).filter(|before| *before.key.kind != *"ObjectStore")
+        else {
+            continue;
+        };
+        let after = write.after.as_ref().map(observe);
+        let is_released = after.as_ref().is_some_and(|after| after.owner_uid.is_none()) && before.owner_uid.is_some();
+        if (write.verb == "delete" || is_released) && !is_owned(&before) {
+            return Err(format!("{} was deleted or released and is not owned", write.key));
+        }
+        // A write that names the UID alone may meet a state that nobody has seen: that is its price.
+        let seen = matches!(write.fence, Some(Fence::Exact { .. }));
+        if write.verb == "apply" && seen && before.controller_uid.as_deref().is_some_and(|uid| uid != OURS) {
+            return Err(format!("{} was applied to and has another controller", write.key));
+        }
+        let stateful = *before.key.kind == *"StatefulSet";
+        if write.verb == "apply" && stateful && !seen {
+            return Err(format!("{} was applied to in a state that nobody has seen", write.key));
+        }
+    }
+    Ok(())
+}
+
+/// The order of a reconcile's effects: the waves in turn, nothing of a later one and nothing that goes once something failed,
+/// and nothing that is applied or kept goes in the same round.
+pub(crate) fn check_trace(trace: &[(Effect, bool)], kept: &[ObjectKey]) -> Result<(), String> {
+    let (mut wave, mut failed, mut gone) = (0, false, false);
+    let applied: Vec<&ObjectKey> = trace
+        .iter()
+        .filter_map(|(effect, _)| match effect {
+            Effect::Apply { apply, .. } => Some(&apply.intent.key),
+            _ => None,
+        })
+        .collect();
+    for (effect, ok) in trace {
+        match effect {
+            Effect::Apply { apply, .. } => {
+                if gone {
+                    return Err(format!("{} is applied after something was deleted", apply.intent.key));
+                }
+                if apply.intent.wave < wave || (apply.intent.wave > wave && failed) {
+                    return Err(format!("{} is applied out of turn", apply.intent.key));
+                }
+                wave = apply.intent.wave;
+                failed |= !ok;
+            }
+            Effect::Delete { delete, .. } => {
+                gone = true;
+                if failed || applied.contains(&&delete.key) || kept.contains(&delete.key) {
+                    return Err(format!("{} is deleted although something failed, or it is meant", delete.key));
+                }
+            }
+            Effect::Patch(patch) if patch.body["metadata"]["labels"][PROVIDER_LABEL].is_null() => {
+                let labels = patch.body["metadata"].get("labels").is_some();
+                if labels && (failed || applied.contains(&&patch.key) || kept.contains(&patch.key)) {
+                    return Err(format!("{} is released although something failed, or it is meant", patch.key));
+                }
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
