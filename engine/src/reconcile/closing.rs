@@ -1,0 +1,202 @@
+//! The end of a reconcile: the status, the events, what is kept, and when the parent is due again.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use bartizan_contract::{ProviderEvent, Reason};
+use serde_json::Value;
+
+use super::{Reconcile, State, StatusWrite};
+use crate::api_error::ApiError;
+use crate::breaker::Called;
+use crate::decide::Answered;
+use crate::object::Observed;
+use crate::plan::Plan;
+use crate::queue::{BACKOFF_MAX, Finished};
+use crate::reconcile::clock::Clock;
+use crate::reconcile::effect::Effect;
+use crate::reconcile::execution::Executed;
+use crate::reconcile::outcome::{Conclusion, Retry, failed};
+use crate::reconcile::report::{Decided, Ended, Next, Report};
+use crate::snapshot::{Settled, Snapshot};
+use crate::status::{self, Outcome, Said, StatusInput};
+
+/// Time until the next try after a lost race: the watch has most often delivered the new state by then.
+const LOST_RACE: Duration = Duration::from_millis(250);
+/// Longest time until a parent is decided on again whose decisions lead to nothing but the next ones.
+const UNSETTLED: Duration = Duration::from_secs(30);
+
+impl Reconcile {
+    /// What was decided is done: the status comes next.
+    pub(super) fn conclude(&mut self, (outcome, retry): Conclusion, clock: &dyn Clock) {
+        (self.draft.outcome, self.draft.retry) = (outcome, retry);
+        self.slow_down();
+        // A lost race is over by the next try: not worth a condition that comes and goes.
+        let is_said = self.snapshot.has_status && !self.draft.executed.let_go && self.draft.retry != Retry::LostRace;
+        let said = match &self.draft.answered {
+            Some(Answered { status, .. }) => Said::Status(status.as_ref()),
+            None => Said::NoAnswer,
+        };
+        match is_said.then(|| self.status(said, &self.draft.outcome, clock)).flatten() {
+            Some(status) => self.send(State::WritingStatus, Effect::ApplyStatus(status)),
+            None => self.send_events(Ok(None), clock),
+        }
+    }
+
+    fn status(&self, said: Said<'_>, outcome: &Outcome, clock: &dyn Clock) -> Option<Value> {
+        let Snapshot { parent, .. } = &self.snapshot;
+        status::next(&StatusInput {
+            owned: &parent.owned_status,
+            said,
+            outcome,
+            generation: parent.generation,
+            now: &clock.timestamp(),
+        })
+    }
+
+    pub(super) fn status_written(&mut self, result: Result<Observed, ApiError>, clock: &dyn Clock) {
+        let status = match result {
+            Ok(parent) => Ok(Some(Box::new(parent))),
+            // The parent is gone, or another one stands under its name: nobody is left to read a status.
+            Err(ApiError::NotFound(_) | ApiError::Conflict(_)) => Ok(None),
+            Err(error) => {
+                let again = error.retry_after();
+                let refused = match &error {
+                    ApiError::Invalid(refused) => Some(refused.clone()),
+                    _ => None,
+                };
+                self.draft.status_error = Some(error);
+                if let Some(refused) = refused {
+                    self.status_refused(&refused, clock);
+                    return;
+                }
+                Err(again)
+            }
+        };
+        self.send_events(status, clock);
+    }
+
+    /// The CRD does not allow what the provider says: then say at least that.
+    fn status_refused(&mut self, refused: &str, clock: &dyn Clock) {
+        let provider = &self.context.name;
+        let message = format!("The status of provider {provider} does not fit its CustomResourceDefinition: {refused}");
+        let outcome = Outcome::Failed { reason: Reason::StatusRefused, message, stalled: false };
+        match self.status(Said::NoAnswer, &outcome, clock) {
+            Some(status) => self.send(State::WritingRefusal, Effect::ApplyStatus(status)),
+            None => self.send_events(Err(None), clock),
+        }
+    }
+
+    /// Sends what is new since the last decision. The host's own event goes with a status that was written: one that could not
+    /// be would be new with every try. The first decision after a start sends none of the provider's if it finds everything
+    /// done: they were sent then.
+    pub(super) fn send_events(&mut self, status: StatusWrite, clock: &dyn Clock) {
+        let mut events = VecDeque::new();
+        if let Ok(Some(_)) = &status {
+            events.extend(status::event(&self.snapshot.parent.owned_status, &self.draft.outcome));
+        }
+        if let Some(answered) = &self.draft.answered {
+            let quiet = self.draft.plan.is_settled() && matches!(status, Ok(None));
+            let sent = self.kept.events_sent.replace(answered.events.clone());
+            let is_new = |event: &&ProviderEvent| match &sent {
+                Some(sent) => !sent.contains(event),
+                None => !quiet,
+            };
+            events.extend(answered.events.iter().filter(is_new).cloned());
+        }
+        self.next_event(events, status, clock);
+    }
+
+    pub(super) fn next_event(&mut self, mut waiting: VecDeque<ProviderEvent>, status: StatusWrite, clock: &dyn Clock) {
+        match waiting.pop_front() {
+            Some(event) => self.send(State::SendingEvents { waiting, status }, Effect::SendEvent(event)),
+            None => self.finish(status, clock),
+        }
+    }
+
+    /// When the parent is due again.
+    pub(super) fn finish(&mut self, status: StatusWrite, clock: &dyn Clock) {
+        let resync = self.draft.answered.as_ref().and_then(|answered| answered.resync);
+        self.kept.resync_at = resync.map(|after| clock.instant() + after);
+        let finished = match (self.draft.retry, &status) {
+            (Retry::After(after), _) => Finished::Retry { after, most: BACKOFF_MAX },
+            (Retry::Within(most), _) => Finished::Retry { after: None, most },
+            (_, Err(after)) => Finished::Retry { after: *after, most: BACKOFF_MAX },
+            (Retry::LostRace, Ok(_)) => Finished::Again { after: LOST_RACE },
+            (Retry::No, Ok(_)) => Finished::Done { resync },
+        };
+        let draft = std::mem::take(&mut self.draft);
+        let settled = draft.request.filter(|_| matches!(finished, Finished::Done { .. }));
+        self.kept.settled = settled.map(|request| Settled { request, module: self.context.digest.clone() });
+        let decided = Decided {
+            request: draft.request,
+            outcome: draft.outcome,
+            plan: draft.plan,
+            taken: draft.executed.taken.clone(),
+            refused: draft.refused,
+            status_error: draft.status_error,
+            supplied: self.snapshot.supplied.clone(),
+        };
+        self.draft.called = draft.called;
+        self.done(Next::Finish(finished), draft.executed, Ended::Decided(Box::new(decided)));
+        if let (Some(report), Ok(Some(parent))) = (&mut self.report, status) {
+            report.observed.push(*parent);
+        }
+    }
+
+    /// A decision that was executed as those before it, and that will lead to the next one, waits for that longer each time.
+    pub(super) fn slow_down(&mut self) {
+        let draft = &self.draft;
+        // What failed, or lost a race, waits already, and says nothing about rest.
+        let counts = draft.answered.is_some() && draft.retry == Retry::No;
+        if !counts || matches!(draft.outcome, Outcome::Failed { .. }) {
+            return;
+        }
+        let plan = &draft.plan;
+        let wrote = !(plan.applies.is_empty() && plan.deletes.is_empty() && plan.releases.is_empty());
+        // Who only waits for something to go is not at rest, and writes nothing.
+        if !wrote && !plan.is_settled() {
+            return;
+        }
+        let Self { context, snapshot, kept, .. } = self;
+        if kept.write_loop.decided(snapshot.parent.digest, &context.digest, &context.settings, wrote) {
+            let conclusion = failed(Reason::Unsettled, unsettled(&self.draft.plan), false, Retry::Within(UNSETTLED));
+            (self.draft.outcome, self.draft.retry) = conclusion;
+        }
+    }
+
+    pub(super) fn done(&mut self, next: Next, executed: Executed, ended: Ended) {
+        let mut kept = std::mem::take(&mut self.kept);
+        let mut observed = executed.restored;
+        let kinds = &self.context.written_kinds;
+        let lost = executed.failed.iter().filter(|(_, error)| error.is_unsure()).map(|(key, _)| key);
+        let unsure = lost.filter_map(|key| Some((kinds.iter().find(|kind| key.is_of(kind))?.clone(), key.clone())));
+        let unsure = unsure.collect();
+        for (intent, child) in executed.written {
+            kept.memory.remember(child.key.clone(), intent, child.digest);
+            observed.push(child);
+        }
+        observed.extend(executed.parent);
+        let (references, called) = match &next {
+            Next::Supply(supplied) => (supplied.references.clone(), Called::Answered),
+            Next::Finish(_) => {
+                let called = std::mem::replace(&mut self.draft.called, Called::No);
+                (self.snapshot.supplied.references.clone(), called)
+            }
+        };
+        let wanted = executed.taken.into_iter().map(|(key, _)| key).collect();
+        self.state = State::Done;
+        let deleted = executed.deleted;
+        self.report = Some(Report { next, references, kept, observed, deleted, unsure, wanted, called, ended });
+    }
+}
+
+fn unsettled(plan: &Plan) -> String {
+    let applied = plan.applies.first().map(|apply| &apply.intent.key);
+    let ended = plan.deletes.first().map(|delete| &delete.key);
+    let child = applied.or(ended).map_or_else(|| "its children".to_owned(), ToString::to_string);
+    format!(
+        "{child} is written over and over, though nobody edits the parent: either the provider's answer depends on what it \
+         wrote before (report it to its author), or somebody else keeps changing that; trying again ever more seldom"
+    )
+}
