@@ -3,6 +3,7 @@
 //! the JSON schemas in `wit/` and the CRD in `deploy/crds` are generated from here.
 
 mod condition;
+pub mod digest;
 pub mod field;
 mod group_kind;
 mod kind;

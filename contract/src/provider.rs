@@ -19,7 +19,7 @@ use serde_json::{Map, Value};
 
 use crate::field::{DNS_LABEL, DNS_SUBDOMAIN, FieldError, GROUP, KIND};
 use crate::names::{PROVIDER_API_VERSION, PROVIDER_KIND};
-use crate::{GroupKind, LabelSelector};
+use crate::{GroupKind, LabelSelector, digest};
 
 pub use crd::crd;
 pub use grants::{ChildGrant, DescendantGrant, GrantedNamespaces, Grants, PodGrant, PodLevel, RelatedGrant};
@@ -142,14 +142,13 @@ pub struct ModuleSource {
     pub config_map: Option<ConfigMapSource>,
     /// Take these bytes and no others: `sha256:` and 64 hexadecimal digits. Default: whatever the source holds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(regex(pattern = DIGEST))]
+    #[schemars(regex(pattern = digest::PATTERN))]
     pub digest: Option<String>,
 }
 
 /// A file's name in the folder, never a path.
 const FILE_NAME: &str = r"^[A-Za-z0-9_][-._A-Za-z0-9]*\.wasm$";
 /// A digest as `inspect` and the status show it.
-const DIGEST: &str = "^sha256:[0-9a-f]{64}$";
 
 /// A module in an OCI registry.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

@@ -17,12 +17,12 @@ use std::sync::Arc;
 use bartizan_contract::provider::{ModuleSource, Source};
 use bartizan_contract::{GroupKind, Kind, ProviderManifest};
 use bartizan_engine::settings::SettingsSchema;
+use bartizan_registry::parse_reference;
 use bartizan_runtime::{Config, Limits, Module, Runtime};
 use serde_json::Value;
 use thiserror::Error;
 
 use crate::declared::Declared;
-use crate::registry::parse_reference;
 
 /// A module that can serve.
 #[derive(Clone, Debug)]

@@ -4,6 +4,7 @@ pub(crate) mod crds;
 pub(crate) mod explain;
 pub(crate) mod host_client;
 pub(crate) mod rbac;
+pub(crate) mod registry;
 pub(crate) mod replay;
 pub(crate) mod upgrade;
 
@@ -12,9 +13,9 @@ use clap::{Parser, Subcommand};
 use crate::cli::crds::CrdsArgs;
 use crate::cli::explain::ExplainArgs;
 use crate::cli::rbac::RbacArgs;
+use crate::cli::registry::{PullArgs, PushArgs};
 use crate::cli::replay::ReplayArgs;
 use crate::cli::upgrade::{ApproveArgs, DiffArgs};
-use crate::registry::{PullArgs, PushArgs};
 use crate::run::RunArgs;
 
 /// A generic operator host for Kubernetes whose providers are WebAssembly modules.

@@ -7,7 +7,6 @@ mod declared;
 mod kubernetes;
 mod providers;
 mod reconcile;
-mod registry;
 mod run;
 mod telemetry;
 mod version;
@@ -35,8 +34,8 @@ async fn main() -> ExitCode {
         cli::Command::Explain(args) => cli::explain::explain(&args).await,
         cli::Command::Diff(args) => cli::upgrade::diff(&args).await,
         cli::Command::Approve(args) => cli::upgrade::approve(&args).await,
-        cli::Command::Push(args) => registry::push(&args).await,
-        cli::Command::Pull(args) => registry::pull(&args).await,
+        cli::Command::Push(args) => cli::registry::push(&args).await,
+        cli::Command::Pull(args) => cli::registry::pull(&args).await,
         cli::Command::Replay(args) => cli::replay::replay(&args),
     };
     match result {

@@ -21,12 +21,12 @@ use crate::kubernetes::connect::ClusterArgs;
 use crate::kubernetes::discovery;
 use crate::providers::Providers;
 use crate::reconcile::call_pool::Calls;
-use crate::registry::Authorities;
 use crate::telemetry::explain::Board;
 use crate::telemetry::health::Health;
 use crate::telemetry::logging::LogFormat;
 use crate::telemetry::recorder::RecordArgs;
 use crate::telemetry::server;
+use bartizan_registry::Authorities;
 
 /// Time for work under way after SIGTERM; less than the 30 s that Kubernetes gives a pod.
 const GRACE: Duration = Duration::from_secs(25);
@@ -79,7 +79,8 @@ pub(crate) struct RunArgs {
 /// If it cannot start: a flag that makes no sense, no API server to talk to, an address that is taken.
 pub(crate) async fn run(args: RunArgs) -> anyhow::Result<()> {
     catalog::check(&args.providers)?;
-    let authorities = Authorities::read(args.registry_ca.as_deref())?;
+    let authorities =
+        Authorities::read(args.registry_ca.as_deref()).map_err(|error| anyhow::anyhow!("--registry-ca {error}"))?;
     let client = args.cluster.connect().await?;
     let stop = stop_on_signal()?;
     let listener = server::listen(args.listen).await?;

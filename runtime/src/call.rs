@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use bartizan_contract::Failure;
+use bartizan_contract::digest::format_digest;
 use wasmtime::component::{ComponentExportIndex, ComponentNamedList, ComponentType, InstancePre, Lift, Lower};
 use wasmtime::{FrameInfo, PoolConcurrencyLimitError, Store, Trap, UpdateDeadline, WasmBacktrace};
 
-use crate::cache::hex;
 use crate::describe::{self, Description};
 use crate::engine::{Allocation, Inner};
 use crate::imports::Exports;
@@ -82,7 +82,7 @@ impl Module {
         size: usize,
         from_cache: bool,
     ) -> Self {
-        let digest = format!("sha256:{}", hex(sha256));
+        let digest = format_digest(sha256);
         let takes_long = AtomicBool::new(false);
         Self { inner: Arc::new(Loaded { runtime, pre, exports, allocation, digest, size, from_cache, takes_long }) }
     }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use sha2::{Digest, Sha256};
+use bartizan_contract::digest::{parse_digest, sha256};
 use wasmtime::component::Component;
 
 use crate::engine::{Allocation, Inner};
@@ -10,7 +10,7 @@ use crate::{LoadError, Module, compile, imports, resources};
 
 pub(crate) fn load(runtime: &Arc<Inner>, wasm: &[u8]) -> Result<Module, LoadError> {
     compile::recognise(wasm, &runtime.config)?;
-    let sha256: [u8; 32] = Sha256::digest(wasm).into();
+    let sha256 = sha256(wasm);
     if let Some(placed) = runtime.cache.as_ref().and_then(|cache| cache.get(&runtime.engines, &sha256)) {
         return link(runtime, placed, &sha256, wasm.len(), true);
     }
@@ -33,16 +33,6 @@ pub(crate) fn recall(runtime: &Arc<Inner>, digest: &str) -> Option<Module> {
     link(runtime, placed, &sha256, 0, true).ok()
 }
 
-/// The bytes of `sha256:` and 64 hexadecimal digits.
-fn parse_digest(digest: &str) -> Option<[u8; 32]> {
-    let digits = digest.strip_prefix("sha256:").filter(|digits| digits.len() == 64 && digits.is_ascii())?;
-    let mut sha256 = [0; 32];
-    for (index, byte) in sha256.iter_mut().enumerate() {
-        *byte = u8::from_str_radix(digits.get(2 * index..2 * index + 2)?, 16).ok()?;
-    }
-    Some(sha256)
-}
-
 fn link(
     runtime: &Arc<Inner>,
     (component, allocation): (Component, Allocation),
@@ -55,19 +45,4 @@ fn link(
     let exports = imports::exports(&component)?;
     let pre = linker.instantiate_pre(&component).map_err(|error| LoadError::Compile { cause: format!("{error:#}") })?;
     Ok(Module::new(Arc::clone(runtime), pre, exports, allocation, sha256, size, from_cache))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_digest_is_sha256_and_64_digits() {
-        let digest = format!("sha256:{}ff", "0a".repeat(31));
-        let bytes = parse_digest(&digest).unwrap();
-        assert_eq!((bytes[0], bytes[31]), (10, 255));
-        for wrong in ["", "sha256:", &digest[7..], &digest[..70], &digest.replace("ff", "fg"), &format!("{digest}0")] {
-            assert_eq!(parse_digest(wrong), None, "{wrong}");
-        }
-    }
 }

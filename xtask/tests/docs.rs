@@ -8,8 +8,8 @@ use anyhow::{Context as _, Result, ensure};
 use bartizan_harness::build;
 
 /// Folders whose sources hold tests.
-const SOURCES: [&str; 9] =
-    ["contract", "engine", "runtime", "host", "sdk", "plugins", "tests/e2e", "tests/harness", "tests/rigs"];
+const SOURCES: [&str; 10] =
+    ["contract", "engine", "runtime", "registry", "host", "sdk", "plugins", "tests/e2e", "tests/harness", "tests/rigs"];
 /// A name of a test is a sentence: nothing shorter in a document is meant as one.
 const WORDS: usize = 4;
 

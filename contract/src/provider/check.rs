@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::{GrantedNamespaces, Grants, ModuleSource, ProviderSpec};
+use crate::digest;
 use crate::field::{
     FieldError, is_dns_label, is_dns_subdomain, is_group, is_kind, not_a_dns_label, not_a_dns_subdomain,
 };
@@ -52,7 +53,7 @@ impl ModuleSource {
                 ),
             );
         }
-        if let Some(digest) = self.digest.as_ref().filter(|digest| !is_digest(digest)) {
+        if let Some(digest) = self.digest.as_ref().filter(|digest| digest::digits(digest).is_none()) {
             let message =
                 format!("\"{digest}\" is not a digest: write sha256: and 64 hexadecimal digits in lower case");
             errors.add("spec.module.digest", message);
@@ -66,12 +67,6 @@ fn is_file_name(name: &str) -> bool {
     let inner = |c: char| first(c) || c == '-' || c == '.';
     let stem = name.strip_suffix(".wasm").unwrap_or_default();
     name.len() <= 253 && stem.starts_with(first) && stem.chars().all(inner)
-}
-
-/// As the pattern `DIGEST` says.
-fn is_digest(digest: &str) -> bool {
-    let is_hex = |c: u8| c.is_ascii_digit() || (b'a'..=b'f').contains(&c);
-    digest.strip_prefix("sha256:").is_some_and(|hex| hex.len() == 64 && hex.bytes().all(is_hex))
 }
 
 impl Grants {

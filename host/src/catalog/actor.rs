@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Context as _;
+use bartizan_contract::digest::digest_of;
+use bartizan_registry::{Authorities, Store};
 use bartizan_runtime::Runtime;
 use kube::Client;
 use tokio::sync::{Semaphore, mpsc, watch};
@@ -24,7 +26,7 @@ use super::registries::{self, Registries};
 use super::watch_folder::FolderWatch;
 use super::{BadModule, Catalogue, Loaded, OciOrigin, Origin, Trouble, Wanted, recall};
 use crate::declared::{Document, FolderModule, declare, document_names};
-use crate::registry::{Authorities, Store, digest_of};
+
 use crate::telemetry::health::Health;
 use crate::telemetry::metrics::Metrics;
 

@@ -2,12 +2,12 @@
 
 use std::path::PathBuf;
 
+use bartizan_contract::digest::digest_of;
 use bartizan_runtime::Runtime;
 
 use super::folder::Stamp;
 use super::module_store::{Load, Outcome};
 use super::{Trouble, load};
-use crate::registry::digest_of;
 
 /// What an origin holds, as far as it was looked at.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -6,6 +6,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use bartizan_registry::{
+    Authorities, CredentialSource, Login, Registry, RegistryError, Store, StoreEntry, parse_reference,
+};
 use bytes::Bytes;
 use k8s_openapi::api::core::v1::Secret;
 use kube::{Api, Client};
@@ -15,7 +18,6 @@ use tracing::{info, warn};
 
 use super::{OciOrigin, Trouble};
 use crate::kubernetes::deadline::in_time;
-use crate::registry::{Authorities, Failure, Login, Place, Registry, Remembered, Store, login, parse_reference};
 
 /// Modules that are in memory at a time before the catalogue takes them, and one more in the channel: a start may want many, and
 /// each may have 64 MiB.
@@ -147,12 +149,12 @@ fn pause(failures: u32, random: f64) -> Duration {
     RETRY.0.saturating_mul(1 << failures.min(16)).min(RETRY.1).mul_f64(1.0 - random / 4.0)
 }
 
-fn trouble(failure: Failure) -> Trouble {
+fn trouble(failure: RegistryError) -> Trouble {
     match failure {
-        Failure::Missing(reason) => Trouble::Missing(format!("{reason}; it is loaded once it is there")),
-        Failure::Unavailable(reason) => Trouble::Unavailable(reason),
-        Failure::Invalid(reason) => Trouble::Invalid(reason),
-        Failure::OtherDigest(digest) => Trouble::OtherDigest(digest),
+        RegistryError::Missing(reason) => Trouble::Missing(format!("{reason}; it is loaded once it is there")),
+        RegistryError::Unavailable(reason) => Trouble::Unavailable(reason),
+        RegistryError::Invalid(reason) => Trouble::Invalid(reason),
+        RegistryError::OtherDigest(digest) => Trouble::OtherDigest(digest),
     }
 }
 
@@ -165,13 +167,13 @@ async fn fetch<'a>(
     origin: &OciOrigin,
     recall: bool,
     bad: Option<&str>,
-) -> Result<Option<Fetched<'a>>, Failure> {
+) -> Result<Option<Fetched<'a>>, RegistryError> {
     if recall && bad.is_none() {
         let turn = turn(context).await;
-        if let Some((remembered, bytes)) = stored(context, origin, |store, origin| store.recall(&origin.key())).await {
+        if let Some((entry, bytes)) = stored(context, origin, |store, origin| store.get(&origin.key())).await {
             info!(
                 reference = origin.reference,
-                manifest = remembered.manifest,
+                manifest = entry.manifest,
                 "taken from the cache, as it was resolved before"
             );
             return Ok(Some((bytes, turn)));
@@ -179,10 +181,12 @@ async fn fetch<'a>(
     }
     match resolve(context, origin, bad).await {
         // Which bytes these are is not the registry's to say.
-        Err(Failure::Unavailable(reason)) => {
+        Err(RegistryError::Unavailable(reason)) => {
             let turn = turn(context).await;
             let pinned = |store: &Store, origin: &OciOrigin| store.module(origin.digest.as_deref()?);
-            let Some(bytes) = stored(context, origin, pinned).await else { return Err(Failure::Unavailable(reason)) };
+            let Some(bytes) = stored(context, origin, pinned).await else {
+                return Err(RegistryError::Unavailable(reason));
+            };
             warn!(reference = origin.reference, "taken from the cache by its digest, since {reason}");
             Ok(Some((bytes, turn)))
         }
@@ -199,20 +203,20 @@ async fn resolve<'a>(
     context: &'a Arc<Context>,
     origin: &OciOrigin,
     bad: Option<&str>,
-) -> Result<Option<Fetched<'a>>, Failure> {
-    let reference = parse_reference(&origin.reference).map_err(Failure::Invalid)?;
+) -> Result<Option<Fetched<'a>>, RegistryError> {
+    let reference = parse_reference(&origin.reference)?;
     let login = match &origin.pull_secret_name {
         Some(name) => {
-            let config = pull_secret(context, name).await.map_err(Failure::Unavailable)?;
-            login(&config, &reference, Place::Secret(name.clone())).map_err(Failure::Unavailable)?
+            let config = pull_secret(context, name).await.map_err(RegistryError::Unavailable)?;
+            Login::from_docker_config(&config, &reference, CredentialSource::Secret(name.clone()))?
         }
-        None => Login::anonymous(Place::Nowhere),
+        None => Login::anonymous(CredentialSource::None),
     };
     let registry = Registry::new(reference, origin.plain_http, &context.authorities, login)?;
     let resolved = registry.resolve(context.limit).await?;
     let digest = resolved.layer.digest.clone();
     if origin.digest.as_ref().is_some_and(|wanted| *wanted != digest) {
-        return Err(Failure::OtherDigest(digest));
+        return Err(RegistryError::OtherDigest(digest));
     }
     if bad == Some(digest.as_str()) {
         return Ok(None);
@@ -222,10 +226,10 @@ async fn resolve<'a>(
         Some(bytes) => bytes,
         None => registry.download(&resolved.layer).await?,
     };
-    let remembered = Remembered { origin: origin.key(), manifest: resolved.manifest, module: digest };
+    let entry = StoreEntry { origin: origin.key(), manifest: resolved.manifest, module: digest };
     let (shared, kept) = (context.clone(), bytes.clone());
     // If that fails it has said so, and the module serves all the same.
-    let _ = spawn_blocking(move || shared.store.keep(&remembered, &kept)).await;
+    let _ = spawn_blocking(move || shared.store.put(&entry, &kept)).await;
     Ok(Some((bytes, turn)))
 }
 

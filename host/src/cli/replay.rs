@@ -6,13 +6,14 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context as _;
+use bartizan_contract::digest::sha256_hex;
 use bartizan_contract::names::API_VERSION;
 use bartizan_runtime::{Config, Runtime};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use serde_json::Value;
 
-use crate::telemetry::recorder::{Failed, KIND, Recording, sha256_hex};
+use crate::telemetry::recorder::{Failed, KIND, Recording};
 
 /// Most differences that are printed: one cause often has many.
 const MOST_DIFFERENCES: usize = 100;

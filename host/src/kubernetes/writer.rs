@@ -6,7 +6,7 @@ use bartizan_contract::Kind;
 use bartizan_contract::names::{OWNER_UID_LABEL, PROVIDER_LABEL};
 use bartizan_engine::object::Projection;
 use bartizan_engine::patch::MergePatch;
-use bartizan_engine::{ApiError, Delete, Fence, ObjectKey, Observed, Release, managed_fields};
+use bartizan_engine::{ApiError, Delete, Fence, ObjectKey, Observed, managed_fields};
 use k8s_openapi::api::core::v1::Namespace;
 use kube::api::{DeleteParams, GetParams, ListParams, Patch, PatchParams, Preconditions, PropagationPolicy, Request};
 use kube::core::DynamicObject;

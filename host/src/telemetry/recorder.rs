@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use anyhow::Context as _;
+use bartizan_contract::digest::sha256_hex;
 use bartizan_contract::names::{API_VERSION, RECORD_ANNOTATION};
 use bartizan_engine::{ObjectKey, Observed};
 use bartizan_runtime::{Answer, CallError, Limits};
@@ -19,7 +20,6 @@ use k8s_openapi::jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use serde_json::value::RawValue;
-use sha2::{Digest as _, Sha256};
 use tracing::{debug, warn};
 
 /// `kind` of a recording.
@@ -135,11 +135,6 @@ impl From<CallLimits> for Limits {
             ..Self::default()
         }
     }
-}
-
-/// SHA-256 in hex.
-pub(crate) fn sha256_hex(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// A call that was made.

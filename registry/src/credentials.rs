@@ -1,4 +1,4 @@
-//! Who a registry is asked as: the entries of Docker's configuration file, which a pull secret holds too. No I/O.
+//! Credentials for a registry, from a Docker configuration file; a pull secret holds the same. No I/O.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -9,48 +9,95 @@ use oci_client::Reference;
 use oci_client::secrets::RegistryAuth;
 use serde::Deserialize;
 
-/// Names of Docker's own registry, of which its configuration file knows several.
+use crate::error::CredentialsError;
+
+/// Names of Docker Hub that occur in configuration files.
 const DOCKER_HUB: [&str; 3] = ["docker.io", "index.docker.io", "registry-1.docker.io"];
 
-/// Where credentials come from, in words.
+/// Where credentials come from.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Place {
-    /// Nowhere: none were named.
-    Nowhere,
-    /// A Secret in the host's namespace.
+pub enum CredentialSource {
+    /// Nowhere: none are configured.
+    None,
+    /// A Secret in the host's namespace, by its name.
     Secret(String),
-    /// Docker's configuration file.
+    /// A Docker configuration file, by its path.
     File(String),
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for CredentialSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Nowhere => f.write_str("nowhere"),
+            Self::None => f.write_str("nowhere"),
             Self::Secret(name) => write!(f, "Secret {name}"),
             Self::File(path) => f.write_str(path),
         }
     }
 }
 
-/// Who a registry is asked as. Never printed: its `Debug` hides what is secret.
+/// The login at a registry. Its `Debug` shows no secrets.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Login {
-    /// For the registry.
+pub struct Login {
+    /// The credentials.
     pub(crate) auth: RegistryAuth,
-    /// Where that was looked for.
-    pub(crate) place: Place,
-    /// Why there are no credentials although something is said of the registry.
+    /// Where they were looked up.
+    pub(crate) source: CredentialSource,
+    /// Why there are none although the source mentions the registry.
     pub(crate) unusable: Option<String>,
 }
 
 impl Login {
-    /// As nobody.
-    pub(crate) fn anonymous(place: Place) -> Self {
-        Self { auth: RegistryAuth::Anonymous, place, unusable: None }
+    /// A login without credentials.
+    #[must_use]
+    pub fn anonymous(source: CredentialSource) -> Self {
+        Self { auth: RegistryAuth::Anonymous, source, unusable: None }
     }
 
-    /// Whether there are credentials.
+    /// The login for a reference in a Docker configuration: of several matching entries, the one with the longest path.
+    ///
+    /// # Errors
+    /// If the configuration or the entry is malformed. The error quotes nothing of it.
+    pub fn from_docker_config(
+        config: &[u8],
+        reference: &Reference,
+        source: CredentialSource,
+    ) -> Result<Self, CredentialsError> {
+        // serde's own message may quote a value.
+        let config: DockerConfig = match serde_json::from_slice(config) {
+            Ok(config) => config,
+            Err(error) => {
+                let (line, column) = (error.line(), error.column());
+                return Err(CredentialsError::NotDockerConfig { source_name: source.to_string(), line, column });
+            }
+        };
+        let matching = config.auths.iter().filter(|(key, _)| matches(key, reference));
+        let Some((key, entry)) = matching.max_by_key(|(key, _)| key.len()) else {
+            let helper = config.cred_helpers.iter().find(|(key, _)| matches(key, reference)).map(|(_, helper)| helper);
+            let unusable = helper.or(config.creds_store.as_ref()).map(|helper| unusable_helper(helper));
+            return Ok(Self { unusable, ..Self::anonymous(source) });
+        };
+        let auth = if !entry.registrytoken.is_empty() {
+            RegistryAuth::Bearer(entry.registrytoken.clone())
+        } else if !entry.auth.is_empty() {
+            let Some((user, password)) = decode_pair(&entry.auth) else {
+                return Err(CredentialsError::BadEntry { source_name: source.to_string(), key: key.clone() });
+            };
+            RegistryAuth::Basic(user, password)
+        } else if !entry.username.is_empty() {
+            RegistryAuth::Basic(entry.username.clone(), entry.password.clone())
+        } else {
+            // `docker login` leaves an empty entry for credentials that a helper keeps.
+            let unusable = if entry.identitytoken.is_empty() {
+                config.cred_helpers.get(key).or(config.creds_store.as_ref()).map(|helper| unusable_helper(helper))
+            } else {
+                Some("it holds an identity token, which is not supported".to_owned())
+            };
+            return Ok(Self { unusable, ..Self::anonymous(source) });
+        };
+        Ok(Self { auth, source, unusable: None })
+    }
+
+    /// Whether there are no credentials.
     pub(crate) fn is_anonymous(&self) -> bool {
         self.auth == RegistryAuth::Anonymous
     }
@@ -77,41 +124,11 @@ struct Entry {
     registrytoken: String,
 }
 
-/// The login for a reference that Docker's configuration holds: of several entries that fit, the one with the longest path.
-///
-/// # Errors
-/// If it is no such configuration, or its entry is damaged: in words that quote nothing of it.
-pub(crate) fn login(config: &[u8], reference: &Reference, place: Place) -> Result<Login, String> {
-    // serde's own words may quote a value.
-    let config: DockerConfig = serde_json::from_slice(config).map_err(|error| {
-        format!("{place} is not a Docker configuration (line {}, column {})", error.line(), error.column())
-    })?;
-    let fitting = config.auths.iter().filter(|(key, _)| fits(key, reference));
-    let Some((key, entry)) = fitting.max_by_key(|(key, _)| key.len()) else {
-        let helper = config.cred_helpers.iter().find(|(key, _)| fits(key, reference)).map(|(_, helper)| helper);
-        let unusable = helper.or(config.creds_store.as_ref()).map(|helper| unusable_helper(helper));
-        return Ok(Login { unusable, ..Login::anonymous(place) });
-    };
-    let auth = if !entry.registrytoken.is_empty() {
-        RegistryAuth::Bearer(entry.registrytoken.clone())
-    } else if !entry.auth.is_empty() {
-        let decoded = BASE64_STANDARD.decode(entry.auth.trim()).ok().and_then(|bytes| String::from_utf8(bytes).ok());
-        let pair = decoded.as_deref().and_then(|text| text.split_once(':'));
-        let (user, password) =
-            pair.ok_or_else(|| format!("{place}: auths[\"{key}\"].auth is not user:password in base64"))?;
-        RegistryAuth::Basic(user.to_owned(), password.trim_end_matches('\0').to_owned())
-    } else if !entry.username.is_empty() {
-        RegistryAuth::Basic(entry.username.clone(), entry.password.clone())
-    } else {
-        // `docker login` leaves an empty entry beside what a helper keeps.
-        let unusable = if entry.identitytoken.is_empty() {
-            config.cred_helpers.get(key).or(config.creds_store.as_ref()).map(|helper| unusable_helper(helper))
-        } else {
-            Some("it holds an identity token, which is not supported".to_owned())
-        };
-        return Ok(Login { unusable, ..Login::anonymous(place) });
-    };
-    Ok(Login { auth, place, unusable: None })
+/// User and password of an entry's `auth`.
+fn decode_pair(auth: &str) -> Option<(String, String)> {
+    let text = String::from_utf8(BASE64_STANDARD.decode(auth.trim()).ok()?).ok()?;
+    let (user, password) = text.split_once(':')?;
+    Some((user.to_owned(), password.trim_end_matches('\0').to_owned()))
 }
 
 fn unusable_helper(helper: &str) -> String {
@@ -119,12 +136,12 @@ fn unusable_helper(helper: &str) -> String {
 }
 
 /// Whether an entry is for this registry, and for this path in it if it names one. Keys may look like URLs.
-fn fits(key: &str, reference: &Reference) -> bool {
+fn matches(key: &str, reference: &Reference) -> bool {
     let key = key.trim_start_matches("https://").trim_start_matches("http://").trim_end_matches('/');
     let (host, path) = key.split_once('/').unwrap_or((key, ""));
     let is_hub = |name: &str| DOCKER_HUB.contains(&name);
     let same = host == reference.registry() || (is_hub(host) && is_hub(reference.registry()));
-    // What Docker's own registry was called when it had versions.
+    // Docker Hub's key ends with the version of its API.
     let whole = ["", "v1", "v2"].contains(&path);
     let below = |rest: &str| rest.is_empty() || rest.starts_with('/');
     same && (whole || reference.repository().strip_prefix(path).is_some_and(below))
@@ -141,9 +158,9 @@ mod tests {
     }
 
     fn found(config: &Value, reference: &str) -> Result<(RegistryAuth, Option<String>), String> {
-        let place = Place::Secret("pull".to_owned());
-        let login = login(config.to_string().as_bytes(), &reference.parse().unwrap(), place)?;
-        Ok((login.auth, login.unusable))
+        let source = CredentialSource::Secret("pull".to_owned());
+        let login = Login::from_docker_config(config.to_string().as_bytes(), &reference.parse().unwrap(), source);
+        login.map(|login| (login.auth, login.unusable)).map_err(|error| error.to_string())
     }
 
     #[test]
@@ -188,7 +205,7 @@ mod tests {
         ] {
             assert_eq!(found(&config, "example.com/x"), Err(expected.to_owned()));
         }
-        let login = Login { auth: basic("a", "hush"), place: Place::Nowhere, unusable: None };
+        let login = Login { auth: basic("a", "hush"), source: CredentialSource::None, unusable: None };
         assert!(!format!("{login:?}").contains("hush"));
     }
 }

@@ -1,8 +1,8 @@
-//! Modules that were downloaded, on disk by their digests, and what each reference stood for when it was resolved: a restart
-//! needs no registry, and a tag that moved meanwhile changes nothing.
+//! Downloaded modules on disk, by their digests, and what each reference resolved to: a restart needs no registry, and a tag
+//! that moved meanwhile changes nothing.
 //!
-//! Nothing is taken from here whose digest is not the one of its name. What a reference stood for has no such proof, so the
-//! folder must be writable by nobody else.
+//! Every module that is read is verified against the digest in its name. What a reference resolved to cannot be verified like
+//! that, so nobody else may be able to write the folder.
 
 use std::fs::{self, DirBuilder, OpenOptions};
 use std::io::{self, Write as _};
@@ -11,40 +11,39 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::SystemTime;
 
+use bartizan_contract::digest::{digest_of, digits, sha256_hex};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use tracing::warn;
 
-use super::{digest_of, sha256};
-use crate::telemetry::recorder::sha256_hex;
-
-/// Modules that are kept although no reference stands for them: versions before, to go back to.
+/// Modules to keep although no reference resolves to them any more, for rollbacks.
 const SPARE: usize = 16;
-/// Bits of a mode that let others than the owner write.
+/// Bits of a mode that let others than the owner write to it.
 const WRITABLE_BY_OTHERS: u32 = 0o022;
 
-/// The folder, or nothing if there is none.
+/// The store; keeps nothing if it has no folder.
 #[derive(Debug, Default)]
-pub(crate) struct Store {
+pub struct Store {
     folder: Option<PathBuf>,
     temporary: AtomicU64,
 }
 
-/// What a reference stood for.
+/// What an origin resolved to.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(crate) struct Remembered {
-    /// The reference and how it was asked for, as one text.
-    pub(crate) origin: String,
-    /// Digest of the manifest, for people who look.
-    pub(crate) manifest: String,
+pub struct StoreEntry {
+    /// The reference and the way to fetch it, as one string.
+    pub origin: String,
+    /// Digest of the manifest, for people who inspect the store.
+    pub manifest: String,
     /// Digest of the module.
-    pub(crate) module: String,
+    pub module: String,
 }
 
 impl Store {
-    /// A store below the host's folder for caches. Without one, or if others may write it, nothing is kept.
-    pub(crate) fn open(cache: Option<&Path>) -> Self {
+    /// Opens the store below the host's cache folder. If there is none, or others may write to it, nothing is kept.
+    #[must_use]
+    pub fn open(cache: Option<&Path>) -> Self {
         let folder = cache.and_then(|cache| match prepare(cache) {
             Ok(folder) => Some(folder),
             Err(error) => {
@@ -55,27 +54,28 @@ impl Store {
         Self { folder, temporary: AtomicU64::new(0) }
     }
 
-    /// What was remembered of an origin, with the module.
-    pub(crate) fn recall(&self, origin: &str) -> Option<(Remembered, Bytes)> {
-        let text = fs::read(self.note(origin)?).ok()?;
-        let remembered: Remembered =
-            serde_json::from_slice(&text).ok().filter(|it: &Remembered| it.origin == origin)?;
-        let module = self.module(&remembered.module)?;
-        Some((remembered, module))
+    /// What an origin resolved to, with the module.
+    #[must_use]
+    pub fn get(&self, origin: &str) -> Option<(StoreEntry, Bytes)> {
+        let text = fs::read(self.entry(origin)?).ok()?;
+        let entry: StoreEntry = serde_json::from_slice(&text).ok().filter(|it: &StoreEntry| it.origin == origin)?;
+        let module = self.module(&entry.module)?;
+        Some((entry, module))
     }
 
     /// A module by its digest.
-    pub(crate) fn module(&self, digest: &str) -> Option<Bytes> {
+    #[must_use]
+    pub fn module(&self, digest: &str) -> Option<Bytes> {
         let bytes = fs::read(self.file(digest)?).ok()?;
         (digest_of(&bytes) == digest).then(|| bytes.into())
     }
 
-    /// Keeps a module, and what its origin stood for.
-    pub(crate) fn keep(&self, remembered: &Remembered, module: &[u8]) {
-        let (Some(file), Some(note)) = (self.file(&remembered.module), self.note(&remembered.origin)) else { return };
+    /// Stores a module, and that its origin resolved to it. A failure is logged.
+    pub fn put(&self, entry: &StoreEntry, module: &[u8]) {
+        let (Some(file), Some(path)) = (self.file(&entry.module), self.entry(&entry.origin)) else { return };
         let kept = self.write(&file, module).and_then(|()| {
-            let text = serde_json::to_vec(remembered).map_err(io::Error::other)?;
-            self.write(&note, &text)
+            let text = serde_json::to_vec(entry).map_err(io::Error::other)?;
+            self.write(&path, &text)
         });
         if let Err(error) = kept {
             warn!(
@@ -83,26 +83,26 @@ impl Store {
                 file.display()
             );
         }
-        self.tidy();
+        self.prune();
     }
 
-    /// Forgets what an origin stood for: it is asked for anew when somebody wants it again.
-    pub(crate) fn forget(&self, origin: &str) {
-        if let Some(note) = self.note(origin) {
-            let _ = fs::remove_file(note);
+    /// Removes the entry of an origin, so that it is resolved again when it is needed next.
+    pub fn forget(&self, origin: &str) {
+        if let Some(path) = self.entry(origin) {
+            let _ = fs::remove_file(path);
         }
     }
 
-    fn note(&self, origin: &str) -> Option<PathBuf> {
+    fn entry(&self, origin: &str) -> Option<PathBuf> {
         let name = sha256_hex(origin.as_bytes());
         Some(self.folder.as_ref()?.join(format!("{name}.json")))
     }
 
     fn file(&self, digest: &str) -> Option<PathBuf> {
-        Some(self.folder.as_ref()?.join(format!("{}.wasm", sha256(digest)?)))
+        Some(self.folder.as_ref()?.join(format!("{}.wasm", digits(digest)?)))
     }
 
-    /// Whole or not at all.
+    /// Writes a file atomically.
     fn write(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
         let number = self.temporary.fetch_add(1, Ordering::Relaxed);
         let fresh = path.with_extension(format!("{}-{number}.new", std::process::id()));
@@ -119,15 +119,15 @@ impl Store {
         written
     }
 
-    /// Removes the oldest modules that nothing stands for.
-    fn tidy(&self) {
+    /// Removes the oldest modules that no entry names.
+    fn prune(&self) {
         let Some(entries) = self.folder.as_ref().and_then(|folder| fs::read_dir(folder).ok()) else { return };
         let paths: Vec<PathBuf> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
         let has = |path: &&PathBuf, extension: &str| path.extension().is_some_and(|found| found == extension);
-        let notes = paths.iter().filter(|path| has(path, "json"));
-        let named: Vec<PathBuf> = notes
-            .filter_map(|note| serde_json::from_slice::<Remembered>(&fs::read(note).ok()?).ok())
-            .filter_map(|remembered| self.file(&remembered.module))
+        let entries = paths.iter().filter(|path| has(path, "json"));
+        let named: Vec<PathBuf> = entries
+            .filter_map(|path| serde_json::from_slice::<StoreEntry>(&fs::read(path).ok()?).ok())
+            .filter_map(|entry| self.file(&entry.module))
             .collect();
         let mut spare: Vec<(SystemTime, &PathBuf)> = paths
             .iter()
@@ -160,20 +160,20 @@ mod tests {
 
     use super::*;
 
-    fn remembered(origin: &str, module: &[u8]) -> Remembered {
-        Remembered { origin: origin.to_owned(), manifest: digest_of(b"manifest"), module: digest_of(module) }
+    fn entry(origin: &str, module: &[u8]) -> StoreEntry {
+        StoreEntry { origin: origin.to_owned(), manifest: digest_of(b"manifest"), module: digest_of(module) }
     }
 
     #[test]
     fn what_was_resolved_is_remembered_until_it_is_forgotten() {
         let folder = tempfile::tempdir().unwrap();
-        let note = remembered("a:1", b"module");
-        Store::open(Some(folder.path())).keep(&note, b"module");
+        let entry = entry("a:1", b"module");
+        Store::open(Some(folder.path())).put(&entry, b"module");
         let store = Store::open(Some(folder.path()));
-        assert_eq!(store.recall("a:1"), Some((note, Bytes::from_static(b"module"))));
-        assert_eq!(store.recall("a:2"), None);
+        assert_eq!(store.get("a:1"), Some((entry, Bytes::from_static(b"module"))));
+        assert_eq!(store.get("a:2"), None);
         store.forget("a:1");
-        assert_eq!(store.recall("a:1"), None);
+        assert_eq!(store.get("a:1"), None);
         // The bytes are still what they are.
         assert_eq!(store.module(&digest_of(b"module")), Some(Bytes::from_static(b"module")));
         assert_eq!(store.module("sha256:../../etc/passwd"), None);
@@ -183,9 +183,9 @@ mod tests {
     fn what_is_not_what_its_name_says_is_not_taken() {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::open(Some(folder.path()));
-        store.keep(&remembered("a:1", b"module"), b"module");
+        store.put(&entry("a:1", b"module"), b"module");
         fs::write(store.file(&digest_of(b"module")).unwrap(), b"modulf").unwrap();
-        assert_eq!(store.recall("a:1"), None);
+        assert_eq!(store.get("a:1"), None);
         assert_eq!(store.module(&digest_of(b"module")), None);
     }
 
@@ -194,13 +194,13 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::open(Some(folder.path()));
         for number in 0..=u8::try_from(SPARE).unwrap() + 1 {
-            store.keep(&remembered("a:1", &[number]), &[number]);
+            store.put(&entry("a:1", &[number]), &[number]);
         }
         let modules = fs::read_dir(folder.path().join("oci"))
             .unwrap()
             .filter(|entry| entry.as_ref().unwrap().path().extension().is_some_and(|extension| extension == "wasm"));
         assert_eq!(modules.count(), SPARE + 1);
-        assert!(store.recall("a:1").is_some());
+        assert!(store.get("a:1").is_some());
     }
 
     #[test]
@@ -208,8 +208,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o777)).unwrap();
         for store in [Store::open(Some(folder.path())), Store::open(None)] {
-            store.keep(&remembered("a:1", b"module"), b"module");
-            assert_eq!(store.recall("a:1"), None);
+            store.put(&entry("a:1", b"module"), b"module");
+            assert_eq!(store.get("a:1"), None);
         }
     }
 }

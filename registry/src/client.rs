@@ -1,12 +1,12 @@
-//! Speaking to a registry: resolve, download, push. Everything has a deadline, and nothing is taken for more than it was
-//! announced as.
+//! The client of a registry: resolve, download, push. Every operation has a deadline, and no more bytes are read than the
+//! manifest announced.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Once;
 use std::time::Duration;
 
-use anyhow::Context as _;
+use bartizan_contract::digest::digest_of;
 use bytes::{Bytes, BytesMut};
 use futures::StreamExt as _;
 use http::HeaderValue;
@@ -17,72 +17,74 @@ use oci_client::{Client, Reference, RegistryOperation};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 
-use super::credentials::Login;
-use super::digest_of;
-use super::failure::{Failure, explain};
-use super::manifest::{self, ACCEPTED, Layer, MANIFEST};
+use crate::credentials::Login;
+use crate::error::{AuthoritiesError, ManifestError, ReferenceError, RegistryError};
+use crate::explain::explain;
+use crate::manifest::{self, ACCEPTED, Artifact, Layer, MANIFEST};
 
-/// Longest time to a connection, and without a byte.
+/// Longest time to connect, and longest time without a byte.
 const CONNECT: Duration = Duration::from_secs(10);
 const SILENCE: Duration = Duration::from_secs(30);
-/// Longest time for what has a few bytes, and for a module.
+/// Longest time for small requests, and for a module.
 const SHORT: Duration = Duration::from_secs(30);
 const LONG: Duration = Duration::from_secs(300);
-/// Longest manifest, as registries bound them, too.
+/// Largest manifest; registries have the same bound.
 const MANIFEST_BYTES: usize = 4 << 20;
-/// A proxy that nobody can be: at port 0 nothing listens.
+/// A proxy that cannot exist: nothing listens at port 0.
 const NOWHERE: &str = "http://127.0.0.1:0";
 
-/// Authorities that registries may be signed by, beside those that this machine trusts.
+/// Certificate authorities to trust in addition to those of this machine, in DER form.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Authorities(Vec<Vec<u8>>);
+pub struct Authorities(Vec<Vec<u8>>);
 
 impl Authorities {
-    /// Those of a PEM file; none without one.
+    /// Reads the certificates of a PEM file; none if no file is named.
     ///
     /// # Errors
-    /// If it cannot be read, or holds no certificate.
-    pub(crate) fn read(file: Option<&Path>) -> anyhow::Result<Self> {
-        let Some(file) = file else { return Ok(Self::default()) };
-        let title = || format!("--registry-ca {}", file.display());
-        let pem = std::fs::read(file).with_context(title)?;
+    /// If the file cannot be read, or holds no certificate.
+    pub fn read(file: Option<&Path>) -> Result<Self, AuthoritiesError> {
+        let Some(path) = file else { return Ok(Self::default()) };
+        let pem = std::fs::read(path).map_err(|source| AuthoritiesError::Read { path: path.to_owned(), source })?;
         let all: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
-        let all = all.map_err(|error| anyhow::anyhow!("is not PEM: {error}")).with_context(title)?;
-        anyhow::ensure!(!all.is_empty(), "{}: holds no certificate in PEM form", title());
+        let all = all.map_err(|error| AuthoritiesError::NotPem { path: path.to_owned(), cause: error.to_string() })?;
+        if all.is_empty() {
+            return Err(AuthoritiesError::NoCertificate { path: path.to_owned() });
+        }
         Ok(Self(all.iter().map(|certificate| certificate.to_vec()).collect()))
     }
 }
 
-/// Reads a reference as people write them.
+/// Parses a reference such as `registry.example.com/providers/minio:1.0.0`.
 ///
 /// # Errors
-/// If it is none: in words.
-pub(crate) fn parse_reference(text: &str) -> Result<Reference, String> {
-    let advice = "write it as registry.example.com/providers/minio:1.0.0";
-    text.parse()
-        .map_err(|error| format!("\"{text}\" is not a reference to something in a registry ({error}): {advice}"))
+/// If it is not one.
+pub fn parse_reference(text: &str) -> Result<Reference, ReferenceError> {
+    text.parse().map_err(|error: oci_client::ParseError| ReferenceError {
+        reference: text.to_owned(),
+        cause: error.to_string(),
+    })
 }
 
-/// What a reference stands for at this moment.
+/// What a reference resolved to.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Resolved {
+pub struct Resolved {
     /// Digest of the manifest.
-    pub(crate) manifest: String,
-    /// The module that it names.
-    pub(crate) layer: Layer,
+    pub manifest: String,
+    /// The layer that holds the module.
+    pub layer: Layer,
 }
 
-/// What was pushed.
+/// Digests of what was pushed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Pushed {
+pub struct Pushed {
     /// Digest of the manifest.
-    pub(crate) manifest: String,
+    pub manifest: String,
     /// Digest of the module.
-    pub(crate) module: String,
+    pub module: String,
 }
 
-/// One repository of a registry, as somebody.
-pub(crate) struct Registry {
+/// One repository of a registry, with the credentials to use there.
+pub struct Registry {
     client: Client,
     reference: Reference,
     plain_http: bool,
@@ -90,19 +92,19 @@ pub(crate) struct Registry {
 }
 
 impl Registry {
-    /// Connects to nothing yet.
+    /// Sets the client up, without connecting.
     ///
     /// # Errors
-    /// If this machine cannot speak TLS.
-    pub(crate) fn new(
+    /// If TLS cannot be set up on this machine.
+    pub fn new(
         reference: Reference,
         plain_http: bool,
         authorities: &Authorities,
         login: Login,
-    ) -> Result<Self, Failure> {
+    ) -> Result<Self, RegistryError> {
         static CRYPTOGRAPHY: Once = Once::new();
         CRYPTOGRAPHY.call_once(|| {
-            // If somebody was faster, theirs does as well.
+            // If one is installed already, it serves as well.
             let _ = rustls::crypto::ring::default_provider().install_default();
         });
         let extra =
@@ -111,7 +113,7 @@ impl Registry {
         let config = ClientConfig {
             protocol: if plain_http { ClientProtocol::Http } else { ClientProtocol::Https },
             extra_root_certificates: extra.collect(),
-            // Not every registry knows how to take a blob in pieces.
+            // Not every registry supports chunked uploads.
             use_monolithic_push: true,
             platform_resolver: None,
             connect_timeout: Some(CONNECT),
@@ -122,11 +124,11 @@ impl Registry {
             no_proxy: proxies.no,
             ..ClientConfig::default()
         };
-        // The library panics on a machine that trusts no authority at all, as in an image without certificates.
+        // The library panics on a machine without any trusted authority, as in an image without certificates.
         let client = catch_unwind(AssertUnwindSafe(|| Client::try_from(config)));
         let no_tls = || {
             let advice = "install ca-certificates, or name a file of them in SSL_CERT_FILE";
-            Failure::Unavailable(format!("no TLS, since this machine trusts no certificate authority: {advice}"))
+            RegistryError::Unavailable(format!("no TLS, since this machine trusts no certificate authority: {advice}"))
         };
         match client {
             Ok(Ok(client)) => Ok(Self { client, reference, plain_http, login }),
@@ -134,11 +136,11 @@ impl Registry {
         }
     }
 
-    /// Asks what the reference stands for. What it names may have `limit` bytes.
+    /// Resolves the reference to a manifest and its module, which may have up to `limit` bytes.
     ///
     /// # Errors
-    /// If that is no module, or the registry cannot be asked.
-    pub(crate) async fn resolve(&self, limit: usize) -> Result<Resolved, Failure> {
+    /// If it does not exist or is not a module, or the registry is unavailable.
+    pub async fn resolve(&self, limit: usize) -> Result<Resolved, RegistryError> {
         self.within(SHORT, async {
             self.log_in(RegistryOperation::Pull).await?;
             let (bytes, _) = self.client.pull_manifest_raw(&self.reference, &self.login.auth, &ACCEPTED).await?;
@@ -147,18 +149,18 @@ impl Registry {
         .await
         .and_then(|bytes| {
             if bytes.len() > MANIFEST_BYTES {
-                return Err(Failure::Invalid(format!("its manifest has {} bytes, which is too many", bytes.len())));
+                return Err(ManifestError::TooLarge { bytes: bytes.len() }.into());
             }
-            let layer = manifest::layer_of(&bytes, limit).map_err(Failure::Invalid)?;
+            let layer = manifest::layer_of(&bytes, limit)?;
             Ok(Resolved { manifest: digest_of(&bytes), layer })
         })
     }
 
-    /// Downloads a module, and checks that it is the one that the manifest named.
+    /// Downloads a module and verifies its digest.
     ///
     /// # Errors
-    /// If it is not, or the registry cannot be asked.
-    pub(crate) async fn download(&self, layer: &Layer) -> Result<Bytes, Failure> {
+    /// If the digest differs, or the registry is unavailable.
+    pub async fn download(&self, layer: &Layer) -> Result<Bytes, RegistryError> {
         self.within(LONG, self.blob(layer)).await
     }
 
@@ -182,31 +184,31 @@ impl Registry {
         Ok(bytes.freeze())
     }
 
-    /// Puts a module there.
+    /// Pushes a module.
     ///
     /// # Errors
-    /// If the registry cannot be asked, or does not take it.
-    pub(crate) async fn push(&self, module: Bytes, is_component: bool) -> Result<Pushed, Failure> {
-        let written = manifest::written(&module, is_component);
-        let (manifest, digest) = (digest_of(&written.manifest), written.module.clone());
+    /// If the registry is unavailable, or rejects it.
+    pub async fn push(&self, module: Bytes) -> Result<Pushed, RegistryError> {
+        let artifact = Artifact::new(&module);
+        let (manifest, digest) = (digest_of(&artifact.manifest), artifact.module.clone());
         self.within(LONG, async {
             self.log_in(RegistryOperation::Push).await?;
             self.client.store_auth_if_needed(self.reference.resolve_registry(), &self.login.auth).await;
             for (bytes, digest) in
-                [(Bytes::from(written.config.clone()), digest_of(&written.config)), (module, written.module)]
+                [(Bytes::from(artifact.config.clone()), digest_of(&artifact.config)), (module, artifact.module)]
             {
                 if !self.client.blob_exists(&self.reference, &digest).await? {
                     self.client.push_blob(&self.reference, bytes, &digest).await?;
                 }
             }
             let kind = HeaderValue::from_static(MANIFEST);
-            self.client.push_manifest_raw(&self.reference, written.manifest, kind).await
+            self.client.push_manifest_raw(&self.reference, artifact.manifest, kind).await
         })
         .await?;
         Ok(Pushed { manifest, module: digest })
     }
 
-    /// Gets a token if the registry hands out such. Left to the library, an error here would come back as a refusal later.
+    /// Gets a token if the registry issues them. If this were left to the library, an error here would surface as a 401 later.
     async fn log_in(&self, operation: RegistryOperation) -> Result<(), OciDistributionError> {
         self.client.auth(&self.reference, &self.login.auth, operation).await?;
         Ok(())
@@ -216,23 +218,23 @@ impl Registry {
         &self,
         time: Duration,
         work: impl Future<Output = Result<T, OciDistributionError>>,
-    ) -> Result<T, Failure> {
+    ) -> Result<T, RegistryError> {
         match tokio::time::timeout(time, work).await {
             Ok(result) => result.map_err(|error| self.explain(error)),
             Err(_) => {
                 let (registry, seconds) = (self.reference.registry(), time.as_secs());
-                Err(Failure::Unavailable(format!("registry {registry} was not done within {seconds} s")))
+                Err(RegistryError::Unavailable(format!("registry {registry} was not done within {seconds} s")))
             }
         }
     }
 
-    fn explain(&self, error: OciDistributionError) -> Failure {
+    fn explain(&self, error: OciDistributionError) -> RegistryError {
         match &error {
             OciDistributionError::RequestError(error)
                 if !self.plain_http && error.url().is_some_and(|url| url.scheme() == "http") =>
             {
                 let registry = self.reference.registry();
-                Failure::Unavailable(format!(
+                RegistryError::Unavailable(format!(
                     "registry {registry} wants tokens to be got without TLS, which is not done"
                 ))
             }
@@ -241,7 +243,7 @@ impl Registry {
     }
 }
 
-/// The way out of this machine. None: what the environment says.
+/// The proxies to use. `None`: those of the environment.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Proxies {
     https: Option<String>,
@@ -250,12 +252,12 @@ struct Proxies {
 }
 
 impl Proxies {
-    /// Where TLS was not given up, what goes without it ends nowhere: a registry may send a client on to wherever it likes, also
-    /// with credentials. The library has no other way to forbid that, and takes nothing from the environment beside it.
+    /// With TLS, every plain HTTP request goes to a proxy that does not exist: a registry may redirect a client to any address,
+    /// credentials included. The library has no other way to forbid that, and then ignores the environment.
     fn for_tls(environment: impl Fn(&str) -> Option<String>) -> Self {
         let first = |names: &[&str]| names.iter().find_map(|name| environment(name).filter(|value| !value.is_empty()));
         let https = first(&["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"]);
-        // It would be an exception from nowhere, too.
+        // Without a proxy, NO_PROXY would exempt plain HTTP from the one above.
         let no = https.as_ref().and_then(|_| first(&["NO_PROXY", "no_proxy"]));
         Self { https, http: Some(NOWHERE.to_owned()), no }
     }
@@ -269,7 +271,7 @@ mod tests {
     fn a_reference_is_read_or_said_to_be_none() {
         let reference = parse_reference("registry.example.com/providers/minio:1.0.0").unwrap();
         assert_eq!((reference.registry(), reference.repository()), ("registry.example.com", "providers/minio"));
-        let error = parse_reference("Example.com/A B").unwrap_err();
+        let error = parse_reference("Example.com/A B").unwrap_err().to_string();
         assert!(error.starts_with("\"Example.com/A B\" is not a reference to something in a registry ("), "{error}");
         assert!(error.ends_with("): write it as registry.example.com/providers/minio:1.0.0"), "{error}");
     }
@@ -296,7 +298,7 @@ mod tests {
         let file = folder.path().join("ca.pem");
         assert!(Authorities::read(None).unwrap().0.is_empty());
         std::fs::write(&file, "no certificate").unwrap();
-        let error = format!("{:#}", Authorities::read(Some(&file)).unwrap_err());
+        let error = Authorities::read(Some(&file)).unwrap_err().to_string();
         assert!(error.ends_with("ca.pem: holds no certificate in PEM form"), "{error}");
         std::fs::write(&file, "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n").unwrap();
         assert_eq!(Authorities::read(Some(&file)).unwrap().0, [vec![0, 0, 0]]);

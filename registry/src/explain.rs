@@ -1,36 +1,19 @@
-//! What can go wrong with a registry, in words for the people who can mend it. No I/O.
+//! From errors of the OCI client to ours, in terms of what to fix. No I/O.
 
 use std::error::Error;
 use std::io;
 
 use oci_client::Reference;
 use oci_client::errors::{DigestError, OciDistributionError, OciErrorCode};
-use thiserror::Error as ThisError;
 
-use super::credentials::{Login, Place};
+use crate::credentials::{CredentialSource, Login};
+use crate::error::RegistryError;
 
-/// Longest of a registry's own words that is repeated, in characters.
+/// Longest part of a registry's own message that is kept, in characters.
 const LONGEST: usize = 200;
 
-/// Why there is no module.
-#[derive(Clone, Debug, PartialEq, Eq, ThisError)]
-pub(crate) enum Failure {
-    /// There is nothing under the reference.
-    #[error("{0}")]
-    Missing(String),
-    /// The registry could not be asked, or does not answer such a one.
-    #[error("{0}")]
-    Unavailable(String),
-    /// What is there is no module, or not what it should be.
-    #[error("{0}")]
-    Invalid(String),
-    /// It is another module than the one that was asked for by digest.
-    #[error("the module is {0}, which is not the one that was asked for")]
-    OtherDigest(String),
-}
-
-/// What an error of the library means.
-pub(crate) fn explain(error: OciDistributionError, reference: &Reference, login: &Login) -> Failure {
+/// What an error of the OCI client means.
+pub(crate) fn explain(error: OciDistributionError, reference: &Reference, login: &Login) -> RegistryError {
     use OciDistributionError as E;
     let registry = reference.registry();
     match error {
@@ -49,7 +32,7 @@ pub(crate) fn explain(error: OciDistributionError, reference: &Reference, login:
                 missing(reference)
             } else {
                 let words: Vec<&str> = envelope.errors.iter().map(|error| error.message.as_str()).collect();
-                Failure::Unavailable(format!("registry {registry} refused: {}", short(&words.join("; "))))
+                RegistryError::Unavailable(format!("registry {registry} refused: {}", short(&words.join("; "))))
             }
         }
         // A redirect's address may hold a signature, so addresses are left out.
@@ -60,10 +43,10 @@ pub(crate) fn explain(error: OciDistributionError, reference: &Reference, login:
         // What an I/O error wraps is not among its sources.
         E::IoError(error) => match error.get_ref().and_then(|error| error.downcast_ref::<DigestError>()) {
             Some(error) => damaged(registry, error),
-            None => Failure::Unavailable(format!("registry {registry}: the download broke off")),
+            None => RegistryError::Unavailable(format!("registry {registry}: the download broke off")),
         },
         E::DigestError(error) => damaged(registry, &error),
-        error => Failure::Invalid(format!(
+        error => RegistryError::Invalid(format!(
             "registry {registry} does not answer as an OCI registry should: {}",
             short(&error.to_string())
         )),
@@ -71,20 +54,20 @@ pub(crate) fn explain(error: OciDistributionError, reference: &Reference, login:
 }
 
 /// The registry answered with this code and nothing that is to be repeated.
-fn answered(code: u16, reference: &Reference, login: &Login) -> Failure {
+fn answered(code: u16, reference: &Reference, login: &Login) -> RegistryError {
     let registry = reference.registry();
     match code {
         401 => refused(registry, login),
         403 => denied(reference, login),
         404 => missing(reference),
-        code => Failure::Unavailable(format!("registry {registry} answered {code}")),
+        code => RegistryError::Unavailable(format!("registry {registry} answered {code}")),
     }
 }
 
 /// The registry could not be spoken to.
-fn unreachable(registry: &str, error: &(dyn Error + 'static)) -> Failure {
+fn unreachable(registry: &str, error: &(dyn Error + 'static)) -> RegistryError {
     let cause = innermost(error);
-    Failure::Unavailable(if is_no_tls(cause) {
+    RegistryError::Unavailable(if is_no_tls(cause) {
         format!(
             "registry {registry} does not speak TLS; if that is as it should be, say so with plainHttp (--plain-http)"
         )
@@ -103,31 +86,31 @@ fn is_no_tls(error: &(dyn Error + 'static)) -> bool {
     }
 }
 
-fn refused(registry: &str, login: &Login) -> Failure {
-    Failure::Unavailable(if login.is_anonymous() {
-        let why = match (&login.place, &login.unusable) {
-            (Place::Nowhere, _) => "spec.module.oci.pullSecretName names no Secret with them".to_owned(),
-            (place, Some(unusable)) => format!("{place} has none that can be used: {unusable}"),
-            (place, None) => format!("{place} has none for it"),
+fn refused(registry: &str, login: &Login) -> RegistryError {
+    RegistryError::Unavailable(if login.is_anonymous() {
+        let why = match (&login.source, &login.unusable) {
+            (CredentialSource::None, _) => "spec.module.oci.pullSecretName names no Secret with them".to_owned(),
+            (source, Some(unusable)) => format!("{source} has none that can be used: {unusable}"),
+            (source, None) => format!("{source} has none for it"),
         };
         format!("registry {registry} wants credentials (401), and {why}")
     } else {
-        format!("registry {registry} does not accept the credentials of {} (401)", login.place)
+        format!("registry {registry} does not accept the credentials of {} (401)", login.source)
     })
 }
 
-fn denied(reference: &Reference, login: &Login) -> Failure {
+fn denied(reference: &Reference, login: &Login) -> RegistryError {
     let (registry, repository) = (reference.registry(), reference.repository());
-    let whom = if login.is_anonymous() { "anybody".to_owned() } else { format!("the user of {}", login.place) };
-    Failure::Unavailable(format!("registry {registry} does not let {whom} use {repository} (403)"))
+    let whom = if login.is_anonymous() { "anybody".to_owned() } else { format!("the user of {}", login.source) };
+    RegistryError::Unavailable(format!("registry {registry} does not let {whom} use {repository} (403)"))
 }
 
-fn missing(reference: &Reference) -> Failure {
-    Failure::Missing(format!("there is no {reference} in the registry"))
+fn missing(reference: &Reference) -> RegistryError {
+    RegistryError::Missing(format!("there is no {reference} in the registry"))
 }
 
-fn damaged(registry: &str, error: &DigestError) -> Failure {
-    Failure::Invalid(match error {
+fn damaged(registry: &str, error: &DigestError) -> RegistryError {
+    RegistryError::Invalid(match error {
         DigestError::VerificationError { expected, actual } => {
             format!(
                 "registry {registry} sent {actual} for {expected}: what it holds is damaged; delete it there and push it again"
@@ -169,51 +152,51 @@ mod tests {
     }
 
     fn anonymous() -> Login {
-        Login::anonymous(Place::Nowhere)
+        Login::anonymous(CredentialSource::None)
     }
 
     fn named() -> Login {
         let auth = RegistryAuth::Basic("user".to_owned(), "hush".to_owned());
-        Login { auth, place: Place::Secret("pull".to_owned()), unusable: None }
+        Login { auth, source: CredentialSource::Secret("pull".to_owned()), unusable: None }
     }
 
     #[rstest]
-    #[case(server(404), anonymous(), Failure::Missing("there is no example.com/a/b:1 in the registry".to_owned()))]
-    #[case(envelope("MANIFEST_UNKNOWN"), named(), Failure::Missing("there is no example.com/a/b:1 in the registry".to_owned()))]
+    #[case(server(404), anonymous(), RegistryError::Missing("there is no example.com/a/b:1 in the registry".to_owned()))]
+    #[case(envelope("MANIFEST_UNKNOWN"), named(), RegistryError::Missing("there is no example.com/a/b:1 in the registry".to_owned()))]
     #[case(
         server(401), anonymous(),
-        Failure::Unavailable(
+        RegistryError::Unavailable(
             "registry example.com wants credentials (401), and spec.module.oci.pullSecretName names no Secret with them".to_owned()
         )
     )]
     #[case(
         envelope("UNAUTHORIZED"), named(),
-        Failure::Unavailable("registry example.com does not accept the credentials of Secret pull (401)".to_owned())
+        RegistryError::Unavailable("registry example.com does not accept the credentials of Secret pull (401)".to_owned())
     )]
     #[case(
         envelope("DENIED"), named(),
-        Failure::Unavailable("registry example.com does not let the user of Secret pull use a/b (403)".to_owned())
+        RegistryError::Unavailable("registry example.com does not let the user of Secret pull use a/b (403)".to_owned())
     )]
-    #[case(server(503), named(), Failure::Unavailable("registry example.com answered 503".to_owned()))]
-    #[case(envelope("UNSUPPORTED"), named(), Failure::Unavailable("registry example.com refused: words".to_owned()))]
+    #[case(server(503), named(), RegistryError::Unavailable("registry example.com answered 503".to_owned()))]
+    #[case(envelope("UNSUPPORTED"), named(), RegistryError::Unavailable("registry example.com refused: words".to_owned()))]
     #[case(
         OciDistributionError::IoError(std::io::Error::other(DigestError::VerificationError {
             expected: "sha256:a".to_owned(), actual: "sha256:b".to_owned(),
         })),
         named(),
-        Failure::Invalid(
+        RegistryError::Invalid(
             "registry example.com sent sha256:b for sha256:a: what it holds is damaged; delete it there and push it again"
                 .to_owned()
         )
     )]
     #[case(
         OciDistributionError::IoError(std::io::Error::other("https://hush")), named(),
-        Failure::Unavailable("registry example.com: the download broke off".to_owned())
+        RegistryError::Unavailable("registry example.com: the download broke off".to_owned())
     )]
     fn each_error_says_what_to_mend_and_nothing_that_is_secret(
         #[case] error: OciDistributionError,
         #[case] login: Login,
-        #[case] expected: Failure,
+        #[case] expected: RegistryError,
     ) {
         assert_eq!(explain(error, &"example.com/a/b:1".parse().unwrap(), &login), expected);
     }
@@ -225,16 +208,16 @@ mod tests {
             "registry a does not speak TLS; if that is as it should be, say so with plainHttp (--plain-http)"
                 .to_owned();
         for error in [io::Error::other(corrupt()), io::Error::other(io::Error::other(corrupt()))] {
-            assert_eq!(unreachable("a", &error), Failure::Unavailable(expected.clone()));
+            assert_eq!(unreachable("a", &error), RegistryError::Unavailable(expected.clone()));
         }
         let other = io::Error::other(rustls::Error::DecryptError);
         let expected = "registry a could not be reached: cannot decrypt peer's message".to_owned();
-        assert_eq!(unreachable("a", &other), Failure::Unavailable(expected));
+        assert_eq!(unreachable("a", &other), RegistryError::Unavailable(expected));
     }
 
     #[test]
     fn a_registry_that_wants_credentials_says_why_there_are_none() {
-        let file = Place::File("~/.docker/config.json".to_owned());
+        let file = CredentialSource::File("~/.docker/config.json".to_owned());
         let mut login = Login::anonymous(file);
         let said = |login: &Login| explain(server(401), &"example.com/a".parse().unwrap(), login).to_string();
         assert_eq!(

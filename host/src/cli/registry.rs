@@ -4,13 +4,8 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context as _;
+use bartizan_registry::{Authorities, CredentialSource, Login, Reference, Registry, RegistryError, parse_reference};
 use bartizan_runtime::{Config, Runtime};
-use oci_client::Reference;
-
-use super::client::{Authorities, Registry, parse_reference};
-use super::credentials::{self, Login, Place};
-use super::failure::Failure;
-use super::manifest::is_component;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct PushArgs {
@@ -68,8 +63,7 @@ pub(crate) async fn push(args: &PushArgs) -> anyhow::Result<ExitCode> {
         }
     };
     let registry = connect(reference, how)?;
-    let is_component = is_component(&bytes);
-    let pushed = match registry.push(bytes.into(), is_component).await {
+    let pushed = match registry.push(bytes.into()).await {
         Ok(pushed) => pushed,
         Err(failure) => return refused(failure),
     };
@@ -103,18 +97,19 @@ pub(crate) async fn pull(args: &PullArgs) -> anyhow::Result<ExitCode> {
 }
 
 /// What the registry holds was looked at and refused, or it could not be asked.
-fn refused(failure: Failure) -> anyhow::Result<ExitCode> {
+fn refused(failure: RegistryError) -> anyhow::Result<ExitCode> {
     match failure {
-        Failure::Invalid(_) | Failure::OtherDigest(_) => {
+        RegistryError::Invalid(_) | RegistryError::OtherDigest(_) => {
             eprintln!("error: {failure}");
             Ok(ExitCode::FAILURE)
         }
-        Failure::Missing(_) | Failure::Unavailable(_) => Err(failure.into()),
+        RegistryError::Missing(_) | RegistryError::Unavailable(_) => Err(failure.into()),
     }
 }
 
 fn connect(reference: &Reference, how: &How) -> anyhow::Result<Registry> {
-    let authorities = Authorities::read(how.registry_ca.as_deref())?;
+    let authorities =
+        Authorities::read(how.registry_ca.as_deref()).map_err(|error| anyhow::anyhow!("--registry-ca {error}"))?;
     let login = login(reference)?;
     Ok(Registry::new(reference.clone(), how.plain_http, &authorities, login)?)
 }
@@ -124,13 +119,13 @@ fn login(reference: &Reference) -> anyhow::Result<Login> {
     let folder = std::env::var_os("DOCKER_CONFIG").filter(|folder| !folder.is_empty()).map(PathBuf::from);
     let home = || std::env::home_dir().map(|home| home.join(".docker"));
     let Some(file) = folder.or_else(home).map(|folder| folder.join("config.json")) else {
-        return Ok(Login::anonymous(Place::File("~/.docker/config.json".to_owned())));
+        return Ok(Login::anonymous(CredentialSource::File("~/.docker/config.json".to_owned())));
     };
-    let place = Place::File(file.display().to_string());
+    let source = CredentialSource::File(file.display().to_string());
     match std::fs::read(&file) {
-        Ok(config) => credentials::login(&config, reference, place).map_err(anyhow::Error::msg),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Login::anonymous(place)),
-        Err(error) => Err(error).with_context(|| place.to_string()),
+        Ok(config) => Ok(Login::from_docker_config(&config, reference, source)?),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Login::anonymous(source)),
+        Err(error) => Err(error).with_context(|| source.to_string()),
     }
 }
 

@@ -1,21 +1,21 @@
-//! The manifest of a module: what is read of one that a registry holds, and what is written for one that is pushed. No I/O.
+//! Manifests of modules: reading those of a registry, and making those of modules to push. No I/O.
 
-use bartizan_runtime::LoadError;
+use bartizan_contract::digest::{digest_of, digits};
 use serde::Deserialize;
 use serde_json::json;
 
-use super::{digest_of, sha256};
+use crate::error::ManifestError;
 
-/// Media type of the manifests that are written.
+/// Media type of the manifests that we push.
 pub(crate) const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 /// Media type of their config.
 const CONFIG: &str = "application/vnd.wasm.config.v0+json";
-/// Media type of a module.
+/// Media type of a module's layer.
 const LAYER: &str = "application/wasm";
-/// What tools called it before there was that.
+/// The media type that tools used before.
 const OLDER_LAYER: &str = "application/vnd.wasm.content.layer.v1+wasm";
 
-/// What a registry is asked for. Indexes are among it so that they can be named as what they are.
+/// Media types to accept. Indexes are accepted so that the error can name them.
 pub(crate) const ACCEPTED: [&str; 4] = [
     MANIFEST,
     "application/vnd.docker.distribution.manifest.v2+json",
@@ -23,13 +23,13 @@ pub(crate) const ACCEPTED: [&str; 4] = [
     "application/vnd.docker.distribution.manifest.list.v2+json",
 ];
 
-/// A module as a manifest names it.
+/// The layer of a manifest that holds the module.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Layer {
-    /// Its digest.
-    pub(crate) digest: String,
-    /// Its bytes.
-    pub(crate) size: usize,
+pub struct Layer {
+    /// Digest of the module.
+    pub digest: String,
+    /// Size of the module in bytes.
+    pub size: usize,
 }
 
 #[derive(Deserialize)]
@@ -49,46 +49,43 @@ struct Descriptor {
     size: u64,
 }
 
-/// The module that a manifest names, if it has no more bytes than `limit`.
-///
-/// # Errors
-/// If there is none, or more than one, or it is too large: in words.
-pub(crate) fn layer_of(manifest: &[u8], limit: usize) -> Result<Layer, String> {
+/// The layer that holds the module, which may have up to `limit` bytes.
+pub(crate) fn layer_of(manifest: &[u8], limit: usize) -> Result<Layer, ManifestError> {
     let manifest: Manifest =
-        serde_json::from_slice(manifest).map_err(|error| format!("its manifest cannot be read: {error}"))?;
+        serde_json::from_slice(manifest).map_err(|error| ManifestError::Unreadable { cause: error.to_string() })?;
     if manifest.manifests.is_some() {
-        return Err("it is an index of several images; name the one that is the module by its digest".to_owned());
+        return Err(ManifestError::Index);
     }
     let mut modules = manifest.layers.iter().filter(|layer| [LAYER, OLDER_LAYER].contains(&layer.media_type.as_str()));
     let layer = match (modules.next(), modules.next()) {
         (Some(layer), None) => layer,
-        (Some(_), Some(_)) => return Err("it holds more than one WebAssembly module; push each by itself".to_owned()),
+        (Some(_), Some(_)) => return Err(ManifestError::SeveralModules),
         (None, _) => return Err(no_module(&manifest.layers)),
     };
-    if sha256(&layer.digest).is_none() {
-        return Err("the digest of its module is not a SHA-256 one; push it with bartizan push".to_owned());
+    if digits(&layer.digest).is_none() {
+        return Err(ManifestError::NotSha256);
     }
     match usize::try_from(layer.size) {
         Ok(size) if size <= limit => Ok(Layer { digest: layer.digest.clone(), size }),
-        size => Err(LoadError::TooLarge { bytes: size.unwrap_or(usize::MAX), limit }.to_string()),
+        size => Err(ManifestError::ModuleTooLarge { bytes: size.unwrap_or(usize::MAX), limit }),
     }
 }
 
-fn no_module(layers: &[Descriptor]) -> String {
+fn no_module(layers: &[Descriptor]) -> ManifestError {
     let mut types: Vec<&str> = layers.iter().map(|layer| layer.media_type.as_str()).collect();
     types.sort_unstable();
     types.dedup();
     let found = match types.as_slice() {
         [] => "it has no layers".to_owned(),
-        // A registry may hold anything: no more than what fits a condition.
+        // A registry may hold anything: keep no more than fits a condition.
         types => format!("its layers are {}", types.join(", ").chars().take(200).collect::<String>()),
     };
-    format!("it holds no WebAssembly module ({found}, none is {LAYER}); push the module with bartizan push")
+    ManifestError::NoModule { found, expected: LAYER }
 }
 
-/// What is pushed for a module.
+/// What is pushed for a module. It holds no time: the same module gives the same manifest, whoever pushes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Written {
+pub(crate) struct Artifact {
     /// The module's own digest.
     pub(crate) module: String,
     /// The config.
@@ -97,31 +94,33 @@ pub(crate) struct Written {
     pub(crate) manifest: Vec<u8>,
 }
 
-/// The config and manifest of a module. They hold no time: the same module is the same manifest, whoever pushes it.
-pub(crate) fn written(module: &[u8], is_component: bool) -> Written {
-    let digest = digest_of(module);
-    let mut config = json!({
-        "created": "1970-01-01T00:00:00Z",
-        "architecture": "wasm",
-        // The format knows no other words for the two forms of WebAssembly.
-        "os": if is_component { "wasip2" } else { "wasip1" },
-        "layerDigests": [digest],
-    });
-    if is_component {
-        config["component"] = json!({"exports": ["bartizan:provider/provider@0.1.0"], "imports": []});
+impl Artifact {
+    /// Makes the config and the manifest of a module.
+    pub(crate) fn new(module: &[u8]) -> Self {
+        let (digest, is_component) = (digest_of(module), is_component(module));
+        let mut config = json!({
+            "created": "1970-01-01T00:00:00Z",
+            "architecture": "wasm",
+            // The format has no other values for the two binary formats of WebAssembly.
+            "os": if is_component { "wasip2" } else { "wasip1" },
+            "layerDigests": [digest],
+        });
+        if is_component {
+            config["component"] = json!({"exports": ["bartizan:provider/provider@0.1.0"], "imports": []});
+        }
+        let config = config.to_string().into_bytes();
+        let manifest = json!({
+            "schemaVersion": 2,
+            "mediaType": MANIFEST,
+            "config": {"mediaType": CONFIG, "digest": digest_of(&config), "size": config.len()},
+            "layers": [{"mediaType": LAYER, "digest": digest, "size": module.len()}],
+        });
+        Self { module: digest, config, manifest: manifest.to_string().into_bytes() }
     }
-    let config = config.to_string().into_bytes();
-    let manifest = json!({
-        "schemaVersion": 2,
-        "mediaType": MANIFEST,
-        "config": {"mediaType": CONFIG, "digest": digest_of(&config), "size": config.len()},
-        "layers": [{"mediaType": LAYER, "digest": digest, "size": module.len()}],
-    });
-    Written { module: digest, config, manifest: manifest.to_string().into_bytes() }
 }
 
-/// Whether a module is a component, by the version in its first bytes; core modules have another.
-pub(crate) fn is_component(module: &[u8]) -> bool {
+/// Whether a module is a component, by the version in its header; core modules have another.
+fn is_component(module: &[u8]) -> bool {
     module.get(4..8) == Some(&[0x0d, 0x00, 0x01, 0x00])
 }
 
@@ -136,7 +135,7 @@ mod tests {
     }
 
     fn read(manifest: &Value) -> Result<Layer, String> {
-        layer_of(manifest.to_string().as_bytes(), 10)
+        layer_of(manifest.to_string().as_bytes(), 10).map_err(|error| error.to_string())
     }
 
     #[test]
@@ -176,15 +175,15 @@ mod tests {
         ] {
             assert_eq!(read(&manifest), Err(expected.to_owned()));
         }
-        let error = layer_of(b"<html>", 10).unwrap_err();
+        let error = layer_of(b"<html>", 10).unwrap_err().to_string();
         assert!(error.starts_with("its manifest cannot be read: "), "{error}");
     }
 
     #[test]
     fn what_is_written_is_read_again_and_is_the_same_for_the_same_module() {
         let module = b"\0asm\x01\0\0\0";
-        let first = written(module, is_component(module));
-        assert_eq!(first, written(module, false));
+        let first = Artifact::new(module);
+        assert_eq!(first, Artifact::new(module));
         let expected = Layer { digest: digest_of(module), size: module.len() };
         assert_eq!(layer_of(&first.manifest, 10), Ok(expected));
         let config: Value = serde_json::from_slice(&first.config).unwrap();

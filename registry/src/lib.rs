@@ -1,0 +1,16 @@
+//! Provider modules in OCI registries: fetch, push and verify. A reference is resolved once, to a manifest whose digest is
+//! checked; the module that the manifest names is fetched by its digest and checked as well.
+
+mod client;
+mod credentials;
+mod error;
+mod explain;
+mod manifest;
+mod store;
+
+pub use client::{Authorities, Pushed, Registry, Resolved, parse_reference};
+pub use credentials::{CredentialSource, Login};
+pub use error::{AuthoritiesError, CredentialsError, ManifestError, ReferenceError, RegistryError};
+pub use manifest::Layer;
+pub use oci_client::Reference;
+pub use store::{Store, StoreEntry};
