@@ -2,6 +2,10 @@
 
 /// `apiVersion` of every payload that crosses the sandbox: manifest, request and response.
 pub const API_VERSION: &str = "provider.bartizan.dev/v1alpha1";
+/// The interface that a provider may import, as it stands in a component.
+pub const LOG_INTERFACE: &str = "bartizan:provider/log@0.1.0";
+/// The interface that a provider must export, as it stands in a component.
+pub const PROVIDER_INTERFACE: &str = "bartizan:provider/provider@0.1.0";
 /// `kind` of the document that `describe` returns.
 pub const MANIFEST_KIND: &str = "ProviderManifest";
 /// `kind` of the document that `reconcile` receives.

@@ -1,6 +1,7 @@
 //! Manifests of modules: reading those of a registry, and making those of modules to push. No I/O.
 
 use bartizan_contract::digest::{digest_of, digits};
+use bartizan_contract::names::PROVIDER_INTERFACE;
 use serde::Deserialize;
 use serde_json::json;
 
@@ -106,7 +107,7 @@ impl Artifact {
             "layerDigests": [digest],
         });
         if is_component {
-            config["component"] = json!({"exports": ["bartizan:provider/provider@0.1.0"], "imports": []});
+            config["component"] = json!({"exports": [PROVIDER_INTERFACE], "imports": []});
         }
         let config = config.to_string().into_bytes();
         let manifest = json!({

@@ -9,13 +9,16 @@ use bartizan_contract::digest::format_digest;
 use wasmtime::component::{ComponentExportIndex, ComponentNamedList, ComponentType, InstancePre, Lift, Lower};
 use wasmtime::{FrameInfo, PoolConcurrencyLimitError, Store, Trap, UpdateDeadline, WasmBacktrace};
 
+use crate::config::Limits;
 use crate::describe::{self, Description};
-use crate::engine::{Allocation, Inner};
+use crate::engine::Allocation;
+use crate::errors::{CallError, Fault};
 use crate::imports::Exports;
-use crate::logs::{LogBuffer, LogLine};
-use crate::memory::MemoryCap;
-use crate::threads::LONG_CALL;
-use crate::{CallError, Fault, Limits, threads, ticker, wasi};
+use crate::logs::LogLine;
+use crate::runtime::Inner;
+use crate::store::CallState;
+use crate::threads::{self, LONG_CALL};
+use crate::ticker;
 
 /// Handles that a guest may hold. Only guests of other languages have any, for their standard streams.
 const HANDLES: usize = 1000;
@@ -50,15 +53,6 @@ pub struct Answer {
     pub response: Vec<u8>,
     /// What the guest logged meanwhile.
     pub logs: Vec<LogLine>,
-}
-
-/// What belongs to one call.
-pub(crate) struct CallState {
-    memory: MemoryCap,
-    pub(crate) logs: LogBuffer,
-    pub(crate) wasi: wasi::State,
-    /// Whether it used more than [`LONG_CALL`] of a processor.
-    took_long: bool,
 }
 
 /// The record `failure` as it crosses the sandbox.
@@ -208,17 +202,6 @@ impl Module {
 impl fmt::Debug for Module {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Module").field("digest", &self.inner.digest).finish_non_exhaustive()
-    }
-}
-
-impl CallState {
-    fn new(limits: &Limits) -> Self {
-        Self {
-            memory: MemoryCap::new(limits.memory_bytes),
-            logs: LogBuffer::new(limits),
-            wasi: wasi::State::default(),
-            took_long: false,
-        }
     }
 }
 

@@ -15,7 +15,9 @@ use wasmtime::Engine;
 use wasmtime::component::Component;
 use wit_component::ComponentEncoder;
 
-use crate::{Config, LoadError, engine, imports, resources};
+use crate::config::Config;
+use crate::errors::LoadError;
+use crate::{engine, imports, resources};
 
 const MAGIC: &[u8] = b"\0asm";
 /// The custom section (or its prefix) in which wit-bindgen says what world a core module was built for.

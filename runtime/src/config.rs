@@ -5,6 +5,8 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use bartizan_contract::provider::EffectiveLimits;
+
 const KIB: usize = 1024;
 const MIB: usize = 1024 * KIB;
 
@@ -68,11 +70,20 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
+        Self::from(EffectiveLimits::default())
+    }
+}
+
+impl From<EffectiveLimits> for Limits {
+    /// The limits of a Provider; it has none for logs.
+    fn from(limits: EffectiveLimits) -> Self {
+        // Bounds of the contract keep every amount below the address space of 64-bit machines.
+        let bytes = |amount: u64| usize::try_from(amount).unwrap_or(usize::MAX);
         Self {
-            timeout: Duration::from_secs(1),
-            memory_bytes: 64 * MIB,
-            request_bytes: 8 * MIB,
-            response_bytes: 4 * MIB,
+            timeout: limits.timeout,
+            memory_bytes: bytes(limits.memory_bytes),
+            request_bytes: bytes(limits.request_bytes),
+            response_bytes: bytes(limits.response_bytes),
             log_lines: 256,
             log_bytes: 64 * KIB,
             log_line_bytes: 4 * KIB,

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use bartizan_contract::ProviderManifest;
+use bartizan_contract::field::{is_dns_label, not_a_dns_label};
 use bartizan_contract::names::{API_VERSION, MANIFEST_KIND};
 use serde_json::Value;
 
@@ -54,11 +55,7 @@ pub(crate) fn parse(bytes: &[u8]) -> Result<ProviderManifest, ManifestError> {
     must_be("manifest.apiVersion", &manifest.api_version, API_VERSION)?;
     must_be("manifest.kind", &manifest.kind, MANIFEST_KIND)?;
     if !is_dns_label(&manifest.name) {
-        let message = format!(
-            "\"{}\" is not a DNS label: up to 63 lower-case letters, digits and '-', a letter or digit at both ends",
-            manifest.name
-        );
-        return Err(field("manifest.name", message));
+        return Err(field("manifest.name", not_a_dns_label(&manifest.name)));
     }
     if manifest.version.is_empty() {
         return Err(field("manifest.version", "must not be empty".to_owned()));
@@ -135,11 +132,6 @@ fn must_be(path: &str, found: &str, expected: &str) -> Result<(), ManifestError>
 
 fn field(path: &str, message: String) -> ManifestError {
     ManifestError::Field { path: path.to_owned(), message }
-}
-
-fn is_dns_label(name: &str) -> bool {
-    let inner = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'-';
-    (1..=63).contains(&name.len()) && name.bytes().all(inner) && !name.starts_with('-') && !name.ends_with('-')
 }
 
 #[cfg(test)]

@@ -3,10 +3,10 @@
 
 use std::time::Duration;
 
+use bartizan_contract::names::{LOG_INTERFACE, PROVIDER_INTERFACE};
 use bartizan_contract::{Failure, Reason};
 
 use crate::describe::ManifestError;
-use crate::imports::{LOG, PROVIDER};
 use crate::logs::{LogLevel, LogLine};
 
 /// The runtime could not start.
@@ -83,14 +83,16 @@ pub enum LoadError {
     },
     /// The contract's export is missing.
     #[error(
-        "does not export \"{export}\": it is not a provider, or one of another version of the contract ({PROVIDER})"
+        "does not export \"{export}\": it is not a provider, or one of another version of the contract ({PROVIDER_INTERFACE})"
     )]
     MissingExport {
         /// The interface, or interface and function.
         export: String,
     },
     /// The contract's export has another shape.
-    #[error("exports \"{export}\" with another type than the contract's: build it with the WIT of {PROVIDER}")]
+    #[error(
+        "exports \"{export}\" with another type than the contract's: build it with the WIT of {PROVIDER_INTERFACE}"
+    )]
     WrongExport {
         /// The function.
         export: String,
@@ -127,7 +129,7 @@ fn import_advice(import: &str) -> String {
     } else if import.starts_with("__wbindgen") {
         "a dependency of it needs a browser (wasm-bindgen); switch that feature of the dependency off".to_owned()
     } else {
-        format!("the only import is {LOG} (and, in components of other languages, WASI 0.2)")
+        format!("the only import is {LOG_INTERFACE} (and, in components of other languages, WASI 0.2)")
     }
 }
 

@@ -1,23 +1,19 @@
 //! The border of the sandbox: what a module may import and must export, by name. Whatever is not listed here is refused
 //! when the module is loaded, not when it is called.
 
+use bartizan_contract::names::{LOG_INTERFACE, PROVIDER_INTERFACE};
 use wasmtime::StoreContextMut;
 use wasmtime::component::types::{ComponentFunc, ComponentItem, Type};
 use wasmtime::component::{Component, ComponentExportIndex, Linker, WasmStr};
 
-use crate::LoadError;
-use crate::call::CallState;
+use crate::errors::LoadError;
 use crate::logs::LogLevel;
+use crate::store::CallState;
 use crate::wasi;
 
-/// The one interface that a provider may import.
-pub(crate) const LOG: &str = "bartizan:provider/log@0.1.0";
-/// The one interface that a provider must export.
-pub(crate) const PROVIDER: &str = "bartizan:provider/provider@0.1.0";
-
-/// `LOG` as a core module names it, in the two manglings that there are.
+/// `LOG_INTERFACE` as a core module names it, in the two manglings that there are.
 pub(crate) fn is_core_log(module: &str) -> bool {
-    module == LOG || module == "cm32p2|bartizan:provider/log@0.1"
+    module == LOG_INTERFACE || module == "cm32p2|bartizan:provider/log@0.1"
 }
 
 /// The functions of the export, found once per module.
@@ -34,8 +30,8 @@ pub(crate) fn link(component: &Component) -> Result<Linker<CallState>, LoadError
     let ty = component.component_type();
     for (name, import) in ty.imports(engine) {
         let defined = match import.ty {
-            ComponentItem::ComponentInstance(_) if name == LOG => {
-                linker.instance(LOG).and_then(|mut log| log.func_wrap("write", write_log))
+            ComponentItem::ComponentInstance(_) if name == LOG_INTERFACE => {
+                linker.instance(LOG_INTERFACE).and_then(|mut log| log.func_wrap("write", write_log))
             }
             ComponentItem::ComponentInstance(instance) if wasi::is_known(name) => {
                 wasi::define(engine, &mut linker, name, &instance)
@@ -63,9 +59,10 @@ fn write_log(mut store: StoreContextMut<'_, CallState>, (level, message): (LogLe
 /// Finds the contract's functions and checks their types.
 pub(crate) fn exports(component: &Component) -> Result<Exports, LoadError> {
     let missing = |export: String| LoadError::MissingExport { export };
-    let interface = component.get_export_index(None, PROVIDER).ok_or_else(|| missing(PROVIDER.to_owned()))?;
+    let interface =
+        component.get_export_index(None, PROVIDER_INTERFACE).ok_or_else(|| missing(PROVIDER_INTERFACE.to_owned()))?;
     let function = |name: &str, fits: fn(&ComponentFunc) -> bool| {
-        let export = format!("{PROVIDER}#{name}");
+        let export = format!("{PROVIDER_INTERFACE}#{name}");
         match component.get_export(Some(&interface), name) {
             Some((ComponentItem::ComponentFunc(ty), index)) if fits(&ty) => Ok(index),
             Some(_) => Err(LoadError::WrongExport { export }),

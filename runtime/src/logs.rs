@@ -4,7 +4,7 @@ use std::fmt;
 
 use wasmtime::component::{ComponentType, Lift};
 
-use crate::Limits;
+use crate::config::Limits;
 
 /// How much a message matters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, ComponentType, Lift)]

@@ -5,7 +5,7 @@
 use wasmparser::{MemorySectionReader, TableSectionReader};
 use wasmtime::component::Component;
 
-use crate::LoadError;
+use crate::errors::LoadError;
 
 /// Linear memories of an instance of the pool. A component of another language may have two: its own and an adapter's.
 pub(crate) const POOLED_MEMORIES: u32 = 4;

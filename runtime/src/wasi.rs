@@ -13,8 +13,8 @@ use wasmtime::component::types::{ComponentInstance, ComponentItem, Type};
 use wasmtime::component::{Linker, ResourceDynamic, ResourceType, Val};
 use wasmtime::{Engine, Result, StoreContextMut, bail};
 
-use crate::call::CallState;
 use crate::logs::LogLevel;
+use crate::store::CallState;
 
 /// The packages that are answered. `wasi:http` is not: a provider has no network.
 const PACKAGES: [&str; 6] = ["cli", "clocks", "filesystem", "io", "random", "sockets"];
@@ -27,12 +27,6 @@ const STDERR: u32 = 2;
 const STREAM_BYTES: u64 = 4096;
 /// Most random bytes in one call, so that the answer to a guest's number cannot be the host's memory.
 const RANDOM_BYTES: u64 = 64 * 1024;
-
-/// What WASI remembers within one call. Nothing, until a guest asks for randomness.
-#[derive(Debug, Default)]
-pub(crate) struct State {
-    drawn: u64,
-}
 
 /// Whether an import such as `wasi:io/streams@0.2.3` is one that is answered.
 pub(crate) fn is_known(import: &str) -> bool {
@@ -202,8 +196,8 @@ fn log(store: &mut StoreContextMut<'_, CallState>, stream: Option<u32>, bytes: &
 /// the host makes those.
 fn random(store: &mut StoreContextMut<'_, CallState>) -> u64 {
     let state = &mut store.data_mut().wasi;
-    state.drawn = state.drawn.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    let mut z = state.drawn;
+    state.random = state.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let mut z = state.random;
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     z ^ (z >> 31)

@@ -302,7 +302,7 @@ impl Start {
         let shared = Shared {
             context: Arc::new(context),
             module: loaded.module.clone(),
-            limits: call_limits(&self.limits),
+            limits: Limits::from(self.limits),
             concurrency: to_usize(self.limits.concurrency),
             writer: Writer::new(client.clone(), projection, Arc::new(resources.collect())),
             events: Events::new(self.host.client.clone(), &field_manager(name)),
@@ -421,17 +421,6 @@ impl Start {
             }
         }
         Ok(())
-    }
-}
-
-fn call_limits(limits: &EffectiveLimits) -> Limits {
-    let bytes = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
-    Limits {
-        timeout: limits.timeout,
-        memory_bytes: bytes(limits.memory_bytes),
-        request_bytes: bytes(limits.request_bytes),
-        response_bytes: bytes(limits.response_bytes),
-        ..Limits::default()
     }
 }
 
