@@ -28,7 +28,7 @@ async fn main() -> ExitCode {
         }
         cli::Command::Compile => bartizan_runtime::compile_for_parent(std::io::stdin(), std::io::stdout())
             .map(|()| ExitCode::SUCCESS)
-            .map_err(anyhow::Error::msg),
+            .map_err(anyhow::Error::from),
         cli::Command::Crds(args) => cli::crds::print(&args.module).map(|()| ExitCode::SUCCESS),
         cli::Command::Rbac(args) => cli::rbac::print(&args).map(|()| ExitCode::SUCCESS),
         cli::Command::Explain(args) => cli::explain::explain(&args).await,

@@ -127,8 +127,10 @@ impl Registry {
         // The library panics on a machine without any trusted authority, as in an image without certificates.
         let client = catch_unwind(AssertUnwindSafe(|| Client::try_from(config)));
         let no_tls = || {
-            let advice = "install ca-certificates, or name a file of them in SSL_CERT_FILE";
-            RegistryError::Unavailable(format!("no TLS, since this machine trusts no certificate authority: {advice}"))
+            let advice = "install ca-certificates, or set SSL_CERT_FILE";
+            RegistryError::Unavailable(format!(
+                "TLS cannot be set up, since this machine trusts no certificate authority: {advice}"
+            ))
         };
         match client {
             Ok(Ok(client)) => Ok(Self { client, reference, plain_http, login }),
@@ -223,7 +225,7 @@ impl Registry {
             Ok(result) => result.map_err(|error| self.explain(error)),
             Err(_) => {
                 let (registry, seconds) = (self.reference.registry(), time.as_secs());
-                Err(RegistryError::Unavailable(format!("registry {registry} was not done within {seconds} s")))
+                Err(RegistryError::Unavailable(format!("registry {registry} did not finish within {seconds} s")))
             }
         }
     }
@@ -234,9 +236,7 @@ impl Registry {
                 if !self.plain_http && error.url().is_some_and(|url| url.scheme() == "http") =>
             {
                 let registry = self.reference.registry();
-                RegistryError::Unavailable(format!(
-                    "registry {registry} wants tokens to be got without TLS, which is not done"
-                ))
+                RegistryError::Unavailable(format!("registry {registry} issues tokens without TLS, which is refused"))
             }
             _ => explain(error, &self.reference, &self.login),
         }
@@ -268,16 +268,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_reference_is_read_or_said_to_be_none() {
+    fn a_reference_is_parsed_or_refused_with_advice() {
         let reference = parse_reference("registry.example.com/providers/minio:1.0.0").unwrap();
         assert_eq!((reference.registry(), reference.repository()), ("registry.example.com", "providers/minio"));
         let error = parse_reference("Example.com/A B").unwrap_err().to_string();
-        assert!(error.starts_with("\"Example.com/A B\" is not a reference to something in a registry ("), "{error}");
+        assert!(error.starts_with("\"Example.com/A B\" is not a reference of a registry ("), "{error}");
         assert!(error.ends_with("): write it as registry.example.com/providers/minio:1.0.0"), "{error}");
     }
 
     #[test]
-    fn where_tls_is_spoken_nothing_gets_out_without_it() {
+    fn with_tls_no_plain_http_request_leaves_the_machine() {
         let found = |set: &[(&str, &str)]| {
             Proxies::for_tls(|name| set.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned()))
         };
@@ -293,7 +293,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_of_authorities_holds_some() {
+    fn a_file_of_authorities_holds_at_least_one() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("ca.pem");
         assert!(Authorities::read(None).unwrap().0.is_empty());

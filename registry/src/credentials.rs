@@ -164,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn the_entry_with_the_longest_fitting_path_is_taken_in_every_form_that_docker_writes() {
+    fn the_entry_with_the_longest_matching_path_is_used_in_every_form() {
         let config = json!({"auths": {
             "example.com": {"auth": BASE64_STANDARD.encode("a:b:c")},
             "https://example.com/team": {"username": "team", "password": "t"},
@@ -184,18 +184,18 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_used_is_said_and_nothing_secret_with_it() {
+    fn unusable_credentials_are_reported_without_secrets() {
         let helper = "it leaves credentials to the helper docker-credential-desktop, which is not supported";
-        let nobody = |why: &str| Ok((RegistryAuth::Anonymous, Some(why.to_owned())));
+        let anonymous = |why: &str| Ok((RegistryAuth::Anonymous, Some(why.to_owned())));
         for config in [
             json!({"credsStore": "desktop"}),
             json!({"credsStore": "desktop", "auths": {"example.com": {}}}),
             json!({"credHelpers": {"example.com": "desktop"}}),
         ] {
-            assert_eq!(found(&config, "example.com/x"), nobody(helper));
+            assert_eq!(found(&config, "example.com/x"), anonymous(helper));
         }
         let token = json!({"auths": {"example.com": {"identitytoken": "hush"}}});
-        assert_eq!(found(&token, "example.com/x"), nobody("it holds an identity token, which is not supported"));
+        assert_eq!(found(&token, "example.com/x"), anonymous("it holds an identity token, which is not supported"));
         for (config, expected) in [
             (
                 json!({"auths": {"example.com": {"auth": "hush"}}}),

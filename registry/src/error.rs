@@ -18,7 +18,7 @@ pub enum RegistryError {
     #[error("{0}")]
     Invalid(String),
     /// The reference resolved to a module of this digest, not to the one that was pinned.
-    #[error("the module is {0}, which is not the one that was asked for")]
+    #[error("the module is {0}, not the one that is pinned")]
     OtherDigest(String),
 }
 
@@ -26,7 +26,7 @@ pub enum RegistryError {
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum ManifestError {
     /// The manifest is too large.
-    #[error("its manifest has {bytes} bytes, which is too many")]
+    #[error("its manifest has {bytes} bytes, which is too large")]
     TooLarge {
         /// Size of the manifest in bytes.
         bytes: usize,
@@ -38,13 +38,13 @@ pub enum ManifestError {
         cause: String,
     },
     /// The reference resolves to an index.
-    #[error("it is an index of several images; name the one that is the module by its digest")]
+    #[error("it is an image index; name the manifest of the module by its digest")]
     Index,
     /// There is more than one WebAssembly layer.
-    #[error("it holds more than one WebAssembly module; push each by itself")]
+    #[error("it has more than one WebAssembly layer; push each module separately")]
     SeveralModules,
     /// There is no WebAssembly layer.
-    #[error("it holds no WebAssembly module ({found}, none is {expected}); push the module with bartizan push")]
+    #[error("it has no WebAssembly layer ({found}, none is {expected}); push the module with bartizan push")]
     NoModule {
         /// The layers that there are, as a clause.
         found: String,
@@ -52,12 +52,10 @@ pub enum ManifestError {
         expected: &'static str,
     },
     /// The digest of the layer uses another algorithm.
-    #[error("the digest of its module is not a SHA-256 one; push it with bartizan push")]
+    #[error("the digest of its module is not SHA-256; push it with bartizan push")]
     NotSha256,
     /// The module is too large.
-    #[error(
-        "the module has {bytes} bytes, more than the {limit} that this host takes; build it optimised and stripped"
-    )]
+    #[error("the module has {bytes} bytes, more than the limit of {limit}; build it optimised and stripped")]
     ModuleTooLarge {
         /// Size of the module in bytes.
         bytes: usize,
@@ -75,7 +73,7 @@ impl From<ManifestError> for RegistryError {
 /// A string that is not a reference.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error(
-    "\"{reference}\" is not a reference to something in a registry ({cause}): write it as registry.example.com/providers/minio:1.0.0"
+    "\"{reference}\" is not a reference of a registry ({cause}): write it as registry.example.com/providers/minio:1.0.0"
 )]
 pub struct ReferenceError {
     /// The string.

@@ -19,7 +19,7 @@ pub(crate) fn explain(error: OciDistributionError, reference: &Reference, login:
     match error {
         E::UnauthorizedError { .. } | E::AuthenticationFailure(_) => refused(registry, login),
         E::ImageManifestNotFoundError(_) => missing(reference),
-        // Its body may be anything.
+        // The body may be anything, so it is not repeated.
         E::ServerError { code, .. } => answered(code, reference, login),
         E::RegistryError { envelope, .. } => {
             use OciErrorCode as C;
@@ -40,20 +40,20 @@ pub(crate) fn explain(error: OciDistributionError, reference: &Reference, login:
             Some(status) => answered(status.as_u16(), reference, login),
             None => unreachable(registry, &error.without_url()),
         },
-        // What an I/O error wraps is not among its sources.
+        // The error that an I/O error wraps is not among its sources.
         E::IoError(error) => match error.get_ref().and_then(|error| error.downcast_ref::<DigestError>()) {
             Some(error) => damaged(registry, error),
-            None => RegistryError::Unavailable(format!("registry {registry}: the download broke off")),
+            None => RegistryError::Unavailable(format!("registry {registry}: the download was interrupted")),
         },
         E::DigestError(error) => damaged(registry, &error),
         error => RegistryError::Invalid(format!(
-            "registry {registry} does not answer as an OCI registry should: {}",
+            "registry {registry} does not behave like an OCI registry: {}",
             short(&error.to_string())
         )),
     }
 }
 
-/// The registry answered with this code and nothing that is to be repeated.
+/// The registry answered with a status code and no message to repeat.
 fn answered(code: u16, reference: &Reference, login: &Login) -> RegistryError {
     let registry = reference.registry();
     match code {
@@ -64,22 +64,20 @@ fn answered(code: u16, reference: &Reference, login: &Login) -> RegistryError {
     }
 }
 
-/// The registry could not be spoken to.
+/// The connection to the registry failed.
 fn unreachable(registry: &str, error: &(dyn Error + 'static)) -> RegistryError {
     let cause = innermost(error);
     RegistryError::Unavailable(if is_no_tls(cause) {
-        format!(
-            "registry {registry} does not speak TLS; if that is as it should be, say so with plainHttp (--plain-http)"
-        )
+        format!("registry {registry} does not speak TLS; if that is intended, set plainHttp (--plain-http)")
     } else {
         format!("registry {registry} could not be reached: {}", short(&cause.to_string()))
     })
 }
 
-/// Whether the other side answered something else to the first words of TLS.
+/// Whether the peer does not speak TLS: it answered the handshake with something else.
 fn is_no_tls(error: &(dyn Error + 'static)) -> bool {
     use rustls::InvalidMessage::InvalidContentType;
-    // What an I/O error wraps may be one, too.
+    // An I/O error may wrap one.
     match error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
         Some(wrapped) => is_no_tls(wrapped),
         None => error.downcast_ref() == Some(&rustls::Error::InvalidMessage(InvalidContentType)),
@@ -89,13 +87,13 @@ fn is_no_tls(error: &(dyn Error + 'static)) -> bool {
 fn refused(registry: &str, login: &Login) -> RegistryError {
     RegistryError::Unavailable(if login.is_anonymous() {
         let why = match (&login.source, &login.unusable) {
-            (CredentialSource::None, _) => "spec.module.oci.pullSecretName names no Secret with them".to_owned(),
-            (source, Some(unusable)) => format!("{source} has none that can be used: {unusable}"),
+            (CredentialSource::None, _) => "spec.module.oci.pullSecretName is not set".to_owned(),
+            (source, Some(unusable)) => format!("{source} has no usable ones: {unusable}"),
             (source, None) => format!("{source} has none for it"),
         };
-        format!("registry {registry} wants credentials (401), and {why}")
+        format!("registry {registry} requires credentials (401), but {why}")
     } else {
-        format!("registry {registry} does not accept the credentials of {} (401)", login.source)
+        format!("registry {registry} rejected the credentials of {} (401)", login.source)
     })
 }
 
@@ -106,21 +104,21 @@ fn denied(reference: &Reference, login: &Login) -> RegistryError {
 }
 
 fn missing(reference: &Reference) -> RegistryError {
-    RegistryError::Missing(format!("there is no {reference} in the registry"))
+    RegistryError::Missing(format!("{reference} does not exist in the registry"))
 }
 
 fn damaged(registry: &str, error: &DigestError) -> RegistryError {
     RegistryError::Invalid(match error {
         DigestError::VerificationError { expected, actual } => {
             format!(
-                "registry {registry} sent {actual} for {expected}: what it holds is damaged; delete it there and push it again"
+                "registry {registry} sent {actual} for {expected}: its copy is damaged; delete it there and push it again"
             )
         }
-        error => format!("registry {registry} sent a digest that cannot be used: {error}"),
+        error => format!("registry {registry} sent an invalid digest: {error}"),
     })
 }
 
-/// The cause of the causes: what is around it says only that a request failed.
+/// The innermost cause: the outer errors only say that a request failed.
 fn innermost<'a>(mut error: &'a (dyn Error + 'static)) -> &'a (dyn Error + 'static) {
     while let Some(source) = error.source() {
         error = source;
@@ -161,17 +159,17 @@ mod tests {
     }
 
     #[rstest]
-    #[case(server(404), anonymous(), RegistryError::Missing("there is no example.com/a/b:1 in the registry".to_owned()))]
-    #[case(envelope("MANIFEST_UNKNOWN"), named(), RegistryError::Missing("there is no example.com/a/b:1 in the registry".to_owned()))]
+    #[case(server(404), anonymous(), RegistryError::Missing("example.com/a/b:1 does not exist in the registry".to_owned()))]
+    #[case(envelope("MANIFEST_UNKNOWN"), named(), RegistryError::Missing("example.com/a/b:1 does not exist in the registry".to_owned()))]
     #[case(
         server(401), anonymous(),
         RegistryError::Unavailable(
-            "registry example.com wants credentials (401), and spec.module.oci.pullSecretName names no Secret with them".to_owned()
+            "registry example.com requires credentials (401), but spec.module.oci.pullSecretName is not set".to_owned()
         )
     )]
     #[case(
         envelope("UNAUTHORIZED"), named(),
-        RegistryError::Unavailable("registry example.com does not accept the credentials of Secret pull (401)".to_owned())
+        RegistryError::Unavailable("registry example.com rejected the credentials of Secret pull (401)".to_owned())
     )]
     #[case(
         envelope("DENIED"), named(),
@@ -185,15 +183,15 @@ mod tests {
         })),
         named(),
         RegistryError::Invalid(
-            "registry example.com sent sha256:b for sha256:a: what it holds is damaged; delete it there and push it again"
+            "registry example.com sent sha256:b for sha256:a: its copy is damaged; delete it there and push it again"
                 .to_owned()
         )
     )]
     #[case(
         OciDistributionError::IoError(std::io::Error::other("https://hush")), named(),
-        RegistryError::Unavailable("registry example.com: the download broke off".to_owned())
+        RegistryError::Unavailable("registry example.com: the download was interrupted".to_owned())
     )]
-    fn each_error_says_what_to_mend_and_nothing_that_is_secret(
+    fn each_error_says_what_to_fix_without_secrets(
         #[case] error: OciDistributionError,
         #[case] login: Login,
         #[case] expected: RegistryError,
@@ -202,11 +200,9 @@ mod tests {
     }
 
     #[test]
-    fn what_answers_something_else_than_tls_is_known_however_deep_that_is_wrapped() {
+    fn a_peer_without_tls_is_recognised_however_deep_the_error_is_wrapped() {
         let corrupt = || rustls::Error::InvalidMessage(rustls::InvalidMessage::InvalidContentType);
-        let expected =
-            "registry a does not speak TLS; if that is as it should be, say so with plainHttp (--plain-http)"
-                .to_owned();
+        let expected = "registry a does not speak TLS; if that is intended, set plainHttp (--plain-http)".to_owned();
         for error in [io::Error::other(corrupt()), io::Error::other(io::Error::other(corrupt()))] {
             assert_eq!(unreachable("a", &error), RegistryError::Unavailable(expected.clone()));
         }
@@ -216,18 +212,18 @@ mod tests {
     }
 
     #[test]
-    fn a_registry_that_wants_credentials_says_why_there_are_none() {
+    fn missing_credentials_are_reported_with_the_reason() {
         let file = CredentialSource::File("~/.docker/config.json".to_owned());
         let mut login = Login::anonymous(file);
-        let said = |login: &Login| explain(server(401), &"example.com/a".parse().unwrap(), login).to_string();
+        let message = |login: &Login| explain(server(401), &"example.com/a".parse().unwrap(), login).to_string();
         assert_eq!(
-            said(&login),
-            "registry example.com wants credentials (401), and ~/.docker/config.json has none for it"
+            message(&login),
+            "registry example.com requires credentials (401), but ~/.docker/config.json has none for it"
         );
         login.unusable = Some("a helper has them".to_owned());
         assert_eq!(
-            said(&login),
-            "registry example.com wants credentials (401), and ~/.docker/config.json has none that can be used: a helper has them"
+            message(&login),
+            "registry example.com requires credentials (401), but ~/.docker/config.json has no usable ones: a helper has them"
         );
     }
 }

@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn a_module_is_found_under_both_media_types_beside_whatever_else_there_is() {
+    fn a_module_is_found_under_both_media_types_among_other_layers() {
         let expected = Ok(Layer { digest: digest_of(b"x"), size: 10 });
         for media_type in [LAYER, OLDER_LAYER] {
             let manifest = json!({"schemaVersion": 2, "layers": [layer("text/plain", 999), layer(media_type, 10)]});
@@ -149,30 +149,27 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_module_is_said_in_words() {
+    fn a_manifest_without_a_module_is_refused_with_a_reason() {
         let foreign = json!({"mediaType": LAYER, "digest": "sha512:00", "size": 1});
         for (manifest, expected) in [
-            (
-                json!({"manifests": []}),
-                "it is an index of several images; name the one that is the module by its digest",
-            ),
+            (json!({"manifests": []}), "it is an image index; name the manifest of the module by its digest"),
             (
                 json!({"layers": []}),
-                "it holds no WebAssembly module (it has no layers, none is application/wasm); push the module with bartizan push",
+                "it has no WebAssembly layer (it has no layers, none is application/wasm); push the module with bartizan push",
             ),
             (
                 json!({"layers": [layer("b", 1), layer("a", 1), layer("b", 1)]}),
-                "it holds no WebAssembly module (its layers are a, b, none is application/wasm); push the module with bartizan push",
+                "it has no WebAssembly layer (its layers are a, b, none is application/wasm); push the module with bartizan push",
             ),
             (
                 json!({"layers": [layer(LAYER, 1), layer(LAYER, 1)]}),
-                "it holds more than one WebAssembly module; push each by itself",
+                "it has more than one WebAssembly layer; push each module separately",
             ),
             (
                 json!({"layers": [layer(LAYER, 11)]}),
-                "the module has 11 bytes, more than the 10 that this host takes; build it optimised and stripped",
+                "the module has 11 bytes, more than the limit of 10; build it optimised and stripped",
             ),
-            (json!({"layers": [foreign]}), "the digest of its module is not a SHA-256 one; push it with bartizan push"),
+            (json!({"layers": [foreign]}), "the digest of its module is not SHA-256; push it with bartizan push"),
         ] {
             assert_eq!(read(&manifest), Err(expected.to_owned()));
         }
@@ -181,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_is_read_again_and_is_the_same_for_the_same_module() {
+    fn a_pushed_manifest_is_reproducible_and_can_be_read_again() {
         let module = b"\0asm\x01\0\0\0";
         let first = Artifact::new(module);
         assert_eq!(first, Artifact::new(module));

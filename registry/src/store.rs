@@ -1,8 +1,8 @@
 //! Downloaded modules on disk, by their digests, and what each reference resolved to: a restart needs no registry, and a tag
-//! that moved meanwhile changes nothing.
+//! that moved in the meantime changes nothing.
 //!
 //! Every module that is read is verified against the digest in its name. What a reference resolved to cannot be verified like
-//! that, so nobody else may be able to write the folder.
+//! that, so only this user may have write access to the folder.
 
 use std::fs::{self, DirBuilder, OpenOptions};
 use std::io::{self, Write as _};
@@ -47,7 +47,7 @@ impl Store {
         let folder = cache.and_then(|cache| match prepare(cache) {
             Ok(folder) => Some(folder),
             Err(error) => {
-                warn!("--cache-dir {}: modules of registries are not kept there: {error}", cache.display());
+                warn!("--cache-dir {}: modules from registries are not stored there: {error}", cache.display());
                 None
             }
         });
@@ -79,7 +79,7 @@ impl Store {
         });
         if let Err(error) = kept {
             warn!(
-                "a module of a registry could not be kept in {}: {error}; a restart needs the registry",
+                "a module from a registry could not be stored as {}: {error}; a restart needs the registry",
                 file.display()
             );
         }
@@ -147,7 +147,8 @@ fn prepare(cache: &Path) -> io::Result<PathBuf> {
     for path in [cache, &folder] {
         let metadata = fs::symlink_metadata(path)?;
         if !metadata.is_dir() || metadata.mode() & WRITABLE_BY_OTHERS != 0 {
-            let message = format!("{} is no folder that only its owner may write; run chmod 700 on it", path.display());
+            let message =
+                format!("{} is not a folder that only its owner can write to; run chmod 700 on it", path.display());
             return Err(io::Error::other(message));
         }
     }
@@ -165,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_resolved_is_remembered_until_it_is_forgotten() {
+    fn an_entry_is_kept_until_it_is_forgotten() {
         let folder = tempfile::tempdir().unwrap();
         let entry = entry("a:1", b"module");
         Store::open(Some(folder.path())).put(&entry, b"module");
@@ -174,13 +175,13 @@ mod tests {
         assert_eq!(store.get("a:2"), None);
         store.forget("a:1");
         assert_eq!(store.get("a:1"), None);
-        // The bytes are still what they are.
+        // The module itself is still there.
         assert_eq!(store.module(&digest_of(b"module")), Some(Bytes::from_static(b"module")));
         assert_eq!(store.module("sha256:../../etc/passwd"), None);
     }
 
     #[test]
-    fn what_is_not_what_its_name_says_is_not_taken() {
+    fn a_module_that_does_not_match_its_digest_is_not_used() {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::open(Some(folder.path()));
         store.put(&entry("a:1", b"module"), b"module");
@@ -190,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn modules_that_nothing_stands_for_go_when_there_are_too_many() {
+    fn surplus_modules_that_no_entry_names_are_removed() {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::open(Some(folder.path()));
         for number in 0..=u8::try_from(SPARE).unwrap() + 1 {
@@ -204,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_that_others_may_write_is_not_used() {
+    fn a_folder_that_others_can_write_to_is_not_used() {
         let folder = tempfile::tempdir().unwrap();
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o777)).unwrap();
         for store in [Store::open(Some(folder.path())), Store::open(None)] {

@@ -1,4 +1,4 @@
-//! One call: a fresh instance with its own memory, deadline and log, dropped when the call is over.
+//! Calls of a module: each in a fresh instance with its own memory, deadline and log, which is dropped afterwards.
 
 use std::fmt;
 use std::sync::Arc;
@@ -22,9 +22,9 @@ use crate::ticker;
 
 /// Handles that a guest may hold. Only guests of other languages have any, for their standard streams.
 const HANDLES: usize = 1000;
-/// What a guest may hand over at once where its response may be smaller: no line of a log that makes sense is longer.
+/// Bytes that a guest may pass at once even if its response must be smaller: no sensible log line is longer.
 const COPIED_BYTES: usize = 4 * 1024 * 1024;
-/// Longest text of a `failure` record that is kept, in bytes: it becomes a condition's message.
+/// Bytes to keep of each string of a `failure` record, which becomes the message of a condition.
 const FAILURE_TEXT_BYTES: usize = 4096;
 
 /// A provider that can be called. Cheap to clone; may be called from many threads at once.
@@ -34,7 +34,7 @@ pub struct Module {
 }
 
 struct Loaded {
-    /// Keeps the clock of the engine going.
+    /// Keeps the ticker of the engines running.
     runtime: Arc<Inner>,
     pre: InstancePre<CallState>,
     exports: Exports,
@@ -42,16 +42,16 @@ struct Loaded {
     digest: String,
     size: usize,
     from_cache: bool,
-    /// Whether the call that ended last was a long one.
+    /// Whether the last call to end was a long one.
     takes_long: AtomicBool,
 }
 
-/// What a guest answered.
+/// What a guest returned.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answer {
     /// A `ReconcileResponse` as JSON, not parsed and not trusted.
     pub response: Vec<u8>,
-    /// What the guest logged meanwhile.
+    /// What the guest logged during the call.
     pub logs: Vec<LogLine>,
 }
 
@@ -81,25 +81,25 @@ impl Module {
         Self { inner: Arc::new(Loaded { runtime, pre, exports, allocation, digest, size, from_cache, takes_long }) }
     }
 
-    /// `sha256:` and 64 hex digits: the content that was loaded.
+    /// Digest of the module that was loaded: `sha256:` and 64 hexadecimal digits.
     #[must_use]
     pub fn digest(&self) -> &str {
         &self.inner.digest
     }
 
-    /// Bytes of the module that was loaded; 0 if its bytes were not needed ([`Runtime::recall`](crate::Runtime::recall)).
+    /// Size of the module in bytes; 0 if its bytes were not needed ([`Runtime::recall`](crate::Runtime::recall)).
     #[must_use]
     pub fn size(&self) -> usize {
         self.inner.size
     }
 
-    /// Whether its compiled code came from the cache on disk.
+    /// Whether the compiled code came from the cache on disk.
     #[must_use]
     pub fn from_cache(&self) -> bool {
         self.inner.from_cache
     }
 
-    /// Whether its instances come from the pool. Others are made for each call, which takes some
+    /// Whether its instances come from the pool. Otherwise memory is allocated on demand for each call, which takes some
     /// 100 µs more.
     #[must_use]
     pub fn is_pooled(&self) -> bool {
@@ -109,7 +109,7 @@ impl Module {
     /// Asks the provider for its manifest and checks it. Blocks; see [`Limits::timeout`].
     ///
     /// # Errors
-    /// [`Fault::Manifest`] if this host cannot serve it, and whatever can happen to a call.
+    /// [`Fault::Manifest`] if this host cannot serve it, and all errors of a call.
     pub fn describe(&self, limits: &Limits) -> Result<Description, CallError> {
         let (bytes, logs) = self.call::<_, Vec<u8>>(&self.inner.exports.describe, (), limits)?;
         let parsed = check_response(&bytes, limits).and_then(|()| describe::parse(&bytes).map_err(Fault::Manifest));
@@ -122,7 +122,7 @@ impl Module {
     /// Asks the provider for one decision. `request` is a `ReconcileRequest` as JSON. Blocks; see [`Limits::timeout`].
     ///
     /// # Errors
-    /// [`Fault::Failure`] with the guest's own words, or what happened to the call; always with what the guest logged.
+    /// [`Fault::Failure`] with the guest's own message, or another [`Fault`]; in any case with what the guest logged.
     pub fn reconcile(&self, request: &[u8], limits: &Limits) -> Result<Answer, CallError> {
         let (bytes, limit) = (request.len(), limits.request_bytes);
         if bytes > limit {
@@ -140,7 +140,7 @@ impl Module {
         }
     }
 
-    /// Runs one exported function in an instance of its own.
+    /// Runs one exported function in a fresh instance.
     fn call<P, R>(
         &self,
         export: &ComponentExportIndex,
@@ -153,21 +153,21 @@ impl Module {
     {
         let mut store = Store::new(self.inner.pre.engine(), CallState::new(limits));
         store.limiter(|state| &mut state.memory);
-        // What took long the last time most likely will again.
+        // A module whose last call was long most likely takes long again.
         if self.inner.takes_long.load(Ordering::Relaxed) {
             threads::lower_priority();
         }
         let ticks = self.inner.runtime.ticker.ticks().clone();
-        let deadline = ticks.gone_by() + ticker::ticks(limits.timeout);
-        // Most calls end before the first tick, and asking for the time of a processor takes longer than its share of them.
+        let deadline = ticks.elapsed() + ticker::ticks(limits.timeout);
+        // Most calls end before the first tick, and reading the processor time costs more than it is worth for them.
         let mut used_before = None;
         store.set_epoch_deadline(1);
         store.epoch_deadline_callback(move |mut store| {
-            let left = deadline.saturating_sub(ticks.gone_by());
+            let left = deadline.saturating_sub(ticks.elapsed());
             if left == 0 {
                 return Ok(UpdateDeadline::Interrupt);
             }
-            // Where others use the processors, a call is not long since it had to wait for them.
+            // A call that only waited for a busy processor is not a long one.
             let used = threads::processor_time();
             if used.saturating_sub(*used_before.get_or_insert(used)) < LONG_CALL {
                 return Ok(UpdateDeadline::Continue(1));
@@ -176,7 +176,7 @@ impl Module {
             store.data_mut().took_long = true;
             Ok(UpdateDeadline::Continue(left))
         });
-        // What is far too large is not even copied out of the guest: an answer, or what it logs and prints.
+        // What is far too large is not even copied out of the guest: a response, or what it logs and prints.
         store.set_hostcall_fuel(copied_bytes(limits));
         store.set_max_component_handles(HANDLES);
 
@@ -186,7 +186,7 @@ impl Module {
             let called = function.and_then(|function| function.call(&mut store, params));
             called.map_err(|error| (Stage::Call, error))
         });
-        // The store goes with its instance, whatever happened: nothing of a trapped guest is ever used again.
+        // The store is dropped with its instance in any case: nothing of a trapped guest is used again.
         let state = store.into_data();
         self.inner.takes_long.store(state.took_long, Ordering::Relaxed);
         match result {
@@ -216,7 +216,7 @@ impl From<WireFailure> for Failure {
     }
 }
 
-/// What a guest may hand over at once.
+/// Bytes that a guest may pass at once.
 fn copied_bytes(limits: &Limits) -> usize {
     limits.response_bytes.max(COPIED_BYTES)
 }
@@ -231,17 +231,17 @@ fn check_response(response: &[u8], limits: &Limits) -> Result<(), Fault> {
     if response.len() > limit { Err(Fault::ResponseTooLarge { limit }) } else { Ok(()) }
 }
 
-/// How far a call came.
+/// The stage in which a call failed.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Stage {
     Instantiate,
     Call,
 }
 
-/// Name of wasmtime's type, which is private, for more than [`Store::set_hostcall_fuel`] allows.
+/// Name of wasmtime's private error type for exceeding [`Store::set_hostcall_fuel`].
 const TOO_MUCH_IS_COPIED: &str = "HostcallFuelExhausted";
 
-/// What an error of wasmtime's means. Told by type, or where that is private by its name, never by text for people.
+/// Maps an error of wasmtime's by its type, or by the type's name where that is private; never by its message.
 fn fault(stage: Stage, error: &wasmtime::Error, memory_denied: bool, limits: &Limits) -> Fault {
     let trap = error.downcast_ref::<Trap>().copied();
     if trap == Some(Trap::Interrupt) {

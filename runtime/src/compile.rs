@@ -1,8 +1,8 @@
-//! From bytes that nobody trusts to compiled code: recognise, validate whole, make a component of a core module, compile.
+//! From untrusted bytes to compiled code: recognise, validate completely, turn a core module into a component, compile.
 //!
-//! wasmtime does not bound the compiler. What bounds it here: the module's bytes, the bytes of each function (the
-//! compiler's time grows faster than a function's size), and a wait with an end. A compilation that takes longer is killed
-//! where a process of its own does it; in this process it is abandoned: its thread runs on until it is done.
+//! wasmtime does not bound the compiler. The bounds here are the size of the module, the size of each function (compile time
+//! grows faster than a function's size), and a timeout. A compiler that runs as a process of its own is killed then; in this
+//! process it cannot be stopped, so its thread runs to the end and its result is dropped.
 
 use std::ffi::{OsStr, OsString};
 use std::io::{Read, Write};
@@ -16,14 +16,14 @@ use wasmtime::component::Component;
 use wit_component::ComponentEncoder;
 
 use crate::config::Config;
-use crate::errors::LoadError;
+use crate::errors::{CompilerError, LoadError};
 use crate::{engine, imports, resources};
 
 const MAGIC: &[u8] = b"\0asm";
-/// The custom section (or its prefix) in which wit-bindgen says what world a core module was built for.
+/// The custom section (or its prefix) in which wit-bindgen records the world that a core module was built for.
 const WORLD_SECTION: &str = "component-type";
 
-/// Checks what can be told without looking into the module.
+/// Checks size and header, without parsing the module.
 pub(crate) fn recognise(wasm: &[u8], config: &Config) -> Result<(), LoadError> {
     if wasm.is_empty() {
         return Err(LoadError::Empty);
@@ -39,7 +39,7 @@ pub(crate) fn recognise(wasm: &[u8], config: &Config) -> Result<(), LoadError> {
     Ok(())
 }
 
-/// The bytes of a component, validated: the module itself, or what was made of a core module.
+/// The bytes of a validated component: the module itself, or one made from a core module.
 pub(crate) fn to_component(wasm: &[u8], config: &Config) -> Result<Vec<u8>, LoadError> {
     let features = WasmFeatures::default() - WasmFeatures::RELAXED_SIMD - WasmFeatures::MEMORY64;
     Validator::new_with_features(features).validate_all(wasm).map_err(invalid)?;
@@ -59,7 +59,7 @@ pub(crate) fn to_component(wasm: &[u8], config: &Config) -> Result<Vec<u8>, Load
         .map_err(|error| LoadError::Componentize { cause: format!("{error:#}") })
 }
 
-/// What a walk over the sections tells.
+/// What a pass over the sections finds.
 struct Survey {
     is_core: bool,
     has_world: bool,
@@ -104,7 +104,7 @@ fn invalid(error: wasmparser::BinaryReaderError) -> LoadError {
     LoadError::Invalid { offset: error.offset(), cause: error.message().to_owned() }
 }
 
-/// Compiles, and waits for it no longer than the settings say. Gives what `deserialize` takes.
+/// Compiles within the timeout of the settings. The result is input for `deserialize`.
 pub(crate) fn compile(component: Vec<u8>, config: &Config) -> Result<Vec<u8>, LoadError> {
     let timeout = config.compile_timeout;
     let (done, result) = mpsc::channel();
@@ -117,23 +117,23 @@ pub(crate) fn compile(component: Vec<u8>, config: &Config) -> Result<Vec<u8>, Lo
         .name("bartizan-compile".to_owned())
         .spawn(move || {
             let compiled = match pipes {
-                Some(pipes) => converse(pipes, &component),
-                None => precompile(&component),
+                Some(pipes) => exchange(pipes, &component),
+                None => precompile(&component).map_err(|error| error.to_string()),
             };
-            // Nobody receives it any more if the wait is over.
+            // There is no receiver any more after the timeout.
             let _ = done.send(compiled);
         })
-        .map_err(|error| failed(format!("no thread for the compiler: {error}")))?;
+        .map_err(|error| failed(format!("the compiler thread cannot be started: {error}")))?;
     let received = result.recv_timeout(timeout);
     if let Some(mut process) = process {
         if received.is_err() {
-            // One that has ended already cannot be killed, and need not be.
+            // A process that has ended already cannot be killed, and need not be.
             let _ = process.kill();
         }
-        let status = process.wait().map_err(|error| failed(format!("the compiler was lost: {error}")))?;
+        let status = process.wait().map_err(|error| failed(format!("cannot wait for the compiler: {error}")))?;
         if received.is_ok() && !status.success() {
-            let said = received.ok().and_then(Result::err).unwrap_or_default();
-            return Err(failed(if said.is_empty() { format!("the compiler ended with {status}") } else { said }));
+            let message = received.ok().and_then(Result::err).unwrap_or_default();
+            return Err(failed(if message.is_empty() { format!("the compiler ended with {status}") } else { message }));
         }
     }
     match received {
@@ -143,23 +143,22 @@ pub(crate) fn compile(component: Vec<u8>, config: &Config) -> Result<Vec<u8>, Lo
     }
 }
 
-/// What a process that compiles for another does: a component comes in, compiled code goes out. What it says on standard error
-/// is the reason if it fails.
+/// The compiler process: reads a component, writes compiled code. On failure the parent takes standard error as the cause.
 ///
 /// # Errors
-/// If the module cannot be compiled, or the other side is gone.
-pub fn compile_for_parent(mut input: impl Read, mut output: impl Write) -> Result<(), String> {
+/// If the component cannot be compiled, or the parent has closed its pipes.
+pub fn compile_for_parent(mut input: impl Read, mut output: impl Write) -> Result<(), CompilerError> {
     let mut component = Vec::new();
-    input.read_to_end(&mut component).map_err(|error| error.to_string())?;
+    input.read_to_end(&mut component).map_err(CompilerError::Pipe)?;
     let code = precompile(&component)?;
-    output.write_all(&code).map_err(|error| error.to_string())
+    output.write_all(&code).map_err(CompilerError::Pipe)
 }
 
-/// It compiles in an engine that ends with it: an engine keeps the compiler's working memory for the next time, and there may
-/// be no next time.
-fn precompile(component: &[u8]) -> Result<Vec<u8>, String> {
+/// Compiles in an engine of its own, which is dropped afterwards: an engine retains the compiler's working memory, and there may
+/// be no further compilation.
+fn precompile(component: &[u8]) -> Result<Vec<u8>, CompilerError> {
     let compiled = Engine::new(&engine::settings()).and_then(|engine| engine.precompile_component(component));
-    compiled.map_err(|error| format!("{error:#}"))
+    compiled.map_err(CompilerError::Compile)
 }
 
 /// Standard input, output and error of the compiler.
@@ -167,7 +166,7 @@ type Pipes = (ChildStdin, ChildStdout, ChildStderr);
 
 fn start(program: &OsStr, arguments: &[OsString]) -> Result<(Child, Pipes), LoadError> {
     let mut command = Command::new(program);
-    // It needs nothing of this process's environment, where credentials may be.
+    // It needs nothing from this process's environment, which may hold credentials.
     command.args(arguments).env_clear().stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().map_err(|error| failed(format!("the compiler cannot be started: {error}")))?;
     match (child.stdin.take(), child.stdout.take(), child.stderr.take()) {
@@ -176,23 +175,23 @@ fn start(program: &OsStr, arguments: &[OsString]) -> Result<(Child, Pipes), Load
     }
 }
 
-/// Hands the component over and takes the code. The compiler reads all before it writes, so neither waits for the other.
-fn converse((mut input, mut output, mut errors): Pipes, component: &[u8]) -> Result<Vec<u8>, String> {
+/// Sends the component and receives the code. The compiler reads everything before it writes, so that neither side deadlocks.
+fn exchange((mut input, mut output, mut errors): Pipes, component: &[u8]) -> Result<Vec<u8>, String> {
     let sent = input.write_all(component);
     drop(input);
-    let (mut code, mut said) = (Vec::new(), String::new());
+    let (mut code, mut messages) = (Vec::new(), String::new());
     let received = output.read_to_end(&mut code);
-    // Why it ended is what people need, not that the pipe broke.
-    if errors.read_to_string(&mut said).is_ok() && !said.is_empty() {
-        return Err(said.trim_end().trim_start_matches("error: ").to_owned());
+    // The useful error is why the compiler ended, not that the pipe broke.
+    if errors.read_to_string(&mut messages).is_ok() && !messages.is_empty() {
+        return Err(messages.trim_end().trim_start_matches("error: ").to_owned());
     }
     sent.and(received.map(|_| ())).map_err(|error| error.to_string())?;
     Ok(code)
 }
 
-/// Takes what `compile` made, and nothing else, into the engine that runs it.
+/// Loads the result of `compile`, and nothing else, into the engine that runs it.
 pub(crate) fn deserialize(engine: &Engine, code: &[u8]) -> Result<Component, LoadError> {
-    // SAFETY: wasmtime asks that the bytes are what an engine of the same settings made of a component. The only caller
+    // SAFETY: wasmtime requires that the bytes were made from a component by an engine of the same settings. The only caller
     // passes on what `compile` returned: made by `precompile` in this process, or by the same function in a process that
     // this one started from a program that the settings name, which must be of the same version (the host names itself),
     // over pipes that nobody else holds. Engines of other settings or versions are refused by wasmtime, too.

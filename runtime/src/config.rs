@@ -1,5 +1,4 @@
-//! What the runtime is told: once per process ([`Config`]) and per call ([`Limits`]). Every default stands here with its
-//! reason.
+//! Settings: once per process ([`Config`]) and per call ([`Limits`]), each with its default and the reason.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -13,26 +12,25 @@ const MIB: usize = 1024 * KIB;
 /// Settings of a [`Runtime`](crate::Runtime), fixed for the life of the process.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// Folder for compiled modules; made (mode 0700) if it is missing. It must belong to this process's user and be
-    /// writable by nobody else, since what lies there is run as native code: any other folder is left alone with a
-    /// warning. `None`: every load compiles.
+    /// Folder for compiled modules; created (mode 0700) if it is missing. It must belong to this process's user and be
+    /// writable by nobody else, since its files run as native code: any other folder is ignored with a warning. `None`: every load compiles.
     pub cache_dir: Option<PathBuf>,
     /// Largest module in bytes. Default 64 MiB: providers are well below 1 MiB, those with an interpreter of another language
     /// 12 to 18 MiB.
     pub module_bytes: usize,
-    /// Largest body of a single function in bytes. Default 1 MiB. The compiler's time grows faster than a function's
-    /// size, and nothing but size bounds it before it starts.
+    /// Largest body of a single function in bytes. Default 1 MiB. Compile time grows faster than a function's
+    /// size, and only the size is known before the compiler starts.
     pub function_bytes: usize,
-    /// Program that compiles, with its arguments: it is given a component on standard input and must do what
-    /// [`compile_for_parent`](crate::compile_for_parent) does, in the same version of this crate. A compilation takes several
-    /// times the memory that serving the module does, which a process of its own gives back, and it can be stopped.
+    /// Compiler program with its arguments: it receives a component on standard input and must do what
+    /// [`compile_for_parent`](crate::compile_for_parent) does, in the same version of this crate. Compiling a module takes
+    /// several times the memory of serving it; a process of its own returns that memory, and can be killed.
     /// `None`: compile in this process.
     pub compiler: Option<Vec<OsString>>,
     /// How long [`Runtime::load`](crate::Runtime::load) waits for the compiler. Default 60 s. In this process a compilation
-    /// cannot be stopped: its thread runs to its end, and its result is thrown away.
+    /// cannot be stopped: its thread runs to the end, and its result is dropped.
     pub compile_timeout: Duration,
-    /// Most calls at the same time, of all modules. Default 64: calls compute, so that more than a few per core only
-    /// help where providers run into their timeouts.
+    /// Most concurrent calls, of all modules. Default 64: calls are bound by processor time, so that more than a few per core
+    /// help only if providers run into their timeouts.
     pub concurrent_calls: u32,
 }
 
@@ -49,10 +47,10 @@ impl Default for Config {
     }
 }
 
-/// What one call may use. The defaults are those of `Provider.spec.limits`.
+/// Limits of one call. The defaults are those of `Provider.spec.limits`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Wall-clock time of the call. Default 1 s; kept to about 20 ms.
+    /// Wall-clock time of the call. Default 1 s; enforced to within about 20 ms.
     pub timeout: Duration,
     /// Sum of the instance's linear memories in bytes. Default 64 MiB.
     pub memory_bytes: usize,
@@ -60,7 +58,7 @@ pub struct Limits {
     pub request_bytes: usize,
     /// Largest response in bytes. Default 4 MiB.
     pub response_bytes: usize,
-    /// Most lines that the guest may log; the others are counted and dropped. Default 256.
+    /// Most lines that the guest may log; further ones are counted and dropped. Default 256.
     pub log_lines: usize,
     /// Sum of the logged messages in bytes; what exceeds it is counted and dropped. Default 64 KiB.
     pub log_bytes: usize,
@@ -75,7 +73,7 @@ impl Default for Limits {
 }
 
 impl From<EffectiveLimits> for Limits {
-    /// The limits of a Provider; it has none for logs.
+    /// The limits of a Provider, with the defaults for logs, which a Provider cannot set.
     fn from(limits: EffectiveLimits) -> Self {
         // Bounds of the contract keep every amount below the address space of 64-bit machines.
         let bytes = |amount: u64| usize::try_from(amount).unwrap_or(usize::MAX);

@@ -1,4 +1,4 @@
-//! From the bytes that `describe` returned to a manifest that the host can rely on.
+//! Parsing and validation of the manifest that `describe` returns.
 
 use std::collections::BTreeSet;
 
@@ -9,12 +9,12 @@ use serde_json::Value;
 
 use crate::logs::LogLine;
 
-/// What a provider says about itself, checked.
+/// The validated manifest of a provider, with the logs of the call.
 #[derive(Clone, Debug)]
 pub struct Description {
     /// The manifest: a DNS label as its name, at least one CRD, each with a storage version.
     pub manifest: ProviderManifest,
-    /// What the guest logged meanwhile.
+    /// What the guest logged during the call.
     pub logs: Vec<LogLine>,
 }
 
@@ -22,20 +22,20 @@ pub struct Description {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ManifestError {
-    /// Not JSON, not UTF-8, or not of the manifest's shape.
+    /// Not JSON, not UTF-8, or not a manifest.
     #[error("{path}: {cause}; build the provider with the SDK of {API_VERSION}")]
     Json {
         /// The field, as `manifest.crds[0]`.
         path: String,
-        /// The parser's words.
+        /// The parser's message.
         cause: String,
     },
-    /// A field with a value that the contract does not allow.
+    /// A field has a value that the contract does not allow.
     #[error("{path}: {message}")]
     Field {
         /// The field, as `manifest.crds[0].spec.versions`.
         path: String,
-        /// What is wrong, and what is right.
+        /// What is wrong, and what is allowed.
         message: String,
     },
 }
@@ -77,7 +77,7 @@ pub(crate) fn parse(bytes: &[u8]) -> Result<ProviderManifest, ManifestError> {
     Ok(manifest)
 }
 
-/// A kind has one role and one version in a provider, since objects have one identity whatever the version.
+/// A kind has one role and one version in a provider, since the identity of an object does not include its version.
 fn check_children(manifest: &ProviderManifest) -> Result<(), ManifestError> {
     let mut seen: BTreeSet<(String, String)> = BTreeSet::new();
     for (index, crd) in manifest.crds.iter().enumerate() {
@@ -98,7 +98,7 @@ fn check_children(manifest: &ProviderManifest) -> Result<(), ManifestError> {
     Ok(())
 }
 
-/// What the host itself reads from a CRD; the rest is the API server's to judge.
+/// Checks what the host itself reads from a CRD; the API server checks the rest.
 fn check_crd(path: &str, crd: &Value) -> Result<(), ManifestError> {
     must_be(&format!("{path}.apiVersion"), text(path, crd, "/apiVersion")?, "apiextensions.k8s.io/v1")?;
     must_be(&format!("{path}.kind"), text(path, crd, "/kind")?, "CustomResourceDefinition")?;
@@ -123,7 +123,7 @@ fn check_crd(path: &str, crd: &Value) -> Result<(), ManifestError> {
 
 fn text<'a>(path: &str, crd: &'a Value, pointer: &str) -> Result<&'a str, ManifestError> {
     let value = crd.pointer(pointer).and_then(Value::as_str).filter(|value| !value.is_empty());
-    value.ok_or_else(|| field(&format!("{path}{}", pointer.replace('/', ".")), "must be a text".to_owned()))
+    value.ok_or_else(|| field(&format!("{path}{}", pointer.replace('/', ".")), "must be a non-empty string".to_owned()))
 }
 
 fn must_be(path: &str, found: &str, expected: &str) -> Result<(), ManifestError> {
@@ -162,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn a_right_manifest_is_taken() {
+    fn a_valid_manifest_is_accepted() {
         assert_eq!(parse(manifest().to_string().as_bytes()).unwrap().name, "minio");
     }
 
@@ -174,7 +174,7 @@ mod tests {
     #[case("/version", json!(""), "manifest.version: must not be empty")]
     #[case("/crds", json!([]), "manifest.crds: must hold at least one CustomResourceDefinition")]
     #[case("/crds/0/apiVersion", json!("apiextensions.k8s.io/v1beta1"), "manifest.crds[0].apiVersion: is \"apiextensions.k8s.io/v1beta1\", must be \"apiextensions.k8s.io/v1\"")]
-    #[case("/crds/0/kind", json!(3), "manifest.crds[0].kind: must be a text")]
+    #[case("/crds/0/kind", json!(3), "manifest.crds[0].kind: must be a non-empty string")]
     #[case("/crds/0/metadata/name", json!("stores"), "manifest.crds[0].metadata.name: is \"stores\", must be \"objectstores.minio.rook.io\"")]
     #[case("/crds/0/spec/scope", json!("Global"), "manifest.crds[0].spec.scope: is \"Global\", must be Namespaced or Cluster")]
     #[case("/crds/0/spec/versions/0/storage", json!(false), "manifest.crds[0].spec.versions: 0 versions have storage: true, must be one")]
@@ -211,7 +211,7 @@ mod tests {
     #[case(b"[]", "manifest: invalid length 0, expected struct ProviderManifest with 11 elements at line 1 column 2")]
     #[case(b"{\"nmae\": 1}", "manifest.nmae: unknown field `nmae`")]
     #[case(b"{\"name\": \"\xff\"}", "manifest.name: invalid unicode code point at line 1 column 11")]
-    fn bytes_that_are_no_manifest_are_told(#[case] bytes: &[u8], #[case] expected: &str) {
+    fn bytes_that_are_not_a_manifest_are_refused(#[case] bytes: &[u8], #[case] expected: &str) {
         let message = parse(bytes).unwrap_err().to_string();
         assert!(message.starts_with(expected), "{message}");
         assert!(message.ends_with("; build the provider with the SDK of provider.bartizan.dev/v1alpha1"), "{message}");

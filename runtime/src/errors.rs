@@ -1,5 +1,5 @@
-//! Everything that can go wrong, told apart by type. Each message says what happened and what to do about it; none
-//! holds a number that changes from one call to the next, so that a condition built from it stays quiet.
+//! The errors of this crate. Each message says what happened and what to do about it; none holds a number that changes from one
+//! call to the next, so that a condition with it does not flap.
 
 use std::time::Duration;
 
@@ -12,11 +12,11 @@ use crate::logs::{LogLevel, LogLine};
 /// The runtime could not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// wasmtime refused this machine or these settings.
+    /// wasmtime does not support this machine or these settings.
     #[error("the WebAssembly engine cannot start on this machine: {0:#}")]
     Engine(wasmtime::Error),
-    /// No thread for the clock of timeouts.
-    #[error("no thread for the clock of timeouts: {0}; raise the limit of threads of this process")]
+    /// The timer thread cannot be started.
+    #[error("the timer thread cannot be started: {0}; raise the thread limit of this process")]
     Ticker(std::io::Error),
 }
 
@@ -25,96 +25,92 @@ pub enum StartError {
 #[non_exhaustive]
 pub enum LoadError {
     /// No bytes.
-    #[error("the file is empty: it may still be being copied; build or copy the module again")]
+    #[error("the file is empty, perhaps because it is still being copied; build or copy the module again")]
     Empty,
-    /// Bytes that do not begin as WebAssembly does.
+    /// Bytes without the header of WebAssembly.
     #[error(
-        "not a WebAssembly module: it begins with {found}, not with \"\\0asm\"; give the .wasm file that the build made"
+        "not a WebAssembly module: it begins with {found}, not with \"\\0asm\"; use the .wasm file that the build produced"
     )]
     NotWasm {
         /// The first bytes, quoted.
         found: String,
     },
     /// More bytes than [`Config::module_bytes`](crate::Config::module_bytes).
-    #[error(
-        "the module has {bytes} bytes, more than the {limit} that this host takes; build it optimised and stripped"
-    )]
+    #[error("the module has {bytes} bytes, more than the limit of {limit}; build it optimised and stripped")]
     TooLarge {
         /// Bytes of the module.
         bytes: usize,
-        /// The cap.
+        /// The limit.
         limit: usize,
     },
     /// A function above [`Config::function_bytes`](crate::Config::function_bytes).
-    #[error(
-        "a function of the module has {bytes} bytes, more than the {limit} that this host compiles; build it optimised"
-    )]
+    #[error("a function of the module has {bytes} bytes, more than the limit of {limit}; build it optimised")]
     FunctionTooLarge {
         /// Bytes of the function's body.
         bytes: usize,
-        /// The cap.
+        /// The limit.
         limit: usize,
     },
-    /// Not valid WebAssembly: cut off, damaged, or of features that this host does not run.
-    #[error("the module is damaged or cut off at byte {offset} ({cause}): build or copy it again")]
+    /// Not valid WebAssembly: truncated, damaged, or with features that this host does not support.
+    #[error("the module is damaged or truncated at byte {offset} ({cause}): build or copy it again")]
     Invalid {
         /// Where.
         offset: usize,
-        /// The validator's words.
+        /// The validator's message.
         cause: String,
     },
-    /// An import that is not of the contract.
-    #[error("imports \"{import}\", which a provider may not: {}", import_advice(.import))]
+    /// An import that the contract does not have.
+    #[error("imports \"{import}\", which is not allowed: {}", import_advice(.import))]
     Import {
-        /// `module/field` of a core module, the name of the import of a component.
+        /// `module/field` of a core module; for a component, the name of the import.
         import: String,
     },
-    /// A core module without the description that makes it a component.
+    /// A core module without the section that describes its world.
     #[error(
         "the core module was not built as a provider: it has no custom section \"component-type\"; build it with \
          bartizan-sdk, or with wit-bindgen for the world bartizan:provider/plugin@0.1.0"
     )]
     NotAProvider,
-    /// A core module that does not fit its own description.
-    #[error("the core module cannot be made a component: {cause}; build it again with one version of its SDK")]
+    /// A core module that does not match the world it describes.
+    #[error("the core module cannot be turned into a component: {cause}; rebuild it with a single version of its SDK")]
     Componentize {
-        /// The encoder's words.
+        /// The encoder's message.
         cause: String,
     },
     /// The contract's export is missing.
     #[error(
-        "does not export \"{export}\": it is not a provider, or one of another version of the contract ({PROVIDER_INTERFACE})"
+        "does not export \"{export}\": it is not a provider, or was built for another version of the contract ({PROVIDER_INTERFACE})"
     )]
     MissingExport {
         /// The interface, or interface and function.
         export: String,
     },
-    /// The contract's export has another shape.
-    #[error(
-        "exports \"{export}\" with another type than the contract's: build it with the WIT of {PROVIDER_INTERFACE}"
-    )]
+    /// The contract's export has another type.
+    #[error("exports \"{export}\" with the wrong type: build it with the WIT of {PROVIDER_INTERFACE}")]
     WrongExport {
         /// The function.
         export: String,
     },
-    /// More of something than this host gives an instance, in the pool or not.
-    #[error("needs {needed} {what}, more than the {limit} that this host gives an instance")]
+    /// More of a resource than an instance may have, in the pool or not.
+    #[error("needs {needed} {what}, more than the limit of {limit} per instance")]
     TooManyResources {
         /// `memories`, `tables`, `elements in a table`, `functions in a module` or `globals in a module`.
         what: &'static str,
         /// What the module needs.
         needed: u64,
-        /// What there is.
+        /// The limit.
         limit: u64,
     },
     /// The compiler failed.
     #[error("cannot be compiled: {cause}")]
     Compile {
-        /// The compiler's words.
+        /// The compiler's message.
         cause: String,
     },
     /// The compiler took too long.
-    #[error("was not compiled within {limit:?}: the module is too complex; build it optimised, with smaller functions")]
+    #[error(
+        "could not be compiled within {limit:?}: the module is too complex; build it optimised, with smaller functions"
+    )]
     CompileTimeout {
         /// [`Config::compile_timeout`](crate::Config::compile_timeout).
         limit: Duration,
@@ -125,15 +121,26 @@ fn import_advice(import: &str) -> String {
     if import.starts_with("wasi_snapshot_preview1/") {
         "build it for wasm32-unknown-unknown, or make it a component with the WASI adapter".to_owned()
     } else if import.starts_with("wasi:http/") {
-        "providers have no network; the host alone talks to others".to_owned()
+        "providers have no network access".to_owned()
     } else if import.starts_with("__wbindgen") {
-        "a dependency of it needs a browser (wasm-bindgen); switch that feature of the dependency off".to_owned()
+        "one of its dependencies needs a browser (wasm-bindgen); disable that feature of the dependency".to_owned()
     } else {
-        format!("the only import is {LOG_INTERFACE} (and, in components of other languages, WASI 0.2)")
+        format!("the only allowed import is {LOG_INTERFACE} (and WASI 0.2 in components from other languages)")
     }
 }
 
-/// A call that gave no answer, with what the guest logged until then.
+/// Why the compiler process failed. Its text becomes the cause of [`LoadError::Compile`] in the parent.
+#[derive(Debug, thiserror::Error)]
+pub enum CompilerError {
+    /// A pipe to or from the parent broke.
+    #[error("{0}")]
+    Pipe(std::io::Error),
+    /// wasmtime cannot compile the component.
+    #[error("{0:#}")]
+    Compile(wasmtime::Error),
+}
+
+/// A call without a response, with what the guest logged until then.
 #[derive(Debug)]
 pub struct CallError {
     /// What happened.
@@ -145,7 +152,7 @@ pub struct CallError {
 impl std::fmt::Display for CallError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         self.fault.fmt(f)?;
-        // A panic is a bare `unreachable`: its message is what the guest logged last.
+        // A panic traps with a bare `unreachable`: its message is the last line that the guest logged.
         let last = self.logs.iter().rev().find(|line| line.level == LogLevel::Error);
         match (&self.fault, last) {
             (Fault::Trap { .. }, Some(line)) => write!(f, "; it last logged: {}", line.message),
@@ -160,7 +167,7 @@ impl std::error::Error for CallError {
     }
 }
 
-/// Why a call gave no answer.
+/// Why a call has no response.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Fault {
@@ -168,11 +175,11 @@ pub enum Fault {
     #[error(transparent)]
     Failure(Failure),
     /// The guest crashed.
-    #[error("the provider crashed ({cause}); this is a fault of the provider's: report it to its author")]
+    #[error("the provider crashed ({cause}); this is a bug in the provider: report it to its author")]
     Trap {
-        /// What the sandbox says.
+        /// Message of the sandbox.
         cause: String,
-        /// The guest's call stack, innermost first, one frame a line; empty if there is none.
+        /// The guest's call stack, innermost first, one frame per line; empty if there is none.
         backtrace: String,
     },
     /// The guest ran out of time.
@@ -181,7 +188,7 @@ pub enum Fault {
         /// [`Limits::timeout`](crate::Limits::timeout).
         limit: Duration,
     },
-    /// The guest ran out of memory.
+    /// The guest exceeded its memory limit.
     #[error(
         "the provider needs more than its {} of memory and was stopped; raise limits.memory, or ask its author",
         mebibytes(*.limit)
@@ -192,7 +199,7 @@ pub enum Fault {
     },
     /// The request is too large; the guest was not called.
     #[error(
-        "the request has more than {}; the parent has too many or too large objects: raise limits.requestBytes",
+        "the request is larger than {}: the parent has too many or too large objects; raise limits.requestBytes",
         mebibytes(*.limit)
     )]
     RequestTooLarge {
@@ -201,40 +208,40 @@ pub enum Fault {
         /// [`Limits::request_bytes`](crate::Limits::request_bytes).
         limit: usize,
     },
-    /// The response is too large; what is far too large was not even copied.
+    /// The response is too large. If it is far too large it was not even copied.
     #[error(
-        "the provider's response has more than {}; raise limits.responseBytes, or ask its author",
+        "the provider's response is larger than {}; raise limits.responseBytes, or ask its author",
         mebibytes(*.limit)
     )]
     ResponseTooLarge {
         /// [`Limits::response_bytes`](crate::Limits::response_bytes).
         limit: usize,
     },
-    /// The guest breaks the binary interface: a pointer out of its memory, a record that is no record.
+    /// The guest violates the binary interface: a pointer out of bounds, or an invalid record.
     #[error(
-        "the provider's answer breaks the binary interface ({cause}); this is a fault of the provider's: report it to \
+        "the provider's response violates the binary interface ({cause}); this is a bug in the provider: report it to \
          its author"
     )]
     BadAnswer {
-        /// What the sandbox says.
+        /// Message of the sandbox.
         cause: String,
     },
     /// `describe` returned a manifest that this host cannot serve.
     #[error(transparent)]
     Manifest(ManifestError),
-    /// More calls at once than [`Config::concurrent_calls`](crate::Config::concurrent_calls).
+    /// More concurrent calls than [`Config::concurrent_calls`](crate::Config::concurrent_calls).
     #[error("all instances of the pool are in use; try again")]
     Busy,
-    /// The instance could not be made, for a reason on the host's side.
-    #[error("the host could not make an instance of the provider: {cause}")]
+    /// The instance could not be created, for a reason on the host's side.
+    #[error("the host could not create an instance of the provider: {cause}")]
     Host {
-        /// wasmtime's words.
+        /// wasmtime's message.
         cause: String,
     },
 }
 
 impl Fault {
-    /// One CamelCase word, as conditions want it.
+    /// The reason for a condition, in CamelCase.
     #[must_use]
     pub fn reason(&self) -> Reason {
         match self {
@@ -252,7 +259,7 @@ impl Fault {
     }
 }
 
-/// `64Mi`, or bytes where that is not a whole number.
+/// As `64Mi`, or in bytes if it is not a multiple of a mebibyte.
 fn mebibytes(bytes: usize) -> String {
     const MIB: usize = 1024 * 1024;
     if bytes >= MIB && bytes.is_multiple_of(MIB) { format!("{}Mi", bytes / MIB) } else { format!("{bytes} bytes") }

@@ -1,5 +1,5 @@
-//! The border of the sandbox: what a module may import and must export, by name. Whatever is not listed here is refused
-//! when the module is loaded, not when it is called.
+//! The boundary of the sandbox: what a module may import and must export, by name. Anything else is refused when the module is
+//! loaded, not when it is called.
 
 use bartizan_contract::names::{LOG_INTERFACE, PROVIDER_INTERFACE};
 use wasmtime::StoreContextMut;
@@ -11,19 +11,19 @@ use crate::logs::LogLevel;
 use crate::store::CallState;
 use crate::wasi;
 
-/// `LOG_INTERFACE` as a core module names it, in the two manglings that there are.
+/// `LOG_INTERFACE` as a core module names it, in both manglings.
 pub(crate) fn is_core_log(module: &str) -> bool {
     module == LOG_INTERFACE || module == "cm32p2|bartizan:provider/log@0.1"
 }
 
-/// The functions of the export, found once per module.
+/// The exported functions, looked up once per module.
 #[derive(Clone, Debug)]
 pub(crate) struct Exports {
     pub(crate) describe: ComponentExportIndex,
     pub(crate) reconcile: ComponentExportIndex,
 }
 
-/// Defines all that the component imports, or names the first import that it may not have.
+/// Defines everything that the component imports; the error names the first import that is not allowed.
 pub(crate) fn link(component: &Component) -> Result<Linker<CallState>, LoadError> {
     let engine = component.engine();
     let mut linker = Linker::new(engine);

@@ -1,8 +1,7 @@
 //! Loads and calls provider modules in the sandbox: wasmtime, and nothing that knows Kubernetes.
 //!
-//! A [`Runtime`] is one per process. [`Runtime::load`] turns the bytes of a `.wasm` into a [`Module`], which is cheap to
-//! clone and may be called from many threads at once; every call runs in an instance of its own that is dropped after
-//! it. All calls block: an async host makes them on [`Threads`], and makes no more than
+//! There is one [`Runtime`] per process. [`Runtime::load`] turns the bytes of a `.wasm` into a [`Module`], which is cheap to
+//! clone and may be called from many threads at once; every call runs in a fresh instance that is dropped afterwards. All calls block: an async host makes them on [`Threads`], and makes no more than
 //! [`Runtime::concurrent_calls`] at the same time.
 //!
 //! ```no_run
@@ -39,7 +38,7 @@ pub use call::{Answer, Module};
 pub use compile::compile_for_parent;
 pub use config::{Config, Limits};
 pub use describe::{Description, ManifestError};
-pub use errors::{CallError, Fault, LoadError, StartError};
+pub use errors::{CallError, CompilerError, Fault, LoadError, StartError};
 pub use logs::{LogLevel, LogLine};
 pub use runtime::Runtime;
 pub use threads::{LONG_CALL, Threads, processor_time};

@@ -1,4 +1,4 @@
-//! From the bytes of a `.wasm` to a module that can be called.
+//! Loading: from the bytes of a `.wasm`, or from the cache, to a module that can be called.
 
 use std::sync::Arc;
 
@@ -12,11 +12,11 @@ use crate::runtime::{Inner, Runtime};
 use crate::{compile, imports, resources};
 
 impl Runtime {
-    /// Makes a module of the bytes of a `.wasm`: a component, or a core module built for the contract. Blocks while it
+    /// Loads a module from the bytes of a `.wasm`: a component, or a core module built for the contract. Blocks while it
     /// compiles (some 10 ms for a small provider; under 1 ms if it is in the cache).
     ///
     /// # Errors
-    /// Everything that is not a provider, each by its own variant; see [`LoadError`].
+    /// If it is not a provider; [`LoadError`] has a variant for each reason.
     pub fn load(&self, wasm: &[u8]) -> Result<Module, LoadError> {
         let runtime = &self.inner;
         compile::recognise(wasm, &runtime.config)?;
@@ -35,7 +35,7 @@ impl Runtime {
         Ok(module)
     }
 
-    /// A module that was loaded before, by its digest, if its compiled code is in the cache: its bytes are not needed.
+    /// Loads a module by its digest if its compiled code is in the cache; its bytes are not needed.
     #[must_use]
     pub fn recall(&self, digest: &str) -> Option<Module> {
         let runtime = &self.inner;

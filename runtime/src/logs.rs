@@ -1,4 +1,4 @@
-//! What a guest logs, capped: a flood costs the host a fixed amount of memory and ends in one line that says so.
+//! The logs of a guest, within limits: a flood takes a fixed amount of memory and ends with one line that reports it.
 
 use std::fmt;
 
@@ -6,12 +6,12 @@ use wasmtime::component::{ComponentType, Lift};
 
 use crate::config::Limits;
 
-/// How much a message matters.
+/// Severity of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, ComponentType, Lift)]
 #[component(enum)]
 #[repr(u8)]
 pub enum LogLevel {
-    /// Every step.
+    /// Every step, for debugging.
     #[component(name = "trace")]
     Trace,
     /// For the provider's author.
@@ -20,7 +20,7 @@ pub enum LogLevel {
     /// For the administrator.
     #[component(name = "info")]
     Info,
-    /// Somebody should look.
+    /// Needs attention.
     #[component(name = "warn")]
     Warn,
     /// Something failed.
@@ -40,12 +40,12 @@ impl fmt::Display for LogLevel {
     }
 }
 
-/// One message of a guest's.
+/// One message of a guest.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogLine {
-    /// How much it matters, as the guest says.
+    /// Severity, as the guest set it.
     pub level: LogLevel,
-    /// The text, without control characters but newlines and tabs.
+    /// The text, without control characters except newlines and tabs.
     pub message: String,
 }
 
@@ -57,7 +57,7 @@ pub(crate) struct LogBuffer {
     bytes_left: usize,
     line_bytes: usize,
     dropped: usize,
-    /// The last error of those that were dropped: a crash that follows a flood still has its message.
+    /// The last error among the dropped lines, so that a crash after a flood still has its message.
     last_error: Option<LogLine>,
 }
 
@@ -73,7 +73,7 @@ impl LogBuffer {
         }
     }
 
-    /// What would be kept of a message; `None` if nothing of it, and [`LogBuffer::drop_line`] counts it.
+    /// The part of a message to keep; `None` if it is to be dropped, which [`LogBuffer::drop_line`] counts.
     pub(crate) fn line(&self, level: LogLevel, message: &str) -> Option<LogLine> {
         let room = if self.is_full() { 0 } else { self.bytes_left.min(self.line_bytes) };
         let room = if level == LogLevel::Error { self.line_bytes } else { room };
@@ -89,12 +89,12 @@ impl LogBuffer {
         Some(LogLine { level, message: text })
     }
 
-    /// Counts a line that is not kept.
+    /// Counts a dropped line.
     pub(crate) fn drop_line(&mut self) {
         self.dropped += 1;
     }
 
-    /// Keeps a line as [`LogBuffer::line`] made it.
+    /// Keeps a line that [`LogBuffer::line`] made.
     pub(crate) fn push(&mut self, line: LogLine) {
         if self.is_full() {
             self.drop_line();
@@ -106,7 +106,7 @@ impl LogBuffer {
         }
     }
 
-    /// The lines; where some are missing, one that says so, and the last error.
+    /// The lines; if some were dropped, also one that reports it, and the last error.
     pub(crate) fn finish(mut self) -> Vec<LogLine> {
         if self.dropped > 0 {
             let message = format!("{} more lines were dropped: the provider logs too much", self.dropped);
@@ -121,7 +121,7 @@ impl LogBuffer {
     }
 }
 
-/// A guest must not forge lines or move the cursor in the terminal of who reads its logs.
+/// A guest must not forge lines or move the cursor in a reader's terminal.
 fn printable(c: char) -> char {
     if c.is_control() && c != '\n' && c != '\t' { char::REPLACEMENT_CHARACTER } else { c }
 }

@@ -1,5 +1,5 @@
-//! The memory cap of one call. wasmtime's own limiter counts each memory alone; this one sums them, and remembers that it
-//! denied, so that the trap which follows is told as what it is.
+//! The memory limit of one call. wasmtime's own limiter counts each memory separately; this one sums them, and records that it
+//! denied a request, so that the trap that follows is reported as what it is.
 
 use wasmtime::{ResourceLimiter, Result};
 
@@ -18,7 +18,7 @@ impl MemoryCap {
         Self { limit, used: 0, table_elements: 0, denied: false }
     }
 
-    /// Whether the guest asked for more than its cap.
+    /// Whether the guest asked for more than its limit.
     pub(crate) fn denied(&self) -> bool {
         self.denied
     }
@@ -45,7 +45,7 @@ impl ResourceLimiter for MemoryCap {
         Ok(true)
     }
 
-    // Of what does not fit the pool, a component may make instances in numbers that only running it tells.
+    // Outside the pool, how many instances a component creates is known only while it runs.
 
     fn instances(&self) -> usize {
         INSTANCES

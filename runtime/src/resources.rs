@@ -1,20 +1,20 @@
-//! What one instance may consist of. The pool reserves what instances of almost all modules need. What needs more is made
-//! on demand, up to a second, wider bound: it is memory of the host's that no cap of a call counts, so a module that exceeds
-//! it is refused when it is loaded.
+//! Resources of one instance. The pool reserves what instances of almost all modules need. Instances that need more are
+//! allocated on demand, up to a second, wider limit: this is memory of the host that no limit of a call covers, so a module that
+//! exceeds it is refused when it is loaded.
 
 use wasmparser::{MemorySectionReader, TableSectionReader};
 use wasmtime::component::Component;
 
 use crate::errors::LoadError;
 
-/// Linear memories of an instance of the pool. A component of another language may have two: its own and an adapter's.
+/// Linear memories of an instance of the pool. Components from other languages may have two: their own and an adapter's.
 pub(crate) const POOLED_MEMORIES: u32 = 4;
 /// Tables of an instance of the pool: a component has one for its module and one for its imports.
 pub(crate) const POOLED_TABLES: u32 = 8;
-/// Elements that one table of the pool may have; interpreters of other languages have some 10,000 functions.
+/// Elements of one table of the pool; interpreters of other languages have some 10,000 functions.
 pub(crate) const POOLED_TABLE_ELEMENTS: usize = 40_000;
-/// Core modules' instances within one component of the pool; one that componentize-py makes has 38, as Python's libraries are
-/// modules of their own.
+/// Core instances within one component of the pool; a component made by componentize-py has 38, as Python's libraries are
+/// separate modules.
 pub(crate) const POOLED_INSTANCES: u32 = 48;
 
 /// Linear memories of any instance. Each reserves 4 GiB of address space.
@@ -23,25 +23,25 @@ pub(crate) const MEMORIES: u32 = 16;
 pub(crate) const TABLES: u32 = 64;
 /// Elements of all tables together. A provider's tables hold its functions; 100,000 is far more than any has.
 pub(crate) const TABLE_ELEMENTS: u32 = 100_000;
-/// Core modules' instances within any component.
+/// Core instances within any component.
 pub(crate) const INSTANCES: usize = 64;
-/// Functions, and globals, of one core module: each may take some 32 bytes of every instance.
+/// Functions, and globals, of one core module: each may take some 32 bytes per instance.
 const ITEMS: u32 = 100_000;
 
-/// Checks one core module's memories, before it is compiled.
+/// Checks the memories of a core module before it is compiled.
 pub(crate) fn check_memories(section: &MemorySectionReader<'_>) -> Result<(), LoadError> {
     check("memories", section.count(), MEMORIES)
 }
 
-/// Checks one core module's tables, before it is compiled.
+/// Checks the tables of a core module before it is compiled.
 pub(crate) fn check_tables(section: &TableSectionReader<'_>) -> Result<(), LoadError> {
     check("tables", section.count(), TABLES)?;
-    // What cannot be read was refused by the validator.
+    // The validator has refused sections that cannot be read.
     let mut tables = section.clone().into_iter().flatten();
     tables.try_for_each(|table| check("elements in a table", table.ty.initial, TABLE_ELEMENTS))
 }
 
-/// Checks how many functions or globals one core module has, before it is compiled.
+/// Checks the number of functions or globals of a core module before it is compiled.
 pub(crate) fn check_items(what: &'static str, count: u32) -> Result<(), LoadError> {
     check(what, count, ITEMS)
 }
@@ -53,8 +53,8 @@ pub(crate) fn check_component(component: &Component) -> Result<(), LoadError> {
     check("tables", required.num_tables, TABLES)
 }
 
-/// Whether an instance takes no more than its share of the pool, so that the pool is never short of memories or tables while
-/// it has instances.
+/// Whether an instance needs no more than its share of the pool, so that the pool does not run out of memories or tables before
+/// it runs out of instances.
 pub(crate) fn fit_the_pool(component: &Component) -> bool {
     component
         .resources_required()

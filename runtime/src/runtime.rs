@@ -1,4 +1,4 @@
-//! The runtime of the process: engines, cache and clock, shared by all modules.
+//! The runtime of the process: engines, cache and ticker, shared by all modules.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use crate::engine::Engines;
 use crate::errors::StartError;
 use crate::ticker::Ticker;
 
-/// Loads modules. One per process: its pool and its clock are shared by all modules. Cheap to clone.
+/// Loads modules. One per process: all modules share its pool and its ticker. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Runtime {
     pub(crate) inner: Arc<Inner>,
@@ -23,10 +23,10 @@ pub(crate) struct Inner {
 }
 
 impl Runtime {
-    /// Sets the engine up and starts its clock. A cache folder that cannot be used is said in a warning and not used.
+    /// Sets up the engines and starts the ticker. A cache folder that cannot be used is ignored with a warning.
     ///
     /// # Errors
-    /// If wasmtime does not run on this machine, or no thread can be started.
+    /// If wasmtime does not support this machine, or the timer thread cannot be started.
     pub fn new(config: Config) -> Result<Self, StartError> {
         let engines = Engines::new(config.concurrent_calls).map_err(StartError::Engine)?;
         let cache = config.cache_dir.as_deref().and_then(|dir| {
@@ -38,14 +38,14 @@ impl Runtime {
         Ok(Self { inner: Arc::new(Inner { engines, config, cache, ticker }) })
     }
 
-    /// Bytes of the largest module that is loaded.
+    /// Largest module that is accepted, in bytes.
     #[must_use]
     pub fn module_bytes(&self) -> usize {
         self.inner.config.module_bytes
     }
 
-    /// Most calls at the same time, which the caller keeps to: one more fails with [`Fault::Busy`](crate::Fault::Busy), but
-    /// for a module that does not fit the pool ([`Module::is_pooled`]).
+    /// Most concurrent calls, which callers must respect: one more fails with [`Fault::Busy`](crate::Fault::Busy), unless its
+    /// module does not use the pool ([`Module::is_pooled`](crate::Module::is_pooled)).
     #[must_use]
     pub fn concurrent_calls(&self) -> usize {
         self.inner.config.concurrent_calls as usize

@@ -1,8 +1,8 @@
-//! Threads that calls run on. A call that takes long goes on at a lower priority, so that all the short ones, and the host
-//! itself, go first where processors are scarce: a guest that loops uses what nobody else wants until its timeout.
+//! Threads for calls. A long call continues at a lower priority, so that short calls and the host itself come first when
+//! processors are scarce: until its timeout, a guest in a loop only uses processor time that nobody else wants.
 //!
-//! Linux lets everybody lower a thread's priority and few raise it again, so that such a thread ends with its call. That is
-//! why these are not the threads of an async runtime.
+//! On Linux an unprivileged process can lower a thread's priority but not raise it again, so such a thread ends with its call.
+//! That is why these are not the threads of an async runtime.
 
 use std::cell::Cell;
 use std::io;
@@ -13,16 +13,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-/// A call that takes longer of a processor is a long one. Most take less than a millisecond.
+/// A call that uses more processor time than this is a long one. Most use less than a millisecond.
 pub const LONG_CALL: Duration = Duration::from_millis(10);
-/// How nice a long call is: it has a hundredth of a processor that others want, and all of one that nobody wants.
+/// Nice value of a long call: it gets about a hundredth of a contended processor, and all of an idle one.
 #[cfg(target_os = "linux")]
 const NICE: i32 = 19;
 
 type Task = Box<dyn FnOnce() + Send>;
 
-/// Threads for calls: as many as there are calls at the same time, started when they are needed. Idle ones end when this is
-/// dropped.
+/// Threads for calls: as many as there are concurrent calls, started on demand. Idle ones end when this is dropped.
 #[derive(Debug)]
 pub struct Threads {
     to_idle: Sender<Task>,
@@ -32,12 +31,12 @@ pub struct Threads {
 #[derive(Clone, Debug)]
 struct Worker {
     tasks: Arc<Mutex<Receiver<Task>>>,
-    /// Threads that wait for a task and that none was sent for.
+    /// Threads that wait for a task and have none assigned.
     idle: Arc<AtomicUsize>,
 }
 
 thread_local! {
-    /// How the thread of a call stands; `None` on all others.
+    /// Priority of a thread for calls; `None` on all others.
     static PRIORITY: Cell<Option<Priority>> = const { Cell::new(None) };
 }
 
@@ -55,7 +54,7 @@ impl Threads {
         Self { to_idle, worker: Worker { tasks: Arc::new(Mutex::new(tasks)), idle: Arc::default() } }
     }
 
-    /// Runs this on a thread of its own. If it panics, that is its own affair.
+    /// Runs a task on a thread of its own. A panic ends the task only.
     ///
     /// # Errors
     /// If no thread can be started. The task is dropped.
@@ -63,8 +62,8 @@ impl Threads {
         let task: Task = Box::new(task);
         let claim = |idle: usize| idle.checked_sub(1);
         if self.worker.idle.fetch_update(Ordering::AcqRel, Ordering::Acquire, claim).is_ok() {
-            // The other end is here, too: it cannot be closed.
-            return self.to_idle.send(task).map_err(|_| io::Error::other("idle threads do not listen"));
+            // This struct owns the receiver, so the channel cannot be closed.
+            return self.to_idle.send(task).map_err(|_| io::Error::other("the channel to idle threads is closed"));
         }
         let worker = self.worker.clone();
         thread::Builder::new().name("bartizan-call".to_owned()).spawn(move || worker.work(task)).map(drop)
@@ -82,7 +81,7 @@ impl Worker {
         PRIORITY.set(Some(Priority::Normal));
         let mut task = first;
         loop {
-            // Whoever waits for its result learns of a panic by getting none.
+            // After a panic the sender of the result is dropped, which its receiver notices.
             let _ = catch_unwind(AssertUnwindSafe(task));
             if is_low_priority() {
                 return;
@@ -97,13 +96,13 @@ impl Worker {
     }
 }
 
-/// Whether this thread is one of [`Threads`] that a long call lowered.
+/// Whether this is a thread of [`Threads`] whose priority was lowered.
 fn is_low_priority() -> bool {
     PRIORITY.get() == Some(Priority::Lowered)
 }
 
-/// The time of a processor that this thread has used so far. Where that is not known, the time that went by: only differences
-/// mean something.
+/// The processor time that this thread has used so far; on platforms other than Linux, wall-clock time. Only differences are
+/// meaningful.
 #[must_use]
 pub fn processor_time() -> Duration {
     #[cfg(target_os = "linux")]
@@ -118,12 +117,12 @@ pub fn processor_time() -> Duration {
     }
 }
 
-/// Lowers the priority of this thread if it is one of [`Threads`].
+/// Lowers the priority of this thread if it belongs to [`Threads`].
 pub(crate) fn lower_priority() {
     if PRIORITY.get() != Some(Priority::Normal) {
         return;
     }
-    // Without a process: of the calling thread. Linux alone has priorities of threads.
+    // `None` is the calling thread. Only Linux has priorities per thread.
     #[cfg(target_os = "linux")]
     match rustix::process::setpriority_process(None, NICE) {
         Ok(()) => PRIORITY.set(Some(Priority::Lowered)),
@@ -189,7 +188,7 @@ mod tests {
 
     #[cfg(target_os = "linux")]
     #[test]
-    fn a_thread_whose_priority_was_lowered_ends_with_its_call_and_others_keep_theirs() {
+    fn a_thread_of_lowered_priority_ends_with_its_call() {
         let nice = || rustix::process::getpriority_process(None).unwrap();
         let threads = Threads::new();
         lower_priority();

@@ -1,5 +1,5 @@
-//! The clock of timeouts: a thread of the operating system's that advances the engines' epochs. Guests check the epoch at
-//! every loop and call, so that even `loop {}` is stopped.
+//! The timer of calls: an operating system thread that advances the engines' epochs. Guests check the epoch in every loop and
+//! call, so that even `loop {}` is stopped.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use wasmtime::{Engine, EngineWeak};
 
-/// Length of one tick. Timeouts are kept to two of them, and are longer where the process is not given its time; 100 wake-ups a
-/// second cost less than a thousandth of a core.
+/// Length of one tick. Timeouts are exact to two ticks, and longer if the process is starved; 100 wake-ups a second cost less than
+/// a thousandth of a core.
 pub(crate) const TICK: Duration = Duration::from_millis(10);
 
 /// Advances the epochs until it is dropped.
@@ -21,12 +21,12 @@ pub(crate) struct Ticker {
     ticks: Ticks,
 }
 
-/// How many ticks went by. What waits for a processor sees them when it has one.
+/// Counter of ticks. A call that waits for a processor sees them once it runs.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Ticks(Arc<AtomicU64>);
 
 impl Ticks {
-    pub(crate) fn gone_by(&self) -> u64 {
+    pub(crate) fn elapsed(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }
 }

@@ -1,13 +1,13 @@
-//! WASI 0.2 for components of other languages: an empty world. Their runtimes import it whether they use it or not.
+//! WASI 0.2 for components from other languages: an empty world. Their runtimes import it whether they use it or not.
 //!
-//! This is not `wasmtime-wasi` with everything switched off, for three reasons. Its clocks can sleep: a guest in
+//! This is not `wasmtime-wasi` with everything disabled, for three reasons. Its clocks can sleep: a guest in
 //! `poll` would hold a thread past its deadline, since the epoch stops guests and not the host. It brings an async
 //! runtime and a file system into the process that holds the cluster's credentials. And nothing here may depend on the
-//! machine: the same request is the same response.
+//! machine: the same request gives the same response.
 //!
-//! So each function that a component imports is answered by its type: nothing (an empty list, no value), zero, or the
-//! first error that its type has. The exceptions are in [`answer`]: random numbers from a fixed seed, standard output
-//! and error that go to the provider's log, and what must be said for a guest to go on at all.
+//! So each imported function returns a default for its result type: an empty list, no value, zero, or the first error of the
+//! type. The exceptions are in [`answer`]: random numbers from a fixed seed, standard output and error that go to the
+//! provider's log, and values that a guest needs to continue at all.
 
 use wasmtime::component::types::{ComponentInstance, ComponentItem, Type};
 use wasmtime::component::{Linker, ResourceDynamic, ResourceType, Val};
@@ -16,19 +16,19 @@ use wasmtime::{Engine, Result, StoreContextMut, bail};
 use crate::logs::LogLevel;
 use crate::store::CallState;
 
-/// The packages that are answered. `wasi:http` is not: a provider has no network.
+/// The packages that are provided. `wasi:http` is not: a provider has no network.
 const PACKAGES: [&str; 6] = ["cli", "clocks", "filesystem", "io", "random", "sockets"];
-/// One host type stands for all of WASI's resources: none of them holds anything.
+/// One host type represents all resources of WASI, since none of them has state.
 const RESOURCE: u32 = 0;
-/// Number behind the handle of standard output and standard error; every other handle has 0.
+/// Representation of the handles of standard output and standard error; all other handles have 0.
 const STDOUT: u32 = 1;
 const STDERR: u32 = 2;
 /// What a guest may write to a stream at once.
 const STREAM_BYTES: u64 = 4096;
-/// Most random bytes in one call, so that the answer to a guest's number cannot be the host's memory.
+/// Most random bytes in one call, so that a guest cannot exhaust the host's memory.
 const RANDOM_BYTES: u64 = 64 * 1024;
 
-/// Whether an import such as `wasi:io/streams@0.2.3` is one that is answered.
+/// Whether an import such as `wasi:io/streams@0.2.3` is provided.
 pub(crate) fn is_known(import: &str) -> bool {
     let package = import.strip_prefix("wasi:").and_then(|rest| rest.split_once('/'));
     package.is_some_and(|(package, rest)| {
@@ -68,7 +68,7 @@ pub(crate) fn define(
     Ok(())
 }
 
-/// The answer to one call, of the type `ty`.
+/// The result of one call, of the type `ty`.
 fn answer(mut store: StoreContextMut<'_, CallState>, function: &str, params: &[Val], ty: &Type) -> Result<Val> {
     let mut handles = Vec::new();
     for param in params {
@@ -86,7 +86,7 @@ fn answer(mut store: StoreContextMut<'_, CallState>, function: &str, params: &[V
             Val::List((0..*length).map(|_| Val::U8(random(&mut store).to_le_bytes()[0])).collect())
         }
         ("get-random-u64" | "get-insecure-random-u64", []) => Val::U64(random(&mut store)),
-        // Every wait is over at once: `poll` names all that it was given.
+        // Everything is ready at once: `poll` returns all indices.
         ("poll", [Val::List(pollables)]) => Val::List((0_u32..).take(pollables.len()).map(Val::U32).collect()),
         ("ready", [Val::Resource(_)]) => Val::Bool(true),
         ("resolution", []) => Val::U64(1),
@@ -107,7 +107,7 @@ fn answer(mut store: StoreContextMut<'_, CallState>, function: &str, params: &[V
     })
 }
 
-/// Gives the handles of a call's parameters back, as every call must, and collects the numbers behind them.
+/// Releases the handles among a call's parameters, as every call must, and collects their representations.
 fn release(store: &mut StoreContextMut<'_, CallState>, value: &Val, handles: &mut Vec<u32>) -> Result<()> {
     match value {
         Val::Resource(resource) => {
@@ -124,7 +124,7 @@ fn release(store: &mut StoreContextMut<'_, CallState>, value: &Val, handles: &mu
     Ok(())
 }
 
-/// The emptiest value of a type.
+/// The default value of a type.
 fn empty(store: &mut StoreContextMut<'_, CallState>, ty: &Type) -> Result<Val> {
     Ok(match ty {
         Type::Bool => Val::Bool(false),
@@ -178,7 +178,7 @@ fn handle(store: &mut StoreContextMut<'_, CallState>, number: u32) -> Result<Val
     ResourceDynamic::new_own(number, RESOURCE).try_into_resource_any(&mut *store).map(Val::Resource)
 }
 
-/// What a guest writes to its standard streams: the panic messages of most languages are there.
+/// Logs what a guest writes to its standard streams, where most languages write panic messages.
 fn log(store: &mut StoreContextMut<'_, CallState>, stream: Option<u32>, bytes: &[Val]) {
     let bytes: Vec<u8> = bytes.iter().map(|byte| if let Val::U8(byte) = byte { *byte } else { b'?' }).collect();
     let level = if stream == Some(STDERR) { LogLevel::Error } else { LogLevel::Info };
@@ -192,8 +192,8 @@ fn log(store: &mut StoreContextMut<'_, CallState>, stream: Option<u32>, bytes: &
     }
 }
 
-/// SplitMix64 from a fixed seed: the same call draws the same numbers. Providers have no use for secrets of their own;
-/// the host makes those.
+/// SplitMix64 from a fixed seed: the same call gets the same numbers. Providers need no secrets of their own; the host
+/// generates those.
 fn random(store: &mut StoreContextMut<'_, CallState>) -> u64 {
     let state = &mut store.data_mut().wasi;
     state.random = state.random.wrapping_add(0x9e37_79b9_7f4a_7c15);

@@ -86,7 +86,7 @@ mod tests {
         std::fs::write(&path, "12345").unwrap();
         let holding = Holding::File { path: path.clone(), stamp: Stamp::of(&path).unwrap() };
         assert_eq!(fetch(&holding, 5), Fetched::Bytes("12345".into()));
-        let message = "the module has 5 bytes, more than the 4 that this host takes; build it optimised and stripped";
+        let message = "the module has 5 bytes, more than the limit of 4; build it optimised and stripped";
         assert_eq!(fetch(&holding, 4), Fetched::Refused(Trouble::Invalid(message.to_owned())));
         std::fs::write(&path, "123456").unwrap();
         assert_eq!(fetch(&holding, 5), Fetched::Changed);

@@ -1,4 +1,4 @@
-//! Compiled modules on disk: found again, never trusted when something is off.
+//! Compiled modules on disk: found again, and not used if anything is wrong with them.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -71,7 +71,7 @@ fn an_entry_without_its_checksum_is_not_run() {
 }
 
 #[test]
-fn an_entry_that_others_may_write_is_not_run() {
+fn an_entry_that_others_can_write_to_is_not_run() {
     let (_parent, dir) = folder();
     load(&dir);
     let entry = code(&dir);
@@ -82,7 +82,7 @@ fn an_entry_that_others_may_write_is_not_run() {
 }
 
 #[test]
-fn a_folder_that_others_may_write_is_left_alone() {
+fn a_folder_that_others_can_write_to_is_not_used() {
     let (_parent, dir) = folder();
     fs::create_dir(&dir).unwrap();
     for mode in [0o770, 0o702, 0o1777] {
@@ -115,7 +115,7 @@ fn a_refused_module_leaves_no_entry() {
 }
 
 #[test]
-fn the_oldest_entries_go() {
+fn the_oldest_entries_are_removed() {
     let (_parent, dir) = folder();
     let runtime = runtime(&dir);
     for number in 0..140 {

@@ -1,4 +1,4 @@
-//! What a call may do, and what it is called when it does more.
+//! What a call may do, and the fault when it does more.
 
 use std::time::{Duration, Instant};
 
@@ -41,11 +41,11 @@ fn each_call_has_an_instance_of_its_own() {
 }
 
 #[test]
-fn a_trap_says_why_and_brings_what_was_logged() {
+fn a_trap_has_its_cause_and_the_logs() {
     let error = fails("(call $log (i32.const 4) (i32.const 512) (i32.const 10)) unreachable", &limits());
     assert_eq!(
         error.to_string(),
-        "the provider crashed (wasm `unreachable` instruction executed); this is a fault of the provider's: report it \
+        "the provider crashed (wasm `unreachable` instruction executed); this is a bug in the provider: report it \
          to its author; it last logged: the reason"
     );
     assert_eq!(error.fault.reason().as_str(), "ProviderCrashed");
@@ -98,7 +98,7 @@ fn an_endless_loop_is_stopped() {
 #[case::at_once("(if (i32.eq (memory.grow (i32.const 65536)) (i32.const -1)) (then unreachable)) (i32.const 0)")]
 #[case::bit_by_bit("(loop $l (br_if $l (i32.ne (memory.grow (i32.const 16)) (i32.const -1)))) unreachable")]
 #[case::just_above("(if (i32.eq (memory.grow (i32.const 1023)) (i32.const -1)) (then unreachable)) (i32.const 0)")]
-fn memory_above_the_cap_is_denied_and_told(#[case] reconcile: &str) {
+fn memory_above_the_limit_is_denied_and_reported(#[case] reconcile: &str) {
     let error = fails(reconcile, &limits());
     assert_eq!(
         error.to_string(),
@@ -108,7 +108,7 @@ fn memory_above_the_cap_is_denied_and_told(#[case] reconcile: &str) {
 }
 
 #[test]
-fn memory_up_to_the_cap_is_given() {
+fn memory_up_to_the_limit_is_granted() {
     let grows = provider(
         "(if (i32.eq (memory.grow (i32.const 1022)) (i32.const -1)) (then unreachable))
          (call $ok (i32.const 1024) (i32.const 1))",
@@ -117,13 +117,13 @@ fn memory_up_to_the_cap_is_given() {
 }
 
 #[test]
-fn a_guest_that_lives_with_the_denial_is_answered() {
+fn a_guest_that_copes_with_the_denial_can_respond() {
     let modest = provider("(drop (memory.grow (i32.const 65000))) (call $ok (i32.const 1024) (i32.const 1))");
     assert_eq!(modest.reconcile(b"{}", &limits()).unwrap().response, b"{");
 }
 
 #[test]
-fn a_memory_that_begins_above_the_cap_is_told() {
+fn an_initial_memory_above_the_limit_is_reported() {
     let limits = Limits { memory_bytes: 65536, ..limits() };
     assert_eq!(
         fails("unreachable", &limits).to_string(),
@@ -132,18 +132,18 @@ fn a_memory_that_begins_above_the_cap_is_told() {
 }
 
 #[test]
-fn a_request_above_the_cap_never_reaches_the_guest() {
+fn a_request_above_the_limit_never_reaches_the_guest() {
     let error = provider("unreachable").reconcile(&vec![b' '; 8 * MIB + 1], &limits()).unwrap_err();
     assert_eq!(
         error.to_string(),
-        "the request has more than 8Mi; the parent has too many or too large objects: raise limits.requestBytes"
+        "the request is larger than 8Mi: the parent has too many or too large objects; raise limits.requestBytes"
     );
     let Fault::RequestTooLarge { bytes, limit } = error.fault else { panic!("{:?}", error.fault) };
     assert_eq!((bytes, limit), (8 * MIB + 1, 8 * MIB));
 }
 
 #[test]
-fn a_response_above_the_cap_is_not_copied() {
+fn a_response_above_the_limit_is_not_copied() {
     let grow = "(drop (memory.grow (i32.const 1000)))";
     let at_the_cap = provider(&format!("{grow} (call $ok (i32.const 0) (i32.const {}))", 4 * MIB));
     assert_eq!(at_the_cap.reconcile(b"{}", &limits()).unwrap().response.len(), 4 * MIB);
@@ -151,7 +151,7 @@ fn a_response_above_the_cap_is_not_copied() {
     let error = fails(&format!("{grow} (call $ok (i32.const 0) (i32.const {}))", 4 * MIB + 1), &limits());
     assert_eq!(
         error.to_string(),
-        "the provider's response has more than 4Mi; raise limits.responseBytes, or ask its author"
+        "the provider's response is larger than 4Mi; raise limits.responseBytes, or ask its author"
     );
     assert_eq!(error.fault.reason().as_str(), "ResponseTooLarge");
 }
@@ -163,14 +163,14 @@ fn a_response_above_the_cap_is_not_copied() {
 )]
 #[case::result_beyond_memory("(i32.const 0x7ffffff0)", "pointer out of bounds of memory")]
 #[case::result_of_no_kind("(i32.store8 (i32.const 0) (i32.const 7)) (i32.const 0)", "invalid expected discriminant")]
-fn an_answer_that_breaks_the_interface_is_told_from_a_crash(#[case] reconcile: &str, #[case] cause: &str) {
+fn an_answer_that_violates_the_interface_is_not_a_crash(#[case] reconcile: &str, #[case] cause: &str) {
     let error = fails(reconcile, &limits());
     let Fault::BadAnswer { cause: found } = &error.fault else { panic!("{:?}", error.fault) };
     assert_eq!(found, cause);
     assert_eq!(
         error.to_string(),
         format!(
-            "the provider's answer breaks the binary interface ({cause}); this is a fault of the provider's: report it to its author"
+            "the provider's response violates the binary interface ({cause}); this is a bug in the provider: report it to its author"
         )
     );
 }
@@ -194,7 +194,7 @@ fn failure(code: &str, message: &str, more: &str) -> String {
 }
 
 #[test]
-fn a_failure_is_the_guests_own_words() {
+fn a_failure_keeps_the_message_of_the_guest() {
     let field = "(i32.store8 (i32.const 20) (i32.const 1)) (i32.store (i32.const 24) (i32.const 520)) (i32.store (i32.const 28) (i32.const 5))";
     let error = fails(&failure("invalid", "spec: no", field), &limits());
     assert_eq!(error.to_string(), "spec:: spec: no");
@@ -220,7 +220,7 @@ fn a_code_of_a_later_contract_is_kept() {
 }
 
 #[test]
-fn a_flood_of_logs_is_cut_and_said_so() {
+fn a_flood_of_logs_is_cut_off_and_reported() {
     let flood = provider(
         "(local $i i32)
          (loop $l
@@ -264,7 +264,7 @@ fn a_manifest_that_cannot_be_served_is_refused(#[case] manifest: &str, #[case] e
 }
 
 #[test]
-fn calls_at_once_do_not_see_each_other() {
+fn concurrent_calls_are_isolated_from_each_other() {
     let echo = provider(
         "(call $log (i32.const 2) (local.get $ptr) (local.get $len)) (call $ok (local.get $ptr) (local.get $len))",
     );
@@ -285,7 +285,7 @@ fn calls_at_once_do_not_see_each_other() {
 }
 
 #[test]
-fn one_that_loops_does_not_hold_up_another() {
+fn a_call_in_a_loop_does_not_delay_another() {
     let looping = provider("(loop $l (br $l)) unreachable");
     let echo = provider("(call $ok (local.get $ptr) (local.get $len))");
     std::thread::scope(|scope| {
@@ -302,7 +302,7 @@ fn one_that_loops_does_not_hold_up_another() {
 }
 
 #[test]
-fn more_calls_at_once_than_the_pool_has_are_told() {
+fn more_concurrent_calls_than_the_pool_has_are_busy() {
     let runtime = Runtime::new(Config { concurrent_calls: 1, ..Config::default() }).unwrap();
     let load = |reconcile| runtime.load(&module(&core(MANIFEST, "", reconcile))).unwrap();
     let looping = load("(loop $l (br $l)) unreachable");
@@ -335,19 +335,19 @@ fn not_a_number_has_the_same_bits_everywhere() {
 /// Whether the thread of a call has the low priority after it.
 #[cfg(target_os = "linux")]
 fn is_lowered(threads: &bartizan_runtime::Threads, module: &bartizan_runtime::Module, request: &'static [u8]) -> bool {
-    let (module, (told, tells)) = (module.clone(), std::sync::mpsc::channel());
+    let (module, (lowered, is_lowered)) = (module.clone(), std::sync::mpsc::channel());
     let limits = Limits { timeout: Duration::from_secs(2), ..Limits::default() };
     let call = move || {
         let _ = module.reconcile(request, &limits);
-        told.send(rustix::process::getpriority_process(None).unwrap() == 19).unwrap();
+        lowered.send(rustix::process::getpriority_process(None).unwrap() == 19).unwrap();
     };
     threads.run(call).unwrap();
-    tells.recv_timeout(Duration::from_secs(60)).unwrap()
+    is_lowered.recv_timeout(Duration::from_secs(60)).unwrap()
 }
 
 #[cfg(target_os = "linux")]
 #[test]
-fn a_long_call_goes_on_at_low_priority_with_which_the_next_begins_and_a_short_one_ends_that() {
+fn a_long_call_and_the_next_one_run_at_low_priority() {
     let threads = bartizan_runtime::Threads::new();
     let long_for_a_long_request = provider(
         "(if (i32.gt_u (local.get $len) (i32.const 2)) (then (loop $l (br $l))))

@@ -1,4 +1,4 @@
-//! What may be loaded, and the exact words for what may not.
+//! What can be loaded, and the exact messages for what cannot.
 
 use bartizan_runtime::{Config, Limits, Runtime};
 use rstest::rstest;
@@ -10,7 +10,7 @@ fn refusal(wasm: &[u8]) -> String {
 }
 
 #[test]
-fn a_core_module_becomes_a_component_and_is_told_by_its_content() {
+fn a_core_module_becomes_a_component_identified_by_its_digest() {
     let wasm = module(&core(MANIFEST, "", "unreachable"));
     let module = runtime().load(&wasm).unwrap();
     assert_eq!(module.size(), wasm.len());
@@ -29,7 +29,7 @@ fn a_component_is_loaded_as_it_is() {
 }
 
 #[test]
-fn the_newer_names_of_core_functions_are_understood() {
+fn the_newer_mangling_of_core_functions_is_accepted() {
     let text = core(MANIFEST, "", "(call $ok (local.get $ptr) (local.get $len))")
         .replace("\"bartizan:provider/log@0.1.0\"", "\"cm32p2|bartizan:provider/log@0.1\"")
         .replace("bartizan:provider/provider@0.1.0#", "cm32p2|bartizan:provider/provider@0.1|")
@@ -40,14 +40,14 @@ fn the_newer_names_of_core_functions_are_understood() {
 }
 
 #[rstest]
-#[case::empty(b"", "the file is empty: it may still be being copied; build or copy the module again")]
+#[case::empty(b"", "the file is empty, perhaps because it is still being copied; build or copy the module again")]
 #[case::text(
     b"hello, I am a text file",
-    "not a WebAssembly module: it begins with \"hello, I am \", not with \"\\0asm\"; give the .wasm file that the build made"
+    "not a WebAssembly module: it begins with \"hello, I am \", not with \"\\0asm\"; use the .wasm file that the build produced"
 )]
 #[case::first_bytes_only(
     b"\0as",
-    "the module is damaged or cut off at byte 0 (unexpected end-of-file): build or copy it again"
+    "the module is damaged or truncated at byte 0 (unexpected end-of-file): build or copy it again"
 )]
 #[case::no_provider(
     b"\0asm\x01\0\0\0",
@@ -55,19 +55,19 @@ fn the_newer_names_of_core_functions_are_understood() {
 )]
 #[case::no_export(
     b"\0asm\x0d\0\x01\0",
-    "does not export \"bartizan:provider/provider@0.1.0\": it is not a provider, or one of another version of the contract (bartizan:provider/provider@0.1.0)"
+    "does not export \"bartizan:provider/provider@0.1.0\": it is not a provider, or was built for another version of the contract (bartizan:provider/provider@0.1.0)"
 )]
-fn bytes_that_are_no_provider_are_told_apart(#[case] wasm: &[u8], #[case] expected: &str) {
+fn bytes_that_are_not_a_provider_are_refused_with_the_reason(#[case] wasm: &[u8], #[case] expected: &str) {
     assert_eq!(refusal(wasm), expected);
 }
 
 #[test]
-fn a_module_that_was_cut_off_anywhere_is_refused() {
+fn a_module_truncated_anywhere_is_refused() {
     let wasm = module(&core(MANIFEST, "", "unreachable"));
     for length in (8..wasm.len()).step_by(97) {
         let message = refusal(&wasm[..length]);
-        let cut = message.starts_with("the module is damaged or cut off at byte ");
-        // Cut between two sections it is a valid module, and lacks what comes last: the word of its world.
+        let cut = message.starts_with("the module is damaged or truncated at byte ");
+        // Truncated between two sections it is a valid module without the last section, which describes its world.
         assert!(cut || message.starts_with("the core module was not built as a provider"), "{length}: {message}");
     }
 }
@@ -76,22 +76,22 @@ fn a_module_that_was_cut_off_anywhere_is_refused() {
 #[case(
     "env",
     "foo",
-    "imports \"env/foo\", which a provider may not: the only import is bartizan:provider/log@0.1.0 (and, in components of other languages, WASI 0.2)"
+    "imports \"env/foo\", which is not allowed: the only allowed import is bartizan:provider/log@0.1.0 (and WASI 0.2 in components from other languages)"
 )]
 #[case(
     "wasi_snapshot_preview1",
     "fd_write",
-    "imports \"wasi_snapshot_preview1/fd_write\", which a provider may not: build it for wasm32-unknown-unknown, or make it a component with the WASI adapter"
+    "imports \"wasi_snapshot_preview1/fd_write\", which is not allowed: build it for wasm32-unknown-unknown, or make it a component with the WASI adapter"
 )]
 #[case(
     "__wbindgen_placeholder__",
     "__wbindgen_describe",
-    "imports \"__wbindgen_placeholder__/__wbindgen_describe\", which a provider may not: a dependency of it needs a browser (wasm-bindgen); switch that feature of the dependency off"
+    "imports \"__wbindgen_placeholder__/__wbindgen_describe\", which is not allowed: one of its dependencies needs a browser (wasm-bindgen); disable that feature of the dependency"
 )]
 #[case(
     "bartizan:provider/log@0.2.0",
     "write",
-    "imports \"bartizan:provider/log@0.2.0/write\", which a provider may not: the only import is bartizan:provider/log@0.1.0 (and, in components of other languages, WASI 0.2)"
+    "imports \"bartizan:provider/log@0.2.0/write\", which is not allowed: the only allowed import is bartizan:provider/log@0.1.0 (and WASI 0.2 in components from other languages)"
 )]
 fn a_foreign_import_of_a_core_module_is_named(#[case] from: &str, #[case] name: &str, #[case] expected: &str) {
     let text = format!("(module (import \"{from}\" \"{name}\" (func)))");
@@ -101,15 +101,15 @@ fn a_foreign_import_of_a_core_module_is_named(#[case] from: &str, #[case] name: 
 #[rstest]
 #[case(
     "wasi:http/outgoing-handler@0.2.3",
-    "imports \"wasi:http/outgoing-handler@0.2.3\", which a provider may not: providers have no network; the host alone talks to others"
+    "imports \"wasi:http/outgoing-handler@0.2.3\", which is not allowed: providers have no network access"
 )]
 #[case(
     "wasi:random/random@0.3.0",
-    "imports \"wasi:random/random@0.3.0\", which a provider may not: the only import is bartizan:provider/log@0.1.0 (and, in components of other languages, WASI 0.2)"
+    "imports \"wasi:random/random@0.3.0\", which is not allowed: the only allowed import is bartizan:provider/log@0.1.0 (and WASI 0.2 in components from other languages)"
 )]
 #[case(
     "acme:disk/files@1.0.0",
-    "imports \"acme:disk/files@1.0.0\", which a provider may not: the only import is bartizan:provider/log@0.1.0 (and, in components of other languages, WASI 0.2)"
+    "imports \"acme:disk/files@1.0.0\", which is not allowed: the only allowed import is bartizan:provider/log@0.1.0 (and WASI 0.2 in components from other languages)"
 )]
 fn a_foreign_import_of_a_component_is_named(#[case] import: &str, #[case] expected: &str) {
     let text = format!("(component (import \"{import}\" (instance (export \"f\" (func)))))");
@@ -119,13 +119,13 @@ fn a_foreign_import_of_a_component_is_named(#[case] import: &str, #[case] expect
 #[rstest]
 #[case(
     "",
-    "does not export \"bartizan:provider/provider@0.1.0#describe\": it is not a provider, or one of another version of the contract (bartizan:provider/provider@0.1.0)"
+    "does not export \"bartizan:provider/provider@0.1.0#describe\": it is not a provider, or was built for another version of the contract (bartizan:provider/provider@0.1.0)"
 )]
 #[case(
     "(export \"describe\" (func $f))",
-    "exports \"bartizan:provider/provider@0.1.0#describe\" with another type than the contract's: build it with the WIT of bartizan:provider/provider@0.1.0"
+    "exports \"bartizan:provider/provider@0.1.0#describe\" with the wrong type: build it with the WIT of bartizan:provider/provider@0.1.0"
 )]
-fn an_export_of_another_shape_is_named(#[case] functions: &str, #[case] expected: &str) {
+fn an_export_of_another_type_is_named(#[case] functions: &str, #[case] expected: &str) {
     let text = format!(
         "(component
             (core module $m (func (export \"f\")))
@@ -138,9 +138,9 @@ fn an_export_of_another_shape_is_named(#[case] functions: &str, #[case] expected
 }
 
 #[test]
-fn a_core_module_that_lacks_what_its_world_promises_is_refused() {
+fn a_core_module_without_the_exports_of_its_world_is_refused() {
     let message = refusal(&module("(module)"));
-    assert!(message.starts_with("the core module cannot be made a component: "), "{message}");
+    assert!(message.starts_with("the core module cannot be turned into a component: "), "{message}");
     assert!(message.ends_with("; build it again with one version of its SDK"), "{message}");
 }
 
@@ -149,28 +149,24 @@ fn a_core_module_that_lacks_what_its_world_promises_is_refused() {
 #[case::relaxed_simd("(func (param v128 v128) (result v128) (i8x16.relaxed_swizzle (local.get 0) (local.get 1)))")]
 fn what_is_not_deterministic_or_needlessly_large_is_refused(#[case] item: &str) {
     let message = refusal(&wat::parse_str(format!("(module {item})")).unwrap());
-    assert!(message.starts_with("the module is damaged or cut off at byte "), "{message}");
+    assert!(message.starts_with("the module is damaged or truncated at byte "), "{message}");
 }
 
 #[rstest]
-#[case::memories("(memory 1)", 16, "needs 17 memories, more than the 16 that this host gives an instance")]
-#[case::tables("(table 9 funcref)", 65, "needs 65 tables, more than the 64 that this host gives an instance")]
+#[case::memories("(memory 1)", 16, "needs 17 memories, more than the limit of 16 per instance")]
+#[case::tables("(table 9 funcref)", 65, "needs 65 tables, more than the limit of 64 per instance")]
 #[case::elements(
     "(table 200000 funcref)",
     1,
-    "needs 200000 elements in a table, more than the 100000 that this host gives an instance"
+    "needs 200000 elements in a table, more than the limit of 100000 per instance"
 )]
 #[case::globals(
     "(global i32 (i32.const 0))",
     100_000,
-    "needs 100001 globals in a module, more than the 100000 that this host gives an instance"
+    "needs 100001 globals in a module, more than the limit of 100000 per instance"
 )]
-#[case::functions(
-    "(func)",
-    100_000,
-    "needs 100005 functions in a module, more than the 100000 that this host gives an instance"
-)]
-fn more_than_an_instance_has_is_refused(#[case] item: &str, #[case] times: usize, #[case] expected: &str) {
+#[case::functions("(func)", 100_000, "needs 100005 functions in a module, more than the limit of 100000 per instance")]
+fn more_resources_than_an_instance_has_are_refused(#[case] item: &str, #[case] times: usize, #[case] expected: &str) {
     // The module has a memory, a global and some functions of its own.
     assert_eq!(refusal(&module(&core(MANIFEST, &item.repeat(times), "unreachable"))), expected);
 }
@@ -179,14 +175,11 @@ fn more_than_an_instance_has_is_refused(#[case] item: &str, #[case] times: usize
 fn many_small_modules_in_one_component_are_counted_together() {
     let instances = "(core instance (instantiate $m))".repeat(17);
     let text = format!("(component (core module $m (memory 1)) {instances})");
-    assert_eq!(
-        refusal(&wat::parse_str(text).unwrap()),
-        "needs 17 memories, more than the 16 that this host gives an instance"
-    );
+    assert_eq!(refusal(&wat::parse_str(text).unwrap()), "needs 17 memories, more than the limit of 16 per instance");
 }
 
 #[test]
-fn modules_of_64_mebibytes_and_compilations_of_a_minute_are_taken_by_default() {
+fn the_defaults_allow_64_mebibytes_and_a_minute_of_compilation() {
     let config = Config::default();
     assert_eq!((config.module_bytes, config.compile_timeout.as_secs()), (64 * 1024 * 1024, 60));
 }
@@ -197,7 +190,7 @@ fn sizes_are_capped_before_anything_is_compiled() {
     let error = Runtime::new(config).unwrap().load(&[b'\0'; 1001]).unwrap_err();
     assert_eq!(
         error.to_string(),
-        "the module has 1001 bytes, more than the 1000 that this host takes; build it optimised and stripped"
+        "the module has 1001 bytes, more than the limit of 1000; build it optimised and stripped"
     );
 
     let config = Config { function_bytes: 100, concurrent_calls: 1, ..Config::default() };
@@ -205,17 +198,17 @@ fn sizes_are_capped_before_anything_is_compiled() {
     let error = Runtime::new(config).unwrap().load(&wasm).unwrap_err();
     assert_eq!(
         error.to_string(),
-        "a function of the module has 203 bytes, more than the 100 that this host compiles; build it optimised"
+        "a function of the module has 203 bytes, more than the limit of 100; build it optimised"
     );
 }
 
 #[test]
-fn the_wait_for_the_compiler_has_an_end() {
+fn the_compiler_has_a_timeout() {
     let config = Config { compile_timeout: std::time::Duration::ZERO, concurrent_calls: 1, ..Config::default() };
     let error = Runtime::new(config).unwrap().load(&module(&core(MANIFEST, "", "unreachable"))).unwrap_err();
     assert_eq!(
         error.to_string(),
-        "was not compiled within 0ns: the module is too complex; build it optimised, with smaller functions"
+        "could not be compiled within 0ns: the module is too complex; build it optimised, with smaller functions"
     );
 }
 
@@ -229,8 +222,9 @@ fn compiled_by(command: &str, seconds: u64) -> String {
 }
 
 #[test]
-fn a_compiler_of_its_own_process_is_killed_when_its_time_is_over_and_its_failure_told() {
-    let late = "was not compiled within 0ns: the module is too complex; build it optimised, with smaller functions";
+fn a_compiler_process_is_killed_at_its_timeout_and_its_failure_reported() {
+    let late =
+        "could not be compiled within 0ns: the module is too complex; build it optimised, with smaller functions";
     assert_eq!(compiled_by("sleep 60", 0), late);
     assert_eq!(compiled_by("cat >&2 > /dev/null; echo too large >&2; exit 2", 60), "cannot be compiled: too large");
     assert_eq!(

@@ -1,5 +1,4 @@
-//! The runtime against modules that are written here, down to their binary interface: nothing but the contract's WIT is
-//! shared with the SDK.
+//! The runtime against modules written here, down to their binary interface: they share only the contract's WIT with the SDK.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "clippy.toml's leave for tests does not reach their helpers")]
 

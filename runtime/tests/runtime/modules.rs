@@ -1,4 +1,4 @@
-//! Modules as text, and the runtime that they are loaded into.
+//! Modules in the text format, and the runtime that loads them.
 
 use std::sync::OnceLock;
 
@@ -6,7 +6,7 @@ use bartizan_runtime::{Config, Module, Runtime};
 use wit_component::{StringEncoding, embed_component_metadata};
 use wit_parser::Resolve;
 
-/// The one runtime of these tests, as a host has one.
+/// The runtime that all tests share, as in a host.
 pub(crate) fn runtime() -> &'static Runtime {
     static RUNTIME: OnceLock<Runtime> = OnceLock::new();
     RUNTIME.get_or_init(|| Runtime::new(Config::default()).unwrap())
@@ -22,7 +22,7 @@ pub(crate) fn describing(manifest: &str) -> Module {
     runtime().load(&module(&core(manifest, "", "unreachable"))).unwrap()
 }
 
-/// A manifest that a host can serve.
+/// A valid manifest.
 pub(crate) const MANIFEST: &str = r#"{"apiVersion": "provider.bartizan.dev/v1alpha1", "kind": "ProviderManifest",
     "name": "written", "version": "1", "crds": [{
         "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
@@ -30,7 +30,7 @@ pub(crate) const MANIFEST: &str = r#"{"apiVersion": "provider.bartizan.dev/v1alp
         "spec": {"group": "example.com", "scope": "Namespaced", "names": {"kind": "Thing", "plural": "things"},
             "versions": [{"name": "v1", "served": true, "storage": true}]}}]}"#;
 
-/// Text that `log` in a body may point to.
+/// Text that `$log` in a body can point to.
 pub(crate) const LOGGED: &str = "the reason";
 
 /// A core module of the contract. Memory: a result's return area at 0, [`LOGGED`] at 512, the manifest at 1024, and from
@@ -67,7 +67,7 @@ pub(crate) fn core(manifest: &str, more: &str, reconcile: &str) -> String {
     )
 }
 
-/// The bytes of a core module, with the section in which wit-bindgen says what world it was built for.
+/// The bytes of a core module, with the section in which wit-bindgen records its world.
 pub(crate) fn module(text: &str) -> Vec<u8> {
     let mut wasm = wat::parse_str(text).unwrap();
     let mut resolve = Resolve::default();

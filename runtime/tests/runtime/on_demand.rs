@@ -1,4 +1,4 @@
-//! Modules that do not fit the slots of the pool: they run all the same, within the same limits.
+//! Modules that do not fit the slots of the pool run as well, within the same limits.
 
 use std::time::{Duration, Instant};
 
@@ -19,7 +19,7 @@ fn load(more: &str, reconcile: &str) -> Module {
 #[case::tables("(table 9 funcref)".repeat(9))]
 #[case::elements(LARGE.to_owned())]
 #[case::a_large_instance("(global (mut v128) (v128.const i64x2 0 0))".repeat(70_000))]
-fn what_does_not_fit_the_pool_answers_too(#[case] more: String) {
+fn a_module_that_does_not_fit_the_pool_can_be_called(#[case] more: String) {
     let echo = load(&more, "(call $ok (local.get $ptr) (local.get $len))");
     assert!(!echo.is_pooled());
     assert_eq!(echo.describe(&Limits::default()).unwrap().manifest.name, "written");
@@ -27,7 +27,7 @@ fn what_does_not_fit_the_pool_answers_too(#[case] more: String) {
 }
 
 #[test]
-fn what_fits_is_pooled() {
+fn a_module_that_fits_is_pooled() {
     assert!(load("(memory 1)(memory 1)(memory 1)(table 40000 funcref)", "unreachable").is_pooled());
 }
 
@@ -60,7 +60,7 @@ fn memory_is_capped() {
 }
 
 #[test]
-fn it_is_found_in_the_cache() {
+fn a_module_on_demand_is_found_in_the_cache() {
     let parent = tempfile::tempdir().unwrap();
     let config = Config { cache_dir: Some(parent.path().join("modules")), concurrent_calls: 1, ..Config::default() };
     let wasm = module(&core(MANIFEST, LARGE, "(call $ok (local.get $ptr) (local.get $len))"));

@@ -1,4 +1,4 @@
-//! Components of other languages: they find an empty world, the same at every call.
+//! Components from other languages: they run in an empty world, the same in every call.
 
 use bartizan_runtime::{Fault, Limits, LogLevel, Module};
 
@@ -109,7 +109,7 @@ fn randomness_is_the_same_in_every_call() {
 }
 
 #[test]
-fn random_bytes_are_given_and_capped() {
+fn random_bytes_are_provided_within_a_limit() {
     let bytes = |count: u64| {
         component(&format!(
             "(call $bytes (i64.const {count}) (i32.const 64)) (i32.load (i32.const 64)) (i32.load (i32.const 68))"
@@ -122,7 +122,7 @@ fn random_bytes_are_given_and_capped() {
 }
 
 #[test]
-fn the_clock_stands_and_the_environment_is_empty() {
+fn the_clock_stands_still_and_the_environment_is_empty() {
     let looks = component(
         "(i64.store (i32.const 64) (i64.const -1)) (call $now (i32.const 64))
          (i32.store (i32.const 84) (i32.const -1)) (call $args (i32.const 80))

@@ -36,7 +36,7 @@ async fn a_provider_that_crashes_for_all_trips_its_breaker_alone_and_serves_all_
     all(&stage, "Trap").await?;
     let message = message_of(providers(&stage), "faulty", "Serving", "False", "BreakerOpen").await?;
     let expected = "no answer for 5 parents in a row; others wait until it answers for one, which is tried ever more seldom; \
-                    last: the provider crashed (wasm `unreachable` instruction executed); this is a fault of the provider's: \
+                    last: the provider crashed (wasm `unreachable` instruction executed); this is a bug in the provider: \
                     report it to its author";
     ensure!(message == expected, "{message}");
     breaker_is(&host, "faulty", 1).await?;

@@ -177,19 +177,19 @@ async fn a_broken_replacement_keeps_the_old_one_serving_says_why_and_heals() -> 
             "empty",
             Vec::new(),
             "ModuleInvalid",
-            "module hello.wasm: the file is empty: it may still be being copied; build or copy the module again",
+            "module hello.wasm: the file is empty, perhaps because it is still being copied; build or copy the module again",
         ),
         (
             "text",
             b"text".to_vec(),
             "ModuleInvalid",
-            "module hello.wasm: not a WebAssembly module: it begins with \"text\", not with \"\\0asm\"; give the .wasm file that the build made",
+            "module hello.wasm: not a WebAssembly module: it begins with \"text\", not with \"\\0asm\"; use the .wasm file that the build produced",
         ),
         (
             "cut",
             good[..good.len() / 2].to_vec(),
             "ModuleInvalid",
-            "module hello.wasm: the module is damaged or cut off at byte ",
+            "module hello.wasm: the module is damaged or truncated at byte ",
         ),
         (
             "no provider",
@@ -222,7 +222,7 @@ async fn a_broken_replacement_keeps_the_old_one_serving_says_why_and_heals() -> 
     let large = std::fs::File::create(stage.providers().join("large.part"))?;
     large.set_len((64 << 20) + 1)?;
     std::fs::rename(stage.providers().join("large.part"), &file)?;
-    let expected = "module hello.wasm: the module has 67108865 bytes, more than the 67108864 that this host takes; build it \
+    let expected = "module hello.wasm: the module has 67108865 bytes, more than the limit of 67108864; build it \
                     optimised and stripped; version 0.1.0 keeps serving";
     let said = |object: &DynamicObject| loaded(object).is_some_and(|message| message == expected);
     wait_object(stage.provider_objects(), "greeter", expected, SOON, said).await?;

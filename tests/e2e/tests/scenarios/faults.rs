@@ -15,7 +15,7 @@ const FAULTS: [(&str, &str, &str, &str); 14] = [
         "Trap",
         "ProviderCrashed",
         "Reconciling",
-        "the provider crashed (wasm `unreachable` instruction executed); this is a fault of the provider's: report it to \
+        "the provider crashed (wasm `unreachable` instruction executed); this is a bug in the provider: report it to \
          its author; it last logged: the parent asked for a trap",
     ),
     (
@@ -30,7 +30,7 @@ const FAULTS: [(&str, &str, &str, &str); 14] = [
         "Large",
         "ResponseTooLarge",
         "Reconciling",
-        "the provider's response has more than 4Mi; raise limits.responseBytes, or ask its author",
+        "the provider's response is larger than 4Mi; raise limits.responseBytes, or ask its author",
     ),
     (
         "Garbage",

@@ -31,7 +31,7 @@ const BAD: [(&str, Told); 6] = [
     (
         "Trap",
         Breaker(
-            "the provider crashed (wasm `unreachable` instruction executed); this is a fault of the provider's: report it to its author",
+            "the provider crashed (wasm `unreachable` instruction executed); this is a bug in the provider: report it to its author",
         ),
     ),
     ("Loop", Breaker("the provider did not answer within 1s and was stopped; raise limits.timeout, or ask its author")),
@@ -45,7 +45,7 @@ const BAD: [(&str, Told); 6] = [
         "Huge",
         Parent(
             "ResponseTooLarge",
-            "the provider's response has more than 4Mi; raise limits.responseBytes, or ask its author",
+            "the provider's response is larger than 4Mi; raise limits.responseBytes, or ask its author",
         ),
     ),
     (

@@ -247,7 +247,7 @@ fn replays_are_the_same_or_tell_the_difference(stage: &Stage, answered: &Path, f
     ensure!((code, complaint.as_str()) == (Some(2), expected.as_str()), "{complaint}");
     let (code, _, complaint) = replay(answered, none.to_str().context("a path")?)?;
     let expected = format!(
-        "error: module {}: not a WebAssembly module: it begins with \"{{}}\", not with \"\\0asm\"; give the .wasm file that the build made",
+        "error: module {}: not a WebAssembly module: it begins with \"{{}}\", not with \"\\0asm\"; use the .wasm file that the build produced",
         none.display()
     );
     ensure!((code, complaint.as_str()) == (Some(2), expected.as_str()), "{complaint}");

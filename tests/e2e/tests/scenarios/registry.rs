@@ -75,7 +75,7 @@ async fn a_module_comes_from_a_registry_and_serves_when_that_is_down_and_whateve
     let push = |text: &str| run(&["push", &version(&stage, text)?, &reference, "--plain-http"]);
 
     // Nothing is there, and no provider is not pushed.
-    let absent = format!("there is no {reference} in the registry");
+    let absent = format!("{reference} does not exist in the registry");
     let (code, _, complaint) = run(&["pull", &reference, "--plain-http"])?;
     ensure!((code, complaint) == (Some(2), format!("error: {absent}")), "pulled what is not there");
     let none = docker.join("none.wasm");
@@ -141,15 +141,15 @@ fn refusals(digest: &str, stored: &str) -> [(&'static str, String); 4] {
     [
         (
             "image",
-            format!("it holds no WebAssembly module (its layers are {IMAGE_LAYER}, none is application/wasm); {push}"),
+            format!("it has no WebAssembly layer (its layers are {IMAGE_LAYER}, none is application/wasm); {push}"),
         ),
         (
             "large",
-            "the module has 67108865 bytes, more than the 67108864 that this host takes; build it optimised and stripped"
+            "the module has 67108865 bytes, more than the limit of 67108864; build it optimised and stripped"
                 .to_owned(),
         ),
-        ("two", "it holds more than one WebAssembly module; push each by itself".to_owned()),
-        ("1", format!("sent {stored} for {digest}: what it holds is damaged; delete it there and push it again")),
+        ("two", "it has more than one WebAssembly layer; push each module separately".to_owned()),
+        ("1", format!("sent {stored} for {digest}: its copy is damaged; delete it there and push it again")),
     ]
 }
 
@@ -199,9 +199,7 @@ async fn what_a_registry_holds_that_is_no_module_is_refused_in_exact_words_and_b
         fails(&stage, "ModuleInvalid", &format!("module {}: {refusal}", reference(tag))).await?;
     }
     // TLS is not given up for a registry that does not speak it.
-    let refusal = format!(
-        "registry {address} does not speak TLS; if that is as it should be, say so with plainHttp (--plain-http)"
-    );
+    let refusal = format!("registry {address} does not speak TLS; if that is intended, set plainHttp (--plain-http)");
     let (code, _, complaint) = run(&["pull", &reference("2")])?;
     ensure!((code, complaint.as_str()) == (Some(2), format!("error: {refusal}").as_str()), "{complaint}");
     apply_provider(&stage, &json!({"oci": {"reference": reference("2")}})).await?;
@@ -212,7 +210,7 @@ async fn what_a_registry_holds_that_is_no_module_is_refused_in_exact_words_and_b
     let message = message_of(stage.provider_objects(), "greeter", "Accepted", "False", "Invalid").await?;
     let advice = "write it as registry.example.com/providers/minio:1.0.0";
     let expected = format!(
-        "spec.module.oci.reference: \"example.com/A\" is not a reference to something in a registry (invalid reference \
+        "spec.module.oci.reference: \"example.com/A\" is not a reference of a registry (invalid reference \
          format): {advice}"
     );
     ensure!(message == expected, "{message}");
@@ -245,11 +243,7 @@ async fn a_registry_with_a_private_authority_and_users_is_asked_as_the_pull_secr
     let config = wrong.join("config.json");
     for (docker, more, expected) in [
         (&wrong, "", format!("registry {address} could not be reached: invalid peer certificate: UnknownIssuer")),
-        (
-            &wrong,
-            authority,
-            format!("registry {address} does not accept the credentials of {} (401)", config.display()),
-        ),
+        (&wrong, authority, format!("registry {address} rejected the credentials of {} (401)", config.display())),
         (&right, authority, String::new()),
     ] {
         let authority: &[&str] = if more.is_empty() { &[] } else { &["--registry-ca", more] };
@@ -267,7 +261,7 @@ async fn a_registry_with_a_private_authority_and_users_is_asked_as_the_pull_secr
     let mut host = stage.listening(command).await?;
     host.ready().await?;
     apply_provider(&stage, &json!({"oci": {"reference": reference}})).await?;
-    let wants = "wants credentials (401), and spec.module.oci.pullSecretName names no Secret with them";
+    let wants = "requires credentials (401), but spec.module.oci.pullSecretName is not set";
     fails(&stage, "SourceUnavailable", &format!("module {reference}: registry {address} {wants}")).await?;
 
     // Each step of what is missing, found by trying again.
@@ -279,7 +273,7 @@ async fn a_registry_with_a_private_authority_and_users_is_asked_as_the_pull_secr
     apply_text(&stage, &rights).await?;
     fails(&stage, "SourceUnavailable", &format!("module {reference}: there is no {title}")).await?;
     apply_text(&stage, &pull_secret(&registry.docker_config(false))).await?;
-    let refused = format!("registry {address} does not accept the credentials of Secret registry (401)");
+    let refused = format!("registry {address} rejected the credentials of Secret registry (401)");
     fails(&stage, "SourceUnavailable", &format!("module {reference}: {refused}")).await?;
     apply_text(&stage, &pull_secret(&registry.docker_config(true))).await?;
     message_of(stage.provider_objects(), "greeter", "Serving", "True", "Serving").await?;
@@ -302,7 +296,7 @@ async fn a_registry_with_a_private_authority_and_users_is_asked_as_the_pull_secr
     let docker = docker_folder(&stage, "tokens", &registry.docker_config(true))?;
     let reference = format!("{address}/providers/hello:1");
     let (code, _, complaint) = bartizan(&stage, &docker, &["pull", &reference, "--registry-ca", authority])?;
-    let expected = format!("error: registry {address} wants tokens to be got without TLS, which is not done");
+    let expected = format!("error: registry {address} issues tokens without TLS, which is refused");
     ensure!((code, complaint.as_str()) == (Some(2), expected.as_str()), "{complaint}");
     ensure!(elsewhere.accept().is_err(), "somebody was asked for a token");
     stage.stop().await

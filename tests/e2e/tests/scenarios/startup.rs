@@ -128,14 +128,15 @@ fn bad_modules(stage: &Stage) -> Result<Vec<String>> {
     let preview1 =
         r#"(module (import "wasi_snapshot_preview1" "fd_write" (func (param i32 i32 i32 i32) (result i32))))"#;
     let cut = good.get(..1000).context("a module of less than 1000 bytes")?;
-    let advice = "the only import is bartizan:provider/log@0.1.0 (and, in components of other languages, WASI 0.2)";
+    let advice =
+        "the only allowed import is bartizan:provider/log@0.1.0 (and WASI 0.2 in components from other languages)";
     let modules = [
-        ("empty", Vec::new(), "the file is empty: it may still be being copied; build or copy the module again".to_owned()),
-        ("foreign", wat::parse_str(foreign)?, format!("imports \"env/steal\", which a provider may not: {advice}")),
+        ("empty", Vec::new(), "the file is empty, perhaps because it is still being copied; build or copy the module again".to_owned()),
+        ("foreign", wat::parse_str(foreign)?, format!("imports \"env/steal\", which is not allowed: {advice}")),
         (
             "preview1",
             wat::parse_str(preview1)?,
-            "imports \"wasi_snapshot_preview1/fd_write\", which a provider may not: build it for wasm32-unknown-unknown, or \
+            "imports \"wasi_snapshot_preview1/fd_write\", which is not allowed: build it for wasm32-unknown-unknown, or \
              make it a component with the WASI adapter"
                 .to_owned(),
         ),
@@ -181,7 +182,7 @@ fn truncated_at(bytes: &[u8]) -> Result<String> {
         }
         if at + size > bytes.len() {
             return Ok(format!(
-                "the module is damaged or cut off at byte {at} (unexpected end-of-file): build or copy it again"
+                "the module is damaged or truncated at byte {at} (unexpected end-of-file): build or copy it again"
             ));
         }
         position = at + size;
