@@ -5,13 +5,13 @@ use std::fmt;
 use std::sync::Arc;
 
 use bartizan_contract::Kind;
+use bartizan_contract::digest::{hex, sha256};
 use bartizan_contract::names::{
     ABANDON_ANNOTATION, ADOPT_FROM_ANNOTATION, FINALIZED_ANNOTATION, INTENT_ANNOTATION, LAST_APPLIED_ANNOTATION,
     OWNER_UID_ANNOTATION, OWNER_UID_LABEL, PAUSED_ANNOTATION, PROVIDER_LABEL, RETAINED_FOR_ANNOTATION, WAVE_ANNOTATION,
 };
 use bytes::Bytes;
 use serde_json::{Map, Value};
-use sha2::{Digest, Sha256};
 use thiserror::Error;
 
 use crate::managed_fields::extract;
@@ -319,21 +319,14 @@ pub(crate) fn compare_versions(left: &str, right: &str) -> Option<std::cmp::Orde
 /// Hash of a JSON value. `serde_json` maps are sorted by key, so equal values have equal hashes.
 #[must_use]
 pub fn hash_json(value: &Value) -> Hash {
-    let mut hasher = Sha256::new();
-    // Writing to a hasher cannot fail; a value that cannot be serialized does not exist.
-    let bytes = serde_json::to_vec(value).unwrap_or_default();
-    hasher.update(&bytes);
-    hasher.finalize().into()
+    // A value that cannot be serialized does not exist.
+    sha256(&serde_json::to_vec(value).unwrap_or_default())
 }
 
 /// A hash as it stands in annotations: the first 16 bytes in hex.
 #[must_use]
 pub fn short_hex(hash: &Hash) -> String {
-    use std::fmt::Write as _;
-    hash.iter().take(16).fold(String::with_capacity(32), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
+    hex(&hash[..16])
 }
 
 fn text(object: &Value, pointer: &str) -> Option<String> {

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use bartizan_contract::Kind;
+use bartizan_contract::digest::hex;
 use bartizan_contract::names::TOKEN_PREFIX as PREFIX;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
@@ -75,13 +76,7 @@ impl Tokenizer {
         mac.update(&(self.provider.len() as u64).to_be_bytes());
         mac.update(self.provider.as_bytes());
         mac.update(value);
-        let hash = mac.finalize().into_bytes();
-        hash.iter().fold(PREFIX.to_owned(), |mut text, byte| {
-            use fmt::Write as _;
-            // Writing to a string cannot fail.
-            let _ = write!(text, "{byte:02x}");
-            text
-        })
+        format!("{PREFIX}{}", hex(&mac.finalize().into_bytes()))
     }
 
     /// Puts tokens in place of the values of a Secret, or of the sensitive fields of a parent, and tells what stands behind

@@ -1,9 +1,7 @@
 //! A short hash of configuration, for an annotation on a pod template: what changes outside the template restarts the pods.
 
-use std::fmt::Write;
-
+use bartizan_contract::digest::{hex, sha256};
 use serde::Serialize;
-use sha2::{Digest, Sha256};
 use xxhash_rust::xxh64::xxh64;
 
 /// Bytes of the digest that are kept: enough to tell two configurations of one object apart.
@@ -13,10 +11,7 @@ const LENGTH: usize = 8;
 #[must_use]
 pub fn config_hash(value: &impl Serialize) -> String {
     let json = serde_json::to_vec(value).unwrap_or_default();
-    Sha256::digest(&json).iter().take(LENGTH).fold(String::new(), |mut text, byte| {
-        let _infallible = write!(text, "{byte:02x}");
-        text
-    })
+    hex(&sha256(&json)[..LENGTH])
 }
 
 /// Tells two texts apart that one object has one after the other, as two pod templates: 16 hexadecimal characters (XXH64). A
