@@ -113,11 +113,11 @@ fn on_a_control_plane(
     let guests: Vec<&str> = modules.iter().map(|(_, guest)| *guest).collect();
     let title = format!("providers ({})", guests.join(", "));
     let built = progress::step(&title, |observer| build::guests(&guests, observer))?;
-    let names = ["bartizan", "bartizan-native", "bartizan-bench"];
+    let names = ["bartizan", "bartizan-baseline", "bartizan-bench"];
     let programs = progress::step("host, baseline and bench", |observer| build::programs(&names, profile, observer))?;
-    let [host, native, bench] = &programs[..] else { bail!("not everything was built") };
+    let [host, baseline, bench] = &programs[..] else { bail!("not everything was built") };
     let mut bench = Command::new(bench);
-    bench.arg(figure).arg("--host").arg(host).arg("--native").arg(native);
+    bench.arg(figure).arg("--host").arg(host).arg("--baseline").arg(baseline);
     for ((option, _), module) in modules.iter().zip(&built) {
         bench.arg(option).arg(module);
     }

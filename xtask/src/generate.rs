@@ -22,9 +22,9 @@ const CRDS: [(&str, &str); 8] = [
     ("cassandra", "deploy/providers/cassandra/crd.yaml"),
     ("hello", "examples/hello/deploy/crd.yaml"),
     ("faulty", "tests/guests/faulty/deploy/crd.yaml"),
-    ("puppet", "tests/guests/puppet/deploy/crd.yaml"),
-    ("keeper", "tests/guests/keeper/deploy/crd.yaml"),
-    ("warden", "tests/guests/warden/deploy/crd.yaml"),
+    ("scripted", "tests/guests/scripted/deploy/crd.yaml"),
+    ("scripted-finalizing", "tests/guests/scripted-finalizing/deploy/crd.yaml"),
+    ("scripted-cluster-scoped", "tests/guests/scripted-cluster-scoped/deploy/crd.yaml"),
     ("notice", "tests/guests/notice/deploy/crd.yaml"),
 ];
 

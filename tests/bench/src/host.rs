@@ -20,7 +20,7 @@ pub(crate) fn command(program: &Path, folder: &Path, kubeconfig: &Path) -> Comma
 }
 
 /// The native controller.
-pub(crate) fn native(program: &Path, kubeconfig: &Path) -> Command {
+pub(crate) fn baseline(program: &Path, kubeconfig: &Path) -> Command {
     let mut command = clean(program);
     command.arg("--kubeconfig").arg(kubeconfig);
     command

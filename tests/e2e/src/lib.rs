@@ -20,7 +20,8 @@ pub use crowd::{Member, Origin, admit};
 pub use host::{Host, exchange};
 pub use journal::{Change, Journal};
 pub use objects::{
-    Snapshot, apply_text, cassandra, condition, fault, greeting, hardened, keeper, message_of, puppet, store, warden,
+    Snapshot, apply_text, cassandra, cluster_script, condition, fault, finalizing_script, greeting, hardened,
+    message_of, script, store,
 };
 pub use programs::{Programs, Provider};
 pub use request::first_request;

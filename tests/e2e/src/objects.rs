@@ -48,24 +48,24 @@ impl Stage {
         Api::default_namespaced_with(self.cluster.client(), &resource)
     }
 
-    /// The Puppets of a namespace.
+    /// The Scripts of a namespace.
     #[must_use]
-    pub fn puppets(&self, namespace: &str) -> Api<DynamicObject> {
-        let resource = resource("test.bartizan.dev", "Puppet", "puppets");
+    pub fn scripts(&self, namespace: &str) -> Api<DynamicObject> {
+        let resource = resource("test.bartizan.dev", "Script", "scripts");
         Api::namespaced_with(self.cluster.client(), namespace, &resource)
     }
 
-    /// The Keepers of a namespace.
+    /// The FinalizingScripts of a namespace.
     #[must_use]
-    pub fn keepers(&self, namespace: &str) -> Api<DynamicObject> {
-        let resource = resource("test.bartizan.dev", "Keeper", "keepers");
+    pub fn finalizing_scripts(&self, namespace: &str) -> Api<DynamicObject> {
+        let resource = resource("test.bartizan.dev", "FinalizingScript", "finalizingscripts");
         Api::namespaced_with(self.cluster.client(), namespace, &resource)
     }
 
-    /// The Wardens, which live in no namespace.
+    /// The ClusterScripts, which live in no namespace.
     #[must_use]
-    pub fn wardens(&self) -> Api<DynamicObject> {
-        let resource = resource("test.bartizan.dev", "Warden", "wardens");
+    pub fn cluster_scripts(&self) -> Api<DynamicObject> {
+        let resource = resource("test.bartizan.dev", "ClusterScript", "clusterscripts");
         Api::all_with(self.cluster.client(), &resource)
     }
 
@@ -272,22 +272,22 @@ pub fn fault(name: &str, how: &str) -> String {
     .to_string()
 }
 
-/// A Puppet with this spec, as its provider reads it. `name` means the default namespace, `namespace/name` another.
+/// A Script with this spec, as its provider reads it. `name` means the default namespace, `namespace/name` another.
 #[must_use]
-pub fn puppet(name: &str, spec: &Value) -> String {
-    test_parent("Puppet", name.split_once('/').unwrap_or(("default", name)), spec)
+pub fn script(name: &str, spec: &Value) -> String {
+    test_parent("Script", name.split_once('/').unwrap_or(("default", name)), spec)
 }
 
-/// A Keeper with this spec, which is that of a [`puppet`].
+/// A FinalizingScript with this spec, which is that of a [`script`].
 #[must_use]
-pub fn keeper(name: &str, spec: &Value) -> String {
-    test_parent("Keeper", name.split_once('/').unwrap_or(("default", name)), spec)
+pub fn finalizing_script(name: &str, spec: &Value) -> String {
+    test_parent("FinalizingScript", name.split_once('/').unwrap_or(("default", name)), spec)
 }
 
-/// A Warden with this spec, which is that of a [`puppet`].
+/// A ClusterScript with this spec, which is that of a [`script`].
 #[must_use]
-pub fn warden(name: &str, spec: &Value) -> String {
-    test_parent("Warden", ("", name), spec)
+pub fn cluster_script(name: &str, spec: &Value) -> String {
+    test_parent("ClusterScript", ("", name), spec)
 }
 
 fn test_parent(kind: &str, (namespace, name): (&str, &str), spec: &Value) -> String {

@@ -17,12 +17,12 @@ pub enum Provider {
     Hello,
     /// The one that misbehaves as its parent asks: Faults.
     Faulty,
-    /// The one that does what its parent says: Puppets.
-    Puppet,
-    /// The same, and it finalizes: Keepers.
-    Keeper,
-    /// The same, for parents that live in no namespace: Wardens.
-    Warden,
+    /// The one that does what its parent says: Scripts.
+    Scripted,
+    /// The same, and it finalizes: FinalizingScripts.
+    ScriptedFinalizing,
+    /// The same, for parents that live in no namespace: ClusterScripts.
+    ScriptedClusterScoped,
     /// The one with settings: Notices.
     Notice,
 }
@@ -34,9 +34,9 @@ impl Provider {
         Self::Cassandra,
         Self::Hello,
         Self::Faulty,
-        Self::Puppet,
-        Self::Keeper,
-        Self::Warden,
+        Self::Scripted,
+        Self::ScriptedFinalizing,
+        Self::ScriptedClusterScoped,
         Self::Notice,
     ];
 
@@ -48,9 +48,9 @@ impl Provider {
             Self::Cassandra => "cassandra",
             Self::Hello => "hello",
             Self::Faulty => "faulty",
-            Self::Puppet => "puppet",
-            Self::Keeper => "keeper",
-            Self::Warden => "warden",
+            Self::Scripted => "scripted",
+            Self::ScriptedFinalizing => "scripted-finalizing",
+            Self::ScriptedClusterScoped => "scripted-cluster-scoped",
             Self::Notice => "notice",
         }
     }
@@ -63,9 +63,9 @@ impl Provider {
             Self::Cassandra => "clusters.cassandra.rook.io",
             Self::Hello => "greetings.hello.bartizan.dev",
             Self::Faulty => "faults.test.bartizan.dev",
-            Self::Puppet => "puppets.test.bartizan.dev",
-            Self::Keeper => "keepers.test.bartizan.dev",
-            Self::Warden => "wardens.test.bartizan.dev",
+            Self::Scripted => "scripts.test.bartizan.dev",
+            Self::ScriptedFinalizing => "finalizingscripts.test.bartizan.dev",
+            Self::ScriptedClusterScoped => "clusterscripts.test.bartizan.dev",
             Self::Notice => "notices.test.bartizan.dev",
         }
     }
@@ -78,9 +78,9 @@ impl Provider {
             Self::Cassandra => "deploy/providers/cassandra",
             Self::Hello => "examples/hello/deploy",
             Self::Faulty => "tests/guests/faulty/deploy",
-            Self::Puppet => "tests/guests/puppet/deploy",
-            Self::Keeper => "tests/guests/keeper/deploy",
-            Self::Warden => "tests/guests/warden/deploy",
+            Self::Scripted => "tests/guests/scripted/deploy",
+            Self::ScriptedFinalizing => "tests/guests/scripted-finalizing/deploy",
+            Self::ScriptedClusterScoped => "tests/guests/scripted-cluster-scoped/deploy",
             Self::Notice => "tests/guests/notice/deploy",
         })
     }

@@ -8,10 +8,10 @@ use super::*;
 
 fn parent(annotations: &Value) -> Observed {
     let object = json!({
-        "apiVersion": "test.bartizan.dev/v1alpha1", "kind": "Puppet",
+        "apiVersion": "test.bartizan.dev/v1alpha1", "kind": "Script",
         "metadata": {"name": "p", "namespace": "n", "uid": "u", "resourceVersion": "1", "annotations": annotations},
     });
-    Observed::project(object, "bartizan/puppet").unwrap()
+    Observed::project(object, "bartizan/scripted").unwrap()
 }
 
 fn answer(response: &[u8]) -> Result<Answer, CallError> {
@@ -25,7 +25,7 @@ fn call<'a>(
     limits: &'a Limits,
 ) -> Call<'a> {
     Call {
-        provider: "puppet",
+        provider: "scripted",
         module: "sha256:00",
         limits,
         parent,
@@ -91,7 +91,7 @@ async fn the_last_calls_of_a_parent_are_kept_in_order_for_nobody_else_to_read() 
         recorder.keep(call(&parent, &format!("{{\"call\":{number}}}"), &result, &limits));
     }
     recorder.place.clone().unwrap().write_what_waits();
-    let place = folder.path().join("kept/puppet/Puppet/n_p");
+    let place = folder.path().join("kept/scripted/Script/n_p");
     let kept = files(&place);
     let names: Vec<&str> = kept.iter().map(|(name, _)| name.as_str()).collect();
     assert_eq!(names, ["00000003.json", "00000004.json", "00000005.json"]);
@@ -140,8 +140,8 @@ fn a_place_that_cannot_be_made_is_said_at_the_start() {
 #[test]
 fn names_of_any_length_are_names_of_folders() {
     let place = Recorder::new(PathBuf::from("d"), 3, false).place.unwrap();
-    let kind = Kind::new("g", "v1", "Warden");
-    assert_eq!(place.folder_of("w", &ObjectKey::new(&kind, None, "x")), Path::new("d/w/Warden/_x"));
+    let kind = Kind::new("g", "v1", "ClusterScript");
+    assert_eq!(place.folder_of("w", &ObjectKey::new(&kind, None, "x")), Path::new("d/w/ClusterScript/_x"));
     let long = |last: char| format!("{}{last}", "n".repeat(252));
     let [one, two] =
         ['a', 'b'].map(|last| place.folder_of("w", &ObjectKey::new(&kind, Some(&"s".repeat(63)), &long(last))));

@@ -29,17 +29,17 @@ pub(crate) async fn measure(args: &Args) -> Result<Memory> {
     host.stop().await?;
 
     let root = build::workspace_root();
-    for (flag, path) in [("-f", "tests/guests/triple/deploy/crd.yaml"), ("-k", "tests/native/deploy")] {
+    for (flag, path) in [("-f", "tests/guests/triple/deploy/crd.yaml"), ("-k", "tests/bench/baseline/deploy")] {
         let path = root.join(path);
         world.cluster.kubectl_ok(&["apply", flag, path.to_str().context("a path")?], None).await?;
     }
     let established = ["wait", "--for=condition=Established", "--timeout=60s", "crd/triples.bench.bartizan.dev"];
     world.cluster.kubectl_ok(&established, None).await?;
-    let kubeconfig = world.cluster.kubeconfig_for_service_account("bartizan-native", "native").await?;
+    let kubeconfig = world.cluster.kubeconfig_for_service_account("bartizan-baseline", "baseline").await?;
     let logs = world.cluster.folder().join("logs");
     let processes = (0..PROVIDERS)
         .map(|number| {
-            HostProcess::spawn(host::native(&args.native, &kubeconfig), logs.join(format!("native-{number}.log")))
+            HostProcess::spawn(host::baseline(&args.baseline, &kubeconfig), logs.join(format!("baseline-{number}.log")))
         })
         .collect::<Result<Vec<_>>>()?;
     tokio::time::sleep(REST).await;

@@ -45,7 +45,7 @@ pub(crate) struct Args {
     host: PathBuf,
     /// The native controller.
     #[arg(long, value_name = "FILE")]
-    native: PathBuf,
+    baseline: PathBuf,
     /// triple.wasm.
     #[arg(long, value_name = "FILE")]
     triple: PathBuf,

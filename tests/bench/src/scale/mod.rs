@@ -37,7 +37,7 @@ pub(crate) struct Args {
     host: PathBuf,
     /// The native controller.
     #[arg(long, value_name = "FILE")]
-    native: PathBuf,
+    baseline: PathBuf,
     /// triple.wasm.
     #[arg(long, value_name = "FILE")]
     module: PathBuf,
@@ -53,7 +53,7 @@ enum Only {
 /// Measures and prints.
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Runtime::new().context("async runtime")?;
-    let programs = Programs { host: args.host.clone(), native: args.native.clone(), module: args.module.clone() };
+    let programs = Programs { host: args.host.clone(), baseline: args.baseline.clone(), module: args.module.clone() };
     let measure = async |subject: Subject| Bench::run(subject, &programs, args.parents as usize, args.rest).await;
     let (bartizan, native) = runtime.block_on(async {
         let bartizan = match args.only {

@@ -16,7 +16,7 @@ const CRD: &str = "tests/guests/triple/deploy/crd.yaml";
 /// Where the built programs are.
 pub(crate) struct Programs {
     pub(crate) host: PathBuf,
-    pub(crate) native: PathBuf,
+    pub(crate) baseline: PathBuf,
     pub(crate) module: PathBuf,
 }
 
@@ -39,14 +39,14 @@ impl Subject {
     pub(crate) fn user(self) -> &'static str {
         match self {
             Self::Bartizan => bartizan_e2e::ACCOUNT,
-            Self::Native => "system:serviceaccount:bartizan-native:native",
+            Self::Native => "system:serviceaccount:bartizan-baseline:baseline",
         }
     }
 
     fn account(self) -> (&'static str, &'static str) {
         match self {
             Self::Bartizan => (bartizan_e2e::NAMESPACE, "bartizan"),
-            Self::Native => ("bartizan-native", "native"),
+            Self::Native => ("bartizan-baseline", "baseline"),
         }
     }
 
@@ -54,7 +54,7 @@ impl Subject {
     fn deploy_folders(self) -> &'static [&'static str] {
         match self {
             Self::Bartizan => &["deploy/access", "tests/guests/triple/deploy"],
-            Self::Native => &["tests/native/deploy"],
+            Self::Native => &["tests/bench/baseline/deploy"],
         }
     }
 }
@@ -88,7 +88,7 @@ impl Deployed {
             .with_context(|| format!("--module {}", programs.module.display()))?;
         let program = match subject {
             Subject::Bartizan => programs.host.clone(),
-            Subject::Native => programs.native.clone(),
+            Subject::Native => programs.baseline.clone(),
         };
         Ok(Self { subject, program, kubeconfig, folder, logs: cluster.folder().join("logs"), starts: 0 })
     }
@@ -123,7 +123,7 @@ impl Deployed {
     fn command(&self) -> Command {
         match self.subject {
             Subject::Bartizan => host::command(&self.program, self.folder.path(), &self.kubeconfig),
-            Subject::Native => host::native(&self.program, &self.kubeconfig),
+            Subject::Native => host::baseline(&self.program, &self.kubeconfig),
         }
     }
 }

@@ -159,8 +159,8 @@ async fn a_mounted_config_map_that_changes_is_loaded_and_documents_come_and_go_w
 
 #[tokio::test]
 async fn a_broken_replacement_keeps_the_old_one_serving_says_why_and_heals() -> Result<()> {
-    let stage = Stage::start(&[Provider::Hello, Provider::Puppet]).await?;
-    std::fs::remove_file(stage.providers().join("puppet.wasm"))?;
+    let stage = Stage::start(&[Provider::Hello, Provider::Scripted]).await?;
+    std::fs::remove_file(stage.providers().join("scripted.wasm"))?;
     let (file, yaml) = (stage.providers().join("hello.wasm"), stage.providers().join("hello.yaml"));
     std::fs::write(yaml, document("greeter", &json!({"file": "hello.wasm"})).to_string())?;
     let mut command = stage.plain_command();
@@ -199,9 +199,9 @@ async fn a_broken_replacement_keeps_the_old_one_serving_says_why_and_heals() -> 
         ),
         (
             "of another kind",
-            std::fs::read(stage.module(Provider::Puppet)?)?,
+            std::fs::read(stage.module(Provider::Scripted)?)?,
             "NotGranted",
-            "puppet 0.1.0 asks for more than it is granted: Secret is not in spec.grants.children",
+            "scripted 0.1.0 asks for more than it is granted: Secret is not in spec.grants.children",
         ),
     ];
     for (number, (what, bytes, reason, begins)) in broken.into_iter().enumerate() {

@@ -1,7 +1,7 @@
 //! Parents that live in no namespace, and children that live in none either.
 
 use anyhow::{Context as _, Result, ensure};
-use bartizan_e2e::{Provider, SOON, Stage, apply_text, message_of, warden};
+use bartizan_e2e::{Provider, SOON, Stage, apply_text, cluster_script, message_of};
 use bartizan_harness::wait::{wait_gone, wait_object};
 use k8s_openapi::api::core::v1::Namespace;
 use kube::{Api, ResourceExt as _};
@@ -18,12 +18,12 @@ fn spec(children: &[Value]) -> Value {
 
 #[tokio::test]
 async fn a_parent_without_a_namespace_has_children_without_one_and_they_go_with_it() -> Result<()> {
-    let stage = Stage::start(&[Provider::Warden]).await?;
+    let stage = Stage::start(&[Provider::ScriptedClusterScoped]).await?;
     let host = stage.host().await?;
     let namespaces = || Api::<Namespace>::all(stage.cluster.client());
-    apply_text(&stage, &warden("tower", &spec(&[namespace("ward-1", "a"), namespace("ward-2", "a")]))).await?;
-    message_of(stage.wardens(), "tower", "Synced", "True", "Applied").await?;
-    let parent = stage.wardens().get("tower").await?;
+    apply_text(&stage, &cluster_script("tower", &spec(&[namespace("ward-1", "a"), namespace("ward-2", "a")]))).await?;
+    message_of(stage.cluster_scripts(), "tower", "Synced", "True", "Applied").await?;
+    let parent = stage.cluster_scripts().get("tower").await?;
     let status = &parent.data["status"];
     ensure!(status["wards"] == 2, "{status}");
     let uid = parent.uid().context("a parent without UID")?;
@@ -34,7 +34,7 @@ async fn a_parent_without_a_namespace_has_children_without_one_and_they_go_with_
     let seen = |parent: &kube::core::DynamicObject| {
         parent.data["status"]["seen"]["children"] == json!(["Namespace.v1 ward-1", "Namespace.v1 ward-2"])
     };
-    wait_object(stage.wardens(), "tower", "both children seen", SOON, seen).await?;
+    wait_object(stage.cluster_scripts(), "tower", "both children seen", SOON, seen).await?;
 
     // Edited, and deleted: both are undone.
     stage.kubectl(&["label", "namespace", "ward-1", "--overwrite", "team=b"], "").await?;
@@ -44,23 +44,24 @@ async fn a_parent_without_a_namespace_has_children_without_one_and_they_go_with_
     stage.kubectl(&["delete", "namespace", "ward-2"], "").await?;
     let again = |namespace: &Namespace| namespace.uid() != before.uid() && repaired(namespace);
     wait_object(namespaces(), "ward-2", "another namespace of that name", SOON, again).await?;
-    message_of(stage.wardens(), "tower", "Synced", "True", "Applied").await?;
+    message_of(stage.cluster_scripts(), "tower", "Synced", "True", "Applied").await?;
 
     // What is no longer meant goes, and the rest with its parent.
-    apply_text(&stage, &warden("tower", &spec(&[namespace("ward-1", "a")]))).await?;
+    apply_text(&stage, &cluster_script("tower", &spec(&[namespace("ward-1", "a")]))).await?;
     wait_gone(namespaces(), "ward-2", SOON).await?;
-    message_of(stage.wardens(), "tower", "Synced", "True", "Applied").await?;
+    message_of(stage.cluster_scripts(), "tower", "Synced", "True", "Applied").await?;
     ensure!(namespaces().get("ward-1").await?.uid() == first.uid(), "the other one was made again");
-    stage.kubectl(&["delete", "warden", "tower"], "").await?;
+    stage.kubectl(&["delete", "clusterscript", "tower"], "").await?;
     wait_gone(namespaces(), "ward-1", SOON).await?;
 
     // A child in a namespace needs a grant for that namespace: the parent has none of its own.
     let config = |metadata: Value| json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata});
-    apply_text(&stage, &warden("reaching", &spec(&[config(json!({"name": "x", "namespace": "default"}))]))).await?;
-    let message = message_of(stage.wardens(), "reaching", "Synced", "False", "Refused").await?;
+    apply_text(&stage, &cluster_script("reaching", &spec(&[config(json!({"name": "x", "namespace": "default"}))])))
+        .await?;
+    let message = message_of(stage.cluster_scripts(), "reaching", "Synced", "False", "Refused").await?;
     ensure!(
         message
-            .starts_with("The answer of provider warden was refused: response.children[0].object.metadata.namespace: "),
+            .starts_with("The answer of provider scripted-cluster-scoped was refused: response.children[0].object.metadata.namespace: "),
         "{message}"
     );
     host.stop().await?;

@@ -1,7 +1,7 @@
 //! What happens when parents go: who is asked, in what order things follow, and what stays.
 
 use anyhow::{Context as _, Result, ensure};
-use bartizan_e2e::{Host, Provider, SOON, Stage, apply_text, keeper, message_of, puppet};
+use bartizan_e2e::{Host, Provider, SOON, Stage, apply_text, finalizing_script, message_of, script};
 use bartizan_harness::wait::{wait_for, wait_gone, wait_object};
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace};
 use kube::{Api, ResourceExt as _};
@@ -29,19 +29,22 @@ fn orderly(name: &str) -> Value {
 #[tokio::test]
 async fn a_provider_that_finalizes_is_asked_first_whatever_the_propagation_and_the_last_wave_goes_first() -> Result<()>
 {
-    let stage = Stage::start(&[Provider::Keeper]).await?;
+    let stage = Stage::start(&[Provider::ScriptedFinalizing]).await?;
     let host = stage.host().await?;
     for propagation in ["foreground", "background"] {
-        apply_text(&stage, &keeper(propagation, &orderly(propagation))).await?;
-        message_of(stage.keepers(NS), propagation, "Synced", "True", "Applied").await?;
-        let parent = stage.keepers(NS).get(propagation).await?;
-        ensure!(parent.finalizers() == ["finalizer.bartizan.dev/keeper"], "{:?}", parent.finalizers());
+        apply_text(&stage, &finalizing_script(propagation, &orderly(propagation))).await?;
+        message_of(stage.finalizing_scripts(NS), propagation, "Synced", "True", "Applied").await?;
+        let parent = stage.finalizing_scripts(NS).get(propagation).await?;
+        ensure!(parent.finalizers() == ["finalizer.bartizan.dev/scripted-finalizing"], "{:?}", parent.finalizers());
         let child = stage.api::<ConfigMap>(NS).get(&format!("{propagation}-early")).await?;
         ensure!(child.owner_references().is_empty(), "the garbage collector would take it: {child:?}");
 
         let mark = stage.mark()?;
         stage
-            .kubectl(&["delete", "keeper", propagation, &format!("--cascade={propagation}"), "--timeout=60s"], "")
+            .kubectl(
+                &["delete", "finalizingscript", propagation, &format!("--cascade={propagation}"), "--timeout=60s"],
+                "",
+            )
             .await?;
         let writes = stage.writes_since(mark)?;
         let of_children: Vec<&str> = writes
@@ -72,16 +75,16 @@ fn endless(name: &str) -> Value {
 }
 
 async fn a_parent_can_be_abandoned_and_its_children_stay(stage: &Stage) -> Result<()> {
-    apply_text(stage, &keeper("abandoned", &endless("abandoned"))).await?;
-    message_of(stage.keepers(NS), "abandoned", "Synced", "True", "Applied").await?;
-    stage.kubectl(&["delete", "keeper", "abandoned", "--wait=false"], "").await?;
-    message_of(stage.keepers(NS), "abandoned", "Synced", "False", "Held").await?;
-    stage.kubectl(&["annotate", "keeper", "abandoned", "bartizan.dev/abandon=true"], "").await?;
-    wait_gone(stage.keepers(NS), "abandoned", SOON).await?;
+    apply_text(stage, &finalizing_script("abandoned", &endless("abandoned"))).await?;
+    message_of(stage.finalizing_scripts(NS), "abandoned", "Synced", "True", "Applied").await?;
+    stage.kubectl(&["delete", "finalizingscript", "abandoned", "--wait=false"], "").await?;
+    message_of(stage.finalizing_scripts(NS), "abandoned", "Synced", "False", "Held").await?;
+    stage.kubectl(&["annotate", "finalizingscript", "abandoned", "bartizan.dev/abandon=true"], "").await?;
+    wait_gone(stage.finalizing_scripts(NS), "abandoned", SOON).await?;
     let child = stage.api::<ConfigMap>(NS).get("abandoned").await?;
     ensure!(child.labels().is_empty(), "{child:?}");
     ensure!(
-        child.annotations()["bartizan.dev/retained-for"] == "Keeper.test.bartizan.dev default/abandoned",
+        child.annotations()["bartizan.dev/retained-for"] == "FinalizingScript.test.bartizan.dev default/abandoned",
         "{child:?}"
     );
     Ok(())
@@ -89,37 +92,37 @@ async fn a_parent_can_be_abandoned_and_its_children_stay(stage: &Stage) -> Resul
 
 async fn a_namespace_goes_though_the_provider_never_finishes(stage: &Stage) -> Result<()> {
     stage.kubectl(&["create", "namespace", "doomed"], "").await?;
-    apply_text(stage, &keeper("doomed/endless", &endless("endless"))).await?;
-    message_of(stage.keepers("doomed"), "endless", "Synced", "True", "Applied").await?;
+    apply_text(stage, &finalizing_script("doomed/endless", &endless("endless"))).await?;
+    message_of(stage.finalizing_scripts("doomed"), "endless", "Synced", "True", "Applied").await?;
     stage.kubectl(&["delete", "namespace", "doomed", "--wait=false"], "").await?;
     wait_gone(Api::<Namespace>::all(stage.cluster.client()), "doomed", SOON).await
 }
 
 #[tokio::test]
 async fn what_is_retained_or_orphaned_stays_and_a_parent_of_the_same_name_has_it_again() -> Result<()> {
-    let stage = Stage::start(&[Provider::Puppet]).await?;
+    let stage = Stage::start(&[Provider::Scripted]).await?;
     let host = stage.host().await?;
     let retained = json!({"answers": [{"answer": {"children": [
         {"object": config("retained"), "onDelete": "Retain"}, {"object": config("owned")},
     ]}}]});
     let uid = made(&stage, "store", &retained, "retained").await?;
-    stage.kubectl(&["delete", "puppet", "store"], "").await?;
+    stage.kubectl(&["delete", "script", "store"], "").await?;
     wait_gone(stage.api::<ConfigMap>(NS), "owned", SOON).await?;
     ensure!(made(&stage, "store", &retained, "retained").await? == uid, "it was made again");
     // What is no longer meant is released, and stays as well.
     apply_text(
         &stage,
-        &puppet("store", &json!({"answers": [{"answer": {"children": [{"object": config("owned")}]}}]})),
+        &script("store", &json!({"answers": [{"answer": {"children": [{"object": config("owned")}]}}]})),
     )
     .await?;
     let released = |child: &ConfigMap| child.labels().is_empty();
     wait_object(stage.api::<ConfigMap>(NS), "retained", "released", SOON, released).await?;
     ensure!(made(&stage, "store", &retained, "retained").await? == uid, "it was made again");
-    stage.kubectl(&["delete", "puppet", "store"], "").await?;
+    stage.kubectl(&["delete", "script", "store"], "").await?;
 
     let plain = json!({"answers": [{"answer": {"children": [{"object": config("orphan")}]}}]});
     let uid = made(&stage, "orphaned", &plain, "orphan").await?;
-    stage.kubectl(&["delete", "puppet", "orphaned", "--cascade=orphan", "--timeout=60s"], "").await?;
+    stage.kubectl(&["delete", "script", "orphaned", "--cascade=orphan", "--timeout=60s"], "").await?;
     wait_object(stage.api::<ConfigMap>(NS), "orphan", "released", SOON, released).await?;
     ensure!(made(&stage, "orphaned", &plain, "orphan").await? == uid, "it was made again");
 
@@ -130,10 +133,10 @@ async fn what_is_retained_or_orphaned_stays_and_a_parent_of_the_same_name_has_it
     stage.stop().await
 }
 
-/// Applies a Puppet, waits until it is served, and returns the UID of one of its children.
+/// Applies a Script, waits until it is served, and returns the UID of one of its children.
 async fn made(stage: &Stage, name: &str, spec: &Value, child: &str) -> Result<String> {
-    apply_text(stage, &puppet(name, spec)).await?;
-    message_of(stage.puppets(NS), name, "Synced", "True", "Applied").await?;
+    apply_text(stage, &script(name, spec)).await?;
+    message_of(stage.scripts(NS), name, "Synced", "True", "Applied").await?;
     let child = stage.api::<ConfigMap>(NS).get(child).await?;
     ensure!(child.labels().contains_key("bartizan.dev/owner-uid"), "{child:?}");
     child.uid().context("a child without UID")
@@ -146,22 +149,22 @@ async fn a_restored_parent_adopts_only_if_it_says_so(
     spec: &Value,
     child: &str,
 ) -> Result<Host> {
-    let old = stage.puppets(NS).get("orphaned").await?.uid().context("a parent without UID")?;
+    let old = stage.scripts(NS).get("orphaned").await?.uid().context("a parent without UID")?;
     host.stop().await?;
-    stage.kubectl(&["delete", "puppet", "orphaned", "--cascade=orphan", "--timeout=60s"], "").await?;
-    apply_text(stage, &puppet("orphaned", spec)).await?;
+    stage.kubectl(&["delete", "script", "orphaned", "--cascade=orphan", "--timeout=60s"], "").await?;
+    apply_text(stage, &script("orphaned", spec)).await?;
     let host = stage.host().await?;
-    let message = message_of(stage.puppets(NS), "orphaned", "Synced", "False", "NameTaken").await?;
+    let message = message_of(stage.scripts(NS), "orphaned", "Synced", "False", "NameTaken").await?;
     let expected = format!(
         "ConfigMap default/orphan exists and is not this parent's: it belongs to the parent with UID {old} of provider \
-         puppet. Delete or rename one of the two"
+         scripted. Delete or rename one of the two"
     );
     ensure!(message == expected, "{message}");
-    stage.kubectl(&["annotate", "puppet", "orphaned", &format!("bartizan.dev/adopt-from={old}")], "").await?;
-    message_of(stage.puppets(NS), "orphaned", "Synced", "True", "Applied").await?;
+    stage.kubectl(&["annotate", "script", "orphaned", &format!("bartizan.dev/adopt-from={old}")], "").await?;
+    message_of(stage.scripts(NS), "orphaned", "Synced", "True", "Applied").await?;
     let adopted = stage.api::<ConfigMap>(NS).get("orphan").await?;
     ensure!(adopted.uid().as_deref() == Some(child), "it was made again");
-    let uid = stage.puppets(NS).get("orphaned").await?.uid().context("a parent without UID")?;
+    let uid = stage.scripts(NS).get("orphaned").await?.uid().context("a parent without UID")?;
     ensure!(adopted.labels()["bartizan.dev/owner-uid"] == uid, "{adopted:?}");
     ensure!(adopted.owner_references().len() == 1 && adopted.owner_references()[0].uid == uid, "{adopted:?}");
     Ok(host)
@@ -170,14 +173,14 @@ async fn a_restored_parent_adopts_only_if_it_says_so(
 async fn a_paused_parent_is_left_alone(stage: &Stage) -> Result<()> {
     let spec = json!({"answers": [{"answer": {"children": [{"object": config("paused")}]}}]});
     made(stage, "paused", &spec, "paused").await?;
-    stage.kubectl(&["annotate", "puppet", "paused", "bartizan.dev/paused=true"], "").await?;
-    message_of(stage.puppets(NS), "paused", "Synced", "False", "Paused").await?;
+    stage.kubectl(&["annotate", "script", "paused", "bartizan.dev/paused=true"], "").await?;
+    message_of(stage.scripts(NS), "paused", "Synced", "False", "Paused").await?;
     stage.kubectl(&["delete", "configmap", "paused"], "").await?;
     // A later parent is served, and the paused one's child is still missing.
     made(stage, "later", &json!({"answers": [{"answer": {"children": [{"object": config("later")}]}}]}), "later")
         .await?;
     ensure!(stage.api::<ConfigMap>(NS).get_opt("paused").await?.is_none(), "it was made again");
-    stage.kubectl(&["annotate", "puppet", "paused", "bartizan.dev/paused-"], "").await?;
+    stage.kubectl(&["annotate", "script", "paused", "bartizan.dev/paused-"], "").await?;
     wait_object(stage.api::<ConfigMap>(NS), "paused", "there", SOON, |_| true).await?;
     Ok(())
 }
@@ -185,16 +188,16 @@ async fn a_paused_parent_is_left_alone(stage: &Stage) -> Result<()> {
 async fn a_parent_made_again_at_once_is_another_parent(stage: &Stage) -> Result<()> {
     let spec = json!({"answers": [{"answer": {"children": [{"object": config("again")}]}}]});
     let first = made(stage, "again", &spec, "again").await?;
-    stage.kubectl(&["delete", "puppet", "again", "--wait=false"], "").await?;
-    apply_text(stage, &puppet("again", &spec)).await?;
+    stage.kubectl(&["delete", "script", "again", "--wait=false"], "").await?;
+    apply_text(stage, &script("again", &spec)).await?;
     let owner = async || {
-        let parent = stage.puppets(NS).get("again").await?.uid();
+        let parent = stage.scripts(NS).get("again").await?.uid();
         let child = stage.api::<ConfigMap>(NS).get_opt("again").await?;
         let owned = child.filter(|child| child.labels().get("bartizan.dev/owner-uid") == parent.as_ref());
         Ok(owned.and_then(|child| child.uid()))
     };
     let second = wait_for("a child of the second parent", SOON, owner).await?;
     ensure!(first != second, "the child of another parent was taken over");
-    message_of(stage.puppets(NS), "again", "Synced", "True", "Applied").await?;
+    message_of(stage.scripts(NS), "again", "Synced", "True", "Applied").await?;
     Ok(())
 }

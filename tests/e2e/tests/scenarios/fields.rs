@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use bartizan_e2e::{Provider, SOON, Stage, apply_text, hardened, message_of, puppet};
+use bartizan_e2e::{Provider, SOON, Stage, apply_text, hardened, message_of, script};
 use bartizan_harness::wait::{wait_for, wait_object};
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::Service;
@@ -49,11 +49,11 @@ fn replicas(set: &StatefulSet) -> Option<i32> {
 
 #[tokio::test]
 async fn what_others_own_in_a_child_stays_through_every_apply_and_nothing_follows_from_it() -> Result<()> {
-    let stage = Stage::start(&[Provider::Puppet]).await?;
+    let stage = Stage::start(&[Provider::Scripted]).await?;
     let host = stage.host().await?;
     let sets = || stage.api::<StatefulSet>(NS);
-    apply_text(&stage, &puppet("shared", &spec("example.invalid/main:1"))).await?;
-    message_of(stage.puppets(NS), "shared", "Synced", "True", "Applied").await?;
+    apply_text(&stage, &script("shared", &spec("example.invalid/main:1"))).await?;
+    message_of(stage.scripts(NS), "shared", "Synced", "True", "Applied").await?;
 
     // The autoscaler needs no metrics to know that one is less than two.
     let scaler = json!({
@@ -91,9 +91,9 @@ async fn what_others_own_in_a_child_stays_through_every_apply_and_nothing_follow
     ensure!(accepted.len() <= 3 && accepted.iter().all(|write| write.ends_with("/shared: 200")), "{writes:?}");
 
     // An apply that does change something goes around all of it.
-    apply_text(&stage, &puppet("shared", &spec("example.invalid/main:2"))).await?;
+    apply_text(&stage, &script("shared", &spec("example.invalid/main:2"))).await?;
     wait_object(sets(), "shared", "the new image", SOON, |set| template(set).0 == both("2")).await?;
-    message_of(stage.puppets(NS), "shared", "Synced", "True", "Applied").await?;
+    message_of(stage.scripts(NS), "shared", "Synced", "True", "Applied").await?;
     let after = settled(&stage).await?;
     ensure!(template(&after).1 == restarted && replicas(&after) == Some(2), "{after:?}");
     // Defaults are the API server's: they were never drift.
@@ -112,7 +112,7 @@ async fn what_others_own_in_a_child_stays_through_every_apply_and_nothing_follow
 
     // A restart finds what others wrote since, and leaves it as it is, too.
     let host = stage.host().await?;
-    message_of(stage.puppets(NS), "shared", "Synced", "True", "Applied").await?;
+    message_of(stage.scripts(NS), "shared", "Synced", "True", "Applied").await?;
     let restarted = settled(&stage).await?;
     ensure!(restarted.metadata.generation == after.metadata.generation, "{restarted:?}");
     ensure!(template(&restarted) == template(&after), "{restarted:?}");
@@ -132,8 +132,8 @@ async fn settled(stage: &Stage) -> Result<StatefulSet> {
     let set = wait_object(stage.api::<StatefulSet>(NS), "shared", "all pods rolled", SOON, rolled).await?;
     // Another parent is served after it: whatever the host had to do for the first, it has begun.
     let name = format!("after-{}", set.resource_version().unwrap_or_default());
-    apply_text(stage, &puppet(&name, &json!({"answers": [{"answer": {}}]}))).await?;
-    message_of(stage.puppets(NS), &name, "Synced", "True", "Applied").await?;
+    apply_text(stage, &script(&name, &json!({"answers": [{"answer": {}}]}))).await?;
+    message_of(stage.scripts(NS), &name, "Synced", "True", "Applied").await?;
     wait_for("the same generation", SOON, async || {
         let now = stage.api::<StatefulSet>(NS).get("shared").await?;
         Ok((now.metadata.generation == set.metadata.generation).then_some(now))
@@ -144,5 +144,5 @@ async fn settled(stage: &Stage) -> Result<StatefulSet> {
 /// How many entries of the host's an object has among its managers.
 fn written_by_host(object: &Value) -> Result<usize> {
     let managers = object["metadata"]["managedFields"].as_array().context("no managed fields")?;
-    Ok(managers.iter().filter(|entry| entry["manager"] == "bartizan/puppet").count())
+    Ok(managers.iter().filter(|entry| entry["manager"] == "bartizan/scripted").count())
 }

@@ -1,7 +1,7 @@
 //! What a provider answers beyond its grants: the whole answer is refused, nothing is written, and the parent says why.
 
 use anyhow::{Result, ensure};
-use bartizan_e2e::{Provider, SOON, Stage, apply_text, hardened, message_of, puppet};
+use bartizan_e2e::{Provider, SOON, Stage, apply_text, hardened, message_of, script};
 use bartizan_harness::wait::wait_object;
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
@@ -9,12 +9,12 @@ use serde_json::{Value, json};
 
 const NS: &str = "default";
 
-/// The puppet may write what it asks for, its pods must meet Baseline, and it may read Secrets of another namespace only.
+/// The scripted may write what it asks for, its pods must meet Baseline, and it may read Secrets of another namespace only.
 fn document() -> String {
     json!({
-        "apiVersion": "bartizan.dev/v1alpha1", "kind": "Provider", "metadata": {"name": "puppet"},
+        "apiVersion": "bartizan.dev/v1alpha1", "kind": "Provider", "metadata": {"name": "scripted"},
         "spec": {
-            "module": {"file": "puppet.wasm"},
+            "module": {"file": "scripted.wasm"},
             "grants": {
                 "children": [
                     {"group": "", "kinds": ["ConfigMap", "Secret", "Service"]}, {"group": "apps", "kinds": ["StatefulSet"]},
@@ -56,7 +56,7 @@ fn set(name: &str, pod: &Value) -> Value {
 const FOREIGN: &str = "$(config:default/words:foreign)";
 const ROBBED: &str = "$(config:default/words:robbed)";
 
-/// What a Puppet answers stands in its spec, and a Secret that is named there is named by whoever wrote it. So the names come
+/// What a Script answers stands in its spec, and a Secret that is named there is named by whoever wrote it. So the names come
 /// from here.
 fn words() -> Value {
     let mut words = config("words");
@@ -65,10 +65,10 @@ fn words() -> Value {
     words
 }
 
-/// A Puppet that answers these children, and names no Secret in its spec.
+/// A Script that answers these children, and names no Secret in its spec.
 fn unnamed(name: &str, children: &Value) -> String {
     let related = json!([{"apiVersion": "v1", "kind": "ConfigMap", "names": ["words"]}]);
-    puppet(name, &json!({"answers": [{"answer": {"related": related, "children": children}}]}))
+    script(name, &json!({"answers": [{"answer": {"related": related, "children": children}}]}))
 }
 
 fn mounting(secret: &str) -> Value {
@@ -116,14 +116,14 @@ fn refused() -> [(&'static str, Value, String); 6] {
         (
             "binding",
             binding,
-            "response.children[1].object: ClusterRoleBinding.rbac.authorization.k8s.io/v1 was not granted to provider puppet; it \
+            "response.children[1].object: ClusterRoleBinding.rbac.authorization.k8s.io/v1 was not granted to provider scripted; it \
              may write ConfigMap.v1, Secret.v1, Service.v1, StatefulSet.apps/v1"
                 .to_owned(),
         ),
         (
             "kind",
             json!({"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "job"}}),
-            "response.children[1].object: Job.batch/v1 was not granted to provider puppet; it may write ConfigMap.v1, \
+            "response.children[1].object: Job.batch/v1 was not granted to provider scripted; it may write ConfigMap.v1, \
              Secret.v1, Service.v1, StatefulSet.apps/v1"
                 .to_owned(),
         ),
@@ -139,8 +139,8 @@ fn refused() -> [(&'static str, Value, String); 6] {
 
 #[tokio::test]
 async fn what_is_not_granted_refuses_the_whole_answer_and_nothing_is_written() -> Result<()> {
-    let stage = Stage::start(&[Provider::Puppet]).await?;
-    std::fs::write(stage.providers().join("puppet.yaml"), document())?;
+    let stage = Stage::start(&[Provider::Scripted]).await?;
+    std::fs::write(stage.providers().join("scripted.yaml"), document())?;
     apply_text(&stage, &secret("foreign").to_string()).await?;
     let mut command = stage.plain_command();
     command.arg("--providers").arg(stage.providers());
@@ -150,13 +150,13 @@ async fn what_is_not_granted_refuses_the_whole_answer_and_nothing_is_written() -
     let mark = stage.mark()?;
     for (name, object, expected) in refused() {
         apply_text(&stage, &unnamed(name, &json!([{"object": config("fine")}, {"object": object}]))).await?;
-        let message = message_of(stage.puppets(NS), name, "Synced", "False", "Refused").await?;
-        let expected = format!("The answer of provider puppet was refused: {expected}");
+        let message = message_of(stage.scripts(NS), name, "Synced", "False", "Refused").await?;
+        let expected = format!("The answer of provider scripted was refused: {expected}");
         ensure!(message == expected, "{name}: {message}");
     }
     let writes = stage.writes_since(mark)?;
     let strange: Vec<&String> =
-        writes.iter().filter(|write| !write.contains(" puppets/status ") && !write.contains(" events ")).collect();
+        writes.iter().filter(|write| !write.contains(" scripts/status ") && !write.contains(" events ")).collect();
     ensure!(strange.is_empty(), "{strange:?}");
     what_is_granted_is_written(&stage).await?;
     a_secret_is_not_made_ones_own_by_saying_so(&stage).await?;
@@ -170,8 +170,8 @@ async fn what_is_granted_is_written(stage: &Stage) -> Result<()> {
     // The parent names this one: whoever wrote it answers for it.
     pod["imagePullSecrets"] = json!([{"name": "foreign"}]);
     let children = json!([{"object": set("granted", &pod)}, {"object": secret("own")}]);
-    apply_text(stage, &puppet("granted", &json!({"answers": [{"answer": {"children": children}}]}))).await?;
-    message_of(stage.puppets(NS), "granted", "Synced", "True", "Applied").await?;
+    apply_text(stage, &script("granted", &json!({"answers": [{"answer": {"children": children}}]}))).await?;
+    message_of(stage.scripts(NS), "granted", "Synced", "True", "Applied").await?;
     let (set, secret) = (stage.api::<StatefulSet>(NS).get("granted").await?, stage.api::<Secret>(NS).get("own").await?);
     ensure!(set.metadata.uid.is_some() && secret.metadata.uid.is_some());
     Ok(())
@@ -185,12 +185,12 @@ async fn a_secret_is_not_made_ones_own_by_saying_so(stage: &Stage) -> Result<()>
         {"object": set("robber", &mounting(ROBBED))}, {"object": own}, {"object": config("bystander")},
     ]);
     apply_text(stage, &unnamed("robber", &children)).await?;
-    let message = message_of(stage.puppets(NS), "robber", "Synced", "False", "NameTaken").await?;
+    let message = message_of(stage.scripts(NS), "robber", "Synced", "False", "NameTaken").await?;
     ensure!(message.contains("Secret default/robbed"), "{message}");
     wait_object(stage.api::<ConfigMap>(NS), "bystander", "existence", SOON, |_| true).await?;
     ensure!(stage.api::<StatefulSet>(NS).get_opt("robber").await?.is_none(), "its pods would see a Secret of others");
     stage.kubectl(&["delete", "secret", "robbed"], "").await?;
-    message_of(stage.puppets(NS), "robber", "Synced", "True", "Applied").await?;
+    message_of(stage.scripts(NS), "robber", "Synced", "True", "Applied").await?;
     wait_object(stage.api::<StatefulSet>(NS), "robber", "existence", SOON, |_| true).await?;
     Ok(())
 }

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, ensure};
-use bartizan_e2e::{Host, Provider, SOON, Stage, apply_text, bartizan, message_of, puppet, said};
+use bartizan_e2e::{Host, Provider, SOON, Stage, apply_text, bartizan, message_of, said, script};
 use bartizan_harness::wait::{wait_for, wait_object};
 use k8s_openapi::api::core::v1::Pod;
 use serde_json::{Value, json};
@@ -14,7 +14,7 @@ const PLANTED: [&str; 2] = ["planted-in-a-field", "planted-in-a-secret"];
 
 #[tokio::test]
 async fn explain_says_why_the_provider_was_called_and_what_came_of_it() -> Result<()> {
-    let stage = Stage::start(&[Provider::Puppet]).await?;
+    let stage = Stage::start(&[Provider::Scripted]).await?;
     let host = stage.host().await?;
     let server = format!("http://{}", host.address);
     let ask = |parent: &str, more: &[&str]| {
@@ -22,38 +22,38 @@ async fn explain_says_why_the_provider_was_called_and_what_came_of_it() -> Resul
     };
     let config = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "one"}});
     let fine = json!({"children": [{"object": config}], "resyncAfterSeconds": 3600});
-    apply_text(&stage, &puppet("fine", &json!({"answers": [{"answer": fine}]}))).await?;
+    apply_text(&stage, &script("fine", &json!({"answers": [{"answer": fine}]}))).await?;
     let node = json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": "x"}});
-    apply_text(&stage, &puppet("refused", &json!({"answers": [{"answer": {"children": [{"object": node}]}}]}))).await?;
+    apply_text(&stage, &script("refused", &json!({"answers": [{"answer": {"children": [{"object": node}]}}]}))).await?;
     let related = json!({"apiVersion": "v1", "kind": "ConfigMap", "names": ["later"]});
-    apply_text(&stage, &puppet("held", &json!({"answers": [{"answer": {"related": [related], "hold": true}}]})))
+    apply_text(&stage, &script("held", &json!({"answers": [{"answer": {"related": [related], "hold": true}}]})))
         .await?;
-    message_of(stage.puppets(NS), "fine", "Synced", "True", "Applied").await?;
-    let refusal = message_of(stage.puppets(NS), "refused", "Synced", "False", "Refused").await?;
-    message_of(stage.puppets(NS), "held", "Synced", "False", "Held").await?;
+    message_of(stage.scripts(NS), "fine", "Synced", "True", "Applied").await?;
+    let refusal = message_of(stage.scripts(NS), "refused", "Synced", "False", "Refused").await?;
+    message_of(stage.scripts(NS), "held", "Synced", "False", "Held").await?;
 
     // Once its child was written, it is asked again with that in the request, and says the same.
     let settled = async || {
-        let (code, text, _) = ask("puppet/fine", &["-o", "json"])?;
+        let (code, text, _) = ask("script/fine", &["-o", "json"])?;
         ensure!(code == Some(0), "{text}");
         let found: Value = serde_json::from_str(&text)?;
         if found[0]["plan"] == "nothing to do" { Ok(Some(found)) } else { anyhow::bail!("{found}") }
     };
     let found = wait_for("a decision that there is nothing to do", SOON, settled).await?;
     ensure!(found[0]["call"] == "called: the request changed, or a timer was due", "{found}");
-    ensure!(found[0]["outcome"] == "Applied" && found[0]["provider"] == "puppet", "{found}");
+    ensure!(found[0]["outcome"] == "Applied" && found[0]["provider"] == "scripted", "{found}");
     ensure!(found[0]["request"].as_str().is_some_and(|digest| digest.len() == 32), "{found}");
     ensure!(found[0]["next"].is_string(), "{found}");
-    let (code, text, _) = ask("Puppet.test.bartizan.dev/fine", &["-n", NS])?;
-    let begins = "Puppet.test.bartizan.dev default/fine (provider puppet)\n  decided:    20";
+    let (code, text, _) = ask("Script.test.bartizan.dev/fine", &["-n", NS])?;
+    let begins = "Script.test.bartizan.dev default/fine (provider scripted)\n  decided:    20";
     ensure!(code == Some(0) && text.starts_with(begins), "{text}");
 
-    let (code, text, _) = ask("puppets/refused", &[])?;
-    let refusal = refusal.strip_prefix("The answer of provider puppet was refused: ").context(refusal.clone())?;
+    let (code, text, _) = ask("scripts/refused", &[])?;
+    let refusal = refusal.strip_prefix("The answer of provider scripted was refused: ").context(refusal.clone())?;
     ensure!(code == Some(0) && text.contains("\n  outcome:    Refused\n"), "{text}");
     ensure!(text.contains(&format!("\n  refused:    {refusal}\n")), "{text}");
     ensure!(text.contains("\n  failures:   "), "{text}");
-    let (_, text, _) = ask("puppets/held", &["-o", "yaml"])?;
+    let (_, text, _) = ask("scripts/held", &["-o", "yaml"])?;
     ensure!(text.contains("- ConfigMap default/later, which the provider asks to see, to be there\n"), "{text}");
 
     what_cannot_be_explained_says_why(&stage, &server)?;
@@ -66,29 +66,29 @@ async fn explain_says_why_the_provider_was_called_and_what_came_of_it() -> Resul
 fn what_cannot_be_explained_says_why(stage: &Stage, server: &str) -> Result<()> {
     let kubeconfig = stage.cluster.admin_kubeconfig().to_str().context("a path")?.to_owned();
     for (arguments, code, expected) in [
-        (vec!["puppet/none", "--server", server], 1, "no provider of this host serves puppet default/none".to_owned()),
+        (vec!["script/none", "--server", server], 1, "no provider of this host serves script default/none".to_owned()),
         (vec!["ObjectStore/x", "--server", server, "-n", "n"], 1, "no provider of this host serves ObjectStore n/x".to_owned()),
         (
-            vec!["puppet", "--server", server],
+            vec!["script", "--server", server],
             2,
-            "error: invalid value 'puppet' for '<KIND/NAME>': write it as KIND/NAME, as in objectstore/my-store\n\n\
+            "error: invalid value 'script' for '<KIND/NAME>': write it as KIND/NAME, as in objectstore/my-store\n\n\
              For more information, try '--help'."
                 .to_owned(),
         ),
         (
-            vec!["puppet/x", "--server", "https://127.0.0.1:1"],
+            vec!["script/x", "--server", "https://127.0.0.1:1"],
             2,
             "error: invalid value 'https://127.0.0.1:1' for '--server <URL>': write it as http://127.0.0.1:8080, which is \
              how the host serves it\n\nFor more information, try '--help'."
                 .to_owned(),
         ),
         (
-            vec!["puppet/x", "--server", "http://127.0.0.1:1"],
+            vec!["script/x", "--server", "http://127.0.0.1:1"],
             2,
             "error: --server http://127.0.0.1:1: Connection refused (os error 111)".to_owned(),
         ),
         (
-            vec!["puppet/x", "--kubeconfig", &kubeconfig],
+            vec!["script/x", "--kubeconfig", &kubeconfig],
             2,
             "error: no running pod has the label app.kubernetes.io/name=bartizan in namespace bartizan-system; name another \
              with --system-namespace, or the host's address with --server"
@@ -113,7 +113,7 @@ async fn a_pod_is_asked_through_a_port_forward(stage: &Stage) -> Result<()> {
     wait_object(stage.api::<Pod>(NS), "host", "Running", SOON, phase).await?;
     let kubeconfig = stage.cluster.admin_kubeconfig().to_str().context("a path")?;
     let (code, text, complaint) =
-        said(&bartizan(stage, &["explain", "puppet/x", "--system-namespace", NS, "--kubeconfig", kubeconfig])?);
+        said(&bartizan(stage, &["explain", "script/x", "--system-namespace", NS, "--kubeconfig", kubeconfig])?);
     ensure!(code == Some(2) && text.is_empty(), "{text}");
     ensure!(complaint.starts_with("error: port-forward to pod default/host: error dialing backend: "), "{complaint}");
     Ok(())
@@ -127,22 +127,22 @@ async fn metrics_count_what_was_done(host: &Host) -> Result<()> {
         line.with_context(|| format!("no {sample} in\n{text}"))?.parse().context("no number")
     };
     for (sample, least) in [
-        ("bartizan_reconciles_total{provider=\"puppet\",result=\"applied\"}", 1.0),
-        ("bartizan_reconciles_total{provider=\"puppet\",result=\"held\"}", 1.0),
-        ("bartizan_reconciles_total{provider=\"puppet\",result=\"failed\"}", 1.0),
-        ("bartizan_provider_calls_total{provider=\"puppet\"}", 3.0),
-        ("bartizan_provider_call_duration_seconds_count{provider=\"puppet\"}", 3.0),
-        ("bartizan_writes_total{provider=\"puppet\",verb=\"apply\"}", 1.0),
-        ("bartizan_writes_total{provider=\"puppet\",verb=\"status\"}", 3.0),
-        ("bartizan_gate_refusals_total{provider=\"puppet\"}", 1.0),
-        ("bartizan_watch_last_event_timestamp_seconds{provider=\"puppet\",kind=\"ConfigMap.v1\"}", 1.7e9),
+        ("bartizan_reconciles_total{provider=\"scripted\",result=\"applied\"}", 1.0),
+        ("bartizan_reconciles_total{provider=\"scripted\",result=\"held\"}", 1.0),
+        ("bartizan_reconciles_total{provider=\"scripted\",result=\"failed\"}", 1.0),
+        ("bartizan_provider_calls_total{provider=\"scripted\"}", 3.0),
+        ("bartizan_provider_call_duration_seconds_count{provider=\"scripted\"}", 3.0),
+        ("bartizan_writes_total{provider=\"scripted\",verb=\"apply\"}", 1.0),
+        ("bartizan_writes_total{provider=\"scripted\",verb=\"status\"}", 3.0),
+        ("bartizan_gate_refusals_total{provider=\"scripted\"}", 1.0),
+        ("bartizan_watch_last_event_timestamp_seconds{provider=\"scripted\",kind=\"ConfigMap.v1\"}", 1.7e9),
     ] {
         ensure!(value(sample)? >= least, "{sample} is less than {least} in\n{text}");
     }
     for (sample, exactly) in [
-        ("bartizan_parents{provider=\"puppet\"}", 3.0),
-        ("bartizan_queue_depth{provider=\"puppet\"}", 0.0),
-        ("bartizan_watch_up{provider=\"puppet\",kind=\"ConfigMap.v1\"}", 1.0),
+        ("bartizan_parents{provider=\"scripted\"}", 3.0),
+        ("bartizan_queue_depth{provider=\"scripted\"}", 0.0),
+        ("bartizan_watch_up{provider=\"scripted\",kind=\"ConfigMap.v1\"}", 1.0),
     ] {
         ensure!((value(sample)? - exactly).abs() < f64::EPSILON, "{sample} is not {exactly} in\n{text}");
     }
@@ -159,7 +159,7 @@ fn recordings(folder: &Path) -> Vec<PathBuf> {
 
 #[tokio::test]
 async fn a_recorded_decision_holds_no_secret_and_is_repeated_byte_for_byte_elsewhere() -> Result<()> {
-    let stage = Stage::start(&[Provider::Puppet]).await?;
+    let stage = Stage::start(&[Provider::Scripted]).await?;
     let folder = stage.path("recordings");
     let mut command = stage.command();
     command.arg("--record").arg(&folder).args(["--record-last", "3"]);
@@ -172,15 +172,15 @@ async fn a_recorded_decision_holds_no_secret_and_is_repeated_byte_for_byte_elsew
     let copy = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "copy"}, "data": data});
     let related = json!([{"apiVersion": "v1", "kind": "Secret", "names": ["source"]}]);
     let answer = json!({"related": related, "children": [{"object": copy}]});
-    let copier = puppet("copier", &json!({"secret": field, "answers": [{"answer": answer}]}));
+    let copier = script("copier", &json!({"secret": field, "answers": [{"answer": answer}]}));
     stage.kubectl(&["apply", "--server-side", "-f", "-"], &copier).await?;
-    message_of(stage.puppets(NS), "copier", "Synced", "True", "Applied").await?;
+    message_of(stage.scripts(NS), "copier", "Synced", "True", "Applied").await?;
     let fail = json!({"code": "internal", "message": "the secret is $(parent.secret)"});
-    let talker = puppet("talker", &json!({"secret": field, "answers": [{"fail": fail}]}));
+    let talker = script("talker", &json!({"secret": field, "answers": [{"fail": fail}]}));
     stage.kubectl(&["apply", "--server-side", "-f", "-"], &talker).await?;
-    message_of(stage.puppets(NS), "talker", "Synced", "False", "ProviderFailed").await?;
+    message_of(stage.scripts(NS), "talker", "Synced", "False", "ProviderFailed").await?;
 
-    let of = |name: &str| folder.join("puppet/Puppet").join(format!("{NS}_{name}"));
+    let of = |name: &str| folder.join("scripted/Script").join(format!("{NS}_{name}"));
     let kept = async |name: &str| {
         let probe = async || match recordings(&of(name)) {
             files if files.is_empty() => anyhow::bail!("none in {}", of(name).display()),
@@ -208,15 +208,15 @@ async fn a_recorded_decision_holds_no_secret_and_is_repeated_byte_for_byte_elsew
 
 fn replays_are_the_same_or_tell_the_difference(stage: &Stage, answered: &Path, failed: &Path) -> Result<()> {
     let module = |provider| Ok::<_, anyhow::Error>(stage.module(provider)?.to_str().context("a path")?.to_owned());
-    let (puppet, hello) = (module(Provider::Puppet)?, module(Provider::Hello)?);
+    let (scripted, hello) = (module(Provider::Scripted)?, module(Provider::Hello)?);
     let replay = |recording: &Path, module: &str| {
         let recording = recording.to_str().context("a path")?;
         bartizan(stage, &["replay", recording, "--provider", module]).map(|output| said(&output))
     };
     let recording: Value = serde_json::from_str(&std::fs::read_to_string(answered)?)?;
-    let (code, text, complaint) = replay(answered, &puppet)?;
+    let (code, text, complaint) = replay(answered, &scripted)?;
     ensure!(code == Some(0) && text.starts_with("the same answer, ") && complaint.is_empty(), "{text}{complaint}");
-    let (code, text, _) = replay(failed, &puppet)?;
+    let (code, text, _) = replay(failed, &scripted)?;
     ensure!(code == Some(0) && text.starts_with("the same failure: ProviderFailed: the secret is bz:"), "{text}");
 
     let (code, text, _) = replay(answered, &hello)?;
@@ -232,7 +232,7 @@ fn replays_are_the_same_or_tell_the_difference(stage: &Stage, answered: &Path, f
         false => line.to_owned(),
     };
     std::fs::write(&changed, text.lines().map(rename).collect::<Vec<_>>().join("\n"))?;
-    let (code, text, _) = replay(&changed, &puppet)?;
+    let (code, text, _) = replay(&changed, &scripted)?;
     let expected = "another request: the file was changed since it was recorded\n\
                     another answer (- recorded, + now)\n\
                     - response.children[0].object.metadata.name: \"copy\"\n\
@@ -241,7 +241,7 @@ fn replays_are_the_same_or_tell_the_difference(stage: &Stage, answered: &Path, f
 
     let none = stage.path("none.json");
     std::fs::write(&none, "{}")?;
-    let (code, _, complaint) = replay(&none, &puppet)?;
+    let (code, _, complaint) = replay(&none, &scripted)?;
     let expected =
         format!("error: {} is not a recording: missing field `apiVersion` at line 1 column 2", none.display());
     ensure!((code, complaint.as_str()) == (Some(2), expected.as_str()), "{complaint}");

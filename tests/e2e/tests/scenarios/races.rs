@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use bartizan_e2e::{Provider, SOON, Stage, apply_text, condition, hardened, keeper, message_of, puppet};
+use bartizan_e2e::{Provider, SOON, Stage, apply_text, condition, finalizing_script, hardened, message_of, script};
 use bartizan_harness::wait::{wait_for, wait_gone, wait_object};
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::ConfigMap;
@@ -22,22 +22,22 @@ fn config(name: &str, text: &str) -> Value {
 }
 
 fn always(name: &str, children: &[Value]) -> String {
-    puppet(name, &script(children))
+    script(name, &spec(children))
 }
 
-fn script(children: &[Value]) -> Value {
+fn spec(children: &[Value]) -> Value {
     let children: Vec<Value> = children.iter().map(|object| json!({"object": object})).collect();
     json!({"answers": [{"answer": {"children": children}}]})
 }
 
-async fn uid_of(stage: &Stage, puppet: &str) -> Result<String> {
-    stage.puppets(NS).get(puppet).await?.uid().context("a parent without UID")
+async fn uid_of(stage: &Stage, parent: &str) -> Result<String> {
+    stage.scripts(NS).get(parent).await?.uid().context("a parent without UID")
 }
 
 fn taken(child: &str, holder: &str) -> String {
     format!(
         "ConfigMap default/{child} exists and is not this parent's: it belongs to the parent with UID {holder} of provider \
-         puppet. Delete or rename one of the two"
+         scripted. Delete or rename one of the two"
     )
 }
 
@@ -48,7 +48,7 @@ fn is_of(child: &ConfigMap, uid: &str) -> bool {
 
 #[tokio::test]
 async fn a_name_is_its_first_parents_until_that_lets_go_of_it_and_a_child_that_was_moved_is_nobodys() -> Result<()> {
-    let stage = Stage::start(&[Provider::Puppet]).await?;
+    let stage = Stage::start(&[Provider::Scripted]).await?;
     let host = stage.host().await?;
     two_parents_that_mean_the_same_name_have_it_one_after_the_other(&stage).await?;
     a_child_that_is_moved_to_another_parent_by_hand_is_left_where_it_is(&stage).await?;
@@ -58,30 +58,30 @@ async fn a_name_is_its_first_parents_until_that_lets_go_of_it_and_a_child_that_w
 
 async fn two_parents_that_mean_the_same_name_have_it_one_after_the_other(stage: &Stage) -> Result<()> {
     apply_text(stage, &always("first", &[config("shared", "first")])).await?;
-    message_of(stage.puppets(NS), "first", "Synced", "True", "Applied").await?;
+    message_of(stage.scripts(NS), "first", "Synced", "True", "Applied").await?;
     apply_text(stage, &always("second", &[config("shared", "second")])).await?;
     let first = uid_of(stage, "first").await?;
-    let message = message_of(stage.puppets(NS), "second", "Synced", "False", "NameTaken").await?;
+    let message = message_of(stage.scripts(NS), "second", "Synced", "False", "NameTaken").await?;
     ensure!(message == taken("shared", &first), "{message}");
-    message_of(stage.puppets(NS), "second", "Stalled", "True", "NameTaken").await?;
+    message_of(stage.scripts(NS), "second", "Stalled", "True", "NameTaken").await?;
     let child = stage.api::<ConfigMap>(NS).get("shared").await?;
     ensure!(is_of(&child, &first) && child.data.is_some_and(|data| data["text"] == "first"));
-    message_of(stage.puppets(NS), "first", "Synced", "True", "Applied").await?;
+    message_of(stage.scripts(NS), "first", "Synced", "True", "Applied").await?;
 
     // Deleted by hand, either may be quicker, and the other says so: the name is never fought for.
     // The first no longer means it: the second has it.
     apply_text(stage, &always("first", &[])).await?;
     let second = uid_of(stage, "second").await?;
     wait_object(stage.api::<ConfigMap>(NS), "shared", "the second's", SOON, |child| is_of(child, &second)).await?;
-    message_of(stage.puppets(NS), "second", "Synced", "True", "Applied").await?;
+    message_of(stage.scripts(NS), "second", "Synced", "True", "Applied").await?;
 
     // And back, by the end of the second.
     apply_text(stage, &always("first", &[config("shared", "first")])).await?;
-    let message = message_of(stage.puppets(NS), "first", "Synced", "False", "NameTaken").await?;
+    let message = message_of(stage.scripts(NS), "first", "Synced", "False", "NameTaken").await?;
     ensure!(message == taken("shared", &second), "{message}");
-    stage.kubectl(&["delete", "puppet", "second"], "").await?;
+    stage.kubectl(&["delete", "script", "second"], "").await?;
     wait_object(stage.api::<ConfigMap>(NS), "shared", "the first's", SOON, |child| is_of(child, &first)).await?;
-    message_of(stage.puppets(NS), "first", "Synced", "True", "Applied").await?;
+    message_of(stage.scripts(NS), "first", "Synced", "True", "Applied").await?;
     Ok(())
 }
 
@@ -89,7 +89,7 @@ async fn a_child_that_is_moved_to_another_parent_by_hand_is_left_where_it_is(sta
     apply_text(stage, &always("robbed", &[config("moved", "mine")])).await?;
     apply_text(stage, &always("given", &[config("own", "one")])).await?;
     for parent in ["robbed", "given"] {
-        message_of(stage.puppets(NS), parent, "Synced", "True", "Applied").await?;
+        message_of(stage.scripts(NS), parent, "Synced", "True", "Applied").await?;
     }
     let before = stage.api::<ConfigMap>(NS).get("moved").await?;
     let given = uid_of(stage, "given").await?;
@@ -98,7 +98,7 @@ async fn a_child_that_is_moved_to_another_parent_by_hand_is_left_where_it_is(sta
     owner["uid"] = given.clone().into();
     let patch = json!({"metadata": {"labels": {"bartizan.dev/owner-uid": given}, "ownerReferences": [owner]}});
     stage.kubectl(&["patch", "configmap", "moved", "--type=merge", "-p", &patch.to_string()], "").await?;
-    let message = message_of(stage.puppets(NS), "robbed", "Synced", "False", "NameTaken").await?;
+    let message = message_of(stage.scripts(NS), "robbed", "Synced", "False", "NameTaken").await?;
     ensure!(message == taken("moved", &given), "{message}");
 
     // The other parent neither means it nor made it: however often it is served, it does not delete it.
@@ -106,7 +106,7 @@ async fn a_child_that_is_moved_to_another_parent_by_hand_is_left_where_it_is(sta
         apply_text(stage, &always("given", &[config("own", text)])).await?;
         let written = |child: &ConfigMap| child.data.as_ref().is_some_and(|data| data["text"] == text);
         wait_object(stage.api::<ConfigMap>(NS), "own", text, SOON, written).await?;
-        message_of(stage.puppets(NS), "given", "Synced", "True", "Applied").await?;
+        message_of(stage.scripts(NS), "given", "Synced", "True", "Applied").await?;
     }
     let after = stage.api::<ConfigMap>(NS).get("moved").await?;
     ensure!(after.uid() == before.uid() && is_of(&after, &given) && after.data == before.data, "{after:?}");
@@ -117,7 +117,7 @@ async fn a_child_that_is_moved_to_another_parent_by_hand_is_left_where_it_is(sta
     owner["uid"] = robbed.clone().into();
     let patch = json!({"metadata": {"labels": {"bartizan.dev/owner-uid": robbed}, "ownerReferences": [owner]}});
     stage.kubectl(&["patch", "configmap", "moved", "--type=merge", "-p", &patch.to_string()], "").await?;
-    message_of(stage.puppets(NS), "robbed", "Synced", "True", "Applied").await?;
+    message_of(stage.scripts(NS), "robbed", "Synced", "True", "Applied").await?;
     let after = stage.api::<ConfigMap>(NS).get("moved").await?;
     ensure!(after.uid() == before.uid() && is_of(&after, &robbed), "{after:?}");
     // It is its parent's again in every respect: what is no longer meant goes.
@@ -149,20 +149,20 @@ fn is_set(set: &StatefulSet, replicas: i32, version: &str) -> bool {
 
 #[tokio::test]
 async fn a_host_that_was_frozen_while_others_wrote_converges_and_none_of_its_old_writes_wins() -> Result<()> {
-    let stage = Stage::start(&[Provider::Puppet]).await?;
+    let stage = Stage::start(&[Provider::Scripted]).await?;
     let mut host = stage.host().await?;
     let names: Vec<String> = (0..6).map(|number| format!("frozen-{number}")).collect();
     for name in &names {
         apply_text(&stage, &always(name, &[set(name, 1, "one")])).await?;
     }
     for name in &names {
-        message_of(stage.puppets(NS), name, "Synced", "True", "Applied").await?;
+        message_of(stage.scripts(NS), name, "Synced", "True", "Applied").await?;
     }
     // It is frozen in the middle of its work on edits, at another moment of each.
     for (position, name) in names.iter().enumerate() {
         let parent: DynamicObject = serde_json::from_str(&always(name, &[set(name, 2, "two")]))?;
         let patch = kube::api::Patch::Merge(json!({"spec": parent.data["spec"]}));
-        stage.puppets(NS).patch(name, &kube::api::PatchParams::default(), &patch).await?;
+        stage.scripts(NS).patch(name, &kube::api::PatchParams::default(), &patch).await?;
         if position == names.len() / 2 {
             host.process.sigstop()?;
         }
@@ -183,7 +183,7 @@ async fn a_host_that_was_frozen_while_others_wrote_converges_and_none_of_its_old
     for name in &names {
         let last = |set: &StatefulSet| is_set(set, 3, "three");
         wait_object(stage.api::<StatefulSet>(NS), name, "what its parent says last", SOON, last).await?;
-        message_of(stage.puppets(NS), name, "Synced", "True", "Applied").await?;
+        message_of(stage.scripts(NS), name, "Synced", "True", "Applied").await?;
     }
     // It stays so: nothing that was on its way arrives later.
     host.ready().await?;
@@ -201,10 +201,10 @@ async fn a_host_that_was_frozen_while_others_wrote_converges_and_none_of_its_old
 
 #[tokio::test]
 async fn a_kind_that_is_deleted_takes_its_parents_along_and_is_served_again_once_it_is_back() -> Result<()> {
-    let stage = Stage::start(&[Provider::Puppet, Provider::Keeper]).await?;
+    let stage = Stage::start(&[Provider::Scripted, Provider::ScriptedFinalizing]).await?;
     let mut host = stage.host().await?;
     let plain = always("plain", &[config("plain", "x")]);
-    let guarded = keeper(
+    let guarded = finalizing_script(
         "guarded",
         &json!({"answers": [
             {"when": {"finalizing": true}, "answer": {"finalized": true}},
@@ -212,24 +212,28 @@ async fn a_kind_that_is_deleted_takes_its_parents_along_and_is_served_again_once
         ]}),
     );
     let mut before = Vec::new();
-    for (api, name, document) in [(stage.puppets(NS), "plain", &plain), (stage.keepers(NS), "guarded", &guarded)] {
+    for (api, name, document) in
+        [(stage.scripts(NS), "plain", &plain), (stage.finalizing_scripts(NS), "guarded", &guarded)]
+    {
         apply_text(&stage, document).await?;
         message_of(api, name, "Synced", "True", "Applied").await?;
         before.push(stage.api::<ConfigMap>(NS).get(name).await?.uid());
     }
-    // The API server deletes the parents first, and the kind once they are gone: the keeper is asked to finish until then.
-    for crd in ["puppets.test.bartizan.dev", "keepers.test.bartizan.dev"] {
+    // The API server deletes the parents first, and the kind once they are gone: the scripted-finalizing is asked to finish until then.
+    for crd in ["scripts.test.bartizan.dev", "finalizingscripts.test.bartizan.dev"] {
         stage.kubectl(&["delete", "crd", crd, "--timeout=60s"], "").await?;
     }
     wait_gone(stage.api::<ConfigMap>(NS), "guarded", SOON).await?;
     let (code, text) = host.get("/livez").await?;
     ensure!(code == 200, "{code}: {text}");
 
-    for provider in [Provider::Puppet, Provider::Keeper] {
+    for provider in [Provider::Scripted, Provider::ScriptedFinalizing] {
         stage.deploy(provider).await?;
     }
     for (position, (api, name, document)) in
-        [(stage.puppets(NS), "plain", &plain), (stage.keepers(NS), "guarded", &guarded)].into_iter().enumerate()
+        [(stage.scripts(NS), "plain", &plain), (stage.finalizing_scripts(NS), "guarded", &guarded)]
+            .into_iter()
+            .enumerate()
     {
         wait_for("the kind to be served", SOON, async || Ok(apply_text(&stage, document).await.ok())).await?;
         let applied =

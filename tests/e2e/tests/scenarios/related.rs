@@ -1,7 +1,7 @@
 //! What a provider sees beside its parent and children: what it asks for, step by step, and never a secret value.
 
 use anyhow::{Context as _, Result, ensure};
-use bartizan_e2e::{Host, Provider, SOON, Stage, apply_text, message_of, puppet};
+use bartizan_e2e::{Host, Provider, SOON, Stage, apply_text, message_of, script};
 use bartizan_harness::wait::wait_object;
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use serde_json::{Value, json};
@@ -20,7 +20,7 @@ fn text_of<'a>(object: &'a ConfigMap, key: &str) -> &'a str {
 
 #[tokio::test]
 async fn what_a_provider_asks_for_is_supplied_step_by_step_and_its_changes_come_back() -> Result<()> {
-    let stage = Stage::start(&[Provider::Puppet]).await?;
+    let stage = Stage::start(&[Provider::Scripted]).await?;
     let mut host = stage.host().await?;
     let by_name = |name: &str| json!({"apiVersion": "v1", "kind": "ConfigMap", "names": [name]});
     // A claim, its class, and the cluster of that: each is known only once the one before was seen.
@@ -37,8 +37,8 @@ async fn what_a_provider_asks_for_is_supplied_step_by_step_and_its_changes_come_
         },
         {"answer": {"related": [by_name("chain-class")], "hold": true}},
     ]});
-    apply_text(&stage, &puppet("chain", &spec)).await?;
-    message_of(stage.puppets(NS), "chain", "Synced", "False", "Held").await?;
+    apply_text(&stage, &script("chain", &spec)).await?;
+    message_of(stage.scripts(NS), "chain", "Synced", "False", "Held").await?;
     apply_text(&stage, &config("chain-class", &json!({})).to_string()).await?;
     apply_text(&stage, &config("chain-cluster", &json!({"text": "one"})).to_string()).await?;
     for text in ["one", "two"] {
@@ -46,7 +46,7 @@ async fn what_a_provider_asks_for_is_supplied_step_by_step_and_its_changes_come_
         let is = |copy: &ConfigMap| text_of(copy, "text") == text;
         wait_object(stage.api::<ConfigMap>(NS), "chain-copy", text, SOON, is).await?;
     }
-    message_of(stage.puppets(NS), "chain", "Synced", "True", "Applied").await?;
+    message_of(stage.scripts(NS), "chain", "Synced", "True", "Applied").await?;
 
     what_labels_select_comes_and_goes(&stage).await?;
     what_was_not_granted_is_refused(&stage).await?;
@@ -62,7 +62,7 @@ async fn what_labels_select_comes_and_goes(stage: &Stage) -> Result<()> {
         {"when": {"related": ["ConfigMap.v1 default/chosen"]}, "answer": answer("chosen")},
         {"answer": answer("nothing")},
     ]});
-    apply_text(stage, &puppet("labels", &spec)).await?;
+    apply_text(stage, &script("labels", &spec)).await?;
     let copy = |text: &'static str| {
         wait_object(stage.api::<ConfigMap>(NS), "labels-copy", text, SOON, move |copy| text_of(copy, "text") == text)
     };
@@ -79,22 +79,22 @@ async fn what_was_not_granted_is_refused(stage: &Stage) -> Result<()> {
     for (related, expected) in [
         (
             json!({"apiVersion": "v1", "kind": "Secret", "names": ["x"], "namespace": "kube-system"}),
-            "response.related[0].namespace: Secret.v1 in namespace \"kube-system\" was not granted to provider puppet",
+            "response.related[0].namespace: Secret.v1 in namespace \"kube-system\" was not granted to provider scripted",
         ),
         (
             json!({"apiVersion": "v1", "kind": "Node", "names": ["x"]}),
-            "response.related[0]: Node.v1 was not granted to provider puppet to read; it may read ConfigMap.v1, Secret.v1",
+            "response.related[0]: Node.v1 was not granted to provider scripted to read; it may read ConfigMap.v1, Secret.v1",
         ),
         (
             json!({"apiVersion": "v1", "kind": "Secret"}),
             "response.related[0]: needs names or matchLabels: all objects of a kind are never supplied",
         ),
     ] {
-        apply_text(stage, &puppet("refused", &json!({"answers": [{"answer": {"related": [related]}}]}))).await?;
-        let message = message_of(stage.puppets(NS), "refused", "Synced", "False", "Refused").await?;
-        ensure!(message == format!("The answer of provider puppet was refused: {expected}"), "{message}");
+        apply_text(stage, &script("refused", &json!({"answers": [{"answer": {"related": [related]}}]}))).await?;
+        let message = message_of(stage.scripts(NS), "refused", "Synced", "False", "Refused").await?;
+        ensure!(message == format!("The answer of provider scripted was refused: {expected}"), "{message}");
     }
-    stage.kubectl(&["delete", "puppet", "refused"], "").await?;
+    stage.kubectl(&["delete", "script", "refused"], "").await?;
     Ok(())
 }
 
@@ -104,7 +104,7 @@ async fn an_optional_kind_comes_and_goes(stage: &Stage, host: &mut Host) -> Resu
         {"when": {"kinds": {"Widget.test.bartizan.dev": true}}, "answer": answer("served")},
         {"answer": answer("not served")},
     ]});
-    apply_text(stage, &puppet("kinds", &spec)).await?;
+    apply_text(stage, &script("kinds", &spec)).await?;
     let copy = |text: &'static str| {
         wait_object(stage.api::<ConfigMap>(NS), "kinds-copy", text, SOON, move |copy| text_of(copy, "text") == text)
     };
@@ -128,7 +128,7 @@ async fn an_optional_kind_comes_and_goes(stage: &Stage, host: &mut Host) -> Resu
 
 #[tokio::test]
 async fn a_provider_copies_secrets_without_seeing_them_and_nobody_else_does() -> Result<()> {
-    let stage = Stage::start(&[Provider::Puppet]).await?;
+    let stage = Stage::start(&[Provider::Scripted]).await?;
     let mut command = stage.command();
     command.env("RUST_LOG", "trace,kube=debug,hyper=info,rustls=info,tower=info,h2=info,wasmtime=info,cranelift=info");
     let mut host = stage.listening(command).await?;
@@ -148,8 +148,8 @@ async fn a_provider_copies_secrets_without_seeing_them_and_nobody_else_does() ->
     });
     let spec = json!({"secret": field, "echo": true, "answers": [{"answer": answer}]});
     // Server-side, so that no annotation holds a copy that the API server would serve anyway.
-    stage.kubectl(&["apply", "--server-side", "-f", "-"], &puppet("copier", &spec)).await?;
-    message_of(stage.puppets(NS), "copier", "Synced", "True", "Applied").await?;
+    stage.kubectl(&["apply", "--server-side", "-f", "-"], &script("copier", &spec)).await?;
+    message_of(stage.scripts(NS), "copier", "Synced", "True", "Applied").await?;
     let made = copied(&stage, first, field).await?;
 
     apply_text(&stage, &source(second).to_string()).await?;
@@ -159,15 +159,15 @@ async fn a_provider_copies_secrets_without_seeing_them_and_nobody_else_does() ->
 
     // A token that this request did not hold, and a failure that quotes one.
     let stolen = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "stolen"}, "data": {"x": "bz:00"}});
-    apply_text(&stage, &puppet("thief", &json!({"answers": [{"answer": {"children": [{"object": stolen}]}}]}))).await?;
-    let message = message_of(stage.puppets(NS), "thief", "Synced", "False", "Refused").await?;
-    let expected = "The answer of provider puppet was refused: response.children[0].object.data.x: is a token that this request \
+    apply_text(&stage, &script("thief", &json!({"answers": [{"answer": {"children": [{"object": stolen}]}}]}))).await?;
+    let message = message_of(stage.scripts(NS), "thief", "Synced", "False", "Refused").await?;
+    let expected = "The answer of provider scripted was refused: response.children[0].object.data.x: is a token that this request \
                     did not hold: copy tokens as they are, and only from this request";
     ensure!(message == expected, "{message}");
     let fail = json!({"code": "internal", "message": "the secret is $(parent.secret)"});
-    let talker = puppet("talker", &json!({"secret": field, "answers": [{"fail": fail}]}));
+    let talker = script("talker", &json!({"secret": field, "answers": [{"fail": fail}]}));
     stage.kubectl(&["apply", "--server-side", "-f", "-"], &talker).await?;
-    let message = message_of(stage.puppets(NS), "talker", "Synced", "False", "ProviderFailed").await?;
+    let message = message_of(stage.scripts(NS), "talker", "Synced", "False", "ProviderFailed").await?;
     ensure!(message.contains("the secret is bz:"), "{message}");
 
     nothing_planted_is_seen(&stage, &host).await?;
@@ -196,11 +196,11 @@ async fn nothing_planted_is_seen(stage: &Stage, host: &Host) -> Result<()> {
     ensure!(events.contains("it is bz:"), "the event was not told: {events}");
     let config_maps = stage.kubectl(&["get", "configmaps", "-A", "-o", "json"], "").await?;
     ensure!(config_maps.contains("bz:"), "the ConfigMap does not hold the token");
-    let parents = stage.kubectl(&["get", "puppets", "-A", "-o", "json"], "").await?;
+    let parents = stage.kubectl(&["get", "scripts", "-A", "-o", "json"], "").await?;
     let parents: Value = serde_json::from_str(&parents)?;
     let items = parents["items"].as_array().context("no list")?;
     let statuses: Vec<String> = items.iter().map(|item| item["status"].to_string()).collect();
-    let (_, explained) = host.get("/debug/explain?kind=puppet&name=copier").await?;
+    let (_, explained) = host.get("/debug/explain?kind=script&name=copier").await?;
     ensure!(explained.contains("\"outcome\":\"Applied\""), "{explained}");
     let (_, metrics) = host.get("/metrics").await?;
     for planted in PLANTED {

@@ -1,7 +1,7 @@
 //! A Provider that is deleted: its parents hold it, or are let go, as it says; also across the end of the host.
 
 use anyhow::{Result, ensure};
-use bartizan_e2e::{Provider, SOON, Stage, apply_text, keeper, message_of};
+use bartizan_e2e::{Provider, SOON, Stage, apply_text, finalizing_script, message_of};
 use bartizan_harness::wait::{wait_gone, wait_object};
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::ResourceExt as _;
@@ -23,21 +23,21 @@ fn spec(name: &str) -> Value {
 }
 
 async fn with_parents(names: &[String]) -> Result<Stage> {
-    let stage = Stage::start(&[Provider::Keeper]).await?;
-    let documents: Vec<String> = names.iter().map(|name| keeper(name, &spec(name))).collect();
+    let stage = Stage::start(&[Provider::ScriptedFinalizing]).await?;
+    let documents: Vec<String> = names.iter().map(|name| finalizing_script(name, &spec(name))).collect();
     apply_text(&stage, &documents.join("\n---\n")).await?;
     Ok(stage)
 }
 
 async fn are_applied(stage: &Stage, names: &[String]) -> Result<()> {
     for name in names {
-        message_of(stage.keepers(NS), name, "Synced", "True", "Applied").await?;
+        message_of(stage.finalizing_scripts(NS), name, "Synced", "True", "Applied").await?;
     }
     Ok(())
 }
 
 async fn delete_provider(stage: &Stage) -> Result<()> {
-    stage.kubectl(&["delete", "provider", "keeper", "--wait=false"], "").await?;
+    stage.kubectl(&["delete", "provider", "scripted-finalizing", "--wait=false"], "").await?;
     Ok(())
 }
 
@@ -47,17 +47,18 @@ async fn a_provider_that_blocks_stays_and_serves_until_its_last_parent_is_gone()
     let stage = with_parents(&names).await?;
     let host = stage.host().await?;
     are_applied(&stage, &names).await?;
-    let object = stage.provider_objects().get("keeper").await?;
+    let object = stage.provider_objects().get("scripted-finalizing").await?;
     ensure!(object.finalizers() == [FINALIZER], "{object:?}");
     let counted = |object: &DynamicObject| object.data["status"]["parents"] == 2;
-    wait_object(stage.provider_objects(), "keeper", "2 parents", SOON, counted).await?;
+    wait_object(stage.provider_objects(), "scripted-finalizing", "2 parents", SOON, counted).await?;
 
     delete_provider(&stage).await?;
-    let message = message_of(stage.provider_objects(), "keeper", "RemovalBlocked", "True", "ParentsExist").await?;
+    let message =
+        message_of(stage.provider_objects(), "scripted-finalizing", "RemovalBlocked", "True", "ParentsExist").await?;
     let expected =
         "2 parents exist: delete them first, or set spec.onRemoval to Release, which leaves them without an operator";
     ensure!(message == expected, "{message}");
-    message_of(stage.provider_objects(), "keeper", "Serving", "True", "Serving").await?;
+    message_of(stage.provider_objects(), "scripted-finalizing", "Serving", "True", "Serving").await?;
     // It serves: what is deleted is made again.
     stage.kubectl(&["delete", "configmap", "a"], "").await?;
     wait_object(stage.api::<ConfigMap>(NS), "a", "there again", SOON, |_| true).await?;
@@ -66,18 +67,19 @@ async fn a_provider_that_blocks_stays_and_serves_until_its_last_parent_is_gone()
     host.kill().await?;
     let host = stage.host().await?;
     let suspend = |on: bool| format!("{{\"spec\":{{\"suspend\":{on}}}}}");
-    stage.kubectl(&["patch", "provider", "keeper", "--type=merge", "-p", &suspend(true)], "").await?;
-    message_of(stage.provider_objects(), "keeper", "Serving", "False", "Suspended").await?;
-    let message = message_of(stage.provider_objects(), "keeper", "RemovalBlocked", "True", "ParentsExist").await?;
+    stage.kubectl(&["patch", "provider", "scripted-finalizing", "--type=merge", "-p", &suspend(true)], "").await?;
+    message_of(stage.provider_objects(), "scripted-finalizing", "Serving", "False", "Suspended").await?;
+    let message =
+        message_of(stage.provider_objects(), "scripted-finalizing", "RemovalBlocked", "True", "ParentsExist").await?;
     ensure!(message == expected, "{message}");
-    stage.kubectl(&["patch", "provider", "keeper", "--type=merge", "-p", &suspend(false)], "").await?;
+    stage.kubectl(&["patch", "provider", "scripted-finalizing", "--type=merge", "-p", &suspend(false)], "").await?;
 
-    stage.kubectl(&["delete", "keeper", "a"], "").await?;
+    stage.kubectl(&["delete", "finalizingscript", "a"], "").await?;
     let one = "1 parent exists: delete it first";
     let said = |object: &DynamicObject| object.data["status"]["conditions"].to_string().contains(one);
-    wait_object(stage.provider_objects(), "keeper", one, SOON, said).await?;
-    stage.kubectl(&["delete", "keeper", "b"], "").await?;
-    wait_gone(stage.provider_objects(), "keeper", SOON).await?;
+    wait_object(stage.provider_objects(), "scripted-finalizing", one, SOON, said).await?;
+    stage.kubectl(&["delete", "finalizingscript", "b"], "").await?;
+    wait_gone(stage.provider_objects(), "scripted-finalizing", SOON).await?;
     for name in &names {
         wait_gone(stage.api::<ConfigMap>(NS), name, SOON).await?;
     }
@@ -93,21 +95,21 @@ async fn a_provider_that_releases_lets_its_parents_go_and_a_host_killed_in_the_m
     are_applied(&stage, &names).await?;
     // It changes its mind while it waits.
     delete_provider(&stage).await?;
-    message_of(stage.provider_objects(), "keeper", "RemovalBlocked", "True", "ParentsExist").await?;
+    message_of(stage.provider_objects(), "scripted-finalizing", "RemovalBlocked", "True", "ParentsExist").await?;
     let release = r#"{"spec":{"onRemoval":"Release"}}"#;
-    stage.kubectl(&["patch", "provider", "keeper", "--type=merge", "-p", release], "").await?;
+    stage.kubectl(&["patch", "provider", "scripted-finalizing", "--type=merge", "-p", release], "").await?;
     host.process.wait_for_line("let go", SOON).await?;
     host.kill().await?;
     let host = stage.host().await?;
-    wait_gone(stage.provider_objects(), "keeper", SOON).await?;
-    for parent in stage.keepers(NS).list(&ListParams::default()).await? {
+    wait_gone(stage.provider_objects(), "scripted-finalizing", SOON).await?;
+    for parent in stage.finalizing_scripts(NS).list(&ListParams::default()).await? {
         ensure!(parent.finalizers().is_empty() && parent.metadata.deletion_timestamp.is_none(), "{parent:?}");
     }
     for name in &names {
         ensure!(stage.api::<ConfigMap>(NS).get_opt(name).await?.is_some(), "the child of {name} is gone");
     }
     // Nobody holds them any more.
-    stage.kubectl(&["delete", "keeper", "--all", "--timeout=60s"], "").await?;
+    stage.kubectl(&["delete", "finalizingscript", "--all", "--timeout=60s"], "").await?;
     host.stop().await?;
     stage.stop().await
 }

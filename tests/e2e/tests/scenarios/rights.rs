@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use bartizan_e2e::{Host, Provider, SOON, Stage, account_of, apply_text, condition, message_of, puppet};
+use bartizan_e2e::{Host, Provider, SOON, Stage, account_of, apply_text, condition, message_of, script};
 use bartizan_harness::wait::{wait_for, wait_object};
 use k8s_openapi::api::core::v1::{ConfigMap, ResourceQuota};
 use kube::core::DynamicObject;
@@ -21,7 +21,7 @@ fn config(name: &str, text: &str) -> Value {
 }
 
 fn always(name: &str, children: &Value) -> String {
-    puppet(name, &json!({"answers": [{"answer": {"children": children}}]}))
+    script(name, &json!({"answers": [{"answer": {"children": children}}]}))
 }
 
 async fn is_there(stage: &Stage, namespace: &str, name: &str) -> Result<bool> {
@@ -38,7 +38,7 @@ async fn requests(stage: &Stage) -> Result<usize> {
 
 #[tokio::test]
 async fn a_child_that_is_refused_stops_its_wave_and_not_its_siblings_and_all_heals_once_it_is_let_in() -> Result<()> {
-    let stage = Stage::start(&[Provider::Puppet]).await?;
+    let stage = Stage::start(&[Provider::Scripted]).await?;
     let host = stage.host().await?;
     a_policy_that_rejects_one_child(&stage).await?;
     a_quota_that_rejects_one_child(&stage).await?;
@@ -76,11 +76,11 @@ async fn a_policy_that_rejects_one_child(stage: &Stage) -> Result<()> {
         {"object": config("policy-third", "good")}, {"object": config("policy-later", "good"), "wave": 1},
     ]);
     apply_text(stage, &always("policy", &children)).await?;
-    let message = message_of(stage.puppets(NS), "policy", "Synced", "False", "ApplyRefused").await?;
+    let message = message_of(stage.scripts(NS), "policy", "Synced", "False", "ApplyRefused").await?;
     let expected = "ConfigMap default/policy-evil could not be written: configmaps \"policy-evil\" is forbidden: \
                     ValidatingAdmissionPolicy 'no-evil' with binding 'no-evil' denied request: no evil here";
     ensure!(message == expected, "{message}");
-    message_of(stage.puppets(NS), "policy", "Reconciling", "True", "ApplyRefused").await?;
+    message_of(stage.scripts(NS), "policy", "Reconciling", "True", "ApplyRefused").await?;
     for sibling in ["policy-first", "policy-third"] {
         ensure!(is_there(stage, NS, sibling).await?, "{sibling} had to wait for its sibling");
     }
@@ -91,9 +91,9 @@ async fn a_policy_that_rejects_one_child(stage: &Stage) -> Result<()> {
 
     stage.kubectl(&["delete", "validatingadmissionpolicybinding", "no-evil"], "").await?;
     stage.kubectl(&["delete", "validatingadmissionpolicy", "no-evil"], "").await?;
-    message_of(stage.puppets(NS), "policy", "Synced", "True", "Applied").await?;
+    message_of(stage.scripts(NS), "policy", "Synced", "True", "Applied").await?;
     ensure!(is_there(stage, NS, "policy-evil").await? && is_there(stage, NS, "policy-later").await?);
-    stage.kubectl(&["delete", "puppet", "policy"], "").await?;
+    stage.kubectl(&["delete", "script", "policy"], "").await?;
     Ok(())
 }
 
@@ -115,7 +115,7 @@ async fn a_quota_that_rejects_one_child(stage: &Stage) -> Result<()> {
     wait_object(stage.api::<ResourceQuota>("limited"), "few", "1 of 2 used", SOON, counted).await?;
     let children = json!([{"object": config("first", "")}, {"object": config("second", ""), "wave": 1}]);
     apply_text(stage, &always("limited/quota", &children)).await?;
-    let message = message_of(stage.puppets("limited"), "quota", "Synced", "False", "Forbidden").await?;
+    let message = message_of(stage.scripts("limited"), "quota", "Synced", "False", "Forbidden").await?;
     let expected = "ConfigMap limited/second could not be written: configmaps \"second\" is forbidden: exceeded quota: few, \
                     requested: count/configmaps=1, used: count/configmaps=2, limited: count/configmaps=2";
     ensure!(message == expected, "{message}");
@@ -125,7 +125,7 @@ async fn a_quota_that_rejects_one_child(stage: &Stage) -> Result<()> {
     ensure!(count <= MOST, "{count} requests in {WATCHED:?}");
 
     apply_text(stage, &quota("3")).await?;
-    message_of(stage.puppets("limited"), "quota", "Synced", "True", "Applied").await?;
+    message_of(stage.scripts("limited"), "quota", "Synced", "True", "Applied").await?;
     ensure!(is_there(stage, "limited", "second").await?);
     stage.kubectl(&["delete", "namespace", "limited"], "").await?;
     Ok(())
@@ -133,11 +133,11 @@ async fn a_quota_that_rejects_one_child(stage: &Stage) -> Result<()> {
 
 #[tokio::test]
 async fn rights_that_are_taken_away_are_missed_quietly_and_used_again_once_they_are_back() -> Result<()> {
-    let stage = Stage::start(&[Provider::Puppet]).await?;
+    let stage = Stage::start(&[Provider::Scripted]).await?;
     let mut host = stage.host().await?;
     let child = |text: &str| json!([{"object": config("ruled", text)}]);
     apply_text(&stage, &always("ruled", &child("one"))).await?;
-    message_of(stage.puppets(NS), "ruled", "Synced", "True", "Applied").await?;
+    message_of(stage.scripts(NS), "ruled", "Synced", "True", "Applied").await?;
     what_may_not_be_written_is_said(&stage, &child("two")).await?;
     without_any_right_nothing_is_said_and_nothing_lost(&stage, &mut host, &child("three")).await?;
     host.stop().await?;
@@ -146,7 +146,7 @@ async fn rights_that_are_taken_away_are_missed_quietly_and_used_again_once_they_
 
 /// Waits until the API server knows whether the provider may do this.
 async fn until_allowed(stage: &Stage, verb: &str, resource: &str, allowed: bool) -> Result<()> {
-    let user = format!("--as={}", account_of("puppet"));
+    let user = format!("--as={}", account_of("scripted"));
     let expected = if allowed { "yes" } else { "no" };
     wait_for(&format!("{verb} {resource}: {expected}"), SOON, async || {
         let answer = stage.cluster.kubectl_output(&["auth", "can-i", verb, resource, "-n", NS, &user], None).await?;
@@ -158,13 +158,13 @@ async fn until_allowed(stage: &Stage, verb: &str, resource: &str, allowed: bool)
 async fn wait_text(stage: &Stage, text: &str) -> Result<()> {
     let has = |child: &ConfigMap| child.data.as_ref().is_some_and(|data| data["text"] == text);
     wait_object(stage.api::<ConfigMap>(NS), "ruled", text, SOON, has).await?;
-    message_of(stage.puppets(NS), "ruled", "Synced", "True", "Applied").await?;
+    message_of(stage.scripts(NS), "ruled", "Synced", "True", "Applied").await?;
     Ok(())
 }
 
 /// The right to write its children goes; the status can still be written.
 async fn what_may_not_be_written_is_said(stage: &Stage, child: &Value) -> Result<()> {
-    let role = stage.kubectl(&["get", "clusterrole", "bartizan-provider-puppet", "-o", "json"], "").await?;
+    let role = stage.kubectl(&["get", "clusterrole", "bartizan-provider-scripted", "-o", "json"], "").await?;
     let mut role: Value = serde_json::from_str(&role)?;
     let rules = role["rules"].clone();
     if let Some(rules) = role["rules"].as_array_mut() {
@@ -173,17 +173,17 @@ async fn what_may_not_be_written_is_said(stage: &Stage, child: &Value) -> Result
     let patch = |rules: &Value| json!({"rules": rules}).to_string();
     let set = async |rules: &Value| {
         let patch = patch(rules);
-        let arguments = ["patch", "clusterrole", "bartizan-provider-puppet", "--type=merge", "-p", &patch];
+        let arguments = ["patch", "clusterrole", "bartizan-provider-scripted", "--type=merge", "-p", &patch];
         stage.kubectl(&arguments, "").await
     };
     set(&role["rules"]).await?;
     until_allowed(stage, "patch", "configmaps", false).await?;
     apply_text(stage, &always("ruled", child)).await?;
-    let message = message_of(stage.puppets(NS), "ruled", "Synced", "False", "Forbidden").await?;
+    let message = message_of(stage.scripts(NS), "ruled", "Synced", "False", "Forbidden").await?;
     let expected = format!(
         "ConfigMap default/ruled could not be written: configmaps \"ruled\" is forbidden: User \"{}\" cannot patch \
          resource \"configmaps\" in API group \"\" in the namespace \"default\"; grant it to that account",
-        account_of("puppet")
+        account_of("scripted")
     );
     ensure!(message == expected, "{message}");
     let count = requests(stage).await?;
@@ -199,23 +199,23 @@ async fn without_any_right_nothing_is_said_and_nothing_lost(
     host: &mut Host,
     child: &Value,
 ) -> Result<()> {
-    let binding = ["get", "clusterrolebinding", "bartizan-provider-puppet", "-o", "json"];
+    let binding = ["get", "clusterrolebinding", "bartizan-provider-scripted", "-o", "json"];
     let mut binding: Value = serde_json::from_str(&stage.kubectl(&binding, "").await?)?;
-    binding["metadata"] = json!({"name": "bartizan-provider-puppet"});
-    stage.kubectl(&["delete", "clusterrolebinding", "bartizan-provider-puppet"], "").await?;
-    until_allowed(stage, "patch", "puppets.test.bartizan.dev", false).await?;
+    binding["metadata"] = json!({"name": "bartizan-provider-scripted"});
+    stage.kubectl(&["delete", "clusterrolebinding", "bartizan-provider-scripted"], "").await?;
+    until_allowed(stage, "patch", "scripts.test.bartizan.dev", false).await?;
     apply_text(stage, &always("ruled", child)).await?;
     let count = requests(stage).await?;
     eprintln!("without any right: {count} requests in {WATCHED:?}");
     ensure!((1..=MOST).contains(&count), "{count} requests in {WATCHED:?}");
-    let parent = stage.puppets(NS).get("ruled").await?;
+    let parent = stage.scripts(NS).get("ruled").await?;
     ensure!(synced(&parent).is_none(), "who wrote this status? {:?}", parent.data);
     let said = host.process.lines();
     let expected = "ConfigMap default/ruled could not be written: configmaps \"ruled\" is forbidden: User ";
     ensure!(said.iter().any(|line| line.contains(expected)), "the log does not say what is missing");
 
     apply_text(stage, &binding.to_string()).await?;
-    until_allowed(stage, "patch", "puppets.test.bartizan.dev", true).await?;
+    until_allowed(stage, "patch", "scripts.test.bartizan.dev", true).await?;
     wait_text(stage, "three").await?;
     host.ready().await?;
     Ok(())

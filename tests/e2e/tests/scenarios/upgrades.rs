@@ -3,7 +3,7 @@
 use anyhow::{Context as _, Result, ensure};
 use bartizan_contract::names::APPROVE_ANNOTATION;
 use bartizan_e2e::{
-    Host, Provider, SOON, Stage, apply_text, bartizan, hardened, message_of, patched, puppet, replace, said,
+    Host, Provider, SOON, Stage, apply_text, bartizan, hardened, message_of, patched, replace, said, script,
 };
 use bartizan_harness::wait::{wait_gone, wait_object};
 use k8s_openapi::api::apps::v1::StatefulSet;
@@ -14,17 +14,17 @@ use serde_json::{Value, json};
 
 const NS: &str = "default";
 
-/// A later edition of the puppet's module.
+/// A later edition of the scripted's module.
 fn edition(stage: &Stage, number: u8) -> Result<Vec<u8>> {
-    let module = std::fs::read(stage.module(Provider::Puppet)?)?;
+    let module = std::fs::read(stage.module(Provider::Scripted)?)?;
     if number == 1 {
         return Ok(module);
     }
-    patched(&module, "puppetry-edition-1", &format!("puppetry-edition-{number}"))
+    patched(&module, "scripting-edition-1", &format!("scripting-edition-{number}"))
 }
 
 fn install(stage: &Stage, number: u8) -> Result<()> {
-    replace(&stage.providers().join("puppet.wasm"), &edition(stage, number)?)
+    replace(&stage.providers().join("scripted.wasm"), &edition(stage, number)?)
 }
 
 fn config_map(name: &str, labels: &Value) -> Value {
@@ -44,20 +44,20 @@ fn stateful_set(name: &str, service: &str, on_immutable_change: &str) -> Value {
     })
 }
 
-/// A Puppet whose first edition wants these children, and whose later ones want the others.
+/// A Script whose first edition wants these children, and whose later ones want the others.
 fn parent(name: &str, first: &[Value], later: &[Value]) -> String {
     let answers = json!([{"when": {"edition": 1}, "answer": {"children": first}}, {"answer": {"children": later}}]);
-    puppet(name, &json!({"echo": true, "answers": answers}))
+    script(name, &json!({"echo": true, "answers": answers}))
 }
 
 /// Waits until this version decided last on a parent.
 async fn decided(stage: &Stage, name: &str, version: &str) -> Result<DynamicObject> {
     let wanted = |object: &DynamicObject| object.data["status"]["seen"]["version"] == version;
-    wait_object(stage.puppets(NS), name, &format!("decided by {version}"), SOON, wanted).await
+    wait_object(stage.scripts(NS), name, &format!("decided by {version}"), SOON, wanted).await
 }
 
 async fn provider(stage: &Stage) -> Result<DynamicObject> {
-    stage.provider_objects().get("puppet").await.context("Provider puppet")
+    stage.provider_objects().get("scripted").await.context("Provider scripted")
 }
 
 /// Waits until the Provider says that this version serves and none waits.
@@ -68,40 +68,40 @@ async fn serves(stage: &Stage, version: &str) -> Result<DynamicObject> {
             && status["candidate"].is_null()
             && !object.annotations().contains_key(APPROVE_ANNOTATION)
     };
-    wait_object(stage.provider_objects(), "puppet", &format!("{version} serves"), SOON, wanted).await
+    wait_object(stage.provider_objects(), "scripted", &format!("{version} serves"), SOON, wanted).await
 }
 
 async fn held(stage: &Stage, reason: &str) -> Result<String> {
-    let message = message_of(stage.provider_objects(), "puppet", "UpgradeHeld", "True", reason).await?;
-    let ends = "; see bartizan diff provider/puppet, and let it take over with bartizan approve provider/puppet";
+    let message = message_of(stage.provider_objects(), "scripted", "UpgradeHeld", "True", reason).await?;
+    let ends = "; see bartizan diff provider/scripted, and let it take over with bartizan approve provider/scripted";
     Ok(message.strip_suffix(ends).with_context(|| message.clone())?.to_owned())
 }
 
 fn diff(stage: &Stage, host: &Host, more: &[&str]) -> Result<(Option<i32>, String, String)> {
     let server = format!("http://{}", host.address);
-    Ok(said(&bartizan(stage, &[&["diff", "provider/puppet", "--server", &server], more].concat())?))
+    Ok(said(&bartizan(stage, &[&["diff", "provider/scripted", "--server", &server], more].concat())?))
 }
 
 fn approve(stage: &Stage, more: &[&str]) -> Result<(Option<i32>, String, String)> {
     let kubeconfig = stage.cluster.admin_kubeconfig().to_str().context("a path")?.to_owned();
-    Ok(said(&bartizan(stage, &[&["approve", "provider/puppet", "--kubeconfig", &kubeconfig], more].concat())?))
+    Ok(said(&bartizan(stage, &[&["approve", "provider/scripted", "--kubeconfig", &kubeconfig], more].concat())?))
 }
 
 #[tokio::test]
 async fn a_version_that_would_delete_a_stateful_set_is_held_shown_approved_and_done() -> Result<()> {
-    let stage = Stage::start(&[Provider::Puppet]).await?;
+    let stage = Stage::start(&[Provider::Scripted]).await?;
     let host = stage.host().await?;
     let (none, labelled) = (json!({}), json!({"later": "yes"}));
     let first = [stateful_set("db", "db", "Refuse"), config_map("settings", &none)];
     apply_text(&stage, &parent("shop", &first, &[config_map("settings", &labelled)])).await?;
     apply_text(&stage, &parent("same", &[config_map("one", &none)], &[config_map("one", &none)])).await?;
     for name in ["shop", "same"] {
-        message_of(stage.puppets(NS), name, "Synced", "True", "Applied").await?;
+        message_of(stage.scripts(NS), name, "Synced", "True", "Applied").await?;
     }
     let before = serves(&stage, "0.1.0").await?;
-    ensure!(diff(&stage, &host, &[])? == (Some(0), String::new(), "provider/puppet: no version waits".to_owned()));
+    ensure!(diff(&stage, &host, &[])? == (Some(0), String::new(), "provider/scripted: no version waits".to_owned()));
     let (code, _, complaint) = approve(&stage, &[])?;
-    ensure!((code, complaint.as_str()) == (Some(2), "error: provider/puppet: no version waits for an approval"));
+    ensure!((code, complaint.as_str()) == (Some(2), "error: provider/scripted: no version waits for an approval"));
 
     install(&stage, 2)?;
     let message = held(&stage, "Deletes").await?;
@@ -117,8 +117,8 @@ async fn a_version_that_would_delete_a_stateful_set_is_held_shown_approved_and_d
     ensure!(stage.api::<StatefulSet>(NS).get_opt("db").await?.is_some(), "it is gone");
 
     let (code, text, _) = diff(&stage, &host, &[])?;
-    let expected = "provider/puppet 0.1.0 -> 0.2.0\n\n\
-                    Puppet.test.bartizan.dev default/shop\n\
+    let expected = "provider/scripted 0.1.0 -> 0.2.0\n\n\
+                    Script.test.bartizan.dev default/shop\n\
                     \x20 update ConfigMap default/settings\n\
                     \x20   + /metadata/labels/later: \"yes\"\n\
                     \x20 delete StatefulSet default/db\n\n\
@@ -131,11 +131,11 @@ async fn a_version_that_would_delete_a_stateful_set_is_held_shown_approved_and_d
     let digest = status["candidate"]["digest"].as_str().context("a digest")?.to_owned();
     let (code, _, complaint) = approve(&stage, &["--digest", "sha256:00"])?;
     let expected = format!(
-        "error: provider/puppet: version 0.2.0 waits ({digest}), not sha256:00; see bartizan diff provider/puppet"
+        "error: provider/scripted: version 0.2.0 waits ({digest}), not sha256:00; see bartizan diff provider/scripted"
     );
     ensure!(code == Some(2) && complaint == expected, "{complaint}");
     let (code, text, complaint) = approve(&stage, &[])?;
-    ensure!((code, text.as_str()) == (Some(0), "provider/puppet approved: version 0.2.0 takes over"), "{complaint}");
+    ensure!((code, text.as_str()) == (Some(0), "provider/scripted approved: version 0.2.0 takes over"), "{complaint}");
     wait_gone(stage.api::<StatefulSet>(NS), "db", SOON).await?;
     let now = serves(&stage, "0.2.0").await?;
     let status = &now.data["status"];
@@ -151,11 +151,11 @@ async fn a_version_that_would_delete_a_stateful_set_is_held_shown_approved_and_d
 #[tokio::test]
 async fn a_version_that_only_adds_a_label_takes_over_by_itself_and_a_pinned_digest_brings_the_old_one_back()
 -> Result<()> {
-    let stage = Stage::start(&[Provider::Puppet]).await?;
+    let stage = Stage::start(&[Provider::Scripted]).await?;
     let host = stage.host().await?;
     let children = |labels: Value| [config_map("settings", &labels)];
     apply_text(&stage, &parent("shop", &children(json!({})), &children(json!({"later": "yes"})))).await?;
-    message_of(stage.puppets(NS), "shop", "Synced", "True", "Applied").await?;
+    message_of(stage.scripts(NS), "shop", "Synced", "True", "Applied").await?;
     install(&stage, 2)?;
     let has_label = |child: &ConfigMap| child.labels().contains_key("later");
     wait_object(stage.api::<ConfigMap>(NS), "settings", "the label", SOON, has_label).await?;
@@ -164,10 +164,10 @@ async fn a_version_that_only_adds_a_label_takes_over_by_itself_and_a_pinned_dige
     // The file stays as it is.
     let old = now.data["status"]["previous"]["digest"].as_str().context("a digest")?;
     let pin = json!({"spec": {"module": {"digest": old}}}).to_string();
-    stage.kubectl(&["patch", "provider", "puppet", "--type=merge", "-p", &pin], "").await?;
+    stage.kubectl(&["patch", "provider", "scripted", "--type=merge", "-p", &pin], "").await?;
     wait_object(stage.api::<ConfigMap>(NS), "settings", "no label", SOON, |child| !has_label(child)).await?;
     serves(&stage, "0.1.0").await?;
-    let message = message_of(stage.provider_objects(), "puppet", "Loaded", "False", "DigestMismatch").await?;
+    let message = message_of(stage.provider_objects(), "scripted", "Loaded", "False", "DigestMismatch").await?;
     ensure!(message.ends_with("; version 0.1.0 keeps serving"), "{message}");
     apply_text(&stage, &parent("new", &children(json!({"a": "b"})), &[])).await?;
     decided(&stage, "new", "0.1.0").await?;
@@ -177,14 +177,14 @@ async fn a_version_that_only_adds_a_label_takes_over_by_itself_and_a_pinned_dige
 
 #[tokio::test]
 async fn with_policy_manual_every_version_waits_also_for_a_host_that_is_killed_meanwhile() -> Result<()> {
-    let stage = Stage::start(&[Provider::Puppet]).await?;
+    let stage = Stage::start(&[Provider::Scripted]).await?;
     let host = stage.host().await?;
     let same = [config_map("settings", &json!({}))];
     apply_text(&stage, &parent("shop", &same, &same)).await?;
     decided(&stage, "shop", "0.1.0").await?;
     serves(&stage, "0.1.0").await?;
     let manual = r#"{"spec":{"upgrade":{"policy":"Manual"}}}"#;
-    stage.kubectl(&["patch", "provider", "puppet", "--type=merge", "-p", manual], "").await?;
+    stage.kubectl(&["patch", "provider", "scripted", "--type=merge", "-p", manual], "").await?;
     install(&stage, 2)?;
     ensure!(held(&stage, "Manual").await? == "version 0.2.0 would change no children");
     host.kill().await?;
@@ -197,9 +197,9 @@ async fn with_policy_manual_every_version_waits_also_for_a_host_that_is_killed_m
     let digest = provider(&stage).await?.data["status"]["candidate"]["digest"].clone();
     install(&stage, 3)?;
     let other = |object: &DynamicObject| object.data["status"]["candidate"]["version"] == "0.3.0";
-    wait_object(stage.provider_objects(), "puppet", "another candidate", SOON, other).await?;
+    wait_object(stage.provider_objects(), "scripted", "another candidate", SOON, other).await?;
     let annotation = format!("{APPROVE_ANNOTATION}={}", digest.as_str().context("a digest")?);
-    stage.kubectl(&["annotate", "provider", "puppet", &annotation], "").await?;
+    stage.kubectl(&["annotate", "provider", "scripted", &annotation], "").await?;
     apply_text(&stage, &parent("later", &same, &same)).await?;
     decided(&stage, "later", "0.1.0").await?;
     // Approved while nobody looks.
@@ -216,11 +216,11 @@ async fn with_policy_manual_every_version_waits_also_for_a_host_that_is_killed_m
 
 #[tokio::test]
 async fn what_would_be_made_again_refused_or_fail_is_held_and_a_version_that_is_mended_takes_over() -> Result<()> {
-    let stage = Stage::start(&[Provider::Puppet]).await?;
+    let stage = Stage::start(&[Provider::Scripted]).await?;
     let host = stage.host().await?;
     let first = [stateful_set("db", "db", "Refuse")];
     apply_text(&stage, &parent("shop", &first, &[stateful_set("db", "other", "Recreate")])).await?;
-    message_of(stage.puppets(NS), "shop", "Synced", "True", "Applied").await?;
+    message_of(stage.scripts(NS), "shop", "Synced", "True", "Applied").await?;
     serves(&stage, "0.1.0").await?;
     let uid = stage.api::<StatefulSet>(NS).get("db").await?.uid();
     install(&stage, 2)?;
@@ -240,7 +240,7 @@ async fn what_would_be_made_again_refused_or_fail_is_held_and_a_version_that_is_
         {"when": {"edition": 5}, "answer": {"children": first}},
         {"fail": {"code": "internal", "message": "cannot do it"}},
     ]);
-    apply_text(&stage, &puppet("shop", &json!({"echo": true, "answers": answers}))).await?;
+    apply_text(&stage, &script("shop", &json!({"echo": true, "answers": answers}))).await?;
     install(&stage, 4)?;
     let message = held(&stage, "Fails").await?;
     ensure!(
@@ -248,13 +248,13 @@ async fn what_would_be_made_again_refused_or_fail_is_held_and_a_version_that_is_
         "{message}"
     );
     let (code, text, _) = diff(&stage, &host, &[])?;
-    let expected = "Puppet.test.bartizan.dev default/shop\n  ! no acceptable answer: cannot do it\n";
+    let expected = "Script.test.bartizan.dev default/shop\n  ! no acceptable answer: cannot do it\n";
     ensure!(code == Some(1) && text.contains(expected), "{text}");
 
     // It fails for this one with either version: that is no reason to hold.
     let fails = json!({"answers": [{"fail": {"code": "internal", "message": "never"}}]});
-    apply_text(&stage, &puppet("broken", &fails)).await?;
-    message_of(stage.puppets(NS), "broken", "Synced", "False", "ProviderFailed").await?;
+    apply_text(&stage, &script("broken", &fails)).await?;
+    message_of(stage.scripts(NS), "broken", "Synced", "False", "ProviderFailed").await?;
     install(&stage, 5)?;
     serves(&stage, "0.5.0").await?;
     decided(&stage, "shop", "0.5.0").await?;
@@ -265,14 +265,14 @@ async fn what_would_be_made_again_refused_or_fail_is_held_and_a_version_that_is_
 
 #[tokio::test]
 async fn a_version_that_works_with_other_kinds_is_looked_at_with_watches_of_its_own() -> Result<()> {
-    let stage = Stage::start(&[Provider::Puppet]).await?;
+    let stage = Stage::start(&[Provider::Scripted]).await?;
     let host = stage.host().await?;
     let first = [stateful_set("db", "db", "Refuse"), config_map("settings", &json!({}))];
     apply_text(&stage, &parent("shop", &first, &[config_map("settings", &json!({}))])).await?;
-    message_of(stage.puppets(NS), "shop", "Synced", "True", "Applied").await?;
+    message_of(stage.scripts(NS), "shop", "Synced", "True", "Applied").await?;
     serves(&stage, "0.1.0").await?;
     let other = patched(&edition(&stage, 2)?, "gizmos.test.bartizan.dev/v1", "gizmos.test.bartizan.dev/v2")?;
-    replace(&stage.providers().join("puppet.wasm"), &other)?;
+    replace(&stage.providers().join("scripted.wasm"), &other)?;
     ensure!(held(&stage, "Deletes").await? == "version 0.2.0 would delete 1 child of 1 parent");
     apply_text(&stage, &parent("new", &first[1..], &[])).await?;
     decided(&stage, "new", "0.1.0").await?;
@@ -280,20 +280,20 @@ async fn a_version_that_works_with_other_kinds_is_looked_at_with_watches_of_its_
     install(&stage, 9)?;
     let message = held(&stage, "CrdIncompatible").await?;
     let expected = "version 0.9.0 would delete 1 child of 1 parent; its CustomResourceDefinitions do not fit: \
-                    puppets.test.bartizan.dev: spec of v1alpha1 is required from now on";
+                    scripts.test.bartizan.dev: spec of v1alpha1 is required from now on";
     ensure!(message == expected, "{message}");
     let (_, text, _) = diff(&stage, &host, &[])?;
     ensure!(
         text.contains(
-            "\n! CustomResourceDefinition: puppets.test.bartizan.dev: spec of v1alpha1 is required from now on\n"
+            "\n! CustomResourceDefinition: scripts.test.bartizan.dev: spec of v1alpha1 is required from now on\n"
         ),
         "{text}"
     );
-    replace(&stage.providers().join("puppet.wasm"), &other)?;
+    replace(&stage.providers().join("scripted.wasm"), &other)?;
     ensure!(held(&stage, "Deletes").await? == "version 0.2.0 would delete 1 child of 1 parent");
     // Who does not mind says so.
     let careless = r#"{"spec":{"upgrade":{"holdOn":[]}}}"#;
-    stage.kubectl(&["patch", "provider", "puppet", "--type=merge", "-p", careless], "").await?;
+    stage.kubectl(&["patch", "provider", "scripted", "--type=merge", "-p", careless], "").await?;
     wait_gone(stage.api::<StatefulSet>(NS), "db", SOON).await?;
     serves(&stage, "0.2.0").await?;
     host.stop().await?;
@@ -302,25 +302,25 @@ async fn a_version_that_works_with_other_kinds_is_looked_at_with_watches_of_its_
 
 #[tokio::test]
 async fn crds_are_compared_with_those_of_the_cluster_where_the_version_before_is_not_at_hand() -> Result<()> {
-    let stage = Stage::start(&[Provider::Puppet]).await?;
+    let stage = Stage::start(&[Provider::Scripted]).await?;
     let mut host = stage.host().await?;
     let children = [config_map("settings", &json!({}))];
     apply_text(&stage, &parent("shop", &children, &children)).await?;
-    message_of(stage.puppets(NS), "shop", "Synced", "True", "Applied").await?;
+    message_of(stage.scripts(NS), "shop", "Synced", "True", "Applied").await?;
     serves(&stage, "0.1.0").await?;
     host.stop().await?;
     std::fs::remove_dir_all(stage.path("compiled"))?;
     // As if it had owned one more.
-    let owned = r#"{"status":{"active":{"owns":["Puppet.test.bartizan.dev","Toy.test.bartizan.dev"]}}}"#;
-    stage.kubectl(&["patch", "provider", "puppet", "--subresource=status", "--type=merge", "-p", owned], "").await?;
+    let owned = r#"{"status":{"active":{"owns":["Script.test.bartizan.dev","Toy.test.bartizan.dev"]}}}"#;
+    stage.kubectl(&["patch", "provider", "scripted", "--subresource=status", "--type=merge", "-p", owned], "").await?;
     install(&stage, 9)?;
     host = stage.listening(stage.command()).await?;
     let message = held(&stage, "CrdIncompatible").await?;
     let expected = "version 0.9.0 would change no children; its CustomResourceDefinitions do not fit: \
-                    puppets.test.bartizan.dev: spec of v1alpha1 is required from now on, and 1 more";
+                    scripts.test.bartizan.dev: spec of v1alpha1 is required from now on, and 1 more";
     ensure!(message == expected, "{message}");
     let (_, text, _) = diff(&stage, &host, &[])?;
-    let first = "\n! CustomResourceDefinition: puppets.test.bartizan.dev: spec of v1alpha1 is required from now on\n";
+    let first = "\n! CustomResourceDefinition: scripts.test.bartizan.dev: spec of v1alpha1 is required from now on\n";
     ensure!(text.contains(first), "{text}");
     ensure!(text.contains("\n! CustomResourceDefinition: Toy.test.bartizan.dev would no longer be served\n"), "{text}");
     ensure!(approve(&stage, &[])?.0 == Some(0));

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use bartizan_e2e::{Provider, SOON, Stage, account_of, apply_text, message_of, puppet};
+use bartizan_e2e::{Provider, SOON, Stage, account_of, apply_text, message_of, script};
 use bartizan_harness::wait::{wait_for, wait_gone, wait_object};
 use kube::api::ApiResource;
 use kube::core::{DynamicObject, GroupVersionKind};
@@ -34,7 +34,7 @@ async fn grant(stage: &Stage) -> Result<()> {
     let rule = format!("--resource=gizmos.{GROUP}");
     let verbs = "--verb=get,list,watch,create,patch,delete";
     stage.kubectl(&["create", "clusterrole", "gizmos", &rule, verbs], "").await?;
-    let user = format!("--user={}", account_of("puppet"));
+    let user = format!("--user={}", account_of("scripted"));
     stage.kubectl(&["create", "clusterrolebinding", "gizmos", "--clusterrole=gizmos", &user], "").await?;
     Ok(())
 }
@@ -44,7 +44,7 @@ fn gizmos(stage: &Stage) -> Api<DynamicObject> {
     Api::namespaced_with(stage.cluster.client(), NS, &resource)
 }
 
-/// A Puppet with two Gizmos at a version, the second only if it is wanted.
+/// A Script with two Gizmos at a version, the second only if it is wanted.
 fn parent(version: &str, with_second: bool) -> String {
     let gizmo = |name: &str| {
         let api_version = format!("{GROUP}/{version}");
@@ -52,12 +52,12 @@ fn parent(version: &str, with_second: bool) -> String {
     };
     let mut children = vec![gizmo("first")];
     children.extend(with_second.then(|| gizmo("second")));
-    puppet("maker", &json!({"answers": [{"answer": {"children": children}}]}))
+    script("maker", &json!({"answers": [{"answer": {"children": children}}]}))
 }
 
 /// A later version of the provider, which writes another kind instead of Gizmos at v1: but for that text the same module.
 fn upgrade(stage: &Stage, instead: &str) -> Result<()> {
-    let path = stage.providers().join("puppet.wasm");
+    let path = stage.providers().join("scripted.wasm");
     let mut module = std::fs::read(&path)?;
     let (old, new) = (format!("{GROUP}/v1").into_bytes(), instead.as_bytes());
     ensure!(old.len() == new.len(), "{instead} does not fit");
@@ -69,7 +69,7 @@ fn upgrade(stage: &Stage, instead: &str) -> Result<()> {
 
 /// A stage whose cluster serves Gizmos, which the provider may write.
 async fn with_gizmos() -> Result<Stage> {
-    let stage = Stage::start(&[Provider::Puppet]).await?;
+    let stage = Stage::start(&[Provider::Scripted]).await?;
     apply_text(&stage, &crd().to_string()).await?;
     grant(&stage).await?;
     let served = ["wait", "--for=condition=Established", "--timeout=60s", &format!("crd/gizmos.{GROUP}")];
@@ -82,7 +82,7 @@ async fn a_provider_that_comes_to_write_v2_of_a_kind_keeps_the_children_that_it_
     let stage = with_gizmos().await?;
     let host = stage.host().await?;
     apply_text(&stage, &parent("v1", true)).await?;
-    message_of(stage.puppets(NS), "maker", "Synced", "True", "Applied").await?;
+    message_of(stage.scripts(NS), "maker", "Synced", "True", "Applied").await?;
     let mut before = Vec::new();
     for name in ["first", "second"] {
         before.push(gizmos(&stage).get(name).await?);
@@ -94,7 +94,7 @@ async fn a_provider_that_comes_to_write_v2_of_a_kind_keeps_the_children_that_it_
     apply_text(&stage, &parent("v2", true)).await?;
     let mark = stage.mark()?;
     let host = stage.host().await?;
-    message_of(stage.puppets(NS), "maker", "Synced", "True", "Applied").await?;
+    message_of(stage.scripts(NS), "maker", "Synced", "True", "Applied").await?;
     for (name, before) in ["first", "second"].into_iter().zip(&before) {
         let written = |gizmo: &DynamicObject| gizmo.annotations() != before.annotations();
         let after = wait_object(gizmos(&stage), name, "written as v2", SOON, written).await?;
@@ -118,7 +118,7 @@ async fn a_provider_that_comes_to_write_v2_of_a_kind_keeps_the_children_that_it_
     // What v2 no longer means goes, though v1 made it.
     apply_text(&stage, &parent("v2", false)).await?;
     wait_gone(gizmos(&stage), "second", SOON).await?;
-    message_of(stage.puppets(NS), "maker", "Synced", "True", "Applied").await?;
+    message_of(stage.scripts(NS), "maker", "Synced", "True", "Applied").await?;
     wait_for("the first one's rest", SOON, async || {
         let now = gizmos(&stage).get("first").await?;
         Ok((now.uid() == before[0].uid()).then_some(()))
@@ -133,7 +133,7 @@ async fn children_of_a_kind_that_a_new_version_no_longer_declares_are_still_prun
     let stage = with_gizmos().await?;
     let host = stage.host().await?;
     apply_text(&stage, &parent("v1", true)).await?;
-    message_of(stage.puppets(NS), "maker", "Synced", "True", "Applied").await?;
+    message_of(stage.scripts(NS), "maker", "Synced", "True", "Applied").await?;
     host.stop().await?;
 
     // No cluster serves this kind, so that the new version writes none. What it means no more goes; a stranger stays.
@@ -141,11 +141,11 @@ async fn children_of_a_kind_that_a_new_version_no_longer_declares_are_still_prun
     let stranger = json!({"apiVersion": format!("{GROUP}/v1"), "kind": "Gizmo", "metadata": {"name": "stranger"}});
     apply_text(&stage, &stranger.to_string()).await?;
     let host = stage.host().await?;
-    apply_text(&stage, &puppet("maker", &json!({"answers": [{"answer": {"children": []}}]}))).await?;
+    apply_text(&stage, &script("maker", &json!({"answers": [{"answer": {"children": []}}]}))).await?;
     for name in ["first", "second"] {
         wait_gone(gizmos(&stage), name, SOON).await?;
     }
-    message_of(stage.puppets(NS), "maker", "Synced", "True", "Applied").await?;
+    message_of(stage.scripts(NS), "maker", "Synced", "True", "Applied").await?;
     ensure!(gizmos(&stage).get_opt("stranger").await?.is_some(), "the stranger is gone");
     host.stop().await?;
     stage.stop().await

@@ -1,7 +1,7 @@
 //! How children are written: wave by wave, some left alone, some made again.
 
 use anyhow::{Context as _, Result, ensure};
-use bartizan_e2e::{Provider, SOON, Stage, apply_text, hardened, message_of, puppet};
+use bartizan_e2e::{Provider, SOON, Stage, apply_text, hardened, message_of, script};
 use bartizan_harness::wait::{wait_for, wait_gone, wait_object};
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::{ConfigMap, Pod, Service};
@@ -15,14 +15,14 @@ fn config(name: &str, text: &str) -> Value {
     json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": {"text": text}})
 }
 
-/// A Puppet that always gives this answer.
+/// A Script that always gives this answer.
 fn always(name: &str, answer: &Value) -> String {
-    puppet(name, &json!({"answers": [{"answer": answer}]}))
+    script(name, &json!({"answers": [{"answer": answer}]}))
 }
 
 #[tokio::test]
 async fn children_are_written_wave_by_wave_kept_and_made_again() -> Result<()> {
-    let stage = Stage::start(&[Provider::Puppet]).await?;
+    let stage = Stage::start(&[Provider::Scripted]).await?;
     let host = stage.host().await?;
     the_next_wave_waits_until_the_one_before_was_accepted(&stage).await?;
     what_is_kept_is_neither_applied_nor_pruned(&stage).await?;
@@ -36,7 +36,7 @@ async fn the_next_wave_waits_until_the_one_before_was_accepted(stage: &Stage) ->
     let service = |port: i64| json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "wave"}, "spec": {"ports": [{"port": port}]}});
     let answer = |port: i64| json!({"children": [{"object": config("wave", "later"), "wave": 1}, {"object": service(port), "wave": 0}]});
     apply_text(stage, &always("wave", &answer(0))).await?;
-    let message = message_of(stage.puppets(NS), "wave", "Synced", "False", "ApplyRefused").await?;
+    let message = message_of(stage.scripts(NS), "wave", "Synced", "False", "ApplyRefused").await?;
     ensure!(message.starts_with("Service default/wave could not be written: "), "{message}");
     ensure!(
         stage.api::<ConfigMap>(NS).get_opt("wave").await?.is_none(),
@@ -44,20 +44,20 @@ async fn the_next_wave_waits_until_the_one_before_was_accepted(stage: &Stage) ->
     );
 
     apply_text(stage, &always("wave", &answer(80))).await?;
-    message_of(stage.puppets(NS), "wave", "Synced", "True", "Applied").await?;
+    message_of(stage.scripts(NS), "wave", "Synced", "True", "Applied").await?;
     let later = stage.api::<ConfigMap>(NS).get("wave").await?;
     ensure!(later.annotations().get("bartizan.dev/wave").is_some_and(|wave| wave == "1"), "{later:?}");
     stage.api::<Service>(NS).get("wave").await?;
-    stage.kubectl(&["delete", "puppet", "wave"], "").await?;
+    stage.kubectl(&["delete", "script", "wave"], "").await?;
     Ok(())
 }
 
 async fn what_is_kept_is_neither_applied_nor_pruned(stage: &Stage) -> Result<()> {
     apply_text(stage, &always("keep", &json!({"children": [{"object": config("keep", "first")}]}))).await?;
-    message_of(stage.puppets(NS), "keep", "Synced", "True", "Applied").await?;
+    message_of(stage.scripts(NS), "keep", "Synced", "True", "Applied").await?;
     let keep = json!({"keep": [{"apiVersion": "v1", "kind": "ConfigMap", "name": "keep"}]});
     apply_text(stage, &always("keep", &keep)).await?;
-    message_of(stage.puppets(NS), "keep", "Synced", "True", "Applied").await?;
+    message_of(stage.scripts(NS), "keep", "Synced", "True", "Applied").await?;
     stage.kubectl(&["patch", "configmap", "keep", "-p", r#"{"data":{"text":"edited"}}"#], "").await?;
     // The next answer shows that the edit was seen and left alone.
     let more = json!({"keep": keep["keep"], "children": [{"object": config("keep-other", "x")}]});
@@ -68,7 +68,7 @@ async fn what_is_kept_is_neither_applied_nor_pruned(stage: &Stage) -> Result<()>
 
     apply_text(stage, &always("keep", &json!({"children": []}))).await?;
     wait_gone(stage.api::<ConfigMap>(NS), "keep", SOON).await?;
-    stage.kubectl(&["delete", "puppet", "keep"], "").await?;
+    stage.kubectl(&["delete", "script", "keep"], "").await?;
     Ok(())
 }
 
@@ -79,25 +79,25 @@ async fn an_immutable_field_is_refused_or_the_child_made_again(stage: &Stage) ->
         json!({"children": [{"object": object, "onImmutableChange": policy}]})
     };
     apply_text(stage, &always("frozen", &frozen("old", "Refuse"))).await?;
-    message_of(stage.puppets(NS), "frozen", "Synced", "True", "Applied").await?;
+    message_of(stage.scripts(NS), "frozen", "Synced", "True", "Applied").await?;
     let before = stage.api::<ConfigMap>(NS).get("frozen").await?;
 
     apply_text(stage, &always("frozen", &frozen("new", "Refuse"))).await?;
-    let message = message_of(stage.puppets(NS), "frozen", "Synced", "False", "ImmutableField").await?;
+    let message = message_of(stage.scripts(NS), "frozen", "Synced", "False", "ImmutableField").await?;
     let expected = "ConfigMap default/frozen could not be written: ConfigMap \"frozen\" is invalid: data: Forbidden: field is \
                     immutable when `immutable` is set";
     ensure!(message == expected, "{message}");
-    message_of(stage.puppets(NS), "frozen", "Stalled", "True", "ImmutableField").await?;
+    message_of(stage.scripts(NS), "frozen", "Stalled", "True", "ImmutableField").await?;
     ensure!(stage.api::<ConfigMap>(NS).get("frozen").await? == before, "it was touched");
 
     apply_text(stage, &always("frozen", &frozen("new", "Recreate"))).await?;
-    message_of(stage.puppets(NS), "frozen", "Synced", "True", "Applied").await?;
+    message_of(stage.scripts(NS), "frozen", "Synced", "True", "Applied").await?;
     let after = stage.api::<ConfigMap>(NS).get("frozen").await?;
     ensure!(
         after.uid() != before.uid() && after.data.is_some_and(|data| data["text"] == "new"),
         "it was not made again"
     );
-    stage.kubectl(&["delete", "puppet", "frozen"], "").await?;
+    stage.kubectl(&["delete", "script", "frozen"], "").await?;
     Ok(())
 }
 
@@ -122,14 +122,14 @@ async fn a_stateful_set_is_made_again_around_its_pods(stage: &Stage) -> Result<(
     apply_text(stage, &always("around", &answer("two"))).await?;
     let again = |set: &StatefulSet| set.uid() != before.uid() && ready(set);
     wait_object(stage.api::<StatefulSet>(NS), "around", "another one with 2 pods ready", SOON, again).await?;
-    message_of(stage.puppets(NS), "around", "Synced", "True", "Applied").await?;
+    message_of(stage.scripts(NS), "around", "Synced", "True", "Applied").await?;
     ensure!(self::pods(stage).await? == pods, "pods were made again, too");
 
     // What lives below is seen, and seen to go.
     let echo = json!({"echo": true, "answers": [{"answer": answer("two")}]});
-    apply_text(stage, &puppet("around", &echo)).await?;
+    apply_text(stage, &script("around", &echo)).await?;
     let below = async || {
-        let parent = stage.puppets(NS).get("around").await?;
+        let parent = stage.scripts(NS).get("around").await?;
         let seen: Vec<&str> = parent.data["status"]["seen"]["descendants"]
             .as_array()
             .context("nothing seen")?
@@ -139,7 +139,7 @@ async fn a_stateful_set_is_made_again_around_its_pods(stage: &Stage) -> Result<(
         Ok((seen == ["Pod.v1 default/around-0", "Pod.v1 default/around-1"]).then_some(()))
     };
     wait_for("two pods below", SOON, below).await?;
-    stage.kubectl(&["delete", "puppet", "around"], "").await?;
+    stage.kubectl(&["delete", "script", "around"], "").await?;
     Ok(())
 }
 

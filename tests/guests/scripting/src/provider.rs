@@ -1,0 +1,171 @@
+//! The three providers: what each says about itself.
+
+use serde_json::{Value, json};
+
+use crate::API_VERSION;
+
+/// Which edition of the provider this is. A test makes a later one of the module: the text stands in it once.
+const EDITION: &str = "scripting-edition-1";
+
+/// The number of the edition. Read when it is asked for, or a test could not change it.
+pub(crate) fn edition() -> u8 {
+    std::hint::black_box(EDITION).bytes().last().map_or(0, |digit| digit.saturating_sub(b'0'))
+}
+
+/// API group of the parents.
+const GROUP: &str = "test.bartizan.dev";
+/// Their version.
+const VERSION: &str = "v1alpha1";
+
+/// `apiVersion` and `kind`.
+type Kind = (&'static str, &'static str);
+
+const CONFIG_MAP: Kind = ("v1", "ConfigMap");
+const SECRET: Kind = ("v1", "Secret");
+const SERVICE: Kind = ("v1", "Service");
+const STATEFUL_SET: Kind = ("apps/v1", "StatefulSet");
+
+/// What a provider says about itself.
+#[derive(Clone, Copy, Debug)]
+pub struct Provider {
+    name: &'static str,
+    parent: &'static str,
+    plural: &'static str,
+    scope: &'static str,
+    children: &'static [Kind],
+    /// Kinds that it may write where they are served.
+    optional_children: &'static [Kind],
+    descendants: &'static [Kind],
+    related: &'static [Kind],
+    /// Kinds that it wants to read where they are served.
+    optional: &'static [Kind],
+    sensitive: &'static [&'static str],
+    finalizes: bool,
+}
+
+/// Reads what a provider can read.
+pub const SCRIPTED: Provider = Provider {
+    name: "scripted",
+    parent: "Script",
+    plural: "scripts",
+    scope: "Namespaced",
+    children: &[CONFIG_MAP, SECRET, SERVICE, STATEFUL_SET],
+    // A test makes a later version of the module that writes v2: the text stands in it once, and nowhere else.
+    optional_children: &[("gizmos.test.bartizan.dev/v1", "Gizmo")],
+    descendants: &[("v1", "Pod"), ("v1", "PersistentVolumeClaim")],
+    related: &[CONFIG_MAP, SECRET],
+    optional: &[("test.bartizan.dev/v1alpha1", "Widget")],
+    sensitive: &["/spec/secret"],
+    finalizes: false,
+};
+
+/// Finalizes.
+pub const FINALIZING: Provider = Provider {
+    name: "scripted-finalizing",
+    parent: "FinalizingScript",
+    plural: "finalizingscripts",
+    scope: "Namespaced",
+    children: &[CONFIG_MAP, SERVICE, STATEFUL_SET],
+    optional_children: &[],
+    descendants: &[],
+    related: &[],
+    optional: &[],
+    sensitive: &[],
+    finalizes: true,
+};
+
+/// Has parents that live in no namespace.
+pub const CLUSTER_SCOPED: Provider = Provider {
+    name: "scripted-cluster-scoped",
+    parent: "ClusterScript",
+    plural: "clusterscripts",
+    scope: "Cluster",
+    children: &[("v1", "Namespace"), CONFIG_MAP],
+    optional_children: &[],
+    descendants: &[],
+    related: &[],
+    optional: &[],
+    sensitive: &[],
+    finalizes: false,
+};
+
+impl Provider {
+    /// Its manifest.
+    #[must_use]
+    pub fn manifest(&self) -> Value {
+        let kinds = |kinds: &[Kind], optional: bool| -> Vec<Value> {
+            kinds
+                .iter()
+                .map(|(version, kind)| json!({"apiVersion": version, "kind": kind, "optional": optional}))
+                .collect()
+        };
+        let children = [kinds(self.children, false), kinds(self.optional_children, true)].concat();
+        let related = [kinds(self.related, false), kinds(self.optional, true)].concat();
+        json!({
+            "apiVersion": API_VERSION,
+            "kind": "ProviderManifest",
+            "name": self.name,
+            "version": format!("0.{}.0", edition()),
+            "crds": [self.crd()],
+            "children": children,
+            "descendants": kinds(self.descendants, false),
+            "related": related,
+            "sensitive": self.sensitive,
+            "finalizes": self.finalizes,
+        })
+    }
+
+    fn crd(&self) -> Value {
+        let condition = json!({
+            "type": "object",
+            "required": ["type", "status"],
+            "properties": {"type": {"type": "string"}, "status": {"type": "string"}},
+            "x-kubernetes-preserve-unknown-fields": true,
+        });
+        let conditions = json!({
+            "type": "array",
+            "x-kubernetes-list-type": "map",
+            "x-kubernetes-list-map-keys": ["type"],
+            "items": condition,
+        });
+        // What a test writes into the spec is checked by the provider, which names what it does not understand.
+        let any_but = |properties: Value| {
+            let mut schema = json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true});
+            schema["properties"] = properties;
+            schema
+        };
+        let mut schema = json!({
+            "type": "object",
+            "properties": {
+                "spec": any_but(json!({"secret": {"type": "string", "nullable": true}})),
+                "status": any_but(json!({"conditions": conditions})),
+            },
+        });
+        // The ninth edition wants what the others do without.
+        if edition() == 9 {
+            schema["required"] = json!(["spec"]);
+        }
+        json!({
+            "apiVersion": "apiextensions.k8s.io/v1",
+            "kind": "CustomResourceDefinition",
+            "metadata": {"name": format!("{}.{GROUP}", self.plural)},
+            "spec": {
+                "group": GROUP,
+                "scope": self.scope,
+                "names": {
+                    "kind": self.parent,
+                    "listKind": format!("{}List", self.parent),
+                    "plural": self.plural,
+                    "singular": self.parent.to_ascii_lowercase(),
+                },
+                "versions": [{
+                    "name": VERSION,
+                    "served": true,
+                    "storage": true,
+                    "subresources": {"status": {}},
+                    "schema": {"openAPIV3Schema": schema},
+                }],
+            },
+        })
+    }
+}
