@@ -8,6 +8,12 @@ pub(crate) fn percentile(sorted: &[Duration], percent: usize) -> Duration {
     sorted.get(index).copied().unwrap_or_default()
 }
 
+/// The 99th percentile of times in any order.
+pub(crate) fn p99(times: &mut [Duration]) -> Duration {
+    times.sort_unstable();
+    percentile(times, 99)
+}
+
 /// A number with so many digits after the point.
 pub(crate) fn rounded(number: f64, digits: i32) -> f64 {
     let scale = 10_f64.powi(digits);

@@ -9,7 +9,7 @@ use bartizan_harness::wait::wait_for;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-use crate::stage::SOON;
+use crate::timeouts::SOON;
 
 /// Longer than the host gives work under way after SIGTERM (25 s).
 const GRACE: Duration = Duration::from_secs(30);

@@ -15,7 +15,8 @@ use kube::{Api, ResourceExt as _};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use crate::stage::{SOON, Stage};
+use crate::stage::Stage;
+use crate::timeouts::SOON;
 
 /// One version of an object.
 #[derive(Clone, Debug)]

@@ -13,6 +13,7 @@ mod programs;
 mod request;
 mod sidecar;
 mod stage;
+mod timeouts;
 mod versions;
 
 pub use command::{bartizan, said};
@@ -26,5 +27,6 @@ pub use objects::{
 pub use programs::{Programs, Provider};
 pub use request::first_request;
 pub use sidecar::Sidecar;
-pub use stage::{ACCOUNT, NAMESPACE, SOON, Stage, account_of};
+pub use stage::{ACCOUNT, NAMESPACE, Stage, account_of};
+pub use timeouts::SOON;
 pub use versions::{patched, replace};

@@ -13,7 +13,8 @@ use kube::api::{ApiResource, ListParams};
 use kube::core::{DynamicObject, GroupVersionKind};
 use serde_json::{Value, json};
 
-use crate::stage::{SOON, Stage};
+use crate::stage::Stage;
+use crate::timeouts::SOON;
 
 fn resource(group: &str, kind: &str, plural: &str) -> ApiResource {
     ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(group, "v1alpha1", kind), plural)

@@ -2,7 +2,6 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use bartizan_harness::{AuditMark, AuditRequest, ControlPlane, HostProcess, build};
@@ -21,8 +20,6 @@ pub const ACCOUNT: &str = "system:serviceaccount:bartizan-system:bartizan";
 pub fn account_of(provider: &str) -> String {
     format!("system:serviceaccount:bartizan-providers:provider-{provider}")
 }
-/// How long a test waits for what should take a moment: other tests and builds may share the machine.
-pub const SOON: Duration = Duration::from_secs(60);
 
 /// Most stages at the same time in one test process: each takes several hundred MiB.
 static ROOM: Semaphore = Semaphore::const_new(4);

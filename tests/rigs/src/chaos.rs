@@ -23,10 +23,7 @@ use crate::faults::{Rules, Seeded};
 use crate::proxy::Proxy;
 use crate::secrets::Secrets;
 use judge::Judge;
-use world::{Action, KEYS, Kind, Parent, World};
-
-/// Where it all happens.
-pub(crate) const NAMESPACE: &str = "default";
+use world::{Action, KEYS, Kind, NAMESPACE, Parent, World};
 
 /// How long nothing may be written once everything is as it should be.
 const QUIET: Duration = Duration::from_secs(10);

@@ -3,13 +3,14 @@
 
 mod answer;
 mod forward;
+mod shared;
 mod stream;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
@@ -22,35 +23,12 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
 
-use crate::faults::{Fault, Rules};
+use crate::faults::Rules;
 use crate::hold::{Hold, Point};
 use crate::request::{Class, Summary};
-use answer::Recorded;
+pub use shared::Entry;
 
-/// A request that came by.
-#[derive(Clone, Debug)]
-pub struct Entry {
-    /// The request.
-    pub request: Summary,
-    /// What happened to it.
-    pub fault: Fault,
-    /// The API server's last answer to it; `None` if there was none (yet).
-    pub code: Option<u16>,
-}
-
-/// What all connections share.
-pub(crate) struct Shared {
-    upstream: Client,
-    rules: Mutex<Rules>,
-    hold: Mutex<Option<Hold>>,
-    log: Mutex<Vec<Entry>>,
-    /// The last answer to each list, by its URL.
-    lists: Mutex<HashMap<String, Recorded>>,
-    /// How many connections are open, and writes are on their way to the API server.
-    open: watch::Sender<usize>,
-    /// Ends what still goes wrong when nothing should any more.
-    healed: watch::Sender<bool>,
-}
+use shared::{Counted, Shared, lock};
 
 /// A running proxy; it ends, with all its connections, when it is dropped.
 pub struct Proxy {
@@ -202,25 +180,4 @@ async fn serve(stream: TcpStream, shared: Arc<Shared>) {
     let service = service_fn(|request| forward::handle(Arc::clone(&shared), request));
     // Errors are what this proxy is for.
     let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
-}
-
-/// Counts as something under way while it lives.
-pub(crate) struct Counted(Arc<Shared>);
-
-impl Counted {
-    pub(crate) fn new(shared: &Arc<Shared>) -> Self {
-        shared.open.send_modify(|open| *open += 1);
-        Self(Arc::clone(shared))
-    }
-}
-
-impl Drop for Counted {
-    fn drop(&mut self) {
-        self.0.open.send_modify(|open| *open -= 1);
-    }
-}
-
-/// A panic elsewhere does not make these wrong.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -3,7 +3,7 @@
 use anyhow::Result;
 use serde::Serialize;
 
-use super::Args;
+use super::args::Args;
 
 /// What a version that is looked at costs.
 #[derive(Clone, Debug, Serialize)]

@@ -6,9 +6,10 @@ use anyhow::{Context as _, Result};
 use bartizan_e2e::{Member, Origin};
 use serde_json::json;
 
+use super::args::{Args, PROVIDERS};
+use super::progress::say;
 use super::world::{Parents, World};
-use super::{Args, PROVIDERS, p99, say};
-use crate::percentile::rounded;
+use crate::percentile::{p99, rounded};
 
 /// How each of the bad ones misbehaves.
 const BAD: [&str; 6] = ["Trap", "Loop", "Allocate", "Huge", "Many", "Flip"];

@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result};
 use bartizan_e2e::patched;
 use bartizan_runtime::{Config, Limits, Runtime};
 
-use super::PROVIDERS;
+use super::args::PROVIDERS;
 use crate::percentile::rounded;
 
 /// Restarts that are timed; the median is told.

@@ -8,9 +8,9 @@ use bartizan_e2e::{Member, Origin};
 use bartizan_harness::{HostProcess, build};
 use serde_json::json;
 
+use super::args::{Args, PROVIDERS};
 use super::figures::Memory;
 use super::world::World;
-use super::{Args, PROVIDERS};
 use crate::host;
 use crate::percentile::rounded;
 

@@ -7,10 +7,11 @@ use anyhow::{Context as _, Result, ensure};
 use bartizan_e2e::{Host, Member, Origin, patched, replace};
 use serde_json::json;
 
+use super::args::Args;
 use super::figures::Plan;
+use super::progress::say;
 use super::world::{Parents, World};
-use super::{Args, p99, say};
-use crate::percentile::rounded;
+use crate::percentile::{p99, rounded};
 
 /// What the host says once all parents were looked at.
 const LOOKED: &str = "asked another version what it would change";

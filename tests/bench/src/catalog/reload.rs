@@ -6,10 +6,11 @@ use anyhow::{Context as _, Result};
 use bartizan_e2e::{Member, Origin, patched, replace};
 use serde_json::json;
 
+use super::args::Args;
 use super::figures::Reload;
+use super::progress::say;
 use super::world::{Parents, World};
-use super::{Args, p99, say};
-use crate::percentile::rounded;
+use crate::percentile::{p99, rounded};
 
 /// Edits between two reloads.
 const EDITS: usize = 20;

@@ -18,9 +18,9 @@ pub use bindings::exports::bartizan::provider::provider::{Failure as GuestFailur
 /// One request answered.
 ///
 /// # Errors
-/// As [`crate::reconcile`].
+/// As [`crate::reconcile()`].
 pub fn reconcile(request: &[u8]) -> Result<Vec<u8>, GuestFailure> {
-    crate::reconcile(request).map_err(|failure| GuestFailure {
+    crate::reconcile::reconcile(request).map_err(|failure| GuestFailure {
         code: failure.code,
         message: failure.message,
         field: failure.field,

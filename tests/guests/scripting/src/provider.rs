@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::API_VERSION;
+use crate::contract::API_VERSION;
 
 /// Which edition of the provider this is. A test makes a later one of the module: the text stands in it once.
 const EDITION: &str = "scripting-edition-1";

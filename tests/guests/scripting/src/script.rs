@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use crate::Failure;
+use crate::contract::Failure;
 use crate::request::{Objects, Request};
 
 /// The spec of a parent.

@@ -3,6 +3,9 @@ use std::collections::BTreeMap;
 use bartizan_contract::{FailureCode, ProviderManifest, ReconcileRequest, ReconcileResponse};
 use rstest::rstest;
 
+use serde_json::{Value, json};
+
+use super::contract::API_VERSION;
 use super::*;
 
 fn request(spec: &Value) -> Value {

@@ -22,7 +22,7 @@ use crate::{
     kubectl::{KubectlOutput, kubectl_command, run},
 };
 
-use super::{ControlPlane, components::AUDIT_LOG};
+use super::{components::AUDIT_LOG, running::ControlPlane};
 
 /// How long a service account's token lasts: longer than any test or demo.
 const TOKEN_SECONDS: i64 = 24 * 3600;

@@ -14,6 +14,10 @@ use crate::{
     kubeconfig::{Credential, Kubeconfigs, write_private},
 };
 
+/// The components whose place in the order of start and stop matters.
+pub(super) const ETCD: &str = "etcd";
+pub(super) const APISERVER: &str = "kube-apiserver";
+
 /// The ports of one cluster on the loopback address.
 #[derive(Clone, Copy)]
 pub(super) struct Ports {

@@ -2,10 +2,6 @@
 
 use std::path::PathBuf;
 
-use anyhow::Result;
-
-use super::ControlPlane;
-
 /// How many nodes a cluster has when nothing is said: as many as the servers of
 /// the store in the talk, so that each gets its own.
 const DEFAULT_NODES: usize = 4;
@@ -14,7 +10,7 @@ const DEFAULT_NODES: usize = 4;
 /// failing test has left.
 const KEEP_VARIABLE: &str = "BARTIZAN_KEEP_CLUSTER";
 
-/// The choices for a [`ControlPlane`]; [`Options::start`] starts it.
+/// The choices for a [`ControlPlane`](crate::ControlPlane); [`Options::start`] starts it.
 #[derive(Clone, Debug)]
 #[must_use = "options do nothing until they are started"]
 pub struct Options {
@@ -44,7 +40,7 @@ impl Options {
 
     /// Keeps the folder with logs, audit log and data after the stop. By default
     /// only the logs are kept, and only when the cluster ends without
-    /// [`ControlPlane::stop`] (a panic, an early return); the environment
+    /// [`ControlPlane::stop`](crate::ControlPlane::stop) (a panic, an early return); the environment
     /// variable `BARTIZAN_KEEP_CLUSTER=1` makes keeping the default.
     pub fn keep_folder(mut self, keep: bool) -> Self {
         self.keep = keep;
@@ -62,14 +58,5 @@ impl Options {
     pub fn program(mut self, program: impl Into<PathBuf>) -> Self {
         self.program = Some(program.into());
         self
-    }
-
-    /// Starts the control plane and returns when it can be used: the API server
-    /// is ready, the nodes are too, and the namespace `default` has its account.
-    ///
-    /// # Errors
-    /// Names the component that failed and ends with the last lines of its log.
-    pub async fn start(self) -> Result<ControlPlane> {
-        ControlPlane::start_with(self).await
     }
 }

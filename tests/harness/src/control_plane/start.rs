@@ -21,17 +21,19 @@ use tokio::net::TcpStream;
 use crate::{build, guard::Guard, process::Component};
 
 use super::{
-    ControlPlane, Options, START_DEADLINE,
     access::client_for,
-    components::{Layout, Ports},
-    print_kept_logs,
+    components::{APISERVER, ETCD, Layout, Ports},
+    options::Options,
+    running::{ControlPlane, print_kept_logs},
 };
 
-pub(super) const ETCD: &str = "etcd";
-pub(super) const APISERVER: &str = "kube-apiserver";
 const CONTROLLER_MANAGER: &str = "kube-controller-manager";
 const SCHEDULER: &str = "kube-scheduler";
 const KWOK: &str = "kwok";
+
+/// How long the whole start may take. It takes 4 s on two cores; a machine that
+/// builds something else meanwhile gets all the time that one can want.
+const START_DEADLINE: Duration = Duration::from_secs(90);
 
 /// How often a component is asked whether it is ready.
 const POLL: Duration = Duration::from_millis(20);
@@ -39,8 +41,32 @@ const POLL: Duration = Duration::from_millis(20);
 /// What Go's network library says when someone was faster at taking a port.
 const PORT_TAKEN: &str = "address already in use";
 
+impl Options {
+    /// Starts the control plane and returns when it can be used: the API server
+    /// is ready, the nodes are too, and the namespace `default` has its account.
+    ///
+    /// # Errors
+    /// Names the component that failed and ends with the last lines of its log.
+    pub async fn start(self) -> Result<ControlPlane> {
+        ControlPlane::start_with(self).await
+    }
+}
+
 impl ControlPlane {
-    pub(super) async fn start_with(options: Options) -> Result<Self> {
+    /// Starts a control plane with four nodes, see [`Options::start`].
+    ///
+    /// # Errors
+    /// Names the component that failed and ends with the last lines of its log.
+    pub async fn start() -> Result<Self> {
+        Options::default().start().await
+    }
+
+    /// The choices to start one with.
+    pub fn options() -> Options {
+        Options::default()
+    }
+
+    async fn start_with(options: Options) -> Result<Self> {
         let program = match options.program.clone() {
             Some(program) => program,
             None => tokio::task::spawn_blocking(|| build::control_plane(&build::silent))

@@ -11,8 +11,7 @@ use kube::api::ListParams;
 use kube::core::DynamicObject;
 use serde_json::Value;
 
-use super::NAMESPACE;
-use super::world::{Kind, Parent, Wanted, World};
+use super::world::{Kind, NAMESPACE, Parent, Wanted, World};
 
 /// A store and a greeting that nobody touches.
 pub(super) const BYSTANDER: &str = "bystander";

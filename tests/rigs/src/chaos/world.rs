@@ -4,6 +4,9 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+/// The namespace that all of it is in.
+pub(super) const NAMESPACE: &str = "default";
+
 /// The Secret that stores with keys of their own are given.
 pub(super) const KEYS: &str = "keys";
 

@@ -10,8 +10,8 @@ use hyper::body::Incoming;
 use tokio::time::sleep;
 
 use super::answer::{Body, Error, Recorded, passed_on, refusal};
+use super::shared::{Counted, Entry, Shared, lock};
 use super::stream::disturb;
-use super::{Counted, Entry, Shared, lock};
 use crate::faults::Fault;
 use crate::hold::Turn;
 use crate::request::{Class, Summary};

@@ -1,0 +1,60 @@
+//! The command line of `catalog`.
+
+use std::path::PathBuf;
+
+use anyhow::Context as _;
+
+/// How many providers there are, where there are many.
+pub(super) const PROVIDERS: u8 = 20;
+
+/// `bartizan-bench catalog`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// How many parents a new version is asked about.
+    #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(super) parents: u32,
+    /// How often a module is replaced.
+    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u16).range(1..1000))]
+    pub(super) reloads: u16,
+    /// How many parents there are meanwhile.
+    #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(super) reload_parents: u32,
+    /// Edits that are timed, where they are timed.
+    #[arg(long, default_value_t = 2_000, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(super) edits: u32,
+    /// Measure this alone, and print what it shows on the way.
+    #[arg(long, value_name = "PART", conflicts_with = "json")]
+    pub(super) only: Option<Part>,
+    /// Print one JSON object instead of a table.
+    #[arg(long)]
+    pub(super) json: bool,
+    /// The host.
+    #[arg(long, value_name = "FILE")]
+    pub(super) host: PathBuf,
+    /// The native controller.
+    #[arg(long, value_name = "FILE")]
+    pub(super) baseline: PathBuf,
+    /// triple.wasm.
+    #[arg(long, value_name = "FILE")]
+    pub(super) triple: PathBuf,
+    /// faulty.wasm.
+    #[arg(long, value_name = "FILE")]
+    pub(super) faulty: PathBuf,
+}
+
+/// What can be measured alone.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+pub(super) enum Part {
+    Load,
+    Memory,
+    Isolation,
+    Reload,
+    Plan,
+}
+
+impl Args {
+    /// The module that most providers are made of.
+    pub(super) fn triple(&self) -> anyhow::Result<Vec<u8>> {
+        std::fs::read(&self.triple).with_context(|| format!("--triple {}", self.triple.display()))
+    }
+}

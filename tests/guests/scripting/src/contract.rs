@@ -1,0 +1,20 @@
+//! The parts of the contract that more than one file needs.
+
+use serde::Deserialize;
+
+/// `apiVersion` of every document of the contract.
+pub(crate) const API_VERSION: &str = "provider.bartizan.dev/v1alpha1";
+
+/// Why there is no answer.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Failure {
+    /// `invalid`, `retry`, `internal`, or what a test wants it to be.
+    pub code: String,
+    /// For the person who reads the parent's conditions.
+    pub message: String,
+    /// The field of the parent that is at fault.
+    pub field: Option<String>,
+    /// When to try again.
+    pub retry_after_seconds: Option<u32>,
+}
