@@ -270,7 +270,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_asked_in_anothers_name_counts_for_who_asks_and_a_question_about_rights_is_no_write() -> Result<()> {
+    fn impersonation_counts_for_the_sender_and_an_access_review_is_no_write() -> Result<()> {
         let folder = tempfile::tempdir()?;
         let log = folder.path().join("audit.log");
         let mut event: serde_json::Value =
@@ -289,7 +289,7 @@ mod tests {
     }
 
     #[test]
-    fn a_request_from_before_the_mark_does_not_count_when_it_ends_after_it() -> Result<()> {
+    fn a_request_that_began_before_the_mark_does_not_count() -> Result<()> {
         let folder = tempfile::tempdir()?;
         let log = folder.path().join("audit.log");
         fs::write(&log, line("1", "alice", "watch", "RequestReceived", None))?;
@@ -305,7 +305,7 @@ mod tests {
     }
 
     #[test]
-    fn a_mark_in_the_middle_of_a_line_leaves_the_rest_of_it_out() -> Result<()> {
+    fn a_mark_within_a_line_skips_the_rest_of_that_line() -> Result<()> {
         let folder = tempfile::tempdir()?;
         let log = folder.path().join("audit.log");
         let first = line("1", "alice", "get", "RequestReceived", None);
@@ -323,7 +323,7 @@ mod tests {
     }
 
     #[test]
-    fn a_visitor_sees_each_request_once_and_goes_on_where_it_ended() -> Result<()> {
+    fn a_visitor_sees_each_request_once_and_resumes_where_it_ended() -> Result<()> {
         let folder = tempfile::tempdir()?;
         let log = folder.path().join("audit.log");
         let whole = [

@@ -85,7 +85,7 @@ spec:
 "#;
 
 #[tokio::test]
-async fn the_control_plane_does_what_a_cluster_does_and_leaves_nothing_behind() -> Result<()> {
+async fn the_control_plane_behaves_like_a_cluster_and_leaves_nothing_behind() -> Result<()> {
     let start = Instant::now();
     let mut cluster = ControlPlane::options().keep_folder(false).start().await?;
     eprintln!("started in {:?}", start.elapsed());
@@ -93,11 +93,11 @@ async fn the_control_plane_does_what_a_cluster_does_and_leaves_nothing_behind() 
 
     a_stateful_set_with_claims_becomes_ready(&cluster).await?;
     a_job_completes(&cluster).await?;
-    annotations_bring_trouble(&cluster).await?;
+    annotations_cause_pod_failures(&cluster).await?;
     rights_are_checked_and_requests_are_counted(&cluster).await?;
-    a_service_account_is_itself(&cluster).await?;
+    a_service_account_acts_as_itself(&cluster).await?;
     kubectl_applies_both_ways(&cluster).await?;
-    what_is_deleted_goes(&cluster).await?;
+    deleted_objects_disappear(&cluster).await?;
 
     let folder = cluster.folder().to_path_buf();
     let processes = cluster.processes();
@@ -156,7 +156,7 @@ async fn a_job_completes(cluster: &ControlPlane) -> Result<()> {
     Ok(())
 }
 
-async fn annotations_bring_trouble(cluster: &ControlPlane) -> Result<()> {
+async fn annotations_cause_pod_failures(cluster: &ControlPlane) -> Result<()> {
     cluster.kubectl_ok(&["apply", "-f", "-"], Some(TROUBLE)).await?;
     let pods = || Api::<Pod>::default_namespaced(cluster.client());
     let wait = async |ready: bool, restarts: i32| {
@@ -230,7 +230,7 @@ async fn rights_are_checked_and_requests_are_counted(cluster: &ControlPlane) -> 
     Ok(())
 }
 
-async fn a_service_account_is_itself(cluster: &ControlPlane) -> Result<()> {
+async fn a_service_account_acts_as_itself(cluster: &ControlPlane) -> Result<()> {
     let kubeconfig = cluster.kubeconfig_for_service_account("default", "default").await?;
     let client = cluster.client_for(&kubeconfig).await?;
     let error = Api::<Pod>::default_namespaced(client)
@@ -265,7 +265,7 @@ async fn kubectl_applies_both_ways(cluster: &ControlPlane) -> Result<()> {
     Ok(())
 }
 
-async fn what_is_deleted_goes(cluster: &ControlPlane) -> Result<()> {
+async fn deleted_objects_disappear(cluster: &ControlPlane) -> Result<()> {
     let pods: Api<Pod> = Api::default_namespaced(cluster.client());
     let sets: Api<StatefulSet> = Api::default_namespaced(cluster.client());
     sets.delete("store", &DeleteParams::foreground()).await?;

@@ -28,7 +28,7 @@ async fn lines_of_both_streams_are_found_and_kept() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_process_that_ends_early_says_how_and_what_it_said() -> Result<()> {
+async fn an_early_exit_is_reported_with_its_status_and_output() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let mut process = shell("echo no such folder >&2; exit 2", &folder)?;
     let ready = process.wait_for_line("ready", SOON).await;
@@ -39,7 +39,7 @@ async fn a_process_that_ends_early_says_how_and_what_it_said() -> Result<()> {
 }
 
 #[tokio::test]
-async fn signals_reach_it_and_lines_after_a_mark_are_new() -> Result<()> {
+async fn signals_are_delivered_and_lines_after_a_mark_are_new() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let script = "trap 'echo stopping; exit 0' TERM; echo up; while :; do sleep 0.01; echo tick; done";
     let mut process = shell(script, &folder)?;

@@ -152,12 +152,12 @@ impl Rig {
             }
             Action::DeleteChild(child) => {
                 let (api, name) = self.child(&child)?;
-                absent_is_fine(api.delete(name, &DeleteParams::default()).await)?;
+                ignore_not_found(api.delete(name, &DeleteParams::default()).await)?;
             }
             Action::StripLabels(child) => {
                 let (api, name) = self.child(&child)?;
                 let patch = json!({"metadata": {"labels": {PROVIDER_LABEL: null, OWNER_UID_LABEL: null}}});
-                absent_is_fine(api.patch(name, &PatchParams::default(), &Patch::Merge(&patch)).await)?;
+                ignore_not_found(api.patch(name, &PatchParams::default(), &Patch::Merge(&patch)).await)?;
             }
             Action::KillHost => {
                 host.kill().await?;
@@ -220,7 +220,7 @@ impl Rig {
 }
 
 /// What does not exist needs no deletion, nor a change.
-fn absent_is_fine<T>(result: kube::Result<T>) -> Result<()> {
+fn ignore_not_found<T>(result: kube::Result<T>) -> Result<()> {
     match result {
         Ok(_) => Ok(()),
         Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),

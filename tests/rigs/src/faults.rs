@@ -188,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn the_same_seed_decides_the_same_in_whatever_order_requests_come() {
+    fn the_same_seed_decides_alike_in_any_order_of_requests() {
         let (mut one, mut other) = (Seeded::new(7), Seeded::new(7));
         let mut together: Vec<Vec<Fault>> = vec![Vec::new(); all().len()];
         for _ in 0..100 {

@@ -109,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn the_nth_write_of_the_namespace_stops_and_all_after_it() {
+    fn the_nth_write_in_the_namespace_stops_and_all_after_it() {
         let (mut hold, mut told) = Hold::arm(point(2, Side::Before));
         assert!(matches!(hold.turn(&write("/api/v1/namespaces/a/services/one")), Turn::Go));
         assert!(matches!(hold.turn(&write("/api/v1/namespaces/b/services/one")), Turn::Go));
@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn a_write_that_stops_after_the_server_is_told_once_the_server_answered() {
+    fn a_write_held_after_the_server_is_reported_once_it_was_answered() {
         let (mut hold, mut told) = Hold::arm(point(1, Side::After));
         let one = write("/api/v1/namespaces/a/services/one");
         let Turn::StopAfter(released) = hold.turn(&one) else { panic!("it went on") };

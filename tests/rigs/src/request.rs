@@ -96,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn a_request_is_told_by_its_first_line() {
+    fn a_request_is_classified_by_its_first_line() {
         let status = summary(Method::PATCH, "/apis/apps/v1/namespaces/a/statefulsets/s/status?force=true");
         assert_eq!((status.class, status.namespace.as_deref()), (Class::Write, Some("a")));
         assert_eq!((status.resource.as_str(), status.name.as_str()), ("statefulsets/status", "s"));
@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn the_same_question_asked_later_is_the_same() {
+    fn the_same_request_made_later_has_the_same_identity() {
         let first = summary(Method::GET, "/api/v1/pods?watch=true&labelSelector=a&resourceVersion=1");
         let second = summary(Method::GET, "/api/v1/pods?watch=true&labelSelector=a&resourceVersion=2");
         assert_eq!(first.identity(), second.identity());

@@ -74,7 +74,7 @@ async fn ask(client: &Client, method: Method, path: &str) -> Result<(u16, String
 }
 
 #[tokio::test]
-async fn a_held_write_reaches_the_server_or_not_and_its_client_never_hears() -> Result<()> {
+async fn a_held_write_reaches_the_server_or_not_and_is_never_answered() -> Result<()> {
     for (side, reaches) in [(Side::Before, 1), (Side::After, 2)] {
         let server = Counter::start().await?;
         let proxy = Proxy::to(client(&server.url)?, Rules::Pass).await?;
@@ -96,7 +96,7 @@ async fn a_held_write_reaches_the_server_or_not_and_its_client_never_hears() -> 
 }
 
 #[tokio::test]
-async fn nothing_of_a_client_that_is_gone_stays_under_way() -> Result<()> {
+async fn a_disconnected_client_leaves_no_request_in_flight() -> Result<()> {
     let server = Counter::start().await?;
     let proxy = Proxy::to(client(&server.url)?, Rules::Pass).await?;
     let held = proxy.hold(Point { namespace: "a".to_owned(), number: 1, side: Side::Before });

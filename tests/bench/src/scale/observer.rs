@@ -192,7 +192,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_parent_is_right_once_status_and_all_config_maps_show_the_value() {
+    fn a_parent_is_converged_once_status_and_config_maps_show_the_value() {
         let mut seen = Seen::new(1);
         seen.want("a");
         seen.saw_parent(0, Some("a".to_owned()));

@@ -30,7 +30,7 @@ async fn breaker_is(host: &Host, provider: &str, open: u8) -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_provider_that_crashes_for_all_trips_its_breaker_alone_and_serves_all_once_it_answers() -> Result<()> {
+async fn a_provider_that_crashes_for_all_parents_trips_only_its_own_breaker() -> Result<()> {
     let stage = Stage::start(&[Provider::Faulty, Provider::Hello]).await?;
     let mut host = stage.host().await?;
     all(&stage, "Trap").await?;

@@ -123,7 +123,7 @@ fn swap(folder: &Path, number: u32, module: &[u8]) -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_mounted_config_map_that_changes_is_loaded_and_documents_come_and_go_with_their_modules() -> Result<()> {
+async fn a_mounted_config_map_is_reloaded_and_documents_follow_their_modules() -> Result<()> {
     let stage = Stage::bare().await?;
     stage.deploy(Provider::Hello).await?;
     let folder = stage.providers();
@@ -158,7 +158,7 @@ async fn a_mounted_config_map_that_changes_is_loaded_and_documents_come_and_go_w
 }
 
 #[tokio::test]
-async fn a_broken_replacement_keeps_the_old_one_serving_says_why_and_heals() -> Result<()> {
+async fn a_broken_replacement_is_reported_and_leaves_the_old_version_serving() -> Result<()> {
     let stage = Stage::start(&[Provider::Hello, Provider::Scripted]).await?;
     std::fs::remove_file(stage.providers().join("scripted.wasm"))?;
     let (file, yaml) = (stage.providers().join("hello.wasm"), stage.providers().join("hello.yaml"));
@@ -242,7 +242,7 @@ fn loaded(object: &DynamicObject) -> Option<String> {
 }
 
 #[tokio::test]
-async fn a_module_comes_from_a_config_map_of_the_hosts_namespace_and_pinned_bytes_are_no_others() -> Result<()> {
+async fn a_module_is_loaded_from_a_config_map_and_its_pinned_digest_enforced() -> Result<()> {
     let stage = Stage::bare().await?;
     stage.deploy(Provider::Hello).await?;
     let host = stage.host().await?;

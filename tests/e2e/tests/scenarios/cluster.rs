@@ -17,7 +17,7 @@ fn spec(children: &[Value]) -> Value {
 }
 
 #[tokio::test]
-async fn a_parent_without_a_namespace_has_children_without_one_and_they_go_with_it() -> Result<()> {
+async fn a_cluster_scoped_parent_has_cluster_scoped_children_deleted_with_it() -> Result<()> {
     let stage = Stage::start(&[Provider::ScriptedClusterScoped]).await?;
     let host = stage.host().await?;
     let namespaces = || Api::<Namespace>::all(stage.cluster.client());

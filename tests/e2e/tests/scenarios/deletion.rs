@@ -27,8 +27,7 @@ fn orderly(name: &str) -> Value {
 }
 
 #[tokio::test]
-async fn a_provider_that_finalizes_is_asked_first_whatever_the_propagation_and_the_last_wave_goes_first() -> Result<()>
-{
+async fn finalizing_precedes_deletion_and_the_last_wave_is_deleted_first() -> Result<()> {
     let stage = Stage::start(&[Provider::ScriptedFinalizing]).await?;
     let host = stage.host().await?;
     for propagation in ["foreground", "background"] {
@@ -61,7 +60,7 @@ async fn a_provider_that_finalizes_is_asked_first_whatever_the_propagation_and_t
         }
     }
     a_parent_can_be_abandoned_and_its_children_stay(&stage).await?;
-    a_namespace_goes_though_the_provider_never_finishes(&stage).await?;
+    a_namespace_is_deleted_though_the_provider_never_finishes(&stage).await?;
     host.stop().await?;
     stage.stop().await
 }
@@ -90,7 +89,7 @@ async fn a_parent_can_be_abandoned_and_its_children_stay(stage: &Stage) -> Resul
     Ok(())
 }
 
-async fn a_namespace_goes_though_the_provider_never_finishes(stage: &Stage) -> Result<()> {
+async fn a_namespace_is_deleted_though_the_provider_never_finishes(stage: &Stage) -> Result<()> {
     stage.kubectl(&["create", "namespace", "doomed"], "").await?;
     apply_text(stage, &finalizing_script("doomed/endless", &endless("endless"))).await?;
     message_of(stage.finalizing_scripts("doomed"), "endless", "Synced", "True", "Applied").await?;
@@ -99,7 +98,7 @@ async fn a_namespace_goes_though_the_provider_never_finishes(stage: &Stage) -> R
 }
 
 #[tokio::test]
-async fn what_is_retained_or_orphaned_stays_and_a_parent_of_the_same_name_has_it_again() -> Result<()> {
+async fn retained_and_orphaned_children_stay_and_are_adopted_by_the_same_name() -> Result<()> {
     let stage = Stage::start(&[Provider::Scripted]).await?;
     let host = stage.host().await?;
     let retained = json!({"answers": [{"answer": {"children": [
@@ -128,7 +127,7 @@ async fn what_is_retained_or_orphaned_stays_and_a_parent_of_the_same_name_has_it
 
     let host = a_restored_parent_adopts_only_if_it_says_so(&stage, host, &plain, &uid).await?;
     a_paused_parent_is_left_alone(&stage).await?;
-    a_parent_made_again_at_once_is_another_parent(&stage).await?;
+    a_parent_recreated_at_once_is_another_parent(&stage).await?;
     host.stop().await?;
     stage.stop().await
 }
@@ -185,7 +184,7 @@ async fn a_paused_parent_is_left_alone(stage: &Stage) -> Result<()> {
     Ok(())
 }
 
-async fn a_parent_made_again_at_once_is_another_parent(stage: &Stage) -> Result<()> {
+async fn a_parent_recreated_at_once_is_another_parent(stage: &Stage) -> Result<()> {
     let spec = json!({"answers": [{"answer": {"children": [{"object": config("again")}]}}]});
     let first = made(stage, "again", &spec, "again").await?;
     stage.kubectl(&["delete", "script", "again", "--wait=false"], "").await?;

@@ -9,7 +9,7 @@ use k8s_openapi::api::core::v1::ConfigMap;
 use kube::ResourceExt as _;
 
 #[tokio::test]
-async fn the_base_applies_and_its_pod_is_admitted_where_only_restricted_pods_are() -> Result<()> {
+async fn the_base_applies_and_its_pod_meets_the_restricted_security_level() -> Result<()> {
     let stage = Stage::bare().await?;
     let base = workspace_root().join("deploy/base");
     let base = base.to_str().context("a path that is not UTF-8")?;

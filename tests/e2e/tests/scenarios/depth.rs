@@ -43,7 +43,7 @@ fn parent(provider: Provider, affinity: &Value) -> Value {
 }
 
 #[tokio::test]
-async fn the_deepest_spec_is_answered_and_a_deeper_one_is_a_failure_and_no_trap() -> Result<()> {
+async fn the_deepest_spec_is_served_and_a_deeper_one_fails_without_a_trap() -> Result<()> {
     let programs = Programs::get().await?;
     let runtime = Runtime::new(Config::default())?;
     for provider in [Provider::Minio, Provider::Cassandra] {

@@ -74,7 +74,7 @@ const OUT_OF_MEMORY: &str =
 const MOST_MORE_AT_THE_PEAK: f64 = 4.0 * 64.0 + 64.0;
 
 #[tokio::test]
-async fn each_way_to_fail_has_its_own_condition_and_the_host_and_other_providers_carry_on() -> Result<()> {
+async fn each_fault_has_its_own_condition_and_harms_no_other_provider() -> Result<()> {
     let stage = Stage::start(&[Provider::Faulty, Provider::Hello]).await?;
     let host = stage.host().await?;
     let name = |how: &str| how.to_lowercase();

@@ -48,7 +48,7 @@ fn replicas(set: &StatefulSet) -> Option<i32> {
 }
 
 #[tokio::test]
-async fn what_others_own_in_a_child_stays_through_every_apply_and_nothing_follows_from_it() -> Result<()> {
+async fn fields_of_other_managers_survive_every_apply_and_cause_no_writes() -> Result<()> {
     let stage = Stage::start(&[Provider::Scripted]).await?;
     let host = stage.host().await?;
     let sets = || stage.api::<StatefulSet>(NS);

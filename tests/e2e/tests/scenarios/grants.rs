@@ -138,7 +138,7 @@ fn refused() -> [(&'static str, Value, String); 6] {
 }
 
 #[tokio::test]
-async fn what_is_not_granted_refuses_the_whole_answer_and_nothing_is_written() -> Result<()> {
+async fn anything_not_granted_refuses_the_whole_answer_and_nothing_is_written() -> Result<()> {
     let stage = Stage::start(&[Provider::Scripted]).await?;
     std::fs::write(stage.providers().join("scripted.yaml"), document())?;
     apply_text(&stage, &secret("foreign").to_string()).await?;
@@ -158,13 +158,13 @@ async fn what_is_not_granted_refuses_the_whole_answer_and_nothing_is_written() -
     let strange: Vec<&String> =
         writes.iter().filter(|write| !write.contains(" scripts/status ") && !write.contains(" events ")).collect();
     ensure!(strange.is_empty(), "{strange:?}");
-    what_is_granted_is_written(&stage).await?;
-    a_secret_is_not_made_ones_own_by_saying_so(&stage).await?;
+    granted_objects_are_written(&stage).await?;
+    a_foreign_secret_is_not_adopted_by_listing_it_as_a_child(&stage).await?;
     host.stop().await?;
     stage.stop().await
 }
 
-async fn what_is_granted_is_written(stage: &Stage) -> Result<()> {
+async fn granted_objects_are_written(stage: &Stage) -> Result<()> {
     let mut pod = mounting("own");
     pod["serviceAccountName"] = json!("granted");
     // The parent names this one: whoever wrote it answers for it.
@@ -178,7 +178,7 @@ async fn what_is_granted_is_written(stage: &Stage) -> Result<()> {
 }
 
 /// The Secret that the answer calls its own is somebody else's: its pods must not get to see it.
-async fn a_secret_is_not_made_ones_own_by_saying_so(stage: &Stage) -> Result<()> {
+async fn a_foreign_secret_is_not_adopted_by_listing_it_as_a_child(stage: &Stage) -> Result<()> {
     apply_text(stage, &secret("robbed").to_string()).await?;
     let own = secret(ROBBED);
     let children = json!([

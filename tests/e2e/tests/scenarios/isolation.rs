@@ -160,7 +160,7 @@ async fn is_well(host: &Host) -> Result<()> {
 }
 
 #[tokio::test]
-async fn six_providers_that_misbehave_are_named_and_fourteen_others_in_the_same_host_notice_nothing() -> Result<()> {
+async fn six_misbehaving_providers_are_reported_and_do_not_slow_fourteen_others() -> Result<()> {
     let stage = Stage::bare().await?;
     let cast = Cast::new(&stage).await?;
     let mut host = stage.host().await?;

@@ -89,7 +89,7 @@ fn imports(wasm: &[u8]) -> Result<Vec<String>> {
 }
 
 #[tokio::test]
-async fn a_provider_in_another_language_imports_the_log_alone_and_answers_as_the_one_in_rust() -> Result<()> {
+async fn a_provider_in_another_language_imports_only_log_and_answers_like_rust() -> Result<()> {
     let examples = examples().await?;
     let hello = fs::read(Programs::get().await?.module(Provider::Hello)?)?;
     let spec = json!({"name": "wörld \"☃\""});
@@ -120,7 +120,7 @@ async fn a_provider_in_another_language_imports_the_log_alone_and_answers_as_the
 }
 
 #[tokio::test]
-async fn the_host_serves_providers_in_other_languages_beside_each_other() -> Result<()> {
+async fn one_host_serves_providers_in_several_languages() -> Result<()> {
     let examples = examples().await?;
     if examples.is_empty() {
         return Ok(());

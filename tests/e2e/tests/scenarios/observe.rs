@@ -13,7 +13,7 @@ const NS: &str = "default";
 const PLANTED: [&str; 2] = ["planted-in-a-field", "planted-in-a-secret"];
 
 #[tokio::test]
-async fn explain_says_why_the_provider_was_called_and_what_came_of_it() -> Result<()> {
+async fn explain_shows_why_the_provider_was_called_and_the_outcome() -> Result<()> {
     let stage = Stage::start(&[Provider::Scripted]).await?;
     let host = stage.host().await?;
     let server = format!("http://{}", host.address);
@@ -56,14 +56,14 @@ async fn explain_says_why_the_provider_was_called_and_what_came_of_it() -> Resul
     let (_, text, _) = ask("scripts/held", &["-o", "yaml"])?;
     ensure!(text.contains("- ConfigMap default/later, which the provider asks to see, to be there\n"), "{text}");
 
-    what_cannot_be_explained_says_why(&stage, &server)?;
-    a_pod_is_asked_through_a_port_forward(&stage).await?;
-    metrics_count_what_was_done(&host).await?;
+    explain_names_the_reason_when_it_has_no_answer(&stage, &server)?;
+    explain_reaches_a_pod_through_a_port_forward(&stage).await?;
+    metrics_count_reconciles_calls_and_writes(&host).await?;
     host.stop().await?;
     stage.stop().await
 }
 
-fn what_cannot_be_explained_says_why(stage: &Stage, server: &str) -> Result<()> {
+fn explain_names_the_reason_when_it_has_no_answer(stage: &Stage, server: &str) -> Result<()> {
     let kubeconfig = stage.cluster.admin_kubeconfig().to_str().context("a path")?.to_owned();
     for (arguments, code, expected) in [
         (vec!["script/none", "--server", server], 1, "no provider of this host serves script default/none".to_owned()),
@@ -102,7 +102,7 @@ fn what_cannot_be_explained_says_why(stage: &Stage, server: &str) -> Result<()> 
 }
 
 /// The nodes of this control plane have no kubelet, so that the way ends there.
-async fn a_pod_is_asked_through_a_port_forward(stage: &Stage) -> Result<()> {
+async fn explain_reaches_a_pod_through_a_port_forward(stage: &Stage) -> Result<()> {
     let pod = json!({
         "apiVersion": "v1", "kind": "Pod",
         "metadata": {"name": "host", "namespace": NS, "labels": {"app.kubernetes.io/name": "bartizan"}},
@@ -119,7 +119,7 @@ async fn a_pod_is_asked_through_a_port_forward(stage: &Stage) -> Result<()> {
     Ok(())
 }
 
-async fn metrics_count_what_was_done(host: &Host) -> Result<()> {
+async fn metrics_count_reconciles_calls_and_writes(host: &Host) -> Result<()> {
     let (code, text) = host.get("/metrics").await?;
     ensure!(code == 200, "{text}");
     let value = |sample: &str| -> Result<f64> {
@@ -158,7 +158,7 @@ fn recordings(folder: &Path) -> Vec<PathBuf> {
 }
 
 #[tokio::test]
-async fn a_recorded_decision_holds_no_secret_and_is_repeated_byte_for_byte_elsewhere() -> Result<()> {
+async fn a_recording_holds_no_secret_and_replays_byte_for_byte() -> Result<()> {
     let stage = Stage::start(&[Provider::Scripted]).await?;
     let folder = stage.path("recordings");
     let mut command = stage.command();
@@ -202,11 +202,11 @@ async fn a_recorded_decision_holds_no_secret_and_is_repeated_byte_for_byte_elsew
         }
     }
     let failed = failed.first().context("no recording")?;
-    replays_are_the_same_or_tell_the_difference(&stage, &last, failed)?;
+    replays_match_or_print_the_difference(&stage, &last, failed)?;
     stage.stop().await
 }
 
-fn replays_are_the_same_or_tell_the_difference(stage: &Stage, answered: &Path, failed: &Path) -> Result<()> {
+fn replays_match_or_print_the_difference(stage: &Stage, answered: &Path, failed: &Path) -> Result<()> {
     let module = |provider| Ok::<_, anyhow::Error>(stage.module(provider)?.to_str().context("a path")?.to_owned());
     let (scripted, hello) = (module(Provider::Scripted)?, module(Provider::Hello)?);
     let replay = |recording: &Path, module: &str| {

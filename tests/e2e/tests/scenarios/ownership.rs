@@ -10,7 +10,7 @@ use serde_json::json;
 const NS: &str = "default";
 
 #[tokio::test]
-async fn a_taken_name_is_reported_and_its_holder_untouched_and_it_heals_when_that_goes() -> Result<()> {
+async fn a_taken_name_is_reported_left_untouched_and_used_once_it_is_free() -> Result<()> {
     let stage = Stage::start(&[Provider::Minio]).await?;
     let host = stage.host().await?;
     let foreign = json!({
@@ -37,14 +37,14 @@ async fn a_taken_name_is_reported_and_its_holder_untouched_and_it_heals_when_tha
     let owners = ours.metadata.owner_references.unwrap_or_default();
     ensure!(owners.iter().any(|owner| owner.uid == uid && owner.controller == Some(true)), "{owners:?}");
 
-    another_stores_child_is_no_less_foreign(&stage, uid).await?;
-    a_forged_child_is_no_less_foreign(&stage).await?;
+    another_stores_child_is_foreign_too(&stage, uid).await?;
+    a_forged_child_is_foreign_too(&stage).await?;
     host.stop().await?;
     stage.stop().await
 }
 
 /// The client Service of `data` is called as the headless one of a store `data-service` would be.
-async fn another_stores_child_is_no_less_foreign(stage: &Stage, holder: &str) -> Result<()> {
+async fn another_stores_child_is_foreign_too(stage: &Stage, holder: &str) -> Result<()> {
     let before = stage.api::<Service>(NS).get("data-service").await?;
     apply_text(stage, &store(NS, "data-service", &json!({"scope": {"nodeCount": 4}}))).await?;
     let message = message_of(stage.stores(NS), "data-service", "Synced", "False", "NameTaken").await?;
@@ -59,7 +59,7 @@ async fn another_stores_child_is_no_less_foreign(stage: &Stage, holder: &str) ->
 }
 
 /// Labels are easily forged; the record of who applied is not what people write by accident.
-async fn a_forged_child_is_no_less_foreign(stage: &Stage) -> Result<()> {
+async fn a_forged_child_is_foreign_too(stage: &Stage) -> Result<()> {
     apply_text(stage, &store(NS, "young", &json!({"scope": {"nodeCount": 3}}))).await?;
     message_of(stage.stores(NS), "young", "Valid", "False", "InvalidSpec").await?;
     let uid = stage.stores(NS).get("young").await?.metadata.uid.context("a parent without UID")?;
@@ -87,7 +87,7 @@ async fn a_forged_child_is_no_less_foreign(stage: &Stage) -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_host_that_is_given_a_namespace_looks_at_no_other() -> Result<()> {
+async fn a_host_limited_to_a_namespace_reads_no_other() -> Result<()> {
     let stage = Stage::start(&[Provider::Hello]).await?;
     for namespace in ["ours", "theirs"] {
         stage.kubectl(&["create", "namespace", namespace], "").await?;

@@ -43,7 +43,7 @@ fn provider() -> Value {
 }
 
 #[tokio::test]
-async fn the_api_server_takes_a_provider_shows_it_and_refuses_wrong_ones_by_field() -> Result<()> {
+async fn the_api_server_accepts_and_prints_a_provider_and_names_invalid_fields() -> Result<()> {
     let stage = Stage::bare().await?;
     stage.kubectl(&["wait", "--for=condition=Established", "--timeout=60s", "crd/providers.bartizan.dev"], "").await?;
     let said = stage.kubectl(&["apply", "-f", "-"], &provider().to_string()).await?;
@@ -71,11 +71,11 @@ async fn the_api_server_takes_a_provider_shows_it_and_refuses_wrong_ones_by_fiel
     let columns: Vec<&str> = shown.split_whitespace().collect();
     ensure!(matches!(columns.as_slice(), ["minio", "0.1.0", "True", "7", _, "sha256:0a"]), "{shown}");
 
-    wrong_fields_are_named(&stage).await?;
+    invalid_fields_are_named(&stage).await?;
     stage.stop().await
 }
 
-async fn wrong_fields_are_named(stage: &Stage) -> Result<()> {
+async fn invalid_fields_are_named(stage: &Stage) -> Result<()> {
     let parents = json!([{"group": "a.b", "kind": "C"}, {"group": "a.b", "kind": "C"}]);
     for (pointer, value, expected) in [
         ("/metadata/name", json!("a.b"), "metadata.name"),
@@ -131,7 +131,7 @@ async fn wrong_fields_are_named(stage: &Stage) -> Result<()> {
 }
 
 #[tokio::test]
-async fn the_host_may_declare_providers_and_report_on_them_and_nothing_more() -> Result<()> {
+async fn the_host_may_create_providers_and_write_their_status_and_no_more() -> Result<()> {
     let stage = Stage::bare().await?;
     stage.kubectl(&["wait", "--for=condition=Established", "--timeout=60s", "crd/providers.bartizan.dev"], "").await?;
     let providers = "providers.bartizan.dev";
@@ -177,8 +177,7 @@ async fn rights(stage: &Stage, user: &str, namespace: &str) -> Result<Vec<String
 }
 
 #[tokio::test]
-async fn the_hosts_account_reads_no_secret_but_its_key_and_writes_no_workload_and_a_providers_what_it_needs()
--> Result<()> {
+async fn the_accounts_of_host_and_provider_have_exactly_the_rights_they_need() -> Result<()> {
     let stage = Stage::start(&[Provider::Minio, Provider::Hello]).await?;
     let everywhere = [
         "customresourcedefinitions.apiextensions.k8s.io [] [] [get list watch]",
@@ -261,16 +260,16 @@ fn config_maps() -> Value {
 }
 
 /// A host that trusts no manifest.
-async fn distrustful(stage: &Stage) -> Result<Host> {
+async fn host_without_trust(stage: &Stage) -> Result<Host> {
     let mut command = stage.plain_command();
     command.arg("--providers").arg(stage.providers());
     stage.listening(command).await
 }
 
 #[tokio::test]
-async fn a_module_may_do_what_the_document_beside_it_grants_and_nothing_without() -> Result<()> {
+async fn a_module_may_do_only_what_the_document_beside_it_grants() -> Result<()> {
     let stage = Stage::start(&[Provider::Hello]).await?;
-    let mut host = distrustful(&stage).await?;
+    let mut host = host_without_trust(&stage).await?;
     let line = host.process.wait_for_line("ERROR", SOON).await?;
     let expected = "ERROR module hello.wasm: no hello.yaml beside it declares what it may do: write one, or pass \
                     --trust-manifests, which grants every provider what its manifest asks for";
@@ -282,7 +281,7 @@ async fn a_module_may_do_what_the_document_beside_it_grants_and_nothing_without(
     apply_text(&stage, &greeting("hello", "world")).await?;
     let document = stage.providers().join("hello.yaml");
     std::fs::write(&document, hello("greeter", &json!({})).to_string())?;
-    let host = distrustful(&stage).await?;
+    let host = host_without_trust(&stage).await?;
     let message = message_of(providers(&stage), "greeter", "Accepted", "False", "NotGranted").await?;
     let version = env!("CARGO_PKG_VERSION");
     let expected = format!(
@@ -295,7 +294,7 @@ async fn a_module_may_do_what_the_document_beside_it_grants_and_nothing_without(
     host.stop().await?;
 
     std::fs::write(&document, hello("greeter", &config_maps()).to_string())?;
-    let mut host = distrustful(&stage).await?;
+    let mut host = host_without_trust(&stage).await?;
     host.ready().await?;
     message_of(stage.greetings(), "hello", "Synced", "True", "Applied").await?;
     message_of(providers(&stage), "greeter", "Serving", "True", "Serving").await?;
@@ -306,8 +305,8 @@ async fn a_module_may_do_what_the_document_beside_it_grants_and_nothing_without(
     let child = stage.api::<ConfigMap>("default").get("hello").await?;
     ensure!(child.labels()["bartizan.dev/provider"] == "greeter", "{child:?}");
 
-    suspended_it_rests(&stage).await?;
-    an_object_of_somebody_else_wins(&stage, &host).await?;
+    a_suspended_provider_is_not_called(&stage).await?;
+    a_foreign_provider_object_wins_over_the_file(&stage, &host).await?;
     host.stop().await?;
     stage.stop().await
 }
@@ -319,7 +318,7 @@ async fn release(stage: &Stage, name: &str) -> Result<()> {
     Ok(())
 }
 
-async fn suspended_it_rests(stage: &Stage) -> Result<()> {
+async fn a_suspended_provider_is_not_called(stage: &Stage) -> Result<()> {
     let suspend = |on: bool| format!("{{\"spec\":{{\"suspend\":{on}}}}}");
     stage.kubectl(&["patch", "provider", "greeter", "--type=merge", "-p", &suspend(true)], "").await?;
     message_of(providers(stage), "greeter", "Serving", "False", "Suspended").await?;
@@ -331,7 +330,7 @@ async fn suspended_it_rests(stage: &Stage) -> Result<()> {
 }
 
 /// The folder's document is there still, but not what the cluster says.
-async fn an_object_of_somebody_else_wins(stage: &Stage, host: &Host) -> Result<()> {
+async fn a_foreign_provider_object_wins_over_the_file(stage: &Stage, host: &Host) -> Result<()> {
     release(stage, "greeter").await?;
     stage.kubectl(&["delete", "provider", "greeter"], "").await?;
     let mut own = hello("greeter", &config_maps());
@@ -339,7 +338,7 @@ async fn an_object_of_somebody_else_wins(stage: &Stage, host: &Host) -> Result<(
     apply_text(stage, &own.to_string()).await?;
     message_of(providers(stage), "greeter", "Serving", "True", "Serving").await?;
     ensure!(host.get("/readyz").await?.0 == 200);
-    let mut second = distrustful(stage).await?;
+    let mut second = host_without_trust(stage).await?;
     second.ready().await?;
     second.stop().await?;
     let object = providers(stage).get("greeter").await?;
@@ -348,7 +347,7 @@ async fn an_object_of_somebody_else_wins(stage: &Stage, host: &Host) -> Result<(
 }
 
 #[tokio::test]
-async fn of_two_providers_of_one_kind_the_older_serves_and_selectors_share() -> Result<()> {
+async fn of_two_providers_of_a_kind_the_older_serves_and_selectors_split_it() -> Result<()> {
     let stage = Stage::start(&[Provider::Hello]).await?;
     let host = stage.host().await?;
     message_of(providers(&stage), "hello", "Serving", "True", "Serving").await?;

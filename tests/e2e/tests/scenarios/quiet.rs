@@ -48,7 +48,7 @@ async fn converged(stage: &Stage) -> Result<()> {
 }
 
 #[tokio::test]
-async fn after_convergence_30_seconds_pass_without_a_request_but_watches() -> Result<()> {
+async fn after_convergence_only_watches_are_open_for_30_seconds() -> Result<()> {
     let stage = Stage::start(&[Provider::Minio, Provider::Hello, Provider::Faulty]).await?;
     let host = stage.host().await?;
     converged(&stage).await?;
@@ -68,7 +68,7 @@ async fn after_convergence_30_seconds_pass_without_a_request_but_watches() -> Re
 }
 
 #[tokio::test]
-async fn after_convergence_of_100_parents_60_seconds_pass_without_a_request_but_watches() -> Result<()> {
+async fn with_100_converged_parents_only_watches_are_open_for_60_seconds() -> Result<()> {
     let stage = Stage::start(&[Provider::Hello]).await?;
     let host = stage.host().await?;
     let names: Vec<String> = (0..MANY).map(|number| format!("hello-{number}")).collect();
@@ -123,7 +123,7 @@ async fn a_restart_over_converged_parents_writes_nothing() -> Result<()> {
 
 /// The compiler's memory is another process's.
 #[tokio::test]
-async fn the_host_with_one_provider_is_small() -> Result<()> {
+async fn the_host_with_one_provider_stays_within_its_memory_goal() -> Result<()> {
     let stage = Stage::start(&[Provider::Minio]).await?;
     let host = stage.host().await?;
     let started = host.process.rss_mib()?;

@@ -47,16 +47,16 @@ fn is_of(child: &ConfigMap, uid: &str) -> bool {
 }
 
 #[tokio::test]
-async fn a_name_is_its_first_parents_until_that_lets_go_of_it_and_a_child_that_was_moved_is_nobodys() -> Result<()> {
+async fn a_name_belongs_to_its_first_parent_and_a_moved_child_to_nobody() -> Result<()> {
     let stage = Stage::start(&[Provider::Scripted]).await?;
     let host = stage.host().await?;
-    two_parents_that_mean_the_same_name_have_it_one_after_the_other(&stage).await?;
-    a_child_that_is_moved_to_another_parent_by_hand_is_left_where_it_is(&stage).await?;
+    two_parents_that_want_one_name_get_it_one_after_the_other(&stage).await?;
+    a_child_moved_to_another_parent_by_hand_is_left_alone(&stage).await?;
     host.stop().await?;
     stage.stop().await
 }
 
-async fn two_parents_that_mean_the_same_name_have_it_one_after_the_other(stage: &Stage) -> Result<()> {
+async fn two_parents_that_want_one_name_get_it_one_after_the_other(stage: &Stage) -> Result<()> {
     apply_text(stage, &always("first", &[config("shared", "first")])).await?;
     message_of(stage.scripts(NS), "first", "Synced", "True", "Applied").await?;
     apply_text(stage, &always("second", &[config("shared", "second")])).await?;
@@ -85,7 +85,7 @@ async fn two_parents_that_mean_the_same_name_have_it_one_after_the_other(stage: 
     Ok(())
 }
 
-async fn a_child_that_is_moved_to_another_parent_by_hand_is_left_where_it_is(stage: &Stage) -> Result<()> {
+async fn a_child_moved_to_another_parent_by_hand_is_left_alone(stage: &Stage) -> Result<()> {
     apply_text(stage, &always("robbed", &[config("moved", "mine")])).await?;
     apply_text(stage, &always("given", &[config("own", "one")])).await?;
     for parent in ["robbed", "given"] {
@@ -148,7 +148,7 @@ fn is_set(set: &StatefulSet, replicas: i32, version: &str) -> bool {
 }
 
 #[tokio::test]
-async fn a_host_that_was_frozen_while_others_wrote_converges_and_none_of_its_old_writes_wins() -> Result<()> {
+async fn a_host_frozen_while_others_write_converges_and_no_stale_write_wins() -> Result<()> {
     let stage = Stage::start(&[Provider::Scripted]).await?;
     let mut host = stage.host().await?;
     let names: Vec<String> = (0..6).map(|number| format!("frozen-{number}")).collect();
@@ -200,7 +200,7 @@ async fn a_host_that_was_frozen_while_others_wrote_converges_and_none_of_its_old
 }
 
 #[tokio::test]
-async fn a_kind_that_is_deleted_takes_its_parents_along_and_is_served_again_once_it_is_back() -> Result<()> {
+async fn a_deleted_kind_is_served_again_once_its_crd_is_back() -> Result<()> {
     let stage = Stage::start(&[Provider::Scripted, Provider::ScriptedFinalizing]).await?;
     let mut host = stage.host().await?;
     let plain = always("plain", &[config("plain", "x")]);

@@ -65,7 +65,7 @@ async fn fails(stage: &Stage, reason: &str, message: &str) -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_module_comes_from_a_registry_and_serves_when_that_is_down_and_whatever_becomes_of_its_tag() -> Result<()> {
+async fn a_module_from_a_registry_serves_while_it_is_down_and_its_tag_moves() -> Result<()> {
     let stage = Stage::bare().await?;
     stage.deploy(Provider::Hello).await?;
     let mut registry = Registry::start(RegistryOptions::default()).await?;
@@ -156,8 +156,7 @@ fn refusals(digest: &str, stored: &str) -> [(&'static str, String); 4] {
 const IMAGE_LAYER: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
 
 #[tokio::test]
-async fn what_a_registry_holds_that_is_no_module_is_refused_in_exact_words_and_both_names_of_modules_are_known()
--> Result<()> {
+async fn invalid_artifacts_are_refused_and_both_module_media_types_accepted() -> Result<()> {
     let stage = Stage::bare().await?;
     stage.deploy(Provider::Hello).await?;
     let registry = Registry::start(RegistryOptions::default()).await?;
@@ -230,7 +229,7 @@ fn pull_secret(config: &Value) -> String {
 }
 
 #[tokio::test]
-async fn a_registry_with_a_private_authority_and_users_is_asked_as_the_pull_secret_says() -> Result<()> {
+async fn a_private_registry_is_read_with_its_own_ca_and_the_pull_secret() -> Result<()> {
     let stage = Stage::bare().await?;
     stage.deploy(Provider::Hello).await?;
     let registry = Registry::start(RegistryOptions { tls: true, users: true, tokens: None }).await?;

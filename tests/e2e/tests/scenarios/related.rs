@@ -19,7 +19,7 @@ fn text_of<'a>(object: &'a ConfigMap, key: &str) -> &'a str {
 }
 
 #[tokio::test]
-async fn what_a_provider_asks_for_is_supplied_step_by_step_and_its_changes_come_back() -> Result<()> {
+async fn related_objects_are_supplied_in_rounds_and_their_changes_are_seen() -> Result<()> {
     let stage = Stage::start(&[Provider::Scripted]).await?;
     let mut host = stage.host().await?;
     let by_name = |name: &str| json!({"apiVersion": "v1", "kind": "ConfigMap", "names": [name]});
@@ -48,14 +48,14 @@ async fn what_a_provider_asks_for_is_supplied_step_by_step_and_its_changes_come_
     }
     message_of(stage.scripts(NS), "chain", "Synced", "True", "Applied").await?;
 
-    what_labels_select_comes_and_goes(&stage).await?;
-    what_was_not_granted_is_refused(&stage).await?;
-    an_optional_kind_comes_and_goes(&stage, &mut host).await?;
+    objects_selected_by_label_come_and_go(&stage).await?;
+    related_objects_that_were_not_granted_are_refused(&stage).await?;
+    an_optional_kind_appears_and_disappears(&stage, &mut host).await?;
     host.stop().await?;
     stage.stop().await
 }
 
-async fn what_labels_select_comes_and_goes(stage: &Stage) -> Result<()> {
+async fn objects_selected_by_label_come_and_go(stage: &Stage) -> Result<()> {
     let labelled = json!({"apiVersion": "v1", "kind": "ConfigMap", "matchLabels": {"chosen": "yes"}});
     let answer = |text: &str| json!({"related": [labelled], "children": [{"object": config("labels-copy", &json!({"text": text}))}]});
     let spec = json!({"answers": [
@@ -75,7 +75,7 @@ async fn what_labels_select_comes_and_goes(stage: &Stage) -> Result<()> {
     Ok(())
 }
 
-async fn what_was_not_granted_is_refused(stage: &Stage) -> Result<()> {
+async fn related_objects_that_were_not_granted_are_refused(stage: &Stage) -> Result<()> {
     for (related, expected) in [
         (
             json!({"apiVersion": "v1", "kind": "Secret", "names": ["x"], "namespace": "kube-system"}),
@@ -98,7 +98,7 @@ async fn what_was_not_granted_is_refused(stage: &Stage) -> Result<()> {
     Ok(())
 }
 
-async fn an_optional_kind_comes_and_goes(stage: &Stage, host: &mut Host) -> Result<()> {
+async fn an_optional_kind_appears_and_disappears(stage: &Stage, host: &mut Host) -> Result<()> {
     let answer = |text: &str| json!({"children": [{"object": config("kinds-copy", &json!({"text": text}))}]});
     let spec = json!({"answers": [
         {"when": {"kinds": {"Widget.test.bartizan.dev": true}}, "answer": answer("served")},
@@ -127,7 +127,7 @@ async fn an_optional_kind_comes_and_goes(stage: &Stage, host: &mut Host) -> Resu
 }
 
 #[tokio::test]
-async fn a_provider_copies_secrets_without_seeing_them_and_nobody_else_does() -> Result<()> {
+async fn a_provider_copies_secrets_that_neither_it_nor_anyone_else_sees() -> Result<()> {
     let stage = Stage::start(&[Provider::Scripted]).await?;
     let mut command = stage.command();
     command.env("RUST_LOG", "trace,kube=debug,hyper=info,rustls=info,tower=info,h2=info,wasmtime=info,cranelift=info");
@@ -170,7 +170,7 @@ async fn a_provider_copies_secrets_without_seeing_them_and_nobody_else_does() ->
     let message = message_of(stage.scripts(NS), "talker", "Synced", "False", "ProviderFailed").await?;
     ensure!(message.contains("the secret is bz:"), "{message}");
 
-    nothing_planted_is_seen(&stage, &host).await?;
+    no_planted_secret_is_visible(&stage, &host).await?;
     host.stop().await?;
     stage.stop().await
 }
@@ -191,7 +191,7 @@ async fn copied(stage: &Stage, password: &str, field: &str) -> Result<String> {
 }
 
 /// Greps everything that the host says and writes, but Secrets.
-async fn nothing_planted_is_seen(stage: &Stage, host: &Host) -> Result<()> {
+async fn no_planted_secret_is_visible(stage: &Stage, host: &Host) -> Result<()> {
     let events = stage.kubectl(&["get", "events", "-A", "-o", "json"], "").await?;
     ensure!(events.contains("it is bz:"), "the event was not told: {events}");
     let config_maps = stage.kubectl(&["get", "configmaps", "-A", "-o", "json"], "").await?;

@@ -58,8 +58,7 @@ const TASKS: &str = "bartizan_tasks";
 const GROWTH_MIB: f64 = 48.0;
 
 #[tokio::test]
-async fn a_module_that_is_replaced_fifty_times_under_load_fails_and_skips_no_parent_and_leaves_nothing_behind()
--> Result<()> {
+async fn fifty_reloads_under_load_fail_or_skip_no_parent_and_leak_nothing() -> Result<()> {
     let stage = Stage::start(&[Provider::Hello]).await?;
     let file = stage.providers().join("hello.wasm");
     let host = stage.host().await?;
@@ -95,7 +94,7 @@ async fn a_module_that_is_replaced_fifty_times_under_load_fails_and_skips_no_par
 }
 
 #[tokio::test]
-async fn a_version_that_cannot_start_yet_waits_while_the_old_one_serves_and_then_takes_over() -> Result<()> {
+async fn a_version_that_cannot_start_yet_waits_while_the_old_one_serves() -> Result<()> {
     let stage = Stage::start(&[Provider::Hello]).await?;
     let file = stage.providers().join("hello.wasm");
     let hello = std::fs::read(&file)?;
@@ -125,7 +124,7 @@ async fn a_version_that_cannot_start_yet_waits_while_the_old_one_serves_and_then
 }
 
 #[tokio::test]
-async fn a_host_killed_while_it_loads_goes_on_with_the_newest_module() -> Result<()> {
+async fn a_host_killed_while_loading_restarts_with_the_newest_module() -> Result<()> {
     let stage = Stage::start(&[Provider::Hello]).await?;
     let file = stage.providers().join("hello.wasm");
     let mut host = stage.host().await?;

@@ -42,7 +42,7 @@ async fn delete_provider(stage: &Stage) -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_provider_that_blocks_stays_and_serves_until_its_last_parent_is_gone() -> Result<()> {
+async fn a_provider_that_blocks_removal_serves_until_its_last_parent_is_gone() -> Result<()> {
     let names = ["a".to_owned(), "b".to_owned()];
     let stage = with_parents(&names).await?;
     let host = stage.host().await?;
@@ -88,7 +88,7 @@ async fn a_provider_that_blocks_stays_and_serves_until_its_last_parent_is_gone()
 }
 
 #[tokio::test]
-async fn a_provider_that_releases_lets_its_parents_go_and_a_host_killed_in_the_middle_ends_it() -> Result<()> {
+async fn removal_with_release_frees_all_parents_even_if_the_host_is_killed() -> Result<()> {
     let names: Vec<String> = (0..PARENTS).map(|number| format!("k-{number}")).collect();
     let stage = with_parents(&names).await?;
     let mut host = stage.host().await?;

@@ -14,7 +14,7 @@ use serde_json::json;
 const NS: &str = "default";
 
 #[tokio::test]
-async fn children_are_made_again_and_repaired_and_go_with_their_parent_and_nothing_else_is_touched() -> Result<()> {
+async fn drift_is_repaired_children_are_collected_and_nothing_else_is_touched() -> Result<()> {
     let stage = Stage::start(&[Provider::Minio]).await?;
     let host = stage.host().await?;
     let claim = json!({"metadata": {"name": "d"}, "spec": {"resources": {"requests": {"storage": "1Gi"}}}});
@@ -28,15 +28,15 @@ async fn children_are_made_again_and_repaired_and_go_with_their_parent_and_nothi
     bystanders(&stage, &parent).await?;
     let strangers = strangers(&stage).await?;
 
-    a_deleted_child_is_made_again(&stage, &parent).await?;
+    a_deleted_child_is_recreated(&stage, &parent).await?;
     an_edited_service_is_repaired(&stage).await?;
     an_edited_stateful_set_is_repaired(&stage).await?;
-    what_others_add_beside_it_stays(&stage).await?;
+    additions_of_others_stay(&stage).await?;
     stripped_labels_come_back(&stage).await?;
     a_forged_child_is_not_pruned(&stage).await?;
     let message = message_of(stage.stores(NS), "data", "Synced", "True", "Applied").await?;
     ensure!(message == "All children are as the provider means them", "{message}");
-    children_go_with_their_parent_and_claims_stay(&stage, &parent).await?;
+    children_are_deleted_with_their_parent_and_claims_stay(&stage, &parent).await?;
 
     let after = self::strangers(&stage).await?;
     ensure!(after == strangers, "bystanders changed:\n{strangers:?}\n{after:?}");
@@ -84,7 +84,7 @@ async fn strangers(stage: &Stage) -> Result<Vec<String>> {
     Ok(list)
 }
 
-async fn a_deleted_child_is_made_again(stage: &Stage, parent: &DynamicObject) -> Result<()> {
+async fn a_deleted_child_is_recreated(stage: &Stage, parent: &DynamicObject) -> Result<()> {
     let before = stage.children(parent).await?;
     for name in before.names() {
         if name == "Secret/data-forged" {
@@ -149,7 +149,7 @@ async fn an_edited_stateful_set_is_repaired(stage: &Stage) -> Result<()> {
     Ok(())
 }
 
-async fn what_others_add_beside_it_stays(stage: &Stage) -> Result<()> {
+async fn additions_of_others_stay(stage: &Stage) -> Result<()> {
     stage.kubectl(&["label", "service", "data", "-n", NS, "team=storage"], "").await?;
     stage.kubectl(&["annotate", "service", "data", "-n", NS, "note=ours too"], "").await?;
     // One of ours changes with it, so that an apply goes over theirs.
@@ -195,7 +195,7 @@ async fn a_forged_child_is_not_pruned(stage: &Stage) -> Result<()> {
     Ok(())
 }
 
-async fn children_go_with_their_parent_and_claims_stay(stage: &Stage, parent: &DynamicObject) -> Result<()> {
+async fn children_are_deleted_with_their_parent_and_claims_stay(stage: &Stage, parent: &DynamicObject) -> Result<()> {
     stage.stores(NS).delete("data", &DeleteParams::default()).await?;
     wait_gone(stage.stores(NS), "data", SOON).await?;
     wait_for("the children's end", SOON, async || {

@@ -26,7 +26,7 @@ enum Moment {
 }
 
 #[tokio::test]
-async fn a_host_killed_in_the_middle_converges_to_what_an_undisturbed_one_does() -> Result<()> {
+async fn a_host_killed_midway_converges_to_the_state_of_an_undisturbed_one() -> Result<()> {
     let stage = Stage::start(&[Provider::Minio]).await?;
     let host = stage.host().await?;
     let calm = undisturbed(&stage).await?;
@@ -113,7 +113,7 @@ async fn wait_until(stage: &Stage, namespace: &str, moment: Moment) -> Result<()
 }
 
 #[tokio::test]
-async fn sigterm_finishes_what_is_under_way_and_ends_with_0() -> Result<()> {
+async fn sigterm_finishes_reconciles_in_flight_and_exits_with_0() -> Result<()> {
     let stage = Stage::start(&[Provider::Minio, Provider::Faulty]).await?;
     for (number, after) in [0, 10, 30, 60].into_iter().enumerate() {
         let namespace = format!("stopped-{number}");
@@ -148,7 +148,7 @@ async fn sigterm_finishes_what_is_under_way_and_ends_with_0() -> Result<()> {
 }
 
 #[tokio::test]
-async fn ctrl_c_is_as_good_as_sigterm() -> Result<()> {
+async fn ctrl_c_stops_the_host_like_sigterm() -> Result<()> {
     let stage = Stage::start(&[Provider::Hello]).await?;
     let mut host = stage.host().await?;
     host.process.sigint()?;

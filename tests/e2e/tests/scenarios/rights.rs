@@ -37,7 +37,7 @@ async fn requests(stage: &Stage) -> Result<usize> {
 }
 
 #[tokio::test]
-async fn a_child_that_is_refused_stops_its_wave_and_not_its_siblings_and_all_heals_once_it_is_let_in() -> Result<()> {
+async fn a_refused_child_stops_later_waves_but_not_its_siblings() -> Result<()> {
     let stage = Stage::start(&[Provider::Scripted]).await?;
     let host = stage.host().await?;
     a_policy_that_rejects_one_child(&stage).await?;
@@ -132,14 +132,14 @@ async fn a_quota_that_rejects_one_child(stage: &Stage) -> Result<()> {
 }
 
 #[tokio::test]
-async fn rights_that_are_taken_away_are_missed_quietly_and_used_again_once_they_are_back() -> Result<()> {
+async fn revoked_rights_are_reported_without_noise_and_used_once_restored() -> Result<()> {
     let stage = Stage::start(&[Provider::Scripted]).await?;
     let mut host = stage.host().await?;
     let child = |text: &str| json!([{"object": config("ruled", text)}]);
     apply_text(&stage, &always("ruled", &child("one"))).await?;
     message_of(stage.scripts(NS), "ruled", "Synced", "True", "Applied").await?;
-    what_may_not_be_written_is_said(&stage, &child("two")).await?;
-    without_any_right_nothing_is_said_and_nothing_lost(&stage, &mut host, &child("three")).await?;
+    a_forbidden_write_is_reported(&stage, &child("two")).await?;
+    without_any_rights_nothing_is_reported_and_nothing_lost(&stage, &mut host, &child("three")).await?;
     host.stop().await?;
     stage.stop().await
 }
@@ -163,7 +163,7 @@ async fn wait_text(stage: &Stage, text: &str) -> Result<()> {
 }
 
 /// The right to write its children goes; the status can still be written.
-async fn what_may_not_be_written_is_said(stage: &Stage, child: &Value) -> Result<()> {
+async fn a_forbidden_write_is_reported(stage: &Stage, child: &Value) -> Result<()> {
     let role = stage.kubectl(&["get", "clusterrole", "bartizan-provider-scripted", "-o", "json"], "").await?;
     let mut role: Value = serde_json::from_str(&role)?;
     let rules = role["rules"].clone();
@@ -194,7 +194,7 @@ async fn what_may_not_be_written_is_said(stage: &Stage, child: &Value) -> Result
 }
 
 /// All that the provider needs goes, the right to say so included.
-async fn without_any_right_nothing_is_said_and_nothing_lost(
+async fn without_any_rights_nothing_is_reported_and_nothing_lost(
     stage: &Stage,
     host: &mut Host,
     child: &Value,

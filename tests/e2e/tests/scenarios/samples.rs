@@ -14,7 +14,7 @@ use kube::core::DynamicObject;
 const UPSTREAM: &str = "BARTIZAN_UPSTREAM_SAMPLES";
 
 #[tokio::test]
-async fn every_sample_becomes_a_ready_store_with_four_pods_however_it_is_applied() -> Result<()> {
+async fn every_sample_becomes_a_ready_store_by_client_or_server_side_apply() -> Result<()> {
     let stage = Stage::start(&[Provider::Minio]).await?;
     let host = stage.host().await?;
     stage.kubectl(&["create", "namespace", "rook-minio"], "").await?;
@@ -41,7 +41,7 @@ async fn every_sample_becomes_a_ready_store_with_four_pods_however_it_is_applied
         }
     }
     inline_keys_are_in_the_secret(&stage).await?;
-    our_own_sample_with_the_same_traps(&stage).await?;
+    our_own_sample_with_the_same_pitfalls(&stage).await?;
     match std::env::var_os(UPSTREAM) {
         Some(folder) => the_sample_of_rook(&stage, PathBuf::from(folder).join("rook/minio-object-store.yaml")).await?,
         None => eprintln!("skipped: Rook's own sample, since {UPSTREAM} does not name the folder of upstream samples"),
@@ -70,7 +70,7 @@ async fn a_second_store_leaves_the_first_alone_and_both_are_listed() -> Result<(
     ensure!(strangers.is_empty(), "the host wrote to others than the second store's: {strangers:?}");
     ensure!(stage.children(&second).await?.names().len() == before.names().len());
 
-    the_list_says_something_useful(&stage).await?;
+    kubectl_get_prints_useful_columns(&stage).await?;
 
     remove(&stage, "rook-minio", "my-store-2").await?;
     ensure!(stage.children(&first).await? == before, "the first store's children changed with the second's end");
@@ -79,7 +79,7 @@ async fn a_second_store_leaves_the_first_alone_and_both_are_listed() -> Result<(
 }
 
 /// The columns of `kubectl get objectstores`, and of `-o wide`.
-async fn the_list_says_something_useful(stage: &Stage) -> Result<()> {
+async fn kubectl_get_prints_useful_columns(stage: &Stage) -> Result<()> {
     let rows = |list: String| -> Vec<Vec<String>> {
         list.lines().map(|line| line.split_whitespace().map(str::to_owned).collect()).collect()
     };
@@ -105,7 +105,7 @@ async fn inline_keys_are_in_the_secret(stage: &Stage) -> Result<()> {
     remove(stage, "rook-minio", "my-store").await
 }
 
-async fn our_own_sample_with_the_same_traps(stage: &Stage) -> Result<()> {
+async fn our_own_sample_with_the_same_pitfalls(stage: &Stage) -> Result<()> {
     let file = workspace_root().join("examples/minio/object-store-with-volumes.yaml");
     for apply in [&["apply"][..], &["apply", "--server-side"]] {
         let store = applied(stage, apply, &file, "default", "photos").await?;

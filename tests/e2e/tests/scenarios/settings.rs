@@ -40,7 +40,7 @@ async fn condition(stage: &Stage, kind: &str, status: &str, reason: &str) -> Res
 }
 
 #[tokio::test]
-async fn settings_reach_the_provider_with_their_defaults_and_wrong_ones_are_told_by_their_fields() -> Result<()> {
+async fn settings_are_passed_with_defaults_and_invalid_ones_named_by_field() -> Result<()> {
     let stage = Stage::start(&[Provider::Notice]).await?;
     let file = stage.providers().join("notice.yaml");
     let set = |settings: &Value| replace(&file, document(settings).as_bytes());
@@ -87,7 +87,7 @@ async fn settings_reach_the_provider_with_their_defaults_and_wrong_ones_are_told
 }
 
 #[tokio::test]
-async fn a_module_that_refuses_the_settings_there_are_leaves_the_last_one_serving() -> Result<()> {
+async fn a_module_that_rejects_the_current_settings_leaves_the_old_one_serving() -> Result<()> {
     let stage = Stage::start(&[Provider::Notice]).await?;
     std::fs::write(stage.providers().join("notice.yaml"), document(&json!({"prefix": "> "})))?;
     let module = stage.providers().join("notice.wasm");
@@ -116,7 +116,7 @@ async fn a_module_that_refuses_the_settings_there_are_leaves_the_last_one_servin
 }
 
 #[tokio::test]
-async fn other_settings_wait_for_an_approval_where_every_version_does_also_over_a_restart() -> Result<()> {
+async fn with_policy_manual_changed_settings_wait_for_approval_across_restarts() -> Result<()> {
     let stage = Stage::start(&[Provider::Notice]).await?;
     let set = |prefix: &str| {
         let mut manual: Value = serde_json::from_str(&document(&json!({"prefix": prefix})))?;

@@ -32,7 +32,7 @@ fn with(stage: &Stage, arguments: &[&str]) -> Command {
 }
 
 #[tokio::test]
-async fn what_it_is_called_with_and_cannot_use_ends_it_with_2_and_one_sentence() -> Result<()> {
+async fn unusable_arguments_end_the_host_with_code_2_and_one_sentence() -> Result<()> {
     let stage = Stage::bare().await?;
     stage.add_module(Provider::Hello).await?;
     let providers = stage.providers();
@@ -82,7 +82,7 @@ async fn what_it_is_called_with_and_cannot_use_ends_it_with_2_and_one_sentence()
 }
 
 #[tokio::test]
-async fn without_modules_it_warns_and_runs_and_bad_ones_are_named_while_good_ones_serve() -> Result<()> {
+async fn bad_modules_are_named_while_good_ones_serve_and_an_empty_folder_warns() -> Result<()> {
     let stage = Stage::bare().await?;
     let providers = stage.providers();
     for (folder, problem) in [
@@ -190,7 +190,7 @@ fn truncated_at(bytes: &[u8]) -> Result<String> {
 }
 
 #[tokio::test]
-async fn it_waits_for_crds_and_installs_them_only_if_asked_and_allowed() -> Result<()> {
+async fn the_host_waits_for_crds_and_installs_them_only_if_asked_and_allowed() -> Result<()> {
     let stage = Stage::bare().await?;
     stage.add_module(Provider::Hello).await?;
     let mut host = stage.listening(stage.command()).await?;
@@ -237,7 +237,7 @@ async fn it_waits_for_crds_and_installs_them_only_if_asked_and_allowed() -> Resu
 }
 
 #[tokio::test]
-async fn logs_for_programs_are_one_json_object_a_line() -> Result<()> {
+async fn json_logs_have_one_object_per_line() -> Result<()> {
     let stage = Stage::start(&[Provider::Hello]).await?;
     std::fs::write(stage.providers().join("text.wasm"), "text")?;
     let mut command = stage.command();

@@ -88,7 +88,7 @@ fn approve(stage: &Stage, more: &[&str]) -> Result<(Option<i32>, String, String)
 }
 
 #[tokio::test]
-async fn a_version_that_would_delete_a_stateful_set_is_held_shown_approved_and_done() -> Result<()> {
+async fn a_version_that_would_delete_a_stateful_set_is_held_until_approved() -> Result<()> {
     let stage = Stage::start(&[Provider::Scripted]).await?;
     let host = stage.host().await?;
     let (none, labelled) = (json!({}), json!({"later": "yes"}));
@@ -149,8 +149,7 @@ async fn a_version_that_would_delete_a_stateful_set_is_held_shown_approved_and_d
 }
 
 #[tokio::test]
-async fn a_version_that_only_adds_a_label_takes_over_by_itself_and_a_pinned_digest_brings_the_old_one_back()
--> Result<()> {
+async fn a_harmless_version_takes_over_by_itself_and_a_pinned_digest_reverts_it() -> Result<()> {
     let stage = Stage::start(&[Provider::Scripted]).await?;
     let host = stage.host().await?;
     let children = |labels: Value| [config_map("settings", &labels)];
@@ -176,7 +175,7 @@ async fn a_version_that_only_adds_a_label_takes_over_by_itself_and_a_pinned_dige
 }
 
 #[tokio::test]
-async fn with_policy_manual_every_version_waits_also_for_a_host_that_is_killed_meanwhile() -> Result<()> {
+async fn with_policy_manual_every_version_waits_even_if_the_host_is_killed() -> Result<()> {
     let stage = Stage::start(&[Provider::Scripted]).await?;
     let host = stage.host().await?;
     let same = [config_map("settings", &json!({}))];
@@ -215,7 +214,7 @@ async fn with_policy_manual_every_version_waits_also_for_a_host_that_is_killed_m
 }
 
 #[tokio::test]
-async fn what_would_be_made_again_refused_or_fail_is_held_and_a_version_that_is_mended_takes_over() -> Result<()> {
+async fn recreations_refusals_and_failures_hold_a_version_until_it_is_fixed() -> Result<()> {
     let stage = Stage::start(&[Provider::Scripted]).await?;
     let host = stage.host().await?;
     let first = [stateful_set("db", "db", "Refuse")];
@@ -264,7 +263,7 @@ async fn what_would_be_made_again_refused_or_fail_is_held_and_a_version_that_is_
 }
 
 #[tokio::test]
-async fn a_version_that_works_with_other_kinds_is_looked_at_with_watches_of_its_own() -> Result<()> {
+async fn a_version_with_other_kinds_is_previewed_with_watches_of_its_own() -> Result<()> {
     let stage = Stage::start(&[Provider::Scripted]).await?;
     let host = stage.host().await?;
     let first = [stateful_set("db", "db", "Refuse"), config_map("settings", &json!({}))];
@@ -301,7 +300,7 @@ async fn a_version_that_works_with_other_kinds_is_looked_at_with_watches_of_its_
 }
 
 #[tokio::test]
-async fn crds_are_compared_with_those_of_the_cluster_where_the_version_before_is_not_at_hand() -> Result<()> {
+async fn crds_are_compared_with_the_clusters_if_the_last_version_is_unavailable() -> Result<()> {
     let stage = Stage::start(&[Provider::Scripted]).await?;
     let mut host = stage.host().await?;
     let children = [config_map("settings", &json!({}))];

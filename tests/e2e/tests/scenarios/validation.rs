@@ -45,7 +45,7 @@ fn refused_by_the_schema() -> Vec<(Value, String, String)> {
 }
 
 #[tokio::test]
-async fn what_the_schema_can_say_is_refused_by_the_api_server_in_these_words() -> Result<()> {
+async fn what_the_schema_can_express_is_refused_by_the_api_server() -> Result<()> {
     // No host: the API server alone says it.
     let stage = Stage::start(&[Provider::Minio]).await?;
     for (spec, client_side, server_side) in refused_by_the_schema() {
@@ -67,10 +67,10 @@ async fn what_the_schema_can_say_is_refused_by_the_api_server_in_these_words() -
 }
 
 #[tokio::test]
-async fn what_it_cannot_say_stands_in_a_condition_and_running_children_stay_as_they_are() -> Result<()> {
+async fn what_the_schema_cannot_express_is_a_condition_and_children_stay() -> Result<()> {
     let stage = Stage::start(&[Provider::Minio]).await?;
     let host = stage.host().await?;
-    a_wrong_store_makes_nothing_and_heals(&stage).await?;
+    an_invalid_store_creates_nothing_until_it_is_corrected(&stage).await?;
 
     let good = json!({"scope": {"nodeCount": 4}});
     apply_text(&stage, &store(NS, "data", &good)).await?;
@@ -125,7 +125,7 @@ async fn what_it_cannot_say_stands_in_a_condition_and_running_children_stay_as_t
     stage.stop().await
 }
 
-async fn a_wrong_store_makes_nothing_and_heals(stage: &Stage) -> Result<()> {
+async fn an_invalid_store_creates_nothing_until_it_is_corrected(stage: &Stage) -> Result<()> {
     apply_text(stage, &store(NS, "young", &json!({"scope": {"nodeCount": 1}}))).await?;
     let message = message_of(stage.stores(NS), "young", "Valid", "False", "InvalidSpec").await?;
     let expected = "spec.scope.nodeCount: must be an even number of at least 4, but is 1; mode: standalone allows one \

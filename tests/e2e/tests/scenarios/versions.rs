@@ -78,7 +78,7 @@ async fn with_gizmos() -> Result<Stage> {
 }
 
 #[tokio::test]
-async fn a_provider_that_comes_to_write_v2_of_a_kind_keeps_the_children_that_it_wrote_as_v1() -> Result<()> {
+async fn a_provider_that_moves_to_v2_of_a_kind_keeps_its_v1_children() -> Result<()> {
     let stage = with_gizmos().await?;
     let host = stage.host().await?;
     apply_text(&stage, &parent("v1", true)).await?;
@@ -129,7 +129,7 @@ async fn a_provider_that_comes_to_write_v2_of_a_kind_keeps_the_children_that_it_
 }
 
 #[tokio::test]
-async fn children_of_a_kind_that_a_new_version_no_longer_declares_are_still_pruned() -> Result<()> {
+async fn children_of_a_kind_that_is_no_longer_declared_are_still_pruned() -> Result<()> {
     let stage = with_gizmos().await?;
     let host = stage.host().await?;
     apply_text(&stage, &parent("v1", true)).await?;

@@ -21,18 +21,18 @@ fn always(name: &str, answer: &Value) -> String {
 }
 
 #[tokio::test]
-async fn children_are_written_wave_by_wave_kept_and_made_again() -> Result<()> {
+async fn children_are_written_in_waves_kept_or_recreated() -> Result<()> {
     let stage = Stage::start(&[Provider::Scripted]).await?;
     let host = stage.host().await?;
-    the_next_wave_waits_until_the_one_before_was_accepted(&stage).await?;
-    what_is_kept_is_neither_applied_nor_pruned(&stage).await?;
-    an_immutable_field_is_refused_or_the_child_made_again(&stage).await?;
-    a_stateful_set_is_made_again_around_its_pods(&stage).await?;
+    the_next_wave_waits_until_the_last_one_was_accepted(&stage).await?;
+    kept_children_are_neither_applied_nor_pruned(&stage).await?;
+    an_immutable_field_is_refused_or_the_child_recreated(&stage).await?;
+    a_stateful_set_is_recreated_around_its_pods(&stage).await?;
     host.stop().await?;
     stage.stop().await
 }
 
-async fn the_next_wave_waits_until_the_one_before_was_accepted(stage: &Stage) -> Result<()> {
+async fn the_next_wave_waits_until_the_last_one_was_accepted(stage: &Stage) -> Result<()> {
     let service = |port: i64| json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "wave"}, "spec": {"ports": [{"port": port}]}});
     let answer = |port: i64| json!({"children": [{"object": config("wave", "later"), "wave": 1}, {"object": service(port), "wave": 0}]});
     apply_text(stage, &always("wave", &answer(0))).await?;
@@ -52,7 +52,7 @@ async fn the_next_wave_waits_until_the_one_before_was_accepted(stage: &Stage) ->
     Ok(())
 }
 
-async fn what_is_kept_is_neither_applied_nor_pruned(stage: &Stage) -> Result<()> {
+async fn kept_children_are_neither_applied_nor_pruned(stage: &Stage) -> Result<()> {
     apply_text(stage, &always("keep", &json!({"children": [{"object": config("keep", "first")}]}))).await?;
     message_of(stage.scripts(NS), "keep", "Synced", "True", "Applied").await?;
     let keep = json!({"keep": [{"apiVersion": "v1", "kind": "ConfigMap", "name": "keep"}]});
@@ -72,7 +72,7 @@ async fn what_is_kept_is_neither_applied_nor_pruned(stage: &Stage) -> Result<()>
     Ok(())
 }
 
-async fn an_immutable_field_is_refused_or_the_child_made_again(stage: &Stage) -> Result<()> {
+async fn an_immutable_field_is_refused_or_the_child_recreated(stage: &Stage) -> Result<()> {
     let frozen = |text: &str, policy: &str| {
         let mut object = config("frozen", text);
         object["immutable"] = true.into();
@@ -101,7 +101,7 @@ async fn an_immutable_field_is_refused_or_the_child_made_again(stage: &Stage) ->
     Ok(())
 }
 
-async fn a_stateful_set_is_made_again_around_its_pods(stage: &Stage) -> Result<()> {
+async fn a_stateful_set_is_recreated_around_its_pods(stage: &Stage) -> Result<()> {
     let labels = json!({"app": "around"});
     let set = |service: &str| {
         json!({"apiVersion": "apps/v1", "kind": "StatefulSet", "metadata": {"name": "around"}, "spec": {

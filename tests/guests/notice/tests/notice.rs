@@ -17,7 +17,7 @@ fn resolved(settings: &Value) -> Result<Value, Vec<String>> {
 }
 
 #[test]
-fn the_settings_that_the_host_resolves_are_those_that_the_provider_reads() {
+fn the_provider_reads_the_settings_that_the_host_resolves() {
     let parent = json!({
         "apiVersion": "test.bartizan.dev/v1alpha1", "kind": "Notice",
         "metadata": {"name": "a", "namespace": "n"}, "spec": {"text": "hi"},
@@ -34,7 +34,7 @@ fn the_settings_that_the_host_resolves_are_those_that_the_provider_reads() {
 }
 
 #[test]
-fn defaults_of_the_type_are_those_of_the_host() {
+fn the_defaults_of_the_type_match_those_of_the_host() {
     let expected = json!({"prefix": "> ", "times": 1, "tone": {"loud": false, "mark": null}});
     assert_eq!(resolved(&json!({"prefix": "> "})), Ok(expected));
     let expected = json!({"prefix": "> ", "times": 1, "tone": {"loud": false, "mark": "!"}});
@@ -42,7 +42,7 @@ fn defaults_of_the_type_are_those_of_the_host() {
 }
 
 #[test]
-fn what_the_type_does_not_take_is_told_by_its_field() {
+fn a_value_that_the_type_rejects_is_named_by_its_field() {
     let errors = resolved(&json!({"times": 4, "tone": {"laud": true, "mark": 1}})).unwrap_err();
     for expected in [
         "spec.settings.prefix: is required",

@@ -92,13 +92,13 @@ fn the_first_entry_that_matches_wins() {
 #[case(json!({"kinds": {"Widget.test.bartizan.dev": true}}), false)]
 #[case(json!({"kinds": {"Gadget.test.bartizan.dev": false}}), false)]
 #[case(json!({"finalizing": false, "children": ["ConfigMap.v1 default/none"]}), false)]
-fn an_entry_is_for_requests_in_which_all_of_its_when_holds(#[case] when: Value, #[case] matches: bool) {
+fn an_entry_matches_only_if_every_condition_of_its_when_holds(#[case] when: Value, #[case] matches: bool) {
     let answer = answer(&json!({"answers": [{"when": when, "answer": {}}]}));
     assert_eq!(answer.get("hold").is_none(), matches);
 }
 
 #[test]
-fn finalizing_and_a_terminating_namespace_are_told_apart() {
+fn finalizing_and_a_terminating_namespace_are_distinct() {
     let spec = json!({"answers": [
         {"when": {"namespaceTerminating": true}, "answer": {"keep": []}},
         {"when": {"finalizing": true}, "answer": {"finalized": true}},
@@ -127,7 +127,7 @@ fn finalizing_and_a_terminating_namespace_are_told_apart() {
 )]
 #[case("$(no $(parent.name)", "$(no judy")]
 #[case("$(config:$(a:b)!", "!")]
-fn a_placeholder_becomes_what_the_request_holds(#[case] text: &str, #[case] expected: &str) {
+fn a_placeholder_is_replaced_by_what_the_request_holds(#[case] text: &str, #[case] expected: &str) {
     assert_eq!(filled(text), expected);
 }
 
@@ -140,13 +140,13 @@ fn a_parent_without_a_secret_has_an_empty_one(#[case] mut spec: Value) {
 }
 
 #[test]
-fn what_was_put_in_is_not_looked_at_again_and_keys_stay() {
+fn replaced_text_is_not_expanded_again_and_keys_stay() {
     let spec = json!({"secret": "$(parent.name)", "answers": [{"answer": {"status": {"$(parent.name)": "$(parent.secret)"}}}]});
     assert_eq!(answer(&spec)["status"], json!({"$(parent.name)": "$(parent.name)"}));
 }
 
 #[test]
-fn a_failure_comes_out_as_asked() {
+fn a_failure_is_returned_as_written() {
     let fail = json!({"code": "later", "message": "$(parent.name) waits", "field": "spec.x", "retryAfterSeconds": 7});
     let failure = ask(&request(&json!({"answers": [{"fail": fail}]}))).unwrap_err();
     assert_eq!(FailureCode::from(failure.code), FailureCode::Other("later".to_owned()));
@@ -155,7 +155,7 @@ fn a_failure_comes_out_as_asked() {
 }
 
 #[test]
-fn an_echo_tells_what_was_in_the_request() {
+fn an_echo_reports_the_content_of_the_request() {
     let seen = json!({
         "children": [
             "ConfigMap.v1 default/both", "ConfigMap.v1 default/child", "Secret.v1 default/made",
@@ -184,7 +184,7 @@ fn a_mistake_in_an_answer_is_passed_on() {
 }
 
 #[test]
-fn every_field_of_the_contract_comes_through() {
+fn every_field_of_the_contract_is_passed_through() {
     let config_map =
         json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a"}, "data": {"a": "$(parent.name)"}});
     let mut said = json!({
@@ -221,12 +221,12 @@ fn every_field_of_the_contract_comes_through() {
 #[case(json!({"answers": [{"fail": {"code": "retry"}}]}), "spec.answers[0].fail", "missing field `message`")]
 #[case(json!({"echo": "yes"}), "spec.echo", "invalid type: string \"yes\", expected a boolean")]
 #[case(json!("no"), "spec", "invalid type: string \"no\", expected struct Script")]
-fn what_it_does_not_understand_is_named(#[case] spec: Value, #[case] field: &str, #[case] message: &str) {
+fn unknown_fields_are_named(#[case] spec: Value, #[case] field: &str, #[case] message: &str) {
     assert_eq!(fault(&spec), (field.to_owned(), message.to_owned()));
 }
 
 #[test]
-fn what_is_no_request_is_a_fault_of_the_hosts() {
+fn an_unreadable_request_is_an_internal_failure() {
     let failure = reconcile(b"{}").unwrap_err();
     assert_eq!((failure.code.as_str(), failure.field), ("internal", None));
     assert_eq!(failure.message, "the request cannot be read: missing field `provider` at line 1 column 2");

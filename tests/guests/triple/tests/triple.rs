@@ -25,7 +25,7 @@ fn a_triple_becomes_three_config_maps_and_a_status() {
 }
 
 #[test]
-fn the_crd_that_the_bench_applies_is_what_the_code_says() {
+fn the_crd_that_the_bench_applies_matches_the_code() {
     let written: Value = serde_yaml_ng::from_str(include_str!("../deploy/crd.yaml")).unwrap();
     let current = bartizan_sdk::crd::<Triple>();
     let text = serde_yaml_ng::to_string(&current).unwrap();

@@ -158,13 +158,13 @@ mod tests {
     }
 
     #[test]
-    fn the_same_seed_is_the_same_story() {
+    fn the_same_seed_gives_the_same_run() {
         assert_eq!(actions(3), actions(3));
         assert_ne!(actions(3), actions(4));
     }
 
     #[test]
-    fn a_story_has_everything_in_it_and_makes_sense() {
+    fn a_run_has_every_action_and_each_is_possible() {
         let mut world = World::new(5);
         let mut exists = [false; 10];
         let mut seen = [0; 6];

@@ -100,7 +100,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_watch_ends_as_it_was_decided() {
+    async fn a_watch_ends_as_decided() {
         let (_healed, never) = watch::channel(false);
         let after = Duration::from_millis(20);
         let mut body = disturb(events(), Fault::Cut { after, clean: true }, never.clone());
@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_a_watch_loses_is_never_told() {
+    async fn events_that_a_watch_loses_never_arrive() {
         let (_healed, never) = watch::channel(false);
         let (tell, told) = futures::channel::mpsc::unbounded();
         let body = StreamBody::new(told.map(|event: Bytes| Ok::<_, Error>(Frame::data(event))));
@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_frozen_watch_goes_on_when_its_time_is_over_or_all_is_healed() {
+    async fn a_frozen_watch_resumes_after_its_time_or_once_healed() {
         let (healed, heals) = watch::channel(false);
         let mut body = disturb(events(), Fault::Freeze { after: NOW, lasts: Duration::from_millis(20) }, heals.clone());
         assert!(soon(body.frame()).await.unwrap().is_ok());

@@ -23,7 +23,7 @@ const NODES: &str = "kwok";
 const START: &str = "300ms";
 
 #[tokio::test]
-async fn a_ring_comes_from_nothing_one_member_after_another_loses_a_rack_and_keeps_its_last_member() -> Result<()> {
+async fn a_ring_grows_member_by_member_loses_a_rack_and_keeps_its_last_member() -> Result<()> {
     let stage = Stage::start(&[Provider::Cassandra]).await?;
     let host = stage.host().await?;
     let journal = Journal::start(&stage, NS).await?;
@@ -33,9 +33,9 @@ async fn a_ring_comes_from_nothing_one_member_after_another_loses_a_rack_and_kee
     the_audit_log_has_one_start_after_another(&stage, mark).await?;
 
     let sidecar = Sidecar::start(&stage, NS, "ring", DECOMMISSION).await?;
-    a_rack_is_emptied_and_goes(&stage).await?;
+    a_removed_rack_is_drained_and_deleted(&stage).await?;
     journal.check().await?;
-    the_last_member_stays_until_a_flag_lets_it_go(&stage).await?;
+    the_last_member_stays_until_a_flag_allows_its_removal(&stage).await?;
     journal.check().await?;
     drop((sidecar, journal));
     host.stop().await?;
@@ -79,7 +79,7 @@ async fn the_audit_log_has_one_start_after_another(stage: &Stage, mark: AuditMar
     Ok(())
 }
 
-async fn a_rack_is_emptied_and_goes(stage: &Stage) -> Result<()> {
+async fn a_removed_rack_is_drained_and_deleted(stage: &Stage) -> Result<()> {
     let of_a = async || -> Result<Vec<Option<String>>> {
         let pods = pods(stage, NS, "ring").await?;
         Ok(pods.iter().filter(|pod| pod.name_any().contains("-a-")).map(|pod| pod.uid()).collect())
@@ -88,12 +88,12 @@ async fn a_rack_is_emptied_and_goes(stage: &Stage) -> Result<()> {
     set_racks(stage, NS, "ring", &[rack("a", 3)]).await?;
     wait_gone(stage.api::<StatefulSet>(NS), "ring-west-b", LONG).await?;
     wait_ready(stage, NS, "ring", "3/3").await?;
-    nothing_is_left_of(stage, "cassandra.rook.io/rack=b").await?;
+    no_services_or_claims_are_left(stage, "cassandra.rook.io/rack=b").await?;
     ensure!(of_a().await? == before, "members of the other rack were made again");
     Ok(())
 }
 
-async fn the_last_member_stays_until_a_flag_lets_it_go(stage: &Stage) -> Result<()> {
+async fn the_last_member_stays_until_a_flag_allows_its_removal(stage: &Stage) -> Result<()> {
     set_racks(stage, NS, "ring", &[rack("a", 1)]).await?;
     wait_ready(stage, NS, "ring", "1/1").await?;
     set_racks(stage, NS, "ring", &[rack("a", 0)]).await?;
@@ -104,11 +104,11 @@ async fn the_last_member_stays_until_a_flag_lets_it_go(stage: &Stage) -> Result<
     ensure!(pods(stage, NS, "ring").await?.len() == 1, "the last member is gone");
     edit(stage, NS, "ring", &json!({"allowRemovingLastMember": true})).await?;
     wait_ready(stage, NS, "ring", "0/0").await?;
-    nothing_is_left_of(stage, "cassandra.rook.io/rack=a,cassandra.rook.io/cluster=ring").await
+    no_services_or_claims_are_left(stage, "cassandra.rook.io/rack=a,cassandra.rook.io/cluster=ring").await
 }
 
 /// No member's Service and no claim.
-async fn nothing_is_left_of(stage: &Stage, selector: &str) -> Result<()> {
+async fn no_services_or_claims_are_left(stage: &Stage, selector: &str) -> Result<()> {
     let selector = ListParams::default().labels(selector);
     wait_for("the end of Services and claims", SOON, async || {
         let services = stage.api::<Service>(NS).list(&selector).await?.items;

@@ -17,7 +17,7 @@ use super::{NS, pods, wait_doing, wait_ready};
 const UPSTREAM: &str = "BARTIZAN_UPSTREAM_SAMPLES";
 
 #[tokio::test]
-async fn every_sample_becomes_a_ready_ring_and_an_account_that_it_brings_is_used() -> Result<()> {
+async fn every_sample_becomes_a_ready_ring_and_uses_the_account_it_names() -> Result<()> {
     let stage = Stage::start(&[Provider::Cassandra]).await?;
     let host = stage.host().await?;
     match std::env::var_os(UPSTREAM) {

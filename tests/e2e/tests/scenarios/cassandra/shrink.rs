@@ -24,7 +24,7 @@ fn is_step(change: &Change, step: &str, ordinal: i64) -> bool {
 }
 
 #[tokio::test]
-async fn three_become_one_however_often_the_host_is_killed_and_members_raised_meanwhile_join_again() -> Result<()> {
+async fn scaling_from_three_to_one_survives_kills_and_a_scale_up_on_the_way() -> Result<()> {
     let stage = Stage::start(&[Provider::Cassandra]).await?;
     let host = stage.host().await?;
     stage.kubectl(&["create", "namespace", "killed"], "").await?;
@@ -49,7 +49,7 @@ async fn three_become_one_however_often_the_host_is_killed_and_members_raised_me
     let killed = shape(&stage.children(&parent).await?)?.replace("killed", NS);
     ensure!(killed == undisturbed, "{killed}\nis not what an undisturbed run ends in:\n{undisturbed}");
 
-    members_raised_in_the_middle_join_once_the_leaving_one_has_left(&stage, &calm).await?;
+    members_added_during_a_scale_down_join_once_the_leaving_one_left(&stage, &calm).await?;
     calm.check().await?;
     host.stop().await?;
     stage.stop().await
@@ -80,7 +80,7 @@ async fn the_host_is_killed_between_each_two_steps(stage: &Stage) -> Result<()> 
 }
 
 /// Nobody answers at first, so that there is a middle.
-async fn members_raised_in_the_middle_join_once_the_leaving_one_has_left(
+async fn members_added_during_a_scale_down_join_once_the_leaving_one_left(
     stage: &Stage,
     journal: &Journal,
 ) -> Result<()> {

@@ -12,7 +12,7 @@ use super::{LONG, NS, annotate, edit, rack, set_racks, spec, wait_doing, wait_re
 const HOLD: &str = "test.bartizan.dev/hold-ready";
 
 #[tokio::test]
-async fn two_clusters_of_a_namespace_leave_each_other_alone_and_stores_change_beside_them() -> Result<()> {
+async fn two_clusters_in_a_namespace_and_a_store_do_not_disturb_each_other() -> Result<()> {
     let stage = Stage::start(&[Provider::Minio, Provider::Cassandra]).await?;
     let host = stage.host().await?;
     for (name, members) in [("first", 2), ("second", 1)] {

@@ -12,8 +12,7 @@ const START: &str = "8s";
 const HOLD: &str = "test.bartizan.dev/hold-ready";
 
 #[tokio::test]
-async fn a_version_reaches_pod_by_pod_waits_for_one_that_is_not_ready_and_holds_while_the_spec_is_invalid() -> Result<()>
-{
+async fn an_upgrade_goes_pod_by_pod_and_waits_for_ready_pods_and_a_valid_spec() -> Result<()> {
     let stage = Stage::start(&[Provider::Cassandra]).await?;
     let host = stage.host().await?;
     let journal = Journal::start(&stage, NS).await?;
