@@ -1,4 +1,5 @@
-//! A provider that fails for every parent is not asked for each of them over and over: it trips its own breaker, and nobody else's.
+//! A provider that fails for every parent is not called for each of them over and over: it trips its own breaker, and
+//! no other.
 
 use anyhow::{Result, ensure};
 use bartizan_e2e::{Host, Provider, SOON, Stage, apply_text, fault, greeting, message_of};
@@ -41,14 +42,14 @@ async fn a_provider_that_crashes_for_all_parents_trips_only_its_own_breaker() ->
     ensure!(message == expected, "{message}");
     breaker_is(&host, "faulty", 1).await?;
 
-    // The host is ready, and the others are served.
+    // The host is ready, and the other provider's parents are served.
     host.ready().await?;
     message_of(providers(&stage), "hello", "Serving", "True", "Serving").await?;
     breaker_is(&host, "hello", 0).await?;
     apply_text(&stage, &greeting("meanwhile", "world")).await?;
     wait_object(stage.api::<ConfigMap>("default"), "meanwhile", "existence", SOON, |_| true).await?;
 
-    // Whoever is tried next is answered, and nobody was forgotten.
+    // The next parent that is tried succeeds, and no parent is forgotten.
     all(&stage, "None").await?;
     for number in 0..PARENTS {
         message_of(stage.faults(), &format!("f{number}"), "Synced", "True", "Applied").await?;

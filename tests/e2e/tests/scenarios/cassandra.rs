@@ -1,4 +1,4 @@
-//! A ring of members is made, grown, shrunk, upgraded and removed, one member at a time.
+//! A ring is created, scaled up and down, upgraded and removed, one member at a time.
 
 mod grow;
 mod samples;
@@ -18,11 +18,11 @@ use kube::core::DynamicObject;
 use serde_json::{Value, json};
 
 const NS: &str = "default";
-/// What takes several steps, each of which takes a moment.
+/// For operations of several steps, each of which takes a moment.
 const LONG: Duration = Duration::from_secs(180);
-/// How long the stand-in for the sidecar takes to answer.
+/// How long the fake sidecar takes to answer.
 const DECOMMISSION: Duration = Duration::from_millis(200);
-/// How long pods take to start, by an annotation that the provider copies to them.
+/// Annotation that delays the start of pods; the provider copies it to them.
 const START_DELAY: &str = "test.bartizan.dev/start-delay";
 
 /// A rack with a volume claim for each member.
@@ -36,13 +36,14 @@ fn spec(version: &str, racks: &[Value]) -> Value {
     json!({"version": version, "datacenter": {"name": "west", "racks": racks}})
 }
 
-/// The same with pods that take this long to start.
+/// The same cluster, with pods that take this long to start.
 fn slow(mut spec: Value, delay: &str) -> Value {
     spec["annotations"] = json!({START_DELAY: delay});
     spec
 }
 
-/// Writes into the spec of a cluster at once, which kubectl would take a while for; returns the version that this made.
+/// Patches the spec of a cluster through the API, which is faster than kubectl; returns the resource version of the
+/// result.
 async fn edit(stage: &Stage, namespace: &str, name: &str, spec: &Value) -> Result<u64> {
     let patch = Patch::Merge(json!({"spec": spec}));
     let cluster = stage.clusters(namespace).patch(name, &PatchParams::default(), &patch).await?;
@@ -54,7 +55,7 @@ async fn set_racks(stage: &Stage, namespace: &str, name: &str, racks: &[Value]) 
     edit(stage, namespace, name, &json!({"datacenter": {"racks": racks}})).await
 }
 
-/// Annotates a pod for the nodes' stand-in.
+/// Annotates a pod, for the simulated nodes.
 async fn annotate(stage: &Stage, pod: &str, annotation: &str, value: &str) -> Result<()> {
     let patch = Patch::Merge(json!({"metadata": {"annotations": {annotation: value}}}));
     stage.api::<Pod>(NS).patch(pod, &PatchParams::default(), &patch).await?;
@@ -75,7 +76,7 @@ async fn wait_ready(stage: &Stage, namespace: &str, name: &str, ready: &str) -> 
     .await
 }
 
-/// Waits until a cluster says that it does or waits for this.
+/// Waits until the condition Progressing has this reason and message.
 async fn wait_doing(stage: &Stage, name: &str, reason: &str, message: &str) -> Result<()> {
     wait_object(stage.clusters(NS), name, &format!("{reason}: {message}"), LONG, |cluster| {
         condition(cluster, "Progressing").is_some_and(|found| found["reason"] == reason && found["message"] == message)
@@ -84,7 +85,7 @@ async fn wait_doing(stage: &Stage, name: &str, reason: &str, message: &str) -> R
     Ok(())
 }
 
-/// What is wrong with the spec of a cluster.
+/// The message of `Valid=False`.
 async fn fault(stage: &Stage, name: &str, reason: &str) -> Result<String> {
     message_of(stage.clusters(NS), name, "Valid", "False", reason).await
 }

@@ -1,4 +1,5 @@
-//! Modules come, change and go while the host runs: from its folder, in every way in which files are replaced, and from ConfigMaps.
+//! Modules are added, replaced and removed while the host runs: in its folder, by every way of replacing files, and
+//! in ConfigMaps.
 
 use std::os::unix::fs::symlink;
 use std::path::Path;
@@ -11,7 +12,7 @@ use kube::ResourceExt as _;
 use kube::core::DynamicObject;
 use serde_json::{Value, json};
 
-/// What a version of the hello module says.
+/// The text that a version of the hello module writes.
 fn saying(stage: &Stage, text: &str) -> Result<Vec<u8>> {
     patched(&std::fs::read(stage.module(Provider::Hello)?)?, "Hello, ", text)
 }
@@ -27,7 +28,7 @@ fn document(name: &str, module: &Value) -> Value {
     })
 }
 
-/// Waits until the child of the Greeting says this.
+/// Waits until the child of the Greeting has this text.
 async fn says(stage: &Stage, name: &str, text: &str) -> Result<()> {
     let said =
         |child: &ConfigMap| child.data.as_ref().and_then(|data| data.get("greeting")).is_some_and(|it| it == text);
@@ -47,7 +48,7 @@ async fn comes_from(stage: &Stage, provider: &str, file: &str) -> Result<()> {
 async fn a_module_is_added_replaced_renamed_and_deleted_while_the_host_runs() -> Result<()> {
     let stage = Stage::bare().await?;
     stage.deploy(Provider::Hello).await?;
-    // Not even the folder is there yet.
+    // The folder itself does not exist yet.
     let folder = stage.path("later");
     let mut command = stage.plain_command();
     command.arg("--trust-manifests").arg("--providers").arg(&folder);
@@ -63,21 +64,21 @@ async fn a_module_is_added_replaced_renamed_and_deleted_while_the_host_runs() ->
     apply_text(&stage, &greeting("a", "world")).await?;
     says(&stage, "a", "Hello, world!").await?;
 
-    // Written over in place, byte for byte into the same file.
+    // Overwritten in place.
     std::fs::write(&file, saying(&stage, "Salut, ")?)?;
     says(&stage, "a", "Salut, world!").await?;
-    // Another file renamed over it.
+    // Replaced by renaming another file over it.
     replace(&file, &saying(&stage, "Ciao!, ")?)?;
     says(&stage, "a", "Ciao!, world!").await?;
-    // Deleted and made again.
+    // Deleted and created again.
     std::fs::remove_file(&file)?;
     std::fs::write(&file, saying(&stage, "Hallo, ")?)?;
     says(&stage, "a", "Hallo, world!").await?;
-    // Another name: the same Provider goes on with it.
+    // Under another file name, the same Provider uses it.
     std::fs::rename(&file, folder.join("greet.wasm"))?;
     comes_from(&stage, "hello", "greet.wasm").await?;
 
-    // What is deleted serves on, and says so; also after a restart, since it was compiled before.
+    // A deleted module keeps serving, with a condition that says so; also after a restart, from the compile cache.
     std::fs::remove_file(folder.join("greet.wasm"))?;
     let expected = "there is no greet.wasm in the host's folder of providers; it is loaded once it is there; version 0.1.0 \
                     keeps serving";
@@ -103,7 +104,8 @@ async fn a_module_is_added_replaced_renamed_and_deleted_while_the_host_runs() ->
     stage.stop().await
 }
 
-/// Makes the folder say something else as a kubelet does: a new folder beside the old, and a link that comes to lead there.
+/// Replaces the content of the folder as a kubelet does: a new folder beside the old one, and a symlink that is
+/// switched to it.
 fn swap(folder: &Path, number: u32, module: &[u8]) -> Result<()> {
     let data = format!("..2026_{number}");
     std::fs::create_dir_all(folder.join(&data))?;
@@ -139,7 +141,7 @@ async fn a_mounted_config_map_is_reloaded_and_documents_follow_their_modules() -
         says(&stage, "a", &format!("{text}world!")).await?;
     }
 
-    // Documents are read while the host runs, too: changed, removed, and new ones.
+    // Documents are reloaded while the host runs, too: changed, removed and added ones.
     let mut wider = document("greeter", &json!({"file": "hello.wasm"}));
     wider["metadata"]["labels"] = json!({"team": "a"});
     replace(&folder.join("hello.yaml"), wider.to_string().as_bytes())?;
@@ -207,7 +209,7 @@ async fn a_broken_replacement_is_reported_and_leaves_the_old_version_serving() -
     for (number, (what, bytes, reason, begins)) in broken.into_iter().enumerate() {
         replace(&file, &bytes)?;
         let message = message_of(stage.provider_objects(), "greeter", "Loaded", "False", reason).await?;
-        // Two that are wrong for the same reason are told apart by their messages.
+        // Two modules that are refused for the same reason have different messages.
         let said = |object: &DynamicObject| loaded(object).is_some_and(|message| message.starts_with(begins));
         let object = wait_object(stage.provider_objects(), "greeter", begins, SOON, said).await?;
         let message = loaded(&object).unwrap_or(message);
@@ -218,7 +220,7 @@ async fn a_broken_replacement_is_reported_and_leaves_the_old_version_serving() -
         says(&stage, "a", &format!("Hello, {number}!")).await?;
         ensure!(host.get("/readyz").await?.0 == 200, "{what}: not ready");
     }
-    // Larger than anything that is read: a file with a hole.
+    // Larger than the limit: a sparse file.
     let large = std::fs::File::create(stage.providers().join("large.part"))?;
     large.set_len((64 << 20) + 1)?;
     std::fs::rename(stage.providers().join("large.part"), &file)?;
@@ -227,7 +229,7 @@ async fn a_broken_replacement_is_reported_and_leaves_the_old_version_serving() -
     let said = |object: &DynamicObject| loaded(object).is_some_and(|message| message == expected);
     wait_object(stage.provider_objects(), "greeter", expected, SOON, said).await?;
 
-    // Mended, it is loaded.
+    // Once fixed, it is loaded.
     replace(&file, &saying(&stage, "Salut, ")?)?;
     message_of(stage.provider_objects(), "greeter", "Loaded", "True", "Loaded").await?;
     says(&stage, "a", "Salut, 4!").await?;
@@ -258,7 +260,7 @@ async fn a_module_is_loaded_from_a_config_map_and_its_pinned_digest_enforced() -
     store_module(&stage, &saying(&stage, "Salut, ")?).await?;
     says(&stage, "a", "Salut, world!").await?;
 
-    // Pinned to what it is, it stays that.
+    // Pinned to its current digest, it stays.
     let status = stage.provider_objects().get("greeter").await?.data["status"].clone();
     let pin = status["active"]["digest"].as_str().context("no digest")?.to_owned();
     let pinned = json!({"spec": {"module": {"digest": pin}}}).to_string();
@@ -277,7 +279,7 @@ async fn a_module_is_loaded_from_a_config_map_and_its_pinned_digest_enforced() -
     stage.kubectl(&["patch", "provider", "greeter", "--type=merge", "-p", &unpinned], "").await?;
     says(&stage, "a", "Ciao!, all!").await?;
 
-    // Gone, it serves on.
+    // Once deleted, it keeps serving.
     stage.kubectl(&["delete", "configmap", "modules", "-n", NAMESPACE], "").await?;
     let message = message_of(stage.provider_objects(), "greeter", "Loaded", "False", "SourceMissing").await?;
     ensure!(message == format!("{missing}; version 0.1.0 keeps serving"), "{message}");

@@ -1,4 +1,4 @@
-//! Parents that live in no namespace, and children that live in none either.
+//! Cluster-scoped parents with cluster-scoped children.
 
 use anyhow::{Context as _, Result, ensure};
 use bartizan_e2e::{Provider, SOON, Stage, apply_text, cluster_script, message_of};
@@ -30,13 +30,13 @@ async fn a_cluster_scoped_parent_has_cluster_scoped_children_deleted_with_it() -
     let first = namespaces().get("ward-1").await?;
     ensure!(first.labels()["bartizan.dev/owner-uid"] == uid, "{first:?}");
     ensure!(first.owner_references().len() == 1 && first.owner_references()[0].uid == uid, "{first:?}");
-    // It is asked again about what it made, by a name without a namespace.
+    // Its children are in the next request, under names without a namespace.
     let seen = |parent: &kube::core::DynamicObject| {
         parent.data["status"]["seen"]["children"] == json!(["Namespace.v1 ward-1", "Namespace.v1 ward-2"])
     };
     wait_object(stage.cluster_scripts(), "tower", "both children seen", SOON, seen).await?;
 
-    // Edited, and deleted: both are undone.
+    // An edited and a deleted child are both repaired.
     stage.kubectl(&["label", "namespace", "ward-1", "--overwrite", "team=b"], "").await?;
     let repaired = |namespace: &Namespace| namespace.labels().get("team").is_some_and(|team| team == "a");
     wait_object(namespaces(), "ward-1", "its own label", SOON, repaired).await?;
@@ -46,7 +46,7 @@ async fn a_cluster_scoped_parent_has_cluster_scoped_children_deleted_with_it() -
     wait_object(namespaces(), "ward-2", "another namespace of that name", SOON, again).await?;
     message_of(stage.cluster_scripts(), "tower", "Synced", "True", "Applied").await?;
 
-    // What is no longer meant goes, and the rest with its parent.
+    // A child that is no longer wanted is pruned, and the rest is deleted with its parent.
     apply_text(&stage, &cluster_script("tower", &spec(&[namespace("ward-1", "a")]))).await?;
     wait_gone(namespaces(), "ward-2", SOON).await?;
     message_of(stage.cluster_scripts(), "tower", "Synced", "True", "Applied").await?;
@@ -54,7 +54,7 @@ async fn a_cluster_scoped_parent_has_cluster_scoped_children_deleted_with_it() -
     stage.kubectl(&["delete", "clusterscript", "tower"], "").await?;
     wait_gone(namespaces(), "ward-1", SOON).await?;
 
-    // A child in a namespace needs a grant for that namespace: the parent has none of its own.
+    // A child in a namespace needs a grant for that namespace, since the parent has none.
     let config = |metadata: Value| json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata});
     apply_text(&stage, &cluster_script("reaching", &spec(&[config(json!({"name": "x", "namespace": "default"}))])))
         .await?;

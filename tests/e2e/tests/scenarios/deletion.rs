@@ -1,4 +1,4 @@
-//! What happens when parents go: who is asked, in what order things follow, and what stays.
+//! What happens when parents are deleted: finalizing, the order of deletions, and what is retained.
 
 use anyhow::{Context as _, Result, ensure};
 use bartizan_e2e::{Host, Provider, SOON, Stage, apply_text, finalizing_script, message_of, script};
@@ -13,7 +13,7 @@ fn config(name: &str) -> Value {
     json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}})
 }
 
-/// Two children, the second in a later wave; at the end a farewell, which is needed until it is there.
+/// Two children, the second in a later wave; finalizing adds a third, and is finished once that exists.
 fn orderly(name: &str) -> Value {
     let names = ["early", "late", "farewell"].map(|part| format!("{name}-{part}"));
     let [early, late, farewell] = names.each_ref().map(|name| config(name));
@@ -51,7 +51,8 @@ async fn finalizing_precedes_deletion_and_the_last_wave_is_deleted_first() -> Re
             .filter(|write| write.contains("configmaps"))
             .map(|write| write.split(&format!("{propagation}-")).nth(1).unwrap_or_default())
             .collect();
-        // The farewell was made before anything went; the later wave went before the earlier one.
+        // The child of finalizing was created before anything was deleted; the later wave was deleted before the
+        // earlier one.
         ensure!(of_children.first().is_some_and(|first| first.starts_with("farewell")), "{writes:?}");
         ensure!(of_children.get(1).is_some_and(|second| second.starts_with("late")), "{writes:?}");
         for part in ["early", "late", "farewell"] {
@@ -65,7 +66,7 @@ async fn finalizing_precedes_deletion_and_the_last_wave_is_deleted_first() -> Re
     stage.stop().await
 }
 
-/// A provider that never finishes.
+/// A provider that never finishes finalizing.
 fn endless(name: &str) -> Value {
     json!({"answers": [
         {"when": {"finalizing": true}, "answer": {"hold": true}},
@@ -108,7 +109,7 @@ async fn retained_and_orphaned_children_stay_and_are_adopted_by_the_same_name() 
     stage.kubectl(&["delete", "script", "store"], "").await?;
     wait_gone(stage.api::<ConfigMap>(NS), "owned", SOON).await?;
     ensure!(made(&stage, "store", &retained, "retained").await? == uid, "it was made again");
-    // What is no longer meant is released, and stays as well.
+    // A retained child that is no longer wanted is released, and stays as well.
     apply_text(
         &stage,
         &script("store", &json!({"answers": [{"answer": {"children": [{"object": config("owned")}]}}]})),
@@ -141,7 +142,7 @@ async fn made(stage: &Stage, name: &str, spec: &Value, child: &str) -> Result<St
     child.uid().context("a child without UID")
 }
 
-/// As after a restore from a backup: the children live, and their parent has another UID.
+/// As after a restore from a backup: the children exist, and their parent has another UID.
 async fn a_restored_parent_adopts_only_if_it_says_so(
     stage: &Stage,
     host: Host,
@@ -175,7 +176,7 @@ async fn a_paused_parent_is_left_alone(stage: &Stage) -> Result<()> {
     stage.kubectl(&["annotate", "script", "paused", "bartizan.dev/paused=true"], "").await?;
     message_of(stage.scripts(NS), "paused", "Synced", "False", "Paused").await?;
     stage.kubectl(&["delete", "configmap", "paused"], "").await?;
-    // A later parent is served, and the paused one's child is still missing.
+    // A parent created later is served, and the child of the paused one is still missing.
     made(stage, "later", &json!({"answers": [{"answer": {"children": [{"object": config("later")}]}}]}), "later")
         .await?;
     ensure!(stage.api::<ConfigMap>(NS).get_opt("paused").await?.is_none(), "it was made again");

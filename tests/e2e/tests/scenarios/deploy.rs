@@ -1,4 +1,4 @@
-//! What stands in `deploy/` and `examples/` works as it is.
+//! The manifests in `deploy/` and `examples/` work unchanged.
 
 use anyhow::{Context as _, Result, ensure};
 use bartizan_e2e::{NAMESPACE, Provider, SOON, Stage, condition};

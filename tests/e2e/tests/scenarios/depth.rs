@@ -1,4 +1,4 @@
-//! What is nested as deep as JSON may be fits the stacks that the shipped providers have.
+//! Documents nested as deep as JSON may be fit the stacks of the shipped providers.
 
 use std::fs;
 
@@ -7,10 +7,10 @@ use bartizan_e2e::{Programs, Provider, first_request};
 use bartizan_runtime::{Config, Fault, Limits, Runtime};
 use serde_json::{Value, json};
 
-/// Lists and objects in each other that a parser takes: those of the spec count.
+/// Nesting levels that the parser accepts, counted within the spec.
 const DEEPEST: usize = 127;
 
-/// An object of so many objects and lists in each other.
+/// Objects and lists nested this deep.
 fn nested(levels: usize) -> Value {
     (1..levels).rev().fold(json!({}), |inner, level| if level % 2 == 1 { json!({"in": inner}) } else { json!([inner]) })
 }
@@ -55,7 +55,7 @@ async fn the_deepest_spec_is_served_and_a_deeper_one_fails_without_a_trap() -> R
             module.reconcile(&first_request(provider.name(), &parent, &json!({})), &Limits::default())
         };
         let answer = call(DEEPEST).map_err(|error| error.fault).context(provider.name())?;
-        // In the answer it is deeper still, so that whoever reads that must refuse it.
+        // The answer is nested deeper still, so that its reader must refuse it.
         let answer = String::from_utf8(answer.response)?;
         ensure!(answer.contains("nodeAffinity") && !answer.contains("\"hold\""), "{}: {answer}", provider.name());
         match call(DEEPEST + 1).map_err(|error| error.fault) {

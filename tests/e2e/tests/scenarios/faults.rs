@@ -1,4 +1,4 @@
-//! A provider that misbehaves hurts its own parent and nobody else.
+//! A provider that misbehaves harms only its own parent.
 
 use std::time::{Duration, Instant};
 
@@ -9,7 +9,7 @@ use k8s_openapi::api::core::v1::ConfigMap;
 use kube::api::ListParams;
 use serde_json::Value;
 
-/// How it fails, the reason of `Synced=False`, the condition that says whether it is tried again, and the message.
+/// The fault, the reason of `Synced=False`, the condition that says whether it is retried, and the message.
 const FAULTS: [(&str, &str, &str, &str); 14] = [
     (
         "Trap",
@@ -69,8 +69,8 @@ const FAULTS: [(&str, &str, &str, &str); 14] = [
 const OUT_OF_MEMORY: &str =
     "the provider needs more than its 64Mi of memory and was stopped; raise limits.memory, or ask its author";
 
-/// Four reconciles of a provider run at the same time, each with at most 64 MiB of guest memory, and a response is copied
-/// out of it. What the host keeps after that is its own.
+/// Four reconciles of a provider run at the same time, each with at most 64 MiB of guest memory, and a response is
+/// copied out of it. What the host retains after that is not the guest's.
 const MOST_MORE_AT_THE_PEAK: f64 = 4.0 * 64.0 + 64.0;
 
 #[tokio::test]
@@ -78,7 +78,7 @@ async fn each_fault_has_its_own_condition_and_harms_no_other_provider() -> Resul
     let stage = Stage::start(&[Provider::Faulty, Provider::Hello]).await?;
     let host = stage.host().await?;
     let name = |how: &str| how.to_lowercase();
-    // Each has a child first, which must survive.
+    // Each parent has a child first, which must survive.
     for (how, ..) in FAULTS {
         apply_text(&stage, &fault(&name(how), "None")).await?;
     }
@@ -102,7 +102,7 @@ async fn each_fault_has_its_own_condition_and_harms_no_other_provider() -> Resul
     let peak = host.process.peak_rss_mib()?;
     eprintln!("resident memory: {before:.0} MiB before, {peak:.0} MiB at most, {after:.0} MiB after (dev build)");
     ensure!(peak < before + MOST_MORE_AT_THE_PEAK, "{before:.0} MiB before, {peak:.0} MiB at the peak");
-    // Nothing of a provider that failed was touched.
+    // The children of failing parents were not touched.
     for child in &children {
         let name = child.metadata.name.as_deref().unwrap_or_default();
         if name == "flood-ok" {
@@ -154,13 +154,13 @@ async fn another_provider_carries_on(stage: &Stage, name: &str) -> Result<()> {
         .await?;
         let took = started.elapsed();
         eprintln!("a greeting took {took:?} with kubectl");
-        // kubectl alone takes half a second; the limit is far below a timeout per call of the provider that loops.
+        // kubectl alone takes half a second; the limit is far below one timeout per call of the looping provider.
         ensure!(took < Duration::from_secs(10), "another provider had to wait {took:?}");
     }
     Ok(())
 }
 
-/// A call may log 256 lines; what is more is dropped.
+/// A call may log 256 lines; the rest is dropped.
 fn the_log_is_bounded(host: &Host) -> Result<()> {
     let lines = host.process.lines();
     let flood: Vec<&String> = lines.iter().filter(|line| line.contains("of a flood")).collect();

@@ -1,4 +1,4 @@
-//! Fields that others own stay as they are, through every write of the host's, and none of them makes it write for ever.
+//! Fields of other managers stay as they are through every apply, and none of them causes a write loop.
 
 use std::time::Duration;
 
@@ -12,10 +12,10 @@ use serde_json::{Value, json};
 
 const NS: &str = "default";
 const RESTARTED: &str = "kubectl.kubernetes.io/restartedAt";
-/// How long nothing must follow.
+/// How long no write must follow.
 const QUIET: Duration = Duration::from_secs(10);
 
-/// A StatefulSet without replicas, and a Service of which the API server makes much more.
+/// A StatefulSet without replicas, and a Service for which the API server sets many defaults.
 fn spec(image: &str) -> Value {
     let labels = json!({"app": "shared"});
     let set = json!({
@@ -33,7 +33,7 @@ fn spec(image: &str) -> Value {
     json!({"answers": [{"answer": {"children": [{"object": set}, {"object": service}]}}]})
 }
 
-/// What is in the pod template: images by name, and when somebody asked for a restart.
+/// The pod template: images by container name, and the time of the last requested restart.
 fn template(set: &StatefulSet) -> (Vec<(String, String)>, Option<String>) {
     let template = set.spec.as_ref().map(|spec| &spec.template);
     let containers = template.and_then(|template| template.spec.as_ref()).into_iter().flat_map(|pod| &pod.containers);
@@ -82,21 +82,23 @@ async fn fields_of_other_managers_survive_every_apply_and_cause_no_writes() -> R
         ]
     };
     ensure!(containers == both("1") && restarted.is_some() && replicas(&edited) == Some(2), "{edited:?}");
-    // The host looks once at each of the three edits: an apply that changes nothing tells it so.
+    // The host applies once for each of the three edits: an apply that changes nothing tells it that there is no
+    // drift.
     let writes = stage.writes_since(mark)?;
     let of_set = |write: &&String| write.contains("statefulsets");
-    // The set's controller writes its status all the time: a try on an older state than that is refused, and made again.
+    // The StatefulSet controller writes the status all the time: an apply based on an older state is refused and
+    // repeated.
     let accepted: Vec<&String> = writes.iter().filter(of_set).filter(|write| !write.ends_with("409")).collect();
     eprintln!("{} applies for 3 edits of others, all writes: {writes:?}", accepted.len());
     ensure!(accepted.len() <= 3 && accepted.iter().all(|write| write.ends_with("/shared: 200")), "{writes:?}");
 
-    // An apply that does change something goes around all of it.
+    // An apply that changes something leaves the others' fields alone.
     apply_text(&stage, &script("shared", &spec("example.invalid/main:2"))).await?;
     wait_object(sets(), "shared", "the new image", SOON, |set| template(set).0 == both("2")).await?;
     message_of(stage.scripts(NS), "shared", "Synced", "True", "Applied").await?;
     let after = settled(&stage).await?;
     ensure!(template(&after).1 == restarted && replicas(&after) == Some(2), "{after:?}");
-    // Defaults are the API server's: they were never drift.
+    // Fields that the API server defaults are no drift.
     let service = stage.api::<Service>(NS).get("shared").await?;
     let defaulted = service.spec.as_ref().and_then(|spec| spec.session_affinity.clone());
     ensure!(defaulted.as_deref() == Some("None"), "{service:?}");
@@ -110,7 +112,7 @@ async fn fields_of_other_managers_survive_every_apply_and_cause_no_writes() -> R
     ensure!(later.metadata.generation == after.metadata.generation, "{later:?}");
     host.stop().await?;
 
-    // A restart finds what others wrote since, and leaves it as it is, too.
+    // A restarted host finds what others wrote since, and leaves it alone, too.
     let host = stage.host().await?;
     message_of(stage.scripts(NS), "shared", "Synced", "True", "Applied").await?;
     let restarted = settled(&stage).await?;
@@ -120,7 +122,7 @@ async fn fields_of_other_managers_survive_every_apply_and_cause_no_writes() -> R
     stage.stop().await
 }
 
-/// The StatefulSet once its pods are as it says and the host has seen its newest state.
+/// The StatefulSet once its pods are rolled out and the host has seen its newest state.
 async fn settled(stage: &Stage) -> Result<StatefulSet> {
     let rolled = |set: &StatefulSet| {
         set.status.as_ref().is_some_and(|status| {
@@ -130,7 +132,7 @@ async fn settled(stage: &Stage) -> Result<StatefulSet> {
         })
     };
     let set = wait_object(stage.api::<StatefulSet>(NS), "shared", "all pods rolled", SOON, rolled).await?;
-    // Another parent is served after it: whatever the host had to do for the first, it has begun.
+    // Another parent is served afterwards: whatever the host had to do for the first one has begun by then.
     let name = format!("after-{}", set.resource_version().unwrap_or_default());
     apply_text(stage, &script(&name, &json!({"answers": [{"answer": {}}]}))).await?;
     message_of(stage.scripts(NS), &name, "Synced", "True", "Applied").await?;
@@ -141,7 +143,7 @@ async fn settled(stage: &Stage) -> Result<StatefulSet> {
     .await
 }
 
-/// How many entries of the host's an object has among its managers.
+/// How many managed-fields entries of an object belong to the host.
 fn written_by_host(object: &Value) -> Result<usize> {
     let managers = object["metadata"]["managedFields"].as_array().context("no managed fields")?;
     Ok(managers.iter().filter(|entry| entry["manager"] == "bartizan/scripted").count())

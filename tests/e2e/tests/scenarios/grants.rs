@@ -1,4 +1,4 @@
-//! What a provider answers beyond its grants: the whole answer is refused, nothing is written, and the parent says why.
+//! Answers beyond the grants: the whole answer is refused, nothing is written, and the parent's conditions say why.
 
 use anyhow::{Result, ensure};
 use bartizan_e2e::{Provider, SOON, Stage, apply_text, hardened, message_of, script};
@@ -9,7 +9,8 @@ use serde_json::{Value, json};
 
 const NS: &str = "default";
 
-/// The scripted may write what it asks for, its pods must meet Baseline, and it may read Secrets of another namespace only.
+/// The provider may write all kinds that it asks for, its pods must meet Baseline, and it may read Secrets of one
+/// other namespace only.
 fn document() -> String {
     json!({
         "apiVersion": "bartizan.dev/v1alpha1", "kind": "Provider", "metadata": {"name": "scripted"},
@@ -52,12 +53,12 @@ fn set(name: &str, pod: &Value) -> Value {
     })
 }
 
-/// Names of Secrets of others.
+/// Names of Secrets that belong to others.
 const FOREIGN: &str = "$(config:default/words:foreign)";
 const ROBBED: &str = "$(config:default/words:robbed)";
 
-/// What a Script answers stands in its spec, and a Secret that is named there is named by whoever wrote it. So the names come
-/// from here.
+/// The answer stands in the spec of a Script, and whoever names a Secret there vouches for it. So the names come from
+/// here.
 fn words() -> Value {
     let mut words = config("words");
     words["metadata"]["namespace"] = json!(NS);
@@ -65,7 +66,7 @@ fn words() -> Value {
     words
 }
 
-/// A Script that answers these children, and names no Secret in its spec.
+/// A Script with these children, and no name of a Secret in its spec.
 fn unnamed(name: &str, children: &Value) -> String {
     let related = json!([{"apiVersion": "v1", "kind": "ConfigMap", "names": ["words"]}]);
     script(name, &json!({"answers": [{"answer": {"related": related, "children": children}}]}))
@@ -75,7 +76,7 @@ fn mounting(secret: &str) -> Value {
     json!({"volumes": [{"name": "v", "secret": {"secretName": secret}}]})
 }
 
-/// What is answered beside a ConfigMap that is fine, and what is said then.
+/// Children beside a ConfigMap that is fine, and the refusal that they cause.
 fn refused() -> [(&'static str, Value, String); 6] {
     let privileged = json!([{"name": "c", "image": "example.invalid/c", "securityContext": {"privileged": true}}]);
     let of_pod = |path: &str, rule: &str| format!("response.children[1].object.spec.template.spec.{path}: {rule}");
@@ -167,7 +168,7 @@ async fn anything_not_granted_refuses_the_whole_answer_and_nothing_is_written() 
 async fn granted_objects_are_written(stage: &Stage) -> Result<()> {
     let mut pod = mounting("own");
     pod["serviceAccountName"] = json!("granted");
-    // The parent names this one: whoever wrote it answers for it.
+    // The parent names this Secret, so that its author vouches for it.
     pod["imagePullSecrets"] = json!([{"name": "foreign"}]);
     let children = json!([{"object": set("granted", &pod)}, {"object": secret("own")}]);
     apply_text(stage, &script("granted", &json!({"answers": [{"answer": {"children": children}}]}))).await?;
@@ -177,7 +178,7 @@ async fn granted_objects_are_written(stage: &Stage) -> Result<()> {
     Ok(())
 }
 
-/// The Secret that the answer calls its own is somebody else's: its pods must not get to see it.
+/// The Secret that the answer lists as a child exists and is somebody else's: its pods must not get to see it.
 async fn a_foreign_secret_is_not_adopted_by_listing_it_as_a_child(stage: &Stage) -> Result<()> {
     apply_text(stage, &secret("robbed").to_string()).await?;
     let own = secret(ROBBED);

@@ -1,5 +1,5 @@
-//! Twenty providers in one host, each with a kind, an account and rights of its own. Six misbehave, each in its own way: they are named,
-//! nothing of what they should not do is done, and the other fourteen work as if they were alone.
+//! Twenty providers in one host, each with a kind, an account and rights of its own. Six misbehave, each in its own
+//! way: they are reported, nothing forbidden is done, and the other fourteen work as if they were alone.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -14,12 +14,12 @@ use kube::api::ListParams;
 use serde_json::{Value, json};
 
 const GOOD: u8 = 14;
-/// As many as open a breaker.
+/// As many as it takes to open a breaker.
 const PARENTS: usize = 5;
 
-/// Where it is said what is wrong, with which reason and message.
+/// Where a fault is reported, with which reason and message.
 enum Told {
-    /// `Serving=False` of the Provider: its breaker is open, for this reason.
+    /// `Serving=False` of the Provider: its breaker is open for this reason.
     Breaker(&'static str),
     /// `Synced=False` of each parent; `{}` stands for the parent's name.
     Parent(&'static str, &'static str),
@@ -66,7 +66,7 @@ const BAD: [(&str, Told); 6] = [
     ),
 ];
 
-/// All calls together have 512 MiB, and what the host keeps beside them is little.
+/// All calls together have 512 MiB, and the host retains little beside them.
 const MOST_MORE_AT_THE_PEAK: f64 = 512.0 + 64.0;
 
 struct Cast {
@@ -82,7 +82,8 @@ impl Cast {
         let bad = (0..).zip(BAD).map(|(number, (how, _))| {
             let more = match how {
                 "Loop" => json!({}),
-                // 100 MB fit in it, so that it is the answer that is too large, and a busy machine needs its time for them.
+                // The memory limit has room for 100 MB, so that the size of the response is the fault; a busy machine
+                // needs time to produce it.
                 "Huge" => json!({"limits": {"memory": "256Mi", "timeout": "10s"}}),
                 _ => json!({"limits": {"timeout": "10s"}}),
             };
@@ -94,7 +95,7 @@ impl Cast {
         Ok(cast)
     }
 
-    /// Lets all that are good greet somebody, and waits until each child does.
+    /// Edits the parents of all good providers, and waits until each child shows the edit.
     async fn greet(&self, stage: &Stage, whom: &str) -> Result<()> {
         apply(stage, &self.good, |_| json!({"name": whom})).await?;
         let all = usize::from(GOOD) * PARENTS;
@@ -108,7 +109,7 @@ impl Cast {
         .await
     }
 
-    /// Tells each of the others how to behave.
+    /// Sets the behaviour of each of the bad ones.
     async fn tell(&self, stage: &Stage, how: impl Fn(usize) -> &'static str) -> Result<()> {
         apply(stage, &self.bad, |index| json!({"how": how(index)})).await
     }
@@ -130,7 +131,7 @@ async fn children(stage: &Stage, member: &Member) -> Result<BTreeMap<String, Opt
     Ok(children.iter().map(|child| (child.name_any(), child.resource_version())).collect())
 }
 
-/// Waits until it is said what is wrong with a provider.
+/// Waits until the fault of a provider is reported.
 async fn is_named(stage: &Stage, member: &Member, told: &Told) -> Result<()> {
     match told {
         Breaker(last) => {
@@ -164,7 +165,7 @@ async fn six_misbehaving_providers_are_reported_and_do_not_slow_fourteen_others(
     let stage = Stage::bare().await?;
     let cast = Cast::new(&stage).await?;
     let mut host = stage.host().await?;
-    // Each has children first, which must survive.
+    // Each parent has children first, which must survive.
     cast.tell(&stage, |_| "None").await?;
     let mut before = Vec::new();
     for member in &cast.bad {
@@ -192,7 +193,7 @@ async fn six_misbehaving_providers_are_reported_and_do_not_slow_fourteen_others(
     for ((member, (how, _)), before) in cast.bad.iter().zip(&BAD).zip(before) {
         let now = children(&stage, member).await?;
         ensure!(before.len() == PARENTS && now.keys().eq(before.keys()), "{how}: {before:?} became {now:?}");
-        // What flips is right each time, and written.
+        // The answers of the flipping provider are valid each time, and written.
         ensure!((*how == "Flip") != (now == before), "{how}: {before:?} became {now:?}");
     }
     let (peak, now) = (host.process.peak_rss_mib()?, host.process.rss_mib()?);

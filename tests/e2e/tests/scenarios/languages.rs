@@ -1,4 +1,4 @@
-//! The hello provider in other languages than Rust: alone in the sandbox, and served by the host.
+//! The hello provider in languages other than Rust: alone in the sandbox, and served by the host.
 
 use std::fs;
 use std::os::unix::fs::DirBuilderExt as _;
@@ -18,14 +18,14 @@ use serde_json::{Value, json};
 use tokio::sync::OnceCell;
 use wasmparser::{Parser, Payload};
 
-/// A built one, loaded.
+/// A module that was built and loaded.
 struct Example {
     language: Language,
     file: PathBuf,
     module: Module,
 }
 
-/// Where what they were compiled to is kept from one run of the tests to the next: compiling takes half a minute of a core.
+/// The compile cache that is kept from one test run to the next: compiling takes half a minute of CPU time.
 fn compiled() -> PathBuf {
     build::target_dir().join("languages-compiled")
 }
@@ -35,7 +35,7 @@ async fn examples() -> Result<&'static [Example]> {
     static LOADED: OnceCell<Vec<Example>> = OnceCell::const_new();
     let loaded = LOADED.get_or_try_init(|| async {
         tokio::task::spawn_blocking(|| {
-            // Other tests and builds share the machine, so that the time says nothing about the modules.
+            // Other tests and builds share the machine, so that timings say nothing about the modules.
             let compile_timeout = Duration::from_secs(300);
             let runtime = Runtime::new(Config { cache_dir: Some(compiled()), compile_timeout, ..Config::default() })?;
             let mut examples = Vec::new();
@@ -69,7 +69,7 @@ fn children(response: &[u8]) -> Result<Value> {
     Ok(serde_json::to_value(response.children)?)
 }
 
-/// The names of what a component imports, types aside.
+/// The names of a component's imports, without types.
 fn imports(wasm: &[u8]) -> Result<Vec<String>> {
     let mut depth = 0;
     let mut names = Vec::new();
@@ -111,7 +111,7 @@ async fn a_provider_in_another_language_imports_only_log_and_answers_like_rust()
         let refused = module.reconcile(&request(name, &json!({})), &limits).err().context("not refused")?;
         ensure!(refused.to_string() == "spec.name: is required", "{name}: {refused}");
         ensure!(matches!(&refused.fault, Fault::Failure(failure) if failure.code.as_str() == "invalid"), "{refused:?}");
-        // Neither that nor any earlier call leaves a trace.
+        // Neither this call nor an earlier one leaves a trace.
         for _ in 0..3 {
             ensure!(module.reconcile(&request(name, &spec), &limits)? == first, "{name} answers differently");
         }
@@ -155,7 +155,7 @@ async fn one_host_serves_providers_in_several_languages() -> Result<()> {
     stage.stop().await
 }
 
-/// Gives a host what was compiled already, in a folder that it takes for its own.
+/// Gives a host a cache folder with the compiled modules.
 fn copy_compiled(to: &Path) -> Result<()> {
     fs::DirBuilder::new().mode(0o700).create(to)?;
     for entry in fs::read_dir(compiled())? {

@@ -1,6 +1,6 @@
-//! What Bartizan must do on a real cluster, each scenario named as the sentence that it proves, one file per topic. One
-//! program for all, so that they run side by side: most of their time is waiting. One topic alone:
-//! `cargo test -p bartizan-e2e repair::`.
+//! What Bartizan must do on a real cluster: each scenario is named as the sentence that it proves, one file per
+//! topic. All are in one test binary, so that they run in parallel, since most of their time is waiting. To run one
+//! topic alone: `cargo test -p bartizan-e2e repair::`.
 
 mod breaker;
 mod cassandra;

@@ -1,4 +1,4 @@
-//! What people see of the host's work: why a decision was made, what is counted, and the decision itself, repeated elsewhere.
+//! What people see of the host's work: why a decision was made, metrics, and the decision itself, replayed elsewhere.
 
 use std::path::{Path, PathBuf};
 
@@ -9,7 +9,7 @@ use k8s_openapi::api::core::v1::Pod;
 use serde_json::{Value, json};
 
 const NS: &str = "default";
-/// What must never be seen outside of Secrets and the field that holds it.
+/// Values that must never be visible outside of Secrets and the field that holds them.
 const PLANTED: [&str; 2] = ["planted-in-a-field", "planted-in-a-secret"];
 
 #[tokio::test]
@@ -32,7 +32,7 @@ async fn explain_shows_why_the_provider_was_called_and_the_outcome() -> Result<(
     let refusal = message_of(stage.scripts(NS), "refused", "Synced", "False", "Refused").await?;
     message_of(stage.scripts(NS), "held", "Synced", "False", "Held").await?;
 
-    // Once its child was written, it is asked again with that in the request, and says the same.
+    // Once the child is written, the provider is called again with the child in the request, and answers the same.
     let settled = async || {
         let (code, text, _) = ask("script/fine", &["-o", "json"])?;
         ensure!(code == Some(0), "{text}");
@@ -101,7 +101,7 @@ fn explain_names_the_reason_when_it_has_no_answer(stage: &Stage, server: &str) -
     Ok(())
 }
 
-/// The nodes of this control plane have no kubelet, so that the way ends there.
+/// The nodes of this control plane have no kubelet, so that the port-forward ends there.
 async fn explain_reaches_a_pod_through_a_port_forward(stage: &Stage) -> Result<()> {
     let pod = json!({
         "apiVersion": "v1", "kind": "Pod",
@@ -224,7 +224,7 @@ fn replays_match_or_print_the_difference(stage: &Stage, answered: &Path, failed:
     ensure!(text.starts_with(&format!("another module: recorded was {digest}, this is sha256:")), "{text}");
     ensure!(code == Some(1) && text.contains("\n- "), "{text}");
 
-    // A request that somebody changed is another one, and the difference is told path by path.
+    // A request that was edited is a different one, and the difference is printed path by path.
     let changed = stage.path("changed.json");
     let text = std::fs::read_to_string(answered)?;
     let rename = |line: &str| match line.trim_start().starts_with("\"request\"") {

@@ -1,4 +1,4 @@
-//! A name that somebody else holds is left to them, and so is a namespace that the host was not given.
+//! A name that belongs to somebody else is left alone, and so are namespaces outside of the host's.
 
 use anyhow::{Context as _, Result, ensure};
 use bartizan_e2e::{Provider, SOON, Stage, apply_text, condition, greeting, message_of, store};
@@ -43,7 +43,7 @@ async fn a_taken_name_is_reported_left_untouched_and_used_once_it_is_free() -> R
     stage.stop().await
 }
 
-/// The client Service of `data` is called as the headless one of a store `data-service` would be.
+/// The client Service of `data` has the name of the headless one of a store `data-service`.
 async fn another_stores_child_is_foreign_too(stage: &Stage, holder: &str) -> Result<()> {
     let before = stage.api::<Service>(NS).get("data-service").await?;
     apply_text(stage, &store(NS, "data-service", &json!({"scope": {"nodeCount": 4}}))).await?;
@@ -58,7 +58,7 @@ async fn another_stores_child_is_foreign_too(stage: &Stage, holder: &str) -> Res
     Ok(())
 }
 
-/// Labels are easily forged; the record of who applied is not what people write by accident.
+/// Labels are easily forged; managed fields are not written by accident.
 async fn a_forged_child_is_foreign_too(stage: &Stage) -> Result<()> {
     apply_text(stage, &store(NS, "young", &json!({"scope": {"nodeCount": 3}}))).await?;
     message_of(stage.stores(NS), "young", "Valid", "False", "InvalidSpec").await?;

@@ -1,5 +1,5 @@
-//! The kind Provider: what the API server takes and refuses, what the host's account may do with it, and what the host makes
-//! of it.
+//! The kind Provider: what the API server accepts and rejects, what the host's account may do with it, and what the
+//! host does with it.
 
 use anyhow::{Context as _, Result, ensure};
 use bartizan_e2e::{ACCOUNT, Host, Provider, SOON, Stage, account_of, apply_text, condition, greeting, message_of};
@@ -9,7 +9,7 @@ use kube::core::{ApiResource, DynamicObject, GroupVersionKind};
 use kube::{Api, ResourceExt as _};
 use serde_json::{Value, json};
 
-/// A Provider with everything that a spec can hold.
+/// A Provider with every field of the spec.
 fn provider() -> Value {
     json!({
         "apiVersion": "bartizan.dev/v1alpha1", "kind": "Provider", "metadata": {"name": "minio"},
@@ -162,12 +162,12 @@ async fn the_host_may_create_providers_and_write_their_status_and_no_more() -> R
     stage.stop().await
 }
 
-/// What an account may do by its roles, in lines of `kubectl auth can-i --list`.
+/// The rights of an account by its roles, as lines of `kubectl auth can-i --list`.
 async fn rights(stage: &Stage, user: &str, namespace: &str) -> Result<Vec<String>> {
     let list = ["auth", "can-i", "--list", "--no-headers", "-n", namespace, "--as", user];
     let said = stage.kubectl(&list, "").await?;
     let words = |line: &str| line.split_whitespace().collect::<Vec<_>>().join(" ");
-    // What everybody may: look at the API, and ask about oneself.
+    // Rights that everybody has: discovery, and questions about one's own rights.
     let own = |line: &String| {
         !line.starts_with('[') && !line.contains(".authorization.k8s.io ") && !line.contains(".authentication.k8s.io ")
     };
@@ -208,7 +208,7 @@ async fn the_accounts_of_host_and_provider_have_exactly_the_rights_they_need() -
     ];
     ensure!(found == expected, "{found:#?}");
 
-    // What it lacks is said before it fails, and it serves once that is granted.
+    // Missing rights are reported before a write fails, and it serves once they are granted.
     let host = stage.host().await?;
     let without = json!({"rules": [{"apiGroups": ["hello.bartizan.dev"], "resources": ["greetings"], "verbs": ["list", "watch"]}]});
     let role = stage.kubectl(&["get", "clusterrole", "bartizan-provider-hello", "-o", "json"], "").await?;
@@ -259,7 +259,7 @@ fn config_maps() -> Value {
     json!({"children": [{"group": "", "kinds": ["ConfigMap"]}]})
 }
 
-/// A host that trusts no manifest.
+/// A host without `--trust-manifests`.
 async fn host_without_trust(stage: &Stage) -> Result<Host> {
     let mut command = stage.plain_command();
     command.arg("--providers").arg(stage.providers());
@@ -311,7 +311,7 @@ async fn a_module_may_do_only_what_the_document_beside_it_grants() -> Result<()>
     stage.stop().await
 }
 
-/// Its parents do not hold it.
+/// Its parents do not block it.
 async fn release(stage: &Stage, name: &str) -> Result<()> {
     let release = r#"{"spec":{"onRemoval":"Release"}}"#;
     stage.kubectl(&["patch", "provider", name, "--type=merge", "-p", release], "").await?;
@@ -329,7 +329,7 @@ async fn a_suspended_provider_is_not_called(stage: &Stage) -> Result<()> {
     Ok(())
 }
 
-/// The folder's document is there still, but not what the cluster says.
+/// The document in the folder still exists, but the object in the cluster differs.
 async fn a_foreign_provider_object_wins_over_the_file(stage: &Stage, host: &Host) -> Result<()> {
     release(stage, "greeter").await?;
     stage.kubectl(&["delete", "provider", "greeter"], "").await?;
@@ -361,7 +361,7 @@ async fn of_two_providers_of_a_kind_the_older_serves_and_selectors_split_it() ->
     ensure!(message == expected, "{message}");
     message_of(providers(&stage), "younger", "Serving", "False", "Conflict").await?;
 
-    // A mistake in the older one gives its parents to nobody.
+    // A mistake in the older Provider gives its parents to nobody.
     let digest = |digest: &Value| json!({"spec": {"module": {"digest": digest}}}).to_string();
     let wrong = digest(&json!(format!("sha256:{}", "0".repeat(64))));
     stage.kubectl(&["patch", "provider", "hello", "--type=merge", "-p", &wrong], "").await?;
@@ -371,7 +371,7 @@ async fn of_two_providers_of_a_kind_the_older_serves_and_selectors_split_it() ->
     stage.kubectl(&["patch", "provider", "hello", "--type=merge", "-p", &digest(&Value::Null)], "").await?;
     message_of(providers(&stage), "hello", "Serving", "True", "Serving").await?;
 
-    // They share by label.
+    // They split the parents by label.
     for (name, tier) in [("hello", "a"), ("younger", "b")] {
         let parents = json!({"spec": {"parents": [{
             "group": "hello.bartizan.dev", "kind": "Greeting", "selector": {"matchLabels": {"tier": tier}},
@@ -386,10 +386,10 @@ async fn of_two_providers_of_a_kind_the_older_serves_and_selectors_split_it() ->
         let made = wait_object(stage.api::<ConfigMap>("default"), name, "made", SOON, |_| true).await?;
         ensure!(made.labels()["bartizan.dev/provider"] == provider, "{made:?}");
     }
-    // Who claims nothing of it leaves it alone: its child stays.
+    // A Provider that claims none of the parents leaves them alone: the child stays.
     let first = stage.api::<ConfigMap>("default").get("first").await?;
     ensure!(first.labels()["bartizan.dev/provider"] == "hello", "{first:?}");
-    // A Provider that goes leaves its parents and their children as they are, if it says so.
+    // With Release, a deleted Provider leaves its parents and their children as they are.
     release(&stage, "younger").await?;
     stage.kubectl(&["delete", "provider", "younger"], "").await?;
     wait_gone(providers(&stage), "younger", SOON).await?;

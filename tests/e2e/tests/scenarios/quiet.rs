@@ -1,4 +1,4 @@
-//! At rest the host asks nothing, and a restart finds that there is nothing to do.
+//! At rest the host sends no requests, and a restart finds nothing to do.
 
 use std::time::Duration;
 
@@ -9,17 +9,17 @@ use bartizan_harness::{AuditMark, AuditRequest};
 use kube::core::DynamicObject;
 use serde_json::json;
 
-/// How long nothing must be asked: the figure.
+/// How long no request may follow: the goal.
 const QUIET: Duration = Duration::from_secs(30);
 
-/// Parents, and how long nothing must be asked for them: the reconcile core's figures.
+/// Parents, and how long no request may follow for them: the goal of the reconcile core.
 const MANY: usize = 100;
 const MANY_QUIET: Duration = Duration::from_secs(60);
 
 /// How long a restarted host is watched after it is ready.
 const SETTLED: Duration = Duration::from_secs(5);
 
-/// Stores that have converged, of all providers: generated keys, inline keys, and one that is held.
+/// Stores that have converged, of all sorts: generated keys, inline keys, and one that is held.
 async fn converged(stage: &Stage) -> Result<()> {
     let inline = json!({"accessKey": "somebody", "secretKey": "some secret"});
     apply_text(stage, &store("default", "one", &json!({"scope": {"nodeCount": 4}}))).await?;
@@ -28,7 +28,7 @@ async fn converged(stage: &Stage) -> Result<()> {
     apply_text(stage, &greeting("hello", "world")).await?;
     apply_text(stage, &fault("failed", "Failure")).await?;
     apply_text(stage, &fault("held", "Hold")).await?;
-    // Asked again every second, and after a backoff; what it answers is known.
+    // It is called again every second, and after a backoff; its answer is known.
     apply_text(stage, &fault("retried", "Retry")).await?;
     apply_text(stage, &fault("crashed", "Trap")).await?;
     stage.wait_ready("default", "one").await?;
@@ -39,7 +39,7 @@ async fn converged(stage: &Stage) -> Result<()> {
     message_of(stage.faults(), "held", "Synced", "False", "Held").await?;
     message_of(stage.faults(), "retried", "Synced", "False", "ProviderFailed").await?;
     message_of(stage.faults(), "crashed", "Synced", "False", "ProviderCrashed").await?;
-    // What Providers say of them comes a little later.
+    // The status of the Providers follows a little later.
     for (provider, parents) in [("minio", 3), ("hello", 1), ("faulty", 4)] {
         let counted = |object: &DynamicObject| object.data["status"]["parents"] == parents;
         wait_object(stage.provider_objects(), provider, "its parents counted", SOON, counted).await?;
@@ -57,10 +57,10 @@ async fn after_convergence_only_watches_are_open_for_30_seconds() -> Result<()> 
     let requests = stage.requests_since(mark)?;
     let others: Vec<&AuditRequest> = requests.iter().filter(|request| !request.is_watch()).collect();
     ensure!(others.is_empty(), "{} requests at rest: {others:#?}", others.len());
-    // A watch that is opened again and again would be a loop: each kind's watch lasts for minutes.
+    // A watch that is opened again and again would be a loop: each watch lasts for minutes.
     ensure!(requests.len() <= 12, "{} watches opened at rest: {requests:#?}", requests.len());
     host.stop().await?;
-    // All that it did until here, it may do: the rights in deploy/ suffice.
+    // Everything that it did so far was allowed: the rights in deploy/ suffice.
     let all = stage.requests_since(AuditMark::default())?;
     let refused: Vec<&AuditRequest> = all.iter().filter(|request| matches!(request.code, Some(401 | 403))).collect();
     ensure!(refused.is_empty(), "not allowed: {refused:#?}");
@@ -77,7 +77,7 @@ async fn with_100_converged_parents_only_watches_are_open_for_60_seconds() -> Re
     for name in &names {
         message_of(stage.greetings(), name, "Synced", "True", "Applied").await?;
     }
-    // What the host sees of its own last writes comes back to it within this time, and must be known to it.
+    // The events of the host's own last writes arrive within this time, and must be recognised.
     tokio::time::sleep(SETTLED).await;
     let (before, mark) = (stage.snapshot("default", "").await?, stage.mark()?);
     tokio::time::sleep(MANY_QUIET).await;
@@ -87,7 +87,7 @@ async fn with_100_converged_parents_only_watches_are_open_for_60_seconds() -> Re
     ensure!(requests.len() <= 8, "{} watches opened at rest: {requests:#?}", requests.len());
     ensure!(stage.snapshot("default", "").await? == before, "objects changed at rest");
     host.stop().await?;
-    // For each parent its child and its status, each once; a race may cost a try more.
+    // For each parent its child and its status are written once; a race may cost one more attempt.
     let all = stage.requests_since(AuditMark::default())?;
     let writes = all.iter().filter(|request| request.is_write() && !is_own(request)).count();
     eprintln!("{writes} writes for {MANY} parents");
@@ -95,7 +95,7 @@ async fn with_100_converged_parents_only_watches_are_open_for_60_seconds() -> Re
     stage.stop().await
 }
 
-/// What the host writes for itself: its key, and what it says of its Providers.
+/// What the host writes for itself: its key, and the status of its Providers.
 fn is_own(request: &AuditRequest) -> bool {
     ["secrets", "providers"].contains(&request.resource.as_str())
 }
@@ -121,7 +121,7 @@ async fn a_restart_over_converged_parents_writes_nothing() -> Result<()> {
     stage.stop().await
 }
 
-/// The compiler's memory is another process's.
+/// Compilation runs in another process, with memory of its own.
 #[tokio::test]
 async fn the_host_with_one_provider_stays_within_its_memory_goal() -> Result<()> {
     let stage = Stage::start(&[Provider::Minio]).await?;
@@ -136,7 +136,7 @@ async fn the_host_with_one_provider_stays_within_its_memory_goal() -> Result<()>
     ensure!(peak < 60.0, "{peak:.0} MiB");
     host.stop().await?;
 
-    // Compiled once, the module comes from the cache.
+    // Already compiled, the module comes from the cache.
     let host = stage.host().await?;
     let cached = host.process.rss_mib()?;
     eprintln!("resident memory with minio from the cache: {cached:.0} MiB (dev build)");

@@ -1,4 +1,4 @@
-//! Several hands at once: on the same name, on the same child, on the kinds themselves; and a host that sleeps through it.
+//! Concurrent writers of the same name, the same child and the CRDs themselves, and a host that is frozen meanwhile.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 const NS: &str = "default";
 /// How long the host is frozen: longer than its fence waits for a cache, shorter than a watch lasts.
 const FROZEN: Duration = Duration::from_secs(20);
-/// The garbage collector looks again at what it could not resolve only every half minute.
+/// The garbage collector retries what it could not resolve only every half minute.
 const LATE: Duration = Duration::from_secs(150);
 
 fn config(name: &str, text: &str) -> Value {
@@ -68,14 +68,14 @@ async fn two_parents_that_want_one_name_get_it_one_after_the_other(stage: &Stage
     ensure!(is_of(&child, &first) && child.data.is_some_and(|data| data["text"] == "first"));
     message_of(stage.scripts(NS), "first", "Synced", "True", "Applied").await?;
 
-    // Deleted by hand, either may be quicker, and the other says so: the name is never fought for.
-    // The first no longer means it: the second has it.
+    // After a deletion by hand either may be first, and the other reports it: they do not fight over the name.
+    // The first parent no longer wants it: the second gets it.
     apply_text(stage, &always("first", &[])).await?;
     let second = uid_of(stage, "second").await?;
     wait_object(stage.api::<ConfigMap>(NS), "shared", "the second's", SOON, |child| is_of(child, &second)).await?;
     message_of(stage.scripts(NS), "second", "Synced", "True", "Applied").await?;
 
-    // And back, by the end of the second.
+    // And back, once the second is deleted.
     apply_text(stage, &always("first", &[config("shared", "first")])).await?;
     let message = message_of(stage.scripts(NS), "first", "Synced", "False", "NameTaken").await?;
     ensure!(message == taken("shared", &second), "{message}");
@@ -101,7 +101,7 @@ async fn a_child_moved_to_another_parent_by_hand_is_left_alone(stage: &Stage) ->
     let message = message_of(stage.scripts(NS), "robbed", "Synced", "False", "NameTaken").await?;
     ensure!(message == taken("moved", &given), "{message}");
 
-    // The other parent neither means it nor made it: however often it is served, it does not delete it.
+    // The other parent neither wants it nor created it: however often it is served, it does not delete it.
     for text in ["two", "three"] {
         apply_text(stage, &always("given", &[config("own", text)])).await?;
         let written = |child: &ConfigMap| child.data.as_ref().is_some_and(|data| data["text"] == text);
@@ -120,12 +120,12 @@ async fn a_child_moved_to_another_parent_by_hand_is_left_alone(stage: &Stage) ->
     message_of(stage.scripts(NS), "robbed", "Synced", "True", "Applied").await?;
     let after = stage.api::<ConfigMap>(NS).get("moved").await?;
     ensure!(after.uid() == before.uid() && is_of(&after, &robbed), "{after:?}");
-    // It is its parent's again in every respect: what is no longer meant goes.
+    // It belongs to its parent again in every respect: it is pruned once it is no longer wanted.
     apply_text(stage, &always("robbed", &[])).await?;
     wait_gone(stage.api::<ConfigMap>(NS), "moved", SOON).await
 }
 
-/// A StatefulSet whose every version has an image of its own.
+/// A StatefulSet with a different image for each revision.
 fn set(name: &str, replicas: u32, version: &str) -> Value {
     let labels = json!({"app": name});
     json!({
@@ -158,7 +158,7 @@ async fn a_host_frozen_while_others_write_converges_and_no_stale_write_wins() ->
     for name in &names {
         message_of(stage.scripts(NS), name, "Synced", "True", "Applied").await?;
     }
-    // It is frozen in the middle of its work on edits, at another moment of each.
+    // It is frozen while it works on edits, at a different moment of each.
     for (position, name) in names.iter().enumerate() {
         let parent: DynamicObject = serde_json::from_str(&always(name, &[set(name, 2, "two")]))?;
         let patch = kube::api::Patch::Merge(json!({"spec": parent.data["spec"]}));
@@ -174,7 +174,7 @@ async fn a_host_frozen_while_others_write_converges_and_no_stale_write_wins() ->
         stage.kubectl(&["set", "image", &format!("statefulset/{name}"), "c=example.invalid/c:theirs"], "").await?;
         apply_text(&stage, &always(name, &[set(name, 3, "three")])).await?;
     }
-    // What it had sent before has long arrived.
+    // The requests that it had sent before have long arrived.
     let mark = stage.mark()?;
     tokio::time::sleep_until(thawed).await;
     let asleep = stage.requests_since(mark)?;
@@ -185,7 +185,7 @@ async fn a_host_frozen_while_others_write_converges_and_no_stale_write_wins() ->
         wait_object(stage.api::<StatefulSet>(NS), name, "what its parent says last", SOON, last).await?;
         message_of(stage.scripts(NS), name, "Synced", "True", "Applied").await?;
     }
-    // It stays so: nothing that was on its way arrives later.
+    // It stays so: no request that was in flight arrives later.
     host.ready().await?;
     for name in &names {
         ensure!(is_set(&stage.api::<StatefulSet>(NS).get(name).await?, 3, "three"), "{name} was changed later");
@@ -219,7 +219,8 @@ async fn a_deleted_kind_is_served_again_once_its_crd_is_back() -> Result<()> {
         message_of(api, name, "Synced", "True", "Applied").await?;
         before.push(stage.api::<ConfigMap>(NS).get(name).await?.uid());
     }
-    // The API server deletes the parents first, and the kind once they are gone: the scripted-finalizing is asked to finish until then.
+    // The API server deletes the parents first, and the CRD once they are gone: the finalizing provider is called
+    // until then.
     for crd in ["scripts.test.bartizan.dev", "finalizingscripts.test.bartizan.dev"] {
         stage.kubectl(&["delete", "crd", crd, "--timeout=60s"], "").await?;
     }

@@ -13,10 +13,10 @@ use k8s_openapi::api::core::v1::ConfigMap;
 use kube::core::DynamicObject;
 use serde_json::{Value, json};
 
-/// Exit code, what was printed, and what was complained about.
+/// Exit code, stdout and stderr.
 type Said = (Option<i32>, String, String);
 
-/// Runs a command of the host's program, with Docker's configuration from this folder.
+/// Runs a command of the host's binary with the Docker configuration in this folder.
 fn bartizan(stage: &Stage, docker: &Path, arguments: &[&str]) -> Result<Said> {
     let mut command = Command::new(stage.plain_command().get_program());
     command.args(arguments).current_dir(docker).env("DOCKER_CONFIG", docker).env_remove("RUST_LOG");
@@ -25,7 +25,7 @@ fn bartizan(stage: &Stage, docker: &Path, arguments: &[&str]) -> Result<Said> {
     Ok((output.status.code(), text(&output.stdout), text(&output.stderr)))
 }
 
-/// A folder of the stage with Docker's configuration in it.
+/// A folder of the stage with a Docker configuration in it.
 fn docker_folder(stage: &Stage, name: &str, config: &Value) -> Result<std::path::PathBuf> {
     let folder = stage.path(name);
     std::fs::create_dir(&folder)?;
@@ -55,7 +55,7 @@ async fn says(stage: &Stage, text: &str) -> Result<()> {
     Ok(())
 }
 
-/// Waits until the Provider's module is not loaded for this reason, in exactly these words.
+/// Waits until `Loaded=False` of the Provider has this reason and exactly this message.
 async fn fails(stage: &Stage, reason: &str, message: &str) -> Result<()> {
     let wanted = |object: &DynamicObject| {
         condition(object, "Loaded").is_some_and(|it| it["reason"] == reason && it["message"] == message)
@@ -74,7 +74,7 @@ async fn a_module_from_a_registry_serves_while_it_is_down_and_its_tag_moves() ->
     let run = |arguments: &[&str]| bartizan(&stage, &docker, arguments);
     let push = |text: &str| run(&["push", &version(&stage, text)?, &reference, "--plain-http"]);
 
-    // Nothing is there, and no provider is not pushed.
+    // The repository is empty, and a file that is no provider is not pushed.
     let absent = format!("{reference} does not exist in the registry");
     let (code, _, complaint) = run(&["pull", &reference, "--plain-http"])?;
     ensure!((code, complaint) == (Some(2), format!("error: {absent}")), "pulled what is not there");
@@ -96,13 +96,13 @@ async fn a_module_from_a_registry_serves_while_it_is_down_and_its_tag_moves() ->
     ensure!(code == Some(0) && pushed.starts_with(&prefix) && pushed.lines().count() == 1, "{pushed} {complaint}");
     ensure!(push("Hello, ")?.1 == pushed, "the same module was pushed as something else");
     says(&stage, "Hello, world!").await?;
-    // By its digest, into a file of the repository's name.
+    // By its digest, into a file named after the repository.
     let (code, pulled, complaint) = run(&["pull", &pushed, "--plain-http"])?;
     let status = stage.provider_objects().get("greeter").await?.data["status"].clone();
     ensure!(code == Some(0) && status["active"]["digest"] == pulled.as_str(), "{pulled} {complaint}");
     ensure!(std::fs::read(docker.join("hello.wasm"))? == std::fs::read(stage.module(Provider::Hello)?)?, "other bytes");
 
-    // The tag moves, the registry goes, the host starts anew: nobody decided to upgrade.
+    // The tag moves, the registry stops, the host restarts: nobody decided to upgrade.
     ensure!(push("Salut, ")?.0 == Some(0));
     registry.pause()?;
     host.kill().await?;
@@ -111,7 +111,7 @@ async fn a_module_from_a_registry_serves_while_it_is_down_and_its_tag_moves() ->
     apply_text(&stage, &greeting("a", "all")).await?;
     says(&stage, "Hello, all!").await?;
 
-    // A reference that cannot be asked for, and one that is pinned: the one that served goes on.
+    // An unreachable reference, and a pinned one: the last good version keeps serving.
     let address = registry.address().to_owned();
     let other = json!({"oci": {"reference": format!("{address}/providers/hello:2"), "plainHttp": true}});
     apply_provider(&stage, &other).await?;
@@ -127,7 +127,7 @@ async fn a_module_from_a_registry_serves_while_it_is_down_and_its_tag_moves() ->
     fails(&stage, "DigestMismatch", &message).await?;
     apply_text(&stage, &greeting("a", "you")).await?;
     says(&stage, "Hello, you!").await?;
-    // Without the pin the source is new, and looked at.
+    // Without the pin the source is new, and looked up.
     apply_provider(&stage, &source).await?;
     says(&stage, "Salut, you!").await?;
     ensure!(host.get("/readyz").await?.0 == 200);
@@ -135,7 +135,7 @@ async fn a_module_from_a_registry_serves_while_it_is_down_and_its_tag_moves() ->
     stage.stop().await
 }
 
-/// Refusals of what a registry holds under a tag, and what is said of each.
+/// How the artifact under each tag is refused, and the message.
 fn refusals(digest: &str, stored: &str) -> [(&'static str, String); 4] {
     let push = "push the module with bartizan push";
     [
@@ -165,7 +165,7 @@ async fn invalid_artifacts_are_refused_and_both_module_media_types_accepted() ->
     let reference = |tag: &str| format!("{address}/providers/hello:{tag}");
     let run = |arguments: &[&str]| bartizan(&stage, &docker, arguments);
 
-    // Another module under the tag 1, so that nobody has it but the registry.
+    // Another module under the tag 1, so that only the registry has it.
     let file = version(&stage, "Salut, ")?;
     ensure!(run(&["push", &file, &reference("1"), "--plain-http"])?.0 == Some(0));
     let salut = run(&["pull", &reference("1"), "--plain-http"])?.1;
@@ -187,7 +187,7 @@ async fn invalid_artifacts_are_refused_and_both_module_media_types_accepted() ->
     }
     let stored = registry.damage(&salut)?;
 
-    // Said by the command and by the host alike.
+    // The command and the host refuse with the same message.
     let host = stage.host().await?;
     let source = |tag: &str| json!({"oci": {"reference": reference(tag), "plainHttp": true}});
     for (tag, refusal) in refusals(&salut, &stored) {
@@ -197,7 +197,7 @@ async fn invalid_artifacts_are_refused_and_both_module_media_types_accepted() ->
         apply_provider(&stage, &source(tag)).await?;
         fails(&stage, "ModuleInvalid", &format!("module {}: {refusal}", reference(tag))).await?;
     }
-    // TLS is not given up for a registry that does not speak it.
+    // There is no fallback to plain HTTP for a registry that does not speak TLS.
     let refusal = format!("registry {address} does not speak TLS; if that is intended, set plainHttp (--plain-http)");
     let (code, _, complaint) = run(&["pull", &reference("2")])?;
     ensure!((code, complaint.as_str()) == (Some(2), format!("error: {refusal}").as_str()), "{complaint}");
@@ -255,7 +255,7 @@ async fn a_private_registry_is_read_with_its_own_ca_and_the_pull_secret() -> Res
 
     let mut command = stage.command();
     command.args(["--registry-ca", authority]);
-    // Nor is a password in what only people see who look closely.
+    // No password appears in less prominent output either.
     command.env("RUST_LOG", "info,kube=debug,oci_client=trace,reqwest=trace,hyper_util=trace");
     let mut host = stage.listening(command).await?;
     host.ready().await?;
@@ -263,7 +263,7 @@ async fn a_private_registry_is_read_with_its_own_ca_and_the_pull_secret() -> Res
     let wants = "requires credentials (401), but spec.module.oci.pullSecretName is not set";
     fails(&stage, "SourceUnavailable", &format!("module {reference}: registry {address} {wants}")).await?;
 
-    // Each step of what is missing, found by trying again.
+    // Each missing step, found by trying again.
     apply_provider(&stage, &json!({"oci": {"reference": reference, "pullSecretName": "registry"}})).await?;
     let title = format!("Secret registry in namespace {NAMESPACE} (spec.module.oci.pullSecretName)");
     let advice = "may not be read: allow the host to get it by name, with a Role as in docs/registry.md";
@@ -285,7 +285,7 @@ async fn a_private_registry_is_read_with_its_own_ca_and_the_pull_secret() -> Res
     ensure!(!said.contains("open sesame") && !said.contains("open barley"), "a password is in the log");
     host.stop().await?;
 
-    // A registry that speaks TLS may say to get a token elsewhere, with the credentials: not without TLS.
+    // A registry that speaks TLS may refer to a token endpoint, which gets the credentials: not without TLS.
     let elsewhere = TcpListener::bind("127.0.0.1:0")?;
     elsewhere.set_nonblocking(true)?;
     let tokens = Some(format!("http://{}/token", elsewhere.local_addr()?));

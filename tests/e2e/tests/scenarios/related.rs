@@ -1,4 +1,4 @@
-//! What a provider sees beside its parent and children: what it asks for, step by step, and never a secret value.
+//! What a provider sees beside its parent and children: related objects in rounds, and never a secret value.
 
 use anyhow::{Context as _, Result, ensure};
 use bartizan_e2e::{Host, Provider, SOON, Stage, apply_text, message_of, script};
@@ -7,7 +7,7 @@ use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use serde_json::{Value, json};
 
 const NS: &str = "default";
-/// What must never be seen outside of Secrets and the field that holds it.
+/// Values that must never be visible outside of Secrets and the field that holds them.
 const PLANTED: [&str; 3] = ["planted-in-a-field", "planted-in-a-secret", "planted-in-the-second"];
 
 fn config(name: &str, data: &Value) -> Value {
@@ -23,7 +23,7 @@ async fn related_objects_are_supplied_in_rounds_and_their_changes_are_seen() -> 
     let stage = Stage::start(&[Provider::Scripted]).await?;
     let mut host = stage.host().await?;
     let by_name = |name: &str| json!({"apiVersion": "v1", "kind": "ConfigMap", "names": [name]});
-    // A claim, its class, and the cluster of that: each is known only once the one before was seen.
+    // A claim, its class, and the cluster of the class: each is known only once the one before was supplied.
     let seen = |name: &str| format!("ConfigMap.v1 default/{name}");
     let copy = config("chain-copy", &json!({"text": "$(config:default/chain-cluster:text)"}));
     let spec = json!({"answers": [
@@ -157,7 +157,7 @@ async fn a_provider_copies_secrets_that_neither_it_nor_anyone_else_sees() -> Res
     wait_object(stage.api::<Secret>(NS), "copy", "the new password", SOON, rotated).await?;
     ensure!(copied(&stage, second, field).await? == made, "what was generated changed");
 
-    // A token that this request did not hold, and a failure that quotes one.
+    // A token that was not issued in this request, and a failure that quotes one.
     let stolen = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "stolen"}, "data": {"x": "bz:00"}});
     apply_text(&stage, &script("thief", &json!({"answers": [{"answer": {"children": [{"object": stolen}]}}]}))).await?;
     let message = message_of(stage.scripts(NS), "thief", "Synced", "False", "Refused").await?;
@@ -180,7 +180,7 @@ fn value(secret: &Secret, key: &str) -> String {
     data.map(|value| String::from_utf8_lossy(&value.0).into_owned()).unwrap_or_default()
 }
 
-/// Checks the copy, and returns what was generated in it.
+/// Checks the copy, and returns the generated value in it.
 async fn copied(stage: &Stage, password: &str, field: &str) -> Result<String> {
     let copy = stage.api::<Secret>(NS).get("copy").await?;
     ensure!(value(&copy, "copy") == password, "the password was not copied");
@@ -190,7 +190,7 @@ async fn copied(stage: &Stage, password: &str, field: &str) -> Result<String> {
     Ok(value(&copy, "made"))
 }
 
-/// Greps everything that the host says and writes, but Secrets.
+/// Searches everything that the host logs, serves and writes, except Secrets.
 async fn no_planted_secret_is_visible(stage: &Stage, host: &Host) -> Result<()> {
     let events = stage.kubectl(&["get", "events", "-A", "-o", "json"], "").await?;
     ensure!(events.contains("it is bz:"), "the event was not told: {events}");

@@ -1,5 +1,5 @@
-//! A new version takes over between two reconciles of each parent: none fails, none is skipped, and who ends the host in the middle
-//! loses nothing.
+//! A new version takes over between two reconciles of a parent: none fails, none is skipped, and killing the host
+//! midway loses nothing.
 
 use anyhow::{Context as _, Result, ensure};
 use bartizan_e2e::{Host, Provider, SOON, Stage, apply_text, greeting, message_of, patched, replace};
@@ -7,11 +7,11 @@ use bartizan_harness::wait::wait_for;
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::api::ListParams;
 
-/// Parents that are there while a module is replaced over and over, and those of them that are edited each time.
+/// Parents that exist while a module is replaced over and over, and how many of them are edited each time.
 const MANY: usize = 200;
 const EDITED: usize = 20;
 const RELOADS: usize = 50;
-/// Parents where it is about something else.
+/// Parents where their number does not matter.
 const FEW: usize = 20;
 
 /// A version of the hello module.
@@ -19,13 +19,13 @@ fn version(stage: &Stage, number: usize) -> Result<Vec<u8>> {
     patched(&std::fs::read(stage.module(Provider::Hello)?)?, "Hello, ", &format!("Hi {number:02}, "))
 }
 
-/// Greetings of somebody by so many, as one document.
+/// So many Greetings with this name in their spec, as one document.
 fn crowd(parents: usize, whom: &str) -> String {
     let each: Vec<String> = (0..parents).map(|number| greeting(&format!("g-{number}"), whom)).collect();
     each.join("\n---\n")
 }
 
-/// Waits until every child says this, by its number.
+/// Waits until every child has the text of its number.
 async fn say(stage: &Stage, parents: usize, text: impl Fn(usize) -> String) -> Result<()> {
     let api = stage.api::<ConfigMap>("default");
     wait_for(&format!("{}, and the others", text(0)), SOON, async || {
@@ -43,7 +43,7 @@ async fn all_say(stage: &Stage, text: &str) -> Result<()> {
     say(stage, FEW, |_| text.to_owned()).await
 }
 
-/// A line of /metrics; 0 if there is none.
+/// A sample of /metrics; 0 if there is none.
 async fn metric(host: &Host, series: &str) -> Result<u64> {
     let (_, text) = host.get("/metrics").await?;
     let value = text.lines().find_map(|line| line.strip_prefix(series));
@@ -54,7 +54,7 @@ const FAILED: &str = "bartizan_reconciles_total{provider=\"hello\",result=\"fail
 const SWAPS: &str = "bartizan_module_swaps_total{provider=\"hello\"}";
 
 const TASKS: &str = "bartizan_tasks";
-/// Resident memory may grow by so much between the fifth reload and the last: the allocator keeps what was free once.
+/// How much resident memory may grow between the fifth reload and the last: the allocator keeps freed memory.
 const GROWTH_MIB: f64 = 48.0;
 
 #[tokio::test]
@@ -82,9 +82,9 @@ async fn fifty_reloads_under_load_fail_or_skip_no_parent_and_leak_nothing() -> R
         "after 5 and {RELOADS} reloads: {rss:.0} and {rss_after:.0} MiB resident, {tasks} and {tasks_after} tasks"
     );
     ensure!(rss_after - rss < GROWTH_MIB, "{rss} MiB became {rss_after}");
-    // What is under way at the moment of a look makes a difference of a few.
+    // Calls in flight at the moment of reading make a difference of a few.
     ensure!(tasks_after <= tasks + 5, "{tasks} tasks became {tasks_after}");
-    // Compiled while their files settled.
+    // Compiled while the writes to the file settled.
     let ahead = host.process.lines().iter().filter(|line| line.contains("cached=true")).count();
     ensure!(ahead > 0, "no module was compiled ahead");
     ensure!(metric(&host, FAILED).await? == 0, "{} reconciles failed", metric(&host, FAILED).await?);
@@ -102,7 +102,7 @@ async fn a_version_that_cannot_start_yet_waits_while_the_old_one_serves() -> Res
     apply_text(&stage, &crowd(FEW, "0")).await?;
     all_say(&stage, "Hello, 0!").await?;
 
-    // Its kind is of another group, which the cluster does not know.
+    // Its kind is in another API group, which the cluster does not serve.
     replace(&file, &patched(&hello, "hello.bartizan.dev", "hallo.bartizan.dev")?)?;
     let message = message_of(stage.provider_objects(), "hello", "Loaded", "False", "NotReady").await?;
     let expected = "version 0.1.0 cannot start yet: waiting for CustomResourceDefinition greetings.hallo.bartizan.dev; version \
@@ -113,7 +113,7 @@ async fn a_version_that_cannot_start_yet_waits_while_the_old_one_serves() -> Res
     apply_text(&stage, &crowd(FEW, "1")).await?;
     all_say(&stage, "Hello, 1!").await?;
 
-    // Another text in its CRD: what is watched is set up anew, and no parent notices.
+    // A different CRD text: the watches are set up anew, and no parent notices.
     let other = patched(&hello, "The name to greet", "The name to meet!")?;
     replace(&file, &patched(&other, "Hello, ", "Salut, ")?)?;
     all_say(&stage, "Salut, 1!").await?;
@@ -130,7 +130,7 @@ async fn a_host_killed_while_loading_restarts_with_the_newest_module() -> Result
     let mut host = stage.host().await?;
     apply_text(&stage, &crowd(FEW, "0")).await?;
     all_say(&stage, "Hello, 0!").await?;
-    // Before it was seen; once it was loaded; once it took over.
+    // Killed before the module was seen, once it was loaded, and once it took over.
     for (number, line) in [(1, None), (2, Some("loaded module=hello.wasm")), (3, Some("another version takes over"))] {
         let mark = host.process.mark();
         replace(&file, &version(&stage, number)?)?;
@@ -141,7 +141,7 @@ async fn a_host_killed_while_loading_restarts_with_the_newest_module() -> Result
         host = stage.host().await?;
         all_say(&stage, &format!("Hi {number:02}, 0!")).await?;
     }
-    // A half-written one is left alone by the host that starts, too.
+    // A half-written module is ignored by a host that starts, too.
     host.kill().await?;
     let whole = version(&stage, 4)?;
     std::fs::write(&file, &whole[..whole.len() / 2])?;

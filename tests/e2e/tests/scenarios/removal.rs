@@ -1,4 +1,4 @@
-//! A Provider that is deleted: its parents hold it, or are let go, as it says; also across the end of the host.
+//! A deleted Provider: its parents block it or are released, as its spec says; also across a restart of the host.
 
 use anyhow::{Result, ensure};
 use bartizan_e2e::{Provider, SOON, Stage, apply_text, finalizing_script, message_of};
@@ -13,7 +13,7 @@ const NS: &str = "default";
 const PARENTS: usize = 20;
 const FINALIZER: &str = "finalizer.bartizan.dev/parents";
 
-/// A child of the same name, and a provider that has nothing to do at the end.
+/// A child of the same name, and a provider whose finalizing has nothing to do.
 fn spec(name: &str) -> Value {
     let child = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}});
     json!({"answers": [
@@ -59,11 +59,11 @@ async fn a_provider_that_blocks_removal_serves_until_its_last_parent_is_gone() -
         "2 parents exist: delete them first, or set spec.onRemoval to Release, which leaves them without an operator";
     ensure!(message == expected, "{message}");
     message_of(stage.provider_objects(), "scripted-finalizing", "Serving", "True", "Serving").await?;
-    // It serves: what is deleted is made again.
+    // It still serves: a deleted child is recreated.
     stage.kubectl(&["delete", "configmap", "a"], "").await?;
     wait_object(stage.api::<ConfigMap>(NS), "a", "there again", SOON, |_| true).await?;
 
-    // A host that starts now does the same, also while the Provider rests and nobody counts.
+    // A host that starts now does the same, also while the Provider is suspended and parents are not counted.
     host.kill().await?;
     let host = stage.host().await?;
     let suspend = |on: bool| format!("{{\"spec\":{{\"suspend\":{on}}}}}");
@@ -93,7 +93,7 @@ async fn removal_with_release_frees_all_parents_even_if_the_host_is_killed() -> 
     let stage = with_parents(&names).await?;
     let mut host = stage.host().await?;
     are_applied(&stage, &names).await?;
-    // It changes its mind while it waits.
+    // The policy changes while it is blocked.
     delete_provider(&stage).await?;
     message_of(stage.provider_objects(), "scripted-finalizing", "RemovalBlocked", "True", "ParentsExist").await?;
     let release = r#"{"spec":{"onRemoval":"Release"}}"#;
@@ -108,7 +108,7 @@ async fn removal_with_release_frees_all_parents_even_if_the_host_is_killed() -> 
     for name in &names {
         ensure!(stage.api::<ConfigMap>(NS).get_opt(name).await?.is_some(), "the child of {name} is gone");
     }
-    // Nobody holds them any more.
+    // No finalizer is left on them.
     stage.kubectl(&["delete", "finalizingscript", "--all", "--timeout=60s"], "").await?;
     host.stop().await?;
     stage.stop().await

@@ -1,4 +1,4 @@
-//! Children are what the provider means, whatever happens to them, and nothing else is touched.
+//! Children are as the provider wants them, whatever happens to them, and nothing else is touched.
 
 use anyhow::{Context as _, Result, ensure};
 use bartizan_contract::names::{INTENT_ANNOTATION, OWNER_UID_LABEL, PROVIDER_LABEL};
@@ -44,7 +44,7 @@ async fn drift_is_repaired_children_are_collected_and_nothing_else_is_touched() 
     stage.stop().await
 }
 
-/// Objects of others, with names and labels like those of children; one even has all labels of a child.
+/// Foreign objects with names and labels like those of children; one even has all labels of a child.
 async fn bystanders(stage: &Stage, parent: &DynamicObject) -> Result<()> {
     let uid = parent.metadata.uid.as_deref().context("a parent without UID")?;
     let labels = json!({"minio.rook.io/objectstore": "other", "bystander": "true"});
@@ -74,7 +74,7 @@ async fn bystanders(stage: &Stage, parent: &DynamicObject) -> Result<()> {
     Ok(())
 }
 
-/// Names and resource versions of the bystanders.
+/// Names and resource versions of the foreign objects.
 async fn strangers(stage: &Stage) -> Result<Vec<String>> {
     let kinds = "configmaps,services,secrets,statefulsets";
     let columns = "custom-columns=K:.kind,N:.metadata.name,V:.metadata.resourceVersion,U:.metadata.uid";
@@ -104,7 +104,7 @@ async fn a_deleted_child_is_recreated(stage: &Stage, parent: &DynamicObject) -> 
     Ok(())
 }
 
-/// The number of a port is the key of its list item: for the API server an edited port is another port.
+/// The port number is the key of its list item: to the API server an edited port is another port.
 async fn an_edited_service_is_repaired(stage: &Stage) -> Result<()> {
     for patch in [
         json!([{"op": "replace", "path": "/spec/ports/0/port", "value": 9001}]),
@@ -152,7 +152,7 @@ async fn an_edited_stateful_set_is_repaired(stage: &Stage) -> Result<()> {
 async fn additions_of_others_stay(stage: &Stage) -> Result<()> {
     stage.kubectl(&["label", "service", "data", "-n", NS, "team=storage"], "").await?;
     stage.kubectl(&["annotate", "service", "data", "-n", NS, "note=ours too"], "").await?;
-    // One of ours changes with it, so that an apply goes over theirs.
+    // A field of ours changes with it, so that an apply follows.
     stage.kubectl(&["label", "service", "data", "-n", NS, "--overwrite", "app.kubernetes.io/name=other"], "").await?;
     let service = wait_object(stage.api::<Service>(NS), "data", "its own label", SOON, |service| {
         service.labels().get("app.kubernetes.io/name").is_some_and(|name| name == "minio")
@@ -180,7 +180,7 @@ async fn stripped_labels_come_back(stage: &Stage) -> Result<()> {
         .await?;
         ensure!(after.labels() == before.labels() && after.uid() == before.uid(), "{:?}", after.metadata);
     }
-    // Without the annotation nothing is known of the last write: it is written again.
+    // Without the annotation nothing is known of the last apply: it is applied again.
     stage.kubectl(&["annotate", "statefulset", "data", "-n", NS, &format!("{INTENT_ANNOTATION}-")], "").await?;
     wait_object(stage.api::<StatefulSet>(NS), "data", "its annotation", SOON, |set| {
         set.annotations().contains_key(INTENT_ANNOTATION)

@@ -1,4 +1,4 @@
-//! Killed or stopped at any moment, the host converges to what an undisturbed run ends in.
+//! Killed or stopped at any moment, the host converges to the same state as in an undisturbed run.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -13,13 +13,13 @@ use serde_json::{Value, json};
 /// When the host is killed.
 #[derive(Clone, Copy, Debug)]
 enum Moment {
-    /// So long after the parent was applied.
+    /// This long after the parent was applied.
     After(Duration),
-    /// As soon as the first of its children is seen.
+    /// As soon as its first child exists.
     FirstChild,
-    /// As soon as its StatefulSet is seen.
+    /// As soon as its StatefulSet exists.
     StatefulSet,
-    /// As soon as a generated value exists: it must stay what it is.
+    /// As soon as a generated value exists: it must not change.
     Secret,
     /// Once two of its servers are ready.
     HalfReady,
@@ -46,7 +46,7 @@ async fn a_host_killed_midway_converges_to_the_state_of_an_undisturbed_one() -> 
         let namespace = format!("killed-{number}");
         stage.kubectl(&["create", "namespace", &namespace], "").await?;
         let host = stage.host().await?;
-        // kubectl takes longer to end than the host to work: the API itself is the moment zero.
+        // kubectl takes longer to exit than the host to work: time zero is the moment of the API call.
         let parent = serde_json::from_str(&store(&namespace, "data", &spec()))?;
         let parent = stage.stores(&namespace).create(&kube::api::PostParams::default(), &parent).await?;
         wait_until(&stage, &namespace, moment).await?;
@@ -72,7 +72,7 @@ fn spec() -> Value {
     json!({"scope": {"nodeCount": 4}})
 }
 
-/// What an undisturbed run ends in.
+/// The final state of an undisturbed run.
 async fn undisturbed(stage: &Stage) -> Result<BTreeMap<String, Value>> {
     stage.kubectl(&["create", "namespace", "calm"], "").await?;
     apply_text(stage, &store("calm", "data", &spec())).await?;
@@ -133,7 +133,7 @@ async fn sigterm_finishes_reconciles_in_flight_and_exits_with_0() -> Result<()> 
         stage.wait_ready(&format!("stopped-{number}"), "data").await?;
     }
 
-    // Neither a call that loops nor a client that holds a connection keeps it from ending.
+    // Neither a looping call nor a client that holds a connection keeps it from exiting.
     apply_text(&stage, &fault("loop", "Loop")).await?;
     message_of(stage.faults(), "loop", "Synced", "False", "ProviderTimedOut").await?;
     let idle = tokio::net::TcpStream::connect(&host.address).await?;

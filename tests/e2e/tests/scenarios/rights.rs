@@ -1,5 +1,5 @@
-//! What the API server refuses: one child by a policy or a quota, everything for lack of rights. It is said word for word,
-//! it is no hot loop, and it heals.
+//! What the API server refuses: one child by a policy or a quota, everything for lack of rights. It is reported word
+//! for word, causes no hot loop, and is applied once allowed.
 
 use std::time::Duration;
 
@@ -11,9 +11,10 @@ use kube::core::DynamicObject;
 use serde_json::{Value, json};
 
 const NS: &str = "default";
-/// How long the host is watched while it is refused.
+/// How long the requests of a refused host are counted.
 const WATCHED: Duration = Duration::from_secs(10);
-/// Requests within that time: some seven tries from the start of a backoff (0.25 s, doubled), each with a write and a status.
+/// Requests within that time: some seven attempts from the start of a backoff (0.25 s, doubled), each with a write
+/// and a status.
 const MOST: usize = 16;
 
 fn config(name: &str, text: &str) -> Value {
@@ -28,7 +29,7 @@ async fn is_there(stage: &Stage, namespace: &str, name: &str) -> Result<bool> {
     Ok(stage.api::<ConfigMap>(namespace).get_opt(name).await?.is_some())
 }
 
-/// Requests of the host but watches, in the time that it is watched.
+/// Requests of the host except watches, within that time.
 async fn requests(stage: &Stage) -> Result<usize> {
     let mark = stage.mark()?;
     tokio::time::sleep(WATCHED).await;
@@ -46,7 +47,7 @@ async fn a_refused_child_stops_later_waves_but_not_its_siblings() -> Result<()> 
     stage.stop().await
 }
 
-/// A policy within the API server refuses as a webhook does.
+/// A policy in the API server refuses as a webhook does.
 async fn a_policy_that_rejects_one_child(stage: &Stage) -> Result<()> {
     let policy = json!({
         "apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingAdmissionPolicy", "metadata": {"name": "no-evil"},
@@ -99,7 +100,7 @@ async fn a_policy_that_rejects_one_child(stage: &Stage) -> Result<()> {
 
 async fn a_quota_that_rejects_one_child(stage: &Stage) -> Result<()> {
     stage.kubectl(&["create", "namespace", "limited"], "").await?;
-    // One is there already: every namespace has the cluster's certificate.
+    // One exists already: every namespace has the cluster's CA certificate.
     let quota = |most: &str| {
         json!({
             "apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "few", "namespace": "limited"},
@@ -144,7 +145,7 @@ async fn revoked_rights_are_reported_without_noise_and_used_once_restored() -> R
     stage.stop().await
 }
 
-/// Waits until the API server knows whether the provider may do this.
+/// Waits until the API server answers so whether the provider may do this.
 async fn until_allowed(stage: &Stage, verb: &str, resource: &str, allowed: bool) -> Result<()> {
     let user = format!("--as={}", account_of("scripted"));
     let expected = if allowed { "yes" } else { "no" };
@@ -162,7 +163,7 @@ async fn wait_text(stage: &Stage, text: &str) -> Result<()> {
     Ok(())
 }
 
-/// The right to write its children goes; the status can still be written.
+/// The right to write children is revoked; the status can still be written.
 async fn a_forbidden_write_is_reported(stage: &Stage, child: &Value) -> Result<()> {
     let role = stage.kubectl(&["get", "clusterrole", "bartizan-provider-scripted", "-o", "json"], "").await?;
     let mut role: Value = serde_json::from_str(&role)?;
@@ -193,7 +194,7 @@ async fn a_forbidden_write_is_reported(stage: &Stage, child: &Value) -> Result<(
     wait_text(stage, "two").await
 }
 
-/// All that the provider needs goes, the right to say so included.
+/// All rights of the provider are revoked, the one to write its status included.
 async fn without_any_rights_nothing_is_reported_and_nothing_lost(
     stage: &Stage,
     host: &mut Host,
@@ -221,7 +222,7 @@ async fn without_any_rights_nothing_is_reported_and_nothing_lost(
     Ok(())
 }
 
-/// What is said about the newest generation.
+/// The message of the condition about the newest generation.
 fn synced(parent: &DynamicObject) -> Option<&Value> {
     condition(parent, "Synced")
 }

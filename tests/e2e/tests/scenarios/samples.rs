@@ -1,4 +1,4 @@
-//! The YAML that people have already becomes a Ready store.
+//! Existing manifests become a Ready store.
 
 use std::path::PathBuf;
 
@@ -10,7 +10,7 @@ use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
 use kube::api::{DeleteParams, ListParams};
 use kube::core::DynamicObject;
 
-/// The folder with the published examples of other projects, which we may not copy.
+/// The folder with published examples of other projects, which we may not copy.
 const UPSTREAM: &str = "BARTIZAN_UPSTREAM_SAMPLES";
 
 #[tokio::test]
@@ -98,7 +98,7 @@ async fn inline_keys_are_in_the_secret(stage: &Stage) -> Result<()> {
     let file = workspace_root().join("examples/minio/object-store.yaml");
     let store = applied(stage, &["apply"], &file, "rook-minio", "my-store").await?;
     let children = stage.children(&store).await?;
-    // What `echo -n TEMP_DEMO_ACCESS_KEY | base64` says, and the same of the other.
+    // The output of `echo -n TEMP_DEMO_ACCESS_KEY | base64`, and the same for the other key.
     let data = &children.get("Secret/my-store-credentials")["data"];
     ensure!(data["username"] == "VEVNUF9ERU1PX0FDQ0VTU19LRVk=", "{data}");
     ensure!(data["password"] == "VEVNUF9ERU1PX1NFQ1JFVF9LRVk=", "{data}");
@@ -127,7 +127,7 @@ async fn the_sample_of_rook(stage: &Stage, file: PathBuf) -> Result<()> {
         let children = stage.children(&store).await?;
         no_secret_of_ours(&children)?;
         the_misspelt_field_is_listed(&store, apply)?;
-        // Rook's own Service selects by app=minio: our pods must be found by it.
+        // Rook's own Service selects by app=minio: it must find our pods.
         let pods = stage.api::<Pod>("rook-minio").list(&ListParams::default().labels("app=minio")).await?;
         ensure!(pods.items.len() == 4, "{} pods with app=minio", pods.items.len());
         remove(stage, "rook-minio", "my-store").await?;
@@ -143,7 +143,7 @@ fn the_misspelt_field_is_listed(store: &DynamicObject, apply: &[&str]) -> Result
     Ok(())
 }
 
-/// Keys from a Secret of the user's: none is made.
+/// Keys from a Secret of the user's: none is generated.
 fn no_secret_of_ours(children: &Snapshot) -> Result<()> {
     ensure!(!children.names().iter().any(|name| name.starts_with("Secret/")), "{:?}", children.names());
     Ok(())
@@ -170,8 +170,8 @@ async fn applied(
     Ok(store)
 }
 
-/// Deletes a store with what belongs to it, and waits until all of that is gone. The garbage collector would do it too, but
-/// looks for new kinds only every 30 s.
+/// Deletes a store with everything that belongs to it, and waits until all of that is gone. The garbage collector
+/// would do it too, but discovers new kinds only every 30 s.
 async fn remove(stage: &Stage, namespace: &str, name: &str) -> Result<()> {
     let store = stage.stores(namespace).get(name).await?;
     stage.stores(namespace).delete(name, &DeleteParams::default()).await?;

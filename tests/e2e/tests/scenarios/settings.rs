@@ -1,4 +1,5 @@
-//! Settings of a provider: they reach it with the defaults of its schema, and wrong ones are told before it sees them.
+//! Settings of a provider: they are passed with the defaults of their schema, and invalid ones are reported before it
+//! is called.
 
 use anyhow::{Context as _, Result, ensure};
 use bartizan_e2e::{Provider, SOON, Stage, apply_text, bartizan, message_of, patched, replace, said};
@@ -27,7 +28,7 @@ fn notice(text: &str) -> String {
     .to_string()
 }
 
-/// Waits until the child says this, and gives the settings that the provider saw then.
+/// Waits until the child has this text, and returns the settings that the provider received.
 async fn says(stage: &Stage, text: &str) -> Result<Value> {
     let said = |child: &ConfigMap| child.data.as_ref().and_then(|data| data.get("text")).is_some_and(|it| it == text);
     let child = wait_object(stage.api::<ConfigMap>("default"), "a", text, SOON, said).await?;
@@ -45,7 +46,7 @@ async fn settings_are_passed_with_defaults_and_invalid_ones_named_by_field() -> 
     let file = stage.providers().join("notice.yaml");
     let set = |settings: &Value| replace(&file, document(settings).as_bytes());
 
-    // What the schema wants and nobody set.
+    // The schema's default of a required field that is not set.
     set(&json!({}))?;
     let mut host = stage.listening(stage.command()).await?;
     apply_text(&stage, &notice("hi")).await?;
@@ -58,12 +59,12 @@ async fn settings_are_passed_with_defaults_and_invalid_ones_named_by_field() -> 
     condition(&stage, "Accepted", "True", "Accepted").await?;
     host.ready().await?;
 
-    // Every child is made anew by what is set now.
+    // Every child is updated to the new settings.
     set(&json!({"prefix": "> ", "times": 2, "tone": {"mark": "!"}}))?;
     let seen = says(&stage, "> hi!> hi!").await?;
     ensure!(seen == json!({"prefix": "> ", "times": 2, "tone": {"loud": false, "mark": "!"}}), "{seen}");
 
-    // Wrong ones are given to nobody: the provider goes on with those of before.
+    // Invalid settings are passed to nobody: the provider keeps the last valid ones.
     set(&json!({"prefix": 5, "tiems": 2, "tone": {"loud": "very"}}))?;
     let message = condition(&stage, "Loaded", "False", "Invalid").await?;
     let expected = "spec.settings.prefix: 5 is not of type \"string\"; spec.settings.tone.loud: \"very\" is not of type \"boolean\"; \
@@ -96,7 +97,7 @@ async fn a_module_that_rejects_the_current_settings_leaves_the_old_one_serving()
     apply_text(&stage, &notice("hi")).await?;
     says(&stage, "> hi").await?;
 
-    // This one takes another prefix only.
+    // This version accepts a different prefix only.
     replace(&module, &patched(&notice_wasm, "^[^#]", "^[^>]")?)?;
     let message = condition(&stage, "Loaded", "False", "Invalid").await?;
     let expected = "spec.settings.prefix: \"> \" does not match \"^[^>]\"; version 0.1.0 keeps serving";
@@ -105,7 +106,7 @@ async fn a_module_that_rejects_the_current_settings_leaves_the_old_one_serving()
     apply_text(&stage, &notice("ho")).await?;
     says(&stage, "> ho").await?;
 
-    // One whose schema is none is no module.
+    // A module whose settings schema is invalid is refused.
     replace(&module, &patched(&notice_wasm, "^[^#]", "^[^#(")?)?;
     let message = condition(&stage, "Loaded", "False", "ModuleInvalid").await?;
     let expected = "module notice.wasm: manifest.settings.properties.prefix.pattern: \"^[^#(\" is not a \"regex\"; version 0.1.0 \

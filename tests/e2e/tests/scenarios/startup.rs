@@ -1,4 +1,4 @@
-//! What the host says, and how it ends, when it starts with something wrong.
+//! What the host logs, and how it exits, when something is wrong at its start.
 
 use std::process::Command;
 use std::time::Duration;
@@ -12,7 +12,7 @@ const NOT_READY: &str = "[-]provider/hello not ready: waiting for CustomResource
                          greetings.hello.bartizan.dev\nreadyz check failed\n";
 const ALL_BAD: &str = "[-]providers: no module in the folder can serve; the log has the reasons\nreadyz check failed\n";
 
-/// Runs a command to its end: the exit code and everything that it printed.
+/// Runs a command to its end: the exit code and all output.
 async fn run(stage: &Stage, command: Command) -> Result<(Option<i32>, Vec<String>)> {
     let mut process = stage.spawn(command)?;
     let status = process.wait_exit(SOON).await?;
@@ -120,7 +120,7 @@ async fn bad_modules_are_named_while_good_ones_serve_and_an_empty_folder_warns()
     stage.stop().await
 }
 
-/// Puts modules into the folder that cannot serve, and returns what the log must say of them, in order.
+/// Puts modules that cannot serve into the folder, and returns the expected log lines, in order.
 fn bad_modules(stage: &Stage) -> Result<Vec<String>> {
     let folder = stage.providers();
     let good = std::fs::read(stage.module(Provider::Hello)?)?;
@@ -161,12 +161,12 @@ fn bad_modules(stage: &Stage) -> Result<Vec<String>> {
         std::fs::write(folder.join(format!("{name}.wasm")), bytes)?;
         expected.push(format!("ERROR module {name}.wasm: {reason}"));
     }
-    // Not modules by their names: not even looked at.
+    // Files that are no modules by their names are ignored.
     std::fs::write(folder.join("README.md"), "notes")?;
     Ok(expected)
 }
 
-/// Where the section begins that is cut off changes with each build of the module.
+/// The offset of the truncated section changes with each build of the module.
 fn truncated_at(bytes: &[u8]) -> Result<String> {
     let mut position = 8;
     loop {
@@ -196,7 +196,7 @@ async fn the_host_waits_for_crds_and_installs_them_only_if_asked_and_allowed() -
     let mut host = stage.listening(stage.command()).await?;
     host.unready(NOT_READY).await?;
 
-    // Asked to install, but without the right to: it says what is missing, and goes on trying.
+    // Asked to install, but without the right to: it reports what is missing, and keeps trying.
     let mut command = stage.command();
     command.arg("--install-crds");
     let mut installer = stage.listening(command).await?;
@@ -209,19 +209,19 @@ async fn the_host_waits_for_crds_and_installs_them_only_if_asked_and_allowed() -
     let (code, text) = installer.get("/readyz").await?;
     ensure!(code == 503 && text.contains(denied), "{code}: {text}");
 
-    // The rights that the optional component gives, and those of the provider, but not its CRD.
+    // The rights of the optional component, and those of the provider, but not its CRD.
     for rights in ["deploy/optional/install-crds/rbac.yaml", "examples/hello/deploy/rbac.yaml"] {
         let file = workspace_root().join(rights);
         stage.kubectl(&["apply", "-f", file.to_str().context("a path that is not UTF-8")?], "").await?;
     }
     installer.ready().await?;
-    // The first one needed nothing but the CRD.
+    // The first one needed only the CRD.
     host.ready().await?;
     host.stop().await?;
     apply_text(&stage, &greeting("hello", "world")).await?;
     message_of(stage.greetings(), "hello", "Synced", "True", "Applied").await?;
 
-    // A CRD that goes makes it not ready; one that comes back, ready again.
+    // It is not ready without the CRD, and ready again once that is back.
     stage.kubectl(&["delete", "crd", Provider::Hello.crd()], "").await?;
     let gone = async || {
         let (code, text) = installer.get("/readyz").await?;

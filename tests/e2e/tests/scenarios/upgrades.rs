@@ -1,4 +1,4 @@
-//! A new version shows what it would change before it takes over, and waits for an approval where that could hurt.
+//! A new version shows what it would change before it takes over, and waits for approval where that could do harm.
 
 use anyhow::{Context as _, Result, ensure};
 use bartizan_contract::names::APPROVE_ANNOTATION;
@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 const NS: &str = "default";
 
-/// A later edition of the scripted's module.
+/// A later edition of the scripted module.
 fn edition(stage: &Stage, number: u8) -> Result<Vec<u8>> {
     let module = std::fs::read(stage.module(Provider::Scripted)?)?;
     if number == 1 {
@@ -50,7 +50,7 @@ fn parent(name: &str, first: &[Value], later: &[Value]) -> String {
     script(name, &json!({"echo": true, "answers": answers}))
 }
 
-/// Waits until this version decided last on a parent.
+/// Waits until this version made the last decision on a parent.
 async fn decided(stage: &Stage, name: &str, version: &str) -> Result<DynamicObject> {
     let wanted = |object: &DynamicObject| object.data["status"]["seen"]["version"] == version;
     wait_object(stage.scripts(NS), name, &format!("decided by {version}"), SOON, wanted).await
@@ -60,7 +60,7 @@ async fn provider(stage: &Stage) -> Result<DynamicObject> {
     stage.provider_objects().get("scripted").await.context("Provider scripted")
 }
 
-/// Waits until the Provider says that this version serves and none waits.
+/// Waits until the Provider reports that this version serves and none waits.
 async fn serves(stage: &Stage, version: &str) -> Result<DynamicObject> {
     let wanted = |object: &DynamicObject| {
         let status = &object.data["status"];
@@ -111,7 +111,7 @@ async fn a_version_that_would_delete_a_stateful_set_is_held_until_approved() -> 
     ensure!(status["active"] == *active, "{status:#}");
     let expected = json!({"parents": 1, "update": 1, "delete": 1, "create": 0, "recreate": 0, "release": 0, "refuse": 0, "fail": 0});
     ensure!(status["candidate"]["changes"] == expected, "{status:#}");
-    // The version before serves on.
+    // The version before keeps serving.
     apply_text(&stage, &parent("new", &[config_map("two", &none)], &[config_map("two", &none)])).await?;
     decided(&stage, "new", "0.1.0").await?;
     ensure!(stage.api::<StatefulSet>(NS).get_opt("db").await?.is_some(), "it is gone");
@@ -187,12 +187,12 @@ async fn with_policy_manual_every_version_waits_even_if_the_host_is_killed() -> 
     install(&stage, 2)?;
     ensure!(held(&stage, "Manual").await? == "version 0.2.0 would change no children");
     host.kill().await?;
-    // Who starts finds the old version in the cache, and the new one in the folder.
+    // A host that starts finds the old version in the cache, and the new one in the folder.
     let host = stage.host().await?;
     apply_text(&stage, &parent("new", &same, &same)).await?;
     decided(&stage, "new", "0.1.0").await?;
     ensure!(held(&stage, "Manual").await? == "version 0.2.0 would change no children");
-    // Another version takes its place, and an approval is for one alone.
+    // Another version replaces the waiting one, and an approval is for one version only.
     let digest = provider(&stage).await?.data["status"]["candidate"]["digest"].clone();
     install(&stage, 3)?;
     let other = |object: &DynamicObject| object.data["status"]["candidate"]["version"] == "0.3.0";
@@ -201,7 +201,7 @@ async fn with_policy_manual_every_version_waits_even_if_the_host_is_killed() -> 
     stage.kubectl(&["annotate", "provider", "scripted", &annotation], "").await?;
     apply_text(&stage, &parent("later", &same, &same)).await?;
     decided(&stage, "later", "0.1.0").await?;
-    // Approved while nobody looks.
+    // Approved while no host runs.
     host.kill().await?;
     ensure!(approve(&stage, &[])?.0 == Some(0), "not approved");
     let host = stage.host().await?;
@@ -229,7 +229,7 @@ async fn recreations_refusals_and_failures_hold_a_version_until_it_is_fixed() ->
                     \x20   - /spec/serviceName: \"db\"\n    + /spec/serviceName: \"other\"\n";
     ensure!(text.contains(expected), "{text}");
 
-    // The provider would not even make it again.
+    // The provider would not even recreate it.
     apply_text(&stage, &parent("shop", &first, &[stateful_set("db", "other", "Refuse")])).await?;
     install(&stage, 3)?;
     ensure!(held(&stage, "Refuses").await? == "version 0.3.0 would fail to change 1 child of 1 parent");
@@ -250,7 +250,7 @@ async fn recreations_refusals_and_failures_hold_a_version_until_it_is_fixed() ->
     let expected = "Script.test.bartizan.dev default/shop\n  ! no acceptable answer: cannot do it\n";
     ensure!(code == Some(1) && text.contains(expected), "{text}");
 
-    // It fails for this one with either version: that is no reason to hold.
+    // It fails for this parent with either version: that is no reason to hold.
     let fails = json!({"answers": [{"fail": {"code": "internal", "message": "never"}}]});
     apply_text(&stage, &script("broken", &fails)).await?;
     message_of(stage.scripts(NS), "broken", "Synced", "False", "ProviderFailed").await?;
@@ -275,7 +275,7 @@ async fn a_version_with_other_kinds_is_previewed_with_watches_of_its_own() -> Re
     ensure!(held(&stage, "Deletes").await? == "version 0.2.0 would delete 1 child of 1 parent");
     apply_text(&stage, &parent("new", &first[1..], &[])).await?;
     decided(&stage, "new", "0.1.0").await?;
-    // What its CRD takes away is told with the rest.
+    // What its CRD removes is listed with the rest.
     install(&stage, 9)?;
     let message = held(&stage, "CrdIncompatible").await?;
     let expected = "version 0.9.0 would delete 1 child of 1 parent; its CustomResourceDefinitions do not fit: \
@@ -290,7 +290,7 @@ async fn a_version_with_other_kinds_is_previewed_with_watches_of_its_own() -> Re
     );
     replace(&stage.providers().join("scripted.wasm"), &other)?;
     ensure!(held(&stage, "Deletes").await? == "version 0.2.0 would delete 1 child of 1 parent");
-    // Who does not mind says so.
+    // An administrator who accepts that can say so.
     let careless = r#"{"spec":{"upgrade":{"holdOn":[]}}}"#;
     stage.kubectl(&["patch", "provider", "scripted", "--type=merge", "-p", careless], "").await?;
     wait_gone(stage.api::<StatefulSet>(NS), "db", SOON).await?;
@@ -309,7 +309,7 @@ async fn crds_are_compared_with_the_clusters_if_the_last_version_is_unavailable(
     serves(&stage, "0.1.0").await?;
     host.stop().await?;
     std::fs::remove_dir_all(stage.path("compiled"))?;
-    // As if it had owned one more.
+    // As if it had owned one more kind.
     let owned = r#"{"status":{"active":{"owns":["Script.test.bartizan.dev","Toy.test.bartizan.dev"]}}}"#;
     stage.kubectl(&["patch", "provider", "scripted", "--subresource=status", "--type=merge", "-p", owned], "").await?;
     install(&stage, 9)?;

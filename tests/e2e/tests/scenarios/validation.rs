@@ -1,4 +1,4 @@
-//! A wrong spec gets an exact message, changes nothing that runs, and heals when it is mended.
+//! An invalid spec gets an exact message, changes nothing that runs, and is applied once it is corrected.
 
 use anyhow::{Context as _, Result, ensure};
 use bartizan_e2e::{Provider, Stage, apply_text, condition, message_of, store};
@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 const NS: &str = "default";
 
-/// What a client-side and a server-side apply of a scope with this `nodeCount` say on stderr.
+/// What a client-side and a server-side apply of a scope with this `nodeCount` print on stderr.
 fn refused_by_the_schema() -> Vec<(Value, String, String)> {
     let invalid = |text: &str| format!("The ObjectStore \"data\" is invalid: {text}");
     let count = |value: &str| {
@@ -46,7 +46,7 @@ fn refused_by_the_schema() -> Vec<(Value, String, String)> {
 
 #[tokio::test]
 async fn what_the_schema_can_express_is_refused_by_the_api_server() -> Result<()> {
-    // No host: the API server alone says it.
+    // No host runs: the API server alone refuses it.
     let stage = Stage::start(&[Provider::Minio]).await?;
     for (spec, client_side, server_side) in refused_by_the_schema() {
         let document = store(NS, "data", &spec);
@@ -106,7 +106,7 @@ async fn what_the_schema_cannot_express_is_a_condition_and_children_stay() -> Re
         ensure!(message == expected, "{spec}: {message}");
         let message = message_of(stage.stores(NS), "data", "Synced", "False", "Held").await?;
         ensure!(message == "The provider holds: nothing is applied or pruned until it lets go", "{message}");
-        // What runs is reported as it is.
+        // The status reports what runs.
         let message = message_of(stage.stores(NS), "data", "Ready", "True", "Ready").await?;
         ensure!(message == "all 4 servers are ready", "{message}");
         ensure!(stage.children(&parent).await? == before, "{spec}: children changed");
@@ -140,14 +140,14 @@ async fn an_invalid_store_creates_nothing_until_it_is_corrected(stage: &Stage) -
     Ok(())
 }
 
-/// Edits that the API server refuses, on a store that runs.
+/// Edits of a running store that the API server refuses.
 async fn refused_edits_change_nothing(stage: &Stage) -> Result<()> {
     let before = stage.stores(NS).get("data").await?;
     for (spec, client_side, server_side) in refused_by_the_schema() {
         let document = store(NS, "data", &spec);
         let said = stage.kubectl_refused(&["replace", "-f", "-"], &document).await?;
         ensure!(said == client_side || said == server_side, "{spec}: {said}");
-        // The words of a patch depend on what was applied before; the field is always named.
+        // The message for a patch depends on what was applied before; the field is always named.
         let path = client_side.split(": ").nth(1).context("a message without a path")?;
         let said = stage.kubectl_refused(&["apply", "-f", "-"], &document).await?;
         ensure!(said.contains(path), "{spec}: {said}");

@@ -1,4 +1,5 @@
-//! Versions of a provider, and of the kinds of its children: what an earlier one wrote is neither forgotten nor made anew.
+//! Versions of a provider, and of the kinds of its children: what an earlier version wrote is neither forgotten nor
+//! recreated.
 
 use std::time::Duration;
 
@@ -12,7 +13,7 @@ use serde_json::{Value, json};
 
 const NS: &str = "default";
 const GROUP: &str = "gizmos.test.bartizan.dev";
-/// How long nothing must follow an upgrade.
+/// How long no write must follow an upgrade.
 const QUIET: Duration = Duration::from_secs(5);
 
 /// A kind that is served in two versions.
@@ -29,7 +30,7 @@ fn crd() -> Value {
     })
 }
 
-/// The rights to write it, whatever the version: RBAC knows none.
+/// The rights to write it, whatever the version: RBAC does not distinguish versions.
 async fn grant(stage: &Stage) -> Result<()> {
     let rule = format!("--resource=gizmos.{GROUP}");
     let verbs = "--verb=get,list,watch,create,patch,delete";
@@ -44,7 +45,7 @@ fn gizmos(stage: &Stage) -> Api<DynamicObject> {
     Api::namespaced_with(stage.cluster.client(), NS, &resource)
 }
 
-/// A Script with two Gizmos at a version, the second only if it is wanted.
+/// A Script with two Gizmos at a version, the second only on request.
 fn parent(version: &str, with_second: bool) -> String {
     let gizmo = |name: &str| {
         let api_version = format!("{GROUP}/{version}");
@@ -55,7 +56,8 @@ fn parent(version: &str, with_second: bool) -> String {
     script("maker", &json!({"answers": [{"answer": {"children": children}}]}))
 }
 
-/// A later version of the provider, which writes another kind instead of Gizmos at v1: but for that text the same module.
+/// A later version of the provider, which writes another kind instead of Gizmos at v1: the same module but for that
+/// text.
 fn upgrade(stage: &Stage, instead: &str) -> Result<()> {
     let path = stage.providers().join("scripted.wasm");
     let mut module = std::fs::read(&path)?;
@@ -89,7 +91,7 @@ async fn a_provider_that_moves_to_v2_of_a_kind_keeps_its_v1_children() -> Result
     }
     host.stop().await?;
 
-    // The upgrade and what follows from it are one: nothing else was ever meant.
+    // The module and the parent change at the same time, so that v1 is never wanted again.
     upgrade(&stage, &format!("{GROUP}/v2"))?;
     apply_text(&stage, &parent("v2", true)).await?;
     let mark = stage.mark()?;
@@ -103,7 +105,7 @@ async fn a_provider_that_moves_to_v2_of_a_kind_keeps_its_v1_children() -> Result
             after.managed_fields().iter().map(|entry| (&entry.manager, &entry.api_version)).collect();
         ensure!(managers.len() == 1, "two entries of one manager: {managers:?}");
     }
-    // Each was written once, as v2, and nothing was deleted or made again.
+    // Each was written once, as v2, and nothing was deleted or recreated.
     let expected = ["patch gizmos default/first: 200", "patch gizmos default/second: 200"];
     let of_gizmos = async || {
         let mut writes = stage.writes_since(mark)?;
@@ -115,7 +117,7 @@ async fn a_provider_that_moves_to_v2_of_a_kind_keeps_its_v1_children() -> Result
     tokio::time::sleep(QUIET).await;
     ensure!(of_gizmos().await? == expected, "{:?}", of_gizmos().await?);
 
-    // What v2 no longer means goes, though v1 made it.
+    // What v2 no longer wants is pruned, though v1 created it.
     apply_text(&stage, &parent("v2", false)).await?;
     wait_gone(gizmos(&stage), "second", SOON).await?;
     message_of(stage.scripts(NS), "maker", "Synced", "True", "Applied").await?;
@@ -136,7 +138,8 @@ async fn children_of_a_kind_that_is_no_longer_declared_are_still_pruned() -> Res
     message_of(stage.scripts(NS), "maker", "Synced", "True", "Applied").await?;
     host.stop().await?;
 
-    // No cluster serves this kind, so that the new version writes none. What it means no more goes; a stranger stays.
+    // No cluster serves this kind, so that the new version writes none. What it no longer wants is pruned; a foreign
+    // object stays.
     upgrade(&stage, &format!("{}x/v1", &GROUP[..GROUP.len() - 1]))?;
     let stranger = json!({"apiVersion": format!("{GROUP}/v1"), "kind": "Gizmo", "metadata": {"name": "stranger"}});
     apply_text(&stage, &stranger.to_string()).await?;

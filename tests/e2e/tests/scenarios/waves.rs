@@ -1,4 +1,4 @@
-//! How children are written: wave by wave, some left alone, some made again.
+//! How children are written: in waves, some kept, some recreated.
 
 use anyhow::{Context as _, Result, ensure};
 use bartizan_e2e::{Provider, SOON, Stage, apply_text, hardened, message_of, script};
@@ -125,7 +125,7 @@ async fn a_stateful_set_is_recreated_around_its_pods(stage: &Stage) -> Result<()
     message_of(stage.scripts(NS), "around", "Synced", "True", "Applied").await?;
     ensure!(self::pods(stage).await? == pods, "pods were made again, too");
 
-    // What lives below is seen, and seen to go.
+    // Descendants are seen, and so is their deletion.
     let echo = json!({"echo": true, "answers": [{"answer": answer("two")}]});
     apply_text(stage, &script("around", &echo)).await?;
     let below = async || {

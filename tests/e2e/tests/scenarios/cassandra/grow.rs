@@ -16,9 +16,9 @@ use serde_json::json;
 
 use super::{DECOMMISSION, LONG, NS, edit, fault, pods, rack, set_racks, slow, spec, wait_ready};
 
-/// Who makes the pods of StatefulSets.
+/// The user that creates the pods of StatefulSets.
 const CONTROLLER: &str = "system:serviceaccount:kube-system:statefulset-controller";
-/// Who starts them.
+/// The user that starts them.
 const NODES: &str = "kwok";
 const START: &str = "300ms";
 
@@ -42,9 +42,10 @@ async fn a_ring_grows_member_by_member_loses_a_rack_and_keeps_its_last_member() 
     stage.stop().await
 }
 
-/// Every pod was made after all before it were started, in the rack with the fewest. What that cost is told.
+/// Every pod was created after all earlier ones had started, in the rack with the fewest members. Prints how long
+/// that took.
 async fn the_audit_log_has_one_start_after_another(stage: &Stage, mark: AuditMark) -> Result<()> {
-    // When pods were made (a refused try makes none), and when their nodes said that they are ready.
+    // When pods were created (a rejected attempt creates none), and when their nodes reported them ready.
     let made = || {
         let requests = stage.cluster.audit_requests_since(CONTROLLER, mark)?;
         let made = requests.into_iter().filter(|request| request.verb == "create" && request.resource == "pods");

@@ -1,4 +1,4 @@
-//! The YAML that people have already becomes a Ready ring.
+//! Existing manifests become a Ready ring.
 
 use std::path::{Path, PathBuf};
 
@@ -13,7 +13,7 @@ use serde_json::json;
 
 use super::{NS, pods, wait_doing, wait_ready};
 
-/// The folder with the published examples of other projects, which we may not copy.
+/// The folder with published examples of other projects, which we may not copy.
 const UPSTREAM: &str = "BARTIZAN_UPSTREAM_SAMPLES";
 
 #[tokio::test]
@@ -28,7 +28,7 @@ async fn every_sample_becomes_a_ready_ring_and_uses_the_account_it_names() -> Re
     apply(&stage, &examples.join("cluster.yaml")).await?;
     wait_ready(&stage, NS, "orders", "6/6").await?;
 
-    // Its rack names a ConfigMap and a storage class that are not there.
+    // Its rack names a ConfigMap and a storage class that do not exist.
     apply(&stage, &examples.join("scylla.yaml")).await?;
     wait_doing(&stage, "events", "ConfigMapMissing", "waits for ConfigMap events-scylla").await?;
     let class = json!({
@@ -58,7 +58,7 @@ async fn the_sample_of_rook(stage: &Stage, file: &Path) -> Result<()> {
         let account = pod.spec.and_then(|spec| spec.service_account_name);
         ensure!(account.as_deref() == Some(member), "a pod runs as {account:?}");
     }
-    // What the sample brings stays whose it was.
+    // Objects that come with the sample keep their owner.
     let account = stage.api::<ServiceAccount>(namespace).get(member).await?.metadata;
     let role = stage.api::<Role>(namespace).get(member).await?.metadata;
     let binding = stage.api::<RoleBinding>(namespace).get(member).await?.metadata;

@@ -1,4 +1,4 @@
-//! Members leave one after another, whatever becomes of the host meanwhile.
+//! Members leave one after another, whatever happens to the host meanwhile.
 
 use anyhow::{Result, ensure};
 use bartizan_e2e::{Change, Journal, Provider, SOON, Sidecar, Snapshot, Stage, apply_text, cassandra};
@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::{DECOMMISSION, LONG, NS, pods, rack, set_racks, spec, wait_doing, wait_ready};
 
-/// The steps by which a member goes, in their order.
+/// The steps in which a member is removed, in order.
 const STEPS: [&str; 6] = ["asked", "left", "lowered", "pod gone", "claim gone", "Service gone"];
 
 /// Whether a change is this step of a member of the StatefulSet `ring-west-a`.
@@ -55,7 +55,7 @@ async fn scaling_from_three_to_one_survives_kills_and_a_scale_up_on_the_way() ->
     stage.stop().await
 }
 
-/// What was meant, without the fingerprint of a template that names the namespace.
+/// The intended state, without the hash of a template that contains the namespace.
 fn shape(children: &Snapshot) -> Result<String> {
     let mut shape = children.shape();
     for object in shape.values_mut() {
@@ -79,7 +79,7 @@ async fn the_host_is_killed_between_each_two_steps(stage: &Stage) -> Result<()> 
     journal.check().await
 }
 
-/// Nobody answers at first, so that there is a middle.
+/// The sidecar answers late, so that there is time for a change in between.
 async fn members_added_during_a_scale_down_join_once_the_leaving_one_left(
     stage: &Stage,
     journal: &Journal,

@@ -1,4 +1,4 @@
-//! Clusters beside each other and beside stores, in one host.
+//! Several clusters and stores in one host.
 
 use anyhow::{Result, ensure};
 use bartizan_e2e::{Provider, Stage, apply_text, cassandra, store};
@@ -23,7 +23,7 @@ async fn two_clusters_in_a_namespace_and_a_store_do_not_disturb_each_other() -> 
     wait_ready(&stage, NS, "second", "1/1").await?;
     stage.wait_ready(NS, "files").await?;
 
-    // One waits for a member; the other has the same rack, and grows.
+    // One cluster waits for a member; the other has a rack of the same name, and grows.
     annotate(&stage, "first-west-a-0", HOLD, "true").await?;
     edit(&stage, NS, "first", &json!({"version": "4.1.8"})).await?;
     wait_doing(&stage, "first", "MembersNotReady", "waits for first-west-a-0, which is not ready").await?;
@@ -40,7 +40,7 @@ async fn two_clusters_in_a_namespace_and_a_store_do_not_disturb_each_other() -> 
     ensure!(strangers.is_empty(), "the host wrote to others than the second cluster's: {strangers:?}");
     annotate(&stage, "first-west-a-0", HOLD, "false").await?;
 
-    // A cluster, another and a store at the same time: one is upgraded, one grows, one gets another environment.
+    // Two clusters and a store change at the same time: one is upgraded, one grows, one gets another environment.
     set_racks(&stage, NS, "second", &[rack("a", 3)]).await?;
     let env = Patch::Merge(json!({"spec": {"env": [{"name": "MINIO_BROWSER", "value": "off"}]}}));
     stage.stores(NS).patch("files", &PatchParams::default(), &env).await?;

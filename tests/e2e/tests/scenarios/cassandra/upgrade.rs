@@ -1,4 +1,4 @@
-//! A new version reaches one member at a time, and none while one is not well or the spec is not.
+//! An upgrade reaches one member at a time, and none while a member is not ready or the spec is invalid.
 
 use anyhow::{Context as _, Result, ensure};
 use bartizan_e2e::{Change, Journal, Provider, SOON, Stage, apply_text, cassandra, condition, message_of};
@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::{LONG, NS, annotate, edit, fault, pods, rack, slow, spec, wait_doing, wait_ready};
 
-/// Long enough to do something before a pod is ready, also on a machine that is busy with other tests.
+/// Long enough to act before a pod is ready, even on a machine that is busy with other tests.
 const START: &str = "8s";
 const HOLD: &str = "test.bartizan.dev/hold-ready";
 
@@ -20,7 +20,7 @@ async fn an_upgrade_goes_pod_by_pod_and_waits_for_ready_pods_and_a_valid_spec() 
     wait_ready(&stage, NS, "ring", "4/4").await?;
     let from = edit(&stage, NS, "ring", &json!({"version": "5.0.2"})).await?;
 
-    // The first is on its way when another is lost: it arrives, and the next waits.
+    // Another member is lost while the first is being upgraded: the first finishes, and the next waits.
     is_replaced(&journal, "ring-west-a-1").await?;
     annotate(&stage, "ring-west-b-0", HOLD, "true").await?;
     wait_doing(&stage, "ring", "MembersNotReady", "waits for ring-west-b-0, which is not ready").await?;
@@ -28,7 +28,7 @@ async fn an_upgrade_goes_pod_by_pod_and_waits_for_ready_pods_and_a_valid_spec() 
     ensure!(message == "not ready: ring-west-b-0", "{message}");
     annotate(&stage, "ring-west-b-0", HOLD, "false").await?;
 
-    // The second is on its way when the spec is spoilt: it arrives, and nothing follows.
+    // The spec becomes invalid while the second is being upgraded: the second finishes, and no other follows.
     is_replaced(&journal, "ring-west-a-0").await?;
     edit(&stage, NS, "ring", &json!({"version": "newest"})).await?;
     let message = fault(&stage, "ring", "InvalidSpec").await?;
@@ -43,8 +43,8 @@ async fn an_upgrade_goes_pod_by_pod_and_waits_for_ready_pods_and_a_valid_spec() 
 
     let changes = journal.changes().await?;
     let mut gone: Vec<_> = changes.iter().filter(|change| change.kind == "Pod" && change.gone).collect();
-    // The nodes' stand-in deletes by name, sometimes twice, where a kubelet would say which pod it means: the second one may
-    // hit the successor.
+    // The simulated nodes delete by name, sometimes twice, where a kubelet would give the pod's UID: the second
+    // delete may hit the successor.
     gone.dedup_by(|later, earlier| later.name == earlier.name);
     let names: Vec<&str> = gone.iter().map(|change| change.name.as_str()).collect();
     ensure!(names == ["a-1", "a-0", "b-1", "b-0"].map(|member| format!("ring-west-{member}")), "gone: {names:?}");
@@ -58,7 +58,7 @@ async fn an_upgrade_goes_pod_by_pod_and_waits_for_ready_pods_and_a_valid_spec() 
     }
     journal.check().await?;
 
-    // There is no way back, and nothing is tried.
+    // A downgrade is refused, and nothing is attempted.
     edit(&stage, NS, "ring", &json!({"version": "4.1.7"})).await?;
     let message = fault(&stage, "ring", "PermanentField").await?;
     let expected =
@@ -68,7 +68,7 @@ async fn an_upgrade_goes_pod_by_pod_and_waits_for_ready_pods_and_a_valid_spec() 
     stage.stop().await
 }
 
-/// Waits until a pod has gone, and its successor is there.
+/// Waits until a pod is gone and its successor exists.
 async fn is_replaced(journal: &Journal, pod: &str) -> Result<()> {
     let gone = journal.wait(&format!("{pod} to go"), LONG, |change| change.gone && change.is("Pod", pod)).await?;
     let successor = |change: &Change| change.version > gone && !change.gone && change.is("Pod", pod);
