@@ -13,8 +13,8 @@ import (
 	controllermanager "k8s.io/kubernetes/cmd/kube-controller-manager/app"
 	scheduler "k8s.io/kubernetes/cmd/kube-scheduler/app"
 
-	// The same registrations as in the components' own mains: --logging-format
-	// json, and the metrics of client-go and of the version.
+	// The same registrations as in the components' own main functions: --logging-format json, and the metrics of
+	// client-go and of the version.
 	_ "k8s.io/component-base/logs/json/register"
 	_ "k8s.io/component-base/metrics/prometheus/clientgo"
 	_ "k8s.io/component-base/metrics/prometheus/version"
@@ -41,7 +41,7 @@ func runScheduler([]string) int {
 	return runServer(scheduler.NewSchedulerCommand())
 }
 
-// runServer runs a command of Kubernetes the way its own main does.
+// runServer runs a command of Kubernetes the way its own main function does.
 func runServer(command *cobra.Command) int {
 	return cli.Run(command)
 }
@@ -52,13 +52,13 @@ func runKubectl(args []string) int {
 	// reads the user's preferences and looks for plugins, and logs about both.
 	_, _ = logs.GlogSetter(kubectl.GetLogVerbosity(args))
 	if err := cli.RunNoErrOutput(kubectl.NewDefaultKubectlCommand()); err != nil {
-		// Prints the error as people know it from kubectl, and exits.
+		// Prints the error as kubectl does, and exits.
 		kubectlutil.CheckErr(err)
 	}
 	return 0
 }
 
-// fail reports an error of a component that has no reporting of its own.
+// fail reports an error of a component that does not report it itself.
 func fail(name string, err error) int {
 	_, _ = os.Stderr.WriteString("control-plane: " + name + ": " + err.Error() + "\n")
 	return 1

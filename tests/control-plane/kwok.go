@@ -8,15 +8,13 @@ import (
 	"sigs.k8s.io/kwok/pkg/utils/signals"
 )
 
-// runKwok plays the kubelets and the volume provisioner: it moves nodes, pods
-// and volumes through the stages in stages/.
+// runKwok simulates the kubelets and the volume provisioner: it moves nodes, pods and volumes through the stages in
+// stages/.
 func runKwok(args []string) int {
 	ctx := signals.SetupSignalContext()
 
-	// kwok parses its command line twice: once for logging and configuration
-	// only, which must be in the context before the command is built, and once
-	// more with all flags. Hence a flag set that tolerates what it does not
-	// know.
+	// kwok parses its command line twice: once for logging and configuration only, which must be in the context before
+	// the command is built, and once more with all flags. Hence a flag set that tolerates unknown flags.
 	flags := pflag.NewFlagSet("kwok", pflag.ContinueOnError)
 	flags.ParseErrorsAllowlist.UnknownFlags = true
 	flags.Usage = func() {}

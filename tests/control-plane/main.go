@@ -1,12 +1,11 @@
 // Command control-plane is a whole Kubernetes control plane in one program.
 //
-// The first argument names the component: etcd, kube-apiserver,
-// kube-controller-manager, kube-scheduler, kwok (which plays the kubelets) or
-// kubectl. The remaining arguments are that component's own.
+// The first argument names the component: etcd, kube-apiserver, kube-controller-manager, kube-scheduler, kwok (which
+// simulates the kubelets) or kubectl. The remaining arguments are that component's own.
 //
-// One program instead of six downloads, because then a machine with Go and a
-// module proxy is all that the end-to-end tests and the demo need, and because
-// linking once shares what the components have in common: six separate
+// One program instead of six downloads, because a machine then needs only Go and a module proxy for the end-to-end
+// tests and the demo, and because the components share most of their code: six separate binaries would be four times
+// the size and take twice the time to link.
 // binaries would be four times the size and twice the time to link.
 package main
 
@@ -17,19 +16,18 @@ import (
 	"strings"
 )
 
-// component is one of the programs linked in here.
+// component is one of the programs linked into this one.
 type component struct {
 	// name is the first argument that chooses it.
 	name string
 	// run is given the arguments as the component's own main would see them in
 	// os.Args and returns the exit code, unless it exits by itself.
 	run func(args []string) int
-	// server tells the components that serve until they are stopped from the
-	// commands that end by themselves.
+	// server distinguishes the components that serve until they are stopped from the commands that end by themselves.
 	server bool
 }
 
-// components lists everything that the first argument can name.
+// components lists the possible first arguments.
 var components = []component{
 	{name: "etcd", run: runEtcd, server: true},
 	{name: "kube-apiserver", run: runAPIServer, server: true},
@@ -58,7 +56,7 @@ func main() {
 	os.Exit(c.run(os.Args))
 }
 
-// usage says what can be run and exits with the code for a wrong command line.
+// usage prints what can be run and exits with the code for a wrong command line.
 func usage(problem string) {
 	names := make([]string, 0, len(components))
 	for _, c := range components {

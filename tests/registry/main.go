@@ -1,9 +1,8 @@
-// Command registry is an OCI registry on the loopback address, for tests: the
-// reference implementation (distribution) with its storage in a folder.
+// Command registry is an OCI registry on the loopback address, for tests: the reference implementation (distribution)
+// with its storage in a folder.
 //
-// It says "serving ADDRESS" on standard output once it serves, so that a test
-// can leave the choice of the port to the system, and it ends with its
-// standard input, so that no test leaves one behind.
+// It prints "serving ADDRESS" to standard output once it serves, so that a test can leave the choice of the port to
+// the system, and it exits at the end of its standard input, so that no test leaves one behind.
 package main
 
 import (
@@ -52,13 +51,13 @@ func serve(listen, root, certificate, key, htpasswd, tokens string) error {
 		Storage: configuration.Storage{
 			"filesystem": configuration.Parameters{"rootdirectory": root},
 			"delete":     configuration.Parameters{"enabled": true},
-			// Uploads are not swept: no test lasts that long.
+			// Uploads are not purged: no test lasts that long.
 			"maintenance": configuration.Parameters{
 				"uploadpurging": map[any]any{"enabled": false},
 			},
 		},
 	}
-	// Any secret does for one process; without one it warns.
+	// Any secret will do for one process; without one it warns.
 	config.HTTP.Secret = "test"
 	if htpasswd != "" {
 		config.Auth = configuration.Auth{"htpasswd": configuration.Parameters{"realm": "test", "path": htpasswd}}

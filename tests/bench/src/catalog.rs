@@ -1,4 +1,4 @@
-//! `catalog`: many providers in one host, and versions that come and go while they work.
+//! `catalog`: many providers in one host, and modules that are replaced while they work.
 
 mod args;
 mod figures;

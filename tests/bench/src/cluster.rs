@@ -1,4 +1,4 @@
-//! What the host would have observed: the talk's store, the children that the provider asked for, and others.
+//! The objects that a host would have observed: the talk's store, the children that the provider wants, and others.
 
 use std::collections::BTreeMap;
 
@@ -9,10 +9,10 @@ use bartizan_engine::object::Observed;
 use bartizan_engine::request::{self, RequestInput};
 use serde_json::{Value, json};
 
-/// The talk's store, as people apply it.
+/// The talk's store, as applied by people.
 const STORE: &str = include_str!("../../../examples/minio/object-store.yaml");
 const PARENT_UID: &str = "00000000-0000-4000-8000-000000000000";
-/// Bytes of data in each ConfigMap that is added.
+/// Bytes of data in each additional ConfigMap.
 const FILLER_BYTES: usize = 200;
 
 /// A parent and its children, as the host holds them.
@@ -38,7 +38,7 @@ impl Cluster {
         Ok(Self { manifest, kinds, namespace, parent, children: Vec::new() })
     }
 
-    /// Takes what the provider answered as if it had been applied.
+    /// Takes over the provider's answer as if it had been applied.
     pub(crate) fn observe(&mut self, response: &[u8]) -> Result<()> {
         let response: ReconcileResponse = serde_json::from_slice(response).context("the provider's first answer")?;
         let objects = response.children.into_iter().map(|child| child.object);
@@ -46,7 +46,7 @@ impl Cluster {
         Ok(())
     }
 
-    /// The bytes of a request with so many children: the provider's own first, ConfigMaps for the rest.
+    /// The bytes of a request with so many children: first the provider's own, then ConfigMaps.
     pub(crate) fn request(&self, children: usize) -> Result<Vec<u8>> {
         let filler = (self.children.len()..children).map(|number| {
             let object = json!({
@@ -86,7 +86,7 @@ impl Cluster {
     }
 }
 
-/// What the API server adds to an object.
+/// The fields that the API server adds to an object.
 pub(crate) fn stamp(object: &mut Value, uid: &str, resource_version: usize, namespace: &Value) {
     object["metadata"]["uid"] = json!(uid);
     object["metadata"]["resourceVersion"] = json!(resource_version.to_string());

@@ -11,11 +11,12 @@ use crate::percentile::{percentile, rounded};
 use crate::report::{Call, Hop};
 use crate::ring::Ring;
 
-/// Numbers of children that are measured.
+/// The measured numbers of children.
 const CHILDREN: [usize; 4] = [1, 10, 100, 1000];
-/// Rounds, over some ten seconds, of which the quietest counts: what else the machine does makes calls longer, never shorter.
+/// Rounds, over some ten seconds, of which the quietest counts: other load on the machine makes calls longer, never
+/// shorter.
 const ROUNDS: usize = 20;
-/// Calls before the clock runs in a round: pages are touched, branches are learnt.
+/// Calls before a round is timed: to touch pages and train branch prediction.
 const WARM_UP: u32 = 50;
 
 /// The bytes of a provider's module.
@@ -27,8 +28,8 @@ pub(crate) fn read_module(guests: &Path, name: &str) -> Result<Vec<u8>> {
     })
 }
 
-/// Times calls of the minio provider for each number of children, and of the cassandra provider for a ring that is as its spec
-/// says: `iterations` of each in every round.
+/// Times calls of the minio provider for each number of children, and of the cassandra provider for a converged ring:
+/// `iterations` of each in every round.
 pub(crate) fn measure(minio: &[u8], cassandra: &[u8], iterations: u32) -> Result<(Vec<Hop>, Call)> {
     let runtime = Runtime::new(Config::default())?;
     let (minio, cassandra) = (runtime.load(minio)?, runtime.load(cassandra)?);
@@ -48,13 +49,13 @@ pub(crate) fn measure(minio: &[u8], cassandra: &[u8], iterations: u32) -> Result
 fn stores(module: &Module) -> Result<Vec<Case<'_>>> {
     let limits = Limits::default();
     let mut cluster = Cluster::new(module.describe(&limits)?.manifest)?;
-    // The first answer is what the host would have applied; from then on the provider sees it.
+    // The first answer is what the host would have applied; from then on the provider observes it.
     let first = module.reconcile(&cluster.request(0)?, &limits)?;
     cluster.observe(&first.response)?;
     CHILDREN.into_iter().map(|children| Case::new(module, cluster.request(children)?)).collect()
 }
 
-/// A ring that is settled.
+/// A converged ring.
 fn ring(module: &Module) -> Result<Vec<u8>> {
     let limits = Limits::default();
     let mut ring = Ring::new(module.describe(&limits)?.manifest)?;
@@ -62,7 +63,7 @@ fn ring(module: &Module) -> Result<Vec<u8>> {
     ring.request()
 }
 
-/// A call that is timed again and again.
+/// A call that is timed repeatedly.
 struct Case<'m> {
     module: &'m Module,
     request: Vec<u8>,
@@ -97,14 +98,14 @@ impl<'m> Case<'m> {
         Ok(())
     }
 
-    /// The round with the least median.
+    /// The round with the lowest median.
     fn quietest(&self) -> Call {
         let round = self.rounds.iter().min_by_key(|times| percentile(times, 50)).map_or(&[][..], Vec::as_slice);
         Call { p50_us: microseconds(round, 50), p99_us: microseconds(round, 99) }
     }
 }
 
-/// A percentile of sorted times, in microseconds with one digit.
+/// A percentile of sorted times, in microseconds with one decimal.
 fn microseconds(sorted: &[Duration], percent: usize) -> f64 {
     rounded(percentile(sorted, percent).as_secs_f64() * 1e6, 1)
 }

@@ -8,10 +8,10 @@ use anyhow::{Result, ensure};
 use bartizan_e2e::Host;
 use bartizan_harness::HostProcess;
 
-/// How often it is asked whether the host is ready.
+/// How often readiness is polled.
 pub(crate) const LOOK: Duration = Duration::from_millis(10);
 
-/// `bartizan run` on a folder with `providers`, which keeps what it compiles beside that.
+/// `bartizan run` with the folder's `providers`, and its compile cache beside them.
 pub(crate) fn command(program: &Path, folder: &Path, kubeconfig: &Path) -> Command {
     let mut command = clean(program);
     command.args(["run", "--trust-manifests", "--listen", "127.0.0.1:0", "--kubeconfig"]).arg(kubeconfig);
@@ -26,7 +26,7 @@ pub(crate) fn baseline(program: &Path, kubeconfig: &Path) -> Command {
     command
 }
 
-/// Whatever the user of the bench has set must not change what is measured.
+/// The environment of whoever runs the bench must not change what is measured.
 fn clean(program: &Path) -> Command {
     let mut command = Command::new(program);
     for variable in ["RUST_LOG", "KUBECONFIG", "BARTIZAN_LOG_FORMAT", "BARTIZAN_SYSTEM_NAMESPACE"] {

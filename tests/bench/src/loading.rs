@@ -1,4 +1,4 @@
-//! Loading a module: compiling it, and finding it compiled on disk.
+//! Loading a module: compiling it, and loading it from the compile cache.
 
 use std::path::Path;
 use std::time::Instant;
@@ -6,11 +6,11 @@ use std::time::Instant;
 use anyhow::{Result, ensure};
 use bartizan_runtime::{Config, Runtime};
 
-/// Loads that are timed; the median is told.
+/// Timed loads; the result is the median.
 const COLD: usize = 5;
 const CACHED: usize = 25;
 
-/// Milliseconds of a cold load (with what it writes to the cache) and of one from the cache.
+/// Milliseconds of a cold load (which writes to the cache) and of one from the cache.
 pub(crate) fn measure(wasm: &[u8]) -> Result<(f64, f64)> {
     let mut cold = Vec::new();
     for _ in 0..COLD {
@@ -34,7 +34,7 @@ fn load(wasm: &[u8], dir: &Path, from_cache: bool) -> Result<f64> {
     Ok(milliseconds)
 }
 
-/// With two digits.
+/// With two decimals.
 fn median(mut times: Vec<f64>) -> f64 {
     times.sort_by(f64::total_cmp);
     (times.get(times.len() / 2).copied().unwrap_or(0.0) * 100.0).round() / 100.0

@@ -1,4 +1,4 @@
-//! The figures of the README: `cargo xtask bench hop`, `scale` and `catalog` build what they need, for release.
+//! The figures of the README: `cargo xtask bench hop`, `scale` and `catalog` build what they need in release mode.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -39,7 +39,7 @@ enum Command {
     },
     /// Bartizan beside a native kube-rs controller: the same parents on equal control planes.
     Scale(scale::Args),
-    /// Many providers in one host, and versions that come and go while they work.
+    /// Many providers in one host, and modules that are replaced while they work.
     Catalog(catalog::Args),
 }
 

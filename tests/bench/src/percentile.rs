@@ -14,7 +14,7 @@ pub(crate) fn p99(times: &mut [Duration]) -> Duration {
     percentile(times, 99)
 }
 
-/// A number with so many digits after the point.
+/// A number rounded to so many decimals.
 pub(crate) fn rounded(number: f64, digits: i32) -> f64 {
     let scale = 10_f64.powi(digits);
     (number * scale).round() / scale

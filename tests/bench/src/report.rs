@@ -11,7 +11,7 @@ pub(crate) struct Hop {
     pub(crate) p99_us: f64,
 }
 
-/// One provider call where there is one case only.
+/// One provider call with a fixed request.
 #[derive(Serialize)]
 pub(crate) struct Call {
     pub(crate) p50_us: f64,

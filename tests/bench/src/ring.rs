@@ -1,4 +1,4 @@
-//! What the host would have observed of a Cassandra ring that is as its spec says: our example with six members in each of
+//! The objects that a host would have observed of a converged Cassandra ring: our example with six members in each of
 //! its two racks and no volumes, which is 20 children and 12 pods.
 
 use std::collections::BTreeMap;
@@ -12,19 +12,19 @@ use serde_json::{Value, json};
 
 use crate::cluster::stamp;
 
-/// The example, as people apply it.
+/// The example, as applied by people.
 const EXAMPLE: &str = include_str!("../../../examples/cassandra/cluster.yaml");
 const PARENT_UID: &str = "00000000-0000-4000-8000-000000000000";
 const MEMBERS: u64 = 6;
-/// How many children and pods it has in the end.
+/// How many children and pods it has once converged.
 pub(crate) const CHILDREN: usize = 20;
 const PODS: usize = 12;
-/// More answers than it takes to get there.
+/// More calls than it takes to converge.
 const MOST_ANSWERS: usize = 50;
 /// The revision of all pods: the template never changes.
 const REVISION: &str = "ring-1";
 
-/// The Cluster, what the provider asked for, and the pods of that.
+/// The Cluster, the children that the provider wants, and their pods.
 pub(crate) struct Ring {
     manifest: ProviderManifest,
     namespace: Value,
@@ -45,7 +45,8 @@ impl Ring {
         Ok(Self { manifest, namespace, parent, children: BTreeMap::new() })
     }
 
-    /// Asks until nothing changes any more; every answer is applied at once, and every pod is ready at once.
+    /// Calls the provider until nothing changes any more; every answer is applied at once, and every pod is ready at
+    /// once.
     pub(crate) fn settle(&mut self, ask: impl Fn(&[u8]) -> Result<Vec<u8>>) -> Result<()> {
         for _ in 0..MOST_ANSWERS {
             let before = self.children.clone();
@@ -79,7 +80,8 @@ impl Ring {
         let children = children.collect::<Result<Vec<_>>>()?;
         let pods = self.pods().into_iter().enumerate().map(|(number, pod)| project((CHILDREN + number, pod)));
         let pods = pods.collect::<Result<Vec<_>>>()?;
-        // It asks whether somebody else has made the account of the members, and what it made itself is in the answer.
+        // The provider asks whether somebody else created the members' account; its own objects are in the response,
+        // too.
         let related_kinds: Vec<Kind> = self.manifest.related.iter().map(RelatedKind::kind).collect();
         let related = children.iter().filter(|child| child.key.name.ends_with("-member")).collect::<Vec<_>>();
         Ok(request::build(&RequestInput {
@@ -126,7 +128,7 @@ fn replicas(set: &Value) -> u64 {
     set["spec"]["replicas"].as_u64().unwrap_or(0)
 }
 
-/// A StatefulSet whose controller has done all that it should; any other object as it is.
+/// A StatefulSet whose controller has finished; any other object unchanged.
 fn with_status(mut object: Value) -> Value {
     if object["kind"] == "StatefulSet" {
         let replicas = replicas(&object);

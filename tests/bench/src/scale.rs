@@ -1,5 +1,5 @@
-//! `scale`: Bartizan and a native kube-rs controller do the same work for many parents, one after the other, each on a
-//! control plane of its own that is as fresh as the other's.
+//! `scale`: Bartizan and a native kube-rs controller do the same work for many parents, one after the other, each on
+//! a fresh control plane of its own.
 
 mod figures;
 mod measure;
@@ -29,7 +29,7 @@ pub(crate) struct Args {
     /// Measure one of the two only.
     #[arg(long, value_enum)]
     only: Option<Only>,
-    /// How long nothing happens, to see what a controller does at rest.
+    /// How long a controller is observed at rest.
     #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u32).range(1..))]
     rest: u32,
     /// The host.

@@ -16,7 +16,7 @@ pub fn bartizan(stage: &Stage, arguments: &[&str]) -> Result<Output> {
     command.output().context("bartizan cannot be run")
 }
 
-/// Its exit code, what it printed, and what it complained about.
+/// Its exit code, stdout and stderr.
 #[must_use]
 pub fn said(output: &Output) -> (Option<i32>, String, String) {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim_end().to_owned();

@@ -1,5 +1,5 @@
-//! Many providers in one host, made of few modules: the API group in a module's bytes is replaced by another of the same length, so
-//! that each owns a kind of its own. Each has its own Provider, account and rights.
+//! Many providers in one host, made from a few modules: the API group in a module's bytes is replaced by another one
+//! of the same length, so that each copy owns a kind of its own. Each has its own Provider, account and rights.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use crate::versions::{patched, replace};
 
-/// The kind that a module owns as it was built.
+/// The kind that a module owns as built.
 #[derive(Clone, Copy, Debug)]
 pub struct Origin {
     group: &'static str,
@@ -30,7 +30,7 @@ impl Origin {
     pub const TRIPLE: Self = Self { group: "bench.bartizan.dev", kind: "Triple", plural: "triples" };
 }
 
-/// One of the providers.
+/// A copy of a module, with a Provider and a kind of its own.
 #[derive(Clone, Debug)]
 pub struct Member {
     /// Name of its Provider, and of its files.
@@ -42,10 +42,11 @@ pub struct Member {
 }
 
 impl Member {
-    /// Puts a module with a kind of its own into the folder, and a document beside it, with what else is to stand in its spec.
+    /// Puts a copy with a kind of its own into the folder, and beside it a document with these further fields in its
+    /// spec.
     ///
     /// # Errors
-    /// If the group does not stand in the module once, or a file cannot be written.
+    /// If the module does not contain the group exactly once, or a file cannot be written.
     pub fn new(origin: Origin, module: &[u8], number: u8, more: &Value, folder: &Path) -> Result<Self> {
         ensure!(number < 100, "two digits are replaced");
         let Origin { group, kind, plural } = origin;
@@ -74,7 +75,8 @@ impl Member {
         Api::default_namespaced_with(client, &self.resource)
     }
 
-    /// Makes or changes one of its parents. Its name begins with the provider's, so that children of different providers do not meet.
+    /// Creates or changes one of its parents. The name begins with the provider's, so that children of different
+    /// providers have different names.
     ///
     /// # Errors
     /// If the API server refuses it.
@@ -90,13 +92,13 @@ impl Member {
         Ok(())
     }
 
-    /// How a parent is called.
+    /// The name of a parent.
     #[must_use]
     pub fn parent_name(&self, number: usize) -> String {
         format!("{}-{number}", self.name)
     }
 
-    /// Its CustomResourceDefinition and its rights, as `bartizan` prints them for the module, and its account.
+    /// Its CustomResourceDefinition and rights as `bartizan` prints them for the module, and its account.
     fn needs(&self, bartizan: &Path) -> Result<String> {
         let account = format!("provider-{}", self.name);
         let made = json!({
@@ -110,13 +112,13 @@ impl Member {
     }
 }
 
-/// Applies what these providers need, and waits until their kinds are served.
+/// Applies what these copies need, and waits until their kinds are served.
 ///
 /// # Errors
-/// If a module is none, or the API server refuses something.
+/// If a module is invalid, or the API server refuses something.
 pub async fn admit(cluster: &ControlPlane, bartizan: &Path, members: &[Member]) -> Result<()> {
     let mut needs: Vec<String> = Vec::new();
-    // Those of one kind differ in their names alone, and each command compiles a module.
+    // Copies of one module differ in their names only, and each command compiles a module.
     for alike in members.chunk_by(|left, right| left.resource.kind == right.resource.kind) {
         let Some(first) = alike.first().cloned() else { continue };
         let (name, bartizan) = (first.name.clone(), bartizan.to_owned());

@@ -1,4 +1,4 @@
-//! The host as a process, and what it says on its port.
+//! The host as a process, and its HTTP port.
 
 use std::process::ExitStatus;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use tokio::net::TcpStream;
 
 use crate::timeouts::SOON;
 
-/// Longer than the host gives work under way after SIGTERM (25 s).
+/// Longer than the time that the host gives reconciles in flight after SIGTERM (25 s).
 const GRACE: Duration = Duration::from_secs(30);
 
 /// A running host.
@@ -23,10 +23,10 @@ pub struct Host {
 }
 
 impl Host {
-    /// Waits until the host has said where it listens.
+    /// Waits until the host logs its address.
     ///
     /// # Errors
-    /// If it ends before, or does not say so in time.
+    /// If it exits before, or does not log it in time.
     pub async fn listening(mut process: HostProcess) -> Result<Self> {
         let line = process.wait_for_line("listening on http://", SOON).await?;
         let address = line.split("http://").nth(1).and_then(|rest| rest.split([' ', '"']).next());
@@ -34,10 +34,10 @@ impl Host {
         Ok(Self { process, address })
     }
 
-    /// Waits until /readyz answers 200, and returns what it says then.
+    /// Waits until /readyz answers 200, and returns the body.
     ///
     /// # Errors
-    /// If it does not in time: with what it said last and the end of the log.
+    /// If it does not in time, with the last answer and the end of the log.
     pub async fn ready(&mut self) -> Result<String> {
         let probe = async || match self.get("/readyz").await? {
             (200, text) => Ok(Some(text)),
@@ -50,7 +50,7 @@ impl Host {
     /// Waits until /readyz answers 503 with exactly this text.
     ///
     /// # Errors
-    /// If it does not in time, with what it said last.
+    /// If it does not in time, with the last answer.
     pub async fn unready(&self, text: &str) -> Result<()> {
         let probe = async || match self.get("/readyz").await? {
             (503, said) if said == text => Ok(Some(())),
@@ -64,17 +64,17 @@ impl Host {
     /// # Errors
     /// If there is no HTTP answer.
     pub async fn get(&self, path: &str) -> Result<(u16, String)> {
-        // HTTP/1.0: the answer ends with the connection.
+        // HTTP/1.0: the response ends with the connection.
         let answer = exchange(&self.address, &format!("GET {path} HTTP/1.0\r\nHost: {}\r\n\r\n", self.address)).await?;
         let (head, body) = answer.split_once("\r\n\r\n").context("an answer without an end of its head")?;
         let code = head.split(' ').nth(1).and_then(|code| code.parse().ok()).context("an answer without a code")?;
         Ok((code, body.to_owned()))
     }
 
-    /// Sends SIGTERM and expects that it ends well.
+    /// Sends SIGTERM and expects a clean exit.
     ///
     /// # Errors
-    /// If it ends with another code than 0, or not within the grace that Kubernetes gives a pod.
+    /// If it exits with another code than 0, or not within the grace period that Kubernetes gives a pod.
     pub async fn stop(mut self) -> Result<()> {
         self.process.sigterm()?;
         let status = self.process.wait_exit(GRACE).await?;

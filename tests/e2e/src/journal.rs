@@ -1,5 +1,5 @@
-//! What happens to the members of Cassandra clusters, in the order in which the API server took it: versions of objects are
-//! numbered across all kinds, so that one kind's changes can be put before another's.
+//! The changes to the members of Cassandra clusters, in the order in which the API server committed them: resource
+//! versions are shared by all kinds, so that changes of different kinds can be ordered.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -21,15 +21,15 @@ use crate::timeouts::SOON;
 /// One version of an object.
 #[derive(Clone, Debug)]
 pub struct Change {
-    /// When: larger is later.
+    /// Its resource version: larger is later.
     pub version: u64,
     /// As `Pod`.
     pub kind: String,
     /// Name of the object.
     pub name: String,
-    /// Whether it is gone with this.
+    /// Whether this is the deletion.
     pub gone: bool,
-    /// Whether it was there when the journal began: how it came to be so is not known.
+    /// Whether the object existed when the journal began, so that its earlier changes are unknown.
     pub found: bool,
     /// The object.
     pub object: DynamicObject,
@@ -42,19 +42,20 @@ impl Change {
         self.kind == kind && self.name == name
     }
 
-    /// Whether a member's Service says that it is to leave the ring (`false`) or has left it (`true`).
+    /// The label on a member's Service that asks the member to leave the ring (`false`) or says that it has left
+    /// (`true`).
     #[must_use]
     pub fn decommissioned(&self) -> Option<&str> {
         self.object.labels().get("cassandra.rook.io/decommissioned").map(String::as_str)
     }
 
-    /// How many pods a StatefulSet should have.
+    /// The desired number of pods of a StatefulSet.
     #[must_use]
     pub fn replicas(&self) -> i64 {
         self.object.data["spec"]["replicas"].as_i64().unwrap_or(0)
     }
 
-    /// Whether somebody asked for its end.
+    /// Whether its deletion was requested.
     #[must_use]
     pub fn is_going(&self) -> bool {
         self.object.metadata.deletion_timestamp.is_some()
@@ -74,7 +75,7 @@ impl Change {
 
 type Changes = watch::Sender<Vec<Change>>;
 
-/// Writes down every change of pods, Services, StatefulSets and claims of a namespace until it is dropped.
+/// Records every change of pods, Services, StatefulSets and claims of a namespace until it is dropped.
 pub struct Journal {
     changes: Arc<Changes>,
     apis: Vec<Api<DynamicObject>>,
@@ -82,7 +83,7 @@ pub struct Journal {
 }
 
 impl Journal {
-    /// Begins with what is there.
+    /// Starts with the existing objects.
     ///
     /// # Errors
     /// If it cannot be listed.
@@ -107,10 +108,10 @@ impl Journal {
         Ok(Self { changes, apis, tasks })
     }
 
-    /// Waits until a change has come that is wanted, and returns its version.
+    /// Waits for a change that matches, and returns its version.
     ///
     /// # Errors
-    /// If none comes in time.
+    /// If there is none in time.
     pub async fn wait(&self, what: &str, within: Duration, wanted: impl Fn(&Change) -> bool) -> Result<u64> {
         let mut changes = self.changes.subscribe();
         let waited = tokio::time::timeout(within, changes.wait_for(|changes| changes.iter().any(&wanted))).await;
@@ -121,10 +122,10 @@ impl Journal {
         found.with_context(|| format!("waited {} s for {what}", within.as_secs_f32()))
     }
 
-    /// All changes up to now, in their order.
+    /// All changes so far, in order.
     ///
     /// # Errors
-    /// If the objects cannot be listed, or what is there has not been seen in time.
+    /// If the objects cannot be listed, or their current versions do not arrive in time.
     pub async fn changes(&self) -> Result<Vec<Change>> {
         wait_for("the journal to have everything", SOON, async || {
             for api in &self.apis {
@@ -143,12 +144,12 @@ impl Journal {
         Ok(changes)
     }
 
-    /// Checks what must hold at every moment of a cluster's life: nobody joins or goes while another is not well, no
-    /// StatefulSet loses a member that has not left the ring, no Service goes before its member's pod and claims, and one
-    /// member leaves at a time.
+    /// Checks the invariants of a cluster's life: no member joins or leaves while another is not ready, no
+    /// StatefulSet loses a member that has not left the ring, no Service is deleted before its member's pod and
+    /// claims, and one member leaves at a time.
     ///
     /// # Errors
-    /// Names the change that should not have been.
+    /// Names the change that violates one.
     pub async fn check(&self) -> Result<()> {
         let key = |change: &Change| (change.kind.clone(), change.name.clone());
         let (found, later): (Vec<_>, Vec<_>) = self.changes().await?.into_iter().partition(|change| change.found);
@@ -230,7 +231,7 @@ fn note(changes: &Changes, kind: &str, object: DynamicObject, gone: bool, found:
     changes.send_modify(|changes| changes.push(change));
 }
 
-/// Follows a kind, from one watch to the next where the last one ended.
+/// Follows a kind across watches, each from where the last one ended.
 async fn follow(api: Api<DynamicObject>, kind: String, mut version: String, changes: Arc<Changes>) {
     while let Ok(events) = api.watch(&WatchParams::default(), &version).await {
         let mut events = std::pin::pin!(events);

@@ -1,5 +1,5 @@
-//! What the end-to-end tests in `tests/` have in common: a [`Stage`] is a real control plane with Bartizan's own
-//! manifests applied, on which a [`Host`] runs as the ServiceAccount that it has in production.
+//! What the end-to-end tests in `tests/` share: a [`Stage`] is a real control plane with Bartizan's own manifests
+//! applied, on which a [`Host`] runs under the ServiceAccount that it has in production.
 //!
 //! A test owns its stage and its hosts, and both stop when they are dropped, so that a failed test leaves no process
 //! behind.

@@ -63,7 +63,7 @@ impl Stage {
         Api::namespaced_with(self.cluster.client(), namespace, &resource)
     }
 
-    /// The ClusterScripts, which live in no namespace.
+    /// The ClusterScripts, which are cluster-scoped.
     #[must_use]
     pub fn cluster_scripts(&self) -> Api<DynamicObject> {
         let resource = resource("test.bartizan.dev", "ClusterScript", "clusterscripts");
@@ -77,7 +77,7 @@ impl Stage {
         Api::default_namespaced_with(self.cluster.client(), &resource)
     }
 
-    /// A typed API of a namespace, with the rights of the admin.
+    /// A typed API of a namespace, with the admin's rights.
     #[must_use]
     pub fn api<K>(&self, namespace: &str) -> Api<K>
     where
@@ -89,7 +89,7 @@ impl Stage {
     /// Waits until the status of a store is about its newest generation and it is Ready with four servers.
     ///
     /// # Errors
-    /// If it is not in time, with what it looked like last.
+    /// If it is not in time, with the object as last seen.
     pub async fn wait_ready(&self, namespace: &str, name: &str) -> Result<DynamicObject> {
         wait_object(self.stores(namespace), name, "Ready with 4 of 4 servers", SOON, |store| {
             let is = |type_: &str| condition(store, type_).is_some_and(|condition| condition["status"] == "True");
@@ -98,7 +98,7 @@ impl Stage {
         .await
     }
 
-    /// All children of a parent, whatever their kind, as they are in everything but status.
+    /// All children of a parent, of all kinds, without their status.
     ///
     /// # Errors
     /// If they cannot be listed.
@@ -139,8 +139,8 @@ where
     Ok(())
 }
 
-/// Objects as they were at one moment, by kind and name, without what their controllers say in status. Equal snapshots mean
-/// that nobody wrote: times of writes, UIDs and generations are in it.
+/// Objects at one moment, by kind and name, without their status. Equal snapshots mean that nobody wrote: they
+/// include times of writes, UIDs and generations.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Snapshot {
     objects: BTreeMap<String, Value>,
@@ -159,8 +159,8 @@ impl Snapshot {
         self.objects.get(name).unwrap_or(&Value::Null)
     }
 
-    /// What was meant and not what happened on the way: no UIDs, times, versions, generated values or allocated addresses.
-    /// Two runs that end in the same state have equal shapes.
+    /// The intended state without incidentals: no UIDs, times, versions, generated values or allocated addresses. Two
+    /// runs that end in the same state have equal shapes.
     #[must_use]
     pub fn shape(&self) -> BTreeMap<String, Value> {
         let shape = |(name, object): (&String, &Value)| {
@@ -168,7 +168,7 @@ impl Snapshot {
             let mut shape = object.clone();
             let mut labels = metadata["labels"].clone();
             labels[OWNER_UID_LABEL] = Value::Null;
-            // Its hash is over the owner's UID, too.
+            // Its hash covers the owner's UID, too.
             let mut annotations = metadata["annotations"].clone();
             annotations[bartizan_contract::names::INTENT_ANNOTATION] = Value::Null;
             let mut owners = metadata["ownerReferences"].clone();
@@ -195,7 +195,7 @@ impl Snapshot {
     }
 }
 
-/// An object without its status, and without what changes whenever that is written.
+/// An object without its status, and without the metadata that changes with it.
 fn without_status(mut object: Value) -> Value {
     if let Some(top) = object.as_object_mut() {
         top.remove("status");
@@ -227,7 +227,7 @@ pub fn condition<'a>(object: &'a DynamicObject, type_: &str) -> Option<&'a Value
 /// Waits until a condition about the newest generation has this status and reason, and returns its message.
 ///
 /// # Errors
-/// If it has not in time, with what the object looked like last.
+/// If it has not in time, with the object as last seen.
 pub async fn message_of(
     api: Api<DynamicObject>,
     name: &str,
@@ -299,7 +299,7 @@ fn test_parent(kind: &str, (namespace, name): (&str, &str), spec: &Value) -> Str
     json!({"apiVersion": "test.bartizan.dev/v1alpha1", "kind": kind, "metadata": metadata, "spec": spec}).to_string()
 }
 
-/// The spec of a pod with these containers that meets the level Restricted, which providers are granted by default.
+/// A pod spec with these containers that meets the level Restricted, which providers are granted by default.
 #[must_use]
 pub fn hardened(mut containers: Value) -> Value {
     for container in containers.as_array_mut().into_iter().flatten() {

@@ -1,4 +1,4 @@
-//! The programs that the tests run: built once per test process, whoever asks first.
+//! The programs that the tests run, built once per test process by whichever test needs them first.
 
 use std::path::{Path, PathBuf};
 
@@ -9,26 +9,26 @@ use tokio::sync::OnceCell;
 /// A provider that tests can put into the host's folder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Provider {
-    /// The shipped one: ObjectStores.
+    /// Shipped: ObjectStores.
     Minio,
-    /// The other shipped one: Clusters.
+    /// Shipped: Clusters.
     Cassandra,
-    /// The README's: Greetings.
+    /// The example of the README: Greetings.
     Hello,
-    /// The one that misbehaves as its parent asks: Faults.
+    /// Misbehaves as its parent asks: Faults.
     Faulty,
-    /// The one that does what its parent says: Scripts.
+    /// Answers as its parent says: Scripts.
     Scripted,
     /// The same, and it finalizes: FinalizingScripts.
     ScriptedFinalizing,
-    /// The same, for parents that live in no namespace: ClusterScripts.
+    /// The same for cluster-scoped parents: ClusterScripts.
     ScriptedClusterScoped,
-    /// The one with settings: Notices.
+    /// Has settings: Notices.
     Notice,
 }
 
 impl Provider {
-    /// All of them, always built together: cargo links a module anew where it is asked for another set.
+    /// All of them, always built together: cargo links the modules again whenever the set changes.
     const ALL: [Self; 8] = [
         Self::Minio,
         Self::Cassandra,
@@ -85,7 +85,7 @@ impl Provider {
         })
     }
 
-    /// The document that a provider ships to stand beside its module, if it needs more than trust gives.
+    /// The document that ships with a provider, if it needs more than `--trust-manifests` grants.
     #[must_use]
     pub fn document(self) -> Option<PathBuf> {
         let document = self.deploy_folder().join(format!("{}.yaml", self.name()));

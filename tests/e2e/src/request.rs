@@ -1,8 +1,8 @@
-//! A request to a module that no host serves.
+//! A request to a module that runs without a host.
 
 use serde_json::{Value, json};
 
-/// The first request of a provider about a parent, of which these children exist, as the contract says it.
+/// The first request to a provider about a parent with these children, in the form of the contract.
 #[must_use]
 pub fn first_request(provider: &str, parent: &Value, children: &Value) -> Vec<u8> {
     let request = json!({

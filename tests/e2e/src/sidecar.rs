@@ -1,5 +1,5 @@
-//! A stand-in for the sidecar of Cassandra's members (docs/cassandra-sidecar.md), one for all of a namespace: it asks no
-//! database, and says after a while that the member has left the ring.
+//! A fake of the sidecar of Cassandra's members (docs/cassandra-sidecar.md), one for a whole namespace: it has no
+//! database, and reports after a while that the member has left the ring.
 
 use std::pin::pin;
 use std::time::Duration;
@@ -15,16 +15,17 @@ use tokio::task::JoinHandle;
 
 use crate::stage::Stage;
 
-/// The label by which the provider and the sidecar speak.
+/// The label through which the provider and the sidecar communicate.
 const DECOMMISSIONED: &str = "cassandra.rook.io/decommissioned";
 
-/// Answers until it is dropped. Where there is none, nobody ever answers.
+/// Answers until it is dropped. Without it nothing ever answers.
 pub struct Sidecar {
     task: JoinHandle<()>,
 }
 
 impl Sidecar {
-    /// Answers for the members of a namespace, each after a delay, with the rights of the members of one of its clusters.
+    /// Answers for the members of a namespace, each after a delay, with the rights of the members of one of its
+    /// clusters.
     ///
     /// # Errors
     /// If the account of that cluster's members gets no token.

@@ -1,4 +1,4 @@
-//! A control plane on which Bartizan is deployed, but for the host itself, which tests start and stop as they like.
+//! A control plane with Bartizan deployed, except for the host itself, which tests start and stop as they like.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -13,15 +13,15 @@ use crate::programs::{Programs, Provider};
 
 /// The host's own namespace.
 pub const NAMESPACE: &str = "bartizan-system";
-/// The user that the host is for the API server.
+/// The host's user name.
 pub const ACCOUNT: &str = "system:serviceaccount:bartizan-system:bartizan";
-/// The user that a provider is for the API server.
+/// A provider's user name.
 #[must_use]
 pub fn account_of(provider: &str) -> String {
     format!("system:serviceaccount:bartizan-providers:provider-{provider}")
 }
 
-/// Most stages at the same time in one test process: each takes several hundred MiB.
+/// How many stages a test process may have at the same time: each takes several hundred MiB.
 static ROOM: Semaphore = Semaphore::const_new(4);
 
 /// A control plane with the host's account, the providers' CRDs and rights, and a folder with their modules.
@@ -31,7 +31,7 @@ pub struct Stage {
     programs: &'static Programs,
     folder: TempDir,
     kubeconfig: PathBuf,
-    /// Given back last, when everything has stopped.
+    /// Released last, when everything has stopped.
     _room: SemaphorePermit<'static>,
 }
 
@@ -81,7 +81,7 @@ impl Stage {
     /// # Errors
     /// If it cannot be copied.
     pub async fn add_module(&self, provider: Provider) -> Result<()> {
-        // The document first: a module without one is served by what it asks for.
+        // The document first: a module without one is granted what its manifest asks for.
         if let Some(document) = provider.document() {
             let to = self.providers().join(format!("{}.yaml", provider.name()));
             std::fs::copy(document, to).context("the document cannot be copied")?;
@@ -105,7 +105,7 @@ impl Stage {
         self.folder.path().join("providers")
     }
 
-    /// A path in the stage's own folder, which goes with it.
+    /// A path in the stage's own folder, which is removed with it.
     #[must_use]
     pub fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
@@ -123,7 +123,7 @@ impl Stage {
         self.command_with(&self.kubeconfig)
     }
 
-    /// Like [`Stage::command`], with another way to the API server.
+    /// Like [`Stage::command`], with another kubeconfig.
     #[must_use]
     pub fn command_with(&self, kubeconfig: &Path) -> Command {
         let mut command = self.plain_command_with(kubeconfig);
@@ -131,7 +131,8 @@ impl Stage {
         command
     }
 
-    /// `bartizan run` as the host's account on any free port and nothing else. Modules are compiled once per stage.
+    /// `bartizan run` as the host's account on any free port, without further options. Modules are compiled once per
+    /// stage.
     #[must_use]
     pub fn plain_command(&self) -> Command {
         self.plain_command_with(&self.kubeconfig)
@@ -141,14 +142,14 @@ impl Stage {
         let mut command = Command::new(&self.programs.host);
         command.args(["run", "--listen", "127.0.0.1:0", "--kubeconfig"]).arg(kubeconfig);
         command.arg("--cache-dir").arg(self.path("compiled"));
-        // Whatever the user of the tests has set must not change what the host does.
+        // The environment of whoever runs the tests must not change what the host does.
         for variable in ["RUST_LOG", "KUBECONFIG", "BARTIZAN_PROVIDERS", "BARTIZAN_LISTEN", "BARTIZAN_LOG_FORMAT"] {
             command.env_remove(variable);
         }
         command
     }
 
-    /// Runs a prepared command, to be waited for; its log lies in the control plane's folder, which is kept on failure.
+    /// Starts a prepared command; its log is in the control plane's folder, which is kept on failure.
     ///
     /// # Errors
     /// If it cannot be run.
@@ -184,7 +185,7 @@ impl Stage {
         self.cluster.audit_mark()
     }
 
-    /// What the host asked the API server for since then, for itself and as its providers.
+    /// The host's requests to the API server since then, under its own account and impersonated.
     ///
     /// # Errors
     /// If the audit log cannot be read.
@@ -192,8 +193,8 @@ impl Stage {
         self.cluster.audit_requests_since(ACCOUNT, mark)
     }
 
-    /// The host's writes since then, each in a line: verb, resource, name and code; but for what it says of its Providers, as
-    /// how many parents there are, which comes when it comes.
+    /// The host's writes since then, each in a line: verb, resource, name and code. Without the status of its
+    /// Providers, such as the number of parents, whose timing is arbitrary.
     ///
     /// # Errors
     /// If the audit log cannot be read.
@@ -224,7 +225,7 @@ impl Stage {
         Ok(output.stderr.trim_end().to_owned())
     }
 
-    /// Stops the control plane and removes every trace, which tests do that went well.
+    /// Stops the control plane and removes all its files, at the end of a test that passed.
     ///
     /// # Errors
     /// If something cannot be removed.

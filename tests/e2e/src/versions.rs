@@ -1,4 +1,4 @@
-//! Other versions of a module without building any: the same bytes but for a text that stands in them once.
+//! Other versions of a module without building any: the same bytes except for a text that occurs in them once.
 
 use std::path::Path;
 
@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result, ensure};
 /// A module with one text replaced by another of the same length, so that nothing in it moves.
 ///
 /// # Errors
-/// If the text is not in it exactly once, or the other does not fit.
+/// If the text does not occur exactly once, or the lengths differ.
 pub fn patched(module: &[u8], old: &str, new: &str) -> Result<Vec<u8>> {
     ensure!(old.len() == new.len(), "{new:?} does not fit in place of {old:?}");
     let (old, new) = (old.as_bytes(), new.as_bytes());
@@ -19,7 +19,7 @@ pub fn patched(module: &[u8], old: &str, new: &str) -> Result<Vec<u8>> {
     Ok(module)
 }
 
-/// Puts a file in place of another as careful programs do: written beside it, then renamed.
+/// Replaces a file atomically: written beside it, then renamed.
 ///
 /// # Errors
 /// If it cannot be written.

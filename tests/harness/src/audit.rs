@@ -1,9 +1,8 @@
-//! Reads the API server's audit log: who asked for what, counted by request and not by log line.
+//! Reads the API server's audit log: who requested what, counted by request and not by log line.
 //!
-//! The API server writes a line when a request arrives, a line when a watch
-//! begins to answer, and a line when the answer is complete, all three before or
-//! as the client sees it. One [`AuditRequest`] stands for all lines of a
-//! request and shows the last stage that was reached.
+//! The API server writes a line when a request arrives, a line when a watch starts its response, and a line when the
+//! response is complete, all three before or as the client sees it. One [`AuditRequest`] stands for all lines of a
+//! request and has the last stage that was reached.
 
 use std::{
     collections::HashMap,
@@ -19,12 +18,12 @@ use serde::Deserialize;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct AuditMark(u64);
 
-/// How far a request has come.
+/// How far a request has got.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
 pub enum AuditStage {
     /// It has arrived and not been answered yet.
     RequestReceived,
-    /// A watch that is open: its answer has begun and not ended.
+    /// A watch that is open: its response has started and not ended.
     ResponseStarted,
     /// It has been answered.
     ResponseComplete,
@@ -35,44 +34,44 @@ pub enum AuditStage {
 /// A request that a user made to the API server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AuditRequest {
-    /// The user's name, as in `system:serviceaccount:bartizan-system:bartizan`: who sent the request, in whose name ever.
+    /// The user name, as in `system:serviceaccount:bartizan-system:bartizan`: the sender, also of an impersonated
+    /// request.
     pub user: String,
-    /// In whose name the user asked, if not in their own.
+    /// The user that the sender impersonates, if any.
     pub impersonated_user: Option<String>,
-    /// `get`, `list`, `watch`, `create`, `update`, `patch`, `delete`,
-    /// `deletecollection`; for what is no object, as `/version`, the HTTP method
-    /// in small letters.
+    /// `get`, `list`, `watch`, `create`, `update`, `patch`, `delete`, `deletecollection`; for non-resource requests
+    /// such as `/version` the HTTP method in lower case.
     pub verb: String,
     /// The path with the query.
     pub uri: String,
-    /// The API group, empty for the core one and for what is no object.
+    /// The API group, empty for the core one and for non-resource requests.
     pub group: String,
-    /// The plural, as in `statefulsets`, empty for what is no object.
+    /// The plural, as in `statefulsets`, empty for non-resource requests.
     pub resource: String,
     /// As in `status`, empty for the object itself.
     pub subresource: String,
-    /// Empty for what is cluster-scoped or asked for in all namespaces.
+    /// Empty for cluster-scoped resources and requests across all namespaces.
     pub namespace: String,
-    /// Empty for lists, and for creations with a generated name.
+    /// Empty for lists, and for creates with a generated name.
     pub name: String,
-    /// The HTTP status of the answer, if it has begun.
+    /// The HTTP status of the response, if it has started.
     pub code: Option<u16>,
     /// When it arrived, RFC 3339 in UTC with microseconds.
     pub time: String,
     /// The client's `User-Agent`.
     pub user_agent: String,
-    /// The last stage that the log has of it.
+    /// The last stage in the log.
     pub stage: AuditStage,
 }
 
 impl AuditRequest {
-    /// Whether it watches, which is what a client at rest still does.
+    /// Whether it is a watch, which clients keep open at rest.
     pub fn is_watch(&self) -> bool {
         self.verb == "watch"
     }
 
-    /// Whether it asks for a change, be it granted or not.
-    /// Questions about rights have the form of creations, and change nothing.
+    /// Whether it is a write, whether or not it was allowed. Access reviews have the form of creates, and change
+    /// nothing.
     pub fn is_write(&self) -> bool {
         self.group != "authorization.k8s.io"
             && matches!(
@@ -82,7 +81,7 @@ impl AuditRequest {
     }
 }
 
-/// A line of the log, of which we read what we need.
+/// The fields of a log line that we need.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Event {
@@ -143,7 +142,7 @@ impl From<Event> for AuditRequest {
     }
 }
 
-/// The end of the log as it is now.
+/// The current end of the log.
 pub(crate) fn mark(log: &Path) -> Result<AuditMark> {
     let metadata = fs::metadata(log).with_context(|| format!("cannot read the audit log {}", log.display()))?;
     Ok(AuditMark(metadata.len()))
@@ -155,7 +154,7 @@ pub(crate) fn requests(log: &Path, mark: AuditMark, user: &str) -> Result<Vec<Au
     let mut positions: HashMap<String, usize> = HashMap::new();
     each_event(log, mark, user, |event| match positions.get(&event.id) {
         Some(&position) => update(&mut requests[position], event.into()),
-        // What had arrived before the mark has its first line before it too.
+        // A request that arrived before the mark has its first line before it, too.
         None if event.stage == AuditStage::RequestReceived => {
             positions.insert(event.id.clone(), requests.len());
             requests.push(event.into());
@@ -165,8 +164,8 @@ pub(crate) fn requests(log: &Path, mark: AuditMark, user: &str) -> Result<Vec<Au
     Ok(requests)
 }
 
-/// Shows each request of a user that arrived after the mark as it was then, unanswered, and returns where the log ended.
-/// Keeps nothing, however long the log is.
+/// Visits each request of a user that arrived after the mark as it was then, unanswered, and returns the end of the
+/// log. Uses constant memory, however long the log is.
 pub(crate) fn visit(
     log: &Path,
     mark: AuditMark,
@@ -180,11 +179,12 @@ pub(crate) fn visit(
     })
 }
 
-/// Reads the lines about a user after the mark, and returns the position to go on from.
+/// Reads the lines about a user after the mark, and returns the position to resume from.
 fn each_event(log: &Path, mark: AuditMark, user: &str, mut handle: impl FnMut(Event)) -> Result<AuditMark> {
     let cannot_read = || format!("cannot read the audit log {}", log.display());
     let mut file = File::open(log).with_context(cannot_read)?;
-    // A mark may be in the middle of a line, which was being written: the rest of it, or the end of the one before, is passed over.
+    // A mark may be in the middle of a line that was being written: the rest of it, or the end of the one before, is
+    // skipped.
     let mut end = AuditMark(mark.0.saturating_sub(1));
     file.seek(SeekFrom::Start(end.0)).with_context(cannot_read)?;
     let mut reader = BufReader::new(file);
@@ -196,7 +196,7 @@ fn each_event(log: &Path, mark: AuditMark, user: &str, mut handle: impl FnMut(Ev
     loop {
         line.clear();
         let read = reader.read_line(&mut line).with_context(cannot_read)?;
-        // A last line without its end is being written at this moment.
+        // A last line without its end is still being written.
         if !line.ends_with('\n') {
             return Ok(end);
         }
@@ -213,7 +213,7 @@ fn each_event(log: &Path, mark: AuditMark, user: &str, mut handle: impl FnMut(Ev
     }
 }
 
-/// Takes over a later line about the same request.
+/// Updates a request from a later line.
 fn update(request: &mut AuditRequest, later: AuditRequest) {
     if later.stage >= request.stage {
         *request = later;

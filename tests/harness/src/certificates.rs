@@ -28,8 +28,7 @@ impl TokenKey {
     }
 }
 
-/// Signs everything in one cluster. Made anew for each, so that a kubeconfig of
-/// one cluster is good for nothing in another.
+/// Signs everything in one cluster. Created for each, so that a kubeconfig of one cluster is useless in another.
 pub(crate) struct Authority {
     issuer: Issuer<'static, KeyPair>,
     certificate: String,

@@ -1,8 +1,7 @@
-//! Cleans up when this process dies without having cleaned up itself, by SIGKILL too.
+//! Cleans up when this process dies without cleaning up itself, even by SIGKILL.
 //!
-//! `Drop` does not run in a process that is killed, nor for a `static` that a
-//! test binary shares among its tests. A guard is a tiny shell that waits for its
-//! standard input to end, which the kernel sees to however we die.
+//! `Drop` does not run in a process that is killed, nor for a `static` that the tests of a binary share. A guard is a
+//! tiny shell that waits for the end of its standard input, which the kernel closes however we die.
 
 use std::{
     path::Path,
@@ -13,8 +12,7 @@ use std::os::unix::process::CommandExt;
 
 use anyhow::{Context, Result};
 
-/// Waits with the shell's own `read`, so that no second process is left behind
-/// when the shell is killed.
+/// Waits with the shell's own `read`, so that no second process is left when the shell is killed.
 const WAIT_FOR_END: &str = "while read -r _; do :; done; ";
 
 /// Acts when this process ends, unless it is dropped before.
@@ -29,8 +27,8 @@ impl Guard {
         Self::start("kill -9 \"$1\"", &pid.to_string())
     }
 
-    /// Removes this folder when our process ends: twice, since what runs in it
-    /// is dying at the same moment and may still write.
+    /// Removes this folder when our process ends: twice, since the processes that use it die at the same moment and
+    /// may still write.
     pub(crate) fn remove_folder(folder: &Path) -> Result<Self> {
         let folder = folder.to_str().context("the path of a temporary folder is not UTF-8")?;
         Self::start("rm -rf -- \"$1\"; sleep 2; rm -rf -- \"$1\"", folder)
@@ -42,8 +40,7 @@ impl Guard {
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
-            // Ctrl-C goes to the whole group of the terminal; the guard has to
-            // outlive it.
+            // Ctrl-C is sent to the whole foreground process group; the guard has to outlive it.
             .process_group(0)
             .spawn()
             .context("cannot run sh")?;

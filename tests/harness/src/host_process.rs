@@ -1,4 +1,4 @@
-//! The host as a child process: its output, its memory, its signals, its end.
+//! The host as a child process: output, memory, signals and exit.
 
 use std::{
     fs::{self, File},
@@ -19,13 +19,13 @@ use crate::{
     process::{describe_end, signal},
 };
 
-/// How often a process that should end is looked at.
+/// How often an ending process is polled.
 const POLL: Duration = Duration::from_millis(5);
 
 /// Ticks of a second in /proc/PID/stat: USER_HZ, which Linux holds at 100 for programs.
 const TICKS_PER_SECOND: f64 = 100.0;
 
-/// How many lines of output an error repeats.
+/// How many lines of output an error includes.
 const OUTPUT_TAIL: usize = 30;
 
 /// A child process whose output is kept, line by line, in memory and in a file.
@@ -37,7 +37,7 @@ pub struct HostProcess {
     output: Arc<Output>,
     news: watch::Receiver<News>,
     log: PathBuf,
-    /// Let go first when the process ends, as its id may then become another's.
+    /// Released first when the process ends, since its id may be reused.
     guard: Option<Guard>,
 }
 
@@ -47,7 +47,7 @@ struct Output {
     log: Mutex<File>,
 }
 
-/// How much there is to see, for those who wait.
+/// How much output there is, for those who wait.
 #[derive(Clone, Copy, Default)]
 struct News {
     lines: usize,
@@ -59,12 +59,11 @@ impl HostProcess {
     /// Starts a prepared command. Its input is empty; its stdout and stderr go
     /// line by line into one buffer and into the file `log`.
     ///
-    /// The environment and the process group are ours, as with any child; who
-    /// wants others says so in the command. (In our group it gets a Ctrl-C from
-    /// the terminal at the same time as we do.)
+    /// It inherits our environment and process group, as any child does; set others in the command. (In our group it
+    /// gets a Ctrl-C from the terminal at the same time as we do.)
     ///
     /// # Errors
-    /// When the program or the log file cannot be started or made.
+    /// When the program cannot be started or the log file cannot be created.
     pub fn spawn(mut command: Command, log: impl Into<PathBuf>) -> Result<Self> {
         let log = log.into();
         let program = command.get_program().to_string_lossy().into_owned();
@@ -83,8 +82,8 @@ impl HostProcess {
         ];
         for stream in streams.into_iter().flatten() {
             let (output, sender) = (Arc::clone(&output), sender.clone());
-            // Threads, as they read whether or not the test's runtime is busy,
-            // and the process never blocks on a full pipe.
+            // Threads, since they read whether or not the test's runtime is busy, and the process never blocks on a
+            // full pipe.
             thread::spawn(move || output.copy(stream, &sender));
         }
         // From here on, Drop kills the child if something fails.
@@ -98,26 +97,25 @@ impl HostProcess {
         self.child.id()
     }
 
-    /// The file with everything that it has printed.
+    /// The file with all its output.
     pub fn log(&self) -> &Path {
         &self.log
     }
 
-    /// Everything that it has printed so far.
+    /// All its output so far.
     pub fn lines(&self) -> Vec<String> {
         lock(&self.output.lines).clone()
     }
 
-    /// Remembers how much it has printed, for [`HostProcess::wait_for_line_after`].
+    /// Marks the end of the output so far, for [`HostProcess::wait_for_line_after`].
     pub fn mark(&self) -> usize {
         lock(&self.output.lines).len()
     }
 
-    /// Waits until it has printed a line that contains `pattern`, and returns the
-    /// first such line. Lines that were printed before count.
+    /// Waits for a line of output that contains `pattern`, and returns the first one. Earlier lines count.
     ///
     /// # Errors
-    /// When time is over or the process ends before that, with its last lines.
+    /// When the time is over or the process ends before that, with its last lines.
     pub async fn wait_for_line(&mut self, pattern: &str, within: Duration) -> Result<String> {
         self.wait_for_line_after(0, pattern, within).await
     }
@@ -125,7 +123,7 @@ impl HostProcess {
     /// Like [`HostProcess::wait_for_line`], for lines after a mark.
     ///
     /// # Errors
-    /// When time is over or the process ends before that, with its last lines.
+    /// When the time is over or the process ends before that, with its last lines.
     pub async fn wait_for_line_after(&mut self, mark: usize, pattern: &str, within: Duration) -> Result<String> {
         let output = Arc::clone(&self.output);
         let mut seen = mark;
@@ -147,7 +145,7 @@ impl HostProcess {
         }
     }
 
-    /// Asks it to end.
+    /// Sends SIGTERM.
     ///
     /// # Errors
     /// When the signal cannot be sent; not when the process has ended.
@@ -155,7 +153,7 @@ impl HostProcess {
         self.signal(Signal::SIGTERM)
     }
 
-    /// Asks it to end as Ctrl-C does.
+    /// Sends SIGINT, as Ctrl-C does.
     ///
     /// # Errors
     /// When the signal cannot be sent; not when the process has ended.
@@ -163,7 +161,7 @@ impl HostProcess {
         self.signal(Signal::SIGINT)
     }
 
-    /// Ends it at once, without a chance to finish anything.
+    /// Sends SIGKILL.
     ///
     /// # Errors
     /// When the signal cannot be sent; not when the process has ended.
@@ -171,7 +169,7 @@ impl HostProcess {
         self.signal(Signal::SIGKILL)
     }
 
-    /// Freezes it: it keeps its connections and does nothing.
+    /// Sends SIGSTOP: it keeps its connections and does nothing.
     ///
     /// # Errors
     /// When the signal cannot be sent; not when the process has ended.
@@ -179,7 +177,7 @@ impl HostProcess {
         self.signal(Signal::SIGSTOP)
     }
 
-    /// Lets it go on after [`HostProcess::sigstop`].
+    /// Resumes it after [`HostProcess::sigstop`].
     ///
     /// # Errors
     /// When the signal cannot be sent; not when the process has ended.
@@ -187,7 +185,7 @@ impl HostProcess {
         self.signal(Signal::SIGCONT)
     }
 
-    /// How it ended, or nothing while it runs.
+    /// Its exit status, or `None` while it runs.
     ///
     /// # Errors
     /// When the system cannot tell.
@@ -201,15 +199,15 @@ impl HostProcess {
         Ok(self.ended)
     }
 
-    /// Waits until it has ended and everything that it printed has been read.
+    /// Waits until it has ended and all its output has been read.
     ///
     /// # Errors
-    /// When it still runs when time is over, with its last lines.
+    /// When it still runs once the time is over, with its last lines.
     pub async fn wait_exit(&mut self, within: Duration) -> Result<ExitStatus> {
         let deadline = Instant::now() + within;
         loop {
             if let Some(status) = self.exited()? {
-                // A grandchild could hold the streams open; its output is not ours.
+                // A grandchild could hold the streams open; its output does not matter.
                 let closed = self.news.wait_for(|news| news.closed == 2);
                 let _ = tokio::time::timeout(Duration::from_secs(1), closed).await;
                 return Ok(status);
@@ -229,7 +227,7 @@ impl HostProcess {
         self.memory_mib("VmRSS:")
     }
 
-    /// The highest resident memory that it ever had, in MiB.
+    /// Its peak resident memory, in MiB.
     ///
     /// # Errors
     /// When the process has ended.
@@ -237,16 +235,16 @@ impl HostProcess {
         self.memory_mib("VmHWM:")
     }
 
-    /// The time that it has spent on processors so far, in seconds with two digits.
+    /// Its CPU time so far, in seconds with two decimals.
     ///
     /// # Errors
     /// When the process has ended.
     pub fn cpu_seconds(&self) -> Result<f64> {
         let path = format!("/proc/{}/stat", self.id());
         let stat = fs::read_to_string(&path).with_context(|| format!("cannot read {path}"))?;
-        // Its name may hold spaces and brackets; what follows the last one does not.
+        // The program's name may contain spaces and parentheses; what follows the last one does not.
         let fields = stat.rsplit(')').next().unwrap_or_default().split_whitespace();
-        // utime and stime: fields 14 and 15, of which the first two are before the bracket.
+        // utime and stime: fields 14 and 15, of which the first two are before the parenthesis.
         let ticks: Option<u32> = fields.skip(11).take(2).map(|ticks| ticks.parse::<u32>().ok()).sum();
         Ok(f64::from(ticks.with_context(|| format!("{path} has no times"))?) / TICKS_PER_SECOND)
     }
@@ -265,13 +263,13 @@ impl HostProcess {
 
     fn signal(&mut self, kind: Signal) -> Result<()> {
         match self.exited()? {
-            // Its id may be another process's by now.
+            // Its id may belong to another process by now.
             Some(_) => Ok(()),
             None => signal(self.id(), kind),
         }
     }
 
-    /// Its end, if it has one, and the last lines of its output.
+    /// Its exit status, if it has ended, and the last lines of its output.
     fn tail(&mut self) -> String {
         let state = match self.exited() {
             Ok(Some(status)) => describe_end(status),
@@ -286,8 +284,7 @@ impl HostProcess {
 impl Drop for HostProcess {
     fn drop(&mut self) {
         if matches!(self.exited(), Ok(None)) {
-            // The guard goes after the kill and before the wait: until the wait
-            // nobody else can get this id.
+            // The guard is dropped after the kill and before the wait: until the wait nobody else can get this id.
             let _ = self.child.kill();
             self.guard = None;
             let _ = self.child.wait();
@@ -300,7 +297,7 @@ impl Output {
         for line in BufReader::new(stream).split(b'\n') {
             let Ok(line) = line else { break };
             let line = String::from_utf8_lossy(&line).into_owned();
-            // The file is for people; a full disk must not stop a test.
+            // The file is for people; a full disk must not fail a test.
             let _ = writeln!(lock(&self.log), "{line}");
             lock(&self.lines).push(line);
             news.send_modify(|news| news.lines += 1);
@@ -309,7 +306,7 @@ impl Output {
     }
 }
 
-/// A panic elsewhere does not make these lines wrong.
+/// A panic elsewhere does not invalidate these lines.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,4 +1,4 @@
-//! Writes kubeconfig files that hold everything they need, so that they can be copied.
+//! Writes self-contained kubeconfig files, so that they can be copied.
 
 use std::{
     fs::OpenOptions,
@@ -13,13 +13,13 @@ use serde_json::{Value, json};
 
 use crate::certificates::Identity;
 
-/// How a kubeconfig proves who it is.
+/// The credential in a kubeconfig.
 pub(crate) enum Credential<'a> {
     Certificate(&'a Identity),
     Token(&'a str),
 }
 
-/// Where the kubeconfigs of one cluster are written, and what they have in common.
+/// Where the kubeconfigs of one cluster are written, and what they share.
 pub(crate) struct Kubeconfigs {
     pub(crate) folder: PathBuf,
     pub(crate) server: String,
@@ -28,8 +28,8 @@ pub(crate) struct Kubeconfigs {
 }
 
 impl Kubeconfigs {
-    /// Writes the kubeconfig of one user and returns its path. `file` names the
-    /// file, `namespace` is the one that kubectl takes when none is given.
+    /// Writes the kubeconfig of one user and returns its path. `file` names the file, `namespace` is kubectl's
+    /// default namespace.
     pub(crate) fn write(
         &self,
         file: &str,
@@ -67,13 +67,12 @@ fn yaml(document: &Value) -> Result<String> {
     serde_yaml_ng::to_string(document).context("cannot write a kubeconfig as YAML")
 }
 
-/// A user name as a file name: `system:serviceaccount:a:b` has colons, which a
-/// KUBECONFIG list would split at.
+/// A user name as a file name: `system:serviceaccount:a:b` has colons, at which a KUBECONFIG list would be split.
 fn file_name(user: &str) -> String {
     user.chars().map(|c| if c.is_ascii_alphanumeric() || c == '.' || c == '-' { c } else { '_' }).collect()
 }
 
-/// Writes a file that only we may read: it holds a key or a token.
+/// Writes a file that only its owner may read: it holds a key or a token.
 pub(crate) fn write_private(path: &Path, content: &str) -> Result<()> {
     OpenOptions::new()
         .write(true)

@@ -8,33 +8,32 @@ use std::{
 use anyhow::{Context, Result, bail};
 use tokio::io::AsyncWriteExt;
 
-/// `kubectl` with this kubeconfig; arguments are to be added. Its cache goes
-/// into `cache`, and preferences in the user's home are not read: they would
-/// make it do other things here than there.
+/// `kubectl` with this kubeconfig; arguments are to be added. Its cache is in `cache`, and preferences in the user's
+/// home are not read: they would make results depend on the machine.
 pub fn kubectl_command(program: &Path, kubeconfig: &Path, cache: &Path) -> Command {
     let mut command = Command::new(program);
     command.arg("kubectl").env("KUBECONFIG", kubeconfig).env("KUBECACHEDIR", cache).env("KUBERC", "off");
     command
 }
 
-/// What became of a run of kubectl.
+/// The result of a run of kubectl.
 #[derive(Clone, Debug)]
 pub struct KubectlOutput {
-    /// The exit code, or nothing if a signal ended it.
+    /// The exit code; `None` if a signal ended it.
     pub code: Option<i32>,
     /// What it printed on stdout.
     pub stdout: String,
     /// What it printed on stderr: errors and warnings.
     pub stderr: String,
-    /// The arguments that it was given, for messages.
+    /// Its arguments, for messages.
     arguments: String,
 }
 
 impl KubectlOutput {
-    /// What it printed on stdout if it ended well.
+    /// Its stdout if it succeeded.
     ///
     /// # Errors
-    /// When it did not; what it printed on stderr is in the error.
+    /// When it failed, with its stderr.
     pub fn success(self) -> Result<String> {
         if self.code != Some(0) {
             let code = self.code.map_or("a signal".to_owned(), |code| format!("exit code {code}"));
@@ -57,8 +56,8 @@ pub(crate) async fn run(mut command: Command, arguments: &[&str], stdin: Option<
     let pipe = child.stdin.take();
     let feed = async {
         if let (Some(mut pipe), Some(text)) = (pipe, stdin) {
-            // A kubectl that fails early does not read; its own error says more
-            // than our broken pipe. Dropping the pipe ends its input.
+            // A kubectl that fails early does not read; its own error says more than our broken pipe. Dropping the
+            // pipe ends its input.
             let _ = pipe.write_all(text.as_bytes()).await;
         }
     };

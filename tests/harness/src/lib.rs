@@ -1,11 +1,9 @@
 //! Starts the real control plane for tests, the demo and the benches.
 //!
-//! [`ControlPlane`] is etcd, the API server, the controllers, the scheduler and
-//! fake nodes, all real programs on free ports of this machine, in a temporary
-//! folder, stopped and removed whatever happens. [`HostProcess`] runs the host
-//! beside it as its users do, as a process of its own. [`build`] makes the
-//! programs that both need, [`wait`] waits for what they do, and [`audit`]
-//! tells who asked the API server for what.
+//! [`ControlPlane`] is etcd, the API server, the controllers, the scheduler and fake nodes, all real programs on free
+//! ports of this machine, in a temporary folder, stopped and removed whatever happens. [`HostProcess`] runs the host
+//! beside it as its users do, as a process of its own. [`build`] builds the programs that both need, [`wait`] waits
+//! for conditions, and [`audit`] shows who sent which requests to the API server.
 
 pub mod audit;
 pub mod build;

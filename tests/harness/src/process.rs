@@ -1,4 +1,4 @@
-//! One component of the control plane as a child process: its log, its end, its stop.
+//! One component of the control plane as a child process: log, exit and stop.
 
 use std::{
     fs::{self, File},
@@ -15,18 +15,17 @@ use nix::{
     unistd::Pid,
 };
 
-/// How long a component may take to stop after SIGTERM. The API server drains
-/// for a second or two; what takes longer hangs.
+/// How long a component may take to stop after SIGTERM. The API server drains for a second or two; anything longer
+/// hangs.
 const STOP_GRACE: Duration = Duration::from_secs(5);
 
-/// How often a stopping process is looked at: the standard library cannot wait
-/// for a child with a deadline.
+/// How often a stopping process is polled: the standard library cannot wait for a child with a deadline.
 const POLL: Duration = Duration::from_millis(2);
 
-/// How many lines of a log an error repeats.
+/// How many lines of a log an error includes.
 const LOG_TAIL: usize = 20;
 
-/// Sends a signal to a child. One that has ended already is no error.
+/// Sends a signal to a child. One that has already ended is no error.
 pub(crate) fn signal(pid: u32, signal: Signal) -> Result<()> {
     let pid = i32::try_from(pid).context("a process id is larger than any")?;
     match kill(Pid::from_raw(pid), signal) {
@@ -35,7 +34,7 @@ pub(crate) fn signal(pid: u32, signal: Signal) -> Result<()> {
     }
 }
 
-/// Says how a process ended in words.
+/// Describes an exit status.
 pub(crate) fn describe_end(status: ExitStatus) -> String {
     match (status.code(), status.signal()) {
         (Some(code), _) => format!("ended with exit code {code}"),
@@ -54,7 +53,7 @@ pub(crate) struct Component {
 }
 
 impl Component {
-    /// Starts a component; what it prints goes to `<folder>/logs/<name>.log`.
+    /// Starts a component; its output goes to `<folder>/logs/<name>.log`.
     pub(crate) fn spawn(program: &Path, name: &'static str, arguments: &[String], folder: &Path) -> Result<Self> {
         let log = folder.join("logs").join(format!("{name}.log"));
         let output = File::create(&log).with_context(|| format!("cannot create {}", log.display()))?;
@@ -63,8 +62,7 @@ impl Component {
             .arg(name)
             .args(arguments)
             .current_dir(folder)
-            // kwok reads ~/.kwok and others may follow: nothing of the user's
-            // home may change what a test sees.
+            // kwok reads ~/.kwok and others may follow: the user's home must not change what a test sees.
             .env("HOME", folder)
             .env("BARTIZAN_EXIT_WITH_STDIN", "1")
             .stdin(Stdio::piped())
@@ -86,7 +84,7 @@ impl Component {
         self.child.id()
     }
 
-    /// How it ended with the end of its log, or nothing while it runs.
+    /// How it ended with the end of its log; `None` while it runs.
     pub(crate) fn failure(&mut self) -> Option<String> {
         let end = match self.child.try_wait() {
             Ok(None) => return None,
@@ -105,14 +103,14 @@ impl Component {
         format!("the last lines of {}:\n{}", self.log.display(), tail.join("\n"))
     }
 
-    /// Asks it to stop without waiting.
+    /// Sends SIGTERM without waiting.
     pub(crate) fn terminate(&mut self) {
         if matches!(self.child.try_wait(), Ok(None)) {
             let _ = signal(self.child.id(), Signal::SIGTERM);
         }
     }
 
-    /// Waits until it is gone, with SIGKILL when the grace has passed.
+    /// Waits until it has ended, with SIGKILL after the grace period.
     pub(crate) fn wait_gone(&mut self) {
         let deadline = Instant::now() + STOP_GRACE;
         while matches!(self.child.try_wait(), Ok(None)) {

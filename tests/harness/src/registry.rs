@@ -20,36 +20,37 @@ use crate::certificates::Authority;
 /// The one user of a registry with [`RegistryOptions::users`].
 const USER: &str = "tester";
 const PASSWORD: &str = "open sesame";
-/// The line of the file of users: the password's bcrypt hash, with the least work, since it is checked at every request.
+/// The line of the htpasswd file: the password's bcrypt hash with the lowest cost, since it is checked at every
+/// request.
 const HTPASSWD: &str = "tester:$2a$04$lR0pOsO7qTTYoX8Jm0kFNOJMvaBPC7praCeS0DHWppDS4W/L.5llG\n";
 
-/// Media type of the manifests that tests put there.
+/// Media type of the manifests that tests upload.
 const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 
-/// What kind of registry.
+/// Options of a registry.
 #[derive(Clone, Debug, Default)]
 pub struct RegistryOptions {
     /// With TLS by an authority of its own; plain HTTP otherwise.
     pub tls: bool,
-    /// Lets only its one user in.
+    /// Admits only its one user.
     pub users: bool,
-    /// Lets only those in who have a token, and says to get it here. Nobody has one.
+    /// Admits only clients with a token, and refers them to this URL for one. Nobody has one.
     pub tokens: Option<String>,
 }
 
-/// A running registry, or one that was stopped for a while.
+/// A registry that runs, or is stopped for a while.
 pub struct Registry {
     folder: TempDir,
     options: RegistryOptions,
     program: PathBuf,
     address: String,
     child: Option<Child>,
-    /// Keeps the port while nobody listens there, or a host of another test might, and answer.
+    /// Reserves the port while nobody listens there, since the host of another test might take it, and answer.
     held: Option<TcpSocket>,
 }
 
 impl Registry {
-    /// Builds the program if it is not built yet, and starts it on any free port.
+    /// Builds the program if necessary, and starts it on any free port.
     ///
     /// # Errors
     /// If it cannot be built or does not start.
@@ -95,10 +96,11 @@ impl Registry {
         json!({"auths": {&self.address: {"auth": auth}}})
     }
 
-    /// Puts a manifest there as it is; what it names must be there. Only for registries that speak plain HTTP to everybody.
+    /// Uploads a manifest as it is; the blobs that it refers to must exist. Only for registries with plain HTTP and
+    /// without users.
     ///
     /// # Errors
-    /// If the registry does not take it.
+    /// If the registry rejects it.
     pub fn put_manifest(&self, repository: &str, tag: &str, manifest: &Value) -> Result<()> {
         let body = manifest.to_string();
         let mut stream = TcpStream::connect(&self.address).context("the registry cannot be reached")?;
@@ -115,10 +117,10 @@ impl Registry {
         Ok(())
     }
 
-    /// Changes the last byte of what is stored under a digest. Returns the digest of what is there then.
+    /// Changes the last byte of a stored blob. Returns the digest of the result.
     ///
     /// # Errors
-    /// If nothing is stored under it.
+    /// If there is no blob with this digest.
     pub fn damage(&self, digest: &str) -> Result<String> {
         let hex = digest.strip_prefix("sha256:").filter(|hex| hex.len() > 2).context("not a SHA-256 digest")?;
         let blobs = self.folder.path().join("data/docker/registry/v2/blobs/sha256");
@@ -132,10 +134,10 @@ impl Registry {
         Ok(format!("sha256:{hex}"))
     }
 
-    /// Stops it: connections are refused. What it holds stays.
+    /// Stops it: connections are refused. Its content stays.
     ///
     /// # Errors
-    /// If its port cannot be kept.
+    /// If its port cannot be reserved.
     pub fn pause(&mut self) -> Result<()> {
         self.stop();
         let socket = TcpSocket::new_v4()?;
@@ -152,7 +154,7 @@ impl Registry {
         }
     }
 
-    /// Starts it where it was before.
+    /// Starts it at the same address.
     ///
     /// # Errors
     /// If it does not start.

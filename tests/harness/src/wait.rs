@@ -1,4 +1,4 @@
-//! Waits for things to happen, always with a deadline, and says what was seen instead when it passes.
+//! Waits for conditions, always with a deadline, and reports what was seen instead when it passes.
 
 use std::{
     fmt::Debug,
@@ -11,16 +11,16 @@ use futures::StreamExt;
 use kube::{Api, Resource, runtime::watcher::watch_object};
 use serde::{Serialize, de::DeserializeOwned};
 
-/// How often [`wait_for`] asks.
+/// How often [`wait_for`] polls.
 const POLL: Duration = Duration::from_millis(50);
 
-/// Asks every 50 ms until there is an answer. Errors count as "not yet"; the
-/// last one is in the error when time is over.
+/// Polls every 50 ms until there is an answer. Errors count as "not yet"; the last one is in the error when the time
+/// is over.
 ///
-/// For what can be watched, [`wait_object`] is faster and asks less.
+/// For objects, [`wait_object`] is faster and needs fewer requests.
 ///
 /// # Errors
-/// When there is no answer in time: says what was waited for.
+/// When there is no answer in time, with what was waited for.
 pub async fn wait_for<T>(what: &str, within: Duration, mut probe: impl AsyncFnMut() -> Result<Option<T>>) -> Result<T> {
     let start = Instant::now();
     let mut last_error = None;
@@ -43,14 +43,12 @@ pub async fn wait_for<T>(what: &str, within: Duration, mut probe: impl AsyncFnMu
     }
 }
 
-/// Watches an object until it exists and fulfils a condition, and returns it as
-/// it was then.
+/// Watches an object until it exists and satisfies a condition, and returns it as it was then.
 ///
-/// The kind itself need not be known to the API server at first.
+/// The API server need not serve the kind at first.
 ///
 /// # Errors
-/// When that does not happen in time: says what was waited for, and shows the
-/// object as it was last seen.
+/// When that does not happen in time, with what was waited for and the object as last seen.
 pub async fn wait_object<K>(
     api: Api<K>,
     name: &str,
@@ -68,7 +66,7 @@ where
 /// Watches an object until it does not exist any more.
 ///
 /// # Errors
-/// When it still exists when time is over: shows it as it was last seen.
+/// When it still exists in the end, with the object as last seen.
 pub async fn wait_gone<K>(api: Api<K>, name: &str, within: Duration) -> Result<()>
 where
     K: Resource + Clone + Debug + Send + Serialize + DeserializeOwned + 'static,
@@ -100,8 +98,7 @@ where
                         return;
                     }
                 }
-                // The stream tries again at once, and we not that often: the
-                // kind may not be there yet.
+                // The stream retries at once, which is too often for us: the kind may not be served yet.
                 Err(error) => {
                     last_error = Some(error);
                     tokio::time::sleep(POLL).await;

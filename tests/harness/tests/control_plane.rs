@@ -1,4 +1,4 @@
-//! The control plane itself, before anything of ours runs on it.
+//! The control plane itself, without anything of ours running on it.
 
 use std::{
     fs,
@@ -23,7 +23,7 @@ use kube::{
     api::{DeleteParams, ListParams},
 };
 
-/// Generous, as other builds and tests may share the machine.
+/// Generous, since other builds and tests may share the machine.
 const SOON: Duration = Duration::from_secs(60);
 
 const STORE: &str = "
@@ -62,7 +62,7 @@ spec:
     spec: { restartPolicy: Never, containers: [{ name: main, image: example.invalid/main }] }
 ";
 
-/// Pods that are asked for trouble by annotations.
+/// Pods with annotations that make them fail.
 const TROUBLE: &str = r#"
 apiVersion: v1
 kind: Pod
@@ -190,7 +190,7 @@ async fn annotations_cause_pod_failures(cluster: &ControlPlane) -> Result<()> {
     Ok(())
 }
 
-/// What a pod says about its readiness, if anything.
+/// The Ready condition of a pod, if it has one.
 fn is_ready(pod: &Pod) -> Option<bool> {
     let conditions = pod.status.as_ref()?.conditions.as_ref()?;
     conditions.iter().find(|condition| condition.type_ == "Ready").map(|ready| ready.status == "True")
@@ -273,7 +273,7 @@ async fn deleted_objects_disappear(cluster: &ControlPlane) -> Result<()> {
     let left = pods.list(&ListParams::default().labels("app=store")).await?;
     ensure!(left.items.is_empty(), "the garbage collector left pods");
 
-    // Claims stay with a deleted StatefulSet; a deleted claim takes its volume along.
+    // Claims outlive a deleted StatefulSet; the volume of a deleted claim is deleted, too.
     let claims: Api<PersistentVolumeClaim> = Api::default_namespaced(cluster.client());
     let volume = claims
         .get("data-store-0")
@@ -318,10 +318,10 @@ async fn a_missing_program_is_named() -> Result<()> {
     Ok(())
 }
 
-/// Where the process that the next test starts of itself writes what it has started.
+/// Where the child process of the next test writes the processes that it started.
 const REPORT: &str = "BARTIZAN_TEST_REPORT";
 
-/// What is to be killed: the test in a process of its own.
+/// The test in a process of its own, which is killed.
 async fn hold_a_control_plane(report: &str) -> Result<()> {
     let cluster = ControlPlane::options().nodes(0).keep_folder(false).start().await?;
     let host = HostProcess::spawn(Command::new("yes"), cluster.folder().join("yes.log"))?;
@@ -362,8 +362,8 @@ async fn nothing_outlives_a_test_that_is_killed() -> Result<()> {
     wait_for("the removal of its folder", SOON, async || Ok((!folder.exists()).then_some(()))).await
 }
 
-/// Whether a process exists and is no zombie, which an orphan in a container can
-/// be for as long as nobody waits for it.
+/// Whether a process exists and is no zombie, which an orphan in a container can be for as long as nobody waits for
+/// it.
 fn is_running(id: u32) -> bool {
     let status = fs::read_to_string(Path::new("/proc").join(id.to_string()).join("status"));
     status.is_ok_and(|status| !status.contains("State:\tZ"))

@@ -1,4 +1,4 @@
-//! The wrapper around the host's process, with a shell in the host's place.
+//! The wrapper around the host's process, with a shell instead of the host.
 
 use std::{process::Command, time::Duration};
 
@@ -53,6 +53,6 @@ async fn signals_are_delivered_and_lines_after_a_mark_are_new() -> Result<()> {
     process.sigterm()?;
     ensure!(process.wait_exit(SOON).await?.success());
     ensure!(process.lines().last().is_some_and(|line| line == "stopping"));
-    // The id may be another's now: signals go nowhere.
+    // The id may be another process's now: signals are not sent.
     process.sigkill()
 }

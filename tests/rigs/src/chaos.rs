@@ -1,6 +1,6 @@
-//! The chaos rig: stores and greetings are made, edited and deleted, their children are deleted or lose their labels, the
-//! host is killed, and meanwhile requests fail, get lost, come twice, and watches end, fall silent or begin in the past. Then
-//! everything passes again, and everything must become as it should be and stay so.
+//! The chaos rig: stores and greetings are created, edited and deleted, their children are deleted or lose their
+//! labels, and the host is killed. Meanwhile requests fail, get lost or are duplicated, and watches end, freeze or
+//! start at an expired version. Then all faults stop, and everything must converge and stay converged.
 
 mod judge;
 mod world;
@@ -25,22 +25,22 @@ use crate::secrets::Secrets;
 use judge::Judge;
 use world::{Action, KEYS, Kind, NAMESPACE, Parent, World};
 
-/// How long nothing may be written once everything is as it should be.
+/// How long no write may follow once everything has converged.
 const QUIET: Duration = Duration::from_secs(10);
 
-/// What to do, and for how long.
+/// Duration and seed of a run.
 #[derive(Clone, Copy, Debug)]
 pub struct Options {
     /// How long requests fail.
     pub time: Duration,
-    /// Decides what happens, and which requests fail.
+    /// Decides the actions and which requests fail.
     pub seed: u64,
 }
 
-/// Runs the rig; whether all became as it should.
+/// Runs the rig; returns whether everything converged.
 ///
 /// # Errors
-/// If the control plane cannot be started, or not even an undisturbed host works.
+/// If the control plane cannot be started, or the host does not work even undisturbed.
 pub async fn run(options: Options) -> Result<bool> {
     println!("chaos: seed {}, {} s of faults", options.seed, options.time.as_secs());
     let rig = Rig::start(options.seed).await?;
@@ -50,14 +50,14 @@ pub async fn run(options: Options) -> Result<bool> {
     let secrets = Secrets::watch(rig.stage.api(NAMESPACE));
 
     rig.proxy.disturb(Rules::Seeded(Seeded::new(options.seed)));
-    // Another host, whose watches begin under these rules.
+    // Another host, whose watches start under these rules.
     host = rig.act(&World::new(options.seed), Action::KillHost, host).await?;
     let mut world = World::new(options.seed);
     let began = Instant::now();
     let mut actions = 0;
     while began.elapsed() < options.time {
         let (pause, action) = world.next();
-        // Not a wait for anything: the story's own pace.
+        // Not a wait for a condition: the pause is part of the run.
         tokio::time::sleep(pause).await;
         let what = format!("{action:?}");
         host = rig.act(&world, action, host).await.with_context(|| format!("{what} (seed {})", options.seed))?;
@@ -66,7 +66,7 @@ pub async fn run(options: Options) -> Result<bool> {
     rig.proxy.heal();
     println!("chaos: {actions} actions; requests: {:?}", rig.proxy.faults());
 
-    // A parent that failed all the time waits as long again before its next try, and a watch up to 30 s.
+    // A parent that failed all the time waits as long again before its next attempt, and a watch up to 30 s.
     let within = Duration::from_secs(60).max(options.time * 3);
     let healed = Instant::now();
     let mut problems = judge.converged(&rig.stage, &world, within).await?;
@@ -90,7 +90,7 @@ pub async fn run(options: Options) -> Result<bool> {
     println!("chaos: seed {}: {}", options.seed, if problems.is_empty() { "all as it should be" } else { "FAILED" });
     if !problems.is_empty() {
         rig.keep_log()?;
-        // Dropped without being stopped, the control plane keeps its logs and says where.
+        // Dropped without being stopped, the control plane keeps its logs and prints where.
         return Ok(false);
     }
     host.stop().await?;
@@ -98,7 +98,7 @@ pub async fn run(options: Options) -> Result<bool> {
     Ok(true)
 }
 
-/// A control plane, and the way through the proxy to it.
+/// A control plane, and the proxy in front of it.
 struct Rig {
     stage: Stage,
     proxy: Proxy,
@@ -117,7 +117,7 @@ impl Rig {
         self.stage.listening(self.stage.command_with(&self.stage.path("through-the-proxy.yaml"))).await
     }
 
-    /// Makes what is never touched, and must stay what it is.
+    /// Creates objects that nobody touches, and that must stay as they are.
     async fn bystanders(&self) -> Result<Judge> {
         let keys = ["create", "secret", "generic", KEYS, "--from-literal=username=a", "--from-literal=password=b"];
         self.stage.kubectl(&keys, "").await?;
@@ -125,7 +125,7 @@ impl Rig {
         apply_text(&self.stage, &greeting(judge::BYSTANDER, "nobody")).await?;
         self.stage.wait_ready(NAMESPACE, judge::BYSTANDER).await?;
         message_of(self.stage.greetings(), judge::BYSTANDER, "Synced", "True", "Applied").await?;
-        // Labels can be written by anybody: the host did not make this.
+        // Anybody can set labels: the host did not create this object.
         let owner = self.stage.greetings().get(judge::BYSTANDER).await?.metadata.uid.context("no UID")?;
         let labels = json!({PROVIDER_LABEL: Provider::Hello.name(), OWNER_UID_LABEL: owner});
         let forged = json!({
@@ -136,7 +136,7 @@ impl Rig {
         Judge::new(&self.stage).await
     }
 
-    /// Does what happens next, and returns the host that runs then.
+    /// Performs an action, and returns the host that runs then.
     async fn act(&self, world: &World, action: Action, host: Host) -> Result<Host> {
         match action {
             Action::Create(number) => self.create(&world.parents[number]).await?,
@@ -176,7 +176,7 @@ impl Rig {
         };
         let object: DynamicObject = serde_json::from_str(&document)?;
         let api = self.api(parent);
-        // An earlier one may have a finalizer.
+        // A deleted predecessor may still have a finalizer.
         wait_gone(api.clone(), &parent.name, SOON).await?;
         let created = api.create(&PostParams::default(), &object).await?;
         ensure!(created.metadata.name.as_deref() == Some(&parent.name), "{created:?}");
@@ -190,7 +190,7 @@ impl Rig {
         }
     }
 
-    /// Where a child is, by `Kind/name`.
+    /// The API and the name of a child given as `Kind/name`.
     fn child<'a>(&self, child: &'a str) -> Result<(Api<DynamicObject>, &'a str)> {
         let (kind, name) = child.split_once('/').context("a child without a kind")?;
         let resource = match kind {
@@ -203,7 +203,7 @@ impl Rig {
         Ok((Api::namespaced_with(self.stage.cluster.client(), NAMESPACE, &resource), name))
     }
 
-    /// Puts what came by beside the logs of the control plane, which are kept.
+    /// Writes the proxy's log beside the logs of the control plane, which are kept.
     fn keep_log(&self) -> Result<()> {
         let lines: Vec<String> = self
             .proxy
@@ -219,7 +219,7 @@ impl Rig {
     }
 }
 
-/// What does not exist needs no deletion, nor a change.
+/// Deleting or patching an object that does not exist is no error.
 fn ignore_not_found<T>(result: kube::Result<T>) -> Result<()> {
     match result {
         Ok(_) => Ok(()),

@@ -1,6 +1,6 @@
-//! The crash rig: kills the host at each single write of a scenario in turn, once before the request leaves and once after
-//! the API server committed it but before the answer arrives, and starts another one. The scenario must then end as it does
-//! undisturbed: the same objects after each step, and as many creates and deletes of each.
+//! The crash rig: kills the host at each single write of a scenario in turn, once before the request is sent and once
+//! after the API server committed it but before the response arrives, and starts another one. The scenario must then
+//! end as it does undisturbed: with the same objects after each step, and as many creates and deletes of each.
 
 mod scenario;
 
@@ -25,28 +25,28 @@ use scenario::{Observed, Scenario};
 /// The namespace of the undisturbed run.
 const CALM: &str = "crash-calm";
 
-/// How long to go on, and where to begin.
+/// How long to run, and where to start.
 #[derive(Clone, Copy, Debug)]
 pub struct Options {
-    /// No new run is begun that would end after this time. `None`: all of them.
+    /// No run is started that would end after this time. `None`: all of them.
     pub time: Option<Duration>,
     /// The first point is number `seed`, modulo how many there are.
     pub seed: u64,
 }
 
-/// What a run of the scenario ends in.
+/// The result of a run.
 struct Reference {
     seen: Observed,
     counts: BTreeMap<String, usize>,
     writes: usize,
 }
 
-/// Runs the rig; whether no run differed.
+/// Runs the rig; returns whether all runs ended alike.
 ///
 /// # Errors
 /// If the control plane cannot be started, or the scenario does not succeed even undisturbed.
 pub async fn run(options: Options) -> Result<bool> {
-    // What has to be built first does not count.
+    // Building does not count towards the time.
     Programs::get().await?;
     let began = Instant::now();
     let rig = Rig::start().await?;
@@ -95,7 +95,7 @@ pub async fn run(options: Options) -> Result<bool> {
         began.elapsed().as_secs(),
     );
     if different > 0 || !left.is_empty() {
-        // Dropped without being stopped, the control plane keeps its logs and says where.
+        // Dropped without being stopped, the control plane keeps its logs and prints where.
         return Ok(false);
     }
     if let Some(host) = host {
@@ -105,7 +105,7 @@ pub async fn run(options: Options) -> Result<bool> {
     Ok(true)
 }
 
-/// All points, beginning somewhere: a rig with little time gets to all of them over the days.
+/// All points, from a given one on: a rig with little time covers all of them over the days.
 fn points(writes: usize, seed: u64) -> Vec<(usize, Side)> {
     let mut points: Vec<_> =
         (1..=writes).flat_map(|number| [Side::Before, Side::After].map(|side| (number, side))).collect();
@@ -121,7 +121,7 @@ fn total(counts: &BTreeMap<String, usize>, verb: &str) -> usize {
     counts.iter().filter(|(what, _)| what.starts_with(verb)).map(|(_, count)| count).sum()
 }
 
-/// A control plane, and the way through the proxy to it.
+/// A control plane, and the proxy in front of it.
 struct Rig {
     stage: Stage,
     proxy: Proxy,
@@ -143,7 +143,7 @@ impl Rig {
         Ok(host)
     }
 
-    /// What an undisturbed run ends in.
+    /// The result of an undisturbed run.
     async fn undisturbed(&self) -> Result<Reference> {
         let namespace = CALM;
         let scenario = Scenario { stage: &self.stage, namespace };
@@ -157,7 +157,7 @@ impl Rig {
         Ok(Reference { seen, counts, writes })
     }
 
-    /// One run with a crash: the write at which the host was killed, if it came to it, and what differs.
+    /// One run with a crash: the write at which the host was killed, if it was reached, and the differences.
     async fn disturbed(
         &self,
         host: &mut Option<Host>,
@@ -181,7 +181,7 @@ impl Rig {
             played = &mut play => (None, played),
         };
         self.proxy.release();
-        // What cannot go on is a difference, too: the next point may tell more.
+        // A run that cannot continue is a difference, too: the next point may show more.
         let mut problems = played.unwrap_or_else(|error| vec![format!("{error:#}")]);
         let counts = self.counts(&namespace, mark)?;
         problems.extend(
@@ -193,17 +193,17 @@ impl Rig {
         Ok((write, problems))
     }
 
-    /// Kills the host where it is and starts another one.
+    /// Kills the host and starts another one.
     async fn crash(&self, host: &mut Option<Host>) -> Result<()> {
         host.take().context("there is no host to kill")?.kill().await?;
-        // Nothing of it may reach the API server later.
+        // Nothing of the killed host may reach the API server later.
         self.proxy.closed(SOON).await?;
         self.proxy.release();
         *host = Some(self.host().await?);
         Ok(())
     }
 
-    /// How often the host created and deleted each object. Events do not count: one may be told twice.
+    /// How often the host created and deleted each object. Events do not count: one may be written twice.
     fn counts(&self, namespace: &str, mark: AuditMark) -> Result<BTreeMap<String, usize>> {
         let mut counts = BTreeMap::new();
         for request in self.stage.requests_since(mark)? {
@@ -219,7 +219,7 @@ impl Rig {
         Ok(counts)
     }
 
-    /// What is left of the stores that all runs have deleted.
+    /// Objects that are left of the stores that all runs deleted.
     async fn left(&self, namespaces: &[String]) -> Vec<String> {
         let mut left = Vec::new();
         let gone = wait_for("the children of all stores to be gone", SOON, async || {

@@ -1,8 +1,8 @@
-//! Where two documents differ, a line each.
+//! The differences between two documents, a line each.
 
 use serde_json::Value;
 
-/// Each place where `found` is not as `wanted`.
+/// Each path at which `found` differs from `wanted`.
 pub(crate) fn differences(wanted: &Value, found: &Value) -> Vec<String> {
     let mut lines = Vec::new();
     compare("", wanted, found, &mut lines);

@@ -1,4 +1,4 @@
-//! What goes wrong with a request: decided from a seed alone, so that the same seed goes wrong in the same way.
+//! Faults of requests: decided by a seed alone, so that the same seed gives the same faults.
 
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
@@ -12,41 +12,41 @@ use crate::request::{Class, Summary};
 pub enum Fault {
     /// Nothing.
     Pass,
-    /// The API server never sees it: 503.
+    /// Never reaches the API server: 503.
     Unavailable,
-    /// The API server never sees it: 429, with `Retry-After`.
+    /// Never reaches the API server: 429, with `Retry-After`.
     TooManyRequests,
-    /// The API server never sees it, and the connection ends.
+    /// Never reaches the API server, and the connection is closed.
     Close,
-    /// The API server answers, and the connection ends before the client hears it.
+    /// The API server answers, and the connection is closed before the client gets the response.
     DropAnswer,
-    /// It arrives late.
+    /// Sent late.
     Delay(Duration),
-    /// It arrives twice; the client hears the second answer.
+    /// Sent twice; the client gets the second response.
     Duplicate,
-    /// A list as it was the last time that the same one was asked for.
+    /// A list is answered with the last response to the same one.
     Stale,
-    /// A watch starts at a version that is too old: 410.
+    /// A watch starts at an expired version: 410.
     Expired,
     /// A watch ends after this time: as the API server ends it, or in the middle of a line.
     Cut {
-        /// How long it lives.
+        /// How long it lasts.
         after: Duration,
-        /// Whether it looks like a proper end.
+        /// Whether it ends properly.
         clean: bool,
     },
-    /// A watch says nothing for a while, then all at once, again and again.
+    /// A watch freezes for a while, then delivers everything at once, again and again.
     Freeze {
-        /// How long it lives before, and in between.
+        /// How long it works before and in between.
         after: Duration,
-        /// How long it says nothing.
+        /// How long it is frozen.
         lasts: Duration,
     },
-    /// A watch says nothing for a while, then breaks, and its next start is too late: what happened meanwhile is never told.
+    /// A watch freezes, then breaks, and its next start is too late: the events meanwhile are lost.
     Lose {
-        /// How long it lives before.
+        /// How long it works before.
         after: Duration,
-        /// How long it says nothing.
+        /// How long it is frozen.
         lasts: Duration,
     },
 }
@@ -72,18 +72,18 @@ impl Fault {
     }
 }
 
-/// Decides what happens to each request.
+/// Decides the fault of each request.
 #[derive(Debug, Default)]
 pub enum Rules {
-    /// Nothing goes wrong.
+    /// No faults.
     #[default]
     Pass,
-    /// What the seed says.
+    /// Faults by a seed.
     Seeded(Seeded),
 }
 
 impl Rules {
-    /// What happens to this request.
+    /// The fault of this request.
     pub fn decide(&mut self, request: &Summary) -> Fault {
         match self {
             Self::Pass => Fault::Pass,
@@ -92,8 +92,8 @@ impl Rules {
     }
 }
 
-/// Faults by chance. What happens to the n-th request of a kind depends on the seed, on n and on that request alone: a host
-/// that asks in another order, as any two runs do, meets the same faults.
+/// Random faults. The fault of the n-th request of a class depends on the seed, on n and on that request alone: a
+/// host that sends its requests in another order, as any two runs do, meets the same faults.
 #[derive(Debug)]
 pub struct Seeded {
     seed: u64,
@@ -109,7 +109,7 @@ impl Seeded {
         Self { seed, asked: HashMap::new(), lost: HashSet::new() }
     }
 
-    /// What happens to this request.
+    /// The fault of this request.
     pub fn decide(&mut self, request: &Summary) -> Fault {
         let identity = request.identity();
         if self.lost.remove(&identity) {
@@ -132,10 +132,11 @@ impl Seeded {
     }
 }
 
-/// Draws a fault: in percent of the requests of a class.
+/// Draws a fault: percentages of the requests of a class.
 fn draw(class: Class, random: &mut fastrand::Rng) -> Fault {
     let percent = random.u8(0..100);
-    // A host asks some twenty times about kinds before it begins, and from the start again if one fails: it has to begin.
+    // A host sends some twenty discovery requests at its start, and all of them again if one fails: it has to get
+    // through.
     if class == Class::Other && percent >= 2 && random.u8(0..100) < 85 {
         return Fault::Pass;
     }

@@ -7,12 +7,12 @@ use tokio_util::sync::CancellationToken;
 
 use crate::request::{Class, Summary};
 
-/// When a write is held.
+/// On which side of the API server a write is held.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Side {
-    /// Before the API server has it.
+    /// Before the API server gets it.
     Before,
-    /// After the API server has committed it, before the answer arrives.
+    /// After the API server has committed it, before the response arrives.
     After,
 }
 
@@ -30,20 +30,20 @@ impl fmt::Display for Side {
 pub struct Point {
     /// Only writes to this namespace count.
     pub namespace: String,
-    /// The how many-th, from 1.
+    /// Its number among them, from 1.
     pub number: usize,
     /// On which side of the API server.
     pub side: Side,
 }
 
-/// What becomes of a request while a point is armed.
+/// The fate of a request while a point is armed.
 #[derive(Debug)]
 pub(crate) enum Turn {
-    /// It goes its way.
+    /// It passes.
     Go,
-    /// It stops for good: no later write may overtake the one that is held.
+    /// It is held for good: no later write may overtake the held one.
     Stop(CancellationToken),
-    /// The API server gets it, and then it stops.
+    /// It is sent to the API server, and its response is held.
     StopAfter(CancellationToken),
 }
 
@@ -57,13 +57,13 @@ pub(crate) struct Hold {
 }
 
 impl Hold {
-    /// Arms a point; the receiver is told the write that is held.
+    /// Arms a point; the receiver gets the held write.
     pub(crate) fn arm(point: Point) -> (Self, oneshot::Receiver<Summary>) {
         let (reached, told) = oneshot::channel();
         (Self { point, seen: 0, reached: Some(reached), released: CancellationToken::new() }, told)
     }
 
-    /// Whose turn it is now.
+    /// Decides the fate of the next request.
     pub(crate) fn turn(&mut self, request: &Summary) -> Turn {
         if request.class != Class::Write || request.namespace.as_deref() != Some(&self.point.namespace) {
             return Turn::Go;
@@ -80,15 +80,15 @@ impl Hold {
         }
     }
 
-    /// The write is where it should be.
+    /// Reports that the write is held.
     pub(crate) fn tell(&mut self, request: &Summary) {
         if let Some(reached) = self.reached.take() {
-            // Nobody may be waiting any more: the scenario can end first.
+            // The receiver may be gone: the scenario can end first.
             let _ = reached.send(request.clone());
         }
     }
 
-    /// Ends the connections of all that was held.
+    /// Closes the connections of all held requests.
     pub(crate) fn release(self) {
         self.released.cancel();
     }

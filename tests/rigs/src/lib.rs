@@ -1,8 +1,8 @@
-//! Rigs that disturb the host on the real control plane and compare what comes of it with what should.
+//! Rigs that disturb the host on the real control plane and compare the result with the intended one.
 //!
 //! [`crash`] kills the host at each single write of a scenario in turn and compares the end with an undisturbed run.
-//! [`chaos`] lets requests fail at random, by a seed, and looks whether everything converges once they no longer do. Both
-//! put a [`proxy::Proxy`] between the host and the API server; [`faults`] decides what it does.
+//! [`chaos`] makes requests fail at random, by a seed, and checks that everything converges once they no longer do.
+//! Both put a [`proxy::Proxy`] between the host and the API server; [`faults`] decides what it does.
 
 pub mod chaos;
 pub mod crash;

@@ -6,15 +6,16 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use bartizan_rigs::{chaos, crash};
 use clap::{Parser, ValueEnum};
 
-/// Disturbs the host on a real control plane and tells what comes out differently.
+/// Disturbs the host on a real control plane and prints what differs.
 #[derive(Debug, Parser)]
 struct Args {
     /// Which rig.
     rig: Rig,
-    /// crash: begin no run that would end later; default: all points. chaos: how long requests fail; default: 60.
+    /// crash: start no run that would end later; default: all points. chaos: how long requests fail; default: 60.
     #[arg(long, value_name = "S")]
     seconds: Option<u64>,
-    /// crash: the point to begin with; default: by the date. chaos: what happens; default: by the clock.
+    /// crash: the point to start with; default: by the date. chaos: the seed of actions and faults; default: by the
+    /// clock.
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
 }
@@ -23,11 +24,11 @@ struct Args {
 enum Rig {
     /// Kill the host at every single write of a scenario in turn.
     Crash,
-    /// Let requests fail at random.
+    /// Make requests fail at random.
     Chaos,
 }
 
-/// How long requests fail if nobody says.
+/// How long requests fail by default.
 const CHAOS: Duration = Duration::from_secs(60);
 
 #[tokio::main]
@@ -38,7 +39,7 @@ async fn main() -> ExitCode {
     let result = match args.rig {
         Rig::Crash => {
             let today = now.as_secs() / (24 * 3600);
-            // A minute is enough for some 30 points: the next day begins where that one ends.
+            // A minute is enough for some 30 points: the next day starts where that one ends.
             crash::run(crash::Options { time, seed: args.seed.unwrap_or(today * 30) }).await
         }
         Rig::Chaos => {

@@ -1,5 +1,5 @@
-//! The fault proxy: stands between the host and the API server, and does to each request what the rules say. The host
-//! speaks plain HTTP to it and sends its own token, which is passed on: the proxy has no rights of its own.
+//! The fault proxy: sits between the host and the API server, and applies the rules to each request. The host
+//! connects over plain HTTP with its own token, which is passed on: the proxy has no rights of its own.
 
 mod answer;
 mod forward;
@@ -47,15 +47,15 @@ impl Proxy {
         let document = Kubeconfig::read_from(kubeconfig).with_context(cannot_use)?;
         let options = KubeConfigOptions::default();
         let mut config = Config::from_custom_kubeconfig(document, &options).await.with_context(cannot_use)?;
-        // Who asks is in the host's own requests.
+        // The host's requests carry its own credentials.
         config.auth_info = kube::config::AuthInfo::default();
-        // What the host asked once must reach the API server once.
+        // A request that the host sends once must reach the API server once.
         config.default_retry = false;
         let upstream = Client::try_from(config).context("cannot make an API client")?;
         Self::to(upstream, rules).await
     }
 
-    /// Starts a proxy to wherever this client leads.
+    /// Starts a proxy to the server of this client.
     ///
     /// # Errors
     /// If there is no free port.
@@ -76,13 +76,13 @@ impl Proxy {
         Ok(Self { address, shared, _server: server })
     }
 
-    /// Where it listens.
+    /// The address that it listens on.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Writes a copy of a kubeconfig that leads through the proxy.
+    /// Writes a copy of a kubeconfig that points to the proxy.
     ///
     /// # Errors
     /// If one cannot be read or the other not be written.
@@ -100,36 +100,36 @@ impl Proxy {
             .with_context(|| cannot("write", to))
     }
 
-    /// From now on these rules hold.
+    /// Replaces the rules.
     pub fn disturb(&self, rules: Rules) {
         *lock(&self.shared.rules) = rules;
     }
 
-    /// From now on nothing goes wrong any more, and what was frozen goes on.
+    /// Ends all faults; frozen streams resume.
     pub fn heal(&self) {
         *lock(&self.shared.rules) = Rules::Pass;
         self.shared.healed.send_replace(true);
     }
 
-    /// Stops the host at this write. The receiver is told the write once it is where it should be.
+    /// Stops the host at this write. The receiver gets the write once it is held.
     pub fn hold(&self, point: Point) -> oneshot::Receiver<Summary> {
         let (hold, told) = Hold::arm(point);
         *lock(&self.shared.hold) = Some(hold);
         told
     }
 
-    /// Holds nothing any more. What was held is not passed on: its connection ends.
+    /// Ends the hold. Held requests are not passed on: their connections are closed.
     pub fn release(&self) {
         if let Some(hold) = lock(&self.shared.hold).take() {
             hold.release();
         }
     }
 
-    /// Waits until nobody is connected and every write that was sent on has been answered, so that nothing of a killed host is
-    /// under way.
+    /// Waits until no connection is open and every write that was sent has been answered, so that nothing of a killed
+    /// host is in flight.
     ///
     /// # Errors
-    /// If somebody still is in the end.
+    /// If that is not so in time.
     pub async fn closed(&self, within: Duration) -> Result<()> {
         let mut open = self.shared.open.subscribe();
         let closed = tokio::time::timeout(within, open.wait_for(|open| *open == 0)).await;
@@ -137,20 +137,20 @@ impl Proxy {
         Ok(())
     }
 
-    /// Everything that came by, in the order of its arrival.
+    /// All requests so far, in the order of their arrival.
     #[must_use]
     pub fn log(&self) -> Vec<Entry> {
         lock(&self.shared.log).clone()
     }
 
-    /// How many writes came by, but for lease renewals, which are no one's change.
+    /// The number of writes so far, except lease renewals.
     #[must_use]
     pub fn writes(&self) -> usize {
         let is_change = |entry: &&Entry| entry.request.class == Class::Write && entry.request.resource != "leases";
         lock(&self.shared.log).iter().filter(is_change).count()
     }
 
-    /// How many requests met which fault.
+    /// The number of requests by fault.
     #[must_use]
     pub fn faults(&self) -> BTreeMap<&'static str, usize> {
         let mut faults = BTreeMap::new();
@@ -161,7 +161,7 @@ impl Proxy {
     }
 }
 
-/// Takes connections until it is dropped, and ends them all then.
+/// Accepts connections until it is dropped, and closes them all then.
 async fn accept(listener: TcpListener, shared: Arc<Shared>) {
     let mut connections = JoinSet::new();
     loop {
@@ -178,6 +178,6 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>) {
 async fn serve(stream: TcpStream, shared: Arc<Shared>) {
     let _counted = Counted::new(&shared);
     let service = service_fn(|request| forward::handle(Arc::clone(&shared), request));
-    // Errors are what this proxy is for.
+    // Errors are the purpose of this proxy.
     let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
 }

@@ -1,45 +1,45 @@
-//! A request to the API server in short: enough to decide what to do with it.
+//! A summary of a request to the API server: enough to decide what to do with it.
 
 use std::fmt;
 
 use http::{Method, Uri};
 
-/// What kind of request it is.
+/// The class of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Class {
-    /// An open stream of changes.
+    /// A watch.
     Watch,
-    /// Many objects.
+    /// A list.
     List,
-    /// One object.
+    /// A read of one object.
     Get,
-    /// A change of anything.
+    /// A write.
     Write,
-    /// What is about no object: discovery, the version.
+    /// A request that is not about objects, such as discovery or the version.
     Other,
 }
 
-/// A request in short.
+/// A summary of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Summary {
-    /// As in HTTP.
+    /// The HTTP method.
     pub method: Method,
     /// Without the query.
     pub path: String,
     /// Without the question mark; empty if there is none.
     pub query: String,
-    /// What kind of request it is.
+    /// The class.
     pub class: Class,
-    /// The namespace that it is about, if it is about one.
+    /// The namespace, if there is one.
     pub namespace: Option<String>,
-    /// The plural, with the subresource: `statefulsets/status`. Empty for what is no object.
+    /// The plural, with the subresource: `statefulsets/status`. Empty if it is not about objects.
     pub resource: String,
     /// The object's name; empty for lists and watches.
     pub name: String,
 }
 
 impl Summary {
-    /// Looks at the first line of a request.
+    /// Parses the request line.
     #[must_use]
     pub fn new(method: &Method, uri: &Uri) -> Self {
         let (path, query) = (uri.path().to_owned(), uri.query().unwrap_or_default().to_owned());
@@ -49,7 +49,7 @@ impl Summary {
             _ => &[],
         };
         let (namespace, object) = match below_version {
-            // Two segments are the namespace itself.
+            // Two segments are the namespace object itself.
             ["namespaces", namespace, rest @ ..] if !rest.is_empty() => (Some((*namespace).to_owned()), rest),
             rest => (None, rest),
         };
@@ -65,14 +65,14 @@ impl Summary {
             Method::GET if watches => Class::Watch,
             Method::GET if name.is_empty() => Class::List,
             Method::GET => Class::Get,
-            // A question about rights has the form of a creation.
+            // An access review has the form of a create.
             _ if path.starts_with("/apis/authorization.k8s.io/") => Class::Other,
             _ => Class::Write,
         };
         Self { method: method.clone(), path, query, class, namespace, resource, name }
     }
 
-    /// What stays the same when the same request is made again: without versions, timeouts and continue tokens.
+    /// The part that is the same when the same request is made again: without versions, timeouts and continue tokens.
     #[must_use]
     pub fn identity(&self) -> String {
         let selector = self.query.split('&').find(|pair| pair.starts_with("labelSelector=")).unwrap_or_default();

@@ -1,5 +1,5 @@
-//! Generated values: made once, and never changed while their Secret exists. The end of a run does not tell, so all that
-//! happens in between is watched.
+//! Generated values: created once, and never changed while their Secret exists. The end of a run does not show that,
+//! so that all changes in between are watched.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -38,7 +38,7 @@ impl Secrets {
 }
 
 async fn look(api: Api<Secret>, seen: Seen) {
-    // With a backoff: a control plane that stops would otherwise be asked without a pause.
+    // With a backoff: a control plane that stops would otherwise be called in a busy loop.
     let mut events = watcher(api, Config::default()).default_backoff().boxed();
     while let Some(event) = events.next().await {
         let Ok(Event::InitApply(secret) | Event::Apply(secret)) = event else { continue };

@@ -1,4 +1,4 @@
-//! The fault proxy between a client and a server that counts.
+//! The fault proxy between a client and a server that counts requests.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

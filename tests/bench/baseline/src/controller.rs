@@ -22,17 +22,17 @@ use crate::triple::{Triple, TripleStatus};
 const MANAGER: &str = "bartizan-baseline";
 /// The usual label for who manages an object.
 const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
-/// Reconciles at the same time.
+/// How many reconciles run at the same time.
 const CONCURRENCY: u16 = 16;
-/// Time until the next try after an error.
+/// Delay before the next attempt after an error.
 const RETRY: Duration = Duration::from_secs(5);
 /// How many ConfigMaps a Triple has.
 const CONFIG_MAPS: usize = 3;
 
-/// Works until SIGTERM.
+/// Runs until SIGTERM.
 pub(crate) async fn run(client: Client) {
     let (reader, writer) = reflector::store();
-    // A status of our own is no reason to reconcile again: only a change of the spec raises the generation.
+    // A status write of our own is no reason to reconcile again: only a change of the spec raises the generation.
     let triples = watcher(Api::<Triple>::all(client.clone()), watcher::Config::default())
         .default_backoff()
         .modify(|triple| triple.managed_fields_mut().clear())
@@ -89,7 +89,7 @@ fn config_map(triple: &Triple, number: usize) -> ConfigMap {
     }
 }
 
-/// What is applied to the status subresource.
+/// The object applied to the status subresource.
 fn status(triple: &Triple) -> Value {
     json!({
         "apiVersion": Triple::api_version(&()),
@@ -98,7 +98,7 @@ fn status(triple: &Triple) -> Value {
     })
 }
 
-/// `Ready=True`, since when it has been so: an apply that changes nothing is no write.
+/// `Ready=True` with the time of its last transition: an apply without changes is no write.
 fn ready(triple: &Triple) -> Condition {
     let before = triple.status.iter().flat_map(|status| &status.conditions);
     let since = before

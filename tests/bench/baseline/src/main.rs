@@ -1,4 +1,5 @@
-//! The baseline of the scale bench: what a kube-rs user writes who reads its guide, for one kind with three ConfigMaps.
+//! The baseline of the scale bench: a controller as a kube-rs user writes it after the guide, for one kind with three
+//! ConfigMaps.
 
 mod controller;
 mod triple;

@@ -1,5 +1,5 @@
-//! The kind, as the provider triple declares it. Its CustomResourceDefinition is that provider's, so that both work on the
-//! same one.
+//! The kind, as the provider triple declares it. Both work on the same CustomResourceDefinition, which is that
+//! provider's.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::CustomResource;
@@ -20,7 +20,7 @@ pub(crate) struct TripleSpec {
     pub(crate) value: String,
 }
 
-/// What was made of it.
+/// The observed result.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub(crate) struct TripleStatus {
     /// The value that the ConfigMaps hold.

@@ -4,25 +4,25 @@ use std::path::PathBuf;
 
 use anyhow::Context as _;
 
-/// How many providers there are, where there are many.
+/// The number of providers, where there are many.
 pub(super) const PROVIDERS: u8 = 20;
 
 /// `bartizan-bench catalog`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// How many parents a new version is asked about.
+    /// The number of parents that a new version is previewed on.
     #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..))]
     pub(super) parents: u32,
     /// How often a module is replaced.
     #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u16).range(1..1000))]
     pub(super) reloads: u16,
-    /// How many parents there are meanwhile.
+    /// The number of parents during reloads.
     #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..))]
     pub(super) reload_parents: u32,
-    /// Edits that are timed, where they are timed.
+    /// The number of timed edits.
     #[arg(long, default_value_t = 2_000, value_parser = clap::value_parser!(u32).range(1..))]
     pub(super) edits: u32,
-    /// Measure this alone, and print what it shows on the way.
+    /// Measure this part only, and print intermediate results.
     #[arg(long, value_name = "PART", conflicts_with = "json")]
     pub(super) only: Option<Part>,
     /// Print one JSON object instead of a table.
@@ -42,7 +42,7 @@ pub(crate) struct Args {
     pub(super) faulty: PathBuf,
 }
 
-/// What can be measured alone.
+/// The parts that can be measured alone.
 #[derive(Clone, Copy, Debug, clap::ValueEnum)]
 pub(super) enum Part {
     Load,

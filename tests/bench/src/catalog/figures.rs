@@ -5,16 +5,16 @@ use serde::Serialize;
 
 use super::args::Args;
 
-/// What a version that is looked at costs.
+/// The cost of a preview.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Plan {
-    /// From the first parent that was looked at to the last.
+    /// From the first previewed parent to the last.
     pub(crate) shadow_plan_10k_s: f64,
     /// How much longer an edit takes meanwhile.
     pub(crate) live_p99_ratio_during_plan: f64,
 }
 
-/// What it takes until a version serves.
+/// The time until a new version serves.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Reload {
     /// From the file's change until it serves.
@@ -22,7 +22,7 @@ pub(crate) struct Reload {
     pub(crate) failed_reconciles: u64,
 }
 
-/// What providers take that have nothing to do.
+/// The memory of idle providers.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Memory {
     pub(crate) rss_20_mib: f64,

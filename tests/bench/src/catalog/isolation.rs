@@ -1,4 +1,5 @@
-//! An edit of a parent until its status shows it, for fourteen providers: beside six that answer, then beside six that misbehave.
+//! The time from an edit of a parent to its status, for fourteen providers: beside six that behave, then beside six
+//! that misbehave.
 
 use std::time::Duration;
 
@@ -21,7 +22,7 @@ pub(crate) async fn measure(args: &Args) -> Result<f64> {
     let folder = world.providers();
     let triple = args.triple()?;
     let faulty = std::fs::read(&args.faulty).with_context(|| format!("--faulty {}", args.faulty.display()))?;
-    // 100 MB fit in it, so that it is the answer that is too large.
+    // It has room for 100 MB, so that the size of the answer is the fault.
     let roomy = json!({"limits": {"memory": "256Mi"}});
     let bad = (0..).zip(BAD).map(|(number, how)| {
         let more = if how == "Huge" { &roomy } else { &json!({}) };
@@ -46,7 +47,7 @@ pub(crate) async fn measure(args: &Args) -> Result<f64> {
     Ok(rounded(beside.as_secs_f64() / alone.as_secs_f64().max(1e-6), 2))
 }
 
-/// Tells the parents of each how it is to behave.
+/// Sets the behaviour of the parents of each.
 async fn behave(world: &World, bad: &[Member], how: impl Fn(&'static str) -> &'static str) -> Result<()> {
     for (member, name) in bad.iter().zip(BAD) {
         for number in 0..PARENTS {

@@ -1,4 +1,5 @@
-//! Twenty providers as after a restart of the host: recalled from the compile cache by their digests, and called once.
+//! Loading twenty providers as after a restart of the host: from the compile cache by their digests, with one call
+//! each.
 
 use std::time::Instant;
 
@@ -9,10 +10,10 @@ use bartizan_runtime::{Config, Limits, Runtime};
 use super::args::PROVIDERS;
 use crate::percentile::rounded;
 
-/// Restarts that are timed; the median is told.
+/// Timed restarts; the result is the median.
 const TIMES: usize = 11;
 
-/// Milliseconds.
+/// In milliseconds.
 pub(crate) fn measure(module: &[u8]) -> Result<f64> {
     let folder = tempfile::tempdir()?;
     let config = || Config { cache_dir: Some(folder.path().join("modules")), concurrent_calls: 4, ..Config::default() };

@@ -1,5 +1,5 @@
-//! Twenty providers without parents in one host, and twenty native controllers, each a process. The latter all watch one kind that has
-//! no objects, which is as good as a kind each.
+//! Twenty providers without parents in one host, and twenty native controllers, each a process. The latter all watch
+//! one kind without objects, which costs as much as a kind each.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use super::world::World;
 use crate::host;
 use crate::percentile::rounded;
 
-/// Time to come to rest.
+/// Time until all is at rest.
 const REST: Duration = Duration::from_secs(15);
 
 pub(crate) async fn measure(args: &Args) -> Result<Memory> {

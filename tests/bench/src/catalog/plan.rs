@@ -1,4 +1,4 @@
-//! A new version is asked about every parent what it would change, while parents are edited. It is held whatever that is, and so
+//! A new version is previewed on every parent while parents are edited. It is held whatever the result, so that
 //! nothing else happens meanwhile.
 
 use std::time::{Duration, Instant};
@@ -13,7 +13,7 @@ use super::progress::say;
 use super::world::{Parents, World};
 use crate::percentile::{p99, rounded};
 
-/// What the host says once all parents were looked at.
+/// The host's log line once all parents were previewed.
 const LOOKED: &str = "asked another version what it would change";
 /// How long that may take.
 const PATIENCE: Duration = Duration::from_secs(300);
@@ -61,7 +61,7 @@ pub(crate) async fn measure(args: &Args) -> Result<Plan> {
     })
 }
 
-/// Parents all over the place.
+/// Spreads the edits over all parents.
 fn spread(edit: usize, count: usize) -> usize {
     edit * 7919 % count
 }

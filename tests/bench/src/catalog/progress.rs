@@ -1,6 +1,6 @@
-//! What people see while it runs.
+//! Progress for people.
 
-/// Progress; not on stdout, which is for the figures.
+/// Prints an intermediate result; to stderr, since stdout is for the figures.
 pub(super) fn say(phase: &str, what: &impl std::fmt::Debug) {
     eprintln!("{phase}: {what:?}");
 }

@@ -16,7 +16,7 @@ use crate::percentile::{p99, rounded};
 const EDITS: usize = 20;
 /// How long a version may take until it serves.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// What the host says once it does.
+/// The host's log line once it does.
 const SERVES: &str = "another version takes over";
 
 pub(crate) async fn measure(args: &Args) -> Result<Reload> {
@@ -29,7 +29,7 @@ pub(crate) async fn measure(args: &Args) -> Result<Reload> {
     parents.converge(count).await?;
     let (mut times, mut edited) = (Vec::new(), 0);
     for number in 0..args.reloads {
-        // Each says another reason, so that every status is written anew.
+        // Each version has another reason, so that every status is written again.
         let version = patched(&module, "Applied", &format!("Swap{number:03}"))?;
         let mark = host.process.mark();
         let started = Instant::now();

@@ -1,4 +1,4 @@
-//! A fresh control plane with providers of one host, and what a watch sees of their parents.
+//! A fresh control plane with the providers of one host, and a watch on their parents.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -19,7 +19,7 @@ use tokio::task::JoinSet;
 
 use crate::host;
 
-/// Parents that are written at the same time.
+/// How many parents are written at the same time.
 const WRITERS: usize = 32;
 
 /// The control plane, and a folder with modules.
@@ -54,7 +54,7 @@ impl World {
     }
 }
 
-/// The value in the status of each parent, by name, as a watch shows it.
+/// The value in the status of each parent, by name, as last watched.
 pub(crate) struct Parents {
     members: Vec<Member>,
     cluster: kube::Client,
@@ -79,7 +79,7 @@ impl Parents {
         Self { members: members.to_vec(), cluster: world.cluster.client(), shown, _tasks: tasks, edits: 0 }
     }
 
-    /// Makes so many parents of each provider, and waits until each shows its value.
+    /// Creates so many parents of each provider, and waits until each shows its value.
     pub(crate) async fn converge(&self, each: usize) -> Result<()> {
         let all = self.members.iter().flat_map(|member| (0..each).map(move |number| (member, number)));
         let applied = all.map(|(member, number)| member.apply(self.cluster.clone(), number, json!({"value": "0"})));
@@ -92,7 +92,7 @@ impl Parents {
         .await
     }
 
-    /// Edits a parent: the time from the answer to that until its status shows it.
+    /// Edits a parent, and returns the time from the response until its status shows the edit.
     pub(crate) async fn edit(&mut self, member: usize, number: usize) -> Result<Duration> {
         self.edits += 1;
         let value = self.edits.to_string();
@@ -129,7 +129,7 @@ fn take(shown: &watch::Sender<HashMap<String, String>>, event: watcher::Result<E
             }
         }
         Ok(_) => {}
-        // It lists again; what is late for that looks late in the figures, so say why.
+        // It lists again, which distorts the figures, so that the reason is printed.
         Err(error) => eprintln!("the bench's own watch broke: {error}"),
     }
 }

@@ -3,12 +3,12 @@
 use anyhow::Result;
 use serde::Serialize;
 
-/// What one controller needed.
+/// The figures of one controller.
 #[derive(Clone, Debug, Default, Serialize)]
 pub(crate) struct Figures {
-    /// From the first creation until the last parent was right.
+    /// From the first create until the last parent has converged.
     pub(crate) converge_s: f64,
-    /// From the answer to a change until the status shows it.
+    /// From the response to a change until the status shows it.
     pub(crate) update_p50_ms: f64,
     pub(crate) update_p99_ms: f64,
     pub(crate) requests_per_parent: f64,
@@ -19,7 +19,7 @@ pub(crate) struct Figures {
     pub(crate) cpu_at_rest_percent: f64,
     pub(crate) restart_writes: usize,
     pub(crate) restart_ready_s: f64,
-    /// Time on processors while the parents converged, until nothing more was asked.
+    /// CPU time until the parents have converged and requests have stopped.
     pub(crate) cpu_s: f64,
 }
 

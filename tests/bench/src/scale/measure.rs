@@ -17,9 +17,9 @@ use super::subject::{Deployed, Programs, Subject};
 use super::triples::{CONFIG_MAPS, NAMESPACE, Triples, config_map_name};
 use crate::percentile::{percentile, rounded};
 
-/// Parents that are written at the same time: more than either controller works on.
+/// How many parents are written at the same time: more than either controller works on.
 const WRITERS: usize = 32;
-/// ConfigMaps that are deleted, one after the other.
+/// How many ConfigMaps are deleted, one after the other.
 const DRIFTS: usize = 50;
 /// How long a controller may take to stop after SIGTERM.
 const GRACE: Duration = Duration::from_secs(30);
@@ -39,7 +39,7 @@ pub(crate) struct Bench<'a> {
 impl<'a> Bench<'a> {
     /// Measures everything on a fresh control plane.
     pub(crate) async fn run(subject: Subject, programs: &Programs, parents: usize, rest: u32) -> Result<Figures> {
-        // No nodes: nothing here has pods, and what nodes report would only be noise.
+        // No nodes: there are no pods, and the status of nodes would only be noise.
         let cluster = ControlPlane::options().nodes(0).start().await?;
         let figures = Bench::start(subject, &cluster, programs, parents).await?.measure(rest).await?;
         cluster.stop().await?;
@@ -52,7 +52,7 @@ impl<'a> Bench<'a> {
         programs: &Programs,
         parents: usize,
     ) -> Result<Bench<'a>> {
-        // Ten parents a second, at the least: a controller that needs longer is broken, not slow.
+        // At least ten parents a second: a controller that needs longer is broken, not slow.
         let patience = Duration::from_secs(60) + Duration::from_millis(100) * u32::try_from(parents)?;
         let mut deployed = Deployed::new(subject, cluster, programs).await?;
         let namespace = Namespace {
@@ -78,7 +78,7 @@ impl<'a> Bench<'a> {
         Ok(figures)
     }
 
-    /// From the first creation until the last parent is right.
+    /// From the first create until the last parent has converged.
     async fn converge(&mut self, figures: &mut Figures) -> Result<()> {
         let counter = self.counter()?;
         let cpu = self.process.cpu_seconds()?;
@@ -97,7 +97,7 @@ impl<'a> Bench<'a> {
         Ok(())
     }
 
-    /// From the answer to each PATCH until the parent's status shows the new value.
+    /// From the response to each PATCH until the parent's status shows the new value.
     async fn change(&mut self, figures: &mut Figures) -> Result<()> {
         let counter = self.counter()?;
         self.observer.want(SECOND);
@@ -121,7 +121,7 @@ impl<'a> Bench<'a> {
         Ok(())
     }
 
-    /// ConfigMaps are deleted, each once the one before is back.
+    /// ConfigMaps are deleted, each once the one before is recreated.
     async fn drift(&mut self, figures: &mut Figures) -> Result<()> {
         let counter = self.counter()?;
         let drifts = DRIFTS.min(self.parents);
@@ -141,7 +141,7 @@ impl<'a> Bench<'a> {
         Ok(())
     }
 
-    /// Nothing happens.
+    /// At rest.
     async fn rest(&mut self, figures: &mut Figures, seconds: u32) -> Result<()> {
         let mut counter = self.counter()?;
         let (cpu, started) = (self.process.cpu_seconds()?, Instant::now());
@@ -155,7 +155,7 @@ impl<'a> Bench<'a> {
         Ok(())
     }
 
-    /// It ends and starts again, while all parents are as they should be.
+    /// A restart, while all parents have converged.
     async fn restart(&mut self, figures: &mut Figures) -> Result<()> {
         self.process.sigterm()?;
         self.process.wait_exit(GRACE).await?;
@@ -165,7 +165,7 @@ impl<'a> Bench<'a> {
         self.process = process;
         let tally = counter.until_quiet(self.patience).await?;
         figures.restart_writes = tally.writes;
-        // It has no /readyz: it is done once its caches are listed and it writes nothing more.
+        // It has no /readyz: it is done once it has listed its caches and writes nothing more.
         if let (Subject::Native, Some(last)) = (self.subject, &tally.last_write) {
             let last: Timestamp = last.parse().context("time of a request")?;
             ready = ready.max(last.duration_since(began).unsigned_abs());
@@ -187,13 +187,13 @@ impl<'a> Bench<'a> {
         result
     }
 
-    /// Progress, and what the requests were; not on stdout, which is for the figures.
+    /// Prints progress and a summary of the requests; to stderr, since stdout is for the figures.
     fn say(&self, phase: &str, tally: &Tally) {
         eprintln!("{}: {phase}: {tally}", self.subject.name());
     }
 }
 
-/// The value that all parents begin with.
+/// The first value of all parents.
 const FIRST: &str = "first";
 /// The value that they are changed to.
 const SECOND: &str = "second";

@@ -1,4 +1,4 @@
-//! What the bench sees by watches of its own: when each parent was as it should be.
+//! The bench's own watches: when each parent converged.
 
 use std::time::{Duration, Instant};
 
@@ -13,7 +13,7 @@ use tokio::task::JoinSet;
 
 use super::triples::{CONFIG_MAPS, Triple, Triples, config_map_of, parent_name, parent_of};
 
-/// A parent as it was last seen.
+/// A parent as last seen.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Parent {
     /// The value in its status.
@@ -22,7 +22,7 @@ pub(crate) struct Parent {
     config_maps: [Option<(String, String)>; CONFIG_MAPS],
     /// When its status first showed the wanted value.
     pub(crate) status_at: Option<Instant>,
-    /// When status and ConfigMaps were first right.
+    /// When status and ConfigMaps first matched.
     pub(crate) right_at: Option<Instant>,
 }
 
@@ -36,13 +36,13 @@ impl Listed {
     const BOTH: Self = Self { parents: true, config_maps: true };
 }
 
-/// What was seen of all parents.
+/// Everything seen so far.
 #[derive(Debug)]
 pub(crate) struct Seen {
     pub(crate) parents: Vec<Parent>,
-    /// The value that status and ConfigMaps should show.
+    /// The wanted value of status and ConfigMaps.
     wanted: String,
-    /// Parents that were not right since it is wanted.
+    /// The number of parents that have not converged since the value was set.
     wrong: usize,
     /// Whether parents and ConfigMaps have been listed.
     listed: Listed,
@@ -54,7 +54,7 @@ impl Seen {
         Self { wrong: parents.len(), parents, wanted: String::new(), listed: Listed::default() }
     }
 
-    /// From now on another value is right.
+    /// Sets another wanted value.
     fn want(&mut self, value: &str) {
         value.clone_into(&mut self.wanted);
         self.wrong = self.parents.len();
@@ -89,15 +89,15 @@ impl Seen {
         }
     }
 
-    /// Takes over one event of a watch; whether it completes a list. Objects that vanish while a watch is broken are not
-    /// noticed; nothing here depends on it.
+    /// Applies one event of a watch; returns whether it completes a list. Deletions while a watch is broken are not
+    /// noticed; nothing here depends on them.
     fn take<K>(&mut self, event: watcher::Result<Event<K>>, handle: fn(&mut Self, K, bool)) -> bool {
         match event {
             Ok(Event::Apply(object) | Event::InitApply(object)) => handle(self, object, true),
             Ok(Event::Delete(object)) => handle(self, object, false),
             Ok(Event::InitDone) => return true,
             Ok(Event::Init) => {}
-            // It lists again; what is late for that looks late in the figures, so say why.
+            // It lists again, which distorts the figures, so that the reason is printed.
             Err(error) => eprintln!("the bench's own watch broke: {error}"),
         }
         false
@@ -136,11 +136,11 @@ pub(crate) struct Observer {
 }
 
 impl Observer {
-    /// Begins to watch, and returns once both watches have listed.
+    /// Starts the watches, and returns once both have listed.
     pub(crate) async fn start(triples: &Triples, parents: usize, patience: Duration) -> Result<Self> {
         let mut observer = Self { seen: watch::Sender::new(Seen::new(parents)), tasks: JoinSet::new() };
         let config = watcher::Config::default();
-        // A new kind's storage may not be up yet, and a watch is then refused for a second.
+        // The storage of a new kind may not be ready yet, and a watch is then refused for a second.
         let seen = observer.seen.clone();
         let events = watcher::watcher(triples.parents.clone(), config.clone()).default_backoff();
         observer.tasks.spawn(events.for_each(move |event| {
@@ -157,12 +157,12 @@ impl Observer {
         Ok(observer)
     }
 
-    /// From now on another value is right.
+    /// Sets another wanted value.
     pub(crate) fn want(&self, value: &str) {
         self.seen.send_modify(|seen| seen.want(value));
     }
 
-    /// Waits until what was seen fulfils a condition.
+    /// Waits until the observed state satisfies a condition.
     pub(crate) async fn until(
         &self,
         what: &str,
@@ -181,7 +181,7 @@ impl Observer {
         bail!("waited {} s for {what}: {} parents are not right{first}", patience.as_secs(), seen.wrong)
     }
 
-    /// Looks at what was seen so far.
+    /// Reads the observed state.
     pub(crate) fn look<T>(&self, look: impl FnOnce(&Seen) -> T) -> T {
         look(&self.seen.borrow())
     }

@@ -1,4 +1,4 @@
-//! What a controller asked the API server for, counted in its audit log.
+//! A controller's requests to the API server, counted in the audit log.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -7,17 +7,17 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, bail};
 use bartizan_harness::{AuditMark, AuditRequest, ControlPlane};
 
-/// No request for so long: the controller has finished. Longer than the first delays of either one's retries.
+/// No request for so long: the controller is at rest. Longer than the first retry delays of both.
 const QUIET: Duration = Duration::from_secs(6);
-/// How often the log is looked at.
+/// How often the log is read.
 const LOOK: Duration = Duration::from_millis(200);
 
-/// Requests but for watches and the renewal of leases, which come with time and not with work.
+/// Requests except watches and lease renewals, which depend on time and not on work.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Tally {
     /// All of them.
     pub(crate) requests: usize,
-    /// Those that ask for a change.
+    /// The writes.
     pub(crate) writes: usize,
     /// When the last write arrived, RFC 3339 with microseconds.
     pub(crate) last_write: Option<String>,
@@ -52,7 +52,7 @@ impl Tally {
 }
 
 impl Tally {
-    /// Whether both kinds are watched: each watch begins where a list ended.
+    /// Whether both kinds are watched: a watch starts where its list ended.
     pub(crate) fn has_listed(&self) -> bool {
         ["triples", "configmaps"].iter().all(|resource| self.watched.contains(*resource))
     }
@@ -65,7 +65,7 @@ impl fmt::Display for Tally {
     }
 }
 
-/// Counts on from a moment.
+/// Counts from a mark on.
 pub(crate) struct Counter<'a> {
     cluster: &'a ControlPlane,
     user: &'static str,
@@ -78,13 +78,13 @@ impl<'a> Counter<'a> {
         Ok(Self { cluster, user, mark: cluster.audit_mark()?, tally: Tally::default() })
     }
 
-    /// What was asked until now.
+    /// The requests until now.
     pub(crate) fn now(&mut self) -> Result<&Tally> {
         self.mark = self.cluster.audit_visit_since(self.user, self.mark, |request| self.tally.add(request))?;
         Ok(&self.tally)
     }
 
-    /// What was asked until the controller is quiet.
+    /// The requests until the controller is at rest.
     pub(crate) async fn until_quiet(mut self, patience: Duration) -> Result<Tally> {
         let started = Instant::now();
         let (mut before, mut since) = (0, Instant::now());

@@ -1,4 +1,4 @@
-//! The two controllers that are compared: how each is deployed, started, and known to be ready.
+//! The two controllers that are compared: how each is deployed and started, and when it is ready.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -35,7 +35,7 @@ impl Subject {
         }
     }
 
-    /// The user that it is for the API server.
+    /// Its user name.
     pub(crate) fn user(self) -> &'static str {
         match self {
             Self::Bartizan => bartizan_e2e::ACCOUNT,
@@ -93,8 +93,8 @@ impl Deployed {
         Ok(Self { subject, program, kubeconfig, folder, logs: cluster.folder().join("logs"), starts: 0 })
     }
 
-    /// Starts it and waits until it is ready: with the time that this took. The native one says nothing about that; the
-    /// requests since its start say when its caches are listed.
+    /// Starts it, waits until it is ready, and returns the time that this took. The native one has no readiness
+    /// probe; its requests since the start show when its caches are listed.
     pub(crate) async fn start(
         &mut self,
         counter: &mut Counter<'_>,

@@ -9,7 +9,7 @@ use serde_json::json;
 
 use anyhow::{Context as _, Result};
 
-/// Where the parents are.
+/// The namespace of the parents.
 pub(crate) const NAMESPACE: &str = "bench";
 /// How many ConfigMaps a parent has.
 pub(crate) const CONFIG_MAPS: usize = 3;
@@ -28,7 +28,7 @@ pub(crate) struct Status {
     pub(crate) value: String,
 }
 
-/// Access to parents and ConfigMaps, with the rights of the admin.
+/// Access to parents and ConfigMaps, with the admin's rights.
 #[derive(Clone)]
 pub(crate) struct Triples {
     pub(crate) resource: ApiResource,
@@ -67,12 +67,12 @@ pub(crate) fn config_map_name(parent: usize, number: usize) -> String {
     format!("{}-{number}", parent_name(parent))
 }
 
-/// The parent's number in its name.
+/// The number of a parent, from its name.
 pub(crate) fn parent_of(name: &str) -> Option<usize> {
     name.strip_prefix("triple-")?.parse().ok()
 }
 
-/// The parent's and its own number in a ConfigMap's name; `None` for others, as the one with the cluster's CA.
+/// The numbers of parent and ConfigMap, from the latter's name; `None` for others, such as the cluster's CA.
 pub(crate) fn config_map_of(name: &str) -> Option<(usize, usize)> {
     let (parent, number) = name.rsplit_once('-')?;
     Some((parent_of(parent)?, number.parse().ok().filter(|number| *number < CONFIG_MAPS)?))

@@ -1,8 +1,8 @@
-//! A provider that misbehaves as its parent asks, for tests of the host: `spec.how` says in what way. It uses the WIT of
-//! the contract and nothing else of this project's, which shows that the contract stands alone.
+//! A provider that misbehaves as its parent asks in `spec.how`, for tests of the host. It uses the WIT of the
+//! contract and nothing else of this project, which shows that the contract is self-contained.
 //!
-//! Build it with `cargo build --profile guest --target wasm32-unknown-unknown -p faulty`. Elsewhere it is empty: a native
-//! linker does not take the names of a component's exports.
+//! Build it with `cargo build --profile guest --target wasm32-unknown-unknown -p faulty`. For other targets it is
+//! empty: a native linker rejects the export names of a component.
 #![cfg(target_arch = "wasm32")]
 
 use serde_json::{Value, json};
@@ -79,7 +79,7 @@ impl Guest for Faulty {
         let response = match how {
             "None" => answer(parent, how),
             "Trap" => {
-                // A panic is a bare `unreachable` for the host, so that its message must be logged first.
+                // The host sees a panic as a bare `unreachable`, so that the message must be logged first.
                 write(Level::Error, "the parent asked for a trap");
                 #[allow(clippy::panic, reason = "it is what was asked for")]
                 {
@@ -94,11 +94,11 @@ impl Guest for Faulty {
                 let pieces: Vec<Vec<u8>> = (0..4096).map(|_| vec![1; MIB]).collect();
                 json!({"pieces": std::hint::black_box(pieces).len()})
             }
-            // More than the default memory, so that it ends as Allocate does.
+            // More than the default memory limit, so that it ends like Allocate.
             "Huge" => return Ok(vec![b' '; 100 * MIB]),
-            // Fits the default memory, and not the cap of a response.
+            // Within the default memory limit, and above the cap of a response.
             "Large" => return Ok(vec![b' '; 16 * MIB]),
-            // More than anybody may have.
+            // More children than any Provider may have.
             "Many" => {
                 let mut response = answer(parent, how);
                 let child = response["children"][0].clone();
@@ -110,7 +110,7 @@ impl Guest for Faulty {
                 response["children"] = children.collect();
                 response
             }
-            // What it wants is never what is there, so that each write leads to the next.
+            // The desired state never matches the observed one, so that each write causes the next.
             "Flip" => {
                 let (name, namespace) = (name_of(parent), parent["metadata"]["namespace"].as_str().unwrap_or_default());
                 let child = &request["children"]["ConfigMap.v1"][format!("{namespace}/{name}-ok")];
@@ -166,7 +166,7 @@ fn name_of(parent: &Value) -> &str {
     parent["metadata"]["name"].as_str().unwrap_or_default()
 }
 
-/// A right answer: one ConfigMap, and Ready.
+/// A valid answer: one ConfigMap, and Ready.
 fn answer(parent: &Value, how: &str) -> Value {
     let name = name_of(parent);
     let config_map = json!({

@@ -1,4 +1,5 @@
-//! A Notice becomes a ConfigMap whose text depends on the provider's settings, which also stand in it as the provider saw them.
+//! A Notice becomes a ConfigMap whose text depends on the provider's settings; it also holds the settings as the
+//! provider received them.
 
 use bartizan_sdk::k8s_openapi::api::core::v1::ConfigMap;
 use bartizan_sdk::{
@@ -20,7 +21,7 @@ pub struct NoticeSpec {
 #[serde(deny_unknown_fields)]
 pub struct NoticeSettings {
     /// What stands before each text.
-    // The pattern stands in the module once: a test makes a version with another one.
+    // The pattern occurs in the module once: a test makes a version with another one.
     #[schemars(regex(pattern = "^[^#]"))]
     pub prefix: String,
     /// How often it is said.

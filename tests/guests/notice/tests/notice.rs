@@ -1,5 +1,5 @@
-//! What the provider makes of its settings, and that the host takes the schema that the SDK makes of a type.
-// Clippy knows the functions that are tests, and not those that help them.
+//! What the provider does with its settings, and that the host accepts the schema that the SDK derives from a type.
+// Clippy's exemption for tests does not cover their helper functions.
 #![allow(clippy::unwrap_used)]
 
 use bartizan_contract::field::FieldError;
@@ -9,7 +9,7 @@ use bartizan_sdk::testing::TestRequest;
 use notice::Notice;
 use serde_json::{Value, json};
 
-/// What the provider is given if somebody sets this.
+/// The settings that the provider receives if an administrator sets these.
 fn resolved(settings: &Value) -> Result<Value, Vec<String>> {
     let schema = SettingsSchema::new(&manifest::<Notice>().settings.unwrap()).unwrap();
     let resolved = schema.resolve(settings.as_object().unwrap());

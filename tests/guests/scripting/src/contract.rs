@@ -9,12 +9,12 @@ pub(crate) const API_VERSION: &str = "provider.bartizan.dev/v1alpha1";
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Failure {
-    /// `invalid`, `retry`, `internal`, or what a test wants it to be.
+    /// `invalid`, `retry`, `internal`, or any other code that a test wants.
     pub code: String,
     /// For the person who reads the parent's conditions.
     pub message: String,
-    /// The field of the parent that is at fault.
+    /// The field of the parent that is invalid.
     pub field: Option<String>,
-    /// When to try again.
+    /// When to retry.
     pub retry_after_seconds: Option<u32>,
 }

@@ -1,8 +1,9 @@
-//! What the providers `scripted`, `scripted-finalizing` and `scripted-cluster-scoped` have in common: they do what the spec of their parent says, so that
-//! tests can drive every field of the contract. They use the WIT of the contract and nothing else of this project's.
+//! The library behind the providers `scripted`, `scripted-finalizing` and `scripted-cluster-scoped`: they answer as
+//! the spec of their parent says, so that tests can exercise every field of the contract. They use the WIT of the
+//! contract and nothing else of this project.
 //!
-//! `spec.answers` is a list of `{when, answer}` and `{when, fail}`. The first whose `when` matches the request wins; if
-//! none does, the provider holds.
+//! `spec.answers` is a list of `{when, answer}` and `{when, fail}`. The first entry whose `when` matches the request
+//! wins; if none does, the provider holds.
 //!
 //! - `when`: `finalizing`, `namespaceTerminating` (true or false); `edition` (of the module, see [`Provider::manifest`]); `children`, `related`, `descendants` (lists of
 //!   `ConfigMap.v1 namespace/name`, all of which must be in the request); `absent` (the same, none of which may be among
@@ -12,10 +13,11 @@
 //! - `fail`: `{code, message, field, retryAfterSeconds}`.
 //!
 //! In the texts of an answer (values, not keys) and in a failure's message, `$(parent.name)`, `$(parent.secret)`,
-//! `$(secret:namespace/name:key)` and `$(config:namespace/name:key)` are replaced by what the request holds, related
-//! objects before children; by nothing if it holds none. Any other `$(...)` stays, since pods use the same form.
+//! `$(secret:namespace/name:key)` and `$(config:namespace/name:key)` are replaced by the values in the request, from
+//! related objects before children; by an empty text if there is none. Any other `$(...)` stays, since pods use the
+//! same form.
 //!
-//! With `spec.echo: true`, `status.seen` tells what was in the request. Other fields of the spec are ignored, but a
+//! With `spec.echo: true`, `status.seen` lists what was in the request. Other fields of the spec are ignored, but a
 //! misspelt one within `answers` is a failure that names it.
 
 mod contract;

@@ -1,13 +1,13 @@
-//! The three providers: what each says about itself.
+//! The three providers and their manifests.
 
 use serde_json::{Value, json};
 
 use crate::contract::API_VERSION;
 
-/// Which edition of the provider this is. A test makes a later one of the module: the text stands in it once.
+/// The edition of the provider. Tests patch the module to a later one: this text occurs in it once.
 const EDITION: &str = "scripting-edition-1";
 
-/// The number of the edition. Read when it is asked for, or a test could not change it.
+/// The number of the edition. Read at run time, or a patched module would not show it.
 pub(crate) fn edition() -> u8 {
     std::hint::black_box(EDITION).bytes().last().map_or(0, |digit| digit.saturating_sub(b'0'))
 }
@@ -25,7 +25,7 @@ const SECRET: Kind = ("v1", "Secret");
 const SERVICE: Kind = ("v1", "Service");
 const STATEFUL_SET: Kind = ("apps/v1", "StatefulSet");
 
-/// What a provider says about itself.
+/// What the manifest of a provider is made of.
 #[derive(Clone, Copy, Debug)]
 pub struct Provider {
     name: &'static str,
@@ -33,24 +33,24 @@ pub struct Provider {
     plural: &'static str,
     scope: &'static str,
     children: &'static [Kind],
-    /// Kinds that it may write where they are served.
+    /// Kinds that it may write if the cluster serves them.
     optional_children: &'static [Kind],
     descendants: &'static [Kind],
     related: &'static [Kind],
-    /// Kinds that it wants to read where they are served.
+    /// Kinds that it reads if the cluster serves them.
     optional: &'static [Kind],
     sensitive: &'static [&'static str],
     finalizes: bool,
 }
 
-/// Reads what a provider can read.
+/// Reads everything that a provider can read.
 pub const SCRIPTED: Provider = Provider {
     name: "scripted",
     parent: "Script",
     plural: "scripts",
     scope: "Namespaced",
     children: &[CONFIG_MAP, SECRET, SERVICE, STATEFUL_SET],
-    // A test makes a later version of the module that writes v2: the text stands in it once, and nowhere else.
+    // A test patches the module to a later version that writes v2: this text occurs in it once.
     optional_children: &[("gizmos.test.bartizan.dev/v1", "Gizmo")],
     descendants: &[("v1", "Pod"), ("v1", "PersistentVolumeClaim")],
     related: &[CONFIG_MAP, SECRET],
@@ -74,7 +74,7 @@ pub const FINALIZING: Provider = Provider {
     finalizes: true,
 };
 
-/// Has parents that live in no namespace.
+/// Has cluster-scoped parents.
 pub const CLUSTER_SCOPED: Provider = Provider {
     name: "scripted-cluster-scoped",
     parent: "ClusterScript",
@@ -128,7 +128,7 @@ impl Provider {
             "x-kubernetes-list-map-keys": ["type"],
             "items": condition,
         });
-        // What a test writes into the spec is checked by the provider, which names what it does not understand.
+        // The spec is checked by the provider itself, which names the field that it rejects.
         let any_but = |properties: Value| {
             let mut schema = json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true});
             schema["properties"] = properties;
@@ -141,7 +141,7 @@ impl Provider {
                 "status": any_but(json!({"conditions": conditions})),
             },
         });
-        // The ninth edition wants what the others do without.
+        // The ninth edition requires a field that the others do not.
         if edition() == 9 {
             schema["required"] = json!(["spec"]);
         }

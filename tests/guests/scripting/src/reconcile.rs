@@ -7,10 +7,10 @@ use crate::request::Request;
 use crate::script::{Outcome, Script};
 use crate::text;
 
-/// One request answered as its parent says.
+/// Answers one request as its parent says.
 ///
 /// # Errors
-/// The failure that the parent asks for, or what is wrong with its spec.
+/// The failure that the parent asks for, or the error in its spec.
 pub fn reconcile(request: &[u8]) -> Result<Vec<u8>, Failure> {
     let request: Request = serde_json::from_slice(request).map_err(|error| Failure {
         code: "internal".to_owned(),
@@ -33,7 +33,7 @@ pub fn reconcile(request: &[u8]) -> Result<Vec<u8>, Failure> {
     if let Some(answer) = answer.as_object_mut() {
         answer.entry("apiVersion").or_insert_with(|| API_VERSION.into());
         answer.entry("kind").or_insert_with(|| "ReconcileResponse".into());
-        // A status that is no object is a mistake that a test wants to see refused.
+        // A status that is not an object is a mistake that a test wants to see refused.
         if script.echo
             && let Some(status) = answer.entry("status").or_insert_with(|| json!({})).as_object_mut()
         {

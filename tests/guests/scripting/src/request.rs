@@ -1,4 +1,4 @@
-//! What the provider is asked: those parts of the contract's request that an answer can depend on.
+//! The request: those parts of the contract's type that an answer can depend on.
 
 use std::collections::BTreeMap;
 
@@ -27,7 +27,7 @@ pub(crate) struct Request {
     pub(crate) namespace_terminating: bool,
 }
 
-/// Who is asked.
+/// The provider as the host knows it.
 #[derive(Debug, Deserialize)]
 pub(crate) struct ProviderInfo {
     pub(crate) version: String,
@@ -43,7 +43,8 @@ pub(crate) struct Cluster {
 }
 
 impl Request {
-    /// `status.seen`. Names of objects and not their content: a status must not change with every write to a child.
+    /// `status.seen`: the names of objects and not their content, since a status must not change with every write to
+    /// a child.
     pub(crate) fn seen(&self) -> Value {
         json!({
             "children": names(&self.children),

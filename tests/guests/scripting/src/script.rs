@@ -1,4 +1,4 @@
-//! What the parent's spec says: which answer to which request.
+//! The spec of the parent: which answer to which request.
 
 use std::collections::BTreeMap;
 
@@ -24,7 +24,7 @@ struct Line {
     outcome: Outcome,
 }
 
-/// What happens if it is this entry's turn.
+/// The effect of an entry.
 #[derive(Debug)]
 pub(crate) enum Outcome {
     /// A response.
@@ -42,7 +42,7 @@ struct RawLine {
     fail: Option<Failure>,
 }
 
-/// The requests that an entry is for.
+/// The requests that an entry matches.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase", deny_unknown_fields)]
 struct When {
@@ -56,7 +56,7 @@ struct When {
     kinds: BTreeMap<String, bool>,
 }
 
-/// `Kind path`, as keys of a request are written.
+/// `Kind path`, like the keys of a request.
 #[derive(Debug, Deserialize)]
 #[serde(try_from = "String")]
 struct Reference {
@@ -65,7 +65,7 @@ struct Reference {
 }
 
 impl Script {
-    /// What a parent says.
+    /// The script in the spec of a parent.
     pub(crate) fn of(parent: &Value) -> Result<Self, Failure> {
         let Some(spec) = parent.get("spec").filter(|spec| !spec.is_null()) else { return Ok(Self::default()) };
         serde_path_to_error::deserialize(spec).map_err(|error| Failure {
@@ -79,7 +79,7 @@ impl Script {
         })
     }
 
-    /// What the first entry that is for this request says.
+    /// The outcome of the first entry that matches the request.
     pub(crate) fn outcome(&self, request: &Request) -> Option<&Outcome> {
         self.answers.iter().find(|line| line.when.matches(request)).map(|line| &line.outcome)
     }

@@ -34,7 +34,7 @@ fn request(spec: &Value) -> Value {
 
 fn ask(request: &Value) -> Result<Value, Failure> {
     let request = request.to_string();
-    // What a host sends, not only what these tests make up.
+    // The request is one that a host could send.
     serde_json::from_str::<ReconcileRequest<'_>>(&request).unwrap();
     let answer = reconcile(request.as_bytes())?;
     assert_eq!(reconcile(request.as_bytes()).unwrap(), answer, "another answer to the same request");
@@ -52,7 +52,7 @@ fn fault(spec: &Value) -> (String, String) {
     (failure.field.unwrap(), failure.message)
 }
 
-/// What a text in the answer becomes, if the parent's secret is `bz:own`.
+/// A text of the answer after replacement, if the parent's secret is `bz:own`.
 fn filled(text: &str) -> Value {
     let spec = json!({"secret": "bz:own", "answers": [{"answer": {"status": {"list": [{"text": text}]}}}]});
     answer(&spec)["status"]["list"][0]["text"].clone()

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use crate::request::Request;
 
-/// Replaces the placeholders in every text below a value. What is put in is not looked at again.
+/// Replaces the placeholders in every text of a value. Replaced text is not expanded again.
 pub(crate) fn fill_all(value: &mut Value, request: &Request) {
     match value {
         Value::String(text) => {
@@ -18,12 +18,12 @@ pub(crate) fn fill_all(value: &mut Value, request: &Request) {
     }
 }
 
-/// A text with its placeholders replaced; `None` if it holds none.
+/// A text with its placeholders replaced; `None` if it has none.
 pub(crate) fn fill(text: &str, request: &Request) -> Option<String> {
     let mut filled = None;
     let mut copied = 0;
     for (start, _) in text.match_indices("$(") {
-        // Within one that has just been replaced.
+        // Within a placeholder that was just replaced.
         if start < copied {
             continue;
         }
@@ -39,7 +39,7 @@ pub(crate) fn fill(text: &str, request: &Request) -> Option<String> {
     filled.map(|filled| filled + &text[copied..])
 }
 
-/// What a placeholder stands for; `None` if it is none of ours.
+/// The value of a placeholder; `None` if it is not one of ours.
 fn value_of<'a>(placeholder: &str, request: &'a Request) -> Option<&'a str> {
     let parent = |pointer| request.parent.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
     match placeholder {

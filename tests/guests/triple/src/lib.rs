@@ -1,4 +1,5 @@
-//! A Triple becomes three ConfigMaps, and its status depends on its spec only. `tests/bench/baseline` does the same work natively.
+//! A Triple becomes three ConfigMaps, and its status depends on its spec only. `tests/bench/baseline` does the same
+//! work natively.
 
 use bartizan_sdk::k8s_openapi::api::core::v1::ConfigMap;
 use bartizan_sdk::{ChildKind, Failure, ParentKind, Provider, Request, Response, condition, object};

@@ -1,4 +1,4 @@
-//! What the provider answers, and that its CRD in the repository is the one that it says.
+//! The provider's answer, and that the CRD in the repository is up to date.
 
 use bartizan_sdk::testing::TestRequest;
 use serde_json::{Value, json};

@@ -1,4 +1,4 @@
-//! Ways into a running control plane: kubeconfigs, clients, kubectl, the audit log.
+//! Access to a running control plane: kubeconfigs, clients, kubectl, the audit log.
 
 use std::{
     path::{Path, PathBuf},
@@ -27,8 +27,7 @@ use super::{components::AUDIT_LOG, running::ControlPlane};
 /// How long a service account's token lasts: longer than any test or demo.
 const TOKEN_SECONDS: i64 = 24 * 3600;
 
-/// A client for a kubeconfig that does what it is told and nothing else: no
-/// hidden retries, which would make a test pass over an error, or count twice.
+/// A client for a kubeconfig without hidden retries, which would make a test pass over an error, or count twice.
 pub(super) async fn client_for(kubeconfig: &Path) -> Result<Client> {
     let document =
         Kubeconfig::read_from(kubeconfig).with_context(|| format!("cannot read {}", kubeconfig.display()))?;
@@ -45,9 +44,8 @@ impl ControlPlane {
         &self.layout.admin
     }
 
-    /// Makes a kubeconfig for a user who comes with a client certificate and is
-    /// in these groups, at most two, besides `system:authenticated`. The user has
-    /// no rights but those that a test binds.
+    /// Writes a kubeconfig for a user who authenticates with a client certificate and is in these groups, at most
+    /// two, besides `system:authenticated`. The user has no rights except those that a test binds.
     ///
     /// # Errors
     /// When there are more than two groups, or the file cannot be written.
@@ -56,8 +54,7 @@ impl ControlPlane {
         self.layout.kubeconfigs.write(&format!("user-{name}"), name, "default", &Credential::Certificate(&identity))
     }
 
-    /// Makes a kubeconfig for a ServiceAccount, which must exist, with a token
-    /// that the API server issues for 24 hours.
+    /// Writes a kubeconfig for an existing ServiceAccount, with a token that the API server issues for 24 hours.
     ///
     /// # Errors
     /// When the account does not exist, or the file cannot be written.
@@ -78,8 +75,7 @@ impl ControlPlane {
         self.layout.kubeconfigs.write(&user, &user, namespace, &Credential::Token(&token))
     }
 
-    /// A client with the rights of the admin and without retries. All clones
-    /// share one pool of connections.
+    /// A client with the admin's rights and without retries. All clones share one connection pool.
     pub fn client(&self) -> Client {
         self.client.clone()
     }
@@ -111,7 +107,7 @@ impl ControlPlane {
         self.kubectl_output(arguments, stdin).await?.success()
     }
 
-    /// Runs `kubectl` as the admin to its end, whatever that is.
+    /// Runs `kubectl` as the admin to its end, whatever its exit code.
     ///
     /// # Errors
     /// When it cannot be run at all.
@@ -119,14 +115,13 @@ impl ControlPlane {
         run(self.kubectl(), arguments, stdin).await
     }
 
-    /// The audit log of the API server, one JSON document a line.
+    /// The audit log of the API server, one JSON document per line.
     pub fn audit_log(&self) -> PathBuf {
         self.layout.folder.join(AUDIT_LOG)
     }
 
-    /// The requests that a user has made so far, in the order of their arrival,
-    /// one entry each, watches that are still open included. The last line about
-    /// a request may be written a moment after its client has the answer.
+    /// The requests of a user so far, in the order of their arrival, one entry each, including watches that are still
+    /// open. The last line about a request may be written a moment after its client got the response.
     ///
     /// # Errors
     /// When the audit log cannot be read.
@@ -134,7 +129,7 @@ impl ControlPlane {
         self.audit_requests_since(user, AuditMark::default())
     }
 
-    /// Remembers how far the audit log has come.
+    /// The current end of the audit log.
     ///
     /// # Errors
     /// When the audit log cannot be read.
@@ -150,8 +145,8 @@ impl ControlPlane {
     pub fn audit_requests_since(&self, user: &str, mark: AuditMark) -> Result<Vec<AuditRequest>> {
         audit::requests(&self.audit_log(), mark, user)
     }
-    /// Shows the requests that a user made since the mark one by one, as they arrived and without their answers, and returns
-    /// the mark to go on from. For logs that are too long to be held in memory.
+    /// Visits the requests of a user since the mark one by one, as they arrived and without their responses, and
+    /// returns the mark to resume from. For logs that are too long to be held in memory.
     ///
     /// # Errors
     /// When the audit log cannot be read.

@@ -1,4 +1,4 @@
-//! The command lines of the components: what each needs to know, and why.
+//! The command lines of the components, with the reasons for their flags.
 
 use std::{
     fs,
@@ -26,10 +26,9 @@ pub(super) struct Ports {
 }
 
 impl Ports {
-    /// Ports that nobody uses at this moment. Someone may take one before we do;
-    /// the start is then tried again.
+    /// Ports that are free at this moment. Another process may take one before we do; the start is then repeated.
     pub(super) fn free() -> Result<Self> {
-        // Both are held while both are asked for, so that they differ.
+        // Both listeners are held at the same time, so that the ports differ.
         let listeners = [bind()?, bind()?];
         let [etcd, apiserver] = [&listeners[0], &listeners[1]].map(|listener| listener.local_addr());
         Ok(Self {
@@ -104,8 +103,7 @@ impl Layout {
             format!("--advertise-client-urls={client}"),
             // A cluster of one has no peers, but etcd insists on listening.
             "--listen-peer-urls=http://127.0.0.1:0".to_owned(),
-            // Nobody reads this data after a power cut, and fsync is most of the
-            // time that a write takes.
+            // This data need not survive a power failure, and fsync is most of the time of a write.
             "--unsafe-no-fsync".to_owned(),
             "--log-level=warn".to_owned(),
         ]
@@ -116,7 +114,7 @@ impl Layout {
         vec![
             format!("--etcd-servers=http://127.0.0.1:{}", self.ports.etcd),
             "--bind-address=127.0.0.1".to_owned(),
-            // Otherwise it looks for the address of a default route, which a
+            // Otherwise it looks for the address of a default route, which a machine without a network lacks.
             // machine without a network does not have.
             "--advertise-address=127.0.0.1".to_owned(),
             format!("--secure-port={}", self.ports.apiserver),
@@ -128,11 +126,11 @@ impl Layout {
             self.path_flag("service-account-key-file", "tokens.pub"),
             self.path_flag("service-account-signing-key-file", "tokens.key"),
             "--service-cluster-ip-range=10.96.0.0/16".to_owned(),
-            // The `kubernetes` Service would get the endpoint 127.0.0.1, which is
-            // no valid one; nothing here calls it.
+            // The `kubernetes` Service would get the endpoint 127.0.0.1, which is not a valid one; nothing here uses
+            // it.
             "--endpoint-reconciler-type=none".to_owned(),
             self.path_flag("audit-log-path", AUDIT_LOG),
-            // Otherwise it begins a new file after 100 MB, and what a bench counts is in the old one.
+            // Otherwise it rotates the log after 100 MB, and a bench would lose requests that it counts.
             "--audit-log-maxsize=0".to_owned(),
             format!("--audit-policy-file={}", manifests.join("audit-policy.yaml").display()),
         ]
@@ -143,13 +141,13 @@ impl Layout {
             format!("--kubeconfig={}", self.controller_manager.display()),
             self.path_flag("root-ca-file", "ca.crt"),
             self.path_flag("service-account-private-key-file", "tokens.key"),
-            // Each controller with its own account and rights, as in a real
-            // cluster: a test of the garbage collector's rights is then a test.
+            // Each controller with its own account and rights, as in a real cluster: otherwise a test of the garbage
+            // collector's rights would test nothing.
             "--use-service-account-credentials=true".to_owned(),
             "--leader-elect=false".to_owned(),
-            // Nobody asks for its metrics, and a port less is a race less.
+            // Nobody reads its metrics, and one port less is one race less.
             "--secure-port=0".to_owned(),
-            // The default of 20 a second is for sharing a big cluster.
+            // The default of 20 per second is meant for sharing a big cluster.
             "--kube-api-qps=1000".to_owned(),
             "--kube-api-burst=2000".to_owned(),
         ]
@@ -171,7 +169,7 @@ impl Layout {
             format!("--kubeconfig={}", self.kwok.display()),
             "--manage-all-nodes=true".to_owned(),
             "--node-ip=127.0.0.1".to_owned(),
-            // What a kubelet uses; the node counts as lost when it runs out.
+            // What a kubelet uses; the node counts as lost when it expires.
             "--node-lease-duration-seconds=40".to_owned(),
         ];
         for name in ["node.yaml", "pod.yaml", "pod-trouble.yaml", "volume.yaml"] {
@@ -185,5 +183,5 @@ impl Layout {
     }
 }
 
-/// The audit log's name in the cluster's folder.
+/// The name of the audit log in the cluster's folder.
 pub(super) const AUDIT_LOG: &str = "audit.log";

@@ -1,16 +1,14 @@
-//! What can be chosen about a control plane before it starts.
+//! Options of a control plane before it starts.
 
 use std::path::PathBuf;
 
-/// How many nodes a cluster has when nothing is said: as many as the servers of
-/// the store in the talk, so that each gets its own.
+/// The default number of nodes: as many as the servers of the store in the talk, so that each gets its own.
 const DEFAULT_NODES: usize = 4;
 
-/// Keeps every cluster's folder when it is set to `1`, for a look at what a
-/// failing test has left.
+/// Keeps every cluster's folder when it is set to `1`, to inspect what a failing test left behind.
 const KEEP_VARIABLE: &str = "BARTIZAN_KEEP_CLUSTER";
 
-/// The choices for a [`ControlPlane`](crate::ControlPlane); [`Options::start`] starts it.
+/// The options of a [`ControlPlane`](crate::ControlPlane); [`Options::start`] starts it.
 #[derive(Clone, Debug)]
 #[must_use = "options do nothing until they are started"]
 pub struct Options {
@@ -32,7 +30,7 @@ impl Default for Options {
 }
 
 impl Options {
-    /// The number of fake nodes, at least 0, 4 by default.
+    /// The number of fake nodes, 4 by default; 0 is possible.
     pub fn nodes(mut self, nodes: usize) -> Self {
         self.nodes = nodes;
         self
@@ -47,14 +45,13 @@ impl Options {
         self
     }
 
-    /// Where the cluster's own temporary folder is made, the system's folder for
-    /// temporary files by default.
+    /// Where the cluster's own temporary folder is created, the system's folder for temporary files by default.
     pub fn root_dir(mut self, root: impl Into<PathBuf>) -> Self {
         self.root = Some(root.into());
         self
     }
 
-    /// The program to start instead of what [`crate::build::control_plane`] builds.
+    /// The program to start instead of the one that [`crate::build::control_plane`] builds.
     pub fn program(mut self, program: impl Into<PathBuf>) -> Self {
         self.program = Some(program.into());
         self

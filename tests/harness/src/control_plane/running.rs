@@ -1,4 +1,4 @@
-//! A running control plane: what it consists of, and how it is stopped.
+//! A running control plane: its parts, and how it is stopped.
 
 use std::{
     fs,
@@ -14,16 +14,15 @@ use super::components::{APISERVER, ETCD, Layout};
 
 /// A real control plane in processes of its own.
 ///
-/// Call [`ControlPlane::stop`] at the end of a test that went well. A control
-/// plane that is dropped without it is stopped all the same, but as something
-/// went wrong, a panic or an early return, its logs are kept and their path is
+/// Call [`ControlPlane::stop`] at the end of a test that passed. A control plane that is dropped without it is
+/// stopped as well, but since something went wrong, a panic or an early return, its logs are kept and their path is
 /// printed.
 pub struct ControlPlane {
     pub(super) layout: Layout,
     /// In the order in which they were started; etcd first.
     pub(super) components: Vec<Component>,
     pub(super) folder: Option<TempDir>,
-    /// Removes the folder if we cannot.
+    /// Removes the folder if this process cannot.
     pub(super) guard: Option<Guard>,
     pub(super) keep: bool,
     pub(super) client: kube::Client,
@@ -31,8 +30,7 @@ pub struct ControlPlane {
 }
 
 impl ControlPlane {
-    /// The folder with logs, kubeconfigs and the audit log. It goes with the
-    /// control plane.
+    /// The folder with logs, kubeconfigs and the audit log. It is removed with the control plane.
     pub fn folder(&self) -> &Path {
         &self.layout.folder
     }
@@ -47,14 +45,12 @@ impl ControlPlane {
         self.components.iter().map(|component| (component.name(), component.id())).collect()
     }
 
-    /// What became of the first component that is not running any more, with the
-    /// end of its log; nothing while all run.
+    /// How the first component that does not run any more ended, with the end of its log; `None` while all run.
     pub fn failure(&mut self) -> Option<String> {
         self.components.iter_mut().find_map(Component::failure)
     }
 
-    /// Stops everything in the right order, waits until it is gone, and removes
-    /// the folder unless it is to be kept.
+    /// Stops everything in the right order, waits until it has ended, and removes the folder unless it is to be kept.
     ///
     /// # Errors
     /// When the folder cannot be removed.
@@ -77,13 +73,13 @@ impl ControlPlane {
         .context("stopping the control plane was interrupted")?
     }
 
-    /// Stops the clients, then the API server, then etcd: an API server whose
-    /// etcd went first waits for it for minutes.
+    /// Stops the clients, then the API server, then etcd: an API server whose etcd stopped first waits for it for
+    /// minutes.
     fn stop_processes(&mut self) {
         let (servers, clients): (Vec<_>, Vec<_>) =
             self.components.drain(..).partition(|component| [ETCD, APISERVER].contains(&component.name()));
         for mut group in [clients].into_iter().chain(servers.into_iter().rev().map(|server| vec![server])) {
-            // All of a group are asked before the first is waited for.
+            // All of a group get SIGTERM before the first is waited for.
             group.iter_mut().for_each(Component::terminate);
             group.iter_mut().for_each(Component::wait_gone);
         }
@@ -102,8 +98,7 @@ impl Drop for ControlPlane {
     }
 }
 
-/// Keeps a folder and says where it is. On stderr and not as a log: this runs in
-/// tests, which have no logging.
+/// Keeps a folder and prints where it is. To stderr and not as a log: this runs in tests, which have no logging.
 fn print_kept(folder: TempDir) {
     let path = folder.keep();
     eprintln!("the control plane's folder is kept: {}", path.display());

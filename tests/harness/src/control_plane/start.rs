@@ -1,4 +1,4 @@
-//! The start: what is started when, and how we know that it is ready.
+//! The start: its order, and when each component is ready.
 
 use std::{
     path::PathBuf,
@@ -31,14 +31,14 @@ const CONTROLLER_MANAGER: &str = "kube-controller-manager";
 const SCHEDULER: &str = "kube-scheduler";
 const KWOK: &str = "kwok";
 
-/// How long the whole start may take. It takes 4 s on two cores; a machine that
-/// builds something else meanwhile gets all the time that one can want.
+/// How long the whole start may take. It takes 4 s on two cores; a machine that builds something else meanwhile gets
+/// plenty of time.
 const START_DEADLINE: Duration = Duration::from_secs(90);
 
-/// How often a component is asked whether it is ready.
+/// How often a component's readiness is polled.
 const POLL: Duration = Duration::from_millis(20);
 
-/// What Go's network library says when someone was faster at taking a port.
+/// The error of Go's network library when another process took a port first.
 const PORT_TAKEN: &str = "address already in use";
 
 impl Options {
@@ -61,7 +61,7 @@ impl ControlPlane {
         Options::default().start().await
     }
 
-    /// The choices to start one with.
+    /// The options to start one with.
     pub fn options() -> Options {
         Options::default()
     }
@@ -74,7 +74,7 @@ impl ControlPlane {
                 .context("building the control plane was interrupted")??,
         };
         match Self::attempt(&options, program.clone()).await {
-            // Once more with other ports; a second loss of the race is no race.
+            // Retry with other ports; losing the race twice is no race.
             Err(error) if format!("{error:#}").contains(PORT_TAKEN) => Self::attempt(&options, program).await,
             result => result,
         }
@@ -114,7 +114,7 @@ impl ControlPlane {
     }
 }
 
-/// A control plane on its way.
+/// A control plane that is being started.
 struct Starting {
     program: PathBuf,
     layout: Layout,
@@ -126,7 +126,7 @@ struct Starting {
 impl Starting {
     async fn run(&mut self, nodes: usize) -> Result<()> {
         self.spawn(ETCD, self.layout.etcd())?;
-        // An API server that finds no etcd looks again only after a second.
+        // An API server that finds no etcd retries only after a second.
         let etcd = ("127.0.0.1", self.layout.ports.etcd);
         self.until(ETCD, "listen", async |_| Ok(TcpStream::connect(etcd).await.is_ok())).await?;
         self.spawn(APISERVER, self.layout.apiserver())?;
@@ -136,8 +136,8 @@ impl Starting {
             Ok(true)
         })
         .await?;
-        // Not before: each of them would ask once, fail, and wait a second or
-        // more, and load slows the API server, which is busy with its own start.
+        // Not earlier: each of them would fail once and wait a second or more, and load slows the API server, which
+        // is busy with its own start.
         self.spawn(CONTROLLER_MANAGER, self.layout.controller_manager())?;
         self.spawn(SCHEDULER, self.layout.scheduler())?;
         self.spawn(KWOK, self.layout.kwok())?;
@@ -167,8 +167,8 @@ impl Starting {
         Ok(())
     }
 
-    /// Asks until the answer is yes. Fails at once when any component ends, and
-    /// with the log of the one that is waited for when the time is over.
+    /// Polls until the answer is yes. Fails at once when any component ends, and with the log of the component that
+    /// is waited for when the deadline passes.
     async fn until(
         &mut self,
         name: &'static str,

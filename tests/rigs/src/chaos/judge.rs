@@ -1,4 +1,4 @@
-//! Whether everything became as it should.
+//! Checks of the state that a run ends in.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
@@ -15,19 +15,19 @@ use super::world::{Kind, NAMESPACE, Parent, Wanted, World};
 
 /// A store and a greeting that nobody touches.
 pub(super) const BYSTANDER: &str = "bystander";
-/// A ConfigMap with the labels of a child, that the host did not make.
+/// A ConfigMap with the labels of a child that the host did not create.
 pub(super) const FORGED: &str = "forged";
-/// How often it is looked whether all has converged.
+/// How often convergence is checked.
 const LOOK: Duration = Duration::from_millis(500);
 
-/// Knows how things were before.
+/// The state before the run, and the checks against it.
 pub(super) struct Judge {
-    /// `Kind/name` and UID of what must stay.
+    /// `Kind/name` and UID of the objects that must stay.
     bystanders: BTreeMap<String, Value>,
     mark: AuditMark,
 }
 
-/// Everything at one moment.
+/// All parents and children at one moment.
 struct Seen {
     parents: BTreeMap<(Kind, String), DynamicObject>,
     children: Snapshot,
@@ -46,14 +46,14 @@ impl Seen {
 }
 
 impl Judge {
-    /// Remembers everything that is there now.
+    /// Records all objects that exist now.
     pub(super) async fn new(stage: &Stage) -> Result<Self> {
         let Seen { children, .. } = Seen::now(stage).await?;
         let uid = |name: &&str| ((*name).to_owned(), children.get(name)["metadata"]["uid"].clone());
         Ok(Self { bystanders: children.names().iter().map(uid).collect(), mark: stage.mark()? })
     }
 
-    /// Waits until all is as it should be; what is not in the end.
+    /// Waits until everything has converged; returns the problems that are left.
     pub(super) async fn converged(&self, stage: &Stage, world: &World, within: Duration) -> Result<Vec<String>> {
         let deadline = Instant::now() + within;
         loop {
@@ -92,7 +92,7 @@ impl Judge {
         problems
     }
 
-    /// What the host deleted without a reason.
+    /// Deletions by the host that had no reason.
     pub(super) fn deletes(&self, stage: &Stage, world: &World) -> Result<Vec<String>> {
         let allowed: BTreeSet<String> =
             world.parents.iter().filter(|parent| parent.may_prune).map(Parent::generated_secret).collect();
@@ -108,7 +108,7 @@ impl Judge {
     }
 }
 
-/// What is wrong with a parent that should be like this.
+/// The problems of a parent that should be like this.
 fn parent_problems(parent: &Parent, wanted: Wanted, found: &DynamicObject, children: &Snapshot) -> Vec<String> {
     let name = &parent.name;
     let mut problems = Vec::new();

@@ -1,28 +1,28 @@
-//! What happens in a run of the chaos rig, and what should come of it: from a seed alone.
+//! The actions of a run of the chaos rig and their intended result, from a seed alone.
 
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
-/// The namespace that all of it is in.
+/// The namespace of all objects.
 pub(super) const NAMESPACE: &str = "default";
 
-/// The Secret that stores with keys of their own are given.
+/// The Secret for stores with keys of their own.
 pub(super) const KEYS: &str = "keys";
 
-/// What a parent is.
+/// The kind of a parent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Kind {
     Store,
     Greeting,
 }
 
-/// What a parent should be like.
+/// The intended state of a parent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Wanted {
     /// Counts the edits.
     pub(super) revision: u32,
-    /// Whether a store is given keys, so that the Secret with generated ones goes.
+    /// Whether a store names keys of its own, so that the Secret with generated ones is pruned.
     pub(super) own_keys: bool,
 }
 
@@ -32,12 +32,12 @@ pub(super) struct Parent {
     pub(super) kind: Kind,
     pub(super) name: String,
     pub(super) wanted: Option<Wanted>,
-    /// Whether there ever was a reason for the host to delete the Secret with generated keys.
+    /// Whether the host ever had a reason to delete the Secret with generated keys.
     pub(super) may_prune: bool,
 }
 
 impl Parent {
-    /// Its spec. Fields that may be left out are null, for a merge patch.
+    /// Its spec. Optional fields that are not set are null, for a merge patch.
     pub(super) fn spec(&self, wanted: Wanted) -> Value {
         let revision = wanted.revision.to_string();
         match self.kind {
@@ -71,16 +71,16 @@ impl Parent {
         }
     }
 
-    /// The one child that a host may ever delete.
+    /// The one child that the host may ever delete.
     pub(super) fn generated_secret(&self) -> String {
         format!("Secret/{}-credentials", self.name)
     }
 }
 
-/// Something that people or machines do.
+/// An action of people or machines.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Action {
-    /// Make a parent.
+    /// Create a parent.
     Create(usize),
     /// Edit its spec.
     Edit(usize),
@@ -88,20 +88,20 @@ pub(super) enum Action {
     Delete(usize),
     /// Delete a child of it (`Kind/name`), whether it exists or not.
     DeleteChild(String),
-    /// Take the host's labels off a child, whether it exists or not.
+    /// Remove the host's labels from a child, whether it exists or not.
     StripLabels(String),
     /// Kill the host and start another one.
     KillHost,
 }
 
-/// All parents as they should be, and what happens next to them.
+/// The intended state of all parents, and the source of the next action.
 pub(super) struct World {
     random: fastrand::Rng,
     pub(super) parents: Vec<Parent>,
 }
 
 impl World {
-    /// The world of this seed: five stores and five greetings, none of which exists yet.
+    /// The initial state for this seed: five stores and five greetings, none of which exists yet.
     pub(super) fn new(seed: u64) -> Self {
         let parent = |number: usize| {
             let (kind, name) =
@@ -111,7 +111,7 @@ impl World {
         Self { random: fastrand::Rng::with_seed(seed), parents: (0..10).map(parent).collect() }
     }
 
-    /// What happens next, and how long before it nothing does. The world is then as it should become.
+    /// The next action, and the pause before it. Updates the intended state.
     pub(super) fn next(&mut self) -> (Duration, Action) {
         let pause = Duration::from_millis(self.random.u64(20..300));
         if self.random.u8(0..100) < 1 {

@@ -1,4 +1,4 @@
-//! What happens to the store of one run, step by step, and how it looks after each.
+//! The steps in the life of the store of one run, and the state after each.
 
 use std::fmt;
 
@@ -15,33 +15,33 @@ use serde_json::{Value, json};
 
 use crate::differences::differences;
 
-/// The store's name, in whatever namespace.
+/// The store's name, in each namespace.
 const STORE: &str = "data";
 /// The Service for its clients.
 const CLIENT_SERVICE: &str = "data-service";
-/// The Secret with keys that the host makes, until the store is given others.
+/// The Secret with keys that the host generates, until the store names others.
 const GENERATED: &str = "data-credentials";
-/// The Secret with keys that the store is given.
+/// The Secret with the keys that the store names.
 const KEYS: &str = "keys";
-/// An image that it is updated to.
+/// The image of the update.
 const IMAGE: &str = "example.com/minio:2";
-/// All children of the store, whoever they say they belong to.
+/// All children of the store, whatever their owner labels.
 const SELECTOR: &str = "minio.rook.io/objectstore=data";
 
-/// What is done to a store, in this order.
+/// The steps, in this order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Step {
-    /// It is made.
+    /// Create the store.
     Create,
-    /// The Service for its clients gets an annotation: one child changes.
+    /// Annotate the Service for its clients: one child changes.
     Annotate,
-    /// Other image, resources and keys: its servers are rolled, and the Secret that the host made is pruned.
+    /// Another image, resources and keys: the servers are rolled, and the Secret with generated keys is pruned.
     Update,
-    /// Somebody deletes a child.
+    /// A child is deleted by somebody else.
     DeleteChild,
-    /// Somebody takes the host's labels off a child.
+    /// Somebody else removes the host's labels from a child.
     StripLabels,
-    /// It is deleted.
+    /// Delete the store.
     Delete,
 }
 
@@ -63,7 +63,7 @@ impl Step {
         [Self::Create, Self::Annotate, Self::Update, Self::DeleteChild, Self::StripLabels, Self::Delete];
 }
 
-/// What was seen at the end of each step.
+/// The observed state at the end of each step.
 pub(super) type Observed = Vec<(Step, Value)>;
 
 /// A store in a namespace of its own.
@@ -73,7 +73,7 @@ pub(super) struct Scenario<'a> {
 }
 
 impl Scenario<'_> {
-    /// Makes what the store will need.
+    /// Creates what the store will need.
     pub(super) async fn prepare(&self) -> Result<()> {
         self.stage.kubectl(&["create", "namespace", self.namespace], "").await?;
         let keys = ["create", "secret", "generic", KEYS, "--namespace", self.namespace];
@@ -92,7 +92,7 @@ impl Scenario<'_> {
         Ok(seen)
     }
 
-    /// Plays all steps and returns in what they end otherwise than they should.
+    /// Plays all steps and returns the differences from the wanted states.
     pub(super) async fn play_like(&self, wanted: &Observed) -> Result<Vec<String>> {
         let mut problems = Vec::new();
         for (step, wanted) in wanted {
@@ -109,7 +109,7 @@ impl Scenario<'_> {
         Ok(problems)
     }
 
-    /// Does one step and waits until the host has done its part.
+    /// Performs one step and waits until the host has reacted.
     async fn take(&self, step: Step) -> Result<()> {
         let taken = match step {
             Step::Create => self.create().await,
@@ -151,7 +151,7 @@ impl Scenario<'_> {
             updated && current && rolled && value["template"]["spec"]["containers"][0]["image"] == IMAGE
         })
         .await?;
-        // Not by a watch, which would show the Secret's values when time is over.
+        // Polled rather than watched: a failed watch would print the Secret's values.
         let secrets = self.stage.api::<Secret>(self.namespace);
         wait_for("the generated Secret to be pruned", SOON, async || {
             Ok(secrets.get_opt(GENERATED).await?.is_none().then_some(()))
@@ -186,7 +186,8 @@ impl Scenario<'_> {
         wait_gone(stores, STORE, SOON).await
     }
 
-    /// What is left of the store. It may be there for a while: the garbage collector learns of new kinds every 30 s.
+    /// Objects that are left of the store. They may exist for a while: the garbage collector discovers new kinds
+    /// every 30 s.
     pub(super) async fn left(&self) -> Result<Vec<String>> {
         let left = self.stage.snapshot(self.namespace, SELECTOR).await?;
         Ok(left.names().into_iter().map(str::to_owned).collect())
@@ -203,17 +204,17 @@ impl Scenario<'_> {
         Ok(())
     }
 
-    /// The store and its children, without what differs between any two runs; null once it is gone.
+    /// The store and its children, without what differs between any two runs; null once it is deleted.
     async fn observe(&self) -> Result<Value> {
         let Some(parent) = self.stage.stores(self.namespace).get_opt(STORE).await? else { return Ok(Value::Null) };
         let children = self.stage.snapshot(self.namespace, SELECTOR).await?.shape();
         let seen = json!({"children": children, "store": said(&parent)});
-        // Addresses and messages have the namespace in them.
+        // Addresses and messages contain the namespace.
         Ok(serde_json::from_str(&seen.to_string().replace(self.namespace, "NAMESPACE"))?)
     }
 }
 
-/// What a store says about itself, without times.
+/// The status of a store, without times.
 fn said(parent: &DynamicObject) -> Value {
     let mut status = parent.data["status"].clone();
     for condition in status["conditions"].as_array_mut().into_iter().flatten() {

@@ -1,4 +1,4 @@
-//! Answers: whole ones that are kept, and those that the proxy gives itself.
+//! Responses: recorded ones, and those of the proxy itself.
 
 use bytes::Bytes;
 use http::{HeaderMap, Response, StatusCode, header};
@@ -6,13 +6,13 @@ use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt as _, Full};
 use serde_json::json;
 
-/// What ends a connection.
+/// The error that ends a connection.
 pub(super) type Error = Box<dyn std::error::Error + Send + Sync>;
 
-/// A body towards the host.
+/// A body sent to the host.
 pub(super) type Body = UnsyncBoxBody<Bytes, Error>;
 
-/// A whole answer.
+/// A complete response.
 #[derive(Clone, Debug)]
 pub(crate) struct Recorded {
     code: StatusCode,
@@ -21,7 +21,7 @@ pub(crate) struct Recorded {
 }
 
 impl Recorded {
-    /// Reads an answer to its end.
+    /// Reads a response to its end.
     pub(super) async fn read(answer: Response<kube::client::Body>) -> Result<Self, Error> {
         let (head, body) = answer.into_parts();
         let body = body.collect().await?.to_bytes();
@@ -40,7 +40,7 @@ impl Recorded {
     }
 }
 
-/// Headers but for those that are about one connection only.
+/// The headers, without those that concern one connection only.
 pub(super) fn passed_on(headers: &HeaderMap) -> HeaderMap {
     let mut headers = headers.clone();
     for name in [header::CONNECTION, header::TRANSFER_ENCODING, header::UPGRADE, header::TE, header::TRAILER] {
@@ -50,7 +50,7 @@ pub(super) fn passed_on(headers: &HeaderMap) -> HeaderMap {
     headers
 }
 
-/// A refusal as the API server words it.
+/// An error in the format of the API server.
 pub(super) fn refusal(code: StatusCode, reason: &str) -> Response<Body> {
     let retry = code == StatusCode::TOO_MANY_REQUESTS;
     let details = if retry { json!({"retryAfterSeconds": 1}) } else { json!({}) };

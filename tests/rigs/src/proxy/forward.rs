@@ -1,4 +1,4 @@
-//! Does to one request what was decided.
+//! Handles one request as decided.
 
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ use crate::faults::Fault;
 use crate::hold::Turn;
 use crate::request::{Class, Summary};
 
-/// One request with all that is needed to send it, more than once if need be.
+/// One request with everything needed to send it, more than once if necessary.
 struct Sent {
     shared: Arc<Shared>,
     head: Parts,
@@ -26,7 +26,7 @@ struct Sent {
     number: usize,
 }
 
-/// Answers a request, or ends the connection with an error.
+/// Answers a request, or closes the connection with an error.
 pub(super) async fn handle(shared: Arc<Shared>, request: Request<Incoming>) -> Result<Response<Body>, Error> {
     let (head, body) = request.into_parts();
     let summary = Summary::new(&head.method, &head.uri);
@@ -87,7 +87,7 @@ impl Sent {
         }
     }
 
-    /// Sends it; lists are kept, and watches passed on as they come.
+    /// Sends it; lists are recorded, and watches are streamed.
     async fn pass(&self, fault: Fault) -> Result<Response<Body>, Error> {
         if self.summary.class == Class::Watch {
             let (head, body) = self.send()?.await?.into_parts();
@@ -97,15 +97,15 @@ impl Sent {
             return Ok(response);
         }
         let whole = self.whole().await?;
-        // A page of a list is no list.
+        // A page of a list is not the list.
         if self.summary.class == Class::List && whole.is_success() && !self.summary.query.contains("continue=") {
             lock(&self.shared.lists).insert(self.url(), whole.clone());
         }
         Ok(whole.into_response())
     }
 
-    /// Sends it and reads the whole answer. A write goes through even if its client dies meanwhile: it was on its way, and the
-    /// audit log is to say what became of it.
+    /// Sends it and reads the complete response. A write is completed even if its client dies meanwhile: it was in
+    /// flight, and the audit log must show its outcome.
     async fn whole(&self) -> Result<Recorded, Error> {
         let answer = self.send()?;
         if self.summary.class != Class::Write {
@@ -123,7 +123,7 @@ impl Sent {
     fn send(&self) -> Result<impl Future<Output = Result<Response<kube::client::Body>, Error>> + use<>, Error> {
         let mut request = Request::new(kube::client::Body::from(self.body.clone()));
         *request.method_mut() = self.head.method.clone();
-        // The client puts the address of the API server before it.
+        // The client puts the address of the API server in front of it.
         *request.uri_mut() = self.url().parse()?;
         *request.headers_mut() = passed_on(&self.head.headers);
         request.headers_mut().remove(header::HOST);

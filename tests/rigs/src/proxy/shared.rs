@@ -1,4 +1,4 @@
-//! What the connections of a proxy share.
+//! State shared by the connections of a proxy.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -11,32 +11,32 @@ use crate::faults::{Fault, Rules};
 use crate::hold::Hold;
 use crate::request::Summary;
 
-/// A request that came by.
+/// A request that the proxy handled.
 #[derive(Clone, Debug)]
 pub struct Entry {
     /// The request.
     pub request: Summary,
-    /// What happened to it.
+    /// Its fault.
     pub fault: Fault,
-    /// The API server's last answer to it; `None` if there was none (yet).
+    /// The API server's last response code; `None` if there was none (yet).
     pub code: Option<u16>,
 }
 
-/// What all connections share.
+/// State shared by all connections.
 pub(super) struct Shared {
     pub(super) upstream: Client,
     pub(super) rules: Mutex<Rules>,
     pub(super) hold: Mutex<Option<Hold>>,
     pub(super) log: Mutex<Vec<Entry>>,
-    /// The last answer to each list, by its URL.
+    /// The last response to each list, by its URL.
     pub(super) lists: Mutex<HashMap<String, Recorded>>,
-    /// How many connections are open, and writes are on their way to the API server.
+    /// The number of open connections and of writes in flight to the API server.
     pub(super) open: watch::Sender<usize>,
-    /// Ends what still goes wrong when nothing should any more.
+    /// Ends the faults in progress.
     pub(super) healed: watch::Sender<bool>,
 }
 
-/// Counts as something under way while it lives.
+/// Counts as open while it lives.
 pub(super) struct Counted(Arc<Shared>);
 
 impl Counted {
@@ -52,7 +52,7 @@ impl Drop for Counted {
     }
 }
 
-/// A panic elsewhere does not make these wrong.
+/// A panic elsewhere does not invalidate the data.
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

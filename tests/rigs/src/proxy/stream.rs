@@ -1,4 +1,4 @@
-//! Watches that end early or fall silent.
+//! Watches that end early or freeze.
 
 use std::pin::Pin;
 
@@ -12,16 +12,16 @@ use tokio::time::{Sleep, sleep};
 use super::answer::{Body, Error};
 use crate::faults::Fault;
 
-/// A stream, and what is going to happen to it.
+/// A stream and its fault.
 struct Disturbed {
     body: Body,
-    /// When it happens next; `None` if it does not any more.
+    /// When the fault happens next; `None` if it does not any more.
     at: Option<Pin<Box<Sleep>>>,
     fault: Fault,
     healed: watch::Receiver<bool>,
 }
 
-/// Passes a stream on until the fault happens to it.
+/// Passes a stream on until its fault happens.
 pub(super) fn disturb<B>(body: B, fault: Fault, healed: watch::Receiver<bool>) -> Body
 where
     B: hyper::body::Body<Data = Bytes, Error: Into<Error>> + Send + 'static,
@@ -30,7 +30,7 @@ where
     StreamBody::new(stream::unfold(disturbed, next)).boxed_unsync()
 }
 
-/// When it happens (again).
+/// The time until the fault (again).
 fn at(fault: Fault) -> Option<Pin<Box<Sleep>>> {
     match fault {
         Fault::Cut { after, .. } | Fault::Freeze { after, .. } | Fault::Lose { after, .. } => {
@@ -40,7 +40,7 @@ fn at(fault: Fault) -> Option<Pin<Box<Sleep>>> {
     }
 }
 
-/// What comes first.
+/// Whichever comes first.
 enum Next {
     Frame(Option<Result<Frame<Bytes>, Error>>),
     Fault,
@@ -65,7 +65,7 @@ async fn next(mut this: Disturbed) -> Option<(Result<Frame<Bytes>, Error>, Distu
             (Next::Fault, Fault::Cut { clean: true, .. }) => return None,
             (Next::Fault, Fault::Cut { .. }) => return Some((Err("cut by the rig".into()), this)),
             (Next::Fault, Fault::Freeze { lasts, .. }) => {
-                // What the API server says meanwhile waits in the connection.
+                // Events that the API server sends meanwhile wait in the connection.
                 let _ = tokio::time::timeout(lasts, this.healed.wait_for(|healed| *healed)).await;
                 this.at = at(this.fault);
             }
@@ -119,7 +119,7 @@ mod tests {
         let fault = Fault::Lose { after: NOW, lasts: Duration::from_millis(300) };
         let mut body = disturb(body, fault, never);
         let tell = async {
-            // Well after it fell silent, and before it breaks; later would do as well.
+            // Well after it froze, and before it breaks; later would do as well.
             sleep(Duration::from_millis(50)).await;
             tell.unbounded_send(Bytes::from("event"))
         };
