@@ -16,37 +16,37 @@ pub(crate) use args::Args;
 
 use args::Part;
 use figures::Report;
-use progress::say;
+use progress::show;
 
 /// Measures and prints.
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Runtime::new().context("async runtime")?;
     if let Some(part) = args.only {
-        return runtime.block_on(alone(part, args));
+        return runtime.block_on(measure_part(part, args));
     }
     let load_20_ms = load::measure(&args.triple()?).context("load")?;
-    say("load", &load_20_ms);
+    show("load", &load_20_ms);
     let report = runtime.block_on(async {
         let memory = memory::measure(args).await.context("memory")?;
-        say("memory", &memory);
+        show("memory", &memory);
         let isolation_p99_ratio = isolation::measure(args).await.context("isolation")?;
-        say("isolation", &isolation_p99_ratio);
+        show("isolation", &isolation_p99_ratio);
         let reload = reload::measure(args).await.context("reload")?;
-        say("reload", &reload);
+        show("reload", &reload);
         let plan = plan::measure(args).await.context("plan")?;
-        say("plan", &plan);
+        show("plan", &plan);
         anyhow::Ok(Report { load_20_ms, plan, reload, memory, isolation_p99_ratio })
     })?;
     report.print(args)
 }
 
-async fn alone(part: Part, args: &Args) -> anyhow::Result<()> {
+async fn measure_part(part: Part, args: &Args) -> anyhow::Result<()> {
     match part {
-        Part::Load => say("load", &load::measure(&args.triple()?)?),
-        Part::Memory => say("memory", &memory::measure(args).await?),
-        Part::Isolation => say("isolation", &isolation::measure(args).await?),
-        Part::Reload => say("reload", &reload::measure(args).await?),
-        Part::Plan => say("plan", &plan::measure(args).await?),
+        Part::Load => show("load", &load::measure(&args.triple()?)?),
+        Part::Memory => show("memory", &memory::measure(args).await?),
+        Part::Isolation => show("isolation", &isolation::measure(args).await?),
+        Part::Reload => show("reload", &reload::measure(args).await?),
+        Part::Plan => show("plan", &plan::measure(args).await?),
     }
     Ok(())
 }

@@ -9,7 +9,7 @@ use bartizan_e2e::Host;
 use bartizan_harness::HostProcess;
 
 /// How often readiness is polled.
-pub(crate) const LOOK: Duration = Duration::from_millis(10);
+pub(crate) const POLL: Duration = Duration::from_millis(10);
 
 /// `bartizan run` with the folder's `providers`, and its compile cache beside them.
 pub(crate) fn command(program: &Path, folder: &Path, kubeconfig: &Path) -> Command {
@@ -36,13 +36,13 @@ fn clean(program: &Path) -> Command {
 }
 
 /// Waits until the host is ready.
-pub(crate) async fn ready(process: HostProcess, patience: Duration) -> Result<Host> {
+pub(crate) async fn ready(process: HostProcess, timeout: Duration) -> Result<Host> {
     let started = Instant::now();
     let mut host = Host::listening(process).await?;
     while host.get("/readyz").await?.0 != 200 {
-        ensure!(started.elapsed() < patience, "not ready: {}", host.process.lines().join("\n"));
+        ensure!(started.elapsed() < timeout, "not ready: {}", host.process.lines().join("\n"));
         ensure!(host.process.exited()?.is_none(), "it ended: {}", host.process.lines().join("\n"));
-        tokio::time::sleep(LOOK).await;
+        tokio::time::sleep(POLL).await;
     }
     Ok(host)
 }

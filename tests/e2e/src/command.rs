@@ -18,7 +18,7 @@ pub fn bartizan(stage: &Stage, arguments: &[&str]) -> Result<Output> {
 
 /// Its exit code, stdout and stderr.
 #[must_use]
-pub fn said(output: &Output) -> (Option<i32>, String, String) {
+pub fn code_and_output(output: &Output) -> (Option<i32>, String, String) {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim_end().to_owned();
     (output.status.code(), text(&output.stdout), text(&output.stderr))
 }

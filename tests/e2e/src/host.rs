@@ -53,8 +53,8 @@ impl Host {
     /// If it does not in time, with the last answer.
     pub async fn unready(&self, text: &str) -> Result<()> {
         let probe = async || match self.get("/readyz").await? {
-            (503, said) if said == text => Ok(Some(())),
-            (code, said) => bail!("{code}: {said}"),
+            (503, body) if body == text => Ok(Some(())),
+            (code, body) => bail!("{code}: {body}"),
         };
         wait_for(&format!("/readyz to answer 503 with {text:?}"), SOON, probe).await
     }

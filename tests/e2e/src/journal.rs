@@ -28,9 +28,9 @@ pub struct Change {
     /// Name of the object.
     pub name: String,
     /// Whether this is the deletion.
-    pub gone: bool,
+    pub deleted: bool,
     /// Whether the object existed when the journal began, so that its earlier changes are unknown.
-    pub found: bool,
+    pub initial: bool,
     /// The object.
     pub object: DynamicObject,
 }
@@ -57,7 +57,7 @@ impl Change {
 
     /// Whether its deletion was requested.
     #[must_use]
-    pub fn is_going(&self) -> bool {
+    pub fn is_terminating(&self) -> bool {
         self.object.metadata.deletion_timestamp.is_some()
     }
 
@@ -100,7 +100,7 @@ impl Journal {
             let list = api.list(&ListParams::default()).await?;
             let version = list.metadata.resource_version.context("a list without a version")?;
             for object in list.items {
-                note(&changes, &resource.kind, object, false, true);
+                record(&changes, &resource.kind, object, false, true);
             }
             tasks.push(tokio::spawn(follow(api.clone(), resource.kind, version, Arc::clone(&changes))));
             apis.push(api);
@@ -166,17 +166,18 @@ impl Journal {
                 "Pod" => {
                     let unwell: Vec<&str> = of_kind("Pod")
                         .into_iter()
-                        .filter(|pod| !pod.is_ready() || pod.is_going())
+                        .filter(|pod| !pod.is_ready() || pod.is_terminating())
                         .map(|pod| pod.name.as_str())
                         .collect();
-                    let begins_to_go = change.is_going() && before.is_some_and(|before| !before.is_going());
+                    let begins_terminating =
+                        change.is_terminating() && before.is_some_and(|before| !before.is_terminating());
                     let joins = before.is_none();
                     if joins {
                         let service = now.get(&("Service".to_owned(), change.name.clone()));
                         ensure!(service.is_some(), "{title} is there before its Service");
                     }
                     ensure!(
-                        !(joins || begins_to_go) || unwell.is_empty(),
+                        !(joins || begins_terminating) || unwell.is_empty(),
                         "{title} came or went while {unwell:?} were not well"
                     );
                 }
@@ -188,7 +189,7 @@ impl Journal {
                         ensure!(left, "{title} loses member {ordinal}, which has not left the ring");
                     }
                 }
-                "Service" if change.gone => {
+                "Service" if change.deleted => {
                     let pod = now.contains_key(&("Pod".to_owned(), change.name.clone()));
                     let claim = now.keys().any(|(kind, name)| {
                         kind == "PersistentVolumeClaim" && name.ends_with(&format!("-{}", change.name))
@@ -205,7 +206,7 @@ impl Journal {
                 }
                 _ => {}
             }
-            if change.gone {
+            if change.deleted {
                 now.remove(&key);
             } else {
                 now.insert(key, change);
@@ -225,9 +226,9 @@ fn number(object: &DynamicObject) -> u64 {
     object.resource_version().and_then(|version| version.parse().ok()).unwrap_or(0)
 }
 
-fn note(changes: &Changes, kind: &str, object: DynamicObject, gone: bool, found: bool) {
+fn record(changes: &Changes, kind: &str, object: DynamicObject, deleted: bool, initial: bool) {
     let (version, name) = (number(&object), object.name_any());
-    let change = Change { version, kind: kind.to_owned(), name, gone, found, object };
+    let change = Change { version, kind: kind.to_owned(), name, deleted, initial, object };
     changes.send_modify(|changes| changes.push(change));
 }
 
@@ -236,7 +237,7 @@ async fn follow(api: Api<DynamicObject>, kind: String, mut version: String, chan
     while let Ok(events) = api.watch(&WatchParams::default(), &version).await {
         let mut events = std::pin::pin!(events);
         while let Some(Ok(event)) = events.next().await {
-            let (object, gone) = match event {
+            let (object, deleted) = match event {
                 WatchEvent::Added(object) | WatchEvent::Modified(object) => (object, false),
                 WatchEvent::Deleted(object) => (object, true),
                 WatchEvent::Bookmark(mark) => {
@@ -246,7 +247,7 @@ async fn follow(api: Api<DynamicObject>, kind: String, mut version: String, chan
                 WatchEvent::Error(_) => return,
             };
             version = object.resource_version().unwrap_or(version);
-            note(&changes, &kind, object, gone, false);
+            record(&changes, &kind, object, deleted, false);
         }
     }
 }

@@ -5,7 +5,7 @@
 //! behind.
 
 mod command;
-mod crowd;
+mod copies;
 mod host;
 mod journal;
 mod objects;
@@ -16,8 +16,8 @@ mod stage;
 mod timeouts;
 mod versions;
 
-pub use command::{bartizan, said};
-pub use crowd::{Member, Origin, admit};
+pub use command::{bartizan, code_and_output};
+pub use copies::{ModuleCopy, Original, deploy_copies};
 pub use host::{Host, exchange};
 pub use journal::{Change, Journal};
 pub use objects::{

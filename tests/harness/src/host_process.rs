@@ -188,7 +188,7 @@ impl HostProcess {
     /// Its exit status, or `None` while it runs.
     ///
     /// # Errors
-    /// When the system cannot tell.
+    /// When the system call fails.
     pub fn exited(&mut self) -> Result<Option<ExitStatus>> {
         if self.ended.is_none()
             && let Some(status) = self.child.try_wait().context("cannot wait for a process")?

@@ -2,7 +2,7 @@
 //! labels, and the host is killed. Meanwhile requests fail, get lost or are duplicated, and watches end, freeze or
 //! start at an expired version. Then all faults stop, and everything must converge and stay converged.
 
-mod judge;
+mod checks;
 mod world;
 
 use std::time::{Duration, Instant};
@@ -22,7 +22,7 @@ use serde_json::json;
 use crate::faults::{Rules, Seeded};
 use crate::proxy::Proxy;
 use crate::secrets::Secrets;
-use judge::Judge;
+use checks::Checks;
 use world::{Action, KEYS, Kind, NAMESPACE, Parent, World};
 
 /// How long no write may follow once everything has converged.
@@ -46,7 +46,7 @@ pub async fn run(options: Options) -> Result<bool> {
     let rig = Rig::start(options.seed).await?;
     let mut host = rig.host().await?;
     host.ready().await?;
-    let judge = rig.bystanders().await?;
+    let checks = rig.create_bystanders().await?;
     let secrets = Secrets::watch(rig.stage.api(NAMESPACE));
 
     rig.proxy.disturb(Rules::Seeded(Seeded::new(options.seed)));
@@ -69,7 +69,7 @@ pub async fn run(options: Options) -> Result<bool> {
     // A parent that failed all the time waits as long again before its next attempt, and a watch up to 30 s.
     let within = Duration::from_secs(60).max(options.time * 3);
     let healed = Instant::now();
-    let mut problems = judge.converged(&rig.stage, &world, within).await?;
+    let mut problems = checks.converged(&rig.stage, &world, within).await?;
     println!("chaos: {} s after the last fault: {} problems", healed.elapsed().as_secs(), problems.len());
     if problems.is_empty() {
         let before = rig.proxy.log().len();
@@ -81,7 +81,7 @@ pub async fn run(options: Options) -> Result<bool> {
             problems.push(format!("requests after all had converged: {}", late.collect::<Vec<_>>().join(", ")));
         }
     }
-    problems.extend(judge.deletes(&rig.stage, &world)?);
+    problems.extend(checks.deletes(&rig.stage, &world)?);
     problems.extend(secrets.problems());
     drop(secrets);
     for problem in &problems {
@@ -118,22 +118,22 @@ impl Rig {
     }
 
     /// Creates objects that nobody touches, and that must stay as they are.
-    async fn bystanders(&self) -> Result<Judge> {
+    async fn create_bystanders(&self) -> Result<Checks> {
         let keys = ["create", "secret", "generic", KEYS, "--from-literal=username=a", "--from-literal=password=b"];
         self.stage.kubectl(&keys, "").await?;
-        apply_text(&self.stage, &store(NAMESPACE, judge::BYSTANDER, &json!({"scope": {"nodeCount": 4}}))).await?;
-        apply_text(&self.stage, &greeting(judge::BYSTANDER, "nobody")).await?;
-        self.stage.wait_ready(NAMESPACE, judge::BYSTANDER).await?;
-        message_of(self.stage.greetings(), judge::BYSTANDER, "Synced", "True", "Applied").await?;
+        apply_text(&self.stage, &store(NAMESPACE, checks::BYSTANDER, &json!({"scope": {"nodeCount": 4}}))).await?;
+        apply_text(&self.stage, &greeting(checks::BYSTANDER, "nobody")).await?;
+        self.stage.wait_ready(NAMESPACE, checks::BYSTANDER).await?;
+        message_of(self.stage.greetings(), checks::BYSTANDER, "Synced", "True", "Applied").await?;
         // Anybody can set labels: the host did not create this object.
-        let owner = self.stage.greetings().get(judge::BYSTANDER).await?.metadata.uid.context("no UID")?;
+        let owner = self.stage.greetings().get(checks::BYSTANDER).await?.metadata.uid.context("no UID")?;
         let labels = json!({PROVIDER_LABEL: Provider::Hello.name(), OWNER_UID_LABEL: owner});
         let forged = json!({
             "apiVersion": "v1", "kind": "ConfigMap",
-            "metadata": {"name": judge::FORGED, "namespace": NAMESPACE, "labels": labels},
+            "metadata": {"name": checks::FORGED, "namespace": NAMESPACE, "labels": labels},
         });
         apply_text(&self.stage, &forged.to_string()).await?;
-        Judge::new(&self.stage).await
+        Checks::new(&self.stage).await
     }
 
     /// Performs an action, and returns the host that runs then.

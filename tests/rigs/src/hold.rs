@@ -38,13 +38,13 @@ pub struct Point {
 
 /// The fate of a request while a point is armed.
 #[derive(Debug)]
-pub(crate) enum Turn {
+pub(crate) enum Fate {
     /// It passes.
-    Go,
+    Pass,
     /// It is held for good: no later write may overtake the held one.
-    Stop(CancellationToken),
+    Hold(CancellationToken),
     /// It is sent to the API server, and its response is held.
-    StopAfter(CancellationToken),
+    HoldResponse(CancellationToken),
 }
 
 /// An armed point.
@@ -59,29 +59,29 @@ pub(crate) struct Hold {
 impl Hold {
     /// Arms a point; the receiver gets the held write.
     pub(crate) fn arm(point: Point) -> (Self, oneshot::Receiver<Summary>) {
-        let (reached, told) = oneshot::channel();
-        (Self { point, seen: 0, reached: Some(reached), released: CancellationToken::new() }, told)
+        let (reached, held) = oneshot::channel();
+        (Self { point, seen: 0, reached: Some(reached), released: CancellationToken::new() }, held)
     }
 
     /// Decides the fate of the next request.
-    pub(crate) fn turn(&mut self, request: &Summary) -> Turn {
+    pub(crate) fn decide(&mut self, request: &Summary) -> Fate {
         if request.class != Class::Write || request.namespace.as_deref() != Some(&self.point.namespace) {
-            return Turn::Go;
+            return Fate::Pass;
         }
         self.seen += 1;
         match (self.seen.cmp(&self.point.number), self.point.side) {
-            (std::cmp::Ordering::Less, _) => Turn::Go,
-            (std::cmp::Ordering::Equal, Side::After) => Turn::StopAfter(self.released.clone()),
+            (std::cmp::Ordering::Less, _) => Fate::Pass,
+            (std::cmp::Ordering::Equal, Side::After) => Fate::HoldResponse(self.released.clone()),
             (std::cmp::Ordering::Equal, Side::Before) => {
-                self.tell(request);
-                Turn::Stop(self.released.clone())
+                self.report(request);
+                Fate::Hold(self.released.clone())
             }
-            (std::cmp::Ordering::Greater, _) => Turn::Stop(self.released.clone()),
+            (std::cmp::Ordering::Greater, _) => Fate::Hold(self.released.clone()),
         }
     }
 
     /// Reports that the write is held.
-    pub(crate) fn tell(&mut self, request: &Summary) {
+    pub(crate) fn report(&mut self, request: &Summary) {
         if let Some(reached) = self.reached.take() {
             // The receiver may be gone: the scenario can end first.
             let _ = reached.send(request.clone());
@@ -110,25 +110,25 @@ mod tests {
 
     #[test]
     fn the_nth_write_in_the_namespace_stops_and_all_after_it() {
-        let (mut hold, mut told) = Hold::arm(point(2, Side::Before));
-        assert!(matches!(hold.turn(&write("/api/v1/namespaces/a/services/one")), Turn::Go));
-        assert!(matches!(hold.turn(&write("/api/v1/namespaces/b/services/one")), Turn::Go));
+        let (mut hold, mut held) = Hold::arm(point(2, Side::Before));
+        assert!(matches!(hold.decide(&write("/api/v1/namespaces/a/services/one")), Fate::Pass));
+        assert!(matches!(hold.decide(&write("/api/v1/namespaces/b/services/one")), Fate::Pass));
         let read = Summary::new(&Method::GET, &Uri::from_static("/api/v1/namespaces/a/services/one"));
-        assert!(matches!(hold.turn(&read), Turn::Go));
-        assert!(told.try_recv().is_err());
-        assert!(matches!(hold.turn(&write("/api/v1/namespaces/a/services/two")), Turn::Stop(_)));
-        assert_eq!(told.try_recv().unwrap().name, "two");
-        assert!(matches!(hold.turn(&write("/api/v1/namespaces/a/services/three")), Turn::Stop(_)));
+        assert!(matches!(hold.decide(&read), Fate::Pass));
+        assert!(held.try_recv().is_err());
+        assert!(matches!(hold.decide(&write("/api/v1/namespaces/a/services/two")), Fate::Hold(_)));
+        assert_eq!(held.try_recv().unwrap().name, "two");
+        assert!(matches!(hold.decide(&write("/api/v1/namespaces/a/services/three")), Fate::Hold(_)));
     }
 
     #[test]
     fn a_write_held_after_the_server_is_reported_once_it_was_answered() {
-        let (mut hold, mut told) = Hold::arm(point(1, Side::After));
+        let (mut hold, mut held) = Hold::arm(point(1, Side::After));
         let one = write("/api/v1/namespaces/a/services/one");
-        let Turn::StopAfter(released) = hold.turn(&one) else { panic!("it went on") };
-        assert!(told.try_recv().is_err());
-        hold.tell(&one);
-        assert_eq!(told.try_recv().unwrap().name, "one");
+        let Fate::HoldResponse(released) = hold.decide(&one) else { panic!("it went on") };
+        assert!(held.try_recv().is_err());
+        hold.report(&one);
+        assert_eq!(held.try_recv().unwrap().name, "one");
         hold.release();
         assert!(released.is_cancelled());
     }

@@ -61,7 +61,7 @@ impl Proxy {
     /// If there is no free port.
     pub async fn to(upstream: Client, rules: Rules) -> Result<Self> {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.context("no free port on 127.0.0.1")?;
-        let address = listener.local_addr().context("cannot tell the proxy's port")?;
+        let address = listener.local_addr().context("cannot determine the proxy's port")?;
         let shared = Arc::new(Shared {
             upstream,
             rules: Mutex::new(rules),
@@ -113,9 +113,9 @@ impl Proxy {
 
     /// Stops the host at this write. The receiver gets the write once it is held.
     pub fn hold(&self, point: Point) -> oneshot::Receiver<Summary> {
-        let (hold, told) = Hold::arm(point);
+        let (hold, held) = Hold::arm(point);
         *lock(&self.shared.hold) = Some(hold);
-        told
+        held
     }
 
     /// Ends the hold. Held requests are not passed on: their connections are closed.

@@ -25,7 +25,7 @@ impl Secrets {
     pub(crate) fn watch(api: Api<Secret>) -> Self {
         let seen = Seen::default();
         let mut watch = JoinSet::new();
-        watch.spawn(look(api, Arc::clone(&seen)));
+        watch.spawn(follow(api, Arc::clone(&seen)));
         Self { seen, _watch: watch }
     }
 
@@ -37,7 +37,7 @@ impl Secrets {
     }
 }
 
-async fn look(api: Api<Secret>, seen: Seen) {
+async fn follow(api: Api<Secret>, seen: Seen) {
     // With a backoff: a control plane that stops would otherwise be called in a busy loop.
     let mut events = watcher(api, Config::default()).default_backoff().boxed();
     while let Some(event) = events.next().await {

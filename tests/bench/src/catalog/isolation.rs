@@ -4,11 +4,11 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use bartizan_e2e::{Member, Origin};
+use bartizan_e2e::{ModuleCopy, Original};
 use serde_json::json;
 
 use super::args::{Args, PROVIDERS};
-use super::progress::say;
+use super::progress::show;
 use super::world::{Parents, World};
 use crate::percentile::{p99, rounded};
 
@@ -26,11 +26,11 @@ pub(crate) async fn measure(args: &Args) -> Result<f64> {
     let roomy = json!({"limits": {"memory": "256Mi"}});
     let bad = (0..).zip(BAD).map(|(number, how)| {
         let more = if how == "Huge" { &roomy } else { &json!({}) };
-        Member::new(Origin::FAULTY, &faulty, number, more, &folder)
+        ModuleCopy::new(Original::FAULTY, &faulty, number, more, &folder)
     });
     let bad = bad.collect::<Result<Vec<_>>>()?;
     let good = (0..PROVIDERS - u8::try_from(BAD.len())?)
-        .map(|number| Member::new(Origin::TRIPLE, &triple, number, &json!({}), &folder))
+        .map(|number| ModuleCopy::new(Original::TRIPLE, &triple, number, &json!({}), &folder))
         .collect::<Result<Vec<_>>>()?;
     let host = world.host(&args.host, &[&good[..], &bad[..]].concat()).await?;
     let mut parents = Parents::watch(&world, &good);
@@ -40,7 +40,7 @@ pub(crate) async fn measure(args: &Args) -> Result<f64> {
     let alone = edits(&mut parents, good.len(), args.edits).await?;
     behave(&world, &bad, |how| how).await?;
     let beside = edits(&mut parents, good.len(), args.edits).await?;
-    say("edits beside none and beside six, p99", &(alone, beside));
+    show("edits beside none and beside six, p99", &(alone, beside));
     drop(parents);
     host.stop().await?;
     world.cluster.stop().await?;
@@ -48,19 +48,19 @@ pub(crate) async fn measure(args: &Args) -> Result<f64> {
 }
 
 /// Sets the behaviour of the parents of each.
-async fn behave(world: &World, bad: &[Member], how: impl Fn(&'static str) -> &'static str) -> Result<()> {
-    for (member, name) in bad.iter().zip(BAD) {
+async fn behave(world: &World, bad: &[ModuleCopy], how: impl Fn(&'static str) -> &'static str) -> Result<()> {
+    for (copy, name) in bad.iter().zip(BAD) {
         for number in 0..PARENTS {
-            member.apply(world.cluster.client(), number, json!({"how": how(name)})).await?;
+            copy.apply(world.cluster.client(), number, json!({"how": how(name)})).await?;
         }
     }
     Ok(())
 }
 
-async fn edits(parents: &mut Parents, members: usize, count: u32) -> Result<Duration> {
+async fn edits(parents: &mut Parents, copies: usize, count: u32) -> Result<Duration> {
     let mut times = Vec::new();
     for edit in 0..count as usize {
-        times.push(parents.edit(edit % members, edit / members % PARENTS).await?);
+        times.push(parents.edit(edit % copies, edit / copies % PARENTS).await?);
     }
     Ok(p99(&mut times))
 }

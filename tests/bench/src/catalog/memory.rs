@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use bartizan_e2e::{Member, Origin};
+use bartizan_e2e::{ModuleCopy, Original};
 use bartizan_harness::{HostProcess, build};
 use serde_json::json;
 
@@ -20,10 +20,10 @@ const REST: Duration = Duration::from_secs(15);
 pub(crate) async fn measure(args: &Args) -> Result<Memory> {
     let world = World::new().await?;
     let module = args.triple()?;
-    let members = (0..PROVIDERS)
-        .map(|number| Member::new(Origin::TRIPLE, &module, number, &json!({}), &world.providers()))
+    let copies = (0..PROVIDERS)
+        .map(|number| ModuleCopy::new(Original::TRIPLE, &module, number, &json!({}), &world.providers()))
         .collect::<Result<Vec<_>>>()?;
-    let host = world.host(&args.host, &members).await?;
+    let host = world.host(&args.host, &copies).await?;
     tokio::time::sleep(REST).await;
     let rss_20_mib = rounded(host.process.rss_mib()?, 1);
     host.stop().await?;

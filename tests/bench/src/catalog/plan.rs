@@ -4,27 +4,27 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
-use bartizan_e2e::{Host, Member, Origin, patched, replace};
+use bartizan_e2e::{Host, ModuleCopy, Original, patched, replace};
 use serde_json::json;
 
 use super::args::Args;
 use super::figures::Plan;
-use super::progress::say;
+use super::progress::show;
 use super::world::{Parents, World};
 use crate::percentile::{p99, rounded};
 
 /// The host's log line once all parents were previewed.
-const LOOKED: &str = "asked another version what it would change";
+const PREVIEWED: &str = "asked another version what it would change";
 /// How long that may take.
-const PATIENCE: Duration = Duration::from_secs(300);
+const TIMEOUT: Duration = Duration::from_secs(300);
 
 pub(crate) async fn measure(args: &Args) -> Result<Plan> {
     let world = World::new().await?;
     let held = json!({"upgrade": {"policy": "Manual"}});
-    let member = Member::new(Origin::TRIPLE, &args.triple()?, 0, &held, &world.providers())?;
-    let module = std::fs::read(&member.module).context("the module")?;
-    let host = world.host(&args.host, std::slice::from_ref(&member)).await?;
-    let mut parents = Parents::watch(&world, std::slice::from_ref(&member));
+    let copy = ModuleCopy::new(Original::TRIPLE, &args.triple()?, 0, &held, &world.providers())?;
+    let module = std::fs::read(&copy.module).context("the module")?;
+    let host = world.host(&args.host, std::slice::from_ref(&copy)).await?;
+    let mut parents = Parents::watch(&world, std::slice::from_ref(&copy));
     let count = args.parents as usize;
     parents.converge(count).await?;
 
@@ -33,15 +33,15 @@ pub(crate) async fn measure(args: &Args) -> Result<Plan> {
         before.push(parents.edit(0, spread(edit, count)).await?);
     }
     let mark = host.process.mark();
-    replace(&member.module, &patched(&module, "Applied", "Appl1ed")?)?;
+    replace(&copy.module, &patched(&module, "Applied", "Appl1ed")?)?;
     let (began, mut edits) = (Instant::now(), Vec::new());
     let line = loop {
         let took = parents.edit(0, spread(edits.len(), count)).await?;
         edits.push((Instant::now(), took));
-        if let Some(line) = looked(&host, mark) {
+        if let Some(line) = previewed(&host, mark) {
             break line;
         }
-        ensure!(began.elapsed() < PATIENCE, "it was not looked at: {}", host.process.lines().join("\n"));
+        ensure!(began.elapsed() < TIMEOUT, "it was not previewed: {}", host.process.lines().join("\n"));
     };
     let seconds = line.split("seconds=").nth(1).and_then(|rest| rest.split_whitespace().next());
     let seconds: f64 = seconds.context("the time is not in the line")?.parse()?;
@@ -51,7 +51,7 @@ pub(crate) async fn measure(args: &Args) -> Result<Plan> {
     ensure!(!during.is_empty(), "no edit was seen while it was looked at: take more parents");
     let edits_meanwhile = during.len();
     let (calm, busy) = (p99(&mut before), p99(&mut during));
-    say("edits before and during a plan, p99, and how many during it", &(calm, busy, edits_meanwhile));
+    show("edits before and during a plan, p99, and how many during it", &(calm, busy, edits_meanwhile));
     drop(parents);
     host.stop().await?;
     world.cluster.stop().await?;
@@ -66,6 +66,6 @@ fn spread(edit: usize, count: usize) -> usize {
     edit * 7919 % count
 }
 
-fn looked(host: &Host, mark: usize) -> Option<String> {
-    host.process.lines().into_iter().skip(mark).find(|line| line.contains(LOOKED))
+fn previewed(host: &Host, mark: usize) -> Option<String> {
+    host.process.lines().into_iter().skip(mark).find(|line| line.contains(PREVIEWED))
 }

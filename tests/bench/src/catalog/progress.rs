@@ -1,6 +1,6 @@
 //! Progress for people.
 
 /// Prints an intermediate result; to stderr, since stdout is for the figures.
-pub(super) fn say(phase: &str, what: &impl std::fmt::Debug) {
+pub(super) fn show(phase: &str, what: &impl std::fmt::Debug) {
     eprintln!("{phase}: {what:?}");
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
-use bartizan_e2e::{Host, Member, admit};
+use bartizan_e2e::{Host, ModuleCopy, deploy_copies};
 use bartizan_harness::{ControlPlane, HostProcess, build};
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use kube::ResourceExt as _;
@@ -46,8 +46,8 @@ impl World {
     }
 
     /// Starts the host for these providers, and waits until it is ready.
-    pub(crate) async fn host(&self, program: &Path, members: &[Member]) -> Result<Host> {
-        admit(&self.cluster, program, members).await?;
+    pub(crate) async fn host(&self, program: &Path, copies: &[ModuleCopy]) -> Result<Host> {
+        deploy_copies(&self.cluster, program, copies).await?;
         let command = host::command(program, self.folder.path(), &self.kubeconfig);
         let log = self.cluster.folder().join("logs").join("bartizan.log");
         host::ready(HostProcess::spawn(command, log)?, Duration::from_secs(120)).await
@@ -56,7 +56,7 @@ impl World {
 
 /// The value in the status of each parent, by name, as last watched.
 pub(crate) struct Parents {
-    members: Vec<Member>,
+    copies: Vec<ModuleCopy>,
     cluster: kube::Client,
     shown: watch::Sender<HashMap<String, String>>,
     _tasks: JoinSet<()>,
@@ -65,41 +65,41 @@ pub(crate) struct Parents {
 
 impl Parents {
     /// Parents of providers made of `triple`.
-    pub(crate) fn watch(world: &World, members: &[Member]) -> Self {
+    pub(crate) fn watch(world: &World, copies: &[ModuleCopy]) -> Self {
         let shown: watch::Sender<HashMap<String, String>> = watch::Sender::default();
         let mut tasks = JoinSet::new();
-        for member in members {
-            let (parents, shown) = (member.parents(world.cluster.client()), shown.clone());
+        for copy in copies {
+            let (parents, shown) = (copy.parents(world.cluster.client()), shown.clone());
             let events = watcher::watcher(parents, watcher::Config::default()).default_backoff();
             tasks.spawn(events.for_each(move |event| {
                 take(&shown, event);
                 std::future::ready(())
             }));
         }
-        Self { members: members.to_vec(), cluster: world.cluster.client(), shown, _tasks: tasks, edits: 0 }
+        Self { copies: copies.to_vec(), cluster: world.cluster.client(), shown, _tasks: tasks, edits: 0 }
     }
 
     /// Creates so many parents of each provider, and waits until each shows its value.
     pub(crate) async fn converge(&self, each: usize) -> Result<()> {
-        let all = self.members.iter().flat_map(|member| (0..each).map(move |number| (member, number)));
-        let applied = all.map(|(member, number)| member.apply(self.cluster.clone(), number, json!({"value": "0"})));
+        let all = self.copies.iter().flat_map(|copy| (0..each).map(move |number| (copy, number)));
+        let applied = all.map(|(copy, number)| copy.apply(self.cluster.clone(), number, json!({"value": "0"})));
         stream::iter(applied).buffer_unordered(WRITERS).try_collect::<()>().await?;
-        let wanted = self.members.len() * each;
-        let patience = Duration::from_secs(60) + Duration::from_millis(100) * u32::try_from(wanted)?;
-        self.until("all parents to converge", patience, |shown| {
+        let wanted = self.copies.len() * each;
+        let timeout = Duration::from_secs(60) + Duration::from_millis(100) * u32::try_from(wanted)?;
+        self.until("all parents to converge", timeout, |shown| {
             shown.values().filter(|value| *value == "0").count() >= wanted
         })
         .await
     }
 
     /// Edits a parent, and returns the time from the response until its status shows the edit.
-    pub(crate) async fn edit(&mut self, member: usize, number: usize) -> Result<Duration> {
+    pub(crate) async fn edit(&mut self, copy: usize, number: usize) -> Result<Duration> {
         self.edits += 1;
         let value = self.edits.to_string();
-        let member = self.members.get(member).context("no such provider")?;
-        member.apply(self.cluster.clone(), number, json!({"value": value})).await?;
+        let copy = self.copies.get(copy).context("no such provider")?;
+        copy.apply(self.cluster.clone(), number, json!({"value": value})).await?;
         let started = Instant::now();
-        let name = member.parent_name(number);
+        let name = copy.parent_name(number);
         let is_there = |shown: &HashMap<String, String>| shown.get(&name) == Some(&value);
         self.until(&format!("{name} to show an edit"), Duration::from_secs(60), is_there).await?;
         Ok(started.elapsed())
@@ -108,13 +108,13 @@ impl Parents {
     async fn until(
         &self,
         what: &str,
-        patience: Duration,
+        timeout: Duration,
         mut is_so: impl FnMut(&HashMap<String, String>) -> bool,
     ) -> Result<()> {
         let mut shown = self.shown.subscribe();
-        match tokio::time::timeout(patience, shown.wait_for(|shown| is_so(shown))).await {
+        match tokio::time::timeout(timeout, shown.wait_for(|shown| is_so(shown))).await {
             Ok(ended) => ended.map(|_| ()).context("the bench's watches have ended"),
-            Err(_) => bail!("waited {} s for {what}", patience.as_secs()),
+            Err(_) => bail!("waited {} s for {what}", timeout.as_secs()),
         }
     }
 }

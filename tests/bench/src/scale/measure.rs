@@ -33,7 +33,7 @@ pub(crate) struct Bench<'a> {
     observer: Observer,
     triples: Triples,
     parents: usize,
-    patience: Duration,
+    timeout: Duration,
 }
 
 impl<'a> Bench<'a> {
@@ -53,7 +53,7 @@ impl<'a> Bench<'a> {
         parents: usize,
     ) -> Result<Bench<'a>> {
         // At least ten parents a second: a controller that needs longer is broken, not slow.
-        let patience = Duration::from_secs(60) + Duration::from_millis(100) * u32::try_from(parents)?;
+        let timeout = Duration::from_secs(60) + Duration::from_millis(100) * u32::try_from(parents)?;
         let mut deployed = Deployed::new(subject, cluster, programs).await?;
         let namespace = Namespace {
             metadata: ObjectMeta { name: Some(NAMESPACE.to_owned()), ..ObjectMeta::default() },
@@ -61,11 +61,11 @@ impl<'a> Bench<'a> {
         };
         Api::all(cluster.client()).create(&PostParams::default(), &namespace).await.context("namespace")?;
         let triples = Triples::new(cluster.client());
-        let observer = Observer::start(&triples, parents, patience).await?;
+        let observer = Observer::start(&triples, parents, timeout).await?;
         let mut counter = Counter::start(cluster, subject.user())?;
-        let (process, _) = deployed.start(&mut counter, patience).await?;
-        counter.until_quiet(patience).await?;
-        Ok(Bench { subject, cluster, deployed, process, observer, triples, parents, patience })
+        let (process, _) = deployed.start(&mut counter, timeout).await?;
+        counter.until_quiet(timeout).await?;
+        Ok(Bench { subject, cluster, deployed, process, observer, triples, parents, timeout })
     }
 
     async fn measure(mut self, rest: u32) -> Result<Figures> {
@@ -82,32 +82,32 @@ impl<'a> Bench<'a> {
     async fn converge(&mut self, figures: &mut Figures) -> Result<()> {
         let counter = self.counter()?;
         let cpu = self.process.cpu_seconds()?;
-        self.observer.want(FIRST);
+        self.observer.set_wanted(FIRST);
         let started = Instant::now();
         let created = stream::iter(0..self.parents).map(|number| self.triples.create(number, FIRST));
         created.buffer_unordered(WRITERS).try_collect::<()>().await?;
-        self.all_right("all parents to converge").await?;
-        let last = self.observer.look(|seen| seen.parents.iter().filter_map(|parent| parent.right_at).max());
+        self.all_converged("all parents to converge").await?;
+        let last = self.observer.read(|seen| seen.parents.iter().filter_map(|parent| parent.right_at).max());
         let took = last.context("no parents")?.saturating_duration_since(started);
         figures.converge_s = rounded(took.as_secs_f64(), 2);
-        let tally = counter.until_quiet(self.patience).await?;
+        let tally = counter.until_quiet(self.timeout).await?;
         figures.requests_per_parent = per(&tally, self.parents);
         figures.cpu_s = rounded(self.process.cpu_seconds()? - cpu, 2);
-        self.say("converge", &tally);
+        self.report("converge", &tally);
         Ok(())
     }
 
     /// From the response to each PATCH until the parent's status shows the new value.
     async fn change(&mut self, figures: &mut Figures) -> Result<()> {
         let counter = self.counter()?;
-        self.observer.want(SECOND);
+        self.observer.set_wanted(SECOND);
         let changed = stream::iter(0..self.parents).map(async |number| {
             self.triples.change(number, SECOND).await?;
             anyhow::Ok((number, Instant::now()))
         });
         let answered: Vec<(usize, Instant)> = changed.buffer_unordered(WRITERS).try_collect().await?;
-        self.all_right("all parents to show the change").await?;
-        let mut times: Vec<Duration> = self.observer.look(|seen| {
+        self.all_converged("all parents to show the change").await?;
+        let mut times: Vec<Duration> = self.observer.read(|seen| {
             let shown = |number: usize| seen.parents.get(number).and_then(|parent| parent.status_at);
             answered.iter().filter_map(|(number, at)| Some(shown(*number)?.saturating_duration_since(*at))).collect()
         });
@@ -115,9 +115,9 @@ impl<'a> Bench<'a> {
         let milliseconds = |percent| rounded(percentile(&times, percent).as_secs_f64() * 1e3, 1);
         figures.update_p50_ms = milliseconds(50);
         figures.update_p99_ms = milliseconds(99);
-        let tally = counter.until_quiet(self.patience).await?;
+        let tally = counter.until_quiet(self.timeout).await?;
         figures.requests_per_update = per(&tally, self.parents);
-        self.say("update", &tally);
+        self.report("update", &tally);
         Ok(())
     }
 
@@ -128,16 +128,16 @@ impl<'a> Bench<'a> {
         for drift in 0..drifts {
             let (parent, index) = (drift * self.parents / drifts, drift % CONFIG_MAPS);
             let name = config_map_name(parent, index);
-            let uid = self.observer.look(|seen| seen.uid(parent, index).map(str::to_owned));
+            let uid = self.observer.read(|seen| seen.uid(parent, index).map(str::to_owned));
             let uid = uid.with_context(|| format!("{name} was not seen"))?;
             let params = DeleteParams::default();
             self.triples.config_maps.delete(&name, &params).await.with_context(|| format!("deleting {name}"))?;
             let is_back = |seen: &Seen| seen.uid(parent, index).is_some_and(|found| found != uid);
-            self.observer.until(&format!("{name} to be back"), self.patience, is_back).await?;
+            self.observer.until(&format!("{name} to be back"), self.timeout, is_back).await?;
         }
-        let tally = counter.until_quiet(self.patience).await?;
+        let tally = counter.until_quiet(self.timeout).await?;
         figures.requests_per_drift = per(&tally, drifts);
-        self.say("drift", &tally);
+        self.report("drift", &tally);
         Ok(())
     }
 
@@ -151,7 +151,7 @@ impl<'a> Bench<'a> {
         figures.rss_mib = rounded(self.process.rss_mib()?, 1);
         let tally = counter.now()?;
         figures.requests_at_rest = tally.requests;
-        self.say("rest", tally);
+        self.report("rest", tally);
         Ok(())
     }
 
@@ -161,9 +161,9 @@ impl<'a> Bench<'a> {
         self.process.wait_exit(GRACE).await?;
         let mut counter = self.counter()?;
         let began = Timestamp::now();
-        let (process, mut ready) = self.deployed.start(&mut counter, self.patience).await?;
+        let (process, mut ready) = self.deployed.start(&mut counter, self.timeout).await?;
         self.process = process;
-        let tally = counter.until_quiet(self.patience).await?;
+        let tally = counter.until_quiet(self.timeout).await?;
         figures.restart_writes = tally.writes;
         // It has no /readyz: it is done once it has listed its caches and writes nothing more.
         if let (Subject::Native, Some(last)) = (self.subject, &tally.last_write) {
@@ -171,7 +171,7 @@ impl<'a> Bench<'a> {
             ready = ready.max(last.duration_since(began).unsigned_abs());
         }
         figures.restart_ready_s = rounded(ready.as_secs_f64(), 2);
-        self.say("restart", &tally);
+        self.report("restart", &tally);
         Ok(())
     }
 
@@ -179,8 +179,8 @@ impl<'a> Bench<'a> {
         Counter::start(self.cluster, self.subject.user())
     }
 
-    async fn all_right(&mut self, what: &str) -> Result<()> {
-        let result = self.observer.until(what, self.patience, |seen| seen.all_right()).await;
+    async fn all_converged(&mut self, what: &str) -> Result<()> {
+        let result = self.observer.until(what, self.timeout, |seen| seen.all_converged()).await;
         if let (Err(_), Some(status)) = (&result, self.process.exited()?) {
             bail!("it ended ({status}): {}", self.process.lines().last().cloned().unwrap_or_default());
         }
@@ -188,7 +188,7 @@ impl<'a> Bench<'a> {
     }
 
     /// Prints progress and a summary of the requests; to stderr, since stdout is for the figures.
-    fn say(&self, phase: &str, tally: &Tally) {
+    fn report(&self, phase: &str, tally: &Tally) {
         eprintln!("{}: {phase}: {tally}", self.subject.name());
     }
 }

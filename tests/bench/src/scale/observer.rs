@@ -55,7 +55,7 @@ impl Seen {
     }
 
     /// Sets another wanted value.
-    fn want(&mut self, value: &str) {
+    fn set_wanted(&mut self, value: &str) {
         value.clone_into(&mut self.wanted);
         self.wrong = self.parents.len();
         for parent in &mut self.parents {
@@ -118,7 +118,7 @@ impl Seen {
         }
     }
 
-    pub(crate) fn all_right(&self) -> bool {
+    pub(crate) fn all_converged(&self) -> bool {
         self.wrong == 0
     }
 
@@ -137,7 +137,7 @@ pub(crate) struct Observer {
 
 impl Observer {
     /// Starts the watches, and returns once both have listed.
-    pub(crate) async fn start(triples: &Triples, parents: usize, patience: Duration) -> Result<Self> {
+    pub(crate) async fn start(triples: &Triples, parents: usize, timeout: Duration) -> Result<Self> {
         let mut observer = Self { seen: watch::Sender::new(Seen::new(parents)), tasks: JoinSet::new() };
         let config = watcher::Config::default();
         // The storage of a new kind may not be ready yet, and a watch is then refused for a second.
@@ -153,24 +153,24 @@ impl Observer {
             seen.send_modify(|seen| seen.listed.config_maps |= seen.take(event, Seen::config_map_event));
             std::future::ready(())
         }));
-        observer.until("the bench's own watches to list", patience, |seen| seen.listed == Listed::BOTH).await?;
+        observer.until("the bench's own watches to list", timeout, |seen| seen.listed == Listed::BOTH).await?;
         Ok(observer)
     }
 
     /// Sets another wanted value.
-    pub(crate) fn want(&self, value: &str) {
-        self.seen.send_modify(|seen| seen.want(value));
+    pub(crate) fn set_wanted(&self, value: &str) {
+        self.seen.send_modify(|seen| seen.set_wanted(value));
     }
 
     /// Waits until the observed state satisfies a condition.
     pub(crate) async fn until(
         &self,
         what: &str,
-        patience: Duration,
+        timeout: Duration,
         mut condition: impl FnMut(&Seen) -> bool,
     ) -> Result<()> {
         let mut seen = self.seen.subscribe();
-        if let Ok(ended) = tokio::time::timeout(patience, seen.wait_for(|seen| condition(seen))).await {
+        if let Ok(ended) = tokio::time::timeout(timeout, seen.wait_for(|seen| condition(seen))).await {
             return ended.map(|_| ()).context("the bench's watches have ended");
         }
         let seen = self.seen.borrow();
@@ -178,12 +178,12 @@ impl Observer {
         let first = first.map_or_else(String::new, |(number, parent)| {
             format!("; the first, {}, was last seen as {parent:?}", parent_name(number))
         });
-        bail!("waited {} s for {what}: {} parents are not right{first}", patience.as_secs(), seen.wrong)
+        bail!("waited {} s for {what}: {} parents are not right{first}", timeout.as_secs(), seen.wrong)
     }
 
     /// Reads the observed state.
-    pub(crate) fn look<T>(&self, look: impl FnOnce(&Seen) -> T) -> T {
-        look(&self.seen.borrow())
+    pub(crate) fn read<T>(&self, read: impl FnOnce(&Seen) -> T) -> T {
+        read(&self.seen.borrow())
     }
 }
 
@@ -194,17 +194,17 @@ mod tests {
     #[test]
     fn a_parent_is_converged_once_status_and_config_maps_show_the_value() {
         let mut seen = Seen::new(1);
-        seen.want("a");
+        seen.set_wanted("a");
         seen.saw_parent(0, Some("a".to_owned()));
         for index in 0..CONFIG_MAPS {
-            assert!(!seen.all_right());
+            assert!(!seen.all_converged());
             seen.saw_config_map((0, index), Some((format!("uid-{index}"), "a".to_owned())));
         }
-        assert!(seen.all_right());
+        assert!(seen.all_converged());
         seen.saw_config_map((0, 1), None);
         assert_eq!((seen.uid(0, 0), seen.uid(0, 1)), (Some("uid-0"), None));
-        seen.want("b");
-        assert!(!seen.all_right());
+        seen.set_wanted("b");
+        assert!(!seen.all_converged());
         assert_eq!(seen.uid(0, 0), None);
     }
 }

@@ -10,7 +10,7 @@ use bartizan_harness::{AuditMark, AuditRequest, ControlPlane};
 /// No request for so long: the controller is at rest. Longer than the first retry delays of both.
 const QUIET: Duration = Duration::from_secs(6);
 /// How often the log is read.
-const LOOK: Duration = Duration::from_millis(200);
+const POLL: Duration = Duration::from_millis(200);
 
 /// Requests except watches and lease renewals, which depend on time and not on work.
 #[derive(Clone, Debug, Default)]
@@ -85,7 +85,7 @@ impl<'a> Counter<'a> {
     }
 
     /// The requests until the controller is at rest.
-    pub(crate) async fn until_quiet(mut self, patience: Duration) -> Result<Tally> {
+    pub(crate) async fn until_quiet(mut self, timeout: Duration) -> Result<Tally> {
         let started = Instant::now();
         let (mut before, mut since) = (0, Instant::now());
         while since.elapsed() < QUIET {
@@ -93,10 +93,10 @@ impl<'a> Counter<'a> {
             if requests != before {
                 (before, since) = (requests, Instant::now());
             }
-            if started.elapsed() > patience {
-                bail!("{} is not quiet after {} s: {}", self.user, patience.as_secs(), self.tally);
+            if started.elapsed() > timeout {
+                bail!("{} is not quiet after {} s: {}", self.user, timeout.as_secs(), self.tally);
             }
-            tokio::time::sleep(LOOK).await;
+            tokio::time::sleep(POLL).await;
         }
         self.now()?;
         Ok(self.tally)

@@ -98,7 +98,7 @@ impl Deployed {
     pub(crate) async fn start(
         &mut self,
         counter: &mut Counter<'_>,
-        patience: Duration,
+        timeout: Duration,
     ) -> Result<(HostProcess, Duration)> {
         self.starts += 1;
         let log = self.logs.join(format!("{}-{}.log", self.subject.name(), self.starts));
@@ -108,13 +108,13 @@ impl Deployed {
         match self.subject {
             Subject::Native => {
                 while !counter.now()?.has_listed() {
-                    ensure!(started.elapsed() < patience, "it has not listed: {}", process.lines().join("\n"));
+                    ensure!(started.elapsed() < timeout, "it has not listed: {}", process.lines().join("\n"));
                     ensure!(process.exited()?.is_none(), "it ended: {}", process.lines().join("\n"));
-                    tokio::time::sleep(host::LOOK).await;
+                    tokio::time::sleep(host::POLL).await;
                 }
             }
             Subject::Bartizan => {
-                process = host::ready(process, patience).await?.process;
+                process = host::ready(process, timeout).await?.process;
             }
         }
         Ok((process, started.elapsed()))

@@ -16,7 +16,7 @@ fn providers(stage: &Stage) -> Api<DynamicObject> {
     Api::all_with(stage.cluster.client(), &ApiResource::from_gvk_with_plural(&kind, "providers"))
 }
 
-async fn all(stage: &Stage, how: &str) -> Result<()> {
+async fn apply_faults(stage: &Stage, how: &str) -> Result<()> {
     for number in 0..PARENTS {
         apply_text(stage, &fault(&format!("f{number}"), how)).await?;
     }
@@ -34,7 +34,7 @@ async fn breaker_is(host: &Host, provider: &str, open: u8) -> Result<()> {
 async fn a_provider_that_crashes_for_all_parents_trips_only_its_own_breaker() -> Result<()> {
     let stage = Stage::start(&[Provider::Faulty, Provider::Hello]).await?;
     let mut host = stage.host().await?;
-    all(&stage, "Trap").await?;
+    apply_faults(&stage, "Trap").await?;
     let message = message_of(providers(&stage), "faulty", "Serving", "False", "BreakerOpen").await?;
     let expected = "no answer for 5 parents in a row; others wait until it answers for one, which is tried ever more seldom; \
                     last: the provider crashed (wasm `unreachable` instruction executed); this is a bug in the provider: \
@@ -50,7 +50,7 @@ async fn a_provider_that_crashes_for_all_parents_trips_only_its_own_breaker() ->
     wait_object(stage.api::<ConfigMap>("default"), "meanwhile", "existence", SOON, |_| true).await?;
 
     // The next parent that is tried succeeds, and no parent is forgotten.
-    all(&stage, "None").await?;
+    apply_faults(&stage, "None").await?;
     for number in 0..PARENTS {
         message_of(stage.faults(), &format!("f{number}"), "Synced", "True", "Applied").await?;
     }

@@ -77,7 +77,7 @@ async fn wait_ready(stage: &Stage, namespace: &str, name: &str, ready: &str) -> 
 }
 
 /// Waits until the condition Progressing has this reason and message.
-async fn wait_doing(stage: &Stage, name: &str, reason: &str, message: &str) -> Result<()> {
+async fn wait_progressing(stage: &Stage, name: &str, reason: &str, message: &str) -> Result<()> {
     wait_object(stage.clusters(NS), name, &format!("{reason}: {message}"), LONG, |cluster| {
         condition(cluster, "Progressing").is_some_and(|found| found["reason"] == reason && found["message"] == message)
     })

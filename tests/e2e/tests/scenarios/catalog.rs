@@ -13,7 +13,7 @@ use kube::core::DynamicObject;
 use serde_json::{Value, json};
 
 /// The text that a version of the hello module writes.
-fn saying(stage: &Stage, text: &str) -> Result<Vec<u8>> {
+fn version_with_text(stage: &Stage, text: &str) -> Result<Vec<u8>> {
     patched(&std::fs::read(stage.module(Provider::Hello)?)?, "Hello, ", text)
 }
 
@@ -29,15 +29,15 @@ fn document(name: &str, module: &Value) -> Value {
 }
 
 /// Waits until the child of the Greeting has this text.
-async fn says(stage: &Stage, name: &str, text: &str) -> Result<()> {
-    let said =
+async fn wait_text(stage: &Stage, name: &str, text: &str) -> Result<()> {
+    let shows =
         |child: &ConfigMap| child.data.as_ref().and_then(|data| data.get("greeting")).is_some_and(|it| it == text);
-    wait_object(stage.api::<ConfigMap>("default"), name, text, SOON, said).await?;
+    wait_object(stage.api::<ConfigMap>("default"), name, text, SOON, shows).await?;
     Ok(())
 }
 
 /// Waits until the Provider's module comes from this file.
-async fn comes_from(stage: &Stage, provider: &str, file: &str) -> Result<()> {
+async fn wait_loaded_from(stage: &Stage, provider: &str, file: &str) -> Result<()> {
     let wanted = |object: &DynamicObject| object.data["spec"]["module"]["file"] == file;
     wait_object(stage.provider_objects(), provider, file, SOON, wanted).await?;
     message_of(stage.provider_objects(), provider, "Loaded", "True", "Loaded").await?;
@@ -62,21 +62,21 @@ async fn a_module_is_added_replaced_renamed_and_deleted_while_the_host_runs() ->
     std::fs::copy(stage.module(Provider::Hello)?, &file)?;
     message_of(stage.provider_objects(), "hello", "Serving", "True", "Serving").await?;
     apply_text(&stage, &greeting("a", "world")).await?;
-    says(&stage, "a", "Hello, world!").await?;
+    wait_text(&stage, "a", "Hello, world!").await?;
 
     // Overwritten in place.
-    std::fs::write(&file, saying(&stage, "Salut, ")?)?;
-    says(&stage, "a", "Salut, world!").await?;
+    std::fs::write(&file, version_with_text(&stage, "Salut, ")?)?;
+    wait_text(&stage, "a", "Salut, world!").await?;
     // Replaced by renaming another file over it.
-    replace(&file, &saying(&stage, "Ciao!, ")?)?;
-    says(&stage, "a", "Ciao!, world!").await?;
+    replace(&file, &version_with_text(&stage, "Ciao!, ")?)?;
+    wait_text(&stage, "a", "Ciao!, world!").await?;
     // Deleted and created again.
     std::fs::remove_file(&file)?;
-    std::fs::write(&file, saying(&stage, "Hallo, ")?)?;
-    says(&stage, "a", "Hallo, world!").await?;
+    std::fs::write(&file, version_with_text(&stage, "Hallo, ")?)?;
+    wait_text(&stage, "a", "Hallo, world!").await?;
     // Under another file name, the same Provider uses it.
     std::fs::rename(&file, folder.join("greet.wasm"))?;
-    comes_from(&stage, "hello", "greet.wasm").await?;
+    wait_loaded_from(&stage, "hello", "greet.wasm").await?;
 
     // A deleted module keeps serving, with a condition that says so; also after a restart, from the compile cache.
     std::fs::remove_file(folder.join("greet.wasm"))?;
@@ -90,14 +90,14 @@ async fn a_module_is_added_replaced_renamed_and_deleted_while_the_host_runs() ->
         "{message}"
     );
     apply_text(&stage, &greeting("a", "all")).await?;
-    says(&stage, "a", "Hallo, all!").await?;
+    wait_text(&stage, "a", "Hallo, all!").await?;
     host.kill().await?;
     let mut command = stage.plain_command();
     command.arg("--trust-manifests").arg("--providers").arg(&folder);
     let mut host = stage.listening(command).await?;
     host.ready().await?;
     apply_text(&stage, &greeting("a", "you")).await?;
-    says(&stage, "a", "Hallo, you!").await?;
+    wait_text(&stage, "a", "Hallo, you!").await?;
     let message = message_of(stage.provider_objects(), "hello", "Loaded", "False", "SourceMissing").await?;
     ensure!(message == expected, "{message}");
     host.stop().await?;
@@ -106,7 +106,7 @@ async fn a_module_is_added_replaced_renamed_and_deleted_while_the_host_runs() ->
 
 /// Replaces the content of the folder as a kubelet does: a new folder beside the old one, and a symlink that is
 /// switched to it.
-fn swap(folder: &Path, number: u32, module: &[u8]) -> Result<()> {
+fn swap_symlink(folder: &Path, number: u32, module: &[u8]) -> Result<()> {
     let data = format!("..2026_{number}");
     std::fs::create_dir_all(folder.join(&data))?;
     std::fs::write(folder.join(&data).join("hello.wasm"), module)?;
@@ -129,16 +129,16 @@ async fn a_mounted_config_map_is_reloaded_and_documents_follow_their_modules() -
     let stage = Stage::bare().await?;
     stage.deploy(Provider::Hello).await?;
     let folder = stage.providers();
-    swap(&folder, 1, &saying(&stage, "Hello, ")?)?;
+    swap_symlink(&folder, 1, &version_with_text(&stage, "Hello, ")?)?;
     let mut command = stage.plain_command();
     command.arg("--providers").arg(&folder);
     let mut host = stage.listening(command).await?;
     host.ready().await?;
     apply_text(&stage, &greeting("a", "world")).await?;
-    says(&stage, "a", "Hello, world!").await?;
+    wait_text(&stage, "a", "Hello, world!").await?;
     for (number, text) in [(2, "Salut, "), (3, "Ciao!, ")] {
-        swap(&folder, number, &saying(&stage, text)?)?;
-        says(&stage, "a", &format!("{text}world!")).await?;
+        swap_symlink(&folder, number, &version_with_text(&stage, text)?)?;
+        wait_text(&stage, "a", &format!("{text}world!")).await?;
     }
 
     // Documents are reloaded while the host runs, too: changed, removed and added ones.
@@ -170,7 +170,7 @@ async fn a_broken_replacement_is_reported_and_leaves_the_old_version_serving() -
     let mut host = stage.listening(command).await?;
     host.ready().await?;
     apply_text(&stage, &greeting("a", "0")).await?;
-    says(&stage, "a", "Hello, 0!").await?;
+    wait_text(&stage, "a", "Hello, 0!").await?;
     let before = stage.provider_objects().get("greeter").await?.data["status"]["active"].clone();
 
     let good = std::fs::read(&file)?;
@@ -210,14 +210,14 @@ async fn a_broken_replacement_is_reported_and_leaves_the_old_version_serving() -
         replace(&file, &bytes)?;
         let message = message_of(stage.provider_objects(), "greeter", "Loaded", "False", reason).await?;
         // Two modules that are refused for the same reason have different messages.
-        let said = |object: &DynamicObject| loaded(object).is_some_and(|message| message.starts_with(begins));
-        let object = wait_object(stage.provider_objects(), "greeter", begins, SOON, said).await?;
+        let shows = |object: &DynamicObject| loaded(object).is_some_and(|message| message.starts_with(begins));
+        let object = wait_object(stage.provider_objects(), "greeter", begins, SOON, shows).await?;
         let message = loaded(&object).unwrap_or(message);
         ensure!(message.ends_with("; version 0.1.0 keeps serving"), "{what}: {message}");
         ensure!(object.data["status"]["active"] == before, "{what}: {object:?}");
         message_of(stage.provider_objects(), "greeter", "Serving", "True", "Serving").await?;
         apply_text(&stage, &greeting("a", &number.to_string())).await?;
-        says(&stage, "a", &format!("Hello, {number}!")).await?;
+        wait_text(&stage, "a", &format!("Hello, {number}!")).await?;
         ensure!(host.get("/readyz").await?.0 == 200, "{what}: not ready");
     }
     // Larger than the limit: a sparse file.
@@ -226,13 +226,13 @@ async fn a_broken_replacement_is_reported_and_leaves_the_old_version_serving() -
     std::fs::rename(stage.providers().join("large.part"), &file)?;
     let expected = "module hello.wasm: the module has 67108865 bytes, more than the limit of 67108864; build it \
                     optimised and stripped; version 0.1.0 keeps serving";
-    let said = |object: &DynamicObject| loaded(object).is_some_and(|message| message == expected);
-    wait_object(stage.provider_objects(), "greeter", expected, SOON, said).await?;
+    let shows = |object: &DynamicObject| loaded(object).is_some_and(|message| message == expected);
+    wait_object(stage.provider_objects(), "greeter", expected, SOON, shows).await?;
 
     // Once fixed, it is loaded.
-    replace(&file, &saying(&stage, "Salut, ")?)?;
+    replace(&file, &version_with_text(&stage, "Salut, ")?)?;
     message_of(stage.provider_objects(), "greeter", "Loaded", "True", "Loaded").await?;
-    says(&stage, "a", "Salut, 4!").await?;
+    wait_text(&stage, "a", "Salut, 4!").await?;
     host.stop().await?;
     stage.stop().await
 }
@@ -255,10 +255,10 @@ async fn a_module_is_loaded_from_a_config_map_and_its_pinned_digest_enforced() -
     ensure!(message == missing, "{message}");
     apply_text(&stage, &greeting("a", "world")).await?;
 
-    store_module(&stage, &saying(&stage, "Hello, ")?).await?;
-    says(&stage, "a", "Hello, world!").await?;
-    store_module(&stage, &saying(&stage, "Salut, ")?).await?;
-    says(&stage, "a", "Salut, world!").await?;
+    store_module(&stage, &version_with_text(&stage, "Hello, ")?).await?;
+    wait_text(&stage, "a", "Hello, world!").await?;
+    store_module(&stage, &version_with_text(&stage, "Salut, ")?).await?;
+    wait_text(&stage, "a", "Salut, world!").await?;
 
     // Pinned to its current digest, it stays.
     let status = stage.provider_objects().get("greeter").await?.data["status"].clone();
@@ -266,7 +266,7 @@ async fn a_module_is_loaded_from_a_config_map_and_its_pinned_digest_enforced() -
     let pinned = json!({"spec": {"module": {"digest": pin}}}).to_string();
     stage.kubectl(&["patch", "provider", "greeter", "--type=merge", "-p", &pinned], "").await?;
     message_of(stage.provider_objects(), "greeter", "Serving", "True", "Serving").await?;
-    store_module(&stage, &saying(&stage, "Ciao!, ")?).await?;
+    store_module(&stage, &version_with_text(&stage, "Ciao!, ")?).await?;
     let message = message_of(stage.provider_objects(), "greeter", "Loaded", "False", "DigestMismatch").await?;
     let ends = format!("spec.module.digest wants {pin}; version 0.1.0 keeps serving");
     ensure!(
@@ -274,17 +274,17 @@ async fn a_module_is_loaded_from_a_config_map_and_its_pinned_digest_enforced() -
         "{message}"
     );
     apply_text(&stage, &greeting("a", "all")).await?;
-    says(&stage, "a", "Salut, all!").await?;
+    wait_text(&stage, "a", "Salut, all!").await?;
     let unpinned = json!({"spec": {"module": {"digest": null}}}).to_string();
     stage.kubectl(&["patch", "provider", "greeter", "--type=merge", "-p", &unpinned], "").await?;
-    says(&stage, "a", "Ciao!, all!").await?;
+    wait_text(&stage, "a", "Ciao!, all!").await?;
 
     // Once deleted, it keeps serving.
     stage.kubectl(&["delete", "configmap", "modules", "-n", NAMESPACE], "").await?;
     let message = message_of(stage.provider_objects(), "greeter", "Loaded", "False", "SourceMissing").await?;
     ensure!(message == format!("{missing}; version 0.1.0 keeps serving"), "{message}");
     apply_text(&stage, &greeting("a", "you")).await?;
-    says(&stage, "a", "Ciao!, you!").await?;
+    wait_text(&stage, "a", "Ciao!, you!").await?;
     host.stop().await?;
     stage.stop().await
 }

@@ -13,7 +13,7 @@ fn namespace(name: &str, team: &str) -> Value {
 
 fn spec(children: &[Value]) -> Value {
     let children: Vec<Value> = children.iter().map(|object| json!({"object": object})).collect();
-    json!({"echo": true, "answers": [{"answer": {"children": children, "status": {"wards": children.len()}}}]})
+    json!({"echo": true, "answers": [{"answer": {"children": children, "status": {"count": children.len()}}}]})
 }
 
 #[tokio::test]
@@ -21,38 +21,38 @@ async fn a_cluster_scoped_parent_has_cluster_scoped_children_deleted_with_it() -
     let stage = Stage::start(&[Provider::ScriptedClusterScoped]).await?;
     let host = stage.host().await?;
     let namespaces = || Api::<Namespace>::all(stage.cluster.client());
-    apply_text(&stage, &cluster_script("tower", &spec(&[namespace("ward-1", "a"), namespace("ward-2", "a")]))).await?;
+    apply_text(&stage, &cluster_script("tower", &spec(&[namespace("team-1", "a"), namespace("team-2", "a")]))).await?;
     message_of(stage.cluster_scripts(), "tower", "Synced", "True", "Applied").await?;
     let parent = stage.cluster_scripts().get("tower").await?;
     let status = &parent.data["status"];
-    ensure!(status["wards"] == 2, "{status}");
+    ensure!(status["count"] == 2, "{status}");
     let uid = parent.uid().context("a parent without UID")?;
-    let first = namespaces().get("ward-1").await?;
+    let first = namespaces().get("team-1").await?;
     ensure!(first.labels()["bartizan.dev/owner-uid"] == uid, "{first:?}");
     ensure!(first.owner_references().len() == 1 && first.owner_references()[0].uid == uid, "{first:?}");
     // Its children are in the next request, under names without a namespace.
     let seen = |parent: &kube::core::DynamicObject| {
-        parent.data["status"]["seen"]["children"] == json!(["Namespace.v1 ward-1", "Namespace.v1 ward-2"])
+        parent.data["status"]["seen"]["children"] == json!(["Namespace.v1 team-1", "Namespace.v1 team-2"])
     };
     wait_object(stage.cluster_scripts(), "tower", "both children seen", SOON, seen).await?;
 
     // An edited and a deleted child are both repaired.
-    stage.kubectl(&["label", "namespace", "ward-1", "--overwrite", "team=b"], "").await?;
+    stage.kubectl(&["label", "namespace", "team-1", "--overwrite", "team=b"], "").await?;
     let repaired = |namespace: &Namespace| namespace.labels().get("team").is_some_and(|team| team == "a");
-    wait_object(namespaces(), "ward-1", "its own label", SOON, repaired).await?;
-    let before = namespaces().get("ward-2").await?;
-    stage.kubectl(&["delete", "namespace", "ward-2"], "").await?;
+    wait_object(namespaces(), "team-1", "its own label", SOON, repaired).await?;
+    let before = namespaces().get("team-2").await?;
+    stage.kubectl(&["delete", "namespace", "team-2"], "").await?;
     let again = |namespace: &Namespace| namespace.uid() != before.uid() && repaired(namespace);
-    wait_object(namespaces(), "ward-2", "another namespace of that name", SOON, again).await?;
+    wait_object(namespaces(), "team-2", "another namespace of that name", SOON, again).await?;
     message_of(stage.cluster_scripts(), "tower", "Synced", "True", "Applied").await?;
 
     // A child that is no longer wanted is pruned, and the rest is deleted with its parent.
-    apply_text(&stage, &cluster_script("tower", &spec(&[namespace("ward-1", "a")]))).await?;
-    wait_gone(namespaces(), "ward-2", SOON).await?;
+    apply_text(&stage, &cluster_script("tower", &spec(&[namespace("team-1", "a")]))).await?;
+    wait_gone(namespaces(), "team-2", SOON).await?;
     message_of(stage.cluster_scripts(), "tower", "Synced", "True", "Applied").await?;
-    ensure!(namespaces().get("ward-1").await?.uid() == first.uid(), "the other one was made again");
+    ensure!(namespaces().get("team-1").await?.uid() == first.uid(), "the other one was recreated");
     stage.kubectl(&["delete", "clusterscript", "tower"], "").await?;
-    wait_gone(namespaces(), "ward-1", SOON).await?;
+    wait_gone(namespaces(), "team-1", SOON).await?;
 
     // A child in a namespace needs a grant for that namespace, since the parent has none.
     let config = |metadata: Value| json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata});

@@ -14,7 +14,7 @@ fn config(name: &str) -> Value {
 }
 
 /// Two children, the second in a later wave; finalizing adds a third, and is finished once that exists.
-fn orderly(name: &str) -> Value {
+fn finalizing_in_order(name: &str) -> Value {
     let names = ["early", "late", "farewell"].map(|part| format!("{name}-{part}"));
     let [early, late, farewell] = names.each_ref().map(|name| config(name));
     let children = json!([{"object": early}, {"object": late, "wave": 1}]);
@@ -31,7 +31,7 @@ async fn finalizing_precedes_deletion_and_the_last_wave_is_deleted_first() -> Re
     let stage = Stage::start(&[Provider::ScriptedFinalizing]).await?;
     let host = stage.host().await?;
     for propagation in ["foreground", "background"] {
-        apply_text(&stage, &finalizing_script(propagation, &orderly(propagation))).await?;
+        apply_text(&stage, &finalizing_script(propagation, &finalizing_in_order(propagation))).await?;
         message_of(stage.finalizing_scripts(NS), propagation, "Synced", "True", "Applied").await?;
         let parent = stage.finalizing_scripts(NS).get(propagation).await?;
         ensure!(parent.finalizers() == ["finalizer.bartizan.dev/scripted-finalizing"], "{:?}", parent.finalizers());
@@ -67,7 +67,7 @@ async fn finalizing_precedes_deletion_and_the_last_wave_is_deleted_first() -> Re
 }
 
 /// A provider that never finishes finalizing.
-fn endless(name: &str) -> Value {
+fn never_finishing(name: &str) -> Value {
     json!({"answers": [
         {"when": {"finalizing": true}, "answer": {"hold": true}},
         {"answer": {"children": [{"object": config(name)}]}},
@@ -75,7 +75,7 @@ fn endless(name: &str) -> Value {
 }
 
 async fn a_parent_can_be_abandoned_and_its_children_stay(stage: &Stage) -> Result<()> {
-    apply_text(stage, &finalizing_script("abandoned", &endless("abandoned"))).await?;
+    apply_text(stage, &finalizing_script("abandoned", &never_finishing("abandoned"))).await?;
     message_of(stage.finalizing_scripts(NS), "abandoned", "Synced", "True", "Applied").await?;
     stage.kubectl(&["delete", "finalizingscript", "abandoned", "--wait=false"], "").await?;
     message_of(stage.finalizing_scripts(NS), "abandoned", "Synced", "False", "Held").await?;
@@ -92,7 +92,7 @@ async fn a_parent_can_be_abandoned_and_its_children_stay(stage: &Stage) -> Resul
 
 async fn a_namespace_is_deleted_though_the_provider_never_finishes(stage: &Stage) -> Result<()> {
     stage.kubectl(&["create", "namespace", "doomed"], "").await?;
-    apply_text(stage, &finalizing_script("doomed/endless", &endless("endless"))).await?;
+    apply_text(stage, &finalizing_script("doomed/endless", &never_finishing("endless"))).await?;
     message_of(stage.finalizing_scripts("doomed"), "endless", "Synced", "True", "Applied").await?;
     stage.kubectl(&["delete", "namespace", "doomed", "--wait=false"], "").await?;
     wait_gone(Api::<Namespace>::all(stage.cluster.client()), "doomed", SOON).await
@@ -108,7 +108,7 @@ async fn retained_and_orphaned_children_stay_and_are_adopted_by_the_same_name() 
     let uid = made(&stage, "store", &retained, "retained").await?;
     stage.kubectl(&["delete", "script", "store"], "").await?;
     wait_gone(stage.api::<ConfigMap>(NS), "owned", SOON).await?;
-    ensure!(made(&stage, "store", &retained, "retained").await? == uid, "it was made again");
+    ensure!(made(&stage, "store", &retained, "retained").await? == uid, "it was recreated");
     // A retained child that is no longer wanted is released, and stays as well.
     apply_text(
         &stage,
@@ -117,14 +117,14 @@ async fn retained_and_orphaned_children_stay_and_are_adopted_by_the_same_name() 
     .await?;
     let released = |child: &ConfigMap| child.labels().is_empty();
     wait_object(stage.api::<ConfigMap>(NS), "retained", "released", SOON, released).await?;
-    ensure!(made(&stage, "store", &retained, "retained").await? == uid, "it was made again");
+    ensure!(made(&stage, "store", &retained, "retained").await? == uid, "it was recreated");
     stage.kubectl(&["delete", "script", "store"], "").await?;
 
     let plain = json!({"answers": [{"answer": {"children": [{"object": config("orphan")}]}}]});
     let uid = made(&stage, "orphaned", &plain, "orphan").await?;
     stage.kubectl(&["delete", "script", "orphaned", "--cascade=orphan", "--timeout=60s"], "").await?;
     wait_object(stage.api::<ConfigMap>(NS), "orphan", "released", SOON, released).await?;
-    ensure!(made(&stage, "orphaned", &plain, "orphan").await? == uid, "it was made again");
+    ensure!(made(&stage, "orphaned", &plain, "orphan").await? == uid, "it was recreated");
 
     let host = a_restored_parent_adopts_only_if_it_says_so(&stage, host, &plain, &uid).await?;
     a_paused_parent_is_left_alone(&stage).await?;
@@ -163,7 +163,7 @@ async fn a_restored_parent_adopts_only_if_it_says_so(
     stage.kubectl(&["annotate", "script", "orphaned", &format!("bartizan.dev/adopt-from={old}")], "").await?;
     message_of(stage.scripts(NS), "orphaned", "Synced", "True", "Applied").await?;
     let adopted = stage.api::<ConfigMap>(NS).get("orphan").await?;
-    ensure!(adopted.uid().as_deref() == Some(child), "it was made again");
+    ensure!(adopted.uid().as_deref() == Some(child), "it was recreated");
     let uid = stage.scripts(NS).get("orphaned").await?.uid().context("a parent without UID")?;
     ensure!(adopted.labels()["bartizan.dev/owner-uid"] == uid, "{adopted:?}");
     ensure!(adopted.owner_references().len() == 1 && adopted.owner_references()[0].uid == uid, "{adopted:?}");
@@ -179,7 +179,7 @@ async fn a_paused_parent_is_left_alone(stage: &Stage) -> Result<()> {
     // A parent created later is served, and the child of the paused one is still missing.
     made(stage, "later", &json!({"answers": [{"answer": {"children": [{"object": config("later")}]}}]}), "later")
         .await?;
-    ensure!(stage.api::<ConfigMap>(NS).get_opt("paused").await?.is_none(), "it was made again");
+    ensure!(stage.api::<ConfigMap>(NS).get_opt("paused").await?.is_none(), "it was recreated");
     stage.kubectl(&["annotate", "script", "paused", "bartizan.dev/paused-"], "").await?;
     wait_object(stage.api::<ConfigMap>(NS), "paused", "there", SOON, |_| true).await?;
     Ok(())

@@ -13,10 +13,10 @@ async fn the_base_applies_and_its_pod_meets_the_restricted_security_level() -> R
     let stage = Stage::bare().await?;
     let base = workspace_root().join("deploy/base");
     let base = base.to_str().context("a path that is not UTF-8")?;
-    let said = stage.cluster.kubectl_output(&["apply", "-k", base], None).await?;
-    ensure!(said.code == Some(0) && said.stderr.is_empty(), "kubectl was not content: {said:?}");
-    let said = stage.kubectl(&["apply", "-k", base], "").await?;
-    ensure!(said.lines().all(|line| line.ends_with(" unchanged")), "not the same the second time: {said}");
+    let output = stage.cluster.kubectl_output(&["apply", "-k", base], None).await?;
+    ensure!(output.code == Some(0) && output.stderr.is_empty(), "kubectl failed or warned: {output:?}");
+    let output = stage.kubectl(&["apply", "-k", base], "").await?;
+    ensure!(output.lines().all(|line| line.ends_with(" unchanged")), "not the same the second time: {output}");
     stage.kubectl(&["apply", "-k", base, "--server-side", "--force-conflicts"], "").await?;
     let namespace = stage.kubectl(&["get", "namespace", NAMESPACE, "-o", "jsonpath={.metadata.labels}"], "").await?;
     ensure!(namespace.contains(r#""pod-security.kubernetes.io/enforce":"restricted""#), "{namespace}");
@@ -45,11 +45,11 @@ async fn the_greeting_of_the_readme_becomes_a_config_map() -> Result<()> {
 
     stage.kubectl(&["patch", "-f", file, "--type=merge", "-p", r#"{"spec": {"name": "moon"}}"#], "").await?;
     greeted(&stage, "Hello, moon!").await?;
-    let said =
+    let output =
         stage.kubectl_refused(&["patch", "-f", file, "--type=merge", "-p", r#"{"spec": {"name": ""}}"#], "").await?;
     let expected = "The Greeting \"hello\" is invalid: spec.name: Invalid value: \"\": spec.name in body should be at least \
                     1 chars long";
-    ensure!(said == expected, "{said}");
+    ensure!(output == expected, "{output}");
     host.stop().await?;
     stage.stop().await
 }

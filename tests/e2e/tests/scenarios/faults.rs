@@ -135,9 +135,9 @@ async fn its_condition_is(stage: &Stage, name: &str, reason: &str, retried: &str
     ensure!(message == expected, "{name}: {message}");
     let object = stage.faults().get(name).await?;
     for type_ in ["Reconciling", "Stalled"] {
-        let said = condition(&object, type_).map_or(&Value::Null, |condition| &condition["message"]);
+        let message = condition(&object, type_).map_or(&Value::Null, |condition| &condition["message"]);
         let wanted = if type_ == retried { Value::from(expected) } else { Value::Null };
-        ensure!(*said == wanted, "{name}: {type_} says {said}, not {wanted}");
+        ensure!(*message == wanted, "{name}: {type_} says {message}, not {wanted}");
     }
     Ok(())
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use anyhow::{Result, ensure};
-use bartizan_e2e::{Host, Member, Origin, Provider, SOON, Stage, admit, message_of};
+use bartizan_e2e::{Host, ModuleCopy, Original, Provider, SOON, Stage, deploy_copies, message_of};
 use bartizan_harness::wait::wait_for;
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use k8s_openapi::api::core::v1::ConfigMap;
@@ -18,16 +18,16 @@ const GOOD: u8 = 14;
 const PARENTS: usize = 5;
 
 /// Where a fault is reported, with which reason and message.
-enum Told {
+enum Reported {
     /// `Serving=False` of the Provider: its breaker is open for this reason.
     Breaker(&'static str),
     /// `Synced=False` of each parent; `{}` stands for the parent's name.
     Parent(&'static str, &'static str),
 }
-use Told::{Breaker, Parent};
+use Reported::{Breaker, Parent};
 
 /// How each misbehaves.
-const BAD: [(&str, Told); 6] = [
+const BAD: [(&str, Reported); 6] = [
     (
         "Trap",
         Breaker(
@@ -69,16 +69,16 @@ const BAD: [(&str, Told); 6] = [
 /// All calls together have 512 MiB, and the host retains little beside them.
 const MOST_MORE_AT_THE_PEAK: f64 = 512.0 + 64.0;
 
-struct Cast {
-    good: Vec<Member>,
-    bad: Vec<Member>,
+struct Providers {
+    good: Vec<ModuleCopy>,
+    bad: Vec<ModuleCopy>,
 }
 
-impl Cast {
+impl Providers {
     async fn new(stage: &Stage) -> Result<Self> {
         let read = |provider| anyhow::Ok(std::fs::read(stage.module(provider)?)?);
         let (hello, faulty, folder) = (read(Provider::Hello)?, read(Provider::Faulty)?, stage.providers());
-        let good = (0..GOOD).map(|number| Member::new(Origin::HELLO, &hello, number, &json!({}), &folder));
+        let good = (0..GOOD).map(|number| ModuleCopy::new(Original::HELLO, &hello, number, &json!({}), &folder));
         let bad = (0..).zip(BAD).map(|(number, (how, _))| {
             let more = match how {
                 "Loop" => json!({}),
@@ -87,12 +87,12 @@ impl Cast {
                 "Huge" => json!({"limits": {"memory": "256Mi", "timeout": "10s"}}),
                 _ => json!({"limits": {"timeout": "10s"}}),
             };
-            Member::new(Origin::FAULTY, &faulty, number, &more, &folder)
+            ModuleCopy::new(Original::FAULTY, &faulty, number, &more, &folder)
         });
-        let cast = Self { good: good.collect::<Result<_>>()?, bad: bad.collect::<Result<_>>()? };
+        let providers = Self { good: good.collect::<Result<_>>()?, bad: bad.collect::<Result<_>>()? };
         let program = PathBuf::from(stage.plain_command().get_program());
-        admit(&stage.cluster, &program, &[&cast.good[..], &cast.bad[..]].concat()).await?;
-        Ok(cast)
+        deploy_copies(&stage.cluster, &program, &[&providers.good[..], &providers.bad[..]].concat()).await?;
+        Ok(providers)
     }
 
     /// Edits the parents of all good providers, and waits until each child shows the edit.
@@ -100,53 +100,54 @@ impl Cast {
         apply(stage, &self.good, |_| json!({"name": whom})).await?;
         let all = usize::from(GOOD) * PARENTS;
         wait_for(&format!("{all} greetings of {whom}"), SOON, async || {
-            let said = format!("Hello, {whom}!");
+            let greeting = format!("Hello, {whom}!");
             let children = stage.api::<ConfigMap>("default").list(&ListParams::default()).await?.items;
-            let greets =
-                |child: &ConfigMap| child.data.iter().flatten().any(|(key, value)| key == "greeting" && *value == said);
+            let greets = |child: &ConfigMap| {
+                child.data.iter().flatten().any(|(key, value)| key == "greeting" && *value == greeting)
+            };
             Ok((children.iter().filter(|child| greets(child)).count() == all).then_some(()))
         })
         .await
     }
 
     /// Sets the behaviour of each of the bad ones.
-    async fn tell(&self, stage: &Stage, how: impl Fn(usize) -> &'static str) -> Result<()> {
+    async fn set_behaviour(&self, stage: &Stage, how: impl Fn(usize) -> &'static str) -> Result<()> {
         apply(stage, &self.bad, |index| json!({"how": how(index)})).await
     }
 }
 
 /// Applies all parents of these providers, with the spec of each.
-async fn apply(stage: &Stage, members: &[Member], spec: impl Fn(usize) -> Value) -> Result<()> {
-    let parents = members.iter().enumerate().flat_map(|(index, member)| {
+async fn apply(stage: &Stage, copies: &[ModuleCopy], spec: impl Fn(usize) -> Value) -> Result<()> {
+    let parents = copies.iter().enumerate().flat_map(|(index, copy)| {
         let spec = spec(index);
-        (0..PARENTS).map(move |number| member.apply(stage.cluster.client(), number, spec.clone()))
+        (0..PARENTS).map(move |number| copy.apply(stage.cluster.client(), number, spec.clone()))
     });
     stream::iter(parents).buffer_unordered(8).try_collect().await
 }
 
 /// The resourceVersion of each child of a provider.
-async fn children(stage: &Stage, member: &Member) -> Result<BTreeMap<String, Option<String>>> {
-    let labelled = ListParams::default().labels(&format!("bartizan.dev/provider={}", member.name));
+async fn children(stage: &Stage, copy: &ModuleCopy) -> Result<BTreeMap<String, Option<String>>> {
+    let labelled = ListParams::default().labels(&format!("bartizan.dev/provider={}", copy.name));
     let children = stage.api::<ConfigMap>("default").list(&labelled).await?.items;
     Ok(children.iter().map(|child| (child.name_any(), child.resource_version())).collect())
 }
 
 /// Waits until the fault of a provider is reported.
-async fn is_named(stage: &Stage, member: &Member, told: &Told) -> Result<()> {
-    match told {
+async fn wait_reported(stage: &Stage, copy: &ModuleCopy, reported: &Reported) -> Result<()> {
+    match reported {
         Breaker(last) => {
-            let message = message_of(stage.provider_objects(), &member.name, "Serving", "False", "BreakerOpen").await?;
-            ensure!(message.ends_with(&format!("; last: {last}")), "{}: {message}", member.name);
+            let message = message_of(stage.provider_objects(), &copy.name, "Serving", "False", "BreakerOpen").await?;
+            ensure!(message.ends_with(&format!("; last: {last}")), "{}: {message}", copy.name);
         }
         Parent(reason, expected) => {
             for number in 0..PARENTS {
-                let name = member.parent_name(number);
+                let name = copy.parent_name(number);
                 let message =
-                    message_of(member.parents(stage.cluster.client()), &name, "Synced", "False", reason).await?;
-                let expected = expected.replace("{}", &name).replace("PROVIDER", &member.name);
+                    message_of(copy.parents(stage.cluster.client()), &name, "Synced", "False", reason).await?;
+                let expected = expected.replace("{}", &name).replace("PROVIDER", &copy.name);
                 ensure!(message == expected, "{name}: {message}");
             }
-            message_of(stage.provider_objects(), &member.name, "Serving", "True", "Serving").await?;
+            message_of(stage.provider_objects(), &copy.name, "Serving", "True", "Serving").await?;
         }
     }
     Ok(())
@@ -163,35 +164,35 @@ async fn is_well(host: &Host) -> Result<()> {
 #[tokio::test]
 async fn six_misbehaving_providers_are_reported_and_do_not_slow_fourteen_others() -> Result<()> {
     let stage = Stage::bare().await?;
-    let cast = Cast::new(&stage).await?;
+    let providers = Providers::new(&stage).await?;
     let mut host = stage.host().await?;
     // Each parent has children first, which must survive.
-    cast.tell(&stage, |_| "None").await?;
+    providers.set_behaviour(&stage, |_| "None").await?;
     let mut before = Vec::new();
-    for member in &cast.bad {
+    for copy in &providers.bad {
         for number in 0..PARENTS {
-            let (parents, name) = (member.parents(stage.cluster.client()), member.parent_name(number));
+            let (parents, name) = (copy.parents(stage.cluster.client()), copy.parent_name(number));
             message_of(parents, &name, "Synced", "True", "Applied").await?;
         }
-        before.push(children(&stage, member).await?);
+        before.push(children(&stage, copy).await?);
     }
     let at_first = host.process.rss_mib()?;
 
-    cast.tell(&stage, |index| BAD[index].0).await?;
-    cast.greet(&stage, "world").await?;
-    cast.greet(&stage, "moon").await?;
-    for (member, (_, told)) in cast.bad.iter().zip(&BAD) {
-        is_named(&stage, member, told).await?;
+    providers.set_behaviour(&stage, |index| BAD[index].0).await?;
+    providers.greet(&stage, "world").await?;
+    providers.greet(&stage, "moon").await?;
+    for (copy, (_, reported)) in providers.bad.iter().zip(&BAD) {
+        wait_reported(&stage, copy, reported).await?;
     }
-    cast.greet(&stage, "sun").await?;
+    providers.greet(&stage, "sun").await?;
     host.ready().await?;
     is_well(&host).await?;
-    for member in &cast.good {
-        message_of(stage.provider_objects(), &member.name, "Serving", "True", "Serving").await?;
+    for copy in &providers.good {
+        message_of(stage.provider_objects(), &copy.name, "Serving", "True", "Serving").await?;
     }
 
-    for ((member, (how, _)), before) in cast.bad.iter().zip(&BAD).zip(before) {
-        let now = children(&stage, member).await?;
+    for ((copy, (how, _)), before) in providers.bad.iter().zip(&BAD).zip(before) {
+        let now = children(&stage, copy).await?;
         ensure!(before.len() == PARENTS && now.keys().eq(before.keys()), "{how}: {before:?} became {now:?}");
         // The answers of the flipping provider are valid each time, and written.
         ensure!((*how == "Flip") != (now == before), "{how}: {before:?} became {now:?}");

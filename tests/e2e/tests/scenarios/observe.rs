@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, ensure};
-use bartizan_e2e::{Host, Provider, SOON, Stage, apply_text, bartizan, message_of, said, script};
+use bartizan_e2e::{Host, Provider, SOON, Stage, apply_text, bartizan, code_and_output, message_of, script};
 use bartizan_harness::wait::{wait_for, wait_object};
 use k8s_openapi::api::core::v1::Pod;
 use serde_json::{Value, json};
@@ -18,7 +18,8 @@ async fn explain_shows_why_the_provider_was_called_and_the_outcome() -> Result<(
     let host = stage.host().await?;
     let server = format!("http://{}", host.address);
     let ask = |parent: &str, more: &[&str]| {
-        bartizan(&stage, &[&["explain", parent, "--server", &server], more].concat()).map(|output| said(&output))
+        bartizan(&stage, &[&["explain", parent, "--server", &server], more].concat())
+            .map(|output| code_and_output(&output))
     };
     let config = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "one"}});
     let fine = json!({"children": [{"object": config}], "resyncAfterSeconds": 3600});
@@ -95,7 +96,7 @@ fn explain_names_the_reason_when_it_has_no_answer(stage: &Stage, server: &str) -
                 .to_owned(),
         ),
     ] {
-        let output = said(&bartizan(stage, &[vec!["explain"], arguments].concat())?);
+        let output = code_and_output(&bartizan(stage, &[vec!["explain"], arguments].concat())?);
         ensure!(output == (Some(code), String::new(), expected.clone()), "{output:?}\nexpected {expected}");
     }
     Ok(())
@@ -112,8 +113,10 @@ async fn explain_reaches_a_pod_through_a_port_forward(stage: &Stage) -> Result<(
     let phase = |pod: &Pod| pod.status.as_ref().and_then(|status| status.phase.as_deref()) == Some("Running");
     wait_object(stage.api::<Pod>(NS), "host", "Running", SOON, phase).await?;
     let kubeconfig = stage.cluster.admin_kubeconfig().to_str().context("a path")?;
-    let (code, text, complaint) =
-        said(&bartizan(stage, &["explain", "script/x", "--system-namespace", NS, "--kubeconfig", kubeconfig])?);
+    let (code, text, complaint) = code_and_output(&bartizan(
+        stage,
+        &["explain", "script/x", "--system-namespace", NS, "--kubeconfig", kubeconfig],
+    )?);
     ensure!(code == Some(2) && text.is_empty(), "{text}");
     ensure!(complaint.starts_with("error: port-forward to pod default/host: error dialing backend: "), "{complaint}");
     Ok(())
@@ -211,7 +214,7 @@ fn replays_match_or_print_the_difference(stage: &Stage, answered: &Path, failed:
     let (scripted, hello) = (module(Provider::Scripted)?, module(Provider::Hello)?);
     let replay = |recording: &Path, module: &str| {
         let recording = recording.to_str().context("a path")?;
-        bartizan(stage, &["replay", recording, "--provider", module]).map(|output| said(&output))
+        bartizan(stage, &["replay", recording, "--provider", module]).map(|output| code_and_output(&output))
     };
     let recording: Value = serde_json::from_str(&std::fs::read_to_string(answered)?)?;
     let (code, text, complaint) = replay(answered, &scripted)?;

@@ -46,8 +46,8 @@ fn provider() -> Value {
 async fn the_api_server_accepts_and_prints_a_provider_and_names_invalid_fields() -> Result<()> {
     let stage = Stage::bare().await?;
     stage.kubectl(&["wait", "--for=condition=Established", "--timeout=60s", "crd/providers.bartizan.dev"], "").await?;
-    let said = stage.kubectl(&["apply", "-f", "-"], &provider().to_string()).await?;
-    ensure!(said == "provider.bartizan.dev/minio created\n", "{said}");
+    let output = stage.kubectl(&["apply", "-f", "-"], &provider().to_string()).await?;
+    ensure!(output == "provider.bartizan.dev/minio created\n", "{output}");
     let spec = stage.kubectl(&["get", "provider", "minio", "-o", "jsonpath={.spec}"], "").await?;
     ensure!(serde_json::from_str::<Value>(&spec)? == provider()["spec"], "not what was applied: {spec}");
 
@@ -124,8 +124,8 @@ async fn invalid_fields_are_named(stage: &Stage) -> Result<()> {
             *field = value.clone();
         }
         let arguments = ["create", "--dry-run=server", "-f", "-"];
-        let said = stage.kubectl_refused(&arguments, &wrong.to_string()).await?;
-        ensure!(said.contains(expected), "{pointer} {value}: {said}");
+        let output = stage.kubectl_refused(&arguments, &wrong.to_string()).await?;
+        ensure!(output.contains(expected), "{pointer} {value}: {output}");
     }
     Ok(())
 }
@@ -165,13 +165,13 @@ async fn the_host_may_create_providers_and_write_their_status_and_no_more() -> R
 /// The rights of an account by its roles, as lines of `kubectl auth can-i --list`.
 async fn rights(stage: &Stage, user: &str, namespace: &str) -> Result<Vec<String>> {
     let list = ["auth", "can-i", "--list", "--no-headers", "-n", namespace, "--as", user];
-    let said = stage.kubectl(&list, "").await?;
+    let output = stage.kubectl(&list, "").await?;
     let words = |line: &str| line.split_whitespace().collect::<Vec<_>>().join(" ");
     // Rights that everybody has: discovery, and questions about one's own rights.
     let own = |line: &String| {
         !line.starts_with('[') && !line.contains(".authorization.k8s.io ") && !line.contains(".authentication.k8s.io ")
     };
-    let mut rights: Vec<String> = said.lines().map(words).filter(own).collect();
+    let mut rights: Vec<String> = output.lines().map(words).filter(own).collect();
     rights.sort();
     Ok(rights)
 }

@@ -21,7 +21,7 @@ fn config(name: &str, text: &str) -> Value {
     json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": {"text": text}})
 }
 
-fn always(name: &str, children: &[Value]) -> String {
+fn script_with(name: &str, children: &[Value]) -> String {
     script(name, &spec(children))
 }
 
@@ -34,7 +34,7 @@ async fn uid_of(stage: &Stage, parent: &str) -> Result<String> {
     stage.scripts(NS).get(parent).await?.uid().context("a parent without UID")
 }
 
-fn taken(child: &str, holder: &str) -> String {
+fn name_taken_message(child: &str, holder: &str) -> String {
     format!(
         "ConfigMap default/{child} exists and is not this parent's: it belongs to the parent with UID {holder} of provider \
          scripted. Delete or rename one of the two"
@@ -57,12 +57,12 @@ async fn a_name_belongs_to_its_first_parent_and_a_moved_child_to_nobody() -> Res
 }
 
 async fn two_parents_that_want_one_name_get_it_one_after_the_other(stage: &Stage) -> Result<()> {
-    apply_text(stage, &always("first", &[config("shared", "first")])).await?;
+    apply_text(stage, &script_with("first", &[config("shared", "first")])).await?;
     message_of(stage.scripts(NS), "first", "Synced", "True", "Applied").await?;
-    apply_text(stage, &always("second", &[config("shared", "second")])).await?;
+    apply_text(stage, &script_with("second", &[config("shared", "second")])).await?;
     let first = uid_of(stage, "first").await?;
     let message = message_of(stage.scripts(NS), "second", "Synced", "False", "NameTaken").await?;
-    ensure!(message == taken("shared", &first), "{message}");
+    ensure!(message == name_taken_message("shared", &first), "{message}");
     message_of(stage.scripts(NS), "second", "Stalled", "True", "NameTaken").await?;
     let child = stage.api::<ConfigMap>(NS).get("shared").await?;
     ensure!(is_of(&child, &first) && child.data.is_some_and(|data| data["text"] == "first"));
@@ -70,15 +70,15 @@ async fn two_parents_that_want_one_name_get_it_one_after_the_other(stage: &Stage
 
     // After a deletion by hand either may be first, and the other reports it: they do not fight over the name.
     // The first parent no longer wants it: the second gets it.
-    apply_text(stage, &always("first", &[])).await?;
+    apply_text(stage, &script_with("first", &[])).await?;
     let second = uid_of(stage, "second").await?;
     wait_object(stage.api::<ConfigMap>(NS), "shared", "the second's", SOON, |child| is_of(child, &second)).await?;
     message_of(stage.scripts(NS), "second", "Synced", "True", "Applied").await?;
 
     // And back, once the second is deleted.
-    apply_text(stage, &always("first", &[config("shared", "first")])).await?;
+    apply_text(stage, &script_with("first", &[config("shared", "first")])).await?;
     let message = message_of(stage.scripts(NS), "first", "Synced", "False", "NameTaken").await?;
-    ensure!(message == taken("shared", &second), "{message}");
+    ensure!(message == name_taken_message("shared", &second), "{message}");
     stage.kubectl(&["delete", "script", "second"], "").await?;
     wait_object(stage.api::<ConfigMap>(NS), "shared", "the first's", SOON, |child| is_of(child, &first)).await?;
     message_of(stage.scripts(NS), "first", "Synced", "True", "Applied").await?;
@@ -86,8 +86,8 @@ async fn two_parents_that_want_one_name_get_it_one_after_the_other(stage: &Stage
 }
 
 async fn a_child_moved_to_another_parent_by_hand_is_left_alone(stage: &Stage) -> Result<()> {
-    apply_text(stage, &always("robbed", &[config("moved", "mine")])).await?;
-    apply_text(stage, &always("given", &[config("own", "one")])).await?;
+    apply_text(stage, &script_with("robbed", &[config("moved", "mine")])).await?;
+    apply_text(stage, &script_with("given", &[config("own", "one")])).await?;
     for parent in ["robbed", "given"] {
         message_of(stage.scripts(NS), parent, "Synced", "True", "Applied").await?;
     }
@@ -99,11 +99,11 @@ async fn a_child_moved_to_another_parent_by_hand_is_left_alone(stage: &Stage) ->
     let patch = json!({"metadata": {"labels": {"bartizan.dev/owner-uid": given}, "ownerReferences": [owner]}});
     stage.kubectl(&["patch", "configmap", "moved", "--type=merge", "-p", &patch.to_string()], "").await?;
     let message = message_of(stage.scripts(NS), "robbed", "Synced", "False", "NameTaken").await?;
-    ensure!(message == taken("moved", &given), "{message}");
+    ensure!(message == name_taken_message("moved", &given), "{message}");
 
     // The other parent neither wants it nor created it: however often it is served, it does not delete it.
     for text in ["two", "three"] {
-        apply_text(stage, &always("given", &[config("own", text)])).await?;
+        apply_text(stage, &script_with("given", &[config("own", text)])).await?;
         let written = |child: &ConfigMap| child.data.as_ref().is_some_and(|data| data["text"] == text);
         wait_object(stage.api::<ConfigMap>(NS), "own", text, SOON, written).await?;
         message_of(stage.scripts(NS), "given", "Synced", "True", "Applied").await?;
@@ -121,7 +121,7 @@ async fn a_child_moved_to_another_parent_by_hand_is_left_alone(stage: &Stage) ->
     let after = stage.api::<ConfigMap>(NS).get("moved").await?;
     ensure!(after.uid() == before.uid() && is_of(&after, &robbed), "{after:?}");
     // It belongs to its parent again in every respect: it is pruned once it is no longer wanted.
-    apply_text(stage, &always("robbed", &[])).await?;
+    apply_text(stage, &script_with("robbed", &[])).await?;
     wait_gone(stage.api::<ConfigMap>(NS), "moved", SOON).await
 }
 
@@ -153,14 +153,14 @@ async fn a_host_frozen_while_others_write_converges_and_no_stale_write_wins() ->
     let mut host = stage.host().await?;
     let names: Vec<String> = (0..6).map(|number| format!("frozen-{number}")).collect();
     for name in &names {
-        apply_text(&stage, &always(name, &[set(name, 1, "one")])).await?;
+        apply_text(&stage, &script_with(name, &[set(name, 1, "one")])).await?;
     }
     for name in &names {
         message_of(stage.scripts(NS), name, "Synced", "True", "Applied").await?;
     }
     // It is frozen while it works on edits, at a different moment of each.
     for (position, name) in names.iter().enumerate() {
-        let parent: DynamicObject = serde_json::from_str(&always(name, &[set(name, 2, "two")]))?;
+        let parent: DynamicObject = serde_json::from_str(&script_with(name, &[set(name, 2, "two")]))?;
         let patch = kube::api::Patch::Merge(json!({"spec": parent.data["spec"]}));
         stage.scripts(NS).patch(name, &kube::api::PatchParams::default(), &patch).await?;
         if position == names.len() / 2 {
@@ -172,7 +172,7 @@ async fn a_host_frozen_while_others_write_converges_and_no_stale_write_wins() ->
     for name in &names {
         stage.kubectl(&["scale", "statefulset", name, "--replicas=0"], "").await?;
         stage.kubectl(&["set", "image", &format!("statefulset/{name}"), "c=example.invalid/c:theirs"], "").await?;
-        apply_text(&stage, &always(name, &[set(name, 3, "three")])).await?;
+        apply_text(&stage, &script_with(name, &[set(name, 3, "three")])).await?;
     }
     // The requests that it had sent before have long arrived.
     let mark = stage.mark()?;
@@ -203,7 +203,7 @@ async fn a_host_frozen_while_others_write_converges_and_no_stale_write_wins() ->
 async fn a_deleted_kind_is_served_again_once_its_crd_is_back() -> Result<()> {
     let stage = Stage::start(&[Provider::Scripted, Provider::ScriptedFinalizing]).await?;
     let mut host = stage.host().await?;
-    let plain = always("plain", &[config("plain", "x")]);
+    let plain = script_with("plain", &[config("plain", "x")]);
     let guarded = finalizing_script(
         "guarded",
         &json!({"answers": [

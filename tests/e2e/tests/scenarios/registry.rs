@@ -48,15 +48,15 @@ async fn apply_provider(stage: &Stage, module: &Value) -> Result<()> {
     apply_text(stage, &provider.to_string()).await
 }
 
-async fn says(stage: &Stage, text: &str) -> Result<()> {
-    let said =
+async fn wait_text(stage: &Stage, text: &str) -> Result<()> {
+    let shows =
         |child: &ConfigMap| child.data.as_ref().and_then(|data| data.get("greeting")).is_some_and(|it| it == text);
-    wait_object(stage.api::<ConfigMap>("default"), "a", text, SOON, said).await?;
+    wait_object(stage.api::<ConfigMap>("default"), "a", text, SOON, shows).await?;
     Ok(())
 }
 
 /// Waits until `Loaded=False` of the Provider has this reason and exactly this message.
-async fn fails(stage: &Stage, reason: &str, message: &str) -> Result<()> {
+async fn wait_load_failure(stage: &Stage, reason: &str, message: &str) -> Result<()> {
     let wanted = |object: &DynamicObject| {
         condition(object, "Loaded").is_some_and(|it| it["reason"] == reason && it["message"] == message)
     };
@@ -88,14 +88,14 @@ async fn a_module_from_a_registry_serves_while_it_is_down_and_its_tag_moves() ->
     let mut host = stage.host().await?;
     let source = json!({"oci": {"reference": reference, "plainHttp": true}});
     apply_provider(&stage, &source).await?;
-    fails(&stage, "SourceMissing", &format!("{absent}; it is loaded once it is there")).await?;
+    wait_load_failure(&stage, "SourceMissing", &format!("{absent}; it is loaded once it is there")).await?;
     apply_text(&stage, &greeting("a", "world")).await?;
 
     let (code, pushed, complaint) = push("Hello, ")?;
     let prefix = format!("{reference}@sha256:");
     ensure!(code == Some(0) && pushed.starts_with(&prefix) && pushed.lines().count() == 1, "{pushed} {complaint}");
     ensure!(push("Hello, ")?.1 == pushed, "the same module was pushed as something else");
-    says(&stage, "Hello, world!").await?;
+    wait_text(&stage, "Hello, world!").await?;
     // By its digest, into a file named after the repository.
     let (code, pulled, complaint) = run(&["pull", &pushed, "--plain-http"])?;
     let status = stage.provider_objects().get("greeter").await?.data["status"].clone();
@@ -109,27 +109,31 @@ async fn a_module_from_a_registry_serves_while_it_is_down_and_its_tag_moves() ->
     host = stage.host().await?;
     message_of(stage.provider_objects(), "greeter", "Loaded", "True", "Loaded").await?;
     apply_text(&stage, &greeting("a", "all")).await?;
-    says(&stage, "Hello, all!").await?;
+    wait_text(&stage, "Hello, all!").await?;
 
     // An unreachable reference, and a pinned one: the last good version keeps serving.
     let address = registry.address().to_owned();
     let other = json!({"oci": {"reference": format!("{address}/providers/hello:2"), "plainHttp": true}});
     apply_provider(&stage, &other).await?;
     let refused = "could not be reached: Connection refused (os error 111); version 0.1.0 keeps serving";
-    fails(&stage, "SourceUnavailable", &format!("module {address}/providers/hello:2: registry {address} {refused}"))
-        .await?;
+    wait_load_failure(
+        &stage,
+        "SourceUnavailable",
+        &format!("module {address}/providers/hello:2: registry {address} {refused}"),
+    )
+    .await?;
     registry.resume()?;
     let moved = run(&["pull", &reference, "--plain-http", "-o", "moved.wasm"])?.1;
     let pinned = json!({"oci": {"reference": reference, "plainHttp": true}, "digest": pulled});
     apply_provider(&stage, &pinned).await?;
     let message =
         format!("module {reference} is {moved}, and spec.module.digest wants {pulled}; version 0.1.0 keeps serving");
-    fails(&stage, "DigestMismatch", &message).await?;
+    wait_load_failure(&stage, "DigestMismatch", &message).await?;
     apply_text(&stage, &greeting("a", "you")).await?;
-    says(&stage, "Hello, you!").await?;
+    wait_text(&stage, "Hello, you!").await?;
     // Without the pin the source is new, and looked up.
     apply_provider(&stage, &source).await?;
-    says(&stage, "Salut, you!").await?;
+    wait_text(&stage, "Salut, you!").await?;
     ensure!(host.get("/readyz").await?.0 == 200);
     host.stop().await?;
     stage.stop().await
@@ -195,14 +199,14 @@ async fn invalid_artifacts_are_refused_and_both_module_media_types_accepted() ->
         let (code, _, complaint) = run(&["pull", &reference(tag), "--plain-http"])?;
         ensure!((code, complaint.as_str()) == (Some(1), format!("error: {refusal}").as_str()), "{complaint}");
         apply_provider(&stage, &source(tag)).await?;
-        fails(&stage, "ModuleInvalid", &format!("module {}: {refusal}", reference(tag))).await?;
+        wait_load_failure(&stage, "ModuleInvalid", &format!("module {}: {refusal}", reference(tag))).await?;
     }
     // There is no fallback to plain HTTP for a registry that does not speak TLS.
     let refusal = format!("registry {address} does not speak TLS; if that is intended, set plainHttp (--plain-http)");
     let (code, _, complaint) = run(&["pull", &reference("2")])?;
     ensure!((code, complaint.as_str()) == (Some(2), format!("error: {refusal}").as_str()), "{complaint}");
     apply_provider(&stage, &json!({"oci": {"reference": reference("2")}})).await?;
-    fails(&stage, "SourceUnavailable", &format!("module {}: {refusal}", reference("2"))).await?;
+    wait_load_failure(&stage, "SourceUnavailable", &format!("module {}: {refusal}", reference("2"))).await?;
 
     let upper = json!({"oci": {"reference": "example.com/A"}});
     apply_provider(&stage, &upper).await?;
@@ -261,28 +265,28 @@ async fn a_private_registry_is_read_with_its_own_ca_and_the_pull_secret() -> Res
     host.ready().await?;
     apply_provider(&stage, &json!({"oci": {"reference": reference}})).await?;
     let wants = "requires credentials (401), but spec.module.oci.pullSecretName is not set";
-    fails(&stage, "SourceUnavailable", &format!("module {reference}: registry {address} {wants}")).await?;
+    wait_load_failure(&stage, "SourceUnavailable", &format!("module {reference}: registry {address} {wants}")).await?;
 
     // Each missing step, found by trying again.
     apply_provider(&stage, &json!({"oci": {"reference": reference, "pullSecretName": "registry"}})).await?;
     let title = format!("Secret registry in namespace {NAMESPACE} (spec.module.oci.pullSecretName)");
     let advice = "may not be read: allow the host to get it by name, with a Role as in docs/registry.md";
-    fails(&stage, "SourceUnavailable", &format!("module {reference}: {title} {advice}")).await?;
+    wait_load_failure(&stage, "SourceUnavailable", &format!("module {reference}: {title} {advice}")).await?;
     let rights = std::fs::read_to_string(workspace_root().join("deploy/optional/pull-secret/rbac.yaml"))?;
     apply_text(&stage, &rights).await?;
-    fails(&stage, "SourceUnavailable", &format!("module {reference}: there is no {title}")).await?;
+    wait_load_failure(&stage, "SourceUnavailable", &format!("module {reference}: there is no {title}")).await?;
     apply_text(&stage, &pull_secret(&registry.docker_config(false))).await?;
     let refused = format!("registry {address} rejected the credentials of Secret registry (401)");
-    fails(&stage, "SourceUnavailable", &format!("module {reference}: {refused}")).await?;
+    wait_load_failure(&stage, "SourceUnavailable", &format!("module {reference}: {refused}")).await?;
     apply_text(&stage, &pull_secret(&registry.docker_config(true))).await?;
     message_of(stage.provider_objects(), "greeter", "Serving", "True", "Serving").await?;
-    let said = host.process.lines().join("\n");
-    ensure!(said.contains("Authorizing for image"), "the library said nothing: {said}");
+    let log = host.process.lines().join("\n");
+    ensure!(log.contains("Authorizing for image"), "the library logged nothing: {log}");
     for config in [registry.docker_config(true), registry.docker_config(false)] {
         let auth = config["auths"][address]["auth"].as_str().context("no auth")?;
-        ensure!(!said.contains(auth), "a password is in the log");
+        ensure!(!log.contains(auth), "a password is in the log");
     }
-    ensure!(!said.contains("open sesame") && !said.contains("open barley"), "a password is in the log");
+    ensure!(!log.contains("open sesame") && !log.contains("open barley"), "a password is in the log");
     host.stop().await?;
 
     // A registry that speaks TLS may refer to a token endpoint, which gets the credentials: not without TLS.

@@ -193,7 +193,7 @@ async fn copied(stage: &Stage, password: &str, field: &str) -> Result<String> {
 /// Searches everything that the host logs, serves and writes, except Secrets.
 async fn no_planted_secret_is_visible(stage: &Stage, host: &Host) -> Result<()> {
     let events = stage.kubectl(&["get", "events", "-A", "-o", "json"], "").await?;
-    ensure!(events.contains("it is bz:"), "the event was not told: {events}");
+    ensure!(events.contains("it is bz:"), "no such event: {events}");
     let config_maps = stage.kubectl(&["get", "configmaps", "-A", "-o", "json"], "").await?;
     ensure!(config_maps.contains("bz:"), "the ConfigMap does not hold the token");
     let parents = stage.kubectl(&["get", "scripts", "-A", "-o", "json"], "").await?;

@@ -26,21 +26,21 @@ fn crowd(parents: usize, whom: &str) -> String {
 }
 
 /// Waits until every child has the text of its number.
-async fn say(stage: &Stage, parents: usize, text: impl Fn(usize) -> String) -> Result<()> {
+async fn wait_texts(stage: &Stage, parents: usize, text: impl Fn(usize) -> String) -> Result<()> {
     let api = stage.api::<ConfigMap>("default");
     wait_for(&format!("{}, and the others", text(0)), SOON, async || {
         let children = api.list(&ListParams::default()).await?.items;
-        let said = |number: usize| {
+        let shows = |number: usize| {
             let child = children.iter().find(|child| child.metadata.name.as_deref() == Some(&format!("g-{number}")));
             child.and_then(|child| child.data.as_ref()?.get("greeting").cloned())
         };
-        Ok((0..parents).all(|number| said(number).as_ref() == Some(&text(number))).then_some(()))
+        Ok((0..parents).all(|number| shows(number).as_ref() == Some(&text(number))).then_some(()))
     })
     .await
 }
 
-async fn all_say(stage: &Stage, text: &str) -> Result<()> {
-    say(stage, FEW, |_| text.to_owned()).await
+async fn wait_text(stage: &Stage, text: &str) -> Result<()> {
+    wait_texts(stage, FEW, |_| text.to_owned()).await
 }
 
 /// A sample of /metrics; 0 if there is none.
@@ -63,14 +63,14 @@ async fn fifty_reloads_under_load_fail_or_skip_no_parent_and_leak_nothing() -> R
     let file = stage.providers().join("hello.wasm");
     let host = stage.host().await?;
     apply_text(&stage, &crowd(MANY, "0")).await?;
-    say(&stage, MANY, |_| "Hello, 0!".to_owned()).await?;
+    wait_texts(&stage, MANY, |_| "Hello, 0!".to_owned()).await?;
     let mut early = None;
     for number in 1..=RELOADS {
         // Some parents are edited while the module is replaced.
         replace(&file, &version(&stage, number)?)?;
         apply_text(&stage, &crowd(EDITED, &number.to_string())).await?;
         let whom = |parent: usize| if parent < EDITED { number } else { 0 };
-        say(&stage, MANY, |parent| format!("Hi {number:02}, {}!", whom(parent))).await?;
+        wait_texts(&stage, MANY, |parent| format!("Hi {number:02}, {}!", whom(parent))).await?;
         ensure!(host.get("/readyz").await?.0 == 200, "not ready after reload {number}");
         if number == 5 {
             early = Some((host.process.rss_mib()?, metric(&host, TASKS).await?));
@@ -100,7 +100,7 @@ async fn a_version_that_cannot_start_yet_waits_while_the_old_one_serves() -> Res
     let hello = std::fs::read(&file)?;
     let mut host = stage.host().await?;
     apply_text(&stage, &crowd(FEW, "0")).await?;
-    all_say(&stage, "Hello, 0!").await?;
+    wait_text(&stage, "Hello, 0!").await?;
 
     // Its kind is in another API group, which the cluster does not serve.
     replace(&file, &patched(&hello, "hello.bartizan.dev", "hallo.bartizan.dev")?)?;
@@ -111,12 +111,12 @@ async fn a_version_that_cannot_start_yet_waits_while_the_old_one_serves() -> Res
     message_of(stage.provider_objects(), "hello", "Serving", "True", "Serving").await?;
     host.ready().await?;
     apply_text(&stage, &crowd(FEW, "1")).await?;
-    all_say(&stage, "Hello, 1!").await?;
+    wait_text(&stage, "Hello, 1!").await?;
 
     // A different CRD text: the watches are set up anew, and no parent notices.
     let other = patched(&hello, "The name to greet", "The name to meet!")?;
     replace(&file, &patched(&other, "Hello, ", "Salut, ")?)?;
-    all_say(&stage, "Salut, 1!").await?;
+    wait_text(&stage, "Salut, 1!").await?;
     message_of(stage.provider_objects(), "hello", "Loaded", "True", "Loaded").await?;
     ensure!(metric(&host, FAILED).await? == 0, "{} reconciles failed", metric(&host, FAILED).await?);
     host.stop().await?;
@@ -129,7 +129,7 @@ async fn a_host_killed_while_loading_restarts_with_the_newest_module() -> Result
     let file = stage.providers().join("hello.wasm");
     let mut host = stage.host().await?;
     apply_text(&stage, &crowd(FEW, "0")).await?;
-    all_say(&stage, "Hello, 0!").await?;
+    wait_text(&stage, "Hello, 0!").await?;
     // Killed before the module was seen, once it was loaded, and once it took over.
     for (number, line) in [(1, None), (2, Some("loaded module=hello.wasm")), (3, Some("another version takes over"))] {
         let mark = host.process.mark();
@@ -139,7 +139,7 @@ async fn a_host_killed_while_loading_restarts_with_the_newest_module() -> Result
         }
         host.kill().await?;
         host = stage.host().await?;
-        all_say(&stage, &format!("Hi {number:02}, 0!")).await?;
+        wait_text(&stage, &format!("Hi {number:02}, 0!")).await?;
     }
     // A half-written module is ignored by a host that starts, too.
     host.kill().await?;
@@ -147,9 +147,9 @@ async fn a_host_killed_while_loading_restarts_with_the_newest_module() -> Result
     std::fs::write(&file, &whole[..whole.len() / 2])?;
     host = stage.host().await?;
     apply_text(&stage, &crowd(FEW, "1")).await?;
-    all_say(&stage, "Hi 03, 1!").await?;
+    wait_text(&stage, "Hi 03, 1!").await?;
     std::fs::write(&file, &whole)?;
-    all_say(&stage, "Hi 04, 1!").await?;
+    wait_text(&stage, "Hi 04, 1!").await?;
     wait_for("its status", SOON, async || {
         let message = message_of(stage.provider_objects(), "hello", "Loaded", "True", "Loaded").await?;
         Ok((message == "the module was loaded").then_some(()))

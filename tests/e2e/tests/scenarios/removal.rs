@@ -76,8 +76,8 @@ async fn a_provider_that_blocks_removal_serves_until_its_last_parent_is_gone() -
 
     stage.kubectl(&["delete", "finalizingscript", "a"], "").await?;
     let one = "1 parent exists: delete it first";
-    let said = |object: &DynamicObject| object.data["status"]["conditions"].to_string().contains(one);
-    wait_object(stage.provider_objects(), "scripted-finalizing", one, SOON, said).await?;
+    let shows = |object: &DynamicObject| object.data["status"]["conditions"].to_string().contains(one);
+    wait_object(stage.provider_objects(), "scripted-finalizing", one, SOON, shows).await?;
     stage.kubectl(&["delete", "finalizingscript", "b"], "").await?;
     wait_gone(stage.provider_objects(), "scripted-finalizing", SOON).await?;
     for name in &names {

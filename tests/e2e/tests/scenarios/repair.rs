@@ -25,8 +25,8 @@ async fn drift_is_repaired_children_are_collected_and_nothing_else_is_touched() 
     });
     apply_text(&stage, &store(NS, "data", &spec)).await?;
     let parent = stage.wait_ready(NS, "data").await?;
-    bystanders(&stage, &parent).await?;
-    let strangers = strangers(&stage).await?;
+    create_foreign_objects(&stage, &parent).await?;
+    let strangers = foreign_objects(&stage).await?;
 
     a_deleted_child_is_recreated(&stage, &parent).await?;
     an_edited_service_is_repaired(&stage).await?;
@@ -38,14 +38,14 @@ async fn drift_is_repaired_children_are_collected_and_nothing_else_is_touched() 
     ensure!(message == "All children are as the provider means them", "{message}");
     children_are_deleted_with_their_parent_and_claims_stay(&stage, &parent).await?;
 
-    let after = self::strangers(&stage).await?;
+    let after = self::foreign_objects(&stage).await?;
     ensure!(after == strangers, "bystanders changed:\n{strangers:?}\n{after:?}");
     host.stop().await?;
     stage.stop().await
 }
 
 /// Foreign objects with names and labels like those of children; one even has all labels of a child.
-async fn bystanders(stage: &Stage, parent: &DynamicObject) -> Result<()> {
+async fn create_foreign_objects(stage: &Stage, parent: &DynamicObject) -> Result<()> {
     let uid = parent.metadata.uid.as_deref().context("a parent without UID")?;
     let labels = json!({"minio.rook.io/objectstore": "other", "bystander": "true"});
     let metadata = |name: &str| json!({"name": name, "namespace": NS, "labels": labels});
@@ -75,7 +75,7 @@ async fn bystanders(stage: &Stage, parent: &DynamicObject) -> Result<()> {
 }
 
 /// Names and resource versions of the foreign objects.
-async fn strangers(stage: &Stage) -> Result<Vec<String>> {
+async fn foreign_objects(stage: &Stage) -> Result<Vec<String>> {
     let kinds = "configmaps,services,secrets,statefulsets";
     let columns = "custom-columns=K:.kind,N:.metadata.name,V:.metadata.resourceVersion,U:.metadata.uid";
     let list = stage.kubectl(&["get", kinds, "-n", NS, "-l", "bystander=true", "-o", columns], "").await?;
@@ -92,7 +92,7 @@ async fn a_deleted_child_is_recreated(stage: &Stage, parent: &DynamicObject) -> 
         }
         let uid = before.get(name)["metadata"]["uid"].clone();
         stage.kubectl(&["delete", name, "-n", NS], "").await?;
-        wait_for(&format!("{name} to be made again"), SOON, async || {
+        wait_for(&format!("{name} to be recreated"), SOON, async || {
             let now = stage.children(parent).await?;
             let found = &now.get(name)["metadata"]["uid"];
             Ok((!found.is_null() && *found != uid).then_some(()))
@@ -198,7 +198,7 @@ async fn a_forged_child_is_not_pruned(stage: &Stage) -> Result<()> {
 async fn children_are_deleted_with_their_parent_and_claims_stay(stage: &Stage, parent: &DynamicObject) -> Result<()> {
     stage.stores(NS).delete("data", &DeleteParams::default()).await?;
     wait_gone(stage.stores(NS), "data", SOON).await?;
-    wait_for("the children's end", SOON, async || {
+    wait_for("the deletion of the children", SOON, async || {
         let children = stage.children(parent).await?;
         Ok((children.names() == ["Secret/data-forged"]).then_some(()))
     })

@@ -21,7 +21,7 @@ fn config(name: &str, text: &str) -> Value {
     json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": {"text": text}})
 }
 
-fn always(name: &str, children: &Value) -> String {
+fn script_with(name: &str, children: &Value) -> String {
     script(name, &json!({"answers": [{"answer": {"children": children}}]}))
 }
 
@@ -76,7 +76,7 @@ async fn a_policy_that_rejects_one_child(stage: &Stage) -> Result<()> {
         {"object": config("policy-first", "good")}, {"object": config("policy-evil", "evil")},
         {"object": config("policy-third", "good")}, {"object": config("policy-later", "good"), "wave": 1},
     ]);
-    apply_text(stage, &always("policy", &children)).await?;
+    apply_text(stage, &script_with("policy", &children)).await?;
     let message = message_of(stage.scripts(NS), "policy", "Synced", "False", "ApplyRefused").await?;
     let expected = "ConfigMap default/policy-evil could not be written: configmaps \"policy-evil\" is forbidden: \
                     ValidatingAdmissionPolicy 'no-evil' with binding 'no-evil' denied request: no evil here";
@@ -115,7 +115,7 @@ async fn a_quota_that_rejects_one_child(stage: &Stage) -> Result<()> {
     };
     wait_object(stage.api::<ResourceQuota>("limited"), "few", "1 of 2 used", SOON, counted).await?;
     let children = json!([{"object": config("first", "")}, {"object": config("second", ""), "wave": 1}]);
-    apply_text(stage, &always("limited/quota", &children)).await?;
+    apply_text(stage, &script_with("limited/quota", &children)).await?;
     let message = message_of(stage.scripts("limited"), "quota", "Synced", "False", "Forbidden").await?;
     let expected = "ConfigMap limited/second could not be written: configmaps \"second\" is forbidden: exceeded quota: few, \
                     requested: count/configmaps=1, used: count/configmaps=2, limited: count/configmaps=2";
@@ -137,7 +137,7 @@ async fn revoked_rights_are_reported_without_noise_and_used_once_restored() -> R
     let stage = Stage::start(&[Provider::Scripted]).await?;
     let mut host = stage.host().await?;
     let child = |text: &str| json!([{"object": config("ruled", text)}]);
-    apply_text(&stage, &always("ruled", &child("one"))).await?;
+    apply_text(&stage, &script_with("ruled", &child("one"))).await?;
     message_of(stage.scripts(NS), "ruled", "Synced", "True", "Applied").await?;
     a_forbidden_write_is_reported(&stage, &child("two")).await?;
     without_any_rights_nothing_is_reported_and_nothing_lost(&stage, &mut host, &child("three")).await?;
@@ -179,7 +179,7 @@ async fn a_forbidden_write_is_reported(stage: &Stage, child: &Value) -> Result<(
     };
     set(&role["rules"]).await?;
     until_allowed(stage, "patch", "configmaps", false).await?;
-    apply_text(stage, &always("ruled", child)).await?;
+    apply_text(stage, &script_with("ruled", child)).await?;
     let message = message_of(stage.scripts(NS), "ruled", "Synced", "False", "Forbidden").await?;
     let expected = format!(
         "ConfigMap default/ruled could not be written: configmaps \"ruled\" is forbidden: User \"{}\" cannot patch \
@@ -205,15 +205,15 @@ async fn without_any_rights_nothing_is_reported_and_nothing_lost(
     binding["metadata"] = json!({"name": "bartizan-provider-scripted"});
     stage.kubectl(&["delete", "clusterrolebinding", "bartizan-provider-scripted"], "").await?;
     until_allowed(stage, "patch", "scripts.test.bartizan.dev", false).await?;
-    apply_text(stage, &always("ruled", child)).await?;
+    apply_text(stage, &script_with("ruled", child)).await?;
     let count = requests(stage).await?;
     eprintln!("without any right: {count} requests in {WATCHED:?}");
     ensure!((1..=MOST).contains(&count), "{count} requests in {WATCHED:?}");
     let parent = stage.scripts(NS).get("ruled").await?;
     ensure!(synced(&parent).is_none(), "who wrote this status? {:?}", parent.data);
-    let said = host.process.lines();
+    let log = host.process.lines();
     let expected = "ConfigMap default/ruled could not be written: configmaps \"ruled\" is forbidden: User ";
-    ensure!(said.iter().any(|line| line.contains(expected)), "the log does not say what is missing");
+    ensure!(log.iter().any(|line| line.contains(expected)), "the log does not say what is missing");
 
     apply_text(stage, &binding.to_string()).await?;
     until_allowed(stage, "patch", "scripts.test.bartizan.dev", true).await?;

@@ -178,7 +178,7 @@ async fn remove(stage: &Stage, namespace: &str, name: &str) -> Result<()> {
     wait_gone(stage.stores(namespace), name, SOON).await?;
     let label = format!("minio.rook.io/objectstore={name}");
     stage.kubectl(&["delete", "services,secrets,statefulsets,pdb", "-n", namespace, "-l", &label], "").await?;
-    wait_for("the children's end", SOON, async || {
+    wait_for("the deletion of the children", SOON, async || {
         let pods = stage.api::<Pod>(namespace).list(&ListParams::default().labels(&label)).await?;
         Ok((stage.children(&store).await?.names().is_empty() && pods.items.is_empty()).then_some(()))
     })

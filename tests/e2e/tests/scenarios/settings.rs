@@ -2,7 +2,7 @@
 //! is called.
 
 use anyhow::{Context as _, Result, ensure};
-use bartizan_e2e::{Provider, SOON, Stage, apply_text, bartizan, message_of, patched, replace, said};
+use bartizan_e2e::{Provider, SOON, Stage, apply_text, bartizan, code_and_output, message_of, patched, replace};
 use bartizan_harness::wait::wait_object;
 use k8s_openapi::api::core::v1::ConfigMap;
 use serde_json::{Value, json};
@@ -29,9 +29,9 @@ fn notice(text: &str) -> String {
 }
 
 /// Waits until the child has this text, and returns the settings that the provider received.
-async fn says(stage: &Stage, text: &str) -> Result<Value> {
-    let said = |child: &ConfigMap| child.data.as_ref().and_then(|data| data.get("text")).is_some_and(|it| it == text);
-    let child = wait_object(stage.api::<ConfigMap>("default"), "a", text, SOON, said).await?;
+async fn wait_text(stage: &Stage, text: &str) -> Result<Value> {
+    let shows = |child: &ConfigMap| child.data.as_ref().and_then(|data| data.get("text")).is_some_and(|it| it == text);
+    let child = wait_object(stage.api::<ConfigMap>("default"), "a", text, SOON, shows).await?;
     let seen = child.data.unwrap_or_default().remove("settings").context("no settings were seen")?;
     Ok(serde_json::from_str(&seen)?)
 }
@@ -54,14 +54,14 @@ async fn settings_are_passed_with_defaults_and_invalid_ones_named_by_field() -> 
     ensure!(message == "spec.settings.prefix: is required", "{message}");
 
     set(&json!({"prefix": "> "}))?;
-    let seen = says(&stage, "> hi").await?;
+    let seen = wait_text(&stage, "> hi").await?;
     ensure!(seen == json!({"prefix": "> ", "times": 1, "tone": {"loud": false}}), "{seen}");
     condition(&stage, "Accepted", "True", "Accepted").await?;
     host.ready().await?;
 
     // Every child is updated to the new settings.
     set(&json!({"prefix": "> ", "times": 2, "tone": {"mark": "!"}}))?;
-    let seen = says(&stage, "> hi!> hi!").await?;
+    let seen = wait_text(&stage, "> hi!> hi!").await?;
     ensure!(seen == json!({"prefix": "> ", "times": 2, "tone": {"loud": false, "mark": "!"}}), "{seen}");
 
     // Invalid settings are passed to nobody: the provider keeps the last valid ones.
@@ -77,11 +77,11 @@ async fn settings_are_passed_with_defaults_and_invalid_ones_named_by_field() -> 
     ensure!(sorted(&message) == sorted(expected), "{message}");
     condition(&stage, "Serving", "True", "Serving").await?;
     apply_text(&stage, &notice("ho")).await?;
-    says(&stage, "> ho!> ho!").await?;
+    wait_text(&stage, "> ho!> ho!").await?;
     apply_text(&stage, &notice("hi")).await?;
 
     set(&json!({"prefix": "* ", "tone": {"loud": true}}))?;
-    says(&stage, "* HI").await?;
+    wait_text(&stage, "* HI").await?;
     condition(&stage, "Serving", "True", "Serving").await?;
     host.stop().await?;
     stage.stop().await
@@ -95,7 +95,7 @@ async fn a_module_that_rejects_the_current_settings_leaves_the_old_one_serving()
     let notice_wasm = std::fs::read(&module)?;
     let host = stage.host().await?;
     apply_text(&stage, &notice("hi")).await?;
-    says(&stage, "> hi").await?;
+    wait_text(&stage, "> hi").await?;
 
     // This version accepts a different prefix only.
     replace(&module, &patched(&notice_wasm, "^[^#]", "^[^>]")?)?;
@@ -104,7 +104,7 @@ async fn a_module_that_rejects_the_current_settings_leaves_the_old_one_serving()
     ensure!(message == expected, "{message}");
     condition(&stage, "Serving", "True", "Serving").await?;
     apply_text(&stage, &notice("ho")).await?;
-    says(&stage, "> ho").await?;
+    wait_text(&stage, "> ho").await?;
 
     // A module whose settings schema is invalid is refused.
     replace(&module, &patched(&notice_wasm, "^[^#]", "^[^#(")?)?;
@@ -127,22 +127,23 @@ async fn with_policy_manual_changed_settings_wait_for_approval_across_restarts()
     set("> ")?;
     let host = stage.host().await?;
     apply_text(&stage, &notice("hi")).await?;
-    says(&stage, "> hi").await?;
+    wait_text(&stage, "> hi").await?;
     set("* ")?;
     let message = condition(&stage, "UpgradeHeld", "True", "Manual").await?;
     ensure!(message.starts_with("version 0.1.0 would update 1 child of 1 parent; see bartizan diff"), "{message}");
-    let (_, text, _) = said(&bartizan(&stage, &["diff", "notice", "--server", &format!("http://{}", host.address)])?);
+    let (_, text, _) =
+        code_and_output(&bartizan(&stage, &["diff", "notice", "--server", &format!("http://{}", host.address)])?);
     ensure!(text.starts_with("provider/notice 0.1.0: other settings\n"), "{text}");
     ensure!(text.contains("\n    - /data/text: \"> hi\"\n    + /data/text: \"* hi\"\n"), "{text}");
     host.kill().await?;
     let host = stage.host().await?;
     apply_text(&stage, &notice("ho")).await?;
-    says(&stage, "> ho").await?;
+    wait_text(&stage, "> ho").await?;
     condition(&stage, "UpgradeHeld", "True", "Manual").await?;
     let kubeconfig = stage.cluster.admin_kubeconfig().to_str().context("a path")?.to_owned();
-    let (code, _, complaint) = said(&bartizan(&stage, &["approve", "notice", "--kubeconfig", &kubeconfig])?);
+    let (code, _, complaint) = code_and_output(&bartizan(&stage, &["approve", "notice", "--kubeconfig", &kubeconfig])?);
     ensure!(code == Some(0), "{complaint}");
-    says(&stage, "* ho").await?;
+    wait_text(&stage, "* ho").await?;
     let now = stage.provider_objects().get("notice").await?;
     ensure!(now.data["status"]["previous"]["settings"] == json!({"prefix": "> "}), "{:#}", now.data["status"]);
     host.stop().await?;

@@ -20,7 +20,7 @@ async fn run(stage: &Stage, command: Command) -> Result<(Option<i32>, Vec<String
 }
 
 /// A log line without its time.
-fn said(line: &str) -> &str {
+fn without_time(line: &str) -> &str {
     line.split_once("Z ").map_or(line, |(_, rest)| rest.trim_start())
 }
 
@@ -93,7 +93,7 @@ async fn bad_modules_are_named_while_good_ones_serve_and_an_empty_folder_warns()
         command.arg("--trust-manifests").arg("--providers").arg(&folder);
         let mut host = stage.listening(command).await?;
         let line = host.process.wait_for_line("--providers", SOON).await?;
-        ensure!(said(&line) == format!("WARN --providers {}: {problem}", folder.display()), "{line}");
+        ensure!(without_time(&line) == format!("WARN --providers {}: {problem}", folder.display()), "{line}");
         ensure!(host.ready().await? == "readyz check passed\n");
         ensure!(host.get("/livez").await? == (200, "livez check passed\n".to_owned()));
         host.stop().await?;
@@ -104,7 +104,8 @@ async fn bad_modules_are_named_while_good_ones_serve_and_an_empty_folder_warns()
     host.unready(ALL_BAD).await?;
     ensure!(host.get("/livez").await?.0 == 200, "not alive");
     let lines = host.process.lines();
-    let errors: Vec<&str> = lines.iter().map(|line| said(line)).filter(|line| line.starts_with("ERROR")).collect();
+    let errors: Vec<&str> =
+        lines.iter().map(|line| without_time(line)).filter(|line| line.starts_with("ERROR")).collect();
     ensure!(errors == expected, "{errors:#?}\ninstead of\n{expected:#?}");
     ensure!(host.process.exited()?.is_none(), "it ended");
     host.stop().await?;
@@ -205,7 +206,7 @@ async fn the_host_waits_for_crds_and_installs_them_only_if_asked_and_allowed() -
                   \"system:serviceaccount:bartizan-system:bartizan\" cannot patch resource \"customresourcedefinitions\" in \
                   API group \"apiextensions.k8s.io\" at the cluster scope";
     let line = installer.process.wait_for_line("cannot be served yet", SOON).await?;
-    ensure!(said(&line).starts_with(&format!("ERROR Providers cannot be served yet: {denied}")), "{line}");
+    ensure!(without_time(&line).starts_with(&format!("ERROR Providers cannot be served yet: {denied}")), "{line}");
     let (code, text) = installer.get("/readyz").await?;
     ensure!(code == 503 && text.contains(denied), "{code}: {text}");
 

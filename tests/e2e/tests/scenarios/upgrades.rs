@@ -3,7 +3,7 @@
 use anyhow::{Context as _, Result, ensure};
 use bartizan_contract::names::APPROVE_ANNOTATION;
 use bartizan_e2e::{
-    Host, Provider, SOON, Stage, apply_text, bartizan, hardened, message_of, patched, replace, said, script,
+    Host, Provider, SOON, Stage, apply_text, bartizan, code_and_output, hardened, message_of, patched, replace, script,
 };
 use bartizan_harness::wait::{wait_gone, wait_object};
 use k8s_openapi::api::apps::v1::StatefulSet;
@@ -79,12 +79,15 @@ async fn held(stage: &Stage, reason: &str) -> Result<String> {
 
 fn diff(stage: &Stage, host: &Host, more: &[&str]) -> Result<(Option<i32>, String, String)> {
     let server = format!("http://{}", host.address);
-    Ok(said(&bartizan(stage, &[&["diff", "provider/scripted", "--server", &server], more].concat())?))
+    Ok(code_and_output(&bartizan(stage, &[&["diff", "provider/scripted", "--server", &server], more].concat())?))
 }
 
 fn approve(stage: &Stage, more: &[&str]) -> Result<(Option<i32>, String, String)> {
     let kubeconfig = stage.cluster.admin_kubeconfig().to_str().context("a path")?.to_owned();
-    Ok(said(&bartizan(stage, &[&["approve", "provider/scripted", "--kubeconfig", &kubeconfig], more].concat())?))
+    Ok(code_and_output(&bartizan(
+        stage,
+        &[&["approve", "provider/scripted", "--kubeconfig", &kubeconfig], more].concat(),
+    )?))
 }
 
 #[tokio::test]
@@ -257,7 +260,7 @@ async fn recreations_refusals_and_failures_hold_a_version_until_it_is_fixed() ->
     install(&stage, 5)?;
     serves(&stage, "0.5.0").await?;
     decided(&stage, "shop", "0.5.0").await?;
-    ensure!(stage.api::<StatefulSet>(NS).get("db").await?.uid() == uid, "it was made again");
+    ensure!(stage.api::<StatefulSet>(NS).get("db").await?.uid() == uid, "it was recreated");
     host.stop().await?;
     stage.stop().await
 }

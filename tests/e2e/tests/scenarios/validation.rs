@@ -50,19 +50,19 @@ async fn what_the_schema_can_express_is_refused_by_the_api_server() -> Result<()
     let stage = Stage::start(&[Provider::Minio]).await?;
     for (spec, client_side, server_side) in refused_by_the_schema() {
         let document = store(NS, "data", &spec);
-        let said = stage.kubectl_refused(&["apply", "-f", "-"], &document).await?;
-        ensure!(said == client_side, "{spec}: {said}");
-        let said = stage.kubectl_refused(&["apply", "--server-side", "-f", "-"], &document).await?;
-        ensure!(said == server_side, "{spec}: {said}");
+        let output = stage.kubectl_refused(&["apply", "-f", "-"], &document).await?;
+        ensure!(output == client_side, "{spec}: {output}");
+        let output = stage.kubectl_refused(&["apply", "--server-side", "-f", "-"], &document).await?;
+        ensure!(output == server_side, "{spec}: {output}");
     }
     let mut document: Value = serde_json::from_str(&store(NS, "data", &json!({"scope": {"nodeCount": 4}})))?;
     document["metadata"]["name"] = "a".repeat(53).into();
-    let said = stage.kubectl_refused(&["apply", "-f", "-"], &document.to_string()).await?;
+    let output = stage.kubectl_refused(&["apply", "-f", "-"], &document.to_string()).await?;
     let expected = format!(
         "The ObjectStore \"{0}\" is invalid: metadata.name: Too long: may not be more than 52 bytes",
         "a".repeat(53)
     );
-    ensure!(said == expected, "{said}");
+    ensure!(output == expected, "{output}");
     stage.stop().await
 }
 
@@ -116,7 +116,7 @@ async fn what_the_schema_cannot_express_is_a_condition_and_children_stay() -> Re
 
     apply_text(&stage, &store(NS, "data", &good)).await?;
     stage.wait_ready(NS, "data").await?;
-    ensure!(stage.children(&parent).await? == before, "mending changed children");
+    ensure!(stage.children(&parent).await? == before, "correcting the spec changed children");
     unknown_fields_and_nulls(&stage).await?;
     ensure!(stage.children(&parent).await? == before, "unknown fields or nulls changed children");
     only_status_was_written(&stage.writes_since(mark)?)?;
@@ -145,12 +145,12 @@ async fn refused_edits_change_nothing(stage: &Stage) -> Result<()> {
     let before = stage.stores(NS).get("data").await?;
     for (spec, client_side, server_side) in refused_by_the_schema() {
         let document = store(NS, "data", &spec);
-        let said = stage.kubectl_refused(&["replace", "-f", "-"], &document).await?;
-        ensure!(said == client_side || said == server_side, "{spec}: {said}");
+        let output = stage.kubectl_refused(&["replace", "-f", "-"], &document).await?;
+        ensure!(output == client_side || output == server_side, "{spec}: {output}");
         // The message for a patch depends on what was applied before; the field is always named.
         let path = client_side.split(": ").nth(1).context("a message without a path")?;
-        let said = stage.kubectl_refused(&["apply", "-f", "-"], &document).await?;
-        ensure!(said.contains(path), "{spec}: {said}");
+        let output = stage.kubectl_refused(&["apply", "-f", "-"], &document).await?;
+        ensure!(output.contains(path), "{spec}: {output}");
     }
     let after = stage.stores(NS).get("data").await?;
     ensure!(after.data["spec"] == before.data["spec"], "{}", after.data["spec"]);

@@ -16,7 +16,7 @@ fn config(name: &str, text: &str) -> Value {
 }
 
 /// A Script that always gives this answer.
-fn always(name: &str, answer: &Value) -> String {
+fn script_with(name: &str, answer: &Value) -> String {
     script(name, &json!({"answers": [{"answer": answer}]}))
 }
 
@@ -35,7 +35,7 @@ async fn children_are_written_in_waves_kept_or_recreated() -> Result<()> {
 async fn the_next_wave_waits_until_the_last_one_was_accepted(stage: &Stage) -> Result<()> {
     let service = |port: i64| json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "wave"}, "spec": {"ports": [{"port": port}]}});
     let answer = |port: i64| json!({"children": [{"object": config("wave", "later"), "wave": 1}, {"object": service(port), "wave": 0}]});
-    apply_text(stage, &always("wave", &answer(0))).await?;
+    apply_text(stage, &script_with("wave", &answer(0))).await?;
     let message = message_of(stage.scripts(NS), "wave", "Synced", "False", "ApplyRefused").await?;
     ensure!(message.starts_with("Service default/wave could not be written: "), "{message}");
     ensure!(
@@ -43,7 +43,7 @@ async fn the_next_wave_waits_until_the_last_one_was_accepted(stage: &Stage) -> R
         "the second wave was written before the first"
     );
 
-    apply_text(stage, &always("wave", &answer(80))).await?;
+    apply_text(stage, &script_with("wave", &answer(80))).await?;
     message_of(stage.scripts(NS), "wave", "Synced", "True", "Applied").await?;
     let later = stage.api::<ConfigMap>(NS).get("wave").await?;
     ensure!(later.annotations().get("bartizan.dev/wave").is_some_and(|wave| wave == "1"), "{later:?}");
@@ -53,20 +53,20 @@ async fn the_next_wave_waits_until_the_last_one_was_accepted(stage: &Stage) -> R
 }
 
 async fn kept_children_are_neither_applied_nor_pruned(stage: &Stage) -> Result<()> {
-    apply_text(stage, &always("keep", &json!({"children": [{"object": config("keep", "first")}]}))).await?;
+    apply_text(stage, &script_with("keep", &json!({"children": [{"object": config("keep", "first")}]}))).await?;
     message_of(stage.scripts(NS), "keep", "Synced", "True", "Applied").await?;
     let keep = json!({"keep": [{"apiVersion": "v1", "kind": "ConfigMap", "name": "keep"}]});
-    apply_text(stage, &always("keep", &keep)).await?;
+    apply_text(stage, &script_with("keep", &keep)).await?;
     message_of(stage.scripts(NS), "keep", "Synced", "True", "Applied").await?;
     stage.kubectl(&["patch", "configmap", "keep", "-p", r#"{"data":{"text":"edited"}}"#], "").await?;
     // The next answer shows that the edit was seen and left alone.
     let more = json!({"keep": keep["keep"], "children": [{"object": config("keep-other", "x")}]});
-    apply_text(stage, &always("keep", &more)).await?;
+    apply_text(stage, &script_with("keep", &more)).await?;
     wait_object(stage.api::<ConfigMap>(NS), "keep-other", "there", SOON, |_| true).await?;
     let kept = stage.api::<ConfigMap>(NS).get("keep").await?;
     ensure!(kept.data.is_some_and(|data| data["text"] == "edited"), "what was kept was applied");
 
-    apply_text(stage, &always("keep", &json!({"children": []}))).await?;
+    apply_text(stage, &script_with("keep", &json!({"children": []}))).await?;
     wait_gone(stage.api::<ConfigMap>(NS), "keep", SOON).await?;
     stage.kubectl(&["delete", "script", "keep"], "").await?;
     Ok(())
@@ -78,11 +78,11 @@ async fn an_immutable_field_is_refused_or_the_child_recreated(stage: &Stage) -> 
         object["immutable"] = true.into();
         json!({"children": [{"object": object, "onImmutableChange": policy}]})
     };
-    apply_text(stage, &always("frozen", &frozen("old", "Refuse"))).await?;
+    apply_text(stage, &script_with("frozen", &frozen("old", "Refuse"))).await?;
     message_of(stage.scripts(NS), "frozen", "Synced", "True", "Applied").await?;
     let before = stage.api::<ConfigMap>(NS).get("frozen").await?;
 
-    apply_text(stage, &always("frozen", &frozen("new", "Refuse"))).await?;
+    apply_text(stage, &script_with("frozen", &frozen("new", "Refuse"))).await?;
     let message = message_of(stage.scripts(NS), "frozen", "Synced", "False", "ImmutableField").await?;
     let expected = "ConfigMap default/frozen could not be written: ConfigMap \"frozen\" is invalid: data: Forbidden: field is \
                     immutable when `immutable` is set";
@@ -90,12 +90,12 @@ async fn an_immutable_field_is_refused_or_the_child_recreated(stage: &Stage) -> 
     message_of(stage.scripts(NS), "frozen", "Stalled", "True", "ImmutableField").await?;
     ensure!(stage.api::<ConfigMap>(NS).get("frozen").await? == before, "it was touched");
 
-    apply_text(stage, &always("frozen", &frozen("new", "Recreate"))).await?;
+    apply_text(stage, &script_with("frozen", &frozen("new", "Recreate"))).await?;
     message_of(stage.scripts(NS), "frozen", "Synced", "True", "Applied").await?;
     let after = stage.api::<ConfigMap>(NS).get("frozen").await?;
     ensure!(
         after.uid() != before.uid() && after.data.is_some_and(|data| data["text"] == "new"),
-        "it was not made again"
+        "it was not recreated"
     );
     stage.kubectl(&["delete", "script", "frozen"], "").await?;
     Ok(())
@@ -113,17 +113,17 @@ async fn a_stateful_set_is_recreated_around_its_pods(stage: &Stage) -> Result<()
         }})
     };
     let answer = |service: &str| json!({"children": [{"object": set(service), "onImmutableChange": "RecreateOrphan"}]});
-    apply_text(stage, &always("around", &answer("one"))).await?;
+    apply_text(stage, &script_with("around", &answer("one"))).await?;
     let ready = |set: &StatefulSet| set.status.as_ref().is_some_and(|status| status.ready_replicas == Some(2));
     let before = wait_object(stage.api::<StatefulSet>(NS), "around", "2 pods ready", SOON, ready).await?;
     let pods = pods(stage).await?;
     ensure!(pods.len() == 2, "{pods:?}");
 
-    apply_text(stage, &always("around", &answer("two"))).await?;
+    apply_text(stage, &script_with("around", &answer("two"))).await?;
     let again = |set: &StatefulSet| set.uid() != before.uid() && ready(set);
     wait_object(stage.api::<StatefulSet>(NS), "around", "another one with 2 pods ready", SOON, again).await?;
     message_of(stage.scripts(NS), "around", "Synced", "True", "Applied").await?;
-    ensure!(self::pods(stage).await? == pods, "pods were made again, too");
+    ensure!(self::pods(stage).await? == pods, "pods were recreated, too");
 
     // Descendants are seen, and so is their deletion.
     let echo = json!({"echo": true, "answers": [{"answer": answer("two")}]});

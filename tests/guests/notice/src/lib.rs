@@ -9,37 +9,37 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-/// What to say.
+/// The text to write.
 #[derive(Deserialize, JsonSchema)]
 pub struct NoticeSpec {
     /// The text.
     pub text: String,
 }
 
-/// How this provider says it.
+/// How this provider writes the text.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NoticeSettings {
-    /// What stands before each text.
+    /// Prefix of each text.
     // The pattern occurs in the module once: a test makes a version with another one.
     #[schemars(regex(pattern = "^[^#]"))]
     pub prefix: String,
-    /// How often it is said.
+    /// How often the text is repeated.
     #[serde(default = "once")]
     #[schemars(range(min = 1, max = 3))]
     pub times: usize,
-    /// How loud.
+    /// The tone of the text.
     #[serde(default)]
     pub tone: Tone,
 }
 
-/// How loud.
+/// The tone of the text.
 #[derive(Default, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Tone {
     /// In capital letters.
     pub loud: bool,
-    /// What stands at the end.
+    /// Suffix of each text.
     pub mark: Option<String>,
 }
 
@@ -61,14 +61,14 @@ impl Provider for Notice {
 
     fn reconcile(request: &Request<'_, NoticeSpec>) -> Result<Response, Failure> {
         let NoticeSettings { prefix, times, tone } = request.settings()?;
-        let said = format!("{prefix}{}{}", request.spec.text, tone.mark.unwrap_or_default()).repeat(times);
-        let said = if tone.loud { said.to_uppercase() } else { said };
+        let text = format!("{prefix}{}{}", request.spec.text, tone.mark.unwrap_or_default()).repeat(times);
+        let text = if tone.loud { text.to_uppercase() } else { text };
         let seen = Value::Object(request.settings::<Object>()?).to_string();
         let response = Response::new().child_json(object!({
             "apiVersion": "v1",
             "kind": "ConfigMap",
             "metadata": {"name": request.name(), "namespace": request.namespace()},
-            "data": {"text": said, "settings": seen},
+            "data": {"text": text, "settings": seen},
         }));
         Ok(response.condition(condition::ready("Said", "")))
     }

@@ -187,7 +187,7 @@ fn a_mistake_in_an_answer_is_passed_on() {
 fn every_field_of_the_contract_is_passed_through() {
     let config_map =
         json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a"}, "data": {"a": "$(parent.name)"}});
-    let mut said = json!({
+    let mut full = json!({
         "children": [
             {"object": config_map, "wave": 2, "onDelete": "Retain", "onImmutableChange": "RecreateOrphan"},
         ],
@@ -203,13 +203,13 @@ fn every_field_of_the_contract_is_passed_through() {
         ],
         "generate": [{"secret": "made", "key": "password", "length": 20, "alphabet": "Hex"}],
     });
-    let answer = answer(&json!({"answers": [{ "answer": said }]}));
+    let answer = answer(&json!({"answers": [{ "answer": full }]}));
     let response: ReconcileResponse = serde_json::from_value(answer.clone()).unwrap();
-    said["children"][0]["object"]["data"]["a"] = json!("judy");
-    said["apiVersion"] = json!(API_VERSION);
-    said["kind"] = json!("ReconcileResponse");
-    assert_eq!(answer, said);
-    assert_eq!(serde_json::to_value(response).unwrap(), said);
+    full["children"][0]["object"]["data"]["a"] = json!("judy");
+    full["apiVersion"] = json!(API_VERSION);
+    full["kind"] = json!("ReconcileResponse");
+    assert_eq!(answer, full);
+    assert_eq!(serde_json::to_value(response).unwrap(), full);
 }
 
 #[rstest]

@@ -32,8 +32,8 @@ impl Ports {
         let listeners = [bind()?, bind()?];
         let [etcd, apiserver] = [&listeners[0], &listeners[1]].map(|listener| listener.local_addr());
         Ok(Self {
-            etcd: etcd.context("cannot tell a free port")?.port(),
-            apiserver: apiserver.context("cannot tell a free port")?.port(),
+            etcd: etcd.context("cannot determine a free port")?.port(),
+            apiserver: apiserver.context("cannot determine a free port")?.port(),
         })
     }
 }

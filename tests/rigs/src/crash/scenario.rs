@@ -208,14 +208,14 @@ impl Scenario<'_> {
     async fn observe(&self) -> Result<Value> {
         let Some(parent) = self.stage.stores(self.namespace).get_opt(STORE).await? else { return Ok(Value::Null) };
         let children = self.stage.snapshot(self.namespace, SELECTOR).await?.shape();
-        let seen = json!({"children": children, "store": said(&parent)});
+        let seen = json!({"children": children, "store": status_of(&parent)});
         // Addresses and messages contain the namespace.
         Ok(serde_json::from_str(&seen.to_string().replace(self.namespace, "NAMESPACE"))?)
     }
 }
 
 /// The status of a store, without times.
-fn said(parent: &DynamicObject) -> Value {
+fn status_of(parent: &DynamicObject) -> Value {
     let mut status = parent.data["status"].clone();
     for condition in status["conditions"].as_array_mut().into_iter().flatten() {
         condition["lastTransitionTime"] = Value::Null;

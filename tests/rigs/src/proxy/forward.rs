@@ -13,7 +13,7 @@ use super::answer::{Body, Error, Recorded, passed_on, refusal};
 use super::shared::{Counted, Entry, Shared, lock};
 use super::stream::disturb;
 use crate::faults::Fault;
-use crate::hold::Turn;
+use crate::hold::Fate;
 use crate::request::{Class, Summary};
 
 /// One request with everything needed to send it, more than once if necessary.
@@ -31,7 +31,7 @@ pub(super) async fn handle(shared: Arc<Shared>, request: Request<Incoming>) -> R
     let (head, body) = request.into_parts();
     let summary = Summary::new(&head.method, &head.uri);
     let body = body.collect().await?.to_bytes();
-    let turn = lock(&shared.hold).as_mut().map_or(Turn::Go, |hold| hold.turn(&summary));
+    let fate = lock(&shared.hold).as_mut().map_or(Fate::Pass, |hold| hold.decide(&summary));
     let fault = lock(&shared.rules).decide(&summary);
     let number = {
         let mut log = lock(&shared.log);
@@ -39,16 +39,16 @@ pub(super) async fn handle(shared: Arc<Shared>, request: Request<Incoming>) -> R
         log.len() - 1
     };
     let sent = Sent { shared: Arc::clone(&shared), head, body, summary, number };
-    match turn {
-        Turn::Go => sent.disturbed(fault).await,
-        Turn::Stop(released) => {
+    match fate {
+        Fate::Pass => sent.disturbed(fault).await,
+        Fate::Hold(released) => {
             released.cancelled().await;
             Err("held by the rig".into())
         }
-        Turn::StopAfter(released) => {
+        Fate::HoldResponse(released) => {
             sent.whole().await?;
             if let Some(hold) = lock(&shared.hold).as_mut() {
-                hold.tell(&sent.summary);
+                hold.report(&sent.summary);
             }
             released.cancelled().await;
             Err("held by the rig".into())

@@ -114,17 +114,17 @@ mod tests {
     #[tokio::test]
     async fn events_that_a_watch_loses_never_arrive() {
         let (_healed, never) = watch::channel(false);
-        let (tell, told) = futures::channel::mpsc::unbounded();
-        let body = StreamBody::new(told.map(|event: Bytes| Ok::<_, Error>(Frame::data(event))));
+        let (events, received) = futures::channel::mpsc::unbounded();
+        let body = StreamBody::new(received.map(|event: Bytes| Ok::<_, Error>(Frame::data(event))));
         let fault = Fault::Lose { after: NOW, lasts: Duration::from_millis(300) };
         let mut body = disturb(body, fault, never);
-        let tell = async {
+        let send = async {
             // Well after it froze, and before it breaks; later would do as well.
             sleep(Duration::from_millis(50)).await;
-            tell.unbounded_send(Bytes::from("event"))
+            events.unbounded_send(Bytes::from("event"))
         };
-        let (said, _) = tokio::join!(soon(body.frame()), tell);
-        assert!(said.unwrap().is_err());
+        let (frame, _) = tokio::join!(soon(body.frame()), send);
+        assert!(frame.unwrap().is_err());
     }
 
     #[tokio::test]

@@ -90,7 +90,7 @@ async fn a_removed_rack_is_drained_and_deleted(stage: &Stage) -> Result<()> {
     wait_gone(stage.api::<StatefulSet>(NS), "ring-west-b", LONG).await?;
     wait_ready(stage, NS, "ring", "3/3").await?;
     no_services_or_claims_are_left(stage, "cassandra.rook.io/rack=b").await?;
-    ensure!(of_a().await? == before, "members of the other rack were made again");
+    ensure!(of_a().await? == before, "members of the other rack were recreated");
     Ok(())
 }
 
@@ -111,7 +111,7 @@ async fn the_last_member_stays_until_a_flag_allows_its_removal(stage: &Stage) ->
 /// No member's Service and no claim.
 async fn no_services_or_claims_are_left(stage: &Stage, selector: &str) -> Result<()> {
     let selector = ListParams::default().labels(selector);
-    wait_for("the end of Services and claims", SOON, async || {
+    wait_for("the deletion of Services and claims", SOON, async || {
         let services = stage.api::<Service>(NS).list(&selector).await?.items;
         let claims = stage.api::<PersistentVolumeClaim>(NS).list(&selector).await?.items;
         Ok((services.is_empty() && claims.is_empty()).then_some(()))

@@ -5,7 +5,7 @@ use bartizan_e2e::{Change, Journal, Provider, SOON, Sidecar, Snapshot, Stage, ap
 use kube::ResourceExt as _;
 use serde_json::Value;
 
-use super::{DECOMMISSION, LONG, NS, pods, rack, set_racks, spec, wait_doing, wait_ready};
+use super::{DECOMMISSION, LONG, NS, pods, rack, set_racks, spec, wait_progressing, wait_ready};
 
 /// The steps in which a member is removed, in order.
 const STEPS: [&str; 6] = ["asked", "left", "lowered", "pod gone", "claim gone", "Service gone"];
@@ -17,9 +17,9 @@ fn is_step(change: &Change, step: &str, ordinal: i64) -> bool {
         "asked" => change.is("Service", &member) && change.decommissioned() == Some("false"),
         "left" => change.is("Service", &member) && change.decommissioned() == Some("true"),
         "lowered" => change.is("StatefulSet", "ring-west-a") && change.replicas() == ordinal,
-        "pod gone" => change.gone && change.is("Pod", &member),
-        "claim gone" => change.gone && change.is("PersistentVolumeClaim", &format!("data-{member}")),
-        _ => change.gone && change.is("Service", &member),
+        "pod gone" => change.deleted && change.is("Pod", &member),
+        "claim gone" => change.deleted && change.is("PersistentVolumeClaim", &format!("data-{member}")),
+        _ => change.deleted && change.is("Service", &member),
     }
 }
 
@@ -91,7 +91,7 @@ async fn members_added_during_a_scale_down_join_once_the_leaving_one_left(
     let asked = |change: &Change| change.version > from && is_step(change, "asked", 2);
     journal.wait("member 2 to be asked", SOON, asked).await?;
     set_racks(stage, NS, "ring", &[rack("a", 4)]).await?;
-    wait_doing(stage, "ring", "MemberLeaving", "waits for ring-west-a-2 to leave the ring").await?;
+    wait_progressing(stage, "ring", "MemberLeaving", "waits for ring-west-a-2 to leave the ring").await?;
     ensure!(pods(stage, NS, "ring").await?.len() == 3, "somebody came or went before the one had left");
 
     let _sidecar = Sidecar::start(stage, NS, "ring", DECOMMISSION).await?;

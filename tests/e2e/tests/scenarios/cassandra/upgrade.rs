@@ -5,7 +5,7 @@ use bartizan_e2e::{Change, Journal, Provider, SOON, Stage, apply_text, cassandra
 use bartizan_harness::wait::wait_object;
 use serde_json::json;
 
-use super::{LONG, NS, annotate, edit, fault, pods, rack, slow, spec, wait_doing, wait_ready};
+use super::{LONG, NS, annotate, edit, fault, pods, rack, slow, spec, wait_progressing, wait_ready};
 
 /// Long enough to act before a pod is ready, even on a machine that is busy with other tests.
 const START: &str = "8s";
@@ -23,7 +23,7 @@ async fn an_upgrade_goes_pod_by_pod_and_waits_for_ready_pods_and_a_valid_spec() 
     // Another member is lost while the first is being upgraded: the first finishes, and the next waits.
     is_replaced(&journal, "ring-west-a-1").await?;
     annotate(&stage, "ring-west-b-0", HOLD, "true").await?;
-    wait_doing(&stage, "ring", "MembersNotReady", "waits for ring-west-b-0, which is not ready").await?;
+    wait_progressing(&stage, "ring", "MembersNotReady", "waits for ring-west-b-0, which is not ready").await?;
     let message = message_of(stage.clusters(NS), "ring", "Degraded", "True", "MembersNotReady").await?;
     ensure!(message == "not ready: ring-west-b-0", "{message}");
     annotate(&stage, "ring-west-b-0", HOLD, "false").await?;
@@ -38,11 +38,11 @@ async fn an_upgrade_goes_pod_by_pod_and_waits_for_ready_pods_and_a_valid_spec() 
         cluster.data["status"]["ready"] == "4/4" && invalid
     })
     .await?;
-    let mended = edit(&stage, NS, "ring", &json!({"version": "5.0.2"})).await?;
+    let corrected = edit(&stage, NS, "ring", &json!({"version": "5.0.2"})).await?;
     wait_ready(&stage, NS, "ring", "4/4").await?;
 
     let changes = journal.changes().await?;
-    let mut gone: Vec<_> = changes.iter().filter(|change| change.kind == "Pod" && change.gone).collect();
+    let mut gone: Vec<_> = changes.iter().filter(|change| change.kind == "Pod" && change.deleted).collect();
     // The simulated nodes delete by name, sometimes twice, where a kubelet would give the pod's UID: the second
     // delete may hit the successor.
     gone.dedup_by(|later, earlier| later.name == earlier.name);
@@ -50,7 +50,7 @@ async fn an_upgrade_goes_pod_by_pod_and_waits_for_ready_pods_and_a_valid_spec() 
     ensure!(names == ["a-1", "a-0", "b-1", "b-0"].map(|member| format!("ring-west-{member}")), "gone: {names:?}");
     ensure!(gone.iter().all(|change| change.version > from), "one went before it was asked for");
     let (second, third) = (gone[1].version, gone[2].version);
-    ensure!(second < mended && mended < third, "{second} and {third} around the mended spec at {mended}");
+    ensure!(second < corrected && corrected < third, "{second} and {third} around the corrected spec at {corrected}");
     for pod in pods(&stage, NS, "ring").await? {
         let image =
             pod.spec.and_then(|spec| spec.containers.into_iter().next()?.image).context("a pod without image")?;
@@ -70,8 +70,8 @@ async fn an_upgrade_goes_pod_by_pod_and_waits_for_ready_pods_and_a_valid_spec() 
 
 /// Waits until a pod is gone and its successor exists.
 async fn is_replaced(journal: &Journal, pod: &str) -> Result<()> {
-    let gone = journal.wait(&format!("{pod} to go"), LONG, |change| change.gone && change.is("Pod", pod)).await?;
-    let successor = |change: &Change| change.version > gone && !change.gone && change.is("Pod", pod);
+    let gone = journal.wait(&format!("{pod} to go"), LONG, |change| change.deleted && change.is("Pod", pod)).await?;
+    let successor = |change: &Change| change.version > gone && !change.deleted && change.is("Pod", pod);
     journal.wait(&format!("the successor of {pod}"), LONG, successor).await?;
     Ok(())
 }

@@ -15,13 +15,13 @@ use crate::versions::{patched, replace};
 
 /// The kind that a module owns as built.
 #[derive(Clone, Copy, Debug)]
-pub struct Origin {
+pub struct Original {
     group: &'static str,
     kind: &'static str,
     plural: &'static str,
 }
 
-impl Origin {
+impl Original {
     /// Of the module `hello`.
     pub const HELLO: Self = Self { group: "hello.bartizan.dev", kind: "Greeting", plural: "greetings" };
     /// Of the module `faulty`.
@@ -32,7 +32,7 @@ impl Origin {
 
 /// A copy of a module, with a Provider and a kind of its own.
 #[derive(Clone, Debug)]
-pub struct Member {
+pub struct ModuleCopy {
     /// Name of its Provider, and of its files.
     pub name: String,
     /// The kind of its parents.
@@ -41,15 +41,15 @@ pub struct Member {
     pub module: PathBuf,
 }
 
-impl Member {
+impl ModuleCopy {
     /// Puts a copy with a kind of its own into the folder, and beside it a document with these further fields in its
     /// spec.
     ///
     /// # Errors
     /// If the module does not contain the group exactly once, or a file cannot be written.
-    pub fn new(origin: Origin, module: &[u8], number: u8, more: &Value, folder: &Path) -> Result<Self> {
+    pub fn new(original: Original, module: &[u8], number: u8, more: &Value, folder: &Path) -> Result<Self> {
         ensure!(number < 100, "two digits are replaced");
-        let Origin { group, kind, plural } = origin;
+        let Original { group, kind, plural } = original;
         let own = format!("{}{number:02}{}", &group[..1], &group[3..]);
         let name = own.split('.').next().unwrap_or_default().to_owned();
         let mut document = json!({
@@ -116,18 +116,18 @@ impl Member {
 ///
 /// # Errors
 /// If a module is invalid, or the API server refuses something.
-pub async fn admit(cluster: &ControlPlane, bartizan: &Path, members: &[Member]) -> Result<()> {
+pub async fn deploy_copies(cluster: &ControlPlane, bartizan: &Path, copies: &[ModuleCopy]) -> Result<()> {
     let mut needs: Vec<String> = Vec::new();
     // Copies of one module differ in their names only, and each command compiles a module.
-    for alike in members.chunk_by(|left, right| left.resource.kind == right.resource.kind) {
+    for alike in copies.chunk_by(|left, right| left.resource.kind == right.resource.kind) {
         let Some(first) = alike.first().cloned() else { continue };
         let (name, bartizan) = (first.name.clone(), bartizan.to_owned());
         let printed = tokio::task::spawn_blocking(move || first.needs(&bartizan)).await??;
-        needs.extend(alike.iter().map(|member| printed.replace(&name, &member.name)));
+        needs.extend(alike.iter().map(|copy| printed.replace(&name, &copy.name)));
     }
     cluster.kubectl_ok(&["apply", "-f", "-"], Some(&needs.join("\n---\n"))).await?;
-    let of_crd = |member: &Member| format!("crd/{}.{}", member.resource.plural, member.resource.group);
-    let crds: Vec<String> = members.iter().map(of_crd).collect();
+    let of_crd = |copy: &ModuleCopy| format!("crd/{}.{}", copy.resource.plural, copy.resource.group);
+    let crds: Vec<String> = copies.iter().map(of_crd).collect();
     let mut wait = vec!["wait", "--for=condition=Established", "--timeout=60s"];
     wait.extend(crds.iter().map(String::as_str));
     cluster.kubectl_ok(&wait, None).await?;

@@ -18,10 +18,10 @@ pub(super) const BYSTANDER: &str = "bystander";
 /// A ConfigMap with the labels of a child that the host did not create.
 pub(super) const FORGED: &str = "forged";
 /// How often convergence is checked.
-const LOOK: Duration = Duration::from_millis(500);
+const POLL: Duration = Duration::from_millis(500);
 
 /// The state before the run, and the checks against it.
-pub(super) struct Judge {
+pub(super) struct Checks {
     /// `Kind/name` and UID of the objects that must stay.
     bystanders: BTreeMap<String, Value>,
     mark: AuditMark,
@@ -45,7 +45,7 @@ impl Seen {
     }
 }
 
-impl Judge {
+impl Checks {
     /// Records all objects that exist now.
     pub(super) async fn new(stage: &Stage) -> Result<Self> {
         let Seen { children, .. } = Seen::now(stage).await?;
@@ -61,7 +61,7 @@ impl Judge {
             if problems.is_empty() || Instant::now() > deadline {
                 return Ok(problems);
             }
-            tokio::time::sleep(LOOK).await;
+            tokio::time::sleep(POLL).await;
         }
     }
 
@@ -118,8 +118,11 @@ fn parent_problems(parent: &Parent, wanted: Wanted, found: &DynamicObject, child
     };
     for type_ in conditions {
         if condition(found, type_).is_none_or(|condition| condition["status"] != "True") {
-            let said = &found.data["status"]["conditions"];
-            problems.push(format!("{name} is not {type_} in generation {:?}: {said}", found.metadata.generation));
+            let conditions_found = &found.data["status"]["conditions"];
+            problems.push(format!(
+                "{name} is not {type_} in generation {:?}: {conditions_found}",
+                found.metadata.generation
+            ));
         }
     }
     let uid = found.metadata.uid.as_deref().unwrap_or_default();
@@ -129,7 +132,7 @@ fn parent_problems(parent: &Parent, wanted: Wanted, found: &DynamicObject, child
         problems.push(format!("{name} has the children {names:?} instead of {expected:?}"));
     }
     let revision = wanted.revision.to_string();
-    let told = match parent.kind {
+    let shown = match parent.kind {
         Kind::Greeting => vec![(
             children.get(&format!("ConfigMap/{name}"))["data"]["greeting"].clone(),
             format!("Hello, world {revision}!"),
@@ -147,7 +150,7 @@ fn parent_problems(parent: &Parent, wanted: Wanted, found: &DynamicObject, child
             ),
         ],
     };
-    for (found, wanted) in told {
+    for (found, wanted) in shown {
         if found.as_str() != Some(&wanted) {
             problems.push(format!("a child of {name} says {found} instead of {wanted:?}"));
         }
