@@ -24,12 +24,12 @@ import (
 )
 
 func main() {
-	listen := flag.String("listen", "127.0.0.1:0", "`address` to serve at")
-	root := flag.String("root", "", "`folder` of what is stored")
+	listen := flag.String("listen", "127.0.0.1:0", "`address` to listen on")
+	root := flag.String("root", "", "`folder` of the stored data")
 	certificate := flag.String("tls-certificate", "", "PEM `file`; plain HTTP without it")
 	key := flag.String("tls-key", "", "PEM `file` of the certificate's key")
-	htpasswd := flag.String("htpasswd", "", "`file` of users with bcrypt passwords; everybody is let in without it")
-	tokens := flag.String("tokens", "", "`URL` at which clients are told to get tokens; needs a certificate")
+	htpasswd := flag.String("htpasswd", "", "`file` of users with bcrypt passwords; everybody is admitted without it")
+	tokens := flag.String("tokens", "", "`URL` of the token endpoint that clients are referred to; needs a certificate")
 	flag.Parse()
 	if *root == "" || flag.NArg() > 0 {
 		flag.Usage()

@@ -69,7 +69,7 @@ impl Seen {
         if parent.status_at.is_none() && parent.status.as_ref() == Some(&self.wanted) {
             parent.status_at = Some(Instant::now());
         }
-        self.judge(number);
+        self.check(number);
     }
 
     fn saw_config_map(&mut self, (number, index): (usize, usize), seen: Option<(String, String)>) {
@@ -77,10 +77,10 @@ impl Seen {
         if let Some(slot) = parent.config_maps.get_mut(index) {
             *slot = seen;
         }
-        self.judge(number);
+        self.check(number);
     }
 
-    fn judge(&mut self, number: usize) {
+    fn check(&mut self, number: usize) {
         let Some(parent) = self.parents.get_mut(number) else { return };
         let has_value = |slot: &Option<(String, String)>| slot.as_ref().is_some_and(|(_, value)| *value == self.wanted);
         if parent.right_at.is_none() && parent.status_at.is_some() && parent.config_maps.iter().all(has_value) {

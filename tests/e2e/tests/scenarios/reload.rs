@@ -20,7 +20,7 @@ fn version(stage: &Stage, number: usize) -> Result<Vec<u8>> {
 }
 
 /// So many Greetings with this name in their spec, as one document.
-fn crowd(parents: usize, whom: &str) -> String {
+fn greetings(parents: usize, whom: &str) -> String {
     let each: Vec<String> = (0..parents).map(|number| greeting(&format!("g-{number}"), whom)).collect();
     each.join("\n---\n")
 }
@@ -62,13 +62,13 @@ async fn fifty_reloads_under_load_fail_or_skip_no_parent_and_leak_nothing() -> R
     let stage = Stage::start(&[Provider::Hello]).await?;
     let file = stage.providers().join("hello.wasm");
     let host = stage.host().await?;
-    apply_text(&stage, &crowd(MANY, "0")).await?;
+    apply_text(&stage, &greetings(MANY, "0")).await?;
     wait_texts(&stage, MANY, |_| "Hello, 0!".to_owned()).await?;
     let mut early = None;
     for number in 1..=RELOADS {
         // Some parents are edited while the module is replaced.
         replace(&file, &version(&stage, number)?)?;
-        apply_text(&stage, &crowd(EDITED, &number.to_string())).await?;
+        apply_text(&stage, &greetings(EDITED, &number.to_string())).await?;
         let whom = |parent: usize| if parent < EDITED { number } else { 0 };
         wait_texts(&stage, MANY, |parent| format!("Hi {number:02}, {}!", whom(parent))).await?;
         ensure!(host.get("/readyz").await?.0 == 200, "not ready after reload {number}");
@@ -99,7 +99,7 @@ async fn a_version_that_cannot_start_yet_waits_while_the_old_one_serves() -> Res
     let file = stage.providers().join("hello.wasm");
     let hello = std::fs::read(&file)?;
     let mut host = stage.host().await?;
-    apply_text(&stage, &crowd(FEW, "0")).await?;
+    apply_text(&stage, &greetings(FEW, "0")).await?;
     wait_text(&stage, "Hello, 0!").await?;
 
     // Its kind is in another API group, which the cluster does not serve.
@@ -110,7 +110,7 @@ async fn a_version_that_cannot_start_yet_waits_while_the_old_one_serves() -> Res
     ensure!(message == expected, "{message}");
     message_of(stage.provider_objects(), "hello", "Serving", "True", "Serving").await?;
     host.ready().await?;
-    apply_text(&stage, &crowd(FEW, "1")).await?;
+    apply_text(&stage, &greetings(FEW, "1")).await?;
     wait_text(&stage, "Hello, 1!").await?;
 
     // A different CRD text: the watches are set up anew, and no parent notices.
@@ -128,7 +128,7 @@ async fn a_host_killed_while_loading_restarts_with_the_newest_module() -> Result
     let stage = Stage::start(&[Provider::Hello]).await?;
     let file = stage.providers().join("hello.wasm");
     let mut host = stage.host().await?;
-    apply_text(&stage, &crowd(FEW, "0")).await?;
+    apply_text(&stage, &greetings(FEW, "0")).await?;
     wait_text(&stage, "Hello, 0!").await?;
     // Killed before the module was seen, once it was loaded, and once it took over.
     for (number, line) in [(1, None), (2, Some("loaded module=hello.wasm")), (3, Some("another version takes over"))] {
@@ -146,7 +146,7 @@ async fn a_host_killed_while_loading_restarts_with_the_newest_module() -> Result
     let whole = version(&stage, 4)?;
     std::fs::write(&file, &whole[..whole.len() / 2])?;
     host = stage.host().await?;
-    apply_text(&stage, &crowd(FEW, "1")).await?;
+    apply_text(&stage, &greetings(FEW, "1")).await?;
     wait_text(&stage, "Hi 03, 1!").await?;
     std::fs::write(&file, &whole)?;
     wait_text(&stage, "Hi 04, 1!").await?;
