@@ -33,14 +33,24 @@ fn spec(image: &str) -> Value {
     json!({"answers": [{"answer": {"children": [{"object": set}, {"object": service}]}}]})
 }
 
-/// The pod template: images by container name, and the time of the last requested restart.
-fn template(set: &StatefulSet) -> (Vec<(String, String)>, Option<String>) {
+/// What the test looks at in a pod template.
+#[derive(PartialEq)]
+struct Template {
+    /// Name and image of each container.
+    containers: Vec<(String, String)>,
+    /// The time of the last requested restart.
+    restarted: Option<String>,
+}
+
+fn template(set: &StatefulSet) -> Template {
     let template = set.spec.as_ref().map(|spec| &spec.template);
     let containers = template.and_then(|template| template.spec.as_ref()).into_iter().flat_map(|pod| &pod.containers);
     let image = |image: &Option<String>| image.clone().unwrap_or_default();
-    let containers = containers.map(|container| (container.name.clone(), image(&container.image))).collect();
     let annotations = template.and_then(|template| template.metadata.as_ref()?.annotations.as_ref());
-    (containers, annotations.and_then(|annotations| annotations.get(RESTARTED)).cloned())
+    Template {
+        containers: containers.map(|container| (container.name.clone(), image(&container.image))).collect(),
+        restarted: annotations.and_then(|annotations| annotations.get(RESTARTED)).cloned(),
+    }
 }
 
 fn replicas(set: &StatefulSet) -> Option<i32> {
@@ -74,7 +84,7 @@ async fn fields_of_other_managers_survive_every_apply_and_cause_no_writes() -> R
     let mesh = ["apply", "--server-side", "--field-manager=mesh", "-f", "-"];
     stage.kubectl(&mesh, &sidecar.to_string()).await?;
     let edited = settled(&stage).await?;
-    let (containers, restarted) = template(&edited);
+    let Template { containers, restarted } = template(&edited);
     let both = |main: &str| {
         vec![
             ("main".to_owned(), format!("example.invalid/main:{main}")),
@@ -94,10 +104,10 @@ async fn fields_of_other_managers_survive_every_apply_and_cause_no_writes() -> R
 
     // An apply that changes something leaves the others' fields alone.
     apply_text(&stage, &script("shared", &spec("example.invalid/main:2"))).await?;
-    wait_object(sets(), "shared", "the new image", SOON, |set| template(set).0 == both("2")).await?;
+    wait_object(sets(), "shared", "the new image", SOON, |set| template(set).containers == both("2")).await?;
     message_of(stage.scripts(NS), "shared", "Synced", "True", "Applied").await?;
     let after = settled(&stage).await?;
-    ensure!(template(&after).1 == restarted && replicas(&after) == Some(2), "{after:?}");
+    ensure!(template(&after).restarted == restarted && replicas(&after) == Some(2), "{after:?}");
     // Fields that the API server defaults are no drift.
     let service = stage.api::<Service>(NS).get("shared").await?;
     let defaulted = service.spec.as_ref().and_then(|spec| spec.session_affinity.clone());
