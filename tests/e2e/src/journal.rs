@@ -152,8 +152,8 @@ impl Journal {
     /// Names the change that violates one.
     pub async fn check(&self) -> Result<()> {
         let key = |change: &Change| (change.kind.clone(), change.name.clone());
-        let (found, later): (Vec<_>, Vec<_>) = self.changes().await?.into_iter().partition(|change| change.found);
-        let mut now: BTreeMap<_, _> = found.into_iter().map(|change| (key(&change), change)).collect();
+        let (initial, later): (Vec<_>, Vec<_>) = self.changes().await?.into_iter().partition(|change| change.initial);
+        let mut now: BTreeMap<_, _> = initial.into_iter().map(|change| (key(&change), change)).collect();
         for change in later {
             let key = key(&change);
             let before = now.get(&key);
