@@ -1,10 +1,10 @@
 //! Link options of the module.
 
-/// Bytes of the module's stack. The linker's default, 1 MiB, is memory that the host clears after every call; what a
-/// provider needs is bounded by how deep JSON may be nested, and where it is 127 deep that is some 44 KiB.
+/// The size of the module's stack in bytes. The linker's default, 1 MiB, would be cleared by the host after every call; what a
+/// provider needs is bounded by the nesting depth of JSON: at the maximum of 127, some 44 KiB.
 const STACK: usize = 64 * 1024;
-/// Bytes of memory to begin with: enough for the calls of most parents, since to get more, and to give it back, costs the host
-/// as much as a small call; and no more, since all of it is cleared after every call, which goes through the caches.
+/// The initial size of the memory in bytes: enough for the calls of most parents, because growing and releasing memory costs the
+/// host as much as a small call; and no more, because all of it is cleared after every call.
 const MEMORY: usize = 256 * 1024;
 
 fn main() {

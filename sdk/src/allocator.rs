@@ -1,17 +1,17 @@
-//! Memory of a provider module: handed out from left to right, and hardly ever taken back. An instance answers one call and
-//! is then dropped with all its memory, so that bookkeeping would only cost time. Compiled for WebAssembly only.
+//! A bump allocator for provider modules, which hardly ever frees. An instance answers one call and is then dropped with all
+//! its memory, so that bookkeeping would only cost time. Compiled for WebAssembly only.
 #![allow(unsafe_code)]
 
 use core::alloc::{GlobalAlloc, Layout};
 use core::arch::wasm32;
 use core::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
-/// A page of WebAssembly's memory.
+/// The page size of WebAssembly.
 const PAGE: usize = 64 * 1024;
-/// Pages asked for at a time: a request to the host takes longer than to clear what is not used of them.
+/// Pages to grow by at a time: a call to the host costs more than clearing unused pages.
 const PAGES: usize = 2;
 
-/// The allocator. Modules have one thread: the atomics are plain cells.
+/// The allocator. Modules are single-threaded, so the atomics compile to plain cells.
 struct Arena {
     /// The first free byte; 0 before the first allocation.
     next: AtomicUsize,
@@ -23,12 +23,12 @@ struct Arena {
 static ARENA: Arena = Arena { next: AtomicUsize::new(0), end: AtomicUsize::new(0) };
 
 unsafe extern "C" {
-    /// The linker's: where memory without a use begins.
+    /// Set by the linker: the start of free memory.
     static __heap_base: u8;
 }
 
 impl Arena {
-    /// Makes room for `size` bytes from `start` on.
+    /// Reserves `size` bytes from `start` on.
     fn reserve(&self, start: usize, size: usize) -> Option<usize> {
         let end = start.checked_add(size)?;
         if end > self.end.load(Relaxed) {
@@ -60,8 +60,8 @@ impl Arena {
     }
 }
 
-// SAFETY: every block lies between the heap's base and the end of memory, aligned as asked, and `next` only passes over
-// it again once it was given back.
+// SAFETY: every block lies between the heap's base and the end of memory and is aligned as requested, and `next` only moves
+// back over a block when that block is freed.
 unsafe impl GlobalAlloc for Arena {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         let start = self.start(layout.align()).and_then(|start| self.reserve(start, layout.size()));
@@ -69,7 +69,7 @@ unsafe impl GlobalAlloc for Arena {
     }
 
     unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
-        // The last block can be taken back at no cost.
+        // Freeing the last block costs nothing.
         if block.addr() + layout.size() == self.next.load(Relaxed) {
             self.next.store(block.addr(), Relaxed);
         }
@@ -86,7 +86,7 @@ unsafe impl GlobalAlloc for Arena {
         if size <= layout.size() {
             return block;
         }
-        // SAFETY: the new block is another one, and at least as long as what is copied.
+        // SAFETY: the new block does not overlap the old one, and is at least as long as what is copied.
         unsafe {
             let new = self.alloc(Layout::from_size_align_unchecked(size, layout.align()));
             if !new.is_null() {

@@ -1,19 +1,19 @@
-//! Conditions that every provider writes the same way.
+//! The conditions that all providers have in common.
 
 use bartizan_contract::{Condition, ConditionStatus};
 
-use crate::Fault;
+use crate::failure::Fault;
 
-/// The parent does what its spec asks for.
+/// The parent's state matches its spec.
 pub const READY: &str = "Ready";
-/// Something is being done or waited for.
+/// The provider is taking a step or waiting for something.
 pub const PROGRESSING: &str = "Progressing";
-/// The spec can be acted on.
+/// The spec is valid.
 pub const VALID: &str = "Valid";
-/// The parent has fields that nobody reads. Written by the SDK, absent when there are none.
+/// The parent has fields that the spec type does not know. Set by the SDK; absent if there are none.
 pub const UNKNOWN_FIELDS: &str = "UnknownFields";
 
-/// How many unknown fields a message lists before it only counts: a condition's message is for people.
+/// How many unknown fields the message lists; the rest is only counted, to keep it readable.
 const LISTED_FIELDS: usize = 10;
 
 /// `Valid=True`.
@@ -22,7 +22,7 @@ pub fn valid() -> Condition {
     Condition::new(VALID, ConditionStatus::True, "SpecValid", "")
 }
 
-/// `Valid=False`: every fault with its field.
+/// `Valid=False` with every fault and its field.
 #[must_use]
 pub fn invalid(reason: &str, faults: &[Fault]) -> Condition {
     let message = faults.iter().map(Fault::to_string).collect::<Vec<_>>().join("; ");
@@ -41,7 +41,7 @@ pub fn not_ready(reason: &str, message: impl Into<String>) -> Condition {
     Condition::new(READY, ConditionStatus::False, reason, message)
 }
 
-/// `UnknownFields=True` with their paths; nothing when there are none.
+/// `UnknownFields=True` with the paths of the fields; nothing if there are none.
 pub(crate) fn unknown_fields(paths: &[String]) -> Option<Condition> {
     let listed = paths.get(..LISTED_FIELDS).unwrap_or(paths).join(", ");
     let message = match paths.len().checked_sub(LISTED_FIELDS) {

@@ -1,10 +1,10 @@
-//! Why a provider cannot answer ([`Failure`](crate::Failure)), and what is wrong with a field ([`Fault`]).
+//! Failures of a whole request ([`Failure`](crate::Failure)) and faults of single fields ([`Fault`]).
 
 use std::fmt;
 
 use bartizan_contract::{Failure, FailureCode};
 
-/// The parent must be changed by its author.
+/// The user must change the parent.
 #[must_use]
 pub fn invalid(field: impl Into<String>, message: impl Into<String>) -> Failure {
     Failure {
@@ -15,13 +15,13 @@ pub fn invalid(field: impl Into<String>, message: impl Into<String>) -> Failure 
     }
 }
 
-/// Nobody is at fault: ask again after so many seconds.
+/// A transient failure: the host retries after this many seconds.
 #[must_use]
 pub fn retry(message: impl Into<String>, seconds: u32) -> Failure {
     Failure { code: FailureCode::Retry, message: message.into(), field: None, retry_after_seconds: Some(seconds) }
 }
 
-/// The provider, or what it was given, is broken.
+/// A bug in the provider, or a malformed request.
 #[must_use]
 pub fn internal(message: impl Into<String>) -> Failure {
     Failure { code: FailureCode::Internal, message: message.into(), field: None, retry_after_seconds: None }
@@ -30,9 +30,9 @@ pub fn internal(message: impl Into<String>) -> Failure {
 /// What is wrong with one field of the parent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fault {
-    /// The field as people write it: `spec.scope.nodeCount`.
+    /// The path of the field: `spec.scope.nodeCount`.
     pub field: String,
-    /// What it must be, and what it is.
+    /// What the value must be, and what it is.
     pub message: String,
 }
 
@@ -43,7 +43,7 @@ impl Fault {
         Self { field: field.into(), message: message.into() }
     }
 
-    /// A fault of a field for which something does not hold. Neither text is made otherwise.
+    /// A fault of a field unless a condition holds. Formats both texts only if it does not.
     #[must_use]
     pub fn unless(holds: bool, field: impl fmt::Display, message: fmt::Arguments<'_>) -> Option<Self> {
         (!holds).then(|| Self::new(field.to_string(), message.to_string()))

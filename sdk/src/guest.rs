@@ -1,22 +1,10 @@
-//! The component's side of the sandbox: the exports of a provider module, and the panic hook. Compiled for WebAssembly only.
+//! The exports of a provider module, and its panic hook. Compiled for WebAssembly only.
 
-/// What wit-bindgen makes of `wit/`.
-#[allow(missing_docs, unsafe_code, unreachable_pub, clippy::all)]
-pub mod bindings {
-    wit_bindgen::generate!({
-        path: "../wit",
-        world: "plugin",
-        pub_export_macro: true,
-        export_macro_name: "export_component",
-        default_bindings_module: "bartizan_sdk::guest::bindings",
-    });
-}
-
-pub use bindings::export_component;
-pub use bindings::exports::bartizan::provider::provider::{Failure as GuestFailure, Guest};
+pub use crate::bindings::export_component;
+pub use crate::bindings::exports::bartizan::provider::provider::{Failure as GuestFailure, Guest};
 
 use crate::log::{self, Level};
-use crate::{Provider, manifest, reconcile_bytes};
+use crate::provider::{Provider, manifest, reconcile_bytes};
 
 /// The manifest as JSON.
 #[must_use]
@@ -25,10 +13,10 @@ pub fn describe<P: Provider>() -> Vec<u8> {
     serde_json::to_vec(&manifest::<P>()).unwrap_or_default()
 }
 
-/// One request answered.
+/// Answers one request.
 ///
 /// # Errors
-/// What the provider, or the reading of the request, says.
+/// As [`reconcile_bytes`](crate::reconcile_bytes).
 pub fn reconcile<P: Provider>(request: &[u8]) -> Result<Vec<u8>, GuestFailure> {
     report_panics();
     reconcile_bytes::<P>(request).map_err(|failure| GuestFailure {
@@ -39,7 +27,7 @@ pub fn reconcile<P: Provider>(request: &[u8]) -> Result<Vec<u8>, GuestFailure> {
     })
 }
 
-/// A panic ends in a trap that says nothing: its message and place go to the host's log first.
+/// Logs the message and location of a panic, since the trap that it ends in carries neither.
 fn report_panics() {
     std::panic::set_hook(Box::new(|panic| {
         let payload = panic.payload();

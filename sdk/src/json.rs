@@ -1,8 +1,6 @@
-//! JSON written straight to text. A tree of values costs the sandbox an allocation per field and a second walk to write it;
-//! most of an answer is known when the provider is compiled.
+//! Writes JSON straight to text. A tree of values would cost an allocation per field and a second pass to serialize it, while
+//! most of a response is known at compile time.
 
-#[doc(hidden)]
-pub mod compact;
 mod plain;
 
 use bartizan_contract::Failure;
@@ -10,8 +8,11 @@ use serde::Serialize;
 
 use crate::failure;
 
-/// What can stand as a value in [`object!`](crate::object): whatever serializes, and what the functions of this module and
-/// the macro itself make.
+/// A JSON object that is passed on as it is, such as a part of a pod's spec: the API server validates it.
+pub type Object = serde_json::Map<String, serde_json::Value>;
+
+/// A value in [`object!`](crate::object): anything that serializes, and what the macro itself and the functions of this module
+/// return.
 pub trait WriteJson {
     /// Writes the value.
     fn write_json(&self, writer: &mut Writer);
@@ -28,7 +29,7 @@ impl<T: Serialize + ?Sized> WriteJson for T {
     }
 }
 
-/// A value that is written when it is needed, where it is needed: what [`object!`](crate::object) makes.
+/// A value that is written on demand: what [`object!`](crate::object) expands to.
 #[derive(Clone, Copy, Debug)]
 pub struct Lazy<F>(F);
 
@@ -43,13 +44,13 @@ impl<F: Fn(&mut Writer)> WriteJson for Lazy<F> {
     }
 }
 
-/// Text that is JSON already, as [`to_text`] makes it.
+/// Text that is JSON already, as [`to_text`] returns it.
 pub fn text(text: &[u8]) -> impl WriteJson {
     lazy(move |writer| writer.raw(text))
 }
 
-/// An object that is text already and has fields, with those of another one after them. Where many objects begin alike, that
-/// is written once.
+/// An object that is text already, extended with the fields of another one. For many objects with the same first fields,
+/// which are then written only once.
 ///
 /// ```
 /// use bartizan_sdk::json::{extended, to_text};
@@ -76,7 +77,7 @@ pub fn extended(object: &[u8], more: impl WriteJson) -> impl WriteJson {
     })
 }
 
-/// A list of what an iterator gives.
+/// A list of the items of an iterator.
 pub fn list<I>(items: I) -> impl WriteJson
 where
     I: IntoIterator<Item: WriteJson> + Clone,
@@ -90,7 +91,7 @@ where
     })
 }
 
-/// A value or null, and then, in what [`object!`](crate::object) makes, nothing.
+/// A value, or null, which [`object!`](crate::object) leaves out.
 pub fn optional<T: WriteJson>(value: Option<T>) -> impl WriteJson {
     lazy(move |writer| match &value {
         Some(value) => value.write_json(writer),
@@ -98,20 +99,20 @@ pub fn optional<T: WriteJson>(value: Option<T>) -> impl WriteJson {
     })
 }
 
-/// Room for a pod template.
+/// Enough for a pod template.
 const TEXT_CAPACITY: usize = 4096;
 
 /// The text of a value.
 ///
 /// # Errors
-/// `internal` if a part of it cannot be written.
+/// `internal` if a part of it cannot be serialized.
 pub fn to_text(value: &impl WriteJson) -> Result<Vec<u8>, Failure> {
     let mut writer = Writer::with_capacity(TEXT_CAPACITY);
     value.write_json(&mut writer);
     writer.finish()
 }
 
-/// Fails to compile where a literal of Rust is not the same in JSON: one with an escape, a suffix or a prefix.
+/// Fails to compile if a Rust literal is not the same literal in JSON: if it has an escape, a suffix or a prefix.
 #[doc(hidden)]
 pub const fn check_literal(literal: &str) {
     let bytes = literal.as_bytes();
@@ -123,13 +124,13 @@ pub const fn check_literal(literal: &str) {
             b'0'..=b'9' | b'-' | b'.' => true,
             _ => is_text || matches!(bytes, b"true" | b"false"),
         };
-        assert!(plain, "this literal is another one in JSON: put it in parentheses");
+        assert!(plain, "this literal is written differently in JSON: put it in parentheses");
         at += 1;
     }
 }
 
-/// Writes JSON from left to right. A comma is due wherever the last byte opens nothing and
-/// is none: strings end in a quote.
+/// Writes JSON from left to right. Whether a comma is due follows from the last byte: it is unless that byte is an opening
+/// bracket, a colon or a comma, none of which can end a string.
 #[derive(Clone, Debug, Default)]
 pub struct Writer {
     text: Vec<u8>,
@@ -137,19 +138,19 @@ pub struct Writer {
 }
 
 impl Writer {
-    /// A writer with room for so many bytes.
+    /// A writer with this capacity in bytes.
     #[must_use]
     pub fn with_capacity(bytes: usize) -> Self {
         Self { text: Vec::with_capacity(bytes), broken: None }
     }
 
-    /// Opens an object, as the whole text, after a key or as an item.
+    /// Opens an object: the whole text, a field's value or an item.
     pub fn begin_object(&mut self) {
         self.separate();
         self.text.push(b'{');
     }
 
-    /// Closes it.
+    /// Closes an object.
     pub fn end_object(&mut self) {
         self.text.push(b'}');
     }
@@ -160,12 +161,12 @@ impl Writer {
         self.text.push(b'[');
     }
 
-    /// Closes it.
+    /// Closes a list.
     pub fn end_list(&mut self) {
         self.text.push(b']');
     }
 
-    /// Writes the key of a value that follows: a constant of which no character needs escaping.
+    /// Writes a key, in which no character may need escaping. Its value must follow.
     pub fn key(&mut self, key: &'static str) {
         self.separate();
         self.text.reserve(key.len() + 3);
@@ -174,21 +175,21 @@ impl Writer {
         self.text.extend_from_slice(b"\":");
     }
 
-    /// Writes a field of an object; none if its value is null.
+    /// Writes a field of an object, or nothing if its value is null.
     pub fn field<T: WriteJson + ?Sized>(&mut self, key: &'static str, value: &T) {
         let before = self.text.len();
         self.key(key);
         self.value_after(before, value);
     }
 
-    /// Writes what is known when the provider is compiled, with the commas that are due.
+    /// Writes text that is known at compile time, including its commas.
     #[doc(hidden)]
     #[inline]
     pub fn constant(&mut self, text: &'static str) {
         self.text.extend_from_slice(text.as_bytes());
     }
 
-    /// Writes such text, of which the last `key` bytes are the key of a field, and the value of that.
+    /// Writes text that is known at compile time and ends with the key of a field, `key` bytes long, and the field's value.
     #[doc(hidden)]
     #[inline]
     pub fn constant_field<T: WriteJson + ?Sized>(&mut self, text: &'static str, key: usize, value: &T) {
@@ -196,7 +197,8 @@ impl Writer {
         self.value_after(self.text.len() - key, value);
     }
 
-    /// Writes the value of what begins at `before`; takes that away if it is null, and the comma before it.
+    /// Writes the value of the field or item that begins at `before`, or removes it, and the comma before it, if the value is
+    /// null.
     fn value_after<T: WriteJson + ?Sized>(&mut self, before: usize, value: &T) {
         let start = self.text.len();
         value.write_json(self);
@@ -212,30 +214,30 @@ impl Writer {
         value.write_json(self);
     }
 
-    /// Writes an item of a list; none if it is null.
+    /// Writes an item of a list, or nothing if it is null.
     pub fn item_unless_null<T: WriteJson + ?Sized>(&mut self, value: &T) {
         let before = self.text.len();
         self.separate();
         self.value_after(before, value);
     }
 
-    /// Writes what is known to be JSON.
+    /// Writes text that is known to be JSON.
     pub(crate) fn raw(&mut self, text: &[u8]) {
         self.text.extend_from_slice(text);
     }
 
-    /// What was written.
+    /// The text.
     ///
     /// # Errors
-    /// `internal` if a part of it could not be written.
+    /// `internal` if a part of it could not be serialized.
     pub fn finish(self) -> Result<Vec<u8>, Failure> {
         match self.broken {
             None => Ok(self.text),
-            Some(error) => Err(failure::internal(format!("the answer cannot be written as JSON: {error}"))),
+            Some(error) => Err(failure::internal(format!("the response cannot be serialized: {error}"))),
         }
     }
 
-    /// Writes a comma where one is due.
+    /// Writes a comma if one is due.
     #[doc(hidden)]
     pub fn separate(&mut self) {
         if !matches!(self.text.last(), None | Some(b'{' | b'[' | b':' | b',')) {
@@ -244,10 +246,10 @@ impl Writer {
     }
 }
 
-/// A JSON object or list in the form of `serde_json::json!`, written straight to text once it is needed: keys are constants, values
-/// whatever serializes, or made by this macro and the functions of [`json`]. Keys and values that are literals are text when
-/// the provider is compiled, and only copied. A field or an item that is null is left out. Some hundred fields and items are the
-/// most without a higher `#![recursion_limit]`.
+/// A JSON object or list in the syntax of `serde_json::json!`, written straight to text on demand. Keys are constants; values are
+/// anything that serializes, or the result of this macro or of a function in [`json`]. Literal keys and values become text at
+/// compile time. Fields and items that are null are left out. More than some hundred fields and items need a higher
+/// `#![recursion_limit]`.
 ///
 /// ```
 /// use bartizan_sdk::{json, object};
@@ -269,9 +271,9 @@ macro_rules! object {
             $crate::object!(@items writer ("[",) "" $($items)*, @end);
         })
     };
-    // The rest goes through fields and items, and those in them. In parentheses stands what is still to be written: the text up
-    // to a value that is not known before. Then comes what separates the next one from it: nothing or a comma. Where all that
-    // came before may have been null, the writer itself sees to it.
+    // The other rules munch fields and items, nested ones included. The first argument, in parentheses, is the pending text: what
+    // is known at compile time up to the next value that is not. The second is the separator before the next field or item:
+    // nothing or a comma. Where everything before it may have been null, the writer decides at run time.
     (@$in:ident $writer:ident $text:tt $comma:tt , $($rest:tt)*) => {
         $crate::object!(@$in $writer $text $comma $($rest)*);
     };
@@ -349,3 +351,5 @@ macro_rules! object {
         $crate::object!(@items $writer () "" $($rest)*);
     };
 }
+
+pub(crate) use object;

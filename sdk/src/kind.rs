@@ -1,84 +1,84 @@
-//! What a provider says about kinds: the one that it owns, as a value in a constant, and those that it writes.
+//! How a provider declares kinds: the one that it owns and those that it writes or reads.
 
 use k8s_openapi::Resource;
 
-/// Whether objects of a kind live in namespaces.
+/// The scope of a kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scope {
-    /// They do.
+    /// Objects belong to a namespace.
     Namespaced,
-    /// They do not.
+    /// Objects are cluster-scoped.
     Cluster,
 }
 
 /// A column of `kubectl get`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Column {
-    /// Its heading.
+    /// The heading.
     pub name: &'static str,
     /// `string`, `integer`, `number`, `boolean` or `date`.
     pub type_: &'static str,
-    /// Where the value stands, as `.status.ready`.
+    /// The JSONPath of the value, such as `.status.ready`.
     pub path: &'static str,
     /// Whether only `-o wide` shows it.
     pub wide: bool,
 }
 
 impl Column {
-    /// How old the object is: the last column of every kind.
+    /// The age of the object, which is the last column of every kind.
     pub const AGE: Self = Self { name: "Age", type_: "date", path: ".metadata.creationTimestamp", wide: false };
 
-    /// A column of text.
+    /// A column of strings.
     #[must_use]
     pub const fn text(name: &'static str, path: &'static str) -> Self {
         Self { name, type_: "string", path, wide: false }
     }
 
-    /// A column of whole numbers.
+    /// A column of integers.
     #[must_use]
     pub const fn integer(name: &'static str, path: &'static str) -> Self {
         Self { name, type_: "integer", path, wide: false }
     }
 
-    /// Shown by `-o wide` only.
+    /// Shows the column only with `-o wide`.
     #[must_use]
     pub const fn wide(self) -> Self {
         Self { wide: true, ..self }
     }
 }
 
-/// What names parents may have, where the names of their children need it: the API server refuses others.
+/// A restriction of the names of parents, for the sake of their children's names. The API server enforces it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NameRule {
-    /// Most characters.
+    /// The maximum length.
     pub max_length: usize,
-    /// Regular expression over the whole name.
+    /// A regular expression for the whole name.
     pub pattern: &'static str,
 }
 
 /// The kind that a provider owns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ParentKind {
-    /// API group: `minio.rook.io`.
+    /// The API group: `minio.rook.io`.
     pub group: &'static str,
-    /// API version: `v1alpha1`.
+    /// The version within the group: `v1alpha1`.
     pub version: &'static str,
-    /// `ObjectStore`.
+    /// The kind: `ObjectStore`.
     pub kind: &'static str,
-    /// `objectstores`.
+    /// The plural resource name: `objectstores`.
     pub plural: &'static str,
-    /// Whether its objects live in namespaces.
+    /// The scope.
     pub scope: Scope,
-    /// Names for people in a hurry.
+    /// Short names for kubectl.
     pub short_names: &'static [&'static str],
-    /// Columns of `kubectl get`.
+    /// The columns of `kubectl get`.
     pub columns: &'static [Column],
-    /// What names its objects may have; absent: any that Kubernetes allows.
+    /// The restriction of names; absent: any name that Kubernetes allows.
     pub names: Option<NameRule>,
 }
 
 impl ParentKind {
-    /// A kind whose objects live in namespaces.
+    /// A namespaced kind.
     #[must_use]
     pub const fn namespaced(
         group: &'static str,
@@ -90,39 +90,39 @@ impl ParentKind {
         Self { group, version, kind, plural, scope: Scope::Namespaced, short_names, columns, names }
     }
 
-    /// Its short names.
+    /// Sets the short names.
     #[must_use]
     pub const fn short_names(self, short_names: &'static [&'static str]) -> Self {
         Self { short_names, ..self }
     }
 
-    /// Its columns in `kubectl get`.
+    /// Sets the columns of `kubectl get`.
     #[must_use]
     pub const fn columns(self, columns: &'static [Column]) -> Self {
         Self { columns, ..self }
     }
 
-    /// What names its objects may have.
+    /// Restricts the names.
     #[must_use]
     pub const fn names(self, names: NameRule) -> Self {
         Self { names: Some(names), ..self }
     }
 
-    /// `minio.rook.io/v1alpha1`.
+    /// The `apiVersion`: `minio.rook.io/v1alpha1`.
     #[must_use]
     pub fn api_version(&self) -> String {
         format!("{}/{}", self.group, self.version)
     }
 }
 
-/// A kind that a provider writes.
+/// A kind that a provider writes or reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ChildKind {
-    /// `apps`; empty for the core group.
+    /// The API group: `apps`; empty for the core group.
     pub group: &'static str,
-    /// `v1`.
+    /// The version within the group: `v1`.
     pub version: &'static str,
-    /// `StatefulSet`.
+    /// The kind: `StatefulSet`.
     pub kind: &'static str,
 }
 
@@ -133,15 +133,15 @@ impl ChildKind {
         Self { group: R::GROUP, version: R::VERSION, kind: R::KIND }
     }
 
-    /// As a key of a request's children: `StatefulSet.apps/v1`, `Secret.v1`.
+    /// The key of the kind in a request: `StatefulSet.apps/v1`, `Secret.v1`.
     #[must_use]
     pub fn key(&self) -> String {
         self.to_contract().to_string()
     }
 
-    /// Whether it is the kind of such a key.
+    /// Whether a [`key`](Self::key) is that of this kind.
     pub(crate) fn is_key(&self, key: &[u8]) -> bool {
-        // Most keys are of another length.
+        // Most other keys differ in length.
         let separators = if self.group.is_empty() { 1 } else { 2 };
         if key.len() != self.kind.len() + self.group.len() + self.version.len() + separators {
             return false;
@@ -154,7 +154,7 @@ impl ChildKind {
         version == Some(self.version.as_bytes())
     }
 
-    /// `apps/v1`; `v1` for the core group.
+    /// The `apiVersion`: `apps/v1`; `v1` for the core group.
     #[must_use]
     pub fn api_version(&self) -> String {
         self.to_contract().api_version()

@@ -1,35 +1,36 @@
-//! Names that Kubernetes allows, and objects that most storage systems have alike.
+//! Validation of names, and builders of the objects that most storage systems need.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 pub use bartizan_contract::field::is_dns_label;
 
+use crate::failure::Fault;
+use crate::json::object;
 use crate::json::{WriteJson, list};
-use crate::storage::Annotations;
-use crate::{Fault, object};
 
-/// Most characters of a StatefulSet's name. Its controller labels pods with the name, a dash and a hash of ten characters,
-/// and a label has at most 63.
+/// The maximum length of a StatefulSet's name: its controller labels pods with the name, a dash and a hash of ten characters,
+/// and the value of a label has at most 63.
 pub const LONGEST_STATEFUL_SET: usize = 52;
-/// What names a parent may have after which a Service is named: a DNS label that begins with a letter.
+/// The pattern of names of Services: a DNS label that begins with a letter.
 pub const SERVICE_NAME_PATTERN: &str = "^[a-z]([-a-z0-9]*[a-z0-9])?$";
 
-/// What is wrong with a name that must be a DNS label.
+/// The fault of a name that should be a DNS label.
 #[must_use]
 pub fn dns_label_fault(field: impl fmt::Display, name: &str) -> Option<Fault> {
     let message = format_args!("must be a DNS label of at most 63 characters, but is \"{name}\"");
     Fault::unless(is_dns_label(name), field, message)
 }
 
-/// What is wrong with a part of an image's name, where there is one.
+/// The fault of a part of an image reference, if the part is set.
 #[must_use]
 pub fn image_fault(field: &str, text: Option<&str>) -> Option<Fault> {
     let text = text?;
-    let message = format_args!("must be a part of an image's name, but is \"{text}\"");
+    let message = format_args!("must be part of an image reference, but is \"{text}\"");
     Fault::unless(!text.is_empty() && !text.contains(char::is_whitespace), field, message)
 }
 
-/// What is wrong with the name of a parent after which a Service is named, in words that follow the field's name.
+/// The message of the fault of a parent's name that is also the name of a Service.
 #[must_use]
 pub fn service_name_fault(name: &str) -> Option<String> {
     let inner = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
@@ -39,14 +40,13 @@ pub fn service_name_fault(name: &str) -> Option<String> {
         && bytes.iter().all(|&byte| inner(byte) || byte == b'-');
     (!fits).then(|| {
         format!(
-            "must be of lower-case letters, digits and dashes and begin with a letter, since a Service is named so, but is \
+            "must consist of lower-case letters, digits and dashes and begin with a letter, since a Service has this name, but is \
              \"{name}\""
         )
     })
 }
 
-/// What is wrong with the name of a parent after which a StatefulSet and its Service are named, in words that follow the
-/// field's name.
+/// The message of the fault of a parent's name that is also the name of a StatefulSet and its Service.
 #[must_use]
 pub fn stateful_set_name_fault(name: &str) -> Option<String> {
     service_name_fault(name).or_else(|| {
@@ -59,41 +59,41 @@ pub fn stateful_set_name_fault(name: &str) -> Option<String> {
     })
 }
 
-/// What an object is called, and how it is marked.
+/// The metadata of an object to write.
 #[derive(Clone, Copy, Debug)]
 pub struct Meta<'a, L> {
-    /// Its name.
+    /// The name.
     pub name: &'a str,
-    /// Its namespace.
+    /// The namespace.
     pub namespace: &'a str,
-    /// Its labels.
+    /// The labels.
     pub labels: L,
 }
 
-/// A port of a Service by its name, which is also that of the container's port.
+/// A named port of a Service, and the container port of the same name.
 #[derive(Clone, Copy, Debug)]
 pub struct ServicePort<'a> {
-    /// Its name.
+    /// The name.
     pub name: &'a str,
-    /// Its number.
+    /// The number.
     pub port: u16,
 }
 
-/// What a Service is for.
+/// The purpose of a Service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ServiceRole {
-    /// Gives every pod its name in DNS, before it is ready: members of a cluster need each other to become so.
+    /// Gives every pod a DNS name, even before it is ready: members of a cluster need each other to become ready.
     Headless,
-    /// Gives one pod an address that stays, before it is ready.
+    /// Gives one pod a stable address, even before it is ready.
     Member,
-    /// Spreads clients over the pods that are ready.
+    /// Balances clients over the ready pods.
     Client,
 }
 
 /// A Service.
 pub fn service<L: WriteJson>(
     meta: Meta<'_, L>,
-    annotations: Option<&Annotations>,
+    annotations: Option<&BTreeMap<String, String>>,
     role: ServiceRole,
     selector: impl WriteJson,
     ports: impl WriteJson,
@@ -114,7 +114,7 @@ pub fn service<L: WriteJson>(
     })
 }
 
-/// The ports of a Service. Where many Services have the same ones, their text ([`to_text`](crate::json::to_text)) is made once.
+/// The ports of a Service. If many Services have the same ports, write their text once with [`to_text`](crate::json::to_text).
 pub fn service_ports(ports: &[ServicePort<'_>]) -> impl WriteJson {
     fn port(ServicePort { name, port }: ServicePort<'_>) -> impl WriteJson {
         object!({"name": name, "port": port, "protocol": "TCP", "targetPort": name})
@@ -122,7 +122,7 @@ pub fn service_ports(ports: &[ServicePort<'_>]) -> impl WriteJson {
     list(ports.iter().copied().map(port))
 }
 
-/// The same ports of a container.
+/// The ports of a container, from those of its Service.
 pub fn container_ports(ports: &[ServicePort<'_>]) -> impl WriteJson {
     fn port(ServicePort { name, port }: ServicePort<'_>) -> impl WriteJson {
         object!({"name": name, "containerPort": port, "protocol": "TCP"})
@@ -130,12 +130,12 @@ pub fn container_ports(ports: &[ServicePort<'_>]) -> impl WriteJson {
     list(ports.iter().copied().map(port))
 }
 
-/// A variable of a container's environment.
+/// An environment variable of a container.
 pub fn variable(name: &str, value: &str) -> impl WriteJson {
     object!({"name": name, "value": value})
 }
 
-/// A variable that says what stands in a field of the pod, as `metadata.name`.
+/// An environment variable with the value of a field of the pod, such as `metadata.name`.
 pub fn variable_of_pod(name: &str, path: &str) -> impl WriteJson {
     object!({"name": name, "valueFrom": {"fieldRef": {"fieldPath": path}}})
 }
@@ -151,7 +151,7 @@ pub fn config_map<L: WriteJson>(meta: Meta<'_, L>, data: impl WriteJson) -> impl
     })
 }
 
-/// A PodDisruptionBudget: so many pods may be away on purpose at the same time.
+/// A PodDisruptionBudget that allows this many voluntary disruptions at the same time.
 pub fn disruption_budget<L: WriteJson>(
     meta: Meta<'_, L>,
     max_unavailable: i32,
@@ -187,7 +187,7 @@ pub fn role<L: WriteJson>(meta: Meta<'_, L>, rules: impl WriteJson) -> impl Writ
     })
 }
 
-/// The RoleBinding that gives a ServiceAccount the Role that has its name.
+/// The RoleBinding of a ServiceAccount to the Role of the same name.
 pub fn role_binding<L: WriteJson>(meta: Meta<'_, L>) -> impl WriteJson {
     let Meta { name, namespace, labels } = meta;
     object!({
@@ -199,13 +199,13 @@ pub fn role_binding<L: WriteJson>(meta: Meta<'_, L>) -> impl WriteJson {
     })
 }
 
-/// The `securityContext` of a pod that runs as a user other than root.
+/// The `securityContext` of a pod that does not run as root.
 pub fn pod_security(user: i64) -> impl WriteJson {
     object!({
         "runAsNonRoot": true,
         "runAsUser": user,
         "fsGroup": user,
-        // Walking through all files of a volume would take hours at each start.
+        // Changing the owner of every file in a volume would take hours at each start.
         "fsGroupChangePolicy": "OnRootMismatch",
         "seccompProfile": {"type": "RuntimeDefault"},
     })

@@ -1,11 +1,16 @@
-//! For provider authors: a spec type, one function, and [`export!`]. The SDK makes the manifest and the CRD from the
-//! type, reads requests, writes answers, and reports panics and unknown fields. Knows the contract only.
+//! The SDK for provider authors: define a spec type and one function, and [`export!`] them. The SDK generates the manifest and
+//! the CRD from the type, parses requests, writes responses, and reports panics and unknown fields. It depends on the contract
+//! only.
 //!
-//! A provider is a pure function of what it is given: it has no clock, no randomness and no I/O. Use `BTreeMap`, never
-//! `HashMap`: the same request must give the same bytes.
+//! A provider is a pure function of its request: it has no clock, no randomness and no I/O. Use `BTreeMap` rather than
+//! `HashMap`, because the same request must give the same bytes.
 
 #[cfg(target_arch = "wasm32")]
 mod allocator;
+#[cfg(target_arch = "wasm32")]
+#[doc(hidden)]
+pub mod bindings;
+mod bytes;
 pub mod condition;
 mod crd;
 pub mod failure;
@@ -23,7 +28,6 @@ mod progress;
 mod provider;
 mod request;
 mod response;
-mod scan;
 pub mod schema;
 mod settings;
 pub mod storage;
@@ -31,12 +35,14 @@ pub mod storage;
 pub mod testing;
 mod typing;
 mod version;
+pub mod view;
 
 pub use bartizan_contract::{
     Condition, ConditionStatus, Failure, FailureCode, OnDelete, OnImmutableChange, ReconcileResponse,
 };
 pub use failure::Fault;
 pub use hash::{config_hash, fingerprint};
+pub use json::Object;
 /// Typed Kubernetes objects.
 pub use k8s_openapi;
 pub use kind::{ChildKind, Column, NameRule, ParentKind, Scope};
@@ -47,25 +53,18 @@ pub use response::{Response, Treatment};
 pub use settings::SettingsSchema;
 pub use version::Version;
 
-/// Fields of Kubernetes that are passed on as they are: the API server checks them where they are used.
-pub type Object = serde_json::Map<String, serde_json::Value>;
-
-/// Exports a [`Provider`] as the component's functions. Outside WebAssembly it is nothing, so that a provider's tests run
-/// natively.
+/// Exports a [`Provider`] as the functions of a component. Outside of WebAssembly it expands to nothing, so that the tests of a
+/// provider run natively.
 ///
-/// With `manifest: include_bytes!("../manifest.json")` the module carries its manifest as text, without its spaces, rather
-/// than the code that makes it, which saves some 200 kB; [`testing::check_manifest`] keeps that file up to date.
+/// With `manifest: include_bytes!("../manifest.json")` the module embeds its manifest instead of the code that generates it,
+/// which saves some 200 kB. [`testing::check_manifest`] writes that file and fails when it is out of date.
 #[macro_export]
 macro_rules! export {
     ($provider:ty) => {
         $crate::export!(@ $provider, $crate::guest::describe::<$provider>());
     };
     ($provider:ty, manifest: $manifest:expr) => {
-        $crate::export!(@ $provider, {
-            const MANIFEST: &[u8] = $manifest;
-            const COMPACT: [u8; $crate::json::compact::length(MANIFEST)] = $crate::json::compact::text(MANIFEST);
-            COMPACT.to_vec()
-        });
+        $crate::export!(@ $provider, $manifest.to_vec());
     };
     (@ $provider:ty, $manifest:expr) => {
         #[cfg(target_arch = "wasm32")]
@@ -79,7 +78,7 @@ macro_rules! export {
                     $crate::guest::reconcile::<$provider>(&request)
                 }
             }
-            $crate::guest::export_component!(Component with_types_in $crate::guest::bindings);
+            $crate::guest::export_component!(Component with_types_in $crate::bindings);
         };
     };
 }

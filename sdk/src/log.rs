@@ -1,13 +1,13 @@
-//! The one thing that a provider may call: the host's log. Outside WebAssembly it goes to standard error.
+//! The host's log, the only function that a provider may import. Outside of WebAssembly it writes to standard error.
 
-/// How much a message matters.
+/// The severity of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Level {
     /// For the provider's author.
     Debug,
-    /// For the person who runs the host.
+    /// For the host's operator.
     Info,
-    /// Somebody should look.
+    /// Something looks wrong.
     Warn,
     /// Something is broken.
     Error,
@@ -16,7 +16,7 @@ pub enum Level {
 /// Writes one line to the host's log.
 #[cfg(target_arch = "wasm32")]
 pub fn write(level: Level, message: &str) {
-    use crate::guest::bindings::bartizan::provider::log;
+    use crate::bindings::bartizan::provider::log;
     let level = match level {
         Level::Debug => log::Level::Debug,
         Level::Info => log::Level::Info,

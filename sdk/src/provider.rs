@@ -1,4 +1,4 @@
-//! The trait that a provider implements, and what the SDK makes of it: manifest, CRD, and answers to requests.
+//! The trait that providers implement, and what the SDK derives from it: manifest, CRD and the handling of requests.
 
 use bartizan_contract::names::TOKEN_PREFIX;
 use bartizan_contract::{Failure, KindRequest, ProviderManifest, ReconcileResponse, RelatedAccess, RelatedKind};
@@ -8,45 +8,49 @@ use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use crate::{ChildKind, ParentKind, Request, Response, SettingsSchema, failure};
+use crate::failure;
+use crate::kind::{ChildKind, ParentKind};
+use crate::request::Request;
+use crate::response::Response;
+use crate::settings::SettingsSchema;
 
 /// A provider of one kind.
 pub trait Provider {
-    /// The parent's spec. Its CRD is made from this type; an explicit null is read as an absent field.
+    /// The parent's spec. The CRD is generated from this type; an explicit null is read as an absent field.
     type Spec: DeserializeOwned + JsonSchema;
 
-    /// Name of the provider, a DNS label.
+    /// The provider's name, a DNS label.
     const NAME: &'static str;
-    /// Version of the provider, for people.
+    /// The provider's version, for people.
     const VERSION: &'static str;
-    /// The kind that it owns.
+    /// The kind that the provider owns.
     const PARENT: ParentKind;
-    /// The kinds that it writes.
+    /// The kinds that the provider writes.
     const CHILDREN: &'static [ChildKind];
 
-    /// The kinds that it sees below its children: pods and claims of a StatefulSet.
+    /// The kinds that the provider reads below its children, such as the pods and claims of a StatefulSet.
     const DESCENDANTS: &'static [ChildKind] = &[];
-    /// The kinds that it reads beside its parents, once it asks for some by name ([`Response::related`]).
+    /// The kinds of other objects that the provider reads, by name, when it requests them ([`Response::related`]).
     const RELATED: &'static [ChildKind] = &[];
 
-    /// Fields of the parent that are secrets, as JSON pointers (`/spec/credentials/secretKey`): the provider sees a token in
-    /// place of each value ([`is_token`](crate::is_token)), which the host puts back in the `data` of a Secret.
+    /// Sensitive fields of the parent, as JSON pointers (`/spec/credentials/secretKey`): the provider sees a token instead of each
+    /// value ([`is_token`](crate::is_token)), which the host replaces by the value in the `data` of a Secret.
     const SENSITIVE: &'static [&'static str] = &[];
 
-    /// What an administrator can set of the provider in its Provider document (`spec.settings`), as
-    /// `Some(SettingsSchema::of::<StoreSettings>())`; [`Request::settings`] reads it. Absent: it has no settings.
+    /// The schema of the settings that an administrator can make in the Provider's `spec.settings`, as in
+    /// `Some(SettingsSchema::of::<StoreSettings>())`; [`Request::settings`] reads them. Absent: there are no settings.
     const SETTINGS: Option<SettingsSchema> = None;
 
-    /// Schema of the status, without `conditions`; see [`schema::of`](crate::schema::of). Absent: anything.
+    /// The schema of the status without its conditions; see [`schema::of`](crate::schema::of). Absent: any status.
     #[must_use]
     fn status_schema() -> Option<Value> {
         None
     }
 
-    /// Decides what should exist. A pure function: the same request gives the same answer.
+    /// Decides what should exist. This is a pure function: the same request must give the same response.
     ///
     /// # Errors
-    /// When it cannot decide. For a spec that cannot be acted on prefer [`Response::hold`] with a condition.
+    /// If no decision is possible. For an invalid spec, prefer [`Response::hold`] with a condition.
     fn reconcile(request: &Request<'_, Self::Spec>) -> Result<Response, Failure>;
 }
 
@@ -68,40 +72,40 @@ fn related_kind(kind: ChildKind) -> RelatedKind {
     RelatedKind { api_version, kind, optional, access: RelatedAccess::default() }
 }
 
-/// A text as the `data` of a Secret holds it: a token as it is, anything else base64-encoded.
+/// A value for the `data` of a Secret: a token is kept as it is, anything else is base64-encoded.
 #[must_use]
 pub fn secret_data(text: &str) -> String {
     if is_token(text) { text.to_owned() } else { BASE64_STANDARD.encode(text) }
 }
 
-/// Whether a text is a token that stands for a secret value: to be copied as a whole value into the `data` of a Secret, as it
-/// is, and to be compared; nothing else can be known of it.
+/// Whether a text is a token that stands for a secret value. A token can be compared with others, and copied unchanged, as a whole
+/// value, into the `data` of a Secret; it says nothing else about the value.
 #[must_use]
 pub fn is_token(text: &str) -> bool {
     text.starts_with(TOKEN_PREFIX)
 }
 
-/// The CustomResourceDefinition of a provider's parent, `apiextensions.k8s.io/v1`.
+/// The `apiextensions.k8s.io/v1` CustomResourceDefinition of a provider's parent.
 #[must_use]
 pub fn crd<P: Provider>() -> Value {
     crate::crd::definition(&P::PARENT, &crate::schema::of::<P::Spec>(), P::status_schema())
 }
 
-/// Answers one request with the bytes that cross the sandbox.
+/// Handles one request, as bytes in and bytes out.
 ///
 /// # Errors
-/// `internal` for what is not a request, `invalid` for a parent that does not fit the spec type, or what the provider says.
+/// `internal` for a malformed request, `invalid` for a parent that does not fit the spec type, and failures of the provider.
 pub fn reconcile_bytes<P: Provider>(request: &[u8]) -> Result<Vec<u8>, Failure> {
     let request = Request::<P::Spec>::parse(request, &P::PARENT)?;
     P::reconcile(&request)?.finish(&request.metadata, &request.unknown_fields)
 }
 
-/// Answers one request, and reads the answer as the host does. For tests.
+/// Handles one request and parses the response as the host does. For tests.
 ///
 /// # Errors
 /// As [`reconcile_bytes`].
 pub fn answer<P: Provider>(request: &[u8]) -> Result<ReconcileResponse, Failure> {
     let answer = reconcile_bytes::<P>(request)?;
     serde_json::from_slice(&answer)
-        .map_err(|error| failure::internal(format!("the answer breaks the contract: {error}")))
+        .map_err(|error| failure::internal(format!("the response violates the contract: {error}")))
 }

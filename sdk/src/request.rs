@@ -1,4 +1,4 @@
-//! What a provider is asked: the parent, typed; its children as text, typed only when they are looked at.
+//! The request as a provider sees it: the parent is typed, other objects stay text until the provider reads them.
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -9,43 +9,44 @@ use k8s_openapi::Resource;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+use crate::bytes::same;
+use crate::kind::{ChildKind, ParentKind};
 use crate::observed::{Fields, ObjectView, Observed};
-use crate::scan::{self, Field, Malformed};
-use crate::{ChildKind, ParentKind, failure, typing};
+use crate::view::{self, Field, JsonView, Malformed};
+use crate::{failure, json, typing};
 
-/// One question to a provider.
+/// One request to a provider.
 #[derive(Debug)]
 pub struct Request<'a, S> {
     /// The parent's metadata.
     pub metadata: ParentMetadata,
     /// The parent's spec.
     pub spec: S,
-    /// Paths of fields of the parent that the spec type does not know. The SDK reports them by itself.
+    /// Paths of the parent's fields that the spec type does not know. The SDK reports them in a condition.
     pub unknown_fields: Vec<String>,
-    /// In the order of the request.
     children: Objects<'a>,
-    /// What exists below the children.
+    /// Objects below the children, such as pods.
     descendants: Objects<'a>,
-    /// What the provider asked to see beside its parent.
+    /// Other objects that the provider asked for.
     related: Objects<'a>,
-    /// Who is asked, as text.
-    provider: &'a [u8],
-    /// Facts of the cluster, as text.
-    cluster: &'a [u8],
+    /// The provider's name, version and settings.
+    provider: JsonView<'a>,
+    /// The cluster's version and the kinds that it serves.
+    cluster: JsonView<'a>,
     finalizing: bool,
 }
 
-/// Objects that exist, not yet read.
+/// Existing objects, not parsed yet, in the order of the request.
 #[derive(Debug, Default)]
 struct Objects<'a> {
     all: Vec<Object<'a>>,
-    /// `StatefulSet.apps/v1`, and which of them are of that kind.
+    /// `StatefulSet.apps/v1`, and the range in `all` that is of this kind.
     kinds: Vec<(&'a [u8], Range<usize>)>,
-    /// The fields of those that are in parts.
+    /// The fields of the objects that are split.
     fields: Vec<Field<'a>>,
 }
 
-/// An object that exists.
+/// An existing object.
 #[derive(Debug)]
 struct Object<'a> {
     /// `namespace/name`.
@@ -53,44 +54,44 @@ struct Object<'a> {
     content: Content<'a>,
 }
 
-/// How much of an object was found while the request was gone through.
+/// What the pass over the request found of an object.
 #[derive(Debug)]
 enum Content<'a> {
-    /// Where it ends.
-    Whole(&'a [u8]),
-    /// Which fields are its.
-    Parts(Range<usize>),
+    /// Its text, unsplit.
+    Whole(JsonView<'a>),
+    /// The range of its fields in [`Objects::fields`].
+    Split(Range<usize>),
 }
 
-/// What a provider needs of the parent's metadata.
+/// The parent's metadata, as far as providers need it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ParentMetadata {
-    /// Name of the parent.
+    /// The parent's name.
     pub name: String,
-    /// Its namespace; absent if cluster-scoped.
+    /// The parent's namespace; absent if it is cluster-scoped.
     pub namespace: Option<String>,
-    /// Its identity: a parent made again under the same name is another one.
+    /// The parent's UID: an object that is deleted and created again under the same name is another parent.
     pub uid: String,
-    /// Counts the changes of its spec.
+    /// The parent's generation.
     pub generation: i64,
-    /// Its labels.
-    pub labels: crate::Object,
-    /// Its annotations.
-    pub annotations: crate::Object,
+    /// The parent's labels.
+    pub labels: json::Object,
+    /// The parent's annotations.
+    pub annotations: json::Object,
 }
 
 impl<'a, S: DeserializeOwned> Request<'a, S> {
-    /// Reads a request whose parent is of the given kind. Fields that it does not know are ignored.
+    /// Reads a request whose parent is of the given kind. Unknown fields are ignored.
     pub(crate) fn parse(bytes: &'a [u8], parent_kind: &ParentKind) -> Result<Self, Failure> {
         let (mut api_version, mut kind, mut parent) = (&b""[..], &b""[..], None);
-        // Where it is not even text, that is what is wrong with it.
+        // A payload that is not UTF-8 is reported as such.
         let no_request = |error: Malformed| match str::from_utf8(bytes) {
             Err(error) => no_request(error),
             Ok(_) => no_request(error),
         };
         let (mut children, mut descendants, mut related) = (Objects::default(), Objects::default(), Objects::default());
-        let (mut provider, mut cluster, mut finalizing) = (&b"{}"[..], &b"{}"[..], false);
-        let mut fields = scan::fields(bytes);
+        let (mut provider, mut cluster, mut finalizing) = (JsonView::EMPTY_OBJECT, JsonView::EMPTY_OBJECT, false);
+        let mut fields = JsonView::new(bytes).fields();
         while let Some(field) = fields.next_key().map_err(no_request)? {
             let objects = match field {
                 b"children" => Some(&mut children),
@@ -99,7 +100,8 @@ impl<'a, S: DeserializeOwned> Request<'a, S> {
                 _ => None,
             };
             if let Some(objects) = objects {
-                // Providers look at few of many children, and at all pods, of which most is passed over: once is enough.
+                // Providers read few of many children, but all descendants, of which they skip most: those are split into their
+                // fields in this pass, so that no second one is needed.
                 *objects = Objects::find(&mut fields, field == b"descendants").map_err(no_request)?;
                 continue;
             }
@@ -110,7 +112,7 @@ impl<'a, S: DeserializeOwned> Request<'a, S> {
                 b"parent" => parent = Some(value),
                 b"provider" => provider = value,
                 b"cluster" => cluster = value,
-                b"finalizing" => finalizing = value == b"true",
+                b"finalizing" => finalizing = value.text() == b"true",
                 _ => {}
             }
         }
@@ -127,14 +129,14 @@ impl<'a, S: DeserializeOwned> Request<'a, S> {
 }
 
 impl<'a> Objects<'a> {
-    /// Finds them in what comes next.
-    fn find(found: &mut scan::Fields<'a>, in_parts: bool) -> Result<Self, Malformed> {
-        let (mut all, mut fields) = (Vec::with_capacity(32), Vec::with_capacity(if in_parts { 128 } else { 0 }));
+    /// Finds the objects in the value of the cursor's last key: kind to name to object.
+    fn find(cursor: &mut view::Fields<'a>, split: bool) -> Result<Self, Malformed> {
+        let (mut all, mut fields) = (Vec::with_capacity(32), Vec::with_capacity(if split { 128 } else { 0 }));
         let mut kinds = Vec::with_capacity(8);
-        found.object(|kind, names| {
+        cursor.object(|kind, names| {
             let first = all.len();
             names.object(|name, objects| {
-                if !in_parts {
+                if !split {
                     all.push(Object { name, content: Content::Whole(objects.value()?) });
                     return Ok(());
                 }
@@ -143,7 +145,7 @@ impl<'a> Objects<'a> {
                     fields.push((key, values.value()?));
                     Ok(())
                 })?;
-                all.push(Object { name, content: Content::Parts(first..fields.len()) });
+                all.push(Object { name, content: Content::Split(first..fields.len()) });
                 Ok(())
             })?;
             kinds.push((kind, first..all.len()));
@@ -163,8 +165,8 @@ impl<'a> Objects<'a> {
 
     fn read<T: Observed<'a>>(&self, object: &Object<'a>) -> Result<T, Failure> {
         let fields = match &object.content {
-            Content::Whole(text) => Fields::of(text),
-            Content::Parts(range) => Fields::found(self.fields.get(range.clone()).unwrap_or_default()),
+            Content::Whole(view) => Fields::of(view.text()),
+            Content::Split(range) => Fields::found(self.fields.get(range.clone()).unwrap_or_default()),
         };
         T::read_fields(fields).map_err(|error| {
             failure::internal(format!("the {} {} cannot be read: {error}", T::KIND.kind, lossy(object.name)))
@@ -176,16 +178,16 @@ fn lossy(text: &[u8]) -> Cow<'_, str> {
     String::from_utf8_lossy(text)
 }
 
-/// What a string says that has nothing escaped; whatever else it is, as it stands.
-fn unquoted(text: &[u8]) -> &[u8] {
-    scan::inner(text).unwrap_or(text)
+/// A string without its quotes, escapes included; any other value as it stands.
+fn unquoted(value: JsonView<'_>) -> &[u8] {
+    value.unquoted().unwrap_or(value.text())
 }
 
 fn no_request(error: impl std::fmt::Display) -> Failure {
     failure::internal(format!("the payload is not a {REQUEST_KIND}: {error}"))
 }
 
-/// A parent, its spec not yet typed.
+/// A parent whose spec is not typed yet.
 struct Parent {
     metadata: ParentMetadata,
     spec: Value,
@@ -193,14 +195,15 @@ struct Parent {
 }
 
 impl Parent {
-    fn read(text: &[u8], expected: &ParentKind) -> Result<Self, Failure> {
-        let (mut api_version, mut kind, mut metadata, mut spec) = (&b""[..], &b""[..], &b"{}"[..], &b"null"[..]);
+    fn read(parent: JsonView<'_>, expected: &ParentKind) -> Result<Self, Failure> {
+        let (mut api_version, mut kind) = (&b""[..], &b""[..]);
+        let (mut metadata, mut spec) = (JsonView::EMPTY_OBJECT, JsonView::NULL);
         let mut unknown_fields = Vec::new();
-        for field in scan::fields(text) {
+        for field in parent.fields() {
             match field.map_err(|error| no_request(format!("its parent: {error}")))? {
                 (b"apiVersion", value) => api_version = unquoted(value),
                 (b"kind", value) => kind = unquoted(value),
-                (b"metadata", value) if value != b"null" => metadata = value,
+                (b"metadata", value) if !value.is_null() => metadata = value,
                 (b"metadata", _) => {}
                 (b"spec", value) => spec = value,
                 (b"status", _) => {}
@@ -214,23 +217,23 @@ impl Parent {
         }
         let fault = |what: &str, error: &dyn std::fmt::Display| no_request(format!("its parent's {what}: {error}"));
         let metadata = ParentMetadata::read(metadata, |error| fault("metadata", error))?;
-        let spec = serde_json::from_slice(spec).map_err(|error| fault("spec", &error))?;
+        let spec = spec.parse().map_err(|error| fault("spec", &error))?;
         Ok(Self { metadata, spec, unknown_fields })
     }
 }
 
 impl ParentMetadata {
-    /// Most of it is passed over; what has another type than it should have is as if it were absent.
-    fn read(text: &[u8], fault: impl Fn(&Malformed) -> Failure) -> Result<Self, Failure> {
-        let string = |value: &[u8]| scan::string(value).ok().map(|text| text.into_owned());
-        let object = |value: &[u8]| serde_json::from_slice(value).unwrap_or_default();
+    /// Skips most of the text. Fields of the wrong type are treated as absent.
+    fn read(text: JsonView<'_>, fault: impl Fn(&Malformed) -> Failure) -> Result<Self, Failure> {
+        let string = |value: JsonView<'_>| value.string().ok().map(|text| text.into_owned());
+        let object = |value: JsonView<'_>| value.parse().unwrap_or_default();
         let (mut metadata, mut name) = (Self::default(), None);
-        for field in scan::fields(text) {
+        for field in text.fields() {
             match field.map_err(|error| fault(&error))? {
                 (b"name", value) => name = string(value),
                 (b"namespace", value) => metadata.namespace = string(value),
                 (b"uid", value) => metadata.uid = string(value).unwrap_or_default(),
-                (b"generation", value) => metadata.generation = serde_json::from_slice(value).unwrap_or_default(),
+                (b"generation", value) => metadata.generation = value.parse().unwrap_or_default(),
                 (b"labels", value) => metadata.labels = object(value),
                 (b"annotations", value) => metadata.annotations = object(value),
                 _ => {}
@@ -242,90 +245,90 @@ impl ParentMetadata {
 }
 
 impl<'a, S> Request<'a, S> {
-    /// Name of the parent.
+    /// The parent's name.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.metadata.name
     }
 
-    /// Namespace of the parent; empty if it is cluster-scoped.
+    /// The parent's namespace; empty if it is cluster-scoped.
     #[must_use]
     pub fn namespace(&self) -> &str {
         self.metadata.namespace.as_deref().unwrap_or_default()
     }
 
-    /// Whether the parent is being deleted and the provider is asked to finish.
+    /// Whether the parent is being deleted and the provider should clean up.
     #[must_use]
     pub fn finalizing(&self) -> bool {
         self.finalizing
     }
 
-    /// The provider's settings, of the type that [`SETTINGS`](crate::Provider::SETTINGS) is made from: the host has checked them,
-    /// and filled in the defaults of the schema.
+    /// The provider's settings, as the type from which [`SETTINGS`](crate::Provider::SETTINGS) was generated. The host has
+    /// validated them and filled in the schema's defaults.
     ///
     /// # Errors
-    /// `internal` if they do not fit the type, which a host that checks them does not let happen.
+    /// `internal` if they do not fit the type, which the host's validation rules out.
     pub fn settings<T: DeserializeOwned>(&self) -> Result<T, Failure> {
-        let text = scan::field(self.provider, "settings").map_err(no_request)?.unwrap_or(b"{}");
-        let settings: Value = serde_json::from_slice(text).map_err(no_request)?;
+        let text = self.provider.field("settings").map_err(no_request)?.unwrap_or(JsonView::EMPTY_OBJECT);
+        let settings: Value = text.parse().map_err(no_request)?;
         let typed = typing::typed::<T>("provider.settings", &settings);
         Ok(typed.map_err(|failure| failure::internal(failure.to_string()))?.value)
     }
 
-    /// A child that exists, by its name in the parent's namespace.
+    /// An existing child, by its name in the parent's namespace.
     ///
     /// # Errors
-    /// `internal` if it does not look like its kind.
+    /// `internal` if the object cannot be read as its kind.
     pub fn child<T: Observed<'a>>(&self, name: &str) -> Result<Option<T>, Failure> {
         self.named(&self.children, name)
     }
 
-    /// All children of a kind that exist, in the order of the request: that of their namespaces and names.
+    /// All existing children of a kind, ordered by namespace and name.
     ///
     /// # Errors
-    /// `internal` if one does not look like its kind.
+    /// `internal` if an object cannot be read as its kind.
     pub fn children<T: Observed<'a>>(&self) -> Result<Vec<T>, Failure> {
         self.children.read_all()
     }
 
-    /// All objects of a kind below the children, as [`children`](Self::children). The kind is one of
+    /// All objects of a kind below the children, ordered as [`children`](Self::children). The kind must be one of
     /// [`DESCENDANTS`](crate::Provider::DESCENDANTS).
     ///
     /// # Errors
-    /// `internal` if one does not look like its kind.
+    /// `internal` if an object cannot be read as its kind.
     pub fn descendants<T: Observed<'a>>(&self) -> Result<Vec<T>, Failure> {
         self.descendants.read_all()
     }
 
-    /// An object beside the parent that the answer asks for ([`Response::related`](crate::Response::related)), by its name in
-    /// the parent's namespace. Absent also in the first round, before the host has supplied it: answer as if it did not exist,
-    /// and ask for it. The host acts on no answer before everything that it asks for was supplied.
+    /// A related object, which the response requests with [`Response::related`](crate::Response::related), by its name in the
+    /// parent's namespace. In the first round the host has not supplied it yet, so it is absent even if it exists: respond as if
+    /// it did not exist, and request it. The host acts on a response only once everything that it requests was supplied.
     ///
     /// # Errors
-    /// `internal` if it does not look like its kind.
+    /// `internal` if the object cannot be read as its kind.
     pub fn related<T: Observed<'a>>(&self, name: &str) -> Result<Option<T>, Failure> {
         self.named(&self.related, name)
     }
 
-    /// Whether an object that the answer asks to see ([`related`](Self::related)) is the parent's child, or nobody's yet: one
-    /// that somebody else has made is left to him.
+    /// Whether a name is free for a child: the [`related`](Self::related) object of this name is absent, or is the parent's own.
+    /// Objects created by others should be left alone.
     ///
     /// # Errors
-    /// `internal` if it does not look like its kind.
+    /// `internal` if the object cannot be read as its kind.
     pub fn is_free<R: Resource>(&self, name: &str) -> Result<bool, Failure> {
         let Some(found) = self.related::<ObjectView<'_, R>>(name)? else { return Ok(true) };
         let is_owned = found.metadata.is_owned_by("uid", &self.metadata.uid);
         Ok(is_owned || self.child::<ObjectView<'_, R>>(name)?.is_some())
     }
 
-    /// Whether the cluster serves an optional kind of the manifest.
+    /// Whether the cluster serves a kind that the manifest declares as optional.
     ///
     /// # Errors
-    /// `internal` if the request does not say it as the contract does.
+    /// `internal` if that part of the request is malformed.
     pub fn serves(&self, kind: ChildKind) -> Result<bool, Failure> {
         let key = if kind.group.is_empty() { kind.kind.to_owned() } else { format!("{}.{}", kind.kind, kind.group) };
-        let kinds = scan::field(self.cluster, "kinds").map_err(no_request)?.unwrap_or(b"{}");
-        Ok(scan::field(kinds, &key).map_err(no_request)? == Some(b"true"))
+        let kinds = self.cluster.field("kinds").map_err(no_request)?.unwrap_or(JsonView::EMPTY_OBJECT);
+        Ok(kinds.field(&key).map_err(no_request)?.is_some_and(|served| served.text() == b"true"))
     }
 
     fn named<T: Observed<'a>>(&self, objects: &Objects<'a>, name: &str) -> Result<Option<T>, Failure> {
@@ -334,11 +337,11 @@ impl<'a, S> Request<'a, S> {
                 let place = found.len().checked_sub(name.len() + 1);
                 let parts = place.and_then(|place| found.split_at_checked(place));
                 parts.is_some_and(|(first, rest)| {
-                    let is_name = matches!(rest, [b'/', rest @ ..] if scan::same(rest, name.as_bytes()));
-                    is_name && scan::same(first, namespace.as_bytes())
+                    let is_name = matches!(rest, [b'/', rest @ ..] if same(rest, name.as_bytes()));
+                    is_name && same(first, namespace.as_bytes())
                 })
             }
-            None => scan::same(found, name.as_bytes()),
+            None => same(found, name.as_bytes()),
         };
         objects.of_kind(T::KIND).find(|object| is_named(object.name)).map(|object| objects.read(object)).transpose()
     }

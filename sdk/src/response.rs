@@ -1,4 +1,4 @@
-//! What a provider answers, built step by step.
+//! The builder of a provider's response.
 
 use bartizan_contract::names::{API_VERSION, RESPONSE_KIND};
 use bartizan_contract::{
@@ -8,18 +8,22 @@ use bartizan_contract::{
 use serde::Serialize;
 use serde_json::{Map, Value};
 
+use crate::condition;
+use crate::failure;
+use crate::json::object;
 use crate::json::{WriteJson, Writer, text};
-use crate::{ChildKind, ParentMetadata, condition, failure, object};
+use crate::kind::ChildKind;
+use crate::request::ParentMetadata;
 
-/// Room for most answers, so that their text is not moved while it grows.
+/// Enough for most responses, so that their text is not reallocated while it grows.
 const CAPACITY: usize = 24 * 1024;
 
-/// An answer: all children that should exist, the status, and when to be asked again.
+/// A response: all children that should exist, the status, and when to reconcile again.
 #[derive(Clone, Debug)]
 pub struct Response {
-    /// The answer up to its list of children, not yet closed.
+    /// The text up to and including the list of children, which is still open.
     answer: Writer,
-    /// Children of which the namespace may be missing; they come after the others.
+    /// Children whose namespace may be missing; they are written after the others.
     trees: Vec<Result<Value, String>>,
     hold: bool,
     status: Option<Writer>,
@@ -31,19 +35,19 @@ pub struct Response {
     related: Vec<RelatedSelector>,
 }
 
-/// How the host is to treat a child, where the defaults will not do.
+/// How the host treats a child, if not by default.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Treatment {
-    /// Waves are applied in order, each once the API server accepted the one before.
+    /// Waves are applied in order, each once the API server has accepted the previous one.
     pub wave: u32,
-    /// What becomes of it when the parent goes or no longer asks for it.
+    /// What happens to the child when the parent is deleted or no longer wants it.
     pub on_delete: OnDelete,
-    /// What to do when the API server says that a field is immutable.
+    /// What happens when the API server refuses to change an immutable field.
     pub on_immutable_change: OnImmutableChange,
 }
 
 impl Treatment {
-    /// The defaults, in a later wave than the first, which is 0.
+    /// The defaults, but in this wave; the first wave is 0.
     #[must_use]
     pub const fn wave(wave: u32) -> Self {
         Self { wave, on_delete: OnDelete::Delete, on_immutable_change: OnImmutableChange::Refuse }
@@ -74,37 +78,37 @@ impl Default for Response {
 }
 
 impl Response {
-    /// An answer that asks for no children.
+    /// A response without children.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// An answer that leaves everything as it is and writes the status only.
+    /// A response that leaves all children as they are, and only writes the status.
     #[must_use]
     pub fn hold() -> Self {
         Self { hold: true, ..Self::default() }
     }
 
-    /// A child that should exist: a typed object of `k8s_openapi`, or any other with apiVersion, kind and metadata. Its
-    /// namespace defaults to the parent's.
+    /// Adds a child: a typed object of `k8s_openapi`, or anything else with apiVersion, kind and metadata. The namespace defaults
+    /// to the parent's.
     ///
-    /// Convenient, and right for small objects. Pod templates are better written with [`object!`](crate::object): the typed
-    /// ones add some 300 kB to a module, most of it for fields that nobody sets.
+    /// This is convenient for small objects. Write pod templates with [`object!`](crate::object) instead: typed ones add some
+    /// 300 kB to a module, mostly for fields that are never set.
     #[must_use]
     pub fn child(mut self, object: impl Serialize) -> Self {
         self.trees.push(serde_json::to_value(object).map_err(|error| error.to_string()));
         self
     }
 
-    /// A child that should exist, whole, with its namespace: what [`object!`](crate::object) makes.
+    /// Adds a complete child, including its namespace, as written with [`object!`](crate::object).
     #[must_use]
     pub fn child_json(mut self, object: impl WriteJson) -> Self {
         self.answer.item(&object!({"object": object}));
         self
     }
 
-    /// A child as [`child_json`](Self::child_json) takes it, treated in another way than by default.
+    /// Adds a child like [`child_json`](Self::child_json), with a treatment other than the default.
     #[must_use]
     pub fn child_with(mut self, treatment: Treatment, object: impl WriteJson) -> Self {
         let Treatment { wave, on_delete, on_immutable_change } = treatment;
@@ -117,7 +121,7 @@ impl Response {
         self
     }
 
-    /// A child in the parent's namespace to leave alone: neither applied nor pruned.
+    /// Leaves a child in the parent's namespace alone: it is neither applied nor pruned.
     #[must_use]
     pub fn keep(mut self, kind: ChildKind, name: &str) -> Self {
         let (api_version, kind, name) = (kind.api_version(), kind.kind.to_owned(), name.to_owned());
@@ -125,8 +129,8 @@ impl Response {
         self
     }
 
-    /// Objects of the parent's namespace to see ([`Request::related`](crate::Request::related)), by their names. Ask for the
-    /// same ones with every answer: what is asked for each time costs one call, not two.
+    /// Requests objects of the parent's namespace by name, to be read with [`Request::related`](crate::Request::related). Request
+    /// the same objects in every response: the host then supplies them in the first round, which saves a second call.
     #[must_use]
     pub fn related(mut self, kind: ChildKind, names: &[&str]) -> Self {
         self.related.push(RelatedSelector {
@@ -139,8 +143,8 @@ impl Response {
         self
     }
 
-    /// Something that went as it should, told on the parent: a CamelCase word and a sentence. One that stands in two answers
-    /// running is told once.
+    /// Adds an event of type Normal on the parent, with a CamelCase reason and a message. An event that consecutive responses
+    /// repeat is recorded once.
     #[must_use]
     pub fn event(mut self, reason: &str, message: impl Into<String>) -> Self {
         self.events.push(ProviderEvent {
@@ -151,7 +155,7 @@ impl Response {
         self
     }
 
-    /// A random value that the host makes once in a Secret among the children: so many letters and digits under a key.
+    /// Has the host generate a random value of `length` letters and digits, once, for a key of a Secret among the children.
     #[must_use]
     pub fn generate(mut self, secret: &str, key: &str, length: u16) -> Self {
         let (secret, key) = (secret.to_owned(), key.to_owned());
@@ -159,7 +163,7 @@ impl Response {
         self
     }
 
-    /// The parent's status without its conditions: an object.
+    /// Sets the parent's status, an object without conditions.
     #[must_use]
     pub fn status(mut self, status: impl WriteJson) -> Self {
         let mut writer = Writer::default();
@@ -168,7 +172,7 @@ impl Response {
         self
     }
 
-    /// A condition of the parent. One of the same type replaces the earlier one.
+    /// Adds a condition of the parent, in place of any earlier one of the same type.
     #[must_use]
     pub fn condition(mut self, condition: Condition) -> Self {
         self.conditions.retain(|other| other.type_ != condition.type_);
@@ -176,14 +180,14 @@ impl Response {
         self
     }
 
-    /// Ask again after so many seconds, even if nothing changes.
+    /// Reconciles again after this many seconds, even if nothing changes.
     #[must_use]
     pub fn resync_after(mut self, seconds: u32) -> Self {
         self.resync_after_seconds = Some(seconds.max(1));
         self
     }
 
-    /// The document that crosses the sandbox: namespaces filled in, conditions in the status.
+    /// The text of the response, with namespaces filled in and conditions in the status.
     pub(crate) fn finish(mut self, parent: &ParentMetadata, unknown_fields: &[String]) -> Result<Vec<u8>, Failure> {
         self.conditions.extend(condition::unknown_fields(unknown_fields));
         for tree in std::mem::take(&mut self.trees) {
@@ -195,21 +199,21 @@ impl Response {
         answer.field("hold", &self.hold.then_some(true));
         answer.field("status", &text(&status_with_conditions(self.status, &self.conditions)?));
         answer.field("resyncAfterSeconds", &self.resync_after_seconds);
-        answer.field("generate", &filled(&self.generate));
-        answer.field("keep", &filled(&self.keep));
-        answer.field("events", &filled(&self.events));
-        answer.field("related", &filled(&self.related));
+        answer.field("generate", &non_empty(&self.generate));
+        answer.field("keep", &non_empty(&self.keep));
+        answer.field("events", &non_empty(&self.events));
+        answer.field("related", &non_empty(&self.related));
         answer.end_object();
         answer.finish()
     }
 }
 
-/// A list as a field that is left out if it is empty.
-fn filled<T>(list: &[T]) -> Option<&[T]> {
+/// A list, or nothing if it is empty.
+fn non_empty<T>(list: &[T]) -> Option<&[T]> {
     (!list.is_empty()).then_some(list)
 }
 
-/// Puts the conditions at the end of the status; null if there is neither.
+/// Appends the conditions to the status; null if there is neither.
 fn status_with_conditions(status: Option<Writer>, conditions: &[Condition]) -> Result<Vec<u8>, Failure> {
     let mut text = match status {
         Some(status) => status.finish()?,

@@ -1,5 +1,5 @@
-//! Schemas for CRDs: from types, and for fields whose type says too little or too much
-//! (`#[schemars(schema_with = "schema::object")]`).
+//! Schemas for CRDs: those of types, and some for fields whose type says too little or too much, for use as
+//! `#[schemars(schema_with = "schema::object")]`.
 
 use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
@@ -7,11 +7,11 @@ use serde_json::Value;
 
 use crate::crd::structural;
 
-/// What the API server accepts as a quantity, in its own words.
+/// The API server's own pattern for quantities.
 const QUANTITY_PATTERN: &str = r"^(\+|-)?(([0-9]+(\.[0-9]*)?)|(\.[0-9]+))(([KMGTPE]i)|[numkMGTPE]|([eE](\+|-)?(([0-9]+(\.[0-9]*)?)|(\.[0-9]+))))?$";
 
-/// The schema of a type as a CRD may hold it: structural, without references, every object open to unknown fields, every
-/// optional field nullable. Defaults are left out: the API server would write them into objects and freeze them there.
+/// The schema of a type for a CRD: structural, without references, with unknown fields preserved in every object and every
+/// optional field nullable. Defaults are left out, because the API server would persist them in objects.
 #[must_use]
 pub fn of<T: JsonSchema>() -> Value {
     let settings = SchemaSettings::draft2020_12().for_deserialize().with(|settings| settings.inline_subschemas = true);
@@ -20,13 +20,13 @@ pub fn of<T: JsonSchema>() -> Value {
     schema
 }
 
-/// Any value: a field that has several shapes.
+/// Any value, for a field that has several shapes.
 #[must_use]
 pub fn anything(_: &mut SchemaGenerator) -> Schema {
     json_schema!({"x-kubernetes-preserve-unknown-fields": true})
 }
 
-/// An object with any fields: one that the API server checks where it is used.
+/// An object with any fields, for what the API server validates where it is used.
 #[must_use]
 pub fn object(_: &mut SchemaGenerator) -> Schema {
     json_schema!({"type": "object", "x-kubernetes-preserve-unknown-fields": true})
@@ -47,7 +47,7 @@ pub fn named_objects(_: &mut SchemaGenerator) -> Schema {
     })
 }
 
-/// A quantity, as text or as a number.
+/// A quantity, as a string or a number.
 #[must_use]
 pub fn quantity(_: &mut SchemaGenerator) -> Schema {
     json_schema!({"x-kubernetes-int-or-string": true, "pattern": QUANTITY_PATTERN})

@@ -1,28 +1,29 @@
-//! Settings of a provider, by a type.
+//! The schema of a provider's settings, from a type.
 
 use schemars::JsonSchema;
 use schemars::generate::SchemaSettings;
 use serde_json::Value;
 
-/// What a provider lets administrators set: a JSON schema, made from a type when the provider is asked for its manifest.
+/// The settings that administrators can make: a JSON schema, generated from a type for the provider's manifest.
 ///
-/// The host checks settings by it before the provider sees any. So say in the type what is right: `#[schemars(range(min = 1))]`,
-/// `#[schemars(regex(pattern = "^a"))]`, an enum. With `#[serde(deny_unknown_fields)]` on a struct a misspelt field is
-/// refused, too; without it nobody hears of it. Of a field with `#[serde(default)]` the host fills in the default if its type is
-/// `Serialize`; if not, the field is optional all the same. A type may not hold itself: the schema has no references.
+/// The host validates settings against it before the provider sees them, so express constraints in the type:
+/// `#[schemars(range(min = 1))]`, `#[schemars(regex(pattern = "^a"))]`, an enum. With `#[serde(deny_unknown_fields)]` on a struct,
+/// misspelt fields are rejected, too; without it they are silently ignored. For a field with `#[serde(default)]` the host fills in
+/// the default if the type is `Serialize`; otherwise the field is merely optional. Types cannot be recursive, since the schema has
+/// no references.
 ///
-/// Settings are no place for secrets: they are plain text to whoever may read Providers.
+/// Settings must not contain secrets: anyone who may read Providers can read them.
 #[derive(Clone, Copy, Debug)]
 pub struct SettingsSchema(fn() -> Value);
 
 impl SettingsSchema {
-    /// The schema of a type, a struct with named fields.
+    /// The schema of a type, which must be a struct with named fields.
     #[must_use]
     pub const fn of<T: JsonSchema>() -> Self {
         Self(schema::<T>)
     }
 
-    /// The schema as the manifest holds it.
+    /// The schema for the manifest.
     #[must_use]
     pub fn to_value(self) -> Value {
         (self.0)()

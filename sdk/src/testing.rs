@@ -1,4 +1,4 @@
-//! For tests of providers: requests built from plain objects. Not in modules.
+//! Helpers for native tests of providers, which build requests from plain objects. Not compiled for WebAssembly.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -7,7 +7,8 @@ use bartizan_contract::names::{API_VERSION, REQUEST_KIND};
 use bartizan_contract::{Failure, ReconcileResponse};
 use serde_json::{Value, json};
 
-use crate::{ChildKind, Provider, answer, manifest};
+use crate::kind::ChildKind;
+use crate::provider::{Provider, answer, manifest};
 
 /// A request under construction.
 #[derive(Clone, Debug)]
@@ -23,7 +24,7 @@ pub struct TestRequest {
 type Objects = BTreeMap<String, BTreeMap<String, Value>>;
 
 impl TestRequest {
-    /// A request about a parent as people write it: uid, generation and namespace are filled in as the API server does.
+    /// A request about a parent as users write it; UID, generation and namespace are filled in.
     #[must_use]
     pub fn new(mut parent: Value) -> Self {
         if let Some(metadata) = parent.get_mut("metadata").and_then(Value::as_object_mut) {
@@ -40,35 +41,35 @@ impl TestRequest {
         }
     }
 
-    /// Settings of the provider, as the host supplies them: defaults of the schema included.
+    /// Sets the provider's settings, as the host supplies them: including the schema's defaults.
     #[must_use]
     pub fn settings(mut self, settings: Value) -> Self {
         self.settings = settings;
         self
     }
 
-    /// A child that exists, with apiVersion, kind, name and namespace.
+    /// Adds an existing child, with apiVersion, kind, name and namespace.
     #[must_use]
     pub fn child(mut self, object: Value) -> Self {
         insert(&mut self.children, object);
         self
     }
 
-    /// An object below a child.
+    /// Adds an object below a child.
     #[must_use]
     pub fn descendant(mut self, object: Value) -> Self {
         insert(&mut self.descendants, object);
         self
     }
 
-    /// An object beside the parent that the provider asks for.
+    /// Adds a related object, which the provider requests.
     #[must_use]
     pub fn related(mut self, object: Value) -> Self {
         insert(&mut self.related, object);
         self
     }
 
-    /// The request as it crosses the sandbox. Every kind of child given is present, if empty.
+    /// The request as bytes. All `kinds` of children are present, even if there are none.
     #[must_use]
     pub fn bytes(&self, kinds: &[ChildKind]) -> Vec<u8> {
         let mut children = self.children.clone();
@@ -90,7 +91,7 @@ impl TestRequest {
         request.to_string().into_bytes()
     }
 
-    /// What a provider answers.
+    /// The provider's response.
     ///
     /// # Errors
     /// As [`answer`](crate::answer).
@@ -106,21 +107,23 @@ fn insert(objects: &mut Objects, object: Value) {
     objects.entry(kind).or_default().insert(key, object);
 }
 
-/// Set, [`check_manifest`] writes the file rather than compare it.
+/// If set, [`check_manifest`] writes the file instead of comparing it.
 const UPDATE: &str = "BARTIZAN_UPDATE_MANIFEST";
 
-/// Compares the manifest that a module carries with what its provider's types say. With `BARTIZAN_UPDATE_MANIFEST=1` in
-/// the environment it writes the file.
+/// Compares the manifest file that a module embeds with the one that is generated from the provider's types. The file is
+/// minified, since every call of the module carries it in memory. With `BARTIZAN_UPDATE_MANIFEST=1` in the environment, the file
+/// is written instead.
 ///
 /// # Errors
-/// What to do about a file that is out of date.
+/// If the file is out of date or not minified, or cannot be written.
 pub fn check_manifest<P: Provider>(file: &Path) -> Result<(), String> {
     let current = serde_json::to_value(manifest::<P>()).map_err(|error| error.to_string())?;
     if std::env::var_os(UPDATE).is_some() {
-        return std::fs::write(file, format!("{current:#}\n")).map_err(|error| format!("{}: {error}", file.display()));
+        return std::fs::write(file, format!("{current}\n")).map_err(|error| format!("{}: {error}", file.display()));
     }
     let written = std::fs::read_to_string(file).unwrap_or_default();
-    if serde_json::from_str(&written).ok() != Some(current) {
+    let is_minified = written.trim_end().len() == current.to_string().len();
+    if !is_minified || serde_json::from_str(&written).ok() != Some(current) {
         return Err(format!("{} is out of date: run this test again with {UPDATE}=1", file.display()));
     }
     Ok(())

@@ -1,20 +1,20 @@
-//! Versions of what providers run: numbers that can be compared.
+//! Comparable versions of the software that providers run.
 
 use std::fmt;
 
-/// A version as `4.1.3`; a patch that is not given is 0.
+/// A version such as `4.1.3`; a missing patch number is 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Version {
-    /// The first number.
+    /// The major number.
     pub major: u32,
-    /// The second one.
+    /// The minor number.
     pub minor: u32,
-    /// The third one.
+    /// The patch number.
     pub patch: u32,
 }
 
 impl Version {
-    /// Reads two or three numbers; nothing if the text is anything else.
+    /// Parses two or three numbers; nothing if the text is anything else.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let mut parts = text.split('.').map(|part| {

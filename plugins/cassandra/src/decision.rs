@@ -1,6 +1,6 @@
-//! The one next step of a cluster, from what is observed. In this order: what is missing is made; a member that leaves is
-//! seen off; all must be well; a rollout that has begun goes on; racks grow; racks shrink; a rollout begins. One disruptive
-//! step per settled state, and whatever holds, holds by the replicas and partition that were observed.
+//! Decides the next step of a cluster from the observed state, in this order: create missing StatefulSets; finish the departure
+//! of a leaving member; wait until all members are healthy; continue a rollout; grow a rack; shrink a rack; begin a rollout. There
+//! is one disruptive step per settled state. Where nothing may change, the observed replicas and partition are applied again.
 
 use bartizan_sdk::Progress;
 use bartizan_sdk::observed::Claims;
@@ -9,39 +9,10 @@ use crate::labels::TEMPLATE;
 use crate::racks::{Member, Rack};
 use crate::rollout;
 use crate::spec::ClusterSpec;
+use crate::step::{Action, Step};
 
-/// What to do with a rack now.
-pub(crate) struct Step<'a> {
-    pub(crate) rack: &'a Rack<'a>,
-    /// Whether its template is another one than its StatefulSet was given.
-    pub(crate) changed: bool,
-    /// Whether it has a change that others wait for: a canary counts its members.
-    pub(crate) through: bool,
-    /// What becomes of its StatefulSet.
-    pub(crate) action: Action,
-    /// How many members.
-    pub(crate) replicas: i32,
-    /// The least ordinal that a changed template reaches.
-    pub(crate) partition: i32,
-    /// Whether the claims of members beyond `replicas` go with their pods.
-    pub(crate) delete_claims: bool,
-    /// The member that is asked to leave the ring with this answer.
-    pub(crate) asked_to_leave: Option<i32>,
-}
-
-/// What becomes of a StatefulSet.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Action {
-    /// It is applied.
-    Apply,
-    /// It stays as it is: its template has changed, and now is not the time.
-    Keep,
-    /// It goes.
-    Remove,
-}
-
-/// The steps, one per rack, and what they are for; nothing if all is as it should be. `templates` are the fingerprints of the
-/// templates that the racks should have.
+/// The steps, one per rack, and the progress that they make; no progress if the cluster is as specified. `templates` are the
+/// fingerprints of the wanted templates.
 pub(crate) fn decide<'a>(
     racks: &'a [Rack<'a>],
     templates: impl Iterator<Item = &'a str>,
@@ -51,11 +22,11 @@ pub(crate) fn decide<'a>(
     let holding = racks.iter().zip(templates).map(|(rack, wanted)| hold(rack, wanted, spec, in_rollout));
     let mut steps: Vec<Step<'_>> = holding.collect();
     let progress = create(&steps)
-        .or_else(|| see_off(&mut steps, spec))
+        .or_else(|| finish_departure(&mut steps, spec))
         .or_else(|| settle(&mut steps))
         .or_else(|| {
             release_templates(&mut steps);
-            rollout::go_on(&mut steps, spec)
+            rollout::proceed(&mut steps, spec)
         })
         .or_else(|| grow(&mut steps))
         .or_else(|| shrink(&mut steps))
@@ -63,7 +34,7 @@ pub(crate) fn decide<'a>(
     (steps, progress)
 }
 
-/// Nothing changes.
+/// The step that changes nothing.
 fn hold<'a>(rack: &'a Rack<'a>, template: &str, spec: &ClusterSpec, in_rollout: bool) -> Step<'a> {
     let replicas = rack.replicas();
     let changed = rack.set.as_ref().is_some_and(|set| set.metadata.annotation(TEMPLATE).as_deref() != Some(template));
@@ -72,69 +43,70 @@ fn hold<'a>(rack: &'a Rack<'a>, template: &str, spec: &ClusterSpec, in_rollout: 
         Some(_) if !changed => Action::Apply,
         _ => Action::Keep,
     };
-    let goes = |(ordinal, member): (&i32, &Member<'_>)| {
-        *ordinal >= replicas && member.has_left() && (member.pod.is_some() || member.claims == Claims::Going)
+    let is_departing = |(ordinal, member): (&i32, &Member<'_>)| {
+        *ordinal >= replicas && member.has_left() && (member.pod.is_some() || member.claims == Claims::Deleting)
     };
-    let delete_claims = !spec.keeps_claims() && rack.members.iter().any(goes);
+    let delete_claims = !spec.keeps_claims() && rack.members.iter().any(is_departing);
     let (through, partition) = (in_rollout && !changed && rack.is_through(), rack.held_partition(replicas));
     Step { rack, changed, through, action, replicas, partition, delete_claims, asked_to_leave: None }
 }
 
-/// Whether nothing is left of a rack but what stays.
+/// Whether nothing is left of a rack but claims that are retained.
 fn is_empty(rack: &Rack<'_>) -> bool {
-    let over = |(ordinal, member): (&i32, &Member<'_>)| {
+    let is_gone = |(ordinal, member): (&i32, &Member<'_>)| {
         let left = !member.has_service || member.has_left();
-        *ordinal >= 0 && member.pod.is_none() && member.claims != Claims::Going && left
+        *ordinal >= 0 && member.pod.is_none() && member.claims != Claims::Deleting && left
     };
-    rack.replicas() == 0 && rack.is_settled() && rack.members.iter().all(over)
+    rack.replicas() == 0 && rack.is_settled() && rack.members.iter().all(is_gone)
 }
 
 fn create(steps: &[Step<'_>]) -> Option<Progress> {
     if let Some(Step { rack, .. }) = steps.iter().find(|step| step.rack.spec.is_none()) {
         let message = format!(
-            "StatefulSet {} no longer says what its rack was: put the rack back into the spec, or delete the StatefulSet",
+            "StatefulSet {} has lost the record of its rack: restore the rack in the spec, or delete the StatefulSet",
             rack.name
         );
         return Progress::waiting("UnknownRack", message);
     }
     let missing: Vec<&str> = steps.iter().filter(|step| step.rack.set.is_none()).map(|step| &*step.rack.rack).collect();
-    (!missing.is_empty()).then(|| Progress::step("Creating", format!("rack {} is made", missing.join(", "))))?
+    let racks = if missing.len() == 1 { "rack" } else { "racks" };
+    (!missing.is_empty()).then(|| Progress::step("Creating", format!("creating {racks} {}", missing.join(", "))))?
 }
 
-/// Members that were asked to leave: lets each go once it has left the ring, and waits until nothing of it is there.
-fn see_off(steps: &mut [Step<'_>], spec: &ClusterSpec) -> Option<Progress> {
+/// Members that were asked to leave: removes each once it has left the ring, and waits until nothing is left of it.
+fn finish_departure(steps: &mut [Step<'_>], spec: &ClusterSpec) -> Option<Progress> {
     for step in steps {
         let (rack, replicas) = (step.rack, step.replicas);
         for (&ordinal, member) in rack.members.iter().rev() {
             let Some(has_left) = member.decommissioned else { continue };
             let name = rack.member_name(ordinal);
             let waiting = |message: String| Progress::waiting("MemberLeaving", message);
-            let left = |what: &str| waiting(format!("{name} has left the ring: waits for {what}"));
+            let left = |what: &str| waiting(format!("{name} has left the ring: waiting for {what}"));
             match (has_left, ordinal - replicas) {
-                // Lost before it had left: it comes back, and leaves then.
+                // Scaled away before it had left the ring: it is started again, and leaves then.
                 (false, 0..) => {}
-                (true, 0..) if member.pod.is_some() => return left("its pod to go"),
+                (true, 0..) if member.pod.is_some() => return left("its pod to terminate"),
                 (true, 0..) => match member.claims {
-                    Claims::Kept => {}
-                    Claims::Going => return left("its volume claims to go"),
-                    Claims::None => return left("its Service to go"),
+                    Claims::Retained => {}
+                    Claims::Deleting => return left("its volume claims to be deleted"),
+                    Claims::None => return left("its Service to be deleted"),
                 },
-                (true, -1) if rack.has_begun() && step.changed => return left("the others to settle"),
-                // Claims go with a pod, and stay where there is none.
+                (true, -1) if rack.has_begun() && step.changed => return left("the other members to settle"),
+                // The StatefulSet controller deletes claims together with a pod, so there must be one.
                 (true, -1) if !spec.keeps_claims() && !member.runs() && member.claims != Claims::None => {
-                    return left("its pod, with which its claims go");
+                    return left("its pod, with which its claims are deleted");
                 }
                 (true, -1) => {
                     step.action = Action::Apply;
                     step.replicas = ordinal;
                     step.partition = rack.held_partition(ordinal);
                     step.delete_claims = !spec.keeps_claims();
-                    return Progress::step("MemberLeaving", format!("{name} has left the ring, and goes"));
+                    return Progress::step("MemberLeaving", format!("{name} has left the ring and is removed"));
                 }
-                (false, -1) => return waiting(format!("waits for {name} to leave the ring")),
+                (false, -1) => return waiting(format!("waiting for {name} to leave the ring")),
                 (_, _) => {
                     let last = rack.member_name(replicas - 1);
-                    return waiting(format!("{name} is marked as leaving, but only the last member can: {last}"));
+                    return waiting(format!("{name} is marked as leaving, but only the last member can leave: {last}"));
                 }
             }
         }
@@ -142,10 +114,10 @@ fn see_off(steps: &mut [Step<'_>], spec: &ClusterSpec) -> Option<Progress> {
     None
 }
 
-/// Waits until every member is well.
+/// Waits until every member is healthy.
 fn settle(steps: &mut [Step<'_>]) -> Option<Progress> {
     let rack = steps.iter().map(|step| step.rack).find(|rack| !rack.is_settled())?;
-    rollout::replace_stuck(steps).or_else(|| Progress::waiting(reason(rack), unsettled_words(rack)))
+    rollout::replace_stuck(steps).or_else(|| Progress::waiting(reason(rack), unsettled_message(rack)))
 }
 
 fn reason(rack: &Rack<'_>) -> &'static str {
@@ -156,35 +128,35 @@ fn reason(rack: &Rack<'_>) -> &'static str {
     }
 }
 
-fn unsettled_words(rack: &Rack<'_>) -> String {
-    let Some(set) = &rack.set else { return format!("StatefulSet {} is being made", rack.name) };
+fn unsettled_message(rack: &Rack<'_>) -> String {
+    let Some(set) = &rack.set else { return format!("StatefulSet {} is being created", rack.name) };
     for ordinal in (0..set.spec.replicas).rev() {
         let name = rack.member_name(ordinal);
-        let Some(member) = rack.members.get(&ordinal) else { return format!("waits for pod {name}") };
+        let Some(member) = rack.members.get(&ordinal) else { return format!("waiting for pod {name}") };
         match &member.pod {
-            None => return format!("waits for pod {name}"),
-            Some(pod) if pod.metadata.is_going => return format!("waits for pod {name}, which is going"),
+            None => return format!("waiting for pod {name}"),
+            Some(pod) if pod.metadata.is_deleting => return format!("waiting for pod {name}, which is terminating"),
             Some(pod) if pod.is_ready => {}
-            Some(_) if !member.joined => return format!("waits for {name}, which joins the ring"),
-            Some(_) => return format!("waits for {name}, which is not ready"),
+            Some(_) if !member.joined => return format!("waiting for {name} to join the ring"),
+            Some(_) => return format!("waiting for {name} to become ready"),
         }
     }
     match rack.members.keys().next_back() {
         Some(&last) if last >= set.spec.replicas && rack.members.get(&last).is_some_and(|last| last.pod.is_some()) => {
-            format!("waits for pod {} to go", rack.member_name(last))
+            format!("waiting for pod {} to terminate", rack.member_name(last))
         }
-        _ => format!("waits for the controller of StatefulSet {}", rack.name),
+        _ => format!("waiting for the controller of StatefulSet {}", rack.name),
     }
 }
 
-/// All is well: changed templates may be written, where no pod gets them by that.
+/// All members are healthy, so changed templates may be written where that does not update any pod.
 fn release_templates(steps: &mut [Step<'_>]) {
     for step in steps.iter_mut().filter(|step| step.action == Action::Keep && !step.rack.has_begun()) {
         step.action = Action::Apply;
     }
 }
 
-/// One member more, in the rack that has the fewest.
+/// Adds one member, to the rack with the fewest.
 fn grow(steps: &mut [Step<'_>]) -> Option<Progress> {
     let mut blocked = None;
     let mut growing: Option<&mut Step<'_>> = None;
@@ -205,24 +177,24 @@ fn grow(steps: &mut [Step<'_>]) -> Option<Progress> {
         }
     }
     let Some(step) = growing else { return blocked };
-    let message = format!("{} joins", step.rack.member_name(step.replicas));
+    let message = format!("{} joins the ring", step.rack.member_name(step.replicas));
     step.action = Action::Apply;
     step.replicas += 1;
     step.partition = step.replicas;
     Progress::step("MemberJoining", message)
 }
 
-/// How many members a rack must have before it may have fewer: members that were scaled away by hand have not handed over
-/// their data, and come back to do so.
+/// The number of members that a rack must reach before it may shrink. Members that were scaled away by hand have not streamed
+/// their data to others, and must be started again to do so.
 fn target(rack: &Rack<'_>) -> i32 {
     let lost = |(ordinal, member): (&i32, &Member<'_>)| {
         let is_lost = *ordinal >= rack.replicas() && member.has_service && !member.has_left();
-        (is_lost && member.claims == Claims::Kept).then_some(ordinal + 1)
+        (is_lost && member.claims == Claims::Retained).then_some(ordinal + 1)
     };
     rack.members.iter().filter_map(lost).max().unwrap_or(0).max(rack.wanted())
 }
 
-/// One member is asked to leave, in the rack that has the most; of several the last.
+/// Asks one member to leave the ring: in the rack with the most members, or the last of such racks.
 fn shrink(steps: &mut [Step<'_>]) -> Option<Progress> {
     let surplus = steps.iter_mut().filter(|step| step.replicas > target(step.rack));
     let step = surplus.max_by_key(|step| step.replicas)?;

@@ -1,8 +1,8 @@
-//! The Cassandra provider: a Cluster becomes a StatefulSet per rack, a Service per member, and what members need to find each
-//! other and to leave. It grows, shrinks and changes by one member at a time, each step from what is observed.
+//! The Cassandra provider: a Cluster becomes a StatefulSet per rack, a Service per member, and the objects with which members
+//! discover and leave the ring. It grows, shrinks and changes by one member at a time; every step follows from the observed state.
 //!
-//! A Cluster that cannot be acted on changes nothing: `Valid=False` names the fields at fault, what runs keeps running, and
-//! it goes on when the spec is mended.
+//! An invalid Cluster changes nothing: `Valid=False` names the fields at fault, existing members keep running, and reconciliation
+//! continues once the spec is fixed.
 
 mod children;
 mod decision;
@@ -11,6 +11,7 @@ mod racks;
 mod rollout;
 mod spec;
 mod status;
+mod step;
 mod validation;
 mod version;
 
@@ -24,10 +25,11 @@ use bartizan_sdk::{
 };
 use serde_json::Value;
 
+use spec::ClusterRequest;
 pub use spec::{ClusterSpec, ClusterStatus};
 
-/// Most characters of a Cluster's name: with two dashes and a datacenter and rack of one character it is that of a
-/// StatefulSet.
+/// The maximum length of a Cluster's name. The name of a StatefulSet is longer by two dashes, a datacenter and a rack of at least
+/// one character each.
 const LONGEST_NAME: usize = 48;
 
 /// The provider of Clusters.
@@ -44,7 +46,7 @@ impl Provider for Cassandra {
             Column::text("Members", ".status.ready"),
             Column::text("Version", ".spec.version"),
             Column::text("Ready", ".status.conditions[?(@.type==\"Ready\")].status"),
-            Column::text("Doing", ".status.conditions[?(@.type==\"Progressing\")].reason"),
+            Column::text("Progress", ".status.conditions[?(@.type==\"Progressing\")].reason"),
             Column::text("Valid", ".status.conditions[?(@.type==\"Valid\")].status"),
             Column::AGE,
             Column::text("Message", ".status.conditions[?(@.type==\"Progressing\")].message").wide(),
@@ -77,7 +79,7 @@ impl Provider for Cassandra {
             faults => ("InvalidSpec", faults),
         };
         if !faults.is_empty() {
-            let progress = Progress::waiting(reason, "nothing changes until the spec is mended");
+            let progress = Progress::waiting(reason, "nothing changes until the spec is fixed");
             let response = status::report(Response::hold(), request, &racks.all, progress);
             return Ok(response.condition(condition::invalid(reason, &faults)));
         }
@@ -86,13 +88,13 @@ impl Provider for Cassandra {
     }
 }
 
-/// The answer to a valid spec, but for the status.
-fn act(request: &Request<'_, ClusterSpec>, racks: &racks::Racks<'_>) -> Result<(Response, Option<Progress>), Failure> {
+/// The response to a valid spec, without its status.
+fn act(request: &ClusterRequest<'_>, racks: &racks::Racks<'_>) -> Result<(Response, Option<Progress>), Failure> {
     let templates = match children::templates(request, &racks.all)? {
         Ok(templates) => templates,
         Err(missing) => {
-            let progress = Progress::waiting("ConfigMapMissing", format!("waits for ConfigMap {missing}"));
-            return Ok((children::ask(Response::hold(), request, &racks.all), progress));
+            let progress = Progress::waiting("ConfigMapMissing", format!("waiting for ConfigMap {missing}"));
+            return Ok((children::request_related(Response::hold(), request, &racks.all), progress));
         }
     };
     let fingerprints = templates.iter().map(|template| template.fingerprint.as_str());

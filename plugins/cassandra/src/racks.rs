@@ -1,53 +1,53 @@
-//! The racks as they are: what of each member exists, found by names and labels.
+//! The observed state of racks and members, found by names and labels.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use bartizan_sdk::k8s_openapi::api::core::v1::{PersistentVolumeClaim, Service};
 use bartizan_sdk::observed::{Claims, ObjectView, ObservedMetadata, PodView, StatefulSetView, ordinal};
-use bartizan_sdk::{Failure, Request, Version, gates};
+use bartizan_sdk::{Failure, Version, gates};
 
 use crate::labels::{DECOMMISSIONED, JOINED, RACK, RACK_SPEC, THROUGH, VERSION};
-use crate::spec::{ClusterSpec, RackSpec};
+use crate::spec::{ClusterRequest, RackSpec};
 
-/// The container of a member that runs the database.
+/// The container that runs the database.
 pub(crate) const CONTAINER: &str = "cassandra";
 
-/// What exists of a cluster.
+/// The racks of a cluster.
 pub(crate) struct Racks<'a> {
-    /// Those of the spec in its order, and after them those that it no longer has.
+    /// The racks of the spec in its order, then those that were removed from it.
     pub(crate) all: Vec<Rack<'a>>,
-    /// Services of members of which the rack is unknown, since its StatefulSet was deleted by hand after the spec had lost
-    /// it: their pods may run, and cannot be seen.
+    /// The Services of members of unknown racks: the rack was removed from the spec, and its StatefulSet was deleted by hand. Their
+    /// pods may still be running, but are not observed.
     pub(crate) strays: Vec<Cow<'a, str>>,
 }
 
-/// A rack that should be, or is.
+/// A rack that is wanted or exists.
 pub(crate) struct Rack<'a> {
-    /// Name of its StatefulSet.
+    /// The name of the StatefulSet.
     pub(crate) name: String,
-    /// Its name in the spec, or on its StatefulSet.
+    /// The name of the rack, from the spec or from the StatefulSet's label.
     pub(crate) rack: Cow<'a, str>,
-    /// As the spec has it, or had it before it was removed; absent if nobody knows any more.
+    /// The rack's spec, or its last spec if it was removed; absent if that record is lost.
     pub(crate) spec: Option<Cow<'a, RackSpec>>,
-    /// Whether the spec no longer has it.
+    /// Whether the rack was removed from the spec.
     pub(crate) removed: bool,
-    /// Its StatefulSet.
+    /// The StatefulSet.
     pub(crate) set: Option<StatefulSetView<'a>>,
-    /// Its members by ordinal, whatever of each exists.
+    /// The members by ordinal, if any object of theirs exists.
     pub(crate) members: BTreeMap<i32, Member<'a>>,
 }
 
-/// What exists of a member. What must not be forgotten stands on its Service.
+/// The observed state of a member. State that must survive its pod is kept in labels of its Service.
 #[derive(Default)]
 pub(crate) struct Member<'a> {
     pub(crate) has_service: bool,
-    /// Whether it is to leave the ring (false) or has left it (true).
+    /// Whether the member has left the ring (true) or was asked to (false).
     pub(crate) decommissioned: Option<bool>,
-    /// Whether it has been ready once.
+    /// Whether the member has been ready once.
     pub(crate) joined: bool,
     pub(crate) pod: Option<PodView<'a>>,
-    /// The version that it runs. What never started has touched no data, and does not count.
+    /// The version that the member runs. A member that never started has not touched its data, and has none.
     version: Option<Version>,
     pub(crate) claims: Claims,
 }
@@ -62,12 +62,12 @@ impl<'a> Rack<'a> {
         Self { name, rack, spec, removed: false, set, members: BTreeMap::new() }
     }
 
-    /// How many members it should have by the spec.
+    /// The number of members in the spec.
     pub(crate) fn wanted(&self) -> i32 {
         self.spec.as_ref().filter(|_| !self.removed).map_or(0, |spec| spec.members)
     }
 
-    /// Name of a member: that of its pod and Service.
+    /// The name of a member's pod and Service.
     pub(crate) fn member_name(&self, ordinal: i32) -> String {
         [&self.name, "-", &ordinal.to_string()].concat()
     }
@@ -76,39 +76,39 @@ impl<'a> Rack<'a> {
         self.members.values().filter_map(|member| member.pod.as_ref())
     }
 
-    /// Whether its StatefulSet is there, and settled.
+    /// Whether the StatefulSet exists and is settled.
     pub(crate) fn is_settled(&self) -> bool {
         self.set.as_ref().is_some_and(|set| gates::is_settled(set, &self.pods().collect::<Vec<_>>()))
     }
 
-    /// Whether a changed template has reached some members, or may have, and not all.
+    /// Whether a changed template has reached, or may have reached, some but not all members.
     pub(crate) fn has_begun(&self) -> bool {
         self.set.as_ref().is_some_and(gates::has_begun)
     }
 
-    /// Whether some members have not got its newest template.
+    /// Whether some members do not have the newest template yet.
     pub(crate) fn is_pending(&self) -> bool {
         self.set.as_ref().is_some_and(gates::is_pending)
     }
 
-    /// Whether a change has reached all of its members, though perhaps long ago.
+    /// Whether a change has reached all members, however long ago.
     pub(crate) fn is_through(&self) -> bool {
         let set = self.set.as_ref().filter(|_| !self.is_pending());
         set.is_some_and(|set| gates::released(set) > 0 || set.metadata.annotation(THROUGH).is_some())
     }
 
-    /// The partition that lets a change reach nobody whom it has not reached.
+    /// The partition with which a change reaches no further member.
     pub(crate) fn held_partition(&self, replicas: i32) -> i32 {
         self.set.as_ref().map_or(replicas, |set| gates::held_partition(set, replicas))
     }
 
-    /// Whether a member is there that has never been ready.
+    /// Whether a member exists that has never been ready.
     pub(crate) fn is_joining(&self, ordinal: i32) -> bool {
         self.members.get(&ordinal).is_some_and(|member| !member.joined)
     }
 
-    /// How many members it has; without a StatefulSet as many as have Services and have not left, since a StatefulSet that
-    /// is made again around running pods must not be smaller than they are.
+    /// The number of members. Without a StatefulSet, it follows from the Services of members that have not left the ring: a
+    /// StatefulSet that is created again around running pods must not be smaller than before.
     pub(crate) fn replicas(&self) -> i32 {
         let known =
             |(ordinal, member): (&i32, &Member<'_>)| (member.has_service && !member.has_left()).then_some(ordinal + 1);
@@ -118,12 +118,12 @@ impl<'a> Rack<'a> {
         }
     }
 
-    /// Whether its StatefulSet's controller says that there are no more pods than there should be.
+    /// Whether the StatefulSet's controller reports no surplus pods.
     pub(crate) fn is_counted(&self) -> bool {
         self.set.as_ref().is_some_and(|set| set.is_observed() && set.status.replicas <= set.spec.replicas)
     }
 
-    /// The versions that its members have run.
+    /// The versions of the members.
     pub(crate) fn versions(&self) -> impl Iterator<Item = Version> {
         let unseen = self.set.as_ref().filter(|_| self.replicas() > 0 && self.pods().next().is_none());
         let members = self.members.values().filter_map(|member| member.version);
@@ -133,14 +133,14 @@ impl<'a> Rack<'a> {
 
 impl Member<'_> {
     pub(crate) fn runs(&self) -> bool {
-        self.pod.as_ref().is_some_and(|pod| !pod.metadata.is_going)
+        self.pod.as_ref().is_some_and(|pod| !pod.metadata.is_deleting)
     }
 
     pub(crate) fn is_ready(&self) -> bool {
         self.pod.as_ref().is_some_and(|pod| pod.is_ready)
     }
 
-    /// Whether it is out of the ring.
+    /// Whether the member has left the ring.
     pub(crate) fn has_left(&self) -> bool {
         self.decommissioned == Some(true)
     }
@@ -150,13 +150,13 @@ fn version_of(metadata: &ObservedMetadata<'_>) -> Option<Version> {
     Version::parse(&metadata.annotation(VERSION)?)
 }
 
-/// Name of a rack's StatefulSet.
+/// The name of a rack's StatefulSet.
 pub(crate) fn set_name(cluster: &str, datacenter: &str, rack: &str) -> String {
     [cluster, datacenter, rack].join("-")
 }
 
-/// Finds them.
-pub(crate) fn observe<'a>(request: &'a Request<'_, ClusterSpec>) -> Result<Racks<'a>, Failure> {
+/// The racks that a request shows.
+pub(crate) fn observe<'a>(request: &'a ClusterRequest<'_>) -> Result<Racks<'a>, Failure> {
     let datacenter = &request.spec.datacenter;
     let mut sets: Vec<StatefulSetView<'_>> = request.children()?;
     let mut all = Vec::new();
@@ -179,7 +179,7 @@ pub(crate) fn observe<'a>(request: &'a Request<'_, ClusterSpec>) -> Result<Racks
 }
 
 impl<'a> Racks<'a> {
-    fn find_services(&mut self, request: &'a Request<'_, ClusterSpec>) -> Result<(), Failure> {
+    fn find_services(&mut self, request: &'a ClusterRequest<'_>) -> Result<(), Failure> {
         for ObjectView { metadata, .. } in request.children::<ObjectView<'_, Service>>()? {
             let [decommissioned, joined, rack] = metadata.labels([DECOMMISSIONED, JOINED, RACK]);
             let decommissioned = decommissioned.map(|value| value == "true");
@@ -193,7 +193,7 @@ impl<'a> Racks<'a> {
         Ok(())
     }
 
-    fn find_pods_and_claims(&mut self, request: &'a Request<'_, ClusterSpec>) -> Result<(), Failure> {
+    fn find_pods_and_claims(&mut self, request: &'a ClusterRequest<'_>) -> Result<(), Failure> {
         for pod in request.descendants::<PodView<'_>>()? {
             let Some(member) = self.member(&pod.metadata.name) else { continue };
             member.version = version_of(&pod.metadata).filter(|_| pod.has_started(CONTAINER));
@@ -209,7 +209,7 @@ impl<'a> Racks<'a> {
         Ok(())
     }
 
-    /// The member that an object of this name belongs to.
+    /// The member to which an object of this name belongs.
     fn member(&mut self, name: &str) -> Option<&mut Member<'a>> {
         let (set, ordinal) = name.rsplit_once('-')?;
         let rack = self.all.iter_mut().find(|rack| rack.name == set)?;

@@ -1,26 +1,29 @@
-//! The types that the CRD is made from: what people write in a Cluster, which are Rook's fields and those that day-2 operations
-//! need, and what they read there.
+//! The types from which the CRD is generated: the spec of a Cluster, with Rook's fields and those that day-2 operations need, and
+//! its status.
 
 use std::collections::BTreeMap;
 
 use bartizan_sdk::ConditionStatus;
 use bartizan_sdk::storage::{Annotations, ClaimTemplate, Placement, ResourceSpec};
-use bartizan_sdk::{Object, schema};
+use bartizan_sdk::{Object, Request, schema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// A Cassandra or ScyllaDB cluster: members that keep data together, in racks of one datacenter.
+/// A request about a Cluster.
+pub(crate) type ClusterRequest<'a> = Request<'a, ClusterSpec>;
+
+/// A Cassandra or ScyllaDB cluster: members in the racks of one datacenter.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ClusterSpec {
-    /// Version of the database, which is also the tag of its image.
+    /// Version of the database, which is also the tag of the image.
     #[schemars(length(min = 1))]
     pub version: String,
     /// Repository of the image; by default Cassandra's or ScyllaDB's own.
     #[serde(default)]
     #[schemars(length(min = 1))]
     pub repository: Option<String>,
-    /// Which database it is; by default Cassandra.
+    /// The database; Cassandra by default.
     #[serde(default)]
     pub mode: Option<Mode>,
     /// Annotations of the StatefulSets and their pods.
@@ -29,33 +32,33 @@ pub struct ClusterSpec {
     /// Annotations of the Service for clients.
     #[serde(default)]
     pub service_annotations: Annotations,
-    /// Where the members are.
+    /// The datacenter of the members.
     pub datacenter: Datacenter,
-    /// Image of the sidecar that takes members out of the ring; none: somebody does that by hand.
+    /// Image of the sidecar that decommissions members. Without one, members must be decommissioned by hand.
     #[serde(default)]
     pub sidecar_image: Option<SidecarImage>,
     /// Secrets to pull the images with.
     #[serde(default)]
     #[schemars(schema_with = "schema::named_objects")]
     pub image_pull_secrets: Option<Vec<Object>>,
-    /// More environment of the members.
+    /// Additional environment variables of the members.
     #[serde(default)]
     #[schemars(schema_with = "schema::named_objects")]
     pub env: Vec<Object>,
-    /// What becomes of a member's volume claims, in the words of a StatefulSet.
+    /// What happens to the volume claims of members, as in a StatefulSet.
     #[serde(default)]
     pub persistent_volume_claim_retention_policy: ClaimRetention,
-    /// How many members of the cluster get a changed version or other change first, until this field is raised or taken away;
+    /// How many members are updated at first when the version or another field changes, until this field is raised or removed;
     /// absent: all.
     #[serde(default)]
     #[schemars(range(min = 0))]
     pub canary: Option<i32>,
-    /// Whether the last member may be removed, and all data with it.
+    /// Whether the last member may be removed, which deletes all data.
     #[serde(default)]
     pub allow_removing_last_member: Option<bool>,
 }
 
-/// Which database.
+/// A database.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Mode {
@@ -66,50 +69,50 @@ pub enum Mode {
     Scylla,
 }
 
-/// A datacenter as the database knows it.
+/// A datacenter of the database.
 #[derive(Debug, Deserialize, JsonSchema)]
 pub struct Datacenter {
-    /// Its name; it cannot change.
+    /// The name, which is immutable.
     #[schemars(length(min = 1, max = 46))]
     pub name: String,
-    /// Its racks.
+    /// The racks.
     #[serde(default)]
     pub racks: Vec<RackSpec>,
 }
 
-/// A rack: members that may fail together.
+/// A rack: a failure domain.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct RackSpec {
-    /// Its name; it cannot change.
+    /// The name, which is immutable.
     #[schemars(length(min = 1, max = 46))]
     pub name: String,
-    /// How many members it has.
+    /// The number of members.
     #[schemars(range(min = 0))]
     pub members: i32,
-    /// ConfigMap whose files are put over those of the database's own configuration.
+    /// ConfigMap whose files replace those of the database's default configuration.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253))]
     pub config_map_name: Option<String>,
-    /// Where the members' data lives.
+    /// The storage of the members.
     #[serde(default)]
     pub storage: RackStorage,
-    /// Annotations of this rack's StatefulSet and pods; they win over those of the cluster.
+    /// Annotations of this rack's StatefulSet and pods, which take precedence over those of the cluster.
     #[serde(default, skip_serializing_if = "Annotations::is_empty")]
     pub annotations: Annotations,
-    /// On which nodes the members run.
+    /// The placement of the members on nodes.
     #[serde(default)]
     pub placement: Placement,
-    /// What each member needs: one set of limits and requests, or by component: `cassandra`, `sidecar`.
+    /// The resources of each member: one set of limits and requests, or one per component: `cassandra`, `sidecar`.
     #[serde(default)]
     pub resources: ResourceSpec,
 }
 
-/// Where the data of a rack's members lives.
+/// The storage of a rack's members.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct RackStorage {
-    /// The volume claim of every member, one at the most. None: data lives and dies with the pod.
+    /// The volume claim of every member, at most one. None: data is lost with the pod.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub volume_claim_templates: Vec<ClaimTemplate>,
 }
@@ -117,32 +120,32 @@ pub struct RackStorage {
 /// The image of the sidecar.
 #[derive(Debug, Deserialize, JsonSchema)]
 pub struct SidecarImage {
-    /// Its repository.
+    /// The repository.
     #[schemars(length(min = 1))]
     pub repository: String,
-    /// Its tag.
+    /// The tag.
     #[schemars(length(min = 1))]
     pub version: String,
 }
 
-/// What becomes of volume claims.
+/// What happens to volume claims.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ClaimRetention {
-    /// When the Cluster is deleted; by default they stay.
+    /// When the Cluster is deleted; by default they are retained.
     #[serde(default)]
     pub when_deleted: Option<Retention>,
-    /// When their member has left the ring; by default they go, since their data is elsewhere then.
+    /// When their member has left the ring; by default they are deleted, since other members then have the data.
     #[serde(default)]
     pub when_scaled: Option<Retention>,
 }
 
-/// Whether claims stay.
+/// Whether claims are retained.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 pub enum Retention {
-    /// They stay.
+    /// They are retained.
     Retain,
-    /// They go.
+    /// They are deleted.
     Delete,
 }
 
@@ -150,9 +153,9 @@ pub enum Retention {
 #[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ClusterStatus {
-    /// The generation of the Cluster that this is about.
+    /// The generation of the Cluster that this status is based on.
     pub observed_generation: i64,
-    /// Ready members and those that should be, as `5/6`.
+    /// The numbers of ready and of wanted members, such as `5/6`.
     pub ready: String,
     /// The racks by name.
     pub racks: BTreeMap<String, RackStatus>,
@@ -162,41 +165,41 @@ pub struct ClusterStatus {
 #[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct RackStatus {
-    /// How many members its StatefulSet has.
+    /// The number of members of the StatefulSet.
     pub members: i32,
-    /// How many of them are ready.
+    /// The number of ready members.
     pub ready_members: i32,
-    /// How many of them have the newest template that its StatefulSet was given.
+    /// The number of members with the newest template of the StatefulSet.
     pub updated_members: i32,
-    /// What is going on in it: `MemberJoining`, `MemberLeaving`, `Updating`. Statuses of earlier versions have none.
+    /// `MemberJoining`, `MemberLeaving` and `Updating`. Absent in statuses of earlier versions.
     #[serde(default)]
     pub conditions: Vec<RackCondition>,
 }
 
-/// Something that may be going on in a rack.
+/// A condition of a rack.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct RackCondition {
-    /// What it is, in the words of the reasons of `Progressing`.
+    /// The type, which is one of the reasons of the Cluster's condition `Progressing`.
     #[serde(rename = "type")]
     pub type_: &'static str,
-    /// Whether it is going on.
+    /// Whether the condition is met.
     pub status: ConditionStatus,
 }
 
 impl ClusterSpec {
-    /// Which database it is.
+    /// The database.
     #[must_use]
     pub fn mode(&self) -> Mode {
         self.mode.unwrap_or_default()
     }
 
-    /// What becomes of the claims when the Cluster is deleted.
+    /// What happens to the claims when the Cluster is deleted.
     #[must_use]
     pub fn when_deleted(&self) -> Retention {
         self.persistent_volume_claim_retention_policy.when_deleted.unwrap_or(Retention::Retain)
     }
 
-    /// Whether the claims of a member that has left stay.
+    /// Whether the claims of members that have left the ring are retained.
     #[must_use]
     pub fn keeps_claims(&self) -> bool {
         self.persistent_volume_claim_retention_policy.when_scaled == Some(Retention::Retain)
@@ -204,7 +207,7 @@ impl ClusterSpec {
 }
 
 impl Mode {
-    /// As people write it.
+    /// As written in a spec.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {

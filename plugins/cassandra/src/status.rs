@@ -1,15 +1,15 @@
-//! What a cluster says about itself.
+//! The status of a Cluster.
 
 use bartizan_sdk::observed::Claims;
-use bartizan_sdk::{Condition, ConditionStatus, Progress, Request, Response};
+use bartizan_sdk::{Condition, ConditionStatus, Progress, Response};
 
 use crate::racks::{Member, Rack};
-use crate::spec::{ClusterSpec, ClusterStatus, RackCondition, RackStatus};
+use crate::spec::{ClusterRequest, ClusterStatus, RackCondition, RackStatus};
 
-/// Adds the status and all conditions but `Valid` to an answer.
+/// Adds the status, and all conditions but `Valid`, to a response.
 pub(crate) fn report(
     response: Response,
-    request: &Request<'_, ClusterSpec>,
+    request: &ClusterRequest<'_>,
     racks: &[Rack<'_>],
     progress: Option<Progress>,
 ) -> Response {
@@ -39,9 +39,9 @@ fn rack_status(rack: &Rack<'_>) -> RackStatus {
     let members = rack.set.as_ref().map_or(0, |set| set.spec.replicas);
     let is_joining =
         |(ordinal, member): (&i32, &Member<'_>)| *ordinal < members && !member.is_ready() && !member.joined;
-    // A member that has left, and whose claims stay, is done with.
+    // A member that has left and whose claims are retained is no longer leaving.
     let is_leaving = |(ordinal, member): (&i32, &Member<'_>)| match member.decommissioned {
-        Some(true) => *ordinal < members || member.pod.is_some() || member.claims != Claims::Kept,
+        Some(true) => *ordinal < members || member.pod.is_some() || member.claims != Claims::Retained,
         asked => asked.is_some(),
     };
     RackStatus {
@@ -60,7 +60,7 @@ fn condition(type_: &'static str, holds: bool) -> RackCondition {
     RackCondition { type_, status: if holds { ConditionStatus::True } else { ConditionStatus::False } }
 }
 
-/// Members that have been ready and are not, though nobody asked them to leave or is changing them.
+/// Members that were ready and no longer are, although they are neither leaving nor being updated.
 fn lost_members(racks: &[Rack<'_>]) -> Vec<String> {
     let mut lost = Vec::new();
     for rack in racks {

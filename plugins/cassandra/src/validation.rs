@@ -1,4 +1,4 @@
-//! What is wrong with a spec: every fault at once, each with its field. First by itself, then against what runs.
+//! Validates a spec, first by itself and then against the running cluster. All faults are reported at once, each with its field.
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
@@ -6,21 +6,21 @@ use std::fmt;
 
 use bartizan_sdk::kubernetes::{LONGEST_STATEFUL_SET, dns_label_fault, image_fault, is_dns_label, service_name_fault};
 use bartizan_sdk::storage::{annotation_faults, claim_faults, claims, environment_faults, same_claims};
-use bartizan_sdk::{Fault, Request, Version};
+use bartizan_sdk::{Fault, Version};
 
 use crate::children::OWN_VARIABLES;
 use crate::labels::{DATACENTER, MODE, REMOVED};
 use crate::racks::{Rack, set_name};
-use crate::spec::{ClusterSpec, RackSpec};
+use crate::spec::{ClusterRequest, ClusterSpec, RackSpec};
 use crate::version;
 
-/// The components that resources can be given for.
+/// The components that can have resources.
 pub(crate) const COMPONENTS: [&str; 2] = ["cassandra", "sidecar"];
-/// Most members of a rack: what people mean, and one more digit in the name of a member.
+/// The maximum number of members of a rack, which guards against typos and bounds the length of a member's name.
 const MOST_MEMBERS: i32 = 1000;
 
-/// What is wrong with a spec by itself.
-pub(crate) fn faults(request: &Request<'_, ClusterSpec>) -> Vec<Fault> {
+/// The faults of a spec by itself.
+pub(crate) fn faults(request: &ClusterRequest<'_>) -> Vec<Fault> {
     let spec = &request.spec;
     let mut faults = Vec::new();
     faults.extend(service_name_fault(request.name()).map(|message| Fault::new("metadata.name", message)));
@@ -40,7 +40,7 @@ pub(crate) fn faults(request: &Request<'_, ClusterSpec>) -> Vec<Fault> {
     faults
 }
 
-fn check_racks(request: &Request<'_, ClusterSpec>, faults: &mut Vec<Fault>) {
+fn check_racks(request: &ClusterRequest<'_>, faults: &mut Vec<Fault>) {
     let datacenter = &request.spec.datacenter;
     faults.extend(dns_label_fault("spec.datacenter.name", &datacenter.name));
     let mut names = BTreeSet::new();
@@ -50,7 +50,7 @@ fn check_racks(request: &Request<'_, ClusterSpec>, faults: &mut Vec<Fault>) {
         let (name, length) = (set_name(request.name(), &datacenter.name, &rack.name), LONGEST_STATEFUL_SET);
         let unique = format_args!("must be unique, but another rack is also named \"{}\"", rack.name);
         let shorter = format_args!(
-            "must be shorter: \"{name}\" has {} characters, and pods can be labelled with {length}",
+            "must be shorter: the StatefulSet's name \"{name}\" has {} characters, and at most {length} are allowed",
             name.len()
         );
         let fault = dns_label_fault(field, &rack.name)
@@ -62,8 +62,8 @@ fn check_racks(request: &Request<'_, ClusterSpec>, faults: &mut Vec<Fault>) {
     let all: i64 = datacenter.racks.iter().map(|rack| i64::from(rack.members.max(0))).sum();
     let allowed = all > 0 || request.spec.allow_removing_last_member == Some(true);
     let message = format_args!(
-        "must have at least one member in all: with the last one all data goes, which only \
-         spec.allowRemovingLastMember: true allows"
+        "must have at least one member in total: removing the last one deletes all data, which requires \
+         spec.allowRemovingLastMember: true"
     );
     faults.extend(Fault::unless(allowed, "spec.datacenter.racks", message));
 }
@@ -74,7 +74,7 @@ fn check_rack(rack: &RackSpec, path: fmt::Arguments<'_>, faults: &mut Vec<Fault>
     let templates = &rack.storage.volume_claim_templates;
     let claims = format_args!("{path}.storage.volumeClaimTemplates");
     let one =
-        format_args!("must be one at the most, since a member has one data directory, but are {}", templates.len());
+        format_args!("must have at most one item, since a member has one data directory, but has {}", templates.len());
     faults.extend(Fault::unless(templates.len() <= 1, claims, one));
     faults.extend(claim_faults(templates, claims));
     faults.extend(annotation_faults(&rack.annotations, format_args!("{path}.annotations")));
@@ -84,7 +84,7 @@ fn check_rack(rack: &RackSpec, path: fmt::Arguments<'_>, faults: &mut Vec<Fault>
     faults.extend(Fault::unless(name.split('.').all(is_dns_label), format_args!("{path}.configMapName"), message));
 }
 
-/// What of a spec that is right by itself cannot be made of what runs.
+/// The faults of a spec that is valid by itself, but cannot be reached from the running cluster.
 pub(crate) fn permanent_faults(spec: &ClusterSpec, racks: &[Rack<'_>]) -> Vec<Fault> {
     let mut faults = Vec::new();
     let sets = racks.iter().filter_map(|rack| rack.set.as_ref());
@@ -95,13 +95,13 @@ pub(crate) fn permanent_faults(spec: &ClusterSpec, racks: &[Rack<'_>]) -> Vec<Fa
         made.filter(|made| *made != wanted)
     };
     if let Some(made) = differs(MODE, spec.mode().as_str()) {
-        let message = format!("cannot change from {made} to {}: it is another database", spec.mode().as_str());
+        let message = format!("cannot change from {made} to {}: it is a different database", spec.mode().as_str());
         faults.push(Fault::new("spec.mode", message));
     }
     if let Some(made) = differs(DATACENTER, &spec.datacenter.name) {
-        let message = format!("cannot change from {made} to {}: the members know it", spec.datacenter.name);
+        let message = format!("cannot change from {made} to {}: the members have stored it", spec.datacenter.name);
         faults.push(Fault::new("spec.datacenter.name", message));
-        // All racks look new and removed then.
+        // Every rack would look removed, and new.
         return faults;
     }
     let running: Vec<Version> = racks.iter().flat_map(Rack::versions).collect();
@@ -116,8 +116,8 @@ pub(crate) fn permanent_faults(spec: &ClusterSpec, racks: &[Rack<'_>]) -> Vec<Fa
         match (&rack.set, lost) {
             (None, Some(lost)) => {
                 let message = format!(
-                    "is new, while rack {}, which has members, is gone: if that is a rename, it is refused; if not, add \
-                     the one first, and remove the other when the new one is there",
+                    "is new while rack {}, which has members, was removed: racks cannot be renamed; to replace one, add \
+                     the new rack first and remove the old one once the new one is ready",
                     lost.rack
                 );
                 faults.push(Fault::new(format!("{path}.name"), message));
@@ -126,7 +126,7 @@ pub(crate) fn permanent_faults(spec: &ClusterSpec, racks: &[Rack<'_>]) -> Vec<Fa
                 let templates = rack.spec.as_ref().map_or(&[][..], |spec| &spec.storage.volume_claim_templates);
                 let same = same_claims(&claims(templates), &set.spec.volume_claim_templates);
                 let message = format_args!(
-                    "cannot change: the claims of a rack are fixed when it is made; add a rack with others"
+                    "cannot change: the claims of a rack are fixed when it is created; add a rack with other claims"
                 );
                 faults.extend(Fault::unless(same, format_args!("{path}.storage.volumeClaimTemplates"), message));
             }

@@ -1,17 +1,17 @@
-//! Where the servers and drives of a store are: names, addresses, and the arithmetic of erasure sets.
+//! The servers and drives of a store: names, addresses, and the arithmetic of erasure sets.
 
 use serde_json::Value;
 
-use crate::Mode;
+use crate::spec::Mode;
 
-/// The port that MinIO listens on.
+/// MinIO's default port.
 pub(crate) const DEFAULT_PORT: u16 = 9000;
-/// The DNS domain of most clusters.
+/// The default DNS domain of clusters.
 pub(crate) const DEFAULT_DOMAIN: &str = "cluster.local";
-/// Most drives of a store. Each has its address in the arguments of each server, and an object in Kubernetes has at most
-/// 1.5 MiB.
+/// The maximum number of drives of a store: the arguments of the servers contain the address of each, and an object in Kubernetes
+/// has at most 1.5 MiB.
 pub(crate) const MOST_DRIVES: u32 = 1024;
-/// How many drives an erasure set may have.
+/// The possible numbers of drives of an erasure set.
 const SET_SIZES: std::ops::RangeInclusive<u32> = 4..=16;
 /// The volume of a store without claim templates.
 pub(crate) const EPHEMERAL_VOLUME: &str = "data";
@@ -19,33 +19,33 @@ pub(crate) const EPHEMERAL_VOLUME: &str = "data";
 /// A store's servers and drives.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Layout {
-    /// The store's name, also that of its StatefulSet and headless Service.
+    /// The name of the store, its StatefulSet and its headless Service.
     pub name: String,
     /// The store's namespace.
     pub namespace: String,
     /// The cluster's DNS domain.
     pub domain: String,
-    /// How data is kept.
+    /// How data is stored.
     pub mode: Mode,
-    /// How many servers there are.
+    /// The number of servers.
     pub nodes: u32,
-    /// Names of the volumes of each server.
+    /// The names of each server's volumes.
     pub volumes: Vec<String>,
-    /// The claims of each server, one per volume; none: one ephemeral volume.
+    /// The claim templates of each server, one per volume; none: one ephemeral volume.
     pub claims: Vec<Value>,
-    /// The port that servers listen on.
+    /// The port of the servers.
     pub port: u16,
 }
 
 impl Layout {
-    /// Where a volume is mounted.
+    /// The mount path of a volume.
     #[must_use]
     pub fn mount_path(volume: &str) -> String {
         format!("/data/{volume}")
     }
 
-    /// The drives of the store as every server gets them. Neighbours in the list are on different servers, since MinIO cuts
-    /// its erasure sets from it: a lost server costs each set as few drives as can be.
+    /// The addresses of the drives, as arguments of every server. Consecutive drives are on different servers, because MinIO forms
+    /// erasure sets of consecutive ones: a lost server then costs each set as few drives as possible.
     #[must_use]
     pub fn endpoints(&self) -> Vec<String> {
         let Self { name, namespace, domain, port, .. } = self;
@@ -55,7 +55,7 @@ impl Layout {
             for node in 0..self.nodes {
                 endpoints.push(match self.mode {
                     Mode::Distributed => format!("http://{name}-{node}.{name}.{namespace}.svc.{domain}:{port}{path}"),
-                    // A single server takes paths only.
+                    // A single server accepts paths only.
                     Mode::Standalone => path.clone(),
                 });
             }
@@ -74,29 +74,29 @@ impl Layout {
         arguments
     }
 
-    /// Where clients find the store.
+    /// The URL of the store for clients.
     #[must_use]
     pub fn client_endpoint(&self) -> String {
         client_endpoint(&self.name, &self.namespace, &self.domain, self.port)
     }
 }
 
-/// Name of the Service for clients.
+/// The name of the Service for clients.
 pub(crate) fn client_service(name: &str) -> String {
     format!("{name}-service")
 }
 
-/// Where clients find a store.
+/// The URL of a store for clients.
 pub(crate) fn client_endpoint(name: &str, namespace: &str, domain: &str, port: u16) -> String {
     format!("http://{}.{namespace}.svc.{domain}:{port}", client_service(name))
 }
 
-/// What is wrong with a number of servers, in words that follow the field's name.
+/// The message of the fault of a number of servers.
 pub(crate) fn node_count_fault(mode: Mode, nodes: i32) -> Option<String> {
     match (mode, nodes) {
         (_, ..=0) => Some(format!("must be at least 1, but is {nodes}")),
         (Mode::Standalone, 1) => None,
-        (Mode::Standalone, _) => Some(format!("must be 1 where mode is standalone, but is {nodes}")),
+        (Mode::Standalone, _) => Some(format!("must be 1 in standalone mode, but is {nodes}")),
         (Mode::Distributed, 1) => {
             Some("must be an even number of at least 4, but is 1; mode: standalone allows one server".to_owned())
         }
@@ -107,14 +107,14 @@ pub(crate) fn node_count_fault(mode: Mode, nodes: i32) -> Option<String> {
     }
 }
 
-/// What is wrong with so many servers of so many drives each, in words that follow the field's name.
+/// The message of the fault of a number of servers with this many drives each.
 pub(crate) fn drives_fault(nodes: u32, volumes: u32) -> Option<String> {
     let servers = if nodes == 1 { "server" } else { "servers" };
     let each = if volumes == 1 { "drive" } else { "drives" };
     let what = format!("{nodes} {servers} with {volumes} {each} each");
     match nodes.checked_mul(volumes).filter(|drives| *drives <= MOST_DRIVES) {
         None => Some(format!("must not give more than {MOST_DRIVES} drives, but {what} give more")),
-        // One drive on one server has nothing to be spread over.
+        // A single drive needs no erasure set.
         Some(1) => None,
         Some(drives) if SET_SIZES.into_iter().any(|size| drives % size == 0) => None,
         Some(drives) => Some(format!("must divide into erasure sets of 4 to 16 drives, but {what} give {drives}")),

@@ -1,12 +1,13 @@
 //! The MinIO provider: an ObjectStore becomes a headless Service, a client Service, a Secret with credentials, a
 //! StatefulSet and a PodDisruptionBudget.
 //!
-//! An ObjectStore that cannot be acted on changes nothing: `Valid=False` names the fields at fault, what runs keeps
-//! running, and it goes on when the spec is mended.
+//! An invalid ObjectStore changes nothing: `Valid=False` names the fields at fault, existing servers keep running, and
+//! reconciliation continues once the spec is fixed.
 
 mod children;
 mod layout;
 mod permanent;
+mod plan;
 mod spec;
 mod status;
 mod validation;

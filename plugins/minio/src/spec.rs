@@ -1,5 +1,5 @@
-//! What people write in an ObjectStore. Fields of later versions (pools, tls, buckets, users, monitoring) are not here on
-//! purpose: until they work they are reported as unknown.
+//! The spec of an ObjectStore. Fields of later versions (pools, tls, buckets, users, monitoring) are deliberately missing: until
+//! they work, they are reported as unknown.
 
 use bartizan_sdk::storage::{Annotations, Credentials, Network, Placement, ResourceSpec, StorageScope};
 use bartizan_sdk::{Object, schema};
@@ -7,15 +7,17 @@ use schemars::{JsonSchema, Schema};
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::validation::{SHORTEST_ACCESS_KEY, SHORTEST_SECRET_KEY};
+/// The minimum lengths of credentials, below which MinIO does not start.
+pub(crate) const SHORTEST_ACCESS_KEY: usize = 3;
+pub(crate) const SHORTEST_SECRET_KEY: usize = 8;
 
-/// An object store: MinIO servers that keep objects together.
+/// An object store of MinIO servers.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ObjectStoreSpec {
-    /// How many servers there are, and the storage of each.
+    /// The number of servers and the storage of each.
     pub scope: StorageScope,
-    /// How the servers keep data; by default erasure-coded over all of them.
+    /// How data is stored; by default erasure-coded over all servers.
     #[serde(default)]
     pub mode: Option<Mode>,
     /// Image of the servers.
@@ -32,16 +34,16 @@ pub struct ObjectStoreSpec {
     /// Annotations of the Service for clients.
     #[serde(default)]
     pub service_annotations: Annotations,
-    /// On which nodes the servers run.
+    /// The placement of the servers on nodes.
     #[serde(default)]
     pub placement: Placement,
-    /// What each server needs: one set of limits and requests, or by component; the one component is `objectserver`.
+    /// The resources of each server: one set of limits and requests, or one per component; the only component is `objectserver`.
     #[serde(default)]
     pub resources: ResourceSpec,
-    /// How the servers are reached; the one port is `api`.
+    /// The network of the servers; the only port is `api`.
     #[serde(default)]
     pub network: Network,
-    /// The administrator's keys: inline, in a Secret, or none, and then they are made.
+    /// The administrator's credentials: inline, in a Secret, or absent, in which case they are generated.
     #[serde(default)]
     #[schemars(transform = shortest_keys)]
     pub credentials: Credentials,
@@ -52,23 +54,23 @@ pub struct ObjectStoreSpec {
         regex(pattern = r"^([a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*)?$")
     )]
     pub cluster_domain: Option<String>,
-    /// More environment of the servers.
+    /// Additional environment variables of the servers.
     #[serde(default)]
     #[schemars(schema_with = "schema::named_objects")]
     pub env: Vec<Object>,
 }
 
-/// What MinIO refuses, the API server refuses: a provider sees tokens in place of keys, and cannot count their characters.
+/// Has the API server enforce the minimum lengths: a provider sees tokens instead of credentials, and cannot check their length.
 fn shortest_keys(schema: &mut Schema) {
     for (field, shortest) in [("accessKey", SHORTEST_ACCESS_KEY), ("secretKey", SHORTEST_SECRET_KEY)] {
         if let Some(Value::Object(key)) = schema.pointer_mut(&format!("/properties/{field}")) {
-            // An empty key is none.
+            // An empty key counts as absent.
             key.insert("pattern".to_owned(), format!("^(.{{{shortest},}})?$").into());
         }
     }
 }
 
-/// How servers keep data.
+/// How data is stored.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Mode {

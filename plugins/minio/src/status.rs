@@ -1,4 +1,4 @@
-//! What a store says about itself.
+//! The status of an ObjectStore.
 
 use bartizan_sdk::observed::{Rollout, StatefulSetView};
 use bartizan_sdk::{Condition, Request, Response, condition};
@@ -6,27 +6,27 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::permanent;
+use crate::plan::Plan;
 use crate::spec::ObjectStoreSpec;
-use crate::validation::Plan;
 
 /// The status of an ObjectStore, beside its conditions.
 #[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ObjectStoreStatus {
-    /// The generation of the ObjectStore that this is about.
+    /// The generation of the ObjectStore that this status is based on.
     pub observed_generation: i64,
-    /// How many servers there should be.
+    /// The wanted number of servers.
     pub nodes: i32,
-    /// How many of them are ready.
+    /// The number of ready servers.
     pub ready_servers: i32,
-    /// Both, as `4/4`.
+    /// Both numbers, such as `4/4`.
     pub ready: String,
-    /// Where clients in the cluster find the store.
+    /// The URL of the store for clients in the cluster.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub endpoint: Option<String>,
 }
 
-/// Adds status and `Ready` to an answer. Without a plan what runs is reported as it is.
+/// Adds the status and the condition `Ready` to a response. Without a plan, the status describes the running store.
 pub(crate) fn report(
     response: Response,
     request: &Request<'_, ObjectStoreSpec>,
@@ -53,12 +53,12 @@ pub(crate) fn report(
     response.status(status).condition(readiness(plan.is_some(), nodes, observed))
 }
 
-/// Whether the store serves with all its servers.
+/// Whether all servers are ready and up to date.
 fn readiness(valid: bool, nodes: i32, observed: Option<&StatefulSetView<'_>>) -> Condition {
     let Some(observed) = observed else {
         return match valid {
-            true => condition::not_ready("Creating", "the servers are being made"),
-            false => condition::not_ready("InvalidSpec", "nothing is made until the spec is valid"),
+            true => condition::not_ready("Creating", "the servers are being created"),
+            false => condition::not_ready("InvalidSpec", "nothing is created until the spec is valid"),
         };
     };
     let ready = observed.status.ready_replicas;
@@ -70,7 +70,7 @@ fn readiness(valid: bool, nodes: i32, observed: Option<&StatefulSetView<'_>>) ->
             condition::not_ready("Updating", format!("{updated} of {nodes} servers are up to date"))
         }
         Rollout::Unobserved => {
-            condition::not_ready("Progressing", "the StatefulSet's controller has not yet seen its newest spec")
+            condition::not_ready("Progressing", "the StatefulSet's controller has not observed the newest spec yet")
         }
     }
 }

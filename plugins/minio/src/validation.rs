@@ -1,4 +1,4 @@
-//! From a spec to a plan, or to what is wrong with it: every fault at once, each with its field.
+//! Validates a spec: the result is a plan, or every fault at once, each with its field.
 
 use bartizan_sdk::kubernetes::stateful_set_name_fault;
 use bartizan_sdk::storage::{
@@ -6,27 +6,11 @@ use bartizan_sdk::storage::{
 };
 use bartizan_sdk::{Fault, Request, is_token};
 
-use crate::children::{ACCESS_KEY_VARIABLE, SECRET_KEY_VARIABLE};
 use crate::layout::{self, DEFAULT_DOMAIN, DEFAULT_PORT, EPHEMERAL_VOLUME, Layout};
-use crate::spec::ObjectStoreSpec;
+use crate::plan::{ACCESS_KEY_VARIABLE, COMPONENT, PORT_NAME, Plan, SECRET_KEY_VARIABLE};
+use crate::spec::{ObjectStoreSpec, SHORTEST_ACCESS_KEY, SHORTEST_SECRET_KEY};
 
-/// The one component that resources and network can be given for; the talk's name for it.
-pub(crate) const COMPONENT: &str = "objectserver";
-/// The one port that can be given.
-pub(crate) const PORT_NAME: &str = "api";
-/// MinIO refuses to start with shorter ones.
-pub(crate) const SHORTEST_ACCESS_KEY: usize = 3;
-pub(crate) const SHORTEST_SECRET_KEY: usize = 8;
-
-/// A spec that can be acted on.
-pub(crate) struct Plan<'a> {
-    pub(crate) spec: &'a ObjectStoreSpec,
-    pub(crate) layout: Layout,
-    pub(crate) credentials: CredentialsSource<'a>,
-    pub(crate) host_network: bool,
-}
-
-/// The plan for a store, or none and what is wrong.
+/// The plan for a store, or none and the faults.
 pub(crate) fn plan<'a>(request: &'a Request<'_, ObjectStoreSpec>) -> (Option<Plan<'a>>, Vec<Fault>) {
     let spec = &request.spec;
     let mut faults = Vec::new();
@@ -70,16 +54,16 @@ fn check_scope(spec: &ObjectStoreSpec, faults: &mut Vec<Fault>) -> u32 {
     nodes
 }
 
-/// The network, from its own field or from the component in `resources`, where the talk has it.
+/// The network, from `spec.network` or from the component in `spec.resources`, where Rook's published example has it.
 fn check_network(spec: &ObjectStoreSpec, faults: &mut Vec<Fault>) -> (bool, u16) {
     let Network { host_network, ports } = &spec.network;
     let mut own_port = None;
     for (index, port) in ports.iter().enumerate() {
         if port.name != PORT_NAME {
-            let message = format!("must be {PORT_NAME}, the one port, but is \"{}\"", port.name);
+            let message = format!("must be {PORT_NAME}, the only port, but is \"{}\"", port.name);
             faults.push(Fault::new(format!("spec.network.ports[{index}].name"), message));
         } else if own_port.replace(port.port).is_some() {
-            let message = format!("must be unique, but {PORT_NAME} is there twice");
+            let message = format!("must be unique, but {PORT_NAME} occurs twice");
             faults.push(Fault::new(format!("spec.network.ports[{index}].name"), message));
         }
     }
@@ -112,7 +96,7 @@ fn check_credentials<'a>(
         for (field, key, shortest) in
             [("accessKey", access_key, SHORTEST_ACCESS_KEY), ("secretKey", secret_key, SHORTEST_SECRET_KEY)]
         {
-            // Of a token nothing is known; the schema of the CRD has the same rule.
+            // The length of a token says nothing about the value; the schema of the CRD has the same rule.
             if !is_token(key) && key.chars().count() < shortest {
                 let message = format!("must have at least {shortest} characters");
                 faults.push(Fault::new(format!("spec.credentials.{field}"), message));

@@ -1,18 +1,18 @@
-//! Turns the JSON schema of a Rust type into what Kubernetes calls structural: every node with a type or open, no
-//! references, no alternatives.
+//! Turns the JSON schema of a Rust type into a structural schema as Kubernetes defines it: every node has a type or preserves
+//! unknown fields, and there are no references and no alternatives.
 
 use serde_json::{Map, Value, json};
 
 /// A node of a schema.
 type Node = Map<String, Value>;
 
-/// Marks a node whose unknown fields are kept rather than pruned.
+/// Marks a node whose unknown fields the API server keeps instead of pruning them.
 const PRESERVE: &str = "x-kubernetes-preserve-unknown-fields";
-/// Marks a node that is a number or a text.
+/// Marks a node that is a number or a string.
 const INT_OR_STRING: &str = "x-kubernetes-int-or-string";
 
-/// The keywords that a structural schema may hold and that types give rise to. All others are dropped, `default` among
-/// them: what the API server writes into an object stays there when the provider's default moves on.
+/// The keywords that types generate and a structural schema may have. All others are dropped, `default` among them: the API
+/// server would write defaults into objects, where they would stay when the provider's default changes.
 const KEYWORDS: [&str; 19] = [
     "description",
     "type",
@@ -35,7 +35,7 @@ const KEYWORDS: [&str; 19] = [
     "nullable",
 ];
 
-/// The formats that the API server knows; it warns about others, as `uint32`.
+/// The formats that the API server knows; it warns about others, such as `uint32`.
 const FORMATS: [&str; 15] = [
     "int32",
     "int64",
@@ -74,7 +74,7 @@ pub(crate) fn structural(schema: &mut Value) {
     }
 }
 
-/// `anyOf: [X, null]` (an optional X) and `allOf: [X]` become X. Its own description wins over that of X.
+/// `anyOf: [X, null]` (an optional X) and `allOf: [X]` become X. The outer description takes precedence over that of X.
 fn merge_single_alternative(node: &mut Node) {
     for keyword in ["anyOf", "allOf", "oneOf"] {
         let Some(Value::Array(alternatives)) = node.get(keyword) else { continue };
@@ -90,7 +90,7 @@ fn merge_single_alternative(node: &mut Node) {
     }
 }
 
-/// Variants with descriptions (`oneOf` of constants) become one list of texts; null leaves it.
+/// Variants with descriptions (`oneOf` of constants) become one `enum` of strings, without null.
 fn simplify_enum(node: &mut Node) {
     if let Some(value) = node.remove("const") {
         node.insert("enum".to_owned(), json!([value]));
@@ -113,7 +113,7 @@ fn simplify_enum(node: &mut Node) {
     }
 }
 
-/// `[string, null]` becomes `string`; a choice of types cannot be said and leaves the node open.
+/// `[string, null]` becomes `string`; a union of types cannot be expressed, so the node gets no type.
 fn simplify_type(node: &mut Node) {
     let Some(Value::Array(types)) = node.get("type") else { return };
     let mut types = types.iter().filter(|name| *name != "null").cloned();
@@ -150,7 +150,7 @@ fn simplify_children(node: &mut Node) {
     }
 }
 
-/// People write `tolerations:` with nothing after it: every field that may be absent may also be null.
+/// Makes every optional field nullable, because YAML such as `tolerations:` with nothing after it is common.
 fn make_nullable(node: &mut Node) {
     let required = node.get("required").cloned().unwrap_or_default();
     let is_required = |name: &str| required.as_array().is_some_and(|names| names.iter().any(|other| other == name));
@@ -168,7 +168,7 @@ fn nullable(node: &mut Node) {
         return;
     }
     node.insert("nullable".to_owned(), Value::Bool(true));
-    // The API server checks an enum against null too, nullable or not; a pattern it does not.
+    // The API server checks null against an enum even if the field is nullable, but not against a pattern.
     if let Some(Value::Array(values)) = node.remove("enum") {
         let values = values.iter().filter_map(Value::as_str).collect::<Vec<_>>().join("|");
         node.insert("pattern".to_owned(), Value::String(format!("^({values})$")));

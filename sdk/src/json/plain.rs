@@ -1,27 +1,27 @@
-//! Values that are a text, or nothing: most of an answer, written without looking for what to escape byte by byte.
+//! A fast path for strings without escapes and for null, which most values of a response are.
 
 use std::fmt;
 
 use serde::ser::{Impossible, Serialize, Serializer};
 
-use crate::scan::has_escaped;
+use crate::bytes::has_escaped;
 
-/// Writes a value if it is a text without anything to escape, or nothing at all; says whether it was.
+/// Writes a value if it is null or a string without escapes; returns whether it did.
 #[inline]
 pub(super) fn write<T: Serialize + ?Sized>(out: &mut Vec<u8>, value: &T) -> bool {
     value.serialize(Plain(out)).is_ok()
 }
 
-/// Takes a text or nothing, and refuses everything else before anything of it is written.
+/// Accepts strings without escapes and null, and refuses everything else before it has written anything.
 struct Plain<'w>(&'w mut Vec<u8>);
 
-/// The value is something else.
+/// The value is anything else.
 #[derive(Debug)]
 struct Other;
 
 impl fmt::Display for Other {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("neither a plain text nor nothing")
+        f.write_str("neither null nor a string without escapes")
     }
 }
 
@@ -33,7 +33,7 @@ impl serde::ser::Error for Other {
     }
 }
 
-/// Methods that refuse what they are given.
+/// Methods that refuse their values.
 macro_rules! refuse {
     ($($method:ident($($type:ty),*) -> $ok:ty;)*) => {
         $(#[inline]
@@ -95,7 +95,7 @@ impl Serializer for Plain<'_> {
         Err(Other)
     }
 
-    /// Without this one, what is only displayed would be made a text here and, if that is not plain, once more.
+    /// The default implementation would format the value here, and once more if the result has escapes.
     fn collect_str<T: fmt::Display + ?Sized>(self, _: &T) -> Result<(), Other> {
         Err(Other)
     }
@@ -125,7 +125,7 @@ impl Serializer for Plain<'_> {
     }
 }
 
-/// Writes a text in its quotes, unless something in it is escaped.
+/// Writes a quoted string, unless something in it needs escaping.
 fn write_text(out: &mut Vec<u8>, text: &str) -> bool {
     let bytes = text.as_bytes();
     if has_escaped(bytes) {
@@ -138,7 +138,7 @@ fn write_text(out: &mut Vec<u8>, text: &str) -> bool {
     true
 }
 
-/// Appends a text, most often a short one: for those, a copy by the host costs more than one in pieces.
+/// Appends a text. Most are short, and for those a bulk copy costs more than a copy in pieces.
 pub(super) fn append(out: &mut Vec<u8>, text: &[u8]) {
     match text.len() {
         0..4 => out.extend(text),
@@ -149,7 +149,7 @@ pub(super) fn append(out: &mut Vec<u8>, text: &[u8]) {
     }
 }
 
-/// Appends a text of at least so many bytes, so many at a time; the last ones once more with those before them.
+/// Appends a text of at least `N` bytes in pieces of `N`. The last piece overlaps the one before it.
 fn append_pieces<const N: usize>(out: &mut Vec<u8>, text: &[u8]) {
     let end = out.len() + text.len();
     let (pieces, _) = text.as_chunks::<N>();
@@ -166,9 +166,9 @@ fn append_pieces<const N: usize>(out: &mut Vec<u8>, text: &[u8]) {
 mod tests {
     use crate::json::to_text;
 
-    /// Whatever stands in a text and wherever, it is written as serde_json does.
+    /// Whatever the special character and its position.
     #[test]
-    fn texts_are_written_as_a_serializer_does() {
+    fn strings_are_written_as_serde_json_does() {
         for special in ["", "\"", "\\", "\n", "\u{1f}", "\u{7f}", " ", "\u{e9}", "\u{2028}", "\u{10ffff}", "\0"] {
             for before in 0..40 {
                 for after in 0..40 {
@@ -180,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_text_is_written_as_a_serializer_does() {
+    fn other_values_are_written_as_serde_json_does() {
         fn check(value: impl serde::Serialize) {
             assert_eq!(to_text(&value), Ok(serde_json::to_vec(&value).unwrap()));
         }

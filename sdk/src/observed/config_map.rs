@@ -5,15 +5,16 @@ use std::collections::BTreeMap;
 use k8s_openapi::api::core::v1::ConfigMap;
 use serde_json::Error;
 
-use super::{Field, Fields, Observed};
-use crate::ChildKind;
+use super::fields::{Field, Fields};
+use super::object::Observed;
+use crate::kind::ChildKind;
 
 /// What decisions need of an observed ConfigMap.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ConfigMapView {
-    /// Its texts.
+    /// The values that are text.
     pub data: BTreeMap<String, String>,
-    /// Its other values, base64-encoded.
+    /// The other values, base64-encoded.
     pub binary_data: BTreeMap<String, String>,
 }
 
@@ -23,7 +24,7 @@ impl<'a> Observed<'a> for ConfigMapView {
     fn read_fields(fields: Fields<'_, 'a>) -> Result<Self, Error> {
         let mut view = Self::default();
         let read =
-            |field: &mut Field<'_, 'a>| field.json()?.map_or_else(|| Ok(BTreeMap::new()), serde_json::from_slice);
+            |field: &mut Field<'_, 'a>| field.value()?.map_or_else(|| Ok(BTreeMap::new()), |value| value.parse());
         fields.each(|key, field| {
             match key {
                 b"data" => view.data = read(field)?,

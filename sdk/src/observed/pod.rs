@@ -3,58 +3,61 @@
 use k8s_openapi::api::core::v1::Pod;
 use serde_json::Error;
 
-use super::{Fields, Observed, ObservedMetadata, each_field};
-use crate::{ChildKind, scan};
+use super::fields::{Fields, each_field};
+use super::metadata::ObservedMetadata;
+use super::object::{Observed, ordinal};
+use crate::kind::ChildKind;
+use crate::view::{Field, JsonView};
 
-/// The label by which the StatefulSet controller says which template a pod was made from.
+/// The label in which the StatefulSet controller records the template revision of a pod.
 const REVISION_LABEL: &str = "controller-revision-hash";
 
 /// What decisions need of an observed pod.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct PodView<'a> {
-    /// Its metadata.
+    /// The pod's metadata.
     pub metadata: ObservedMetadata<'a>,
-    /// Whether it serves, and will go on to.
+    /// Whether the pod is ready and not being deleted.
     pub is_ready: bool,
-    /// As JSON; empty if there are none.
-    containers: &'a [u8],
+    /// A list of container statuses; an empty text if there are none.
+    containers: JsonView<'a>,
 }
 
 impl<'a> PodView<'a> {
-    /// Whether a container of it has ever run: what it runs may have touched its data. All of a pod that is ready have.
+    /// Whether a container of the pod has ever run, and may thus have touched its data. In a ready pod all have.
     #[must_use]
     pub fn has_started(&self, container: &str) -> bool {
         if self.is_ready {
             return true;
         }
-        let has_started = |status: &[u8]| {
-            let (mut is_meant, mut ran) = (false, false);
-            for (key, value) in given(status) {
+        let has_started = |status: JsonView<'_>| {
+            let (mut is_wanted, mut ran) = (false, false);
+            for (key, value) in non_null(status) {
                 match key {
-                    b"name" => is_meant = scan::inner(value) == Some(container.as_bytes()),
-                    b"restartCount" => ran |= value != b"0",
-                    b"state" => ran |= given(value).any(|(state, _)| matches!(state, b"running" | b"terminated")),
+                    b"name" => is_wanted = value.unquoted() == Some(container.as_bytes()),
+                    b"restartCount" => ran |= value.text() != b"0",
+                    b"state" => ran |= non_null(value).any(|(state, _)| matches!(state, b"running" | b"terminated")),
                     _ => {}
                 }
             }
-            is_meant && ran
+            is_wanted && ran
         };
-        scan::items(self.containers).map_while(|status| status.ok()).any(has_started)
+        self.containers.items().map_while(|status| status.ok()).any(has_started)
     }
 
-    /// The revision of the template that it was made from.
+    /// The revision of the template that the pod was created from.
     #[must_use]
     pub fn revision(&self) -> Option<&'a str> {
         self.metadata.label(REVISION_LABEL)
     }
 
-    /// Its place in its StatefulSet.
+    /// The pod's ordinal in its StatefulSet.
     #[must_use]
     pub fn ordinal(&self) -> Option<i32> {
-        super::ordinal(&self.metadata.name)
+        ordinal(&self.metadata.name)
     }
 
-    fn take_status(&mut self, key: &[u8], value: &'a [u8]) -> Result<(), Error> {
+    fn take_status(&mut self, key: &[u8], value: JsonView<'a>) -> Result<(), Error> {
         match key {
             b"conditions" => self.is_ready = is_ready(value)?,
             b"containerStatuses" => self.containers = value,
@@ -64,24 +67,24 @@ impl<'a> PodView<'a> {
     }
 }
 
-/// The fields of an object that are not null.
-fn given(text: &[u8]) -> impl Iterator<Item = scan::Field<'_>> {
-    scan::fields(text).map_while(|field| field.ok()).filter(|(_, value)| *value != b"null")
+/// The fields of an object that are not null, up to the first that is malformed.
+fn non_null(object: JsonView<'_>) -> impl Iterator<Item = Field<'_>> {
+    object.fields().map_while(|field| field.ok()).filter(|(_, value)| !value.is_null())
 }
 
-fn is_ready(conditions: &[u8]) -> Result<bool, Error> {
-    for condition in scan::items(conditions) {
-        let (mut is_meant, mut holds) = (false, false);
+fn is_ready(conditions: JsonView<'_>) -> Result<bool, Error> {
+    for condition in conditions.items() {
+        let (mut is_wanted, mut is_true) = (false, false);
         each_field(condition?, |key, value| {
             match key {
-                b"type" => is_meant = value == b"\"Ready\"",
-                b"status" => holds = value == b"\"True\"",
+                b"type" => is_wanted = value.text() == b"\"Ready\"",
+                b"status" => is_true = value.text() == b"\"True\"",
                 _ => {}
             }
             Ok(())
         })?;
-        if is_meant {
-            return Ok(holds);
+        if is_wanted {
+            return Ok(is_true);
         }
     }
     Ok(false)
@@ -90,7 +93,7 @@ fn is_ready(conditions: &[u8]) -> Result<bool, Error> {
 impl<'a> Observed<'a> for PodView<'a> {
     const KIND: ChildKind = ChildKind::of::<Pod>();
 
-    /// The spec is most of the text, and passed over.
+    /// The spec, which is most of the text, is skipped.
     fn read_fields(fields: Fields<'_, 'a>) -> Result<Self, Error> {
         let mut pod = Self::default();
         fields.each(|key, field| match key {
@@ -98,7 +101,7 @@ impl<'a> Observed<'a> for PodView<'a> {
             b"status" => field.each(|key, value| pod.take_status(key, value)),
             _ => Ok(()),
         })?;
-        pod.is_ready &= !pod.metadata.is_going;
+        pod.is_ready &= !pod.metadata.is_deleting;
         Ok(pod)
     }
 }

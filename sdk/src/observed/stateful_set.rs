@@ -3,55 +3,58 @@
 use std::borrow::Cow;
 
 use k8s_openapi::api::apps::v1::StatefulSet;
-use serde_json::{Error, Value, from_slice};
+use serde_json::{Error, Value};
 
-use super::{Fields, Observed, ObservedMetadata, each_field};
-use crate::{ChildKind, scan};
+use super::fields::{Fields, each_field};
+use super::metadata::ObservedMetadata;
+use super::object::Observed;
+use crate::kind::ChildKind;
+use crate::view::JsonView;
 
 /// What decisions need of an observed StatefulSet.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct StatefulSetView<'a> {
-    /// Its metadata.
+    /// The StatefulSet's metadata.
     pub metadata: ObservedMetadata<'a>,
-    /// What was asked of it.
+    /// What its spec asks for.
     pub spec: StatefulSetSpecView,
-    /// What it said about itself.
+    /// What its controller reports.
     pub status: StatefulSetStatusView<'a>,
 }
 
 /// What decisions need of a StatefulSet's spec.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct StatefulSetSpecView {
-    /// How many pods it should have.
+    /// The desired number of pods.
     pub replicas: i32,
-    /// The least ordinal of pods that a changed template reaches.
+    /// The partition of the rolling update: pods with a lower ordinal keep the earlier template.
     pub partition: i32,
-    /// Its claim templates, as the API server returned them.
+    /// The claim templates as the API server returned them.
     pub volume_claim_templates: Vec<Value>,
 }
 
 /// What decisions need of a StatefulSet's status.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct StatefulSetStatusView<'a> {
-    /// The generation that the rest of the status is about.
+    /// The generation that the controller has observed.
     pub observed_generation: i64,
-    /// How many pods there are.
+    /// The number of pods.
     pub replicas: i32,
-    /// How many of them are ready.
+    /// The number of ready pods.
     pub ready_replicas: i32,
-    /// How many of them are of the newest template.
+    /// The number of pods created from the newest template.
     pub updated_replicas: i32,
-    /// The template of the pods that a change has not reached.
+    /// The revision of the template of pods that are not updated yet.
     pub current_revision: Cow<'a, str>,
-    /// The newest template.
+    /// The revision of the newest template.
     pub update_revision: Cow<'a, str>,
 }
 
 impl StatefulSetSpecView {
-    fn take(&mut self, key: &[u8], value: &[u8]) -> Result<(), Error> {
+    fn take(&mut self, key: &[u8], value: JsonView<'_>) -> Result<(), Error> {
         match key {
-            b"replicas" => self.replicas = from_slice(value)?,
-            b"volumeClaimTemplates" => self.volume_claim_templates = from_slice(value)?,
+            b"replicas" => self.replicas = value.parse()?,
+            b"volumeClaimTemplates" => self.volume_claim_templates = value.parse()?,
             b"updateStrategy" => self.partition = partition(value)?,
             _ => {}
         }
@@ -59,11 +62,11 @@ impl StatefulSetSpecView {
     }
 }
 
-fn partition(strategy: &[u8]) -> Result<i32, Error> {
+fn partition(strategy: JsonView<'_>) -> Result<i32, Error> {
     let mut partition = 0;
     each_field(strategy, |key, value| match key {
         b"rollingUpdate" => each_field(value, |key, value| match key {
-            b"partition" => from_slice(value).map(|value| partition = value),
+            b"partition" => value.parse().map(|value| partition = value),
             _ => Ok(()),
         }),
         _ => Ok(()),
@@ -72,14 +75,14 @@ fn partition(strategy: &[u8]) -> Result<i32, Error> {
 }
 
 impl<'a> StatefulSetStatusView<'a> {
-    fn take(&mut self, key: &[u8], value: &'a [u8]) -> Result<(), Error> {
+    fn take(&mut self, key: &[u8], value: JsonView<'a>) -> Result<(), Error> {
         match key {
-            b"observedGeneration" => self.observed_generation = from_slice(value)?,
-            b"replicas" => self.replicas = from_slice(value)?,
-            b"readyReplicas" => self.ready_replicas = from_slice(value)?,
-            b"updatedReplicas" => self.updated_replicas = from_slice(value)?,
-            b"currentRevision" => self.current_revision = scan::string(value)?,
-            b"updateRevision" => self.update_revision = scan::string(value)?,
+            b"observedGeneration" => self.observed_generation = value.parse()?,
+            b"replicas" => self.replicas = value.parse()?,
+            b"readyReplicas" => self.ready_replicas = value.parse()?,
+            b"updatedReplicas" => self.updated_replicas = value.parse()?,
+            b"currentRevision" => self.current_revision = value.string()?,
+            b"updateRevision" => self.update_revision = value.string()?,
             _ => {}
         }
         Ok(())
@@ -89,7 +92,7 @@ impl<'a> StatefulSetStatusView<'a> {
 impl<'a> Observed<'a> for StatefulSetView<'a> {
     const KIND: ChildKind = ChildKind::of::<StatefulSet>();
 
-    /// The pod template is most of the text, and passed over.
+    /// The pod template, which is most of the text, is skipped.
     fn read_fields(fields: Fields<'_, 'a>) -> Result<Self, Error> {
         let mut set = Self::default();
         fields.each(|key, field| match key {
@@ -102,27 +105,27 @@ impl<'a> Observed<'a> for StatefulSetView<'a> {
     }
 }
 
-/// How far a StatefulSet is on its way to what was asked of it.
+/// The progress of a StatefulSet towards its spec.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rollout {
-    /// Its controller has not yet seen the newest spec: its health is unknown.
+    /// The controller has not observed the newest spec yet: the health is unknown.
     Unobserved,
-    /// Pods are missing, too many or not ready.
+    /// Pods are missing, surplus or not ready.
     Unready,
-    /// All pods are ready, and some are of an older template.
+    /// All pods are ready, but some were created from an older template.
     Updating,
-    /// All pods are there, ready and of the newest template.
+    /// All pods exist, are ready and were created from the newest template.
     Settled,
 }
 
 impl StatefulSetView<'_> {
-    /// Whether its controller has seen its newest spec: until then its health is unknown.
+    /// Whether the controller has observed the newest spec. Until then the health is unknown.
     #[must_use]
     pub fn is_observed(&self) -> bool {
         self.status.observed_generation == self.metadata.generation
     }
 
-    /// How far it is, where so many pods are wanted.
+    /// The progress towards `wanted` pods.
     #[must_use]
     pub fn rollout(&self, wanted: i32) -> Rollout {
         let status = &self.status;

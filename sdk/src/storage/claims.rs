@@ -1,4 +1,4 @@
-//! Where data lives: how many servers, and which volume claims each of them gets.
+//! The storage of a parent: the number of servers and the volume claims of each.
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
@@ -8,40 +8,41 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::quantity::nanos;
+use crate::failure::Fault;
+use crate::json::Object;
 use crate::kubernetes::dns_label_fault;
-use crate::{Fault, Object};
 
-/// How many servers a store has and what storage each of them gets.
+/// The number of servers of a store and the storage of each.
 #[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct StorageScope {
-    /// How many servers there are.
+    /// The number of servers.
     #[schemars(range(min = 1))]
     pub node_count: i32,
-    /// The volume claims of every server. None: data lives and dies with the pod.
+    /// The volume claims of every server. None: data is lost with the pod.
     #[serde(default)]
     pub volume_claim_templates: Vec<ClaimTemplate>,
 }
 
-/// A volume claim as every server gets it.
+/// A volume claim of every server.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ClaimTemplate {
-    /// `v1`, if given.
+    /// `v1`, if set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub api_version: Option<String>,
-    /// `PersistentVolumeClaim`, if given.
+    /// `PersistentVolumeClaim`, if set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kind: Option<String>,
     /// Name, labels and annotations of the claims.
     #[serde(default)]
     pub metadata: ClaimMetadata,
-    /// As in a PersistentVolumeClaim. Access modes default to ReadWriteOnce.
+    /// The spec of the PersistentVolumeClaim. Access modes default to ReadWriteOnce.
     #[schemars(schema_with = "claim_spec")]
     pub spec: Object,
 }
 
-/// What a claim template may say about itself.
+/// The metadata of a claim template.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
 pub struct ClaimMetadata {
     /// Name of the volume; by default `data0`, `data1` and so on.
@@ -66,13 +67,13 @@ pub fn volume_names(templates: &[ClaimTemplate]) -> Vec<String> {
     templates.iter().enumerate().map(|(index, template)| template.name(index)).collect()
 }
 
-/// The claims of one server as a StatefulSet holds them, with defaulted names and access modes.
+/// The claim templates for a StatefulSet, with defaults for names and access modes.
 #[must_use]
 pub fn claims(templates: &[ClaimTemplate]) -> Vec<Value> {
     templates.iter().enumerate().map(|(index, template)| template.claim(index)).collect()
 }
 
-/// What is wrong with the claim templates of the field `path`.
+/// The faults of the claim templates in the field `path`.
 #[must_use]
 pub fn claim_faults(templates: &[ClaimTemplate], path: impl Display) -> Vec<Fault> {
     let mut faults = Vec::new();
@@ -115,20 +116,22 @@ fn storage_fault(spec: &Object) -> Option<String> {
     let requests = spec.get("resources").and_then(|resources| resources.get("requests"));
     match requests.and_then(|requests| requests.get("storage")) {
         None => Some("is required".to_owned()),
-        Some(amount) if nanos(amount).is_none() => Some(format!("must be a quantity as 500m or 2Gi, but is {amount}")),
+        Some(amount) if nanos(amount).is_none() => {
+            Some(format!("must be a quantity such as 500m or 2Gi, but is {amount}"))
+        }
         Some(_) => None,
     }
 }
 
-/// Whether the claim templates of an observed StatefulSet are those that would be asked for today. They cannot change; what
-/// the API server fills in, and how it writes quantities, makes no difference.
+/// Whether the claim templates of an observed StatefulSet, which are immutable, are equal to the wanted ones. Defaults of the API
+/// server and its notation of quantities make no difference.
 #[must_use]
 pub fn same_claims(wanted: &[Value], observed: &[Value]) -> bool {
     let normal = |claims: &[Value]| claims.iter().cloned().map(normal).collect::<Vec<_>>();
     normal(wanted) == normal(observed)
 }
 
-/// A claim template without what the API server adds, its quantities as plain numbers.
+/// A claim template without what the API server adds, and with quantities as plain numbers.
 fn normal(mut claim: Value) -> (Value, Value) {
     let mut spec = claim.get_mut("spec").map(Value::take).unwrap_or_default();
     if let Some(spec) = spec.as_object_mut() {

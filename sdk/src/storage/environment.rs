@@ -1,16 +1,18 @@
-//! Environment that people add to containers.
+//! Environment variables that users add to containers.
 
 use serde_json::Value;
 
-use crate::{Fault, Object};
+use crate::failure::Fault;
+use crate::json::Object;
 
-/// What is wrong with variables of the field `path`: those that are `ours` cannot be set, each for its reason.
+/// The faults of variables in the field `path`. A variable for which `source` returns a text cannot be set, because it is set by
+/// that source.
 #[must_use]
-pub fn environment_faults(env: &[Object], path: &str, ours: impl Fn(&str) -> Option<&'static str>) -> Vec<Fault> {
+pub fn environment_faults(env: &[Object], path: &str, source: impl Fn(&str) -> Option<&'static str>) -> Vec<Fault> {
     let named = env.iter().map(|variable| variable.get("name").and_then(Value::as_str).unwrap_or_default());
     let fault = |(index, name)| {
-        let why = ours(name)?;
-        Some(Fault::new(format!("{path}[{index}].name"), format!("must not be {name}: it comes from {why}")))
+        let source = source(name)?;
+        Some(Fault::new(format!("{path}[{index}].name"), format!("must not be {name}, which is set by {source}")))
     };
     named.enumerate().filter_map(fault).collect()
 }

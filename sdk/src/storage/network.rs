@@ -1,9 +1,9 @@
-//! How servers are reached.
+//! The network of servers.
 
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-/// How the pods of a parent are reached.
+/// The network of a parent's pods.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Network {
@@ -15,12 +15,12 @@ pub struct Network {
     pub ports: Vec<Port>,
 }
 
-/// A port with the name of what it serves.
+/// A port, named after what it serves.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 pub struct Port {
-    /// What it serves.
+    /// The name.
     pub name: String,
-    /// Its number.
+    /// The number.
     #[schemars(range(min = 1, max = 65535))]
     pub port: u16,
 }

@@ -1,15 +1,15 @@
-//! Quantities of Kubernetes: `500m`, `2Gi`, `1e3`. The API server rewrites them (`1024Mi` becomes `1Gi`), so that equal
-//! amounts are told by value, never by text.
+//! Quantities of Kubernetes: `500m`, `2Gi`, `1e3`. The API server normalizes them (`1024Mi` becomes `1Gi`), so they must be
+//! compared by value, never as text.
 
 use serde_json::Value;
 
-/// A thousand-millionth: the smallest amount that Kubernetes keeps.
+/// Nanos per unit. A nano is the smallest amount that Kubernetes represents.
 const NANOS: i128 = 1_000_000_000;
 
-/// Decimals beyond these are lost anyway.
+/// Further decimals would be lost anyway.
 const MOST_DECIMALS: usize = 18;
 
-/// The amount in thousand-millionths, rounded up as Kubernetes does; nothing if the text is not a quantity.
+/// The amount in nanos, rounded up as Kubernetes does; nothing if the text is not a quantity.
 #[must_use]
 pub fn parse(text: &str) -> Option<i128> {
     let (negative, unsigned) = match text.as_bytes().first()? {
@@ -35,7 +35,7 @@ pub fn parse(text: &str) -> Option<i128> {
     Some(if negative { -amount } else { amount })
 }
 
-/// The amount of a JSON value in thousand-millionths, be it text or a number.
+/// The amount of a JSON string or number in nanos.
 #[must_use]
 pub fn nanos(amount: &Value) -> Option<i128> {
     match amount {
@@ -51,7 +51,7 @@ pub fn whole(text: &str) -> Option<i128> {
     parse(text).map(|nanos| nanos / NANOS + i128::from(nanos % NANOS > 0))
 }
 
-/// What a suffix multiplies with and divides by.
+/// The multiplier and divisor of a suffix.
 fn factor(suffix: &str) -> Option<(i128, i128)> {
     Some(match suffix {
         "" => (1, 1),

@@ -1,5 +1,5 @@
-//! What containers need, in the three shapes in which people write it: one set for all (`{limits, requests}`), a map by
-//! component, or a list of components with names.
+//! The resources of containers, in the three shapes in which users write them: one set for all (`{limits, requests}`), a map by
+//! component, or a list of named components.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -11,39 +11,40 @@ use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
 use super::quantity;
-use crate::{Fault, schema};
+use crate::failure::Fault;
+use crate::schema;
 
 /// Amounts by name: `cpu`, `memory`.
 type Amounts = BTreeMap<String, Quantity>;
 
-/// What one container needs, as the field `resources` of a container.
+/// The resources of one container, as in its field `resources`.
 #[derive(Clone, Debug, Default, PartialEq, serde::Deserialize, serde::Serialize)]
 pub struct Resources {
-    /// Never more than this.
+    /// The upper limits.
     #[serde(default, skip_serializing_if = "Amounts::is_empty")]
     pub limits: Amounts,
-    /// At least this.
+    /// The guaranteed amounts.
     #[serde(default, skip_serializing_if = "Amounts::is_empty")]
     pub requests: Amounts,
 }
 
-/// What a component needs, in the shape of a list.
+/// The resources of one component in a list.
 #[derive(Clone, Debug, PartialEq, serde::Deserialize, serde::Serialize)]
 pub struct ComponentResources {
     /// Name of the component.
     pub name: String,
-    /// Never more than this.
+    /// The upper limits.
     #[serde(default)]
     pub limits: Amounts,
-    /// At least this.
+    /// The guaranteed amounts.
     #[serde(default)]
     pub requests: Amounts,
-    /// How the component is reached.
+    /// The network of the component.
     #[serde(default)]
     pub network: Option<ComponentNetwork>,
 }
 
-/// How a component is reached.
+/// The network of a component.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Deserialize, serde::Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ComponentNetwork {
@@ -55,14 +56,14 @@ pub struct ComponentNetwork {
     pub port: Option<u16>,
 }
 
-/// What containers need. In a CRD it is a field without a type, since it has three.
+/// The resources of containers. The field has no type in a CRD, since it has three shapes.
 #[derive(Clone, Debug, PartialEq)]
 pub enum ResourceSpec {
     /// One set for every component, and sets for some of them.
     Map {
-        /// What a component needs that is not named.
+        /// The resources of components that are not named.
         all: Resources,
-        /// What a named component needs.
+        /// The resources of named components.
         components: BTreeMap<String, Resources>,
     },
     /// A list of components.
@@ -76,7 +77,7 @@ impl Default for ResourceSpec {
 }
 
 impl ResourceSpec {
-    /// What a component's container needs; nothing if nobody said.
+    /// The resources of a component's container, if any are set.
     #[must_use]
     pub fn of(&self, component: &str) -> Option<Resources> {
         let resources = match self {
@@ -89,13 +90,13 @@ impl ResourceSpec {
         (resources != Resources::default()).then_some(resources)
     }
 
-    /// How a component is reached, where the list says so.
+    /// The network of a component, if the list has one.
     #[must_use]
     pub fn network(&self, component: &str) -> Option<&ComponentNetwork> {
         self.listed(component).and_then(|listed| listed.network.as_ref())
     }
 
-    /// The components that are named, each with its place below this field: `[0].name`, `.server`.
+    /// The named components, each with its path relative to this field: `[0].name`, `.server`.
     #[must_use]
     pub fn components(&self) -> Vec<(String, &str)> {
         match self {
@@ -107,15 +108,15 @@ impl ResourceSpec {
         }
     }
 
-    /// What is wrong with the components of the field `path`, where only `known` ones are.
+    /// The faults of the components in the field `path`, if only `known` ones exist.
     #[must_use]
     pub fn component_faults(&self, path: impl fmt::Display, known: &[&str]) -> Vec<Fault> {
         let mut faults = Vec::new();
         let mut seen = Vec::new();
         for (place, name) in self.components() {
             let message = match known {
-                _ if seen.contains(&name) => format!("must be unique, but {name} is there twice"),
-                [only] if *only != name => format!("must be {only}, the one component, but is \"{name}\""),
+                _ if seen.contains(&name) => format!("must be unique, but {name} occurs twice"),
+                [only] if *only != name => format!("must be {only}, the only component, but is \"{name}\""),
                 _ if !known.contains(&name) => format!("must be one of {}, but is \"{name}\"", known.join(", ")),
                 _ => {
                     seen.push(name);
@@ -136,7 +137,7 @@ impl ResourceSpec {
 }
 
 impl Resources {
-    /// How much of something there is room for, in whole units: what is promised, or else the limit.
+    /// The amount of a resource in whole units: the request, or else the limit.
     #[must_use]
     pub fn amount(&self, name: &str) -> Option<i128> {
         let given = self.requests.get(name).or_else(|| self.limits.get(name))?;
@@ -144,7 +145,7 @@ impl Resources {
     }
 }
 
-/// In the shape in which it was read.
+/// Keeps the shape that was read.
 impl Serialize for ResourceSpec {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self {
@@ -166,7 +167,7 @@ impl<'de> Deserialize<'de> for ResourceSpec {
     }
 }
 
-/// Tells the shapes apart while reading, so that errors and unknown fields keep their paths.
+/// Distinguishes the shapes while deserializing, so that errors and unknown fields keep their paths.
 struct Shapes;
 
 impl<'de> Visitor<'de> for Shapes {

@@ -1,4 +1,4 @@
-//! A serde deserializer over a JSON value that knows where it is.
+//! A serde deserializer over a JSON value that tracks its path.
 
 use std::cell::RefCell;
 
@@ -13,13 +13,13 @@ use super::error::Error;
 use super::path::Path;
 use crate::storage::quantity;
 
-/// Paths of fields that no type asked for.
+/// The paths of fields that no type knows.
 type Unknown = RefCell<Vec<String>>;
 
-/// The name that k8s-openapi gives to quantities. People write `cpu: 1`, and its type reads text only.
+/// The name of k8s-openapi's type of quantities, which accepts strings only, while users write `cpu: 1`.
 const QUANTITY: &str = "Quantity";
 
-/// A value at its place.
+/// A value and its path.
 #[derive(Clone, Copy)]
 pub(super) struct Node<'de, 'p> {
     pub(super) value: &'de Value,
@@ -108,7 +108,7 @@ impl<'de> Deserializer<'de> for Node<'de, '_> {
             _ => return Err(Error::invalid_type(self.unexpected(), &QUANTITY).at(self.path)),
         };
         if quantity::parse(&text).is_none() {
-            return Err(Error::invalid_value(self.unexpected(), &"a quantity as 500m or 2Gi").at(self.path));
+            return Err(Error::invalid_value(self.unexpected(), &"a quantity such as 500m or 2Gi").at(self.path));
         }
         visitor.visit_newtype_struct::<StringDeserializer<Error>>(text.into_deserializer())
     }
@@ -133,11 +133,11 @@ impl<'de> Deserializer<'de> for Node<'de, '_> {
     }
 }
 
-/// The fields of an object, those that are null left out.
+/// The fields of an object that are not null.
 struct Fields<'de, 'p> {
     entries: serde_json::map::Iter<'de>,
     path: &'p Path<'p>,
-    /// The fields that the type knows; absent: it takes all.
+    /// The fields that the type knows; absent: it accepts any.
     known: Option<&'static [&'static str]>,
     unknown: &'p Unknown,
     value: Option<(&'de str, &'de Value)>,
@@ -159,13 +159,13 @@ impl<'de> MapAccess<'de> for Fields<'de, '_> {
     }
 
     fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, Error> {
-        let (key, value) = self.value.take().ok_or_else(|| Error::custom("a value was asked for before its key"))?;
+        let (key, value) = self.value.take().ok_or_else(|| Error::custom("a value was requested before its key"))?;
         let path = Path::Field(self.path, key);
         seed.deserialize(Node { value, path: &path, unknown: self.unknown }).map_err(|error| error.at(&path))
     }
 }
 
-/// The elements of a list.
+/// The items of a list.
 struct Items<'de, 'p> {
     items: std::iter::Enumerate<std::slice::Iter<'de, Value>>,
     path: &'p Path<'p>,

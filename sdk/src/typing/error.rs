@@ -1,26 +1,26 @@
-//! Why a value does not fit its type, in the words of the person who wrote the value.
+//! Errors of values that do not fit their type, in terms of the YAML that the user wrote.
 
 use std::fmt::{self, Display};
 
 use serde::de::{self, Expected, Unexpected};
 
 use super::path::Path;
-use crate::Fault;
+use crate::failure::Fault;
 
-/// What is wrong, and once it is known, where. Boxed: every step of reading returns one, and hardly ever does.
+/// The message and, once it is known, the path. Boxed to keep the results of all deserialization steps small.
 #[derive(Debug)]
 pub(super) struct Error(Box<Problem>);
 
 #[derive(Debug)]
 struct Problem {
     message: String,
-    /// A field below the place that is at fault: one that is missing.
+    /// A field below the current path that is at fault because it is missing.
     below: Option<&'static str>,
     field: Option<String>,
 }
 
 impl Error {
-    /// Remembers the place, if no place further down is known.
+    /// Sets the path, unless a path further down is set already.
     #[cold]
     #[inline(never)]
     pub(super) fn at(mut self, path: &Path<'_>) -> Self {
@@ -86,7 +86,7 @@ impl de::Error for Error {
     #[cold]
     #[inline(never)]
     fn duplicate_field(field: &'static str) -> Self {
-        Self::new("is there twice".to_owned(), Some(field))
+        Self::new("occurs twice".to_owned(), Some(field))
     }
 
     #[cold]
@@ -96,7 +96,7 @@ impl de::Error for Error {
     }
 }
 
-/// What was found, as its author wrote it.
+/// The value that was found, as the user wrote it.
 struct Found<'a>(Unexpected<'a>);
 
 impl Display for Found<'_> {
@@ -106,7 +106,7 @@ impl Display for Found<'_> {
             Unexpected::Bool(value) => write!(f, "{value}"),
             Unexpected::Unsigned(number) => write!(f, "{number}"),
             Unexpected::Signed(number) => write!(f, "{number}"),
-            // Not written by `core::fmt`: its code for that is large, and serde_json's is in the module anyway.
+            // Not formatted by `core::fmt`, whose code for floats is large; that of serde_json is in the module anyway.
             Unexpected::Float(number) => write!(f, "{}", serde_json::Value::from(number)),
             Unexpected::Unit => f.write_str("null"),
             Unexpected::Seq => f.write_str("a list"),
@@ -116,7 +116,7 @@ impl Display for Found<'_> {
     }
 }
 
-/// Rust's names of what a type expects in the words of YAML.
+/// The YAML term for what a Rust type expects.
 fn wanted(expected: &str) -> &str {
     match expected {
         "i8" | "i16" | "i32" | "i64" | "u8" | "u16" | "u32" | "u64" | "usize" | "isize" => "an integer",
@@ -125,7 +125,7 @@ fn wanted(expected: &str) -> &str {
         "a map" => "an object",
         "Quantity" => "a quantity",
         _ if expected.starts_with("struct ") => "an object",
-        // The types of Kubernetes expect themselves by name: "NodeAffinity".
+        // Types of k8s-openapi expect themselves by name: "NodeAffinity".
         _ if expected.starts_with(|first: char| first.is_ascii_uppercase()) => "an object",
         _ => expected,
     }

@@ -1,11 +1,11 @@
-//! The path of a field while its value is read: a list on the stack, written out only when somebody needs to read it.
+//! The path of a field during deserialization: a linked list on the stack, which is only formatted for errors and unknown fields.
 
 use std::fmt;
 
-/// Where a value stands.
+/// The path of a value.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Path<'a> {
-    /// The field that reading began with.
+    /// The field at which deserialization started.
     Root(&'static str),
     /// A field of an object, or a key of a map.
     Field(&'a Path<'a>, &'a str),
@@ -18,7 +18,7 @@ impl fmt::Display for Path<'_> {
         match self {
             Self::Root(name) => f.write_str(name),
             Self::Index(parent, index) => write!(f, "{parent}[{index}]"),
-            // Kubernetes' own form for keys that would read as several fields: annotations[example.com/team].
+            // The form that Kubernetes uses for keys that would look like several fields: annotations[example.com/team].
             Self::Field(parent, name) if name.contains(['.', '/', '[', ']']) => write!(f, "{parent}[{name}]"),
             Self::Field(parent, name) => write!(f, "{parent}.{name}"),
         }

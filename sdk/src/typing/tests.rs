@@ -1,4 +1,4 @@
-//! What is said about values that do not fit.
+//! The errors of values that do not fit their type.
 
 use std::collections::BTreeMap;
 
@@ -52,7 +52,7 @@ enum Color {
 #[case(json!({"nodeCount": 4, "disks": [null]}), "spec.disks[0]: must be an object, but is null")]
 #[case(json!({"nodeCount": 4, "color": "blue"}), "spec.color: must be one of red, green, but is \"blue\"")]
 #[case(json!({"nodeCount": 4, "color": 1}), "spec.color: must be a string, but is 1")]
-#[case(json!({"nodeCount": 4, "cpu": "5oo"}), "spec.cpu: must be a quantity as 500m or 2Gi, but is \"5oo\"")]
+#[case(json!({"nodeCount": 4, "cpu": "5oo"}), "spec.cpu: must be a quantity such as 500m or 2Gi, but is \"5oo\"")]
 #[case(json!({"nodeCount": 4, "cpu": {}}), "spec.cpu: must be a quantity, but is an object")]
 fn a_value_that_does_not_fit_is_named_with_its_path(#[case] value: Value, #[case] message: &str) {
     let fault = typed::<Spec>("spec", &value).unwrap_err();

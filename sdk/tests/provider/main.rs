@@ -1,5 +1,5 @@
-//! What the SDK makes of a provider: manifest, CRD, answers, failures.
-// Clippy knows the functions that are tests, and not those that help them.
+//! What the SDK derives from a provider: manifest, CRD, responses, failures.
+// Clippy recognizes test functions, but not the functions that they call.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod crd;

@@ -1,4 +1,4 @@
-//! The macro `object!`: whatever is null or known, commas stand where they should.
+//! The macro `object!` writes commas correctly, whichever values are literals and whichever are null.
 
 use bartizan_sdk::json::{WriteJson, extended, to_text};
 use bartizan_sdk::object;
@@ -10,13 +10,13 @@ fn text(object: &impl WriteJson) -> String {
     String::from_utf8(to_text(object).unwrap()).unwrap()
 }
 
-/// The fields that are given.
+/// The fields that are present.
 fn fields(fields: &[(&str, Option<i32>)]) -> String {
     let given = fields.iter().filter_map(|(key, value)| Some(((*key).to_owned(), Value::from((*value)?))));
     Value::Object(given.collect::<Map<_, _>>()).to_string()
 }
 
-/// The items that are given.
+/// The items that are present.
 fn items(items: &[Option<i32>]) -> String {
     Value::from(items.iter().flatten().copied().collect::<Vec<i32>>()).to_string()
 }

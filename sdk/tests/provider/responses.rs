@@ -1,4 +1,4 @@
-//! What crosses the sandbox on the way back.
+//! Responses as the host parses them.
 
 use bartizan_sdk::gates::{is_pending, is_settled, next_partition, released};
 use bartizan_sdk::observed::{Observed, PodView, Rollout, StatefulSetView};
@@ -82,7 +82,7 @@ fn a_hash_is_short_and_the_same_on_every_machine() {
 }
 
 #[test]
-fn waves_keep_related_and_events_are_said_as_the_contract_says_them() {
+fn waves_keep_related_and_events_are_written_by_the_contract() {
     let named = |kind: &str, name: &str| json!({"apiVersion": "v1", "kind": kind, "metadata": {"name": name, "namespace": "n"}});
     let request = TestRequest::new(disk(&json!({"size": 8, "former": "Solid"})));
     let answer = request.clone().answer::<DiskProvider>().unwrap();

@@ -1,4 +1,4 @@
-//! Settings: the schema that a type gives, and what a provider reads.
+//! Settings: the schema of a type, and the value that a provider reads.
 
 use bartizan_sdk::k8s_openapi::api::core::v1::ConfigMap;
 use bartizan_sdk::testing::TestRequest;
@@ -61,7 +61,7 @@ fn seen(settings: Value) -> Result<Value, Failure> {
 }
 
 #[test]
-fn the_manifest_holds_the_schema_of_the_settings_with_defaults_and_without_references() {
+fn the_manifest_has_the_settings_schema_inlined_and_with_defaults() {
     let expected = json!({
         "title": "Settings",
         "description": "What can be set.",

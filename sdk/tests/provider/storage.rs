@@ -25,10 +25,10 @@ fn credentials_come_from_one_place(#[case] credentials: Credentials, #[case] exp
 }
 
 #[rstest]
-#[case(credentials("me", "", "", ""), "c.secretKey: is required where accessKey is given")]
-#[case(credentials("", "secret", "", ""), "c.accessKey: is required where secretKey is given")]
+#[case(credentials("me", "", "", ""), "c.secretKey: is required when accessKey is set")]
+#[case(credentials("", "secret", "", ""), "c.accessKey: is required when secretKey is set")]
 #[case(credentials("me", "", "keys", ""), "c: must be inline keys or the name of a Secret, not both")]
-#[case(credentials("", "", "", "here"), "c.name: is required where namespace is given")]
+#[case(credentials("", "", "", "here"), "c.name: is required when namespace is set")]
 #[case(
     credentials("", "", "keys", "there"),
     "c.namespace: must be \"here\", the namespace of the pods that use the Secret, but is \"there\""
@@ -51,7 +51,7 @@ fn annotations_of_the_host_are_refused_with_their_field() {
     let annotations: Annotations =
         [("bartizan.dev/x".to_owned(), String::new()), ("x".to_owned(), String::new())].into();
     let faults: Vec<String> = annotation_faults(&annotations, "spec.a").iter().map(ToString::to_string).collect();
-    assert_eq!(faults, ["spec.a[bartizan.dev/x]: must not be used: keys below bartizan.dev/ are the host's"]);
+    assert_eq!(faults, ["spec.a[bartizan.dev/x]: is reserved: keys with the prefix bartizan.dev/ belong to the host"]);
 }
 
 #[rstest]

@@ -1,23 +1,23 @@
-//! How the database of a member is started: image, environment, arguments, memory.
+//! How a member's database is started: image, environment, arguments, memory.
 
 use bartizan_sdk::json::{WriteJson, lazy};
 use bartizan_sdk::kubernetes::{variable, variable_of_pod};
 use bartizan_sdk::object;
 use bartizan_sdk::storage::Resources;
 
-use super::{Asked, services};
-use crate::spec::{Mode, RackSpec};
+use super::services;
+use crate::spec::{ClusterRequest, Mode, RackSpec};
 
-/// Images where the spec names none.
+/// The default images.
 const CASSANDRA: &str = "docker.io/library/cassandra";
 const SCYLLA: &str = "docker.io/scylladb/scylla";
-/// Tells the database its rack from files, and others by gossip.
+/// Reads the member's own rack from a file and learns those of others by gossip.
 const SNITCH: &str = "GossipingPropertyFileSnitch";
 
 const MEBIBYTE: i128 = 1 << 20;
 const GIBIBYTE: i128 = 1 << 30;
 
-/// Variables of members that come from the spec.
+/// The variables that are derived from other fields of the spec.
 pub(crate) const OWN_VARIABLES: [&str; 13] = [
     "POD_NAME",
     "POD_IP",
@@ -35,7 +35,7 @@ pub(crate) const OWN_VARIABLES: [&str; 13] = [
 ];
 
 /// The image of the members.
-pub(super) fn image(request: &Asked<'_>) -> String {
+pub(super) fn image(request: &ClusterRequest<'_>) -> String {
     let default = match request.spec.mode() {
         Mode::Cassandra => CASSANDRA,
         Mode::Scylla => SCYLLA,
@@ -43,7 +43,7 @@ pub(super) fn image(request: &Asked<'_>) -> String {
     format!("{}:{}", request.spec.repository.as_deref().unwrap_or(default), request.spec.version)
 }
 
-/// Where data is kept.
+/// The data directory.
 pub(super) fn data_path(mode: Mode) -> &'static str {
     match mode {
         Mode::Cassandra => "/var/lib/cassandra",
@@ -51,7 +51,7 @@ pub(super) fn data_path(mode: Mode) -> &'static str {
     }
 }
 
-/// Puts the files of a rack's ConfigMap over those of the image, and starts what the image would have.
+/// Copies the files of a rack's ConfigMap over those of the image, then runs the image's entrypoint.
 pub(super) fn command(mode: Mode, config: &str) -> [String; 4] {
     let (folder, start) = match mode {
         Mode::Cassandra => ("/etc/cassandra", "exec docker-entrypoint.sh cassandra -f"),
@@ -61,8 +61,12 @@ pub(super) fn command(mode: Mode, config: &str) -> [String; 4] {
     ["sh".to_owned(), "-c".to_owned(), script, "sh".to_owned()]
 }
 
-/// The arguments: ScyllaDB takes by them what Cassandra's image takes by its environment.
-pub(super) fn arguments(request: &Asked<'_>, spec: &RackSpec, resources: Option<&Resources>) -> Option<Vec<String>> {
+/// The arguments of ScyllaDB; Cassandra's image is configured by environment variables instead.
+pub(super) fn arguments(
+    request: &ClusterRequest<'_>,
+    spec: &RackSpec,
+    resources: Option<&Resources>,
+) -> Option<Vec<String>> {
     if request.spec.mode() == Mode::Cassandra {
         return None;
     }
@@ -76,7 +80,7 @@ pub(super) fn arguments(request: &Asked<'_>, spec: &RackSpec, resources: Option<
         format!("--endpoint-snitch={SNITCH}"),
         format!("--dc={}", request.spec.datacenter.name),
         format!("--rack={}", spec.name),
-        // Other pods run on the same node.
+        // The node is shared with other pods.
         "--overprovisioned=1".to_owned(),
     ];
     let cores = resources.and_then(|resources| resources.amount("cpu"));
@@ -84,9 +88,9 @@ pub(super) fn arguments(request: &Asked<'_>, spec: &RackSpec, resources: Option<
     Some(arguments)
 }
 
-/// The environment of a member, always in the same order: what it is, then what people add.
+/// The environment of a member, in a fixed order: derived variables first, then those of the spec.
 pub(super) fn environment<'a>(
-    request: &'a Asked<'_>,
+    request: &'a ClusterRequest<'_>,
     spec: &'a RackSpec,
     resources: Option<&Resources>,
 ) -> impl WriteJson + 'a {
@@ -114,7 +118,7 @@ pub(super) fn environment<'a>(
             ] {
                 writer.item(&variable(name, value));
             }
-            // Cassandra takes both or neither.
+            // Cassandra requires both or neither.
             for (name, mebibytes) in heap.iter().flat_map(|heap| [("MAX_HEAP_SIZE", *heap), ("HEAP_NEWSIZE", heap / 4)])
             {
                 writer.item(&variable(name, &format!("{}M", mebibytes.max(1))));
@@ -125,8 +129,8 @@ pub(super) fn environment<'a>(
     })
 }
 
-/// The heap of a member with so many bytes of memory, in MiB: half of a small memory, a quarter of a large one, and no more
-/// than garbage collection bears. It is Cassandra's own rule.
+/// The heap in MiB of a member with this much memory in bytes, by the rule of `cassandra-env.sh`:
+/// max(min(memory / 2, 1 GiB), min(memory / 4, 8 GiB)).
 pub(super) fn heap(memory: i128) -> i128 {
     (memory / 2).min(GIBIBYTE).max((memory / 4).min(8 * GIBIBYTE)) / MEBIBYTE
 }

@@ -5,26 +5,28 @@ use bartizan_sdk::kubernetes::{container_ports, container_security, pod_security
 use bartizan_sdk::object;
 use bartizan_sdk::storage::{Annotations, claims, merge_annotations, volume_names};
 
+use super::metadata::{labels, rack_selector};
 use super::services::PORTS;
-use super::{Asked, Template, access, database, labels, rack_selector, services};
-use crate::decision::Step;
+use super::template::Template;
+use super::{access, database, services};
 use crate::labels::{CONFIG_HASH, MODE, RACK_SPEC, REMOVED, TEMPLATE, THROUGH, VERSION};
 use crate::racks::CONTAINER;
-use crate::spec::{Mode, RackSpec, SidecarImage};
+use crate::spec::{ClusterRequest, Mode, RackSpec, SidecarImage};
+use crate::step::Step;
 
 /// The volume of a rack without claims.
 const EPHEMERAL_VOLUME: &str = "data";
-/// The volume of a rack's own configuration, and where it is.
+/// The volume of a rack's own configuration, and its mount path.
 const CONFIG_VOLUME: &str = "config";
 const CONFIG_PATH: &str = "/mnt/config";
-/// How long a member may take to write what it has in memory to disk.
+/// How long a member may take to flush its memtables to disk.
 const GRACE_SECONDS: i64 = 300;
-/// The user that Cassandra's image has for it.
+/// The user `cassandra` of Cassandra's image.
 const USER: i64 = 999;
 
 /// The StatefulSet of a rack.
 pub(super) fn stateful_set<'a>(
-    request: &'a Asked<'_>,
+    request: &'a ClusterRequest<'_>,
     spec: &'a RackSpec,
     step: &'a Step<'a>,
     template: &'a Template,
@@ -54,10 +56,10 @@ pub(super) fn stateful_set<'a>(
             "serviceName": services::client_name(request),
             "replicas": step.replicas,
             "selector": {"matchLabels": rack_selector(request, &rack.rack)},
-            // Whoever scales by hand makes members come and go one at a time, too.
+            // Members start and stop one at a time even when somebody scales the StatefulSet by hand.
             "podManagementPolicy": "OrderedReady",
             "updateStrategy": {"type": "RollingUpdate", "rollingUpdate": {"partition": step.partition}},
-            // Deletes the claims of a member that has left the ring, and never those of one that was scaled away by hand.
+            // Deletes the claims of members that have left the ring, but never those of members that were scaled away by hand.
             "persistentVolumeClaimRetentionPolicy": {
                 "whenDeleted": request.spec.when_deleted(),
                 "whenScaled": when_scaled,
@@ -68,9 +70,9 @@ pub(super) fn stateful_set<'a>(
     })
 }
 
-/// What is ours on a rack's objects, and beside it what people want.
+/// The annotations of a rack's objects: the provider's own, then those of the spec.
 fn annotations<const N: usize>(
-    request: &Asked<'_>,
+    request: &ClusterRequest<'_>,
     spec: &RackSpec,
     ours: [(&'static str, Option<String>); N],
 ) -> Annotations {
@@ -79,7 +81,11 @@ fn annotations<const N: usize>(
 }
 
 /// The pod template of a rack; `config` is the hash of its ConfigMap.
-pub(super) fn template<'a>(request: &'a Asked<'_>, spec: &'a RackSpec, config: Option<String>) -> impl WriteJson + 'a {
+pub(super) fn template<'a>(
+    request: &'a ClusterRequest<'_>,
+    spec: &'a RackSpec,
+    config: Option<String>,
+) -> impl WriteJson + 'a {
     let record = [(VERSION, Some(request.spec.version.clone())), (CONFIG_HASH, config)];
     let annotations = annotations(request, spec, record);
     object!({
@@ -88,7 +94,7 @@ pub(super) fn template<'a>(request: &'a Asked<'_>, spec: &'a RackSpec, config: O
     })
 }
 
-fn pod<'a>(request: &'a Asked<'_>, spec: &'a RackSpec) -> impl WriteJson + 'a {
+fn pod<'a>(request: &'a ClusterRequest<'_>, spec: &'a RackSpec) -> impl WriteJson + 'a {
     let (placement, sidecar) = (&spec.placement, request.spec.sidecar_image.as_ref());
     let has_sidecar = sidecar.is_some();
     // ScyllaDB's image starts several programs as root.
@@ -97,7 +103,7 @@ fn pod<'a>(request: &'a Asked<'_>, spec: &'a RackSpec) -> impl WriteJson + 'a {
     object!({
         "containers": [database_container(request, spec), sidecar],
         "serviceAccountName": access::account(request),
-        // Only the sidecar speaks to Kubernetes.
+        // Only the sidecar calls the API server.
         "automountServiceAccountToken": has_sidecar,
         "enableServiceLinks": false,
         "imagePullSecrets": request.spec.image_pull_secrets,
@@ -110,9 +116,9 @@ fn pod<'a>(request: &'a Asked<'_>, spec: &'a RackSpec) -> impl WriteJson + 'a {
     })
 }
 
-/// The database. It has no liveness probe on purpose: a member that hangs is better looked at than killed in the middle of a
-/// transfer, and one that has left the ring closes its ports.
-fn database_container<'a>(request: &'a Asked<'_>, spec: &'a RackSpec) -> impl WriteJson + 'a {
+/// The database. It deliberately has no liveness probe: a member that hangs should be inspected rather than killed in the
+/// middle of a transfer, and one that has left the ring closes its ports.
+fn database_container<'a>(request: &'a ClusterRequest<'_>, spec: &'a RackSpec) -> impl WriteJson + 'a {
     let mode = request.spec.mode();
     let resources = spec.resources.of(CONTAINER);
     let security = optional((mode == Mode::Cassandra).then(container_security));
@@ -125,14 +131,18 @@ fn database_container<'a>(request: &'a Asked<'_>, spec: &'a RackSpec) -> impl Wr
         "ports": container_ports(&PORTS),
         "resources": resources,
         "volumeMounts": mounts(mode, spec),
-        // Clients are served once the member has its share of the data, and not before.
+        // The member opens this port once it has streamed its share of the data.
         "readinessProbe": {"tcpSocket": {"port": "cql"}, "periodSeconds": 10, "timeoutSeconds": 5},
         "lifecycle": {"preStop": {"exec": {"command": ["nodetool", "drain"]}}},
         "securityContext": security,
     })
 }
 
-fn sidecar_container<'a>(request: &'a Asked<'_>, spec: &'a RackSpec, image: &'a SidecarImage) -> impl WriteJson + 'a {
+fn sidecar_container<'a>(
+    request: &'a ClusterRequest<'_>,
+    spec: &'a RackSpec,
+    image: &'a SidecarImage,
+) -> impl WriteJson + 'a {
     object!({
         "name": "sidecar",
         "image": format!("{}:{}", image.repository, image.version),
@@ -157,7 +167,7 @@ fn mounts(mode: Mode, spec: &RackSpec) -> impl WriteJson {
     ])
 }
 
-/// The volumes that are no claims; nothing if there are none.
+/// The volumes other than claims; null if there are none.
 fn volumes(spec: &RackSpec) -> impl WriteJson {
     let ephemeral = spec.storage.volume_claim_templates.is_empty();
     let data = optional(ephemeral.then_some(object!({"emptyDir": {}, "name": EPHEMERAL_VOLUME})));

@@ -1,23 +1,24 @@
-//! Services: one for clients, one per member, and what members find the ring by.
+//! The Services for clients and for each member, and the seeds.
 
 use bartizan_sdk::json::{WriteJson, extended, lazy, text, to_text};
 use bartizan_sdk::kubernetes::{Meta, ServicePort, ServiceRole, service};
 use bartizan_sdk::observed::Claims;
 use bartizan_sdk::{Failure, Response, object};
 
-use super::{Asked, labels, meta, selector};
-use crate::decision::Step;
+use super::metadata::{labels, meta, selector};
 use crate::labels::{DECOMMISSIONED, JOINED, SEED};
 use crate::racks::Member;
+use crate::spec::ClusterRequest;
+use crate::step::Step;
 
-/// The label by which the StatefulSet controller names each pod.
+/// The label with which the StatefulSet controller records a pod's name.
 const POD_NAME: &str = "statefulset.kubernetes.io/pod-name";
-/// Members of each rack, from the first on, by which others find the ring.
+/// How many members of each rack, from the first on, are seeds.
 const SEEDS: i32 = 2;
-/// Key of the ConfigMap of seeds.
+/// The key in the ConfigMap of seeds.
 pub(super) const SEEDS_KEY: &str = "seeds";
 
-/// What a member listens on.
+/// The ports of a member.
 pub(super) const PORTS: [ServicePort<'static>; 6] = [
     ServicePort { name: "intra-node", port: 7000 },
     ServicePort { name: "tls-intra-node", port: 7001 },
@@ -27,23 +28,23 @@ pub(super) const PORTS: [ServicePort<'static>; 6] = [
     ServicePort { name: "cql-ssl", port: 9142 },
 ];
 
-/// Name of the Service for clients.
-pub(super) fn client_name(request: &Asked<'_>) -> String {
+/// The name of the Service for clients.
+pub(super) fn client_name(request: &ClusterRequest<'_>) -> String {
     [request.name(), "-client"].concat()
 }
 
-/// Name of the ConfigMap of seeds.
-pub(super) fn seeds_name(request: &Asked<'_>) -> String {
+/// The name of the ConfigMap of seeds.
+pub(super) fn seeds_name(request: &ClusterRequest<'_>) -> String {
     [request.name(), "-seeds"].concat()
 }
 
-/// The address of a member, which stays when its pod moves.
-pub(super) fn address(request: &Asked<'_>, member: &str) -> String {
+/// The address of a member, which stays the same when its pod is rescheduled.
+pub(super) fn address(request: &ClusterRequest<'_>, member: &str) -> String {
     [member, ".", request.namespace(), ".svc"].concat()
 }
 
-/// Names all members in DNS for clients, and each pod.
-pub(super) fn client(request: &Asked<'_>, ports: &[u8]) -> impl WriteJson {
+/// The headless Service that resolves to all members, and gives each pod its DNS name.
+pub(super) fn client(request: &ClusterRequest<'_>, ports: &[u8]) -> impl WriteJson {
     lazy(move |writer| {
         let name = client_name(request);
         let annotations = Some(&request.spec.service_annotations);
@@ -52,9 +53,10 @@ pub(super) fn client(request: &Asked<'_>, ports: &[u8]) -> impl WriteJson {
     })
 }
 
-/// The seeds, in an object of their own: a new one restarts nobody, and whoever starts reads the newest. A member becomes a
-/// seed once it has joined, since a seed does not fetch its share of the data; of a new cluster the very first is one.
-pub(super) fn seeds(request: &Asked<'_>, steps: &[Step<'_>]) -> String {
+/// The addresses of the seeds. They are in a ConfigMap of their own, so that a new seed restarts no member and each member reads
+/// the current list when it starts. A member becomes a seed once it has joined, because seeds do not bootstrap; in a new
+/// cluster the very first member is the seed.
+pub(super) fn seeds(request: &ClusterRequest<'_>, steps: &[Step<'_>]) -> String {
     let mut seeds = Vec::new();
     for Step { rack, replicas, .. } in steps {
         let is_seed = |ordinal: &i32| {
@@ -72,18 +74,18 @@ fn is_joined(member: &Member<'_>) -> bool {
     member.is_ready() || member.joined
 }
 
-/// The Services of a rack's members: of those that should be, and of those of which a pod or a claim is left.
+/// The Services of a rack's members: the wanted ones, and former ones that still have a pod or a claim.
 pub(super) fn members(
     mut response: Response,
-    request: &Asked<'_>,
+    request: &ClusterRequest<'_>,
     step: &Step<'_>,
     ports: &[u8],
 ) -> Result<Response, Failure> {
-    let (rack, nobody) = (step.rack, Member::default());
+    let (rack, absent) = (step.rack, Member::default());
     let common = to_text(&labels(request, Some(&rack.rack)))?;
     for ordinal in 0..step.replicas.max(rack.members.keys().next_back().map_or(0, |last| last + 1)) {
-        let member = rack.members.get(&ordinal).unwrap_or(&nobody);
-        // What was a member just now may have a pod that is not seen yet.
+        let member = rack.members.get(&ordinal).unwrap_or(&absent);
+        // A member that was wanted until just now may have a pod that is not observed yet.
         let was = ordinal < rack.replicas() || !rack.is_counted();
         let is_left = member.pod.is_some() || member.has_service && (was || member.claims != Claims::None);
         if ordinal >= step.replicas && !is_left {

@@ -1,4 +1,4 @@
-//! The manifest that the module carries is the one that its types say.
+//! The manifest that the module embeds is generated from its types.
 
 use std::path::Path;
 

@@ -1,4 +1,4 @@
-//! What every cluster's objects have in common.
+//! Properties of the objects of all clusters.
 
 use std::collections::BTreeSet;
 

@@ -1,5 +1,5 @@
 //! Random lives: pods are lost, labels and statuses are late, the host is killed between two writes, people edit
-//! and scale by hand. What must never happen is looked for at every step, and in the end every cluster is as it should be.
+//! and scale by hand. Invariants are checked at every step, and in the end every cluster must be as specified.
 
 use std::collections::BTreeSet;
 
@@ -14,22 +14,22 @@ use crate::world::{World, child, condition, number};
 const LIVES: u32 = 1_000;
 /// The environment variable with that number.
 const LIVES_VARIABLE: &str = "BARTIZAN_LIVES";
-/// Most things that happen in one.
+/// The maximum number of events in a life.
 const LENGTH: usize = 40;
-/// Versions, in the order in which a life goes through them.
+/// The versions that a life upgrades through, in order.
 const VERSIONS: [&str; 4] = ["4.1.3", "4.1.4", "5.0.1", "5.0.2"];
 const RACKS: [&str; 3] = ["a", "b", "c"];
 
-/// Something that happens; numbers say to whom.
+/// An event; numbers select the object that it happens to.
 #[derive(Clone, Debug)]
 enum Happening {
-    /// The provider is asked, and all is done.
+    /// The provider is called, and its response is executed.
     Reconcile,
-    /// So many things of its answer are done; then the host is killed.
+    /// Only this many operations of its response are executed before the host is killed.
     Killed(usize),
-    /// It is asked with pods, claims, statuses and labels as they were some time ago.
+    /// The provider is called with pods, claims, statuses and labels from an earlier snapshot.
     Late,
-    /// That time is now.
+    /// Takes that snapshot.
     Look,
     Controller(usize),
     Kubelet(usize),
@@ -65,13 +65,13 @@ fn happening() -> impl Strategy<Value = Happening> {
     ]
 }
 
-/// A world under observation.
+/// A world whose invariants are checked.
 struct Life {
     world: World,
     looked: World,
     joined: BTreeSet<String>,
-    /// Members whose sidecar said that they have left, as long as there is anything of them. A late write may take the label
-    /// back, and brings none of them back.
+    /// Members whose sidecar reported that they have left, as long as any object of theirs exists. A late write may undo the label,
+    /// but brings no member back.
     left: BTreeSet<String>,
     version: usize,
     members: Vec<Option<i64>>,
@@ -142,7 +142,7 @@ impl Life {
             Happening::ScaledByHand(index) => {
                 if let Some(name) = some(&world.sets(), index) {
                     let set = world.set(&name);
-                    // While a member that has left takes its claims with it, another one would, too: docs/cassandra.md.
+                    // While the claims of a member that has left are deleted, those of another would be, too: docs/cassandra.md.
                     let deletes = set["spec"]["persistentVolumeClaimRetentionPolicy"]["whenScaled"] == "Delete";
                     let replicas = number(set, "/spec/replicas");
                     if !deletes && replicas > 0 {
@@ -173,8 +173,8 @@ impl Life {
         self.check_state();
     }
 
-    /// Asks the provider about what is, or about what was looked at earlier, and does what it says as the host does: what has
-    /// changed since is not written over, and ends it.
+    /// Calls the provider with the current or an earlier state, and executes the response as the host does: a write to an object
+    /// that has changed since is refused, and ends the execution.
     fn reconcile(&mut self, most: usize, earlier: Option<&World>) {
         let seen = earlier.map_or_else(|| self.world.clone(), |earlier| late(&self.world, earlier));
         let answer = seen.answer();
@@ -189,7 +189,7 @@ impl Life {
                 .children
                 .iter()
                 .any(|(key, object)| key.0 == "Service" && seen.children.get(key) != Some(object));
-        // Services come before StatefulSets; where a late answer meets a newer state, the rest is left.
+        // Services are applied before StatefulSets; a conflict ends the execution.
         let services = answer.children.iter().filter(|child| child.wave == 0).count();
         let most = if behind { most.min(services) } else { most };
         let before = self.world.clone();
@@ -197,7 +197,7 @@ impl Life {
         self.check_writes(&before);
     }
 
-    /// What an answer may say about what it was told.
+    /// Invariants of a response to an observed state.
     fn check_answer(&self, seen: &World, answer: &ReconcileResponse) {
         let well = seen.sets().iter().all(|name| {
             let set = &seen.children[&("StatefulSet".to_owned(), name.clone())];
@@ -222,7 +222,7 @@ impl Life {
         }
     }
 
-    /// What may be written over what is.
+    /// Invariants of writes to existing objects.
     fn check_writes(&self, before: &World) {
         for ((kind, name), old) in &before.children {
             match (kind.as_str(), self.world.children.get(&(kind.clone(), name.clone()))) {
@@ -239,7 +239,7 @@ impl Life {
         }
     }
 
-    /// Claims go only with members that have left.
+    /// Claims are deleted only with members that have left the ring.
     fn check_claims(&self) {
         for (claim, state) in &self.world.claims {
             let member = claim.strip_prefix("data-").unwrap();
@@ -265,7 +265,7 @@ impl Life {
     }
 }
 
-/// What somebody sees whose news of others are late: what was written by the host is new, all else as it was.
+/// A stale view: what the host wrote is current, everything else is from an earlier state.
 fn late(world: &World, earlier: &World) -> World {
     let mut seen = World { pods: earlier.pods.clone(), claims: earlier.claims.clone(), ..world.clone() };
     for (key, object) in &mut seen.children {
@@ -307,7 +307,7 @@ proptest! {
         life.members = vec![Some(2), Some(2), Some(1)];
         edit(&mut life.world, &life.members);
         life.world.run();
-        // Where a pod was lost just before its claims were to go with it, they stay, and somebody must delete them.
+        // If a pod was lost just before its claims were to be deleted with it, they stay, and must be deleted by hand.
         while let Some(member) = life.world.blocked_by_claims_of() {
             life.world.claims.remove(&format!("data-{member}"));
             life.world.run();

@@ -1,4 +1,4 @@
-//! The published sample and our examples, accepted as they are.
+//! Rook's published sample and the examples of this repository are accepted unchanged.
 
 use bartizan_sdk::ReconcileResponse;
 use cassandra::{Cassandra, ClusterSpec};
@@ -25,7 +25,7 @@ fn config_map(name: &str) -> Value {
     })
 }
 
-/// The folder of samples that other projects published, which are theirs and not copied here.
+/// The folder of samples published by other projects, which are not copied into this repository.
 const UPSTREAM: &str = "BARTIZAN_UPSTREAM_SAMPLES";
 
 fn upstream() -> Option<World> {
@@ -59,7 +59,7 @@ fn the_sample_of_rook_is_accepted_as_it_is(#[case] mode: &str, #[case] image: &s
     assert_eq!(set["spec"]["volumeClaimTemplates"][0]["spec"]["accessModes"], json!(["ReadWriteOnce"]));
 }
 
-/// Rook's sample brings the account of the members, under the names that are ours.
+/// Rook's sample contains the members' account, under the names that the provider would use.
 #[test]
 fn an_account_that_somebody_else_made_is_left_to_him() {
     let mut world = World::new(&[("a", 1)]);
@@ -70,7 +70,7 @@ fn an_account_that_somebody_else_made_is_left_to_him() {
     for kind in ["ServiceAccount", "Role", "RoleBinding"] {
         assert_eq!(child(&answer, kind, "db-member"), None);
     }
-    // What is ours is seen beside the parent, too.
+    // Children are among the related objects, too.
     world.children.insert(("Role".to_owned(), "db-member".to_owned()), made("Role", rbac));
     world.related[0]["metadata"]["ownerReferences"] = json!([{"kind": "Cluster", "name": "db", "uid": "1"}]);
     let answer = world.answer();

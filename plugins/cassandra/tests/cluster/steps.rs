@@ -1,4 +1,4 @@
-//! Every rule by itself: one thing is observed, one answer follows.
+//! Every rule by itself: one observation leads to one response.
 
 use rstest::rstest;
 use serde_json::json;
@@ -21,20 +21,20 @@ fn label(world: &mut World, member: &str, left: bool) {
     labels["cassandra.rook.io/decommissioned"] = json!(left.to_string());
 }
 
-/// Until all is well nobody joins, leaves or changes.
+/// Until all members are healthy, none joins, leaves or is updated.
 #[rstest]
-#[case::not_seen(|world: &mut World| status("observedGeneration", 0)(world), "waits for the controller of StatefulSet db-dc-a")]
-#[case::status_behind(|world: &mut World| status("readyReplicas", 2)(world), "waits for the controller of StatefulSet db-dc-a")]
-#[case::pod_too_many(|world: &mut World| status("replicas", 4)(world), "waits for the controller of StatefulSet db-dc-a")]
-#[case::pod_missing(|world: &mut World| drop(world.pods.remove("db-dc-a-1")), "waits for pod db-dc-a-1")]
-#[case::pod_not_ready(|world: &mut World| world.pod("db-dc-a-1").ready = false, "waits for db-dc-a-1, which is not ready")]
-#[case::pod_going(|world: &mut World| world.pod("db-dc-a-1").going = true, "waits for pod db-dc-a-1, which is going")]
+#[case::not_seen(|world: &mut World| status("observedGeneration", 0)(world), "waiting for the controller of StatefulSet db-dc-a")]
+#[case::status_behind(|world: &mut World| status("readyReplicas", 2)(world), "waiting for the controller of StatefulSet db-dc-a")]
+#[case::pod_too_many(|world: &mut World| status("replicas", 4)(world), "waiting for the controller of StatefulSet db-dc-a")]
+#[case::pod_missing(|world: &mut World| drop(world.pods.remove("db-dc-a-1")), "waiting for pod db-dc-a-1")]
+#[case::pod_not_ready(|world: &mut World| world.pod("db-dc-a-1").ready = false, "waiting for db-dc-a-1 to become ready")]
+#[case::pod_going(|world: &mut World| world.pod("db-dc-a-1").going = true, "waiting for pod db-dc-a-1, which is terminating")]
 #[case::never_joined(
     |world: &mut World| {
         world.pod(LAST).ready = false;
         world.service(LAST).unwrap()["metadata"]["labels"].as_object_mut().unwrap().remove("cassandra.rook.io/joined");
     },
-    "waits for db-dc-a-2, which joins the ring"
+    "waiting for db-dc-a-2 to join the ring"
 )]
 fn what_is_not_well_holds(
     #[case] change: impl Fn(&mut World),
@@ -66,29 +66,29 @@ fn what_is_not_well_holds(
     assert_eq!(child(&answer, "Service", "db-dc-a-3"), None);
 }
 
-/// What the label of the last member and what is left of it lead to.
+/// The steps that follow from the label of the last member and its remaining objects.
 #[rstest]
-#[case::asked(Some(false), 3, true, "Kept", (3, "Retain", Some("false")), "waits for db-dc-a-2 to leave the ring")]
-#[case::left(Some(true), 3, true, "Kept", (2, "Delete", Some("true")), "db-dc-a-2 has left the ring, and goes")]
+#[case::asked(Some(false), 3, true, "Kept", (3, "Retain", Some("false")), "waiting for db-dc-a-2 to leave the ring")]
+#[case::left(Some(true), 3, true, "Kept", (2, "Delete", Some("true")), "db-dc-a-2 has left the ring and is removed")]
 #[case::left_without_a_pod(
     Some(true), 3, false, "Kept", (3, "Retain", Some("true")),
-    "db-dc-a-2 has left the ring: waits for its pod, with which its claims go"
+    "db-dc-a-2 has left the ring: waiting for its pod, with which its claims are deleted"
 )]
 #[case::left_without_a_pod_and_claims(
-    Some(true), 3, false, "None", (2, "Delete", Some("true")), "db-dc-a-2 has left the ring, and goes"
+    Some(true), 3, false, "None", (2, "Delete", Some("true")), "db-dc-a-2 has left the ring and is removed"
 )]
 #[case::pod_goes(
-    Some(true), 2, true, "Going", (2, "Delete", Some("true")), "db-dc-a-2 has left the ring: waits for its pod to go"
+    Some(true), 2, true, "Going", (2, "Delete", Some("true")), "db-dc-a-2 has left the ring: waiting for its pod to terminate"
 )]
 #[case::claims_go(
     Some(true), 2, false, "Going", (2, "Delete", Some("true")),
-    "db-dc-a-2 has left the ring: waits for its volume claims to go"
+    "db-dc-a-2 has left the ring: waiting for its volume claims to be deleted"
 )]
 #[case::service_goes(
-    Some(true), 2, false, "None", (2, "Retain", None), "db-dc-a-2 has left the ring: waits for its Service to go"
+    Some(true), 2, false, "None", (2, "Retain", None), "db-dc-a-2 has left the ring: waiting for its Service to be deleted"
 )]
 #[case::claims_stay(Some(true), 2, false, "Kept", (2, "Retain", Some("true")), "")]
-#[case::scaled_by_hand(Some(false), 2, false, "Kept", (3, "Retain", Some("false")), "db-dc-a-2 joins")]
+#[case::scaled_by_hand(Some(false), 2, false, "Kept", (3, "Retain", Some("false")), "db-dc-a-2 joins the ring")]
 fn a_member_that_leaves_is_seen_off(
     #[case] left: Option<bool>,
     #[case] replicas: i64,
@@ -138,7 +138,7 @@ fn a_label_on_another_member_than_the_last_lowers_nothing() {
     label(&mut world, "db-dc-a-1", true);
     let answer = world.answer();
     assert_eq!(scale(&answer, SET), Some((3, 3)));
-    assert_eq!(doing(&answer), "db-dc-a-1 is marked as leaving, but only the last member can: db-dc-a-2");
+    assert_eq!(doing(&answer), "db-dc-a-1 is marked as leaving, but only the last member can leave: db-dc-a-2");
 }
 
 #[test]
@@ -151,7 +151,7 @@ fn all_faults_hold_and_touch_nothing_that_runs() {
     assert_eq!((status.as_str(), reason.as_str()), ("False", "PermanentField"));
     assert_eq!(
         message,
-        "spec.version: cannot go back from 4.1.3 to 3.11.1: an older version does not read what a newer one has written"
+        "spec.version: cannot be downgraded from 4.1.3 to 3.11.1: an older version cannot read the data of a newer one"
     );
     let nothing = ["MemberJoining", "MemberLeaving", "Updating"].map(|type_| json!({"type": type_, "status": "False"}));
     let rack = json!({"members": 3, "readyMembers": 3, "updatedMembers": 3, "conditions": nothing});
@@ -159,7 +159,7 @@ fn all_faults_hold_and_touch_nothing_that_runs() {
 }
 
 #[test]
-fn a_rollout_never_raises_the_partition_while_some_members_have_the_change() {
+fn a_rollout_in_progress_never_raises_the_partition() {
     let mut world = World::settled(&[("a", 3)]);
     world.edit(json!({"version": "4.1.4"}));
     while world.pods.values().all(|pod| pod.annotations["cassandra.rook.io/version"] == "4.1.3") {
@@ -186,7 +186,7 @@ fn a_missing_config_map_is_waited_for_and_a_change_of_it_is_rolled_out() {
     world.parent["spec"]["datacenter"]["racks"][0]["configMapName"] = json!("tuning");
     let answer = world.answer();
     assert!(answer.hold);
-    assert_eq!(doing(&answer), "waits for ConfigMap tuning");
+    assert_eq!(doing(&answer), "waiting for ConfigMap tuning");
     assert!(answer.related.iter().any(|wish| wish.kind == "ConfigMap" && wish.names == ["tuning"]));
     let config = |text: &str| {
         json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "tuning", "namespace": "databases"},
@@ -195,7 +195,7 @@ fn a_missing_config_map_is_waited_for_and_a_change_of_it_is_rolled_out() {
     world.related = vec![config("one")];
     world.run();
     world.related = vec![config("two")];
-    assert_eq!(world.run(), ["a change is prepared: every rack is frozen", "db-dc-a-0 gets the change"]);
+    assert_eq!(world.run(), ["a change is prepared: all racks are frozen", "db-dc-a-0 is updated"]);
 }
 
 #[test]
@@ -213,11 +213,11 @@ fn a_rack_without_its_record_is_left_alone() {
     world.racks(&[("a", 1)]);
     world.set("db-dc-b")["metadata"]["annotations"]["cassandra.rook.io/rack-spec"] = json!("?");
     let answer = world.answer();
-    assert!(doing(&answer).starts_with("StatefulSet db-dc-b no longer says what its rack was"));
+    assert!(doing(&answer).starts_with("StatefulSet db-dc-b has lost the record of its rack"));
     assert_eq!(answer.keep.iter().map(|keep| keep.name.as_str()).collect::<Vec<_>>(), ["db-dc-b"]);
 }
 
-/// Which conditions of a rack hold.
+/// The conditions of a rack that are true.
 fn going_on(world: &World, rack: &str) -> Vec<String> {
     let status = world.answer().status.unwrap();
     let conditions = status["racks"][rack]["conditions"].as_array().unwrap();

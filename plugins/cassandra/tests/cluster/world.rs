@@ -1,6 +1,6 @@
-//! A cluster of Kubernetes in little: what is applied is there, and the StatefulSet controller, the kubelet, the garbage
-//! collector and the sidecar take a step when a test says so. As in the real ones, pods come in order and go in the opposite
-//! one, and a template reaches pods from the partition on.
+//! A minimal Kubernetes cluster: applied objects exist, and the StatefulSet controller, the kubelet, the garbage collector and the
+//! sidecar take a step when a test tells them to. As in real clusters, pods are created in order and deleted in reverse order, and
+//! a template reaches the pods from the partition on.
 
 use std::collections::BTreeMap;
 
@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 pub(crate) const NAMESPACE: &str = "databases";
 const DECOMMISSIONED: &str = "cassandra.rook.io/decommissioned";
 
-/// Everything that exists, and the Cluster that it is about.
+/// The Cluster under test and all existing objects.
 #[derive(Clone, Debug)]
 pub(crate) struct World {
     pub(crate) parent: Value,
@@ -22,7 +22,7 @@ pub(crate) struct World {
     pub(crate) pods: BTreeMap<String, Pod>,
     pub(crate) claims: BTreeMap<String, Claim>,
     pub(crate) related: Vec<Value>,
-    /// Templates by the names that their revisions have.
+    /// Templates by the names of their revisions.
     pub(crate) revisions: BTreeMap<String, Value>,
 }
 
@@ -44,7 +44,7 @@ pub(crate) struct Claim {
 }
 
 impl World {
-    /// A Cluster named `db` in the datacenter `dc`, with racks of so many members.
+    /// A Cluster named `db` in the datacenter `dc`, with these racks and numbers of members.
     pub(crate) fn new(racks: &[(&str, i64)]) -> Self {
         let racks: Vec<Value> = racks.iter().map(|(name, members)| rack(name, *members)).collect();
         Self::of(json!({
@@ -81,14 +81,14 @@ impl World {
         Self::of(parent)
     }
 
-    /// With everything made and settled.
+    /// With all objects created and settled.
     pub(crate) fn settled(racks: &[(&str, i64)]) -> Self {
         let mut world = Self::new(racks);
         world.run();
         world
     }
 
-    /// With fields of its spec replaced.
+    /// With fields of the spec replaced.
     pub(crate) fn with(mut self, fields: Value) -> Self {
         self.edit(fields);
         self
@@ -117,14 +117,14 @@ impl World {
         self.request().answer::<Cassandra>().unwrap()
     }
 
-    /// Asks and does what the answer says, wave by wave, and prunes. Returns the answer.
+    /// Calls the provider and executes its response, wave by wave, and prunes. Returns the response.
     pub(crate) fn reconcile(&mut self) -> ReconcileResponse {
         let answer = self.answer();
         self.apply(&answer, usize::MAX);
         answer
     }
 
-    /// Does the first so many things that an answer asks for, as a host that is killed then.
+    /// Executes the first `most` operations of a response, like a host that is killed then.
     pub(crate) fn apply(&mut self, answer: &ReconcileResponse, most: usize) {
         if answer.hold {
             return;
@@ -181,7 +181,7 @@ impl World {
         self.pods.get_mut(name).unwrap()
     }
 
-    /// The sidecar of a member that was asked to leave has taken it out of the ring.
+    /// The sidecar of a member that was asked to leave decommissions it.
     pub(crate) fn sidecar(&mut self, member: &str) {
         let runs = self.pods.get(member).is_some_and(|pod| pod.started && !pod.going);
         if runs && self.label(member).as_deref() == Some("false") {
@@ -271,7 +271,7 @@ impl World {
         }
     }
 
-    /// The kubelet takes a step with one pod: ends it if it goes, else starts it.
+    /// One step of the kubelet with one pod: removes it if it is being deleted, else starts it.
     pub(crate) fn kubelet(&mut self, name: &str) {
         let Some(pod) = self.pods.get_mut(name) else { return };
         if pod.going {
@@ -282,7 +282,7 @@ impl World {
         }
     }
 
-    /// Everybody takes steps until nothing changes any more; returns what the provider said it was doing, in order.
+    /// Lets all actors take steps until nothing changes; returns the messages of the provider's steps, in order.
     pub(crate) fn run(&mut self) -> Vec<String> {
         let mut said: Vec<String> = Vec::new();
         for _ in 0..2000 {
@@ -307,14 +307,14 @@ impl World {
         panic!("never settled: {said:?}");
     }
 
-    /// The member that has left, and whose claims hold its rack.
+    /// The member that has left and whose claims keep its rack from growing.
     pub(crate) fn blocked_by_claims_of(&self) -> Option<String> {
         let words = doing(&self.answer());
         let (_, member) = words.split_once("cannot grow: the volume claims of ")?;
         member.split(' ').next().map(str::to_owned)
     }
 
-    /// Names of members whose pods exist.
+    /// The names of members with pods.
     pub(crate) fn members(&self) -> Vec<&str> {
         self.pods.keys().map(String::as_str).collect()
     }
@@ -375,7 +375,7 @@ fn key(object: &Value) -> (String, String) {
     (text(&object["kind"]), text(&object["metadata"]["name"]))
 }
 
-/// A condition of the answer's status: its status, reason and message.
+/// A condition of the response: its status, reason and message.
 pub(crate) fn condition(answer: &ReconcileResponse, type_: &str) -> (String, String, String) {
     let conditions = answer.status.as_ref().unwrap()["conditions"].as_array().unwrap();
     let found = conditions.iter().find(|condition| condition["type"] == type_);
@@ -383,18 +383,18 @@ pub(crate) fn condition(answer: &ReconcileResponse, type_: &str) -> (String, Str
     (text("status"), text("reason"), text("message"))
 }
 
-/// What the answer is doing or waits for.
+/// The message of the response's progress.
 pub(crate) fn doing(answer: &ReconcileResponse) -> String {
     condition(answer, "Progressing").2
 }
 
-/// A child of the answer.
+/// A child of the response.
 pub(crate) fn child<'a>(answer: &'a ReconcileResponse, kind: &str, name: &str) -> Option<&'a Value> {
     let mut objects = answer.children.iter().map(|child| &child.object);
     objects.find(|object| object["kind"] == kind && object["metadata"]["name"] == name)
 }
 
-/// Replicas and partition of a StatefulSet of the answer.
+/// Replicas and partition of a StatefulSet of the response.
 pub(crate) fn scale(answer: &ReconcileResponse, name: &str) -> Option<(i64, i64)> {
     let set = child(answer, "StatefulSet", name)?;
     Some((number(set, "/spec/replicas"), number(set, "/spec/updateStrategy/rollingUpdate/partition")))

@@ -1,25 +1,20 @@
-//! The administrator's keys: always in a Secret, never in a pod.
+//! The administrator's credentials: always in a Secret, never in a pod's spec.
 
 use bartizan_sdk::json::{WriteJson, lazy, optional};
 use bartizan_sdk::storage::CredentialsSource;
 use bartizan_sdk::{config_hash, object, secret_data};
 
-use super::labels;
-use crate::validation::Plan;
+use super::metadata::labels;
+use crate::plan::{ACCESS_KEY_VARIABLE, Plan, SECRET_KEY_VARIABLE};
 
-/// What MinIO reads its administrator's name from.
-pub(crate) const ACCESS_KEY_VARIABLE: &str = "MINIO_ROOT_USER";
-/// What MinIO reads its administrator's password from.
-pub(crate) const SECRET_KEY_VARIABLE: &str = "MINIO_ROOT_PASSWORD";
-
-/// Keys of the Secret, ours and referenced ones.
+/// The keys of the Secret, whether it is created here or referenced.
 const USERNAME: &str = "username";
 const PASSWORD: &str = "password";
 
-/// Characters of generated keys: as many as MinIO's own tools make.
+/// The lengths of generated values: those of MinIO's own tools.
 const GENERATED: [(&str, u16); 2] = [(USERNAME, 20), (PASSWORD, 40)];
 
-/// Name of the Secret that the servers read.
+/// The name of the Secret that the servers read.
 pub(super) fn secret_name(plan: &Plan<'_>) -> String {
     match plan.credentials {
         CredentialsSource::Secret(name) => name.to_owned(),
@@ -27,7 +22,7 @@ pub(super) fn secret_name(plan: &Plan<'_>) -> String {
     }
 }
 
-/// The Secret, unless somebody else made it. Generated values are left out: the host puts them in.
+/// The Secret, unless the spec references an existing one. The host adds generated values.
 pub(super) fn secret(plan: &Plan<'_>) -> Option<impl WriteJson> {
     let data = match plan.credentials {
         CredentialsSource::Secret(_) => return None,
@@ -50,23 +45,23 @@ pub(super) fn secret(plan: &Plan<'_>) -> Option<impl WriteJson> {
     }))
 }
 
-/// Keys of the Secret whose values the host makes, with their lengths.
+/// The keys of the Secret whose values the host generates, with their lengths.
 pub(super) fn generated(plan: &Plan<'_>) -> impl Iterator<Item = (&'static str, u16)> {
     let generated = matches!(plan.credentials, CredentialsSource::Generated);
     GENERATED.into_iter().filter(move |_| generated)
 }
 
-/// What restarts the servers when it changes: a running server does not see that its Secret did.
+/// A hash that restarts the servers when it changes, because a running server does not notice a change of its Secret.
 pub(super) fn hash(plan: &Plan<'_>) -> String {
     let inline = match plan.credentials {
         CredentialsSource::Inline { access_key, secret_key } => Some((access_key, secret_key)),
-        // Generated values never change, and referenced ones are not looked at.
+        // Generated values never change, and referenced ones are not read.
         CredentialsSource::Secret(_) | CredentialsSource::Generated => None,
     };
     config_hash(&(secret_name(plan), inline))
 }
 
-/// The environment of a server, always in the same order: first the keys, then what people add.
+/// The environment of a server, in a fixed order: credentials first, then the variables of the spec.
 pub(super) fn environment(plan: &Plan<'_>) -> impl WriteJson {
     let name = secret_name(plan);
     lazy(move |writer| {

@@ -5,19 +5,20 @@ use bartizan_sdk::kubernetes::{container_security, pod_security};
 use bartizan_sdk::object;
 use bartizan_sdk::storage::merge_annotations;
 
-use super::{credentials, labels, pod_labels, selector};
+use super::credentials;
+use super::metadata::{labels, pod_labels, selector};
 use crate::layout::Layout;
 use crate::permanent;
-use crate::validation::{COMPONENT, PORT_NAME, Plan};
+use crate::plan::{COMPONENT, PORT_NAME, Plan};
 
-/// The image where the spec names none. MinIO's own images are no longer published; this is a rebuild that is maintained.
+/// The default image. MinIO no longer publishes its own; this is a maintained rebuild.
 pub(crate) const DEFAULT_IMAGE: &str = "cgr.dev/chainguard/minio:latest";
-/// Annotation of the pods: changes when the servers must be restarted for what is not in their template.
+/// Annotation of the pods that changes when something outside of the pod template requires a restart.
 const CONFIG_HASH: &str = "minio.rook.io/config-hash";
-/// The user that servers run as: any but root will do.
+/// The user of the servers; any user but root works.
 const USER: i64 = 1000;
 
-/// All servers of a store.
+/// The StatefulSet.
 pub(super) fn stateful_set(plan: &Plan<'_>) -> impl WriteJson {
     let layout = &plan.layout;
     object!({
@@ -33,7 +34,7 @@ pub(super) fn stateful_set(plan: &Plan<'_>) -> impl WriteJson {
             "serviceName": layout.name,
             "replicas": layout.nodes,
             "selector": {"matchLabels": selector(layout)},
-            // In order, the first pod would wait for a quorum that never starts.
+            // With OrderedReady, the first pod would wait for a quorum that cannot form.
             "podManagementPolicy": "Parallel",
             "persistentVolumeClaimRetentionPolicy": {"whenDeleted": "Retain", "whenScaled": "Retain"},
             "template": template(plan),
@@ -62,7 +63,8 @@ fn pod(plan: &Plan<'_>) -> impl WriteJson {
         "topologySpreadConstraints": placement.topology_spread_constraints,
         "hostNetwork": plan.host_network.then_some(true),
         "dnsPolicy": plan.host_network.then_some("ClusterFirstWithHostNet"),
-        // Servers do not speak to Kubernetes, and a Service may be named so that its variables look like MinIO's own.
+        // Servers do not call the API server, and the variables of a Service whose name starts with "minio" could collide with
+        // MinIO's own.
         "automountServiceAccountToken": false,
         "enableServiceLinks": false,
         "securityContext": pod_security(USER),
@@ -89,17 +91,17 @@ fn mount(volume: &str) -> impl WriteJson {
     object!({"name": volume, "mountPath": Layout::mount_path(volume)})
 }
 
-/// Asks a server every so many seconds; it failed after so many times in a row.
-fn probe(path: &str, seconds: i32, failures: i32) -> impl WriteJson {
+/// An HTTP probe with this period in seconds and this failure threshold.
+fn probe(path: &str, period: i32, failures: i32) -> impl WriteJson {
     object!({
         "httpGet": {"path": path, "port": PORT_NAME},
-        "periodSeconds": seconds,
+        "periodSeconds": period,
         "timeoutSeconds": 5,
         "failureThreshold": failures,
     })
 }
 
-/// The volume of a store without claims: it lives and dies with the pod.
+/// The volume of a store without claims, which is deleted with its pod.
 fn ephemeral_volume(layout: &Layout) -> impl WriteJson {
     let volume = |name| object!({"name": name, "emptyDir": {}});
     optional(layout.claims.is_empty().then(|| list(layout.volumes.iter().map(volume))))

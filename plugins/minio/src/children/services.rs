@@ -1,18 +1,18 @@
-//! The two Services: one by which servers find each other, one for clients.
+//! The headless Service of the servers and the Service for clients.
 
 use bartizan_sdk::json::{WriteJson, lazy};
 use bartizan_sdk::kubernetes::{ServicePort, ServiceRole, service, service_ports};
 
-use super::{meta, selector};
+use super::metadata::{meta, selector};
 use crate::layout::client_service;
-use crate::validation::{PORT_NAME, Plan};
+use crate::plan::{PORT_NAME, Plan};
 
-/// Gives every server its name in DNS.
+/// Gives every server its DNS name.
 pub(super) fn headless(plan: &Plan<'_>) -> impl WriteJson {
     of_role(plan, ServiceRole::Headless, plan.layout.name.clone())
 }
 
-/// Spreads clients over the servers that are ready.
+/// Balances clients over the ready servers.
 pub(super) fn client(plan: &Plan<'_>) -> impl WriteJson {
     of_role(plan, ServiceRole::Client, client_service(&plan.layout.name))
 }

@@ -1,5 +1,5 @@
-//! What the MinIO provider answers, without a cluster and without WebAssembly.
-// Clippy knows the functions that are tests, and not those that help them.
+//! The responses of the MinIO provider, without a cluster and without WebAssembly.
+// Clippy recognizes test functions, but not the functions that they call.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod manifest;

@@ -1,4 +1,4 @@
-//! What every store's objects have in common.
+//! Properties of the objects of all stores.
 
 use std::collections::BTreeSet;
 

@@ -1,4 +1,4 @@
-//! The published samples, accepted as they are.
+//! Published samples are accepted unchanged.
 
 use crate::store::{Store, condition};
 use minio::MinIo;
@@ -25,7 +25,7 @@ fn unknown_fields_are_listed_and_never_hold() {
     assert_eq!(condition(&minimal, "UnknownFields"), None);
 }
 
-/// The folder of samples that other projects published, which are theirs and not copied here.
+/// The folder of samples published by other projects, which are not copied into this repository.
 const UPSTREAM: &str = "BARTIZAN_UPSTREAM_SAMPLES";
 
 #[test]

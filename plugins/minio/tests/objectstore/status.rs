@@ -1,11 +1,11 @@
-//! What a store says about itself, from what is observed.
+//! The status of a store, from the observed state.
 
 use crate::store::{Store, condition};
 use minio::MinIo;
 use rstest::rstest;
 use serde_json::{Value, json};
 
-/// The condition `Ready` and the column of the same name.
+/// The condition `Ready` and the printer column of the same name.
 fn ready(store: &Store) -> (String, String, String, Value) {
     let answer = store.request().answer::<MinIo>().unwrap();
     let ready = condition(&answer, "Ready").unwrap();
@@ -17,7 +17,7 @@ fn ready(store: &Store) -> (String, String, String, Value) {
 fn a_store_without_servers_is_being_made() {
     let answer = Store::new("photos").request().answer::<MinIo>().unwrap();
     let ready = json!({
-        "type": "Ready", "status": "False", "reason": "Creating", "message": "the servers are being made",
+        "type": "Ready", "status": "False", "reason": "Creating", "message": "the servers are being created",
     });
     let valid = json!({"type": "Valid", "status": "True", "reason": "SpecValid", "message": ""});
     let expected = json!({
@@ -43,7 +43,7 @@ fn a_store_without_servers_is_being_made() {
     0,
     "False",
     "Progressing",
-    "the StatefulSet's controller has not yet seen its newest spec",
+    "the StatefulSet's controller has not observed the newest spec yet",
     "4/4"
 )]
 fn readiness_follows_the_stateful_set(

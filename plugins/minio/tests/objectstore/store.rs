@@ -1,4 +1,4 @@
-//! ObjectStores for tests, and what is asked of answers.
+//! ObjectStores for tests, and accessors for responses.
 
 use bartizan_sdk::ReconcileResponse;
 use bartizan_sdk::testing::TestRequest;
@@ -6,7 +6,7 @@ use minio::MinIo;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-/// An ObjectStore under test, and the objects that exist.
+/// An ObjectStore under test, and the existing objects.
 #[derive(Clone)]
 pub(crate) struct Store {
     parent: Value,
@@ -39,7 +39,7 @@ impl Store {
         Self { parent, children: Vec::new() }
     }
 
-    /// With fields of its spec replaced.
+    /// With fields of the spec replaced.
     pub(crate) fn with(mut self, fields: Value) -> Self {
         for (name, value) in fields.as_object().unwrap() {
             self.parent["spec"][name] = value.clone();
@@ -47,7 +47,7 @@ impl Store {
         self
     }
 
-    /// With servers as the API server would return them after they were made from today's spec, and so many of them ready.
+    /// With servers as the API server would return them once they were created from the current spec, with this many ready.
     pub(crate) fn running(mut self, ready: i32) -> Self {
         let answer = self.request().answer::<MinIo>().unwrap();
         let mut servers = child(&answer, "StatefulSet", self.parent["metadata"]["name"].as_str().unwrap()).clone();
@@ -65,7 +65,7 @@ impl Store {
         self
     }
 
-    /// With a field of the servers' StatefulSet replaced.
+    /// With a field of the StatefulSet replaced.
     pub(crate) fn servers(mut self, pointer: &str, value: Value) -> Self {
         *self.children[0].pointer_mut(pointer).unwrap() = value;
         self
@@ -76,13 +76,13 @@ impl Store {
     }
 }
 
-/// A condition of the answer's status.
+/// A condition of the response.
 pub(crate) fn condition(answer: &ReconcileResponse, type_: &str) -> Option<Value> {
     let conditions = answer.status.as_ref()?.get("conditions")?.as_array()?;
     conditions.iter().find(|condition| condition["type"] == type_).cloned()
 }
 
-/// A child of the answer.
+/// A child of the response.
 pub(crate) fn child<'a>(answer: &'a ReconcileResponse, kind: &str, name: &str) -> &'a Value {
     let objects = answer.children.iter().map(|child| &child.object);
     objects

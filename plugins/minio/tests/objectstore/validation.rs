@@ -1,11 +1,11 @@
-//! Every invalid value, with what is said about it. What runs stays as it is, and it heals.
+//! Every invalid value and its message. Nothing changes until the spec is fixed.
 
 use crate::store::{Store, condition};
 use minio::MinIo;
 use rstest::rstest;
 use serde_json::{Value, json};
 
-/// What `Valid` says about a spec that differs from a valid one in these fields, with and without running servers.
+/// The message of `Valid` for a spec with invalid fields, with and without running servers.
 #[rstest]
 #[case::none(json!({"scope": {"nodeCount": 0}}), "spec.scope.nodeCount: must be at least 1, but is 0")]
 #[case::negative(json!({"scope": {"nodeCount": -1}}), "spec.scope.nodeCount: must be at least 1, but is -1")]
@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 #[case::five(json!({"scope": {"nodeCount": 5}}), "spec.scope.nodeCount: must be an even number of at least 4, but is 5")]
 #[case::many_alone(
     json!({"mode": "standalone"}),
-    "spec.scope.nodeCount: must be 1 where mode is standalone, but is 4"
+    "spec.scope.nodeCount: must be 1 in standalone mode, but is 4"
 )]
 #[case::two_drives_alone(
     json!({"mode": "standalone", "scope": {"nodeCount": 1, "volumeClaimTemplates": [claim("a"), claim("b")]}}),
@@ -40,7 +40,7 @@ use serde_json::{Value, json};
     json!({"scope": {"nodeCount": 4, "volumeClaimTemplates": [
         {"spec": {"resources": {"requests": {"storage": "8 gigs"}}}}
     ]}}),
-    "spec.scope.volumeClaimTemplates[0].spec.resources.requests.storage: must be a quantity as 500m or 2Gi, but is \"8 gigs\""
+    "spec.scope.volumeClaimTemplates[0].spec.resources.requests.storage: must be a quantity such as 500m or 2Gi, but is \"8 gigs\""
 )]
 #[case::claim_with_odd_name(
     json!({"scope": {"nodeCount": 4, "volumeClaimTemplates": [claim("My_Disk")]}}),
@@ -58,11 +58,11 @@ use serde_json::{Value, json};
 )]
 #[case::access_key_alone(
     json!({"credentials": {"accessKey": "admin"}}),
-    "spec.credentials.secretKey: is required where accessKey is given"
+    "spec.credentials.secretKey: is required when accessKey is set"
 )]
 #[case::secret_key_alone(
     json!({"credentials": {"secretKey": "password"}}),
-    "spec.credentials.accessKey: is required where secretKey is given"
+    "spec.credentials.accessKey: is required when secretKey is set"
 )]
 #[case::short_keys(
     json!({"credentials": {"accessKey": "me", "secretKey": "1234567"}}),
@@ -79,27 +79,27 @@ use serde_json::{Value, json};
 )]
 #[case::secret_without_a_name(
     json!({"credentials": {"namespace": "storage"}}),
-    "spec.credentials.name: is required where namespace is given"
+    "spec.credentials.name: is required when namespace is set"
 )]
 #[case::unknown_component_in_a_list(
     json!({"resources": [{"name": "gateway"}]}),
-    "spec.resources[0].name: must be objectserver, the one component, but is \"gateway\""
+    "spec.resources[0].name: must be objectserver, the only component, but is \"gateway\""
 )]
 #[case::component_twice(
     json!({"resources": [{"name": "objectserver"}, {"name": "objectserver"}]}),
-    "spec.resources[1].name: must be unique, but objectserver is there twice"
+    "spec.resources[1].name: must be unique, but objectserver occurs twice"
 )]
 #[case::unknown_component_in_a_map(
     json!({"resources": {"limit": {}}}),
-    "spec.resources.limit: must be objectserver, the one component, but is \"limit\""
+    "spec.resources.limit: must be objectserver, the only component, but is \"limit\""
 )]
 #[case::unknown_port(
     json!({"network": {"ports": [{"name": "http", "port": 80}]}}),
-    "spec.network.ports[0].name: must be api, the one port, but is \"http\""
+    "spec.network.ports[0].name: must be api, the only port, but is \"http\""
 )]
 #[case::port_twice(
     json!({"network": {"ports": [{"name": "api", "port": 80}, {"name": "api", "port": 81}]}}),
-    "spec.network.ports[1].name: must be unique, but api is there twice"
+    "spec.network.ports[1].name: must be unique, but api occurs twice"
 )]
 #[case::port_zero(
     json!({"network": {"ports": [{"name": "api", "port": 0}]}}),
@@ -115,12 +115,12 @@ use serde_json::{Value, json};
 )]
 #[case::variable_of_ours(
     json!({"env": [{"name": "A"}, {"name": "MINIO_ROOT_USER"}]}),
-    "spec.env[1].name: must not be MINIO_ROOT_USER: it comes from spec.credentials"
+    "spec.env[1].name: must not be MINIO_ROOT_USER, which is set by spec.credentials"
 )]
 #[case::annotation_of_the_host(
     json!({"annotations": {"bartizan.dev/x": "y"}, "serviceAnnotations": {"bartizan.dev/z": ""}}),
-    "spec.annotations[bartizan.dev/x]: must not be used: keys below bartizan.dev/ are the host's; \
-     spec.serviceAnnotations[bartizan.dev/z]: must not be used: keys below bartizan.dev/ are the host's"
+    "spec.annotations[bartizan.dev/x]: is reserved: keys with the prefix bartizan.dev/ belong to the host; \
+     spec.serviceAnnotations[bartizan.dev/z]: is reserved: keys with the prefix bartizan.dev/ belong to the host"
 )]
 fn an_invalid_spec_is_held_with_its_fields_named(#[case] fields: Value, #[case] message: &str) {
     for store in [Store::new("photos"), Store::new("photos").running(4)] {
@@ -136,7 +136,7 @@ fn an_invalid_spec_is_held_with_its_fields_named(#[case] fields: Value, #[case] 
     }
 }
 
-/// What does not fit the type: the API server refuses most of it before a provider is asked.
+/// Values that do not fit the type, most of which the API server rejects before a provider is called.
 #[rstest]
 #[case(json!({"scope": null}), "spec.scope: is required")]
 #[case(json!({"scope": {}}), "spec.scope.nodeCount: is required")]
@@ -148,7 +148,7 @@ fn an_invalid_spec_is_held_with_its_fields_named(#[case] fields: Value, #[case] 
 #[case(json!({"placement": {"tolerations": {}}}), "spec.placement.tolerations: must be a list, but is an object")]
 #[case(
     json!({"resources": [{"name": "objectserver", "limits": {"cpu": "much"}}]}),
-    "spec.resources[0].limits.cpu: must be a quantity as 500m or 2Gi, but is \"much\""
+    "spec.resources[0].limits.cpu: must be a quantity such as 500m or 2Gi, but is \"much\""
 )]
 #[case(
     json!({"resources": "much"}),
@@ -163,11 +163,11 @@ fn a_spec_of_another_shape_is_a_failure_with_its_field(#[case] fields: Value, #[
 #[rstest]
 #[case(
     "a.b",
-    "must be of lower-case letters, digits and dashes and begin with a letter, since a Service is named so, but is \"a.b\""
+    "must consist of lower-case letters, digits and dashes and begin with a letter, since a Service has this name, but is \"a.b\""
 )]
 #[case(
     "4ever",
-    "must be of lower-case letters, digits and dashes and begin with a letter, since a Service is named so, but is \"4ever\""
+    "must consist of lower-case letters, digits and dashes and begin with a letter, since a Service has this name, but is \"4ever\""
 )]
 #[case(
     "a-name-of-fifty-three-characters-is-one-more-than-fit",
@@ -179,40 +179,40 @@ fn a_name_that_children_cannot_carry_is_held(#[case] name: &str, #[case] message
     assert_eq!(condition(&answer, "Valid").unwrap()["message"], format!("metadata.name: {message}"));
 }
 
-/// What a running store can no longer change.
+/// Fields that a running store cannot change.
 #[rstest]
 #[case::servers(
     json!({"scope": {"nodeCount": 6, "volumeClaimTemplates": [claim("a")]}}),
-    "spec.scope.nodeCount: cannot change from 4 to 6: the servers of a MinIO pool are fixed when it is made; \
-     to grow, add a pool, which this version cannot do yet"
+    "spec.scope.nodeCount: cannot change from 4 to 6: the number of servers of a MinIO pool is fixed when it \
+     is created; adding a pool is not supported yet"
 )]
 #[case::domain(
     json!({"clusterDomain": "other.local"}),
-    "spec.clusterDomain: cannot change from cluster.local to other.local: the servers know each other by it"
+    "spec.clusterDomain: cannot change from cluster.local to other.local: the servers address each other by it"
 )]
 #[case::port(
     json!({"network": {"ports": [{"name": "api", "port": 9001}]}}),
-    "spec.network.ports: cannot change from 9000 to 9001: the servers know each other by it"
+    "spec.network.ports: cannot change from 9000 to 9001: the servers address each other by it"
 )]
 #[case::more_claims(
     json!({"scope": {"nodeCount": 4, "volumeClaimTemplates": [claim("a"), claim("b")]}}),
-    "spec.scope.volumeClaimTemplates: cannot change: the drives of a MinIO pool are fixed when it is made"
+    "spec.scope.volumeClaimTemplates: cannot change: the drives of a MinIO pool are fixed when it is created"
 )]
 #[case::no_claims(
     json!({"scope": {"nodeCount": 4}}),
-    "spec.scope.volumeClaimTemplates: cannot change: the drives of a MinIO pool are fixed when it is made"
+    "spec.scope.volumeClaimTemplates: cannot change: the drives of a MinIO pool are fixed when it is created"
 )]
 #[case::larger_claims(
     json!({"scope": {"nodeCount": 4, "volumeClaimTemplates": [
         {"metadata": {"name": "a"}, "spec": {"resources": {"requests": {"storage": "16Gi"}}}}
     ]}}),
-    "spec.scope.volumeClaimTemplates: cannot change: the drives of a MinIO pool are fixed when it is made"
+    "spec.scope.volumeClaimTemplates: cannot change: the drives of a MinIO pool are fixed when it is created"
 )]
 #[case::another_class(
     json!({"scope": {"nodeCount": 4, "volumeClaimTemplates": [
         {"metadata": {"name": "a"}, "spec": {"storageClassName": "fast", "resources": {"requests": {"storage": "8Gi"}}}}
     ]}}),
-    "spec.scope.volumeClaimTemplates: cannot change: the drives of a MinIO pool are fixed when it is made"
+    "spec.scope.volumeClaimTemplates: cannot change: the drives of a MinIO pool are fixed when it is created"
 )]
 fn a_running_store_holds_what_cannot_change(#[case] fields: Value, #[case] message: &str) {
     let store = Store::new("photos").with(json!({"scope": {"nodeCount": 4, "volumeClaimTemplates": [claim("a")]}}));
@@ -239,7 +239,7 @@ fn the_same_claims_in_other_words_are_no_change(#[case] size: &str) {
     assert!(!store.request().answer::<MinIo>().unwrap().hold);
 }
 
-/// Replicas and arguments may be edited by hand: that is drift, which the host repairs, and not a change of the spec.
+/// Replicas and arguments that were edited by hand are drift, which the host repairs, not a change of the spec.
 #[test]
 fn a_hand_edit_of_the_servers_does_not_hold() {
     let store = Store::new("photos").running(2).servers("/spec/replicas", json!(2));

@@ -80,8 +80,7 @@ async fn what_the_schema_cannot_express_is_a_condition_and_children_stay() -> Re
     let mark = stage.mark()?;
 
     let even = |count: i32| format!("spec.scope.nodeCount: must be an even number of at least 4, but is {count}");
-    let fixed = "the servers of a MinIO pool are fixed when it is made; to grow, add a pool, which this version cannot \
-                 do yet";
+    let fixed = "the number of servers of a MinIO pool is fixed when it is created; adding a pool is not supported yet";
     for (spec, reason, expected) in [
         (json!({"scope": {"nodeCount": 3}}), "InvalidSpec", even(3)),
         (json!({"scope": {"nodeCount": 5}}), "InvalidSpec", even(5)),
@@ -93,12 +92,12 @@ async fn what_the_schema_cannot_express_is_a_condition_and_children_stay() -> Re
         (
             json!({"scope": {"nodeCount": 4}, "credentials": {"accessKey": "only"}}),
             "InvalidSpec",
-            "spec.credentials.secretKey: is required where accessKey is given".to_owned(),
+            "spec.credentials.secretKey: is required when accessKey is set".to_owned(),
         ),
         (
             json!({"scope": {"nodeCount": 3}, "credentials": {"accessKey": "only"}}),
             "InvalidSpec",
-            format!("{}; spec.credentials.secretKey: is required where accessKey is given", even(3)),
+            format!("{}; spec.credentials.secretKey: is required when accessKey is set", even(3)),
         ),
     ] {
         apply_text(&stage, &store(NS, "data", &spec)).await?;
@@ -132,7 +131,7 @@ async fn an_invalid_store_creates_nothing_until_it_is_corrected(stage: &Stage) -
                     server";
     ensure!(message == expected, "{message}");
     let message = message_of(stage.stores(NS), "young", "Ready", "False", "InvalidSpec").await?;
-    ensure!(message == "nothing is made until the spec is valid", "{message}");
+    ensure!(message == "nothing is created until the spec is valid", "{message}");
     let young = stage.stores(NS).get("young").await?;
     ensure!(stage.children(&young).await?.names().is_empty(), "children of a store that is not valid");
     apply_text(stage, &store(NS, "young", &json!({"scope": {"nodeCount": 4}}))).await?;

@@ -99,8 +99,8 @@ async fn the_last_member_stays_until_a_flag_allows_its_removal(stage: &Stage) ->
     wait_ready(stage, NS, "ring", "1/1").await?;
     set_racks(stage, NS, "ring", &[rack("a", 0)]).await?;
     let message = fault(stage, "ring", "InvalidSpec").await?;
-    let expected = "spec.datacenter.racks: must have at least one member in all: with the last one all data goes, which only \
-                    spec.allowRemovingLastMember: true allows";
+    let expected = "spec.datacenter.racks: must have at least one member in total: removing the last one deletes all data, which \
+                    requires spec.allowRemovingLastMember: true";
     ensure!(message == expected, "{message}");
     ensure!(pods(stage, NS, "ring").await?.len() == 1, "the last member is gone");
     edit(stage, NS, "ring", &json!({"allowRemovingLastMember": true})).await?;

@@ -30,7 +30,7 @@ async fn every_sample_becomes_a_ready_ring_and_uses_the_account_it_names() -> Re
 
     // Its rack names a ConfigMap and a storage class that do not exist.
     apply(&stage, &examples.join("scylla.yaml")).await?;
-    wait_progressing(&stage, "events", "ConfigMapMissing", "waits for ConfigMap events-scylla").await?;
+    wait_progressing(&stage, "events", "ConfigMapMissing", "waiting for ConfigMap events-scylla").await?;
     let class = json!({
         "apiVersion": "storage.k8s.io/v1", "kind": "StorageClass", "metadata": {"name": "local-ssd"},
         "provisioner": "kwok.x-k8s.io/volume",

@@ -91,7 +91,7 @@ async fn members_added_during_a_scale_down_join_once_the_leaving_one_left(
     let asked = |change: &Change| change.version > from && is_step(change, "asked", 2);
     journal.wait("member 2 to be asked", SOON, asked).await?;
     set_racks(stage, NS, "ring", &[rack("a", 4)]).await?;
-    wait_progressing(stage, "ring", "MemberLeaving", "waits for ring-west-a-2 to leave the ring").await?;
+    wait_progressing(stage, "ring", "MemberLeaving", "waiting for ring-west-a-2 to leave the ring").await?;
     ensure!(pods(stage, NS, "ring").await?.len() == 3, "somebody came or went before the one had left");
 
     let _sidecar = Sidecar::start(stage, NS, "ring", DECOMMISSION).await?;

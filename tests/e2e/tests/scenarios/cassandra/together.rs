@@ -26,7 +26,7 @@ async fn two_clusters_in_a_namespace_and_a_store_do_not_disturb_each_other() -> 
     // One cluster waits for a member; the other has a rack of the same name, and grows.
     annotate(&stage, "first-west-a-0", HOLD, "true").await?;
     edit(&stage, NS, "first", &json!({"version": "4.1.8"})).await?;
-    wait_progressing(&stage, "first", "MembersNotReady", "waits for first-west-a-0, which is not ready").await?;
+    wait_progressing(&stage, "first", "MembersNotReady", "waiting for first-west-a-0 to become ready").await?;
     let before = stage.children(&first).await?;
     let mark = stage.mark()?;
     set_racks(&stage, NS, "second", &[rack("a", 2)]).await?;

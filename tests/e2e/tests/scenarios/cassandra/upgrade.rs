@@ -23,7 +23,7 @@ async fn an_upgrade_goes_pod_by_pod_and_waits_for_ready_pods_and_a_valid_spec() 
     // Another member is lost while the first is being upgraded: the first finishes, and the next waits.
     is_replaced(&journal, "ring-west-a-1").await?;
     annotate(&stage, "ring-west-b-0", HOLD, "true").await?;
-    wait_progressing(&stage, "ring", "MembersNotReady", "waits for ring-west-b-0, which is not ready").await?;
+    wait_progressing(&stage, "ring", "MembersNotReady", "waiting for ring-west-b-0 to become ready").await?;
     let message = message_of(stage.clusters(NS), "ring", "Degraded", "True", "MembersNotReady").await?;
     ensure!(message == "not ready: ring-west-b-0", "{message}");
     annotate(&stage, "ring-west-b-0", HOLD, "false").await?;
@@ -32,7 +32,7 @@ async fn an_upgrade_goes_pod_by_pod_and_waits_for_ready_pods_and_a_valid_spec() 
     is_replaced(&journal, "ring-west-a-0").await?;
     edit(&stage, NS, "ring", &json!({"version": "newest"})).await?;
     let message = fault(&stage, "ring", "InvalidSpec").await?;
-    ensure!(message == "spec.version: must be a version as 4.1.3, but is \"newest\"", "{message}");
+    ensure!(message == "spec.version: must be a version such as 4.1.3, but is \"newest\"", "{message}");
     wait_object(stage.clusters(NS), "ring", "all members ready, and the spec invalid", SOON, |cluster| {
         let invalid = condition(cluster, "Valid").is_some_and(|valid| valid["status"] == "False");
         cluster.data["status"]["ready"] == "4/4" && invalid
@@ -62,7 +62,7 @@ async fn an_upgrade_goes_pod_by_pod_and_waits_for_ready_pods_and_a_valid_spec() 
     edit(&stage, NS, "ring", &json!({"version": "4.1.7"})).await?;
     let message = fault(&stage, "ring", "PermanentField").await?;
     let expected =
-        "spec.version: cannot go back from 5.0.2 to 4.1.7: an older version does not read what a newer one has written";
+        "spec.version: cannot be downgraded from 5.0.2 to 4.1.7: an older version cannot read the data of a newer one";
     ensure!(message == expected, "{message}");
     host.stop().await?;
     stage.stop().await

@@ -1,21 +1,21 @@
-//! Which bytes of a text are what, many at a time: by vectors in a module, and without on the machine that builds, where the tests
-//! of providers run.
+//! Classifies many bytes of a text at a time: with SIMD in a module, and in portable Rust natively, where the tests of providers
+//! run. Both must agree; `tests/guests/scanner` compares them.
 
-/// Bytes that are looked at together: one bit of a word for each.
+/// Bytes that are classified together: one bit of a word each.
 pub(super) const BLOCK: usize = 64;
 
-/// Which bytes of a block are what, the first in the lowest bit.
+/// Bit masks of a block, the first byte in the lowest bit.
 pub(super) struct Marks {
     pub(super) quotes: u64,
     /// `{` and `[`.
     pub(super) opens: u64,
     /// `}` and `]`.
     pub(super) closes: u64,
-    /// Whether there are any.
+    /// Whether the block has any backslash.
     pub(super) backslashes: bool,
 }
 
-/// Bytes of a string that are looked at together.
+/// Bytes of a string that are searched together.
 pub(super) const PIECE: usize = if cfg!(target_arch = "wasm32") { 16 } else { 8 };
 
 #[cfg(not(target_arch = "wasm32"))]
@@ -29,16 +29,16 @@ mod wasm {
 
     use super::{BLOCK, Marks, PIECE};
 
-    /// The marks of a block.
+    /// The masks of a block.
     #[target_feature(enable = "simd128")]
     pub(in super::super) fn marks(block: &[u8; BLOCK]) -> Marks {
         let mut marks = Marks { quotes: 0, opens: 0, closes: 0, backslashes: false };
         let mut backslashes = u8x16_splat(0);
         for piece in block.as_chunks().0.iter().rev() {
             let piece = vector(piece);
-            // Square brackets and curly ones differ by one bit, which nothing else that they could be taken for has.
+            // `[` and `{`, and `]` and `}`, differ in this one bit only.
             let brackets = v128_or(piece, u8x16_splat(0x20));
-            // Were they put together all in the same way, the compiler would do it at once, in vectors, which takes longer.
+            // Three different operators on purpose: with the same one, the compiler vectorizes the three updates, which is slower.
             marks.quotes = (marks.quotes << 16) | equal(piece, b'"');
             marks.opens = (marks.opens << 16) + equal(brackets, b'{');
             marks.closes = marks.closes.rotate_left(16) ^ equal(brackets, b'}');
@@ -48,13 +48,13 @@ mod wasm {
         marks
     }
 
-    /// Which bytes of a block are this one.
+    /// The mask of the bytes of a block that are equal to `byte`.
     #[target_feature(enable = "simd128")]
     pub(in super::super) fn mask(block: &[u8; BLOCK], byte: u8) -> u64 {
         block.as_chunks().0.iter().rev().fold(0, |mask, piece| (mask << 16) | equal(vector(piece), byte))
     }
 
-    /// Where the first quote or backslash is, and whether it is a quote.
+    /// The index of the first quote or backslash, and whether it is a quote.
     #[inline]
     #[target_feature(enable = "simd128")]
     pub(in super::super) fn quote_or_backslash(piece: &[u8; PIECE]) -> Option<(usize, bool)> {
@@ -83,7 +83,7 @@ mod wasm {
 mod native {
     use super::{BLOCK, Marks, PIECE};
 
-    /// The marks of a block.
+    /// The masks of a block.
     pub(in super::super) fn marks(block: &[u8; BLOCK]) -> Marks {
         let brackets = block.map(|byte| byte | 0x20);
         Marks {
@@ -94,12 +94,12 @@ mod native {
         }
     }
 
-    /// Which bytes of a block are this one.
+    /// The mask of the bytes of a block that are equal to `byte`.
     pub(in super::super) fn mask(block: &[u8; BLOCK], byte: u8) -> u64 {
         block.iter().rev().fold(0, |mask, found| (mask << 1) | u64::from(*found == byte))
     }
 
-    /// Where the first quote or backslash is, and whether it is a quote.
+    /// The index of the first quote or backslash, and whether it is a quote.
     pub(in super::super) fn quote_or_backslash(piece: &[u8; PIECE]) -> Option<(usize, bool)> {
         let place = piece.iter().position(|byte| matches!(byte, b'"' | b'\\'))?;
         Some((place, piece.get(place) == Some(&b'"')))

@@ -1,4 +1,4 @@
-//! Types that storage providers share: what people write in specs, with the traps of published examples.
+//! Spec types that storage providers share. They accept what Rook's published examples contain.
 
 mod annotations;
 mod claims;

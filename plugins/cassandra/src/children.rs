@@ -1,49 +1,38 @@
-//! What a cluster consists of in Kubernetes.
+//! The Kubernetes objects of a cluster.
 
 mod access;
 mod database;
 mod member;
+mod metadata;
 mod services;
+mod template;
 
-use bartizan_sdk::json::{WriteJson, to_text};
+use bartizan_sdk::json::to_text;
 use bartizan_sdk::k8s_openapi::api::apps::v1::StatefulSet;
 use bartizan_sdk::k8s_openapi::api::core::v1::{ConfigMap, Service};
-use bartizan_sdk::kubernetes::{Meta, config_map, disruption_budget, service_ports};
+use bartizan_sdk::kubernetes::{config_map, disruption_budget, service_ports};
 use bartizan_sdk::observed::ConfigMapView;
-use bartizan_sdk::{ChildKind, Failure, Request, Response, Treatment, config_hash, fingerprint, object};
+use bartizan_sdk::{ChildKind, Failure, Response, Treatment, config_hash, object};
 
-use crate::decision::{Action, Step};
-use crate::labels::{CLUSTER, DATACENTER, MANAGED_BY, NAME, RACK};
 use crate::racks::{Rack, Racks};
-use crate::spec::ClusterSpec;
+use crate::spec::ClusterRequest;
+use crate::step::{Action, Step};
 pub(crate) use database::OWN_VARIABLES;
+use metadata::{meta, selector};
 use services::SEEDS_KEY;
+use template::Template;
 
-/// A member's Service is there before its pod: StatefulSets come after everything else.
+/// StatefulSets come last, so that the Service of a member exists before its pod.
 const STATEFUL_SETS: Treatment = Treatment::wave(1);
-/// How many members may be away on purpose at the same time: with three copies of everything, reads and writes of a quorum
-/// go on with one of them away.
+/// How many members may be disrupted voluntarily at the same time: with a replication factor of three, quorum reads and writes
+/// survive the loss of one.
 const MAX_UNAVAILABLE: i32 = 1;
 
-/// What is asked.
-type Asked<'a> = Request<'a, ClusterSpec>;
-
-/// A rack's pod template.
-pub(crate) struct Template {
-    /// As JSON.
-    text: Vec<u8>,
-    /// Tells it from another one.
-    pub(crate) fingerprint: String,
-}
-
-impl Template {
-    fn new(text: Vec<u8>) -> Self {
-        Self { fingerprint: fingerprint(&text), text }
-    }
-}
-
-/// The template of each rack; or the name of the first ConfigMap that is missing.
-pub(crate) fn templates(request: &Asked<'_>, racks: &[Rack<'_>]) -> Result<Result<Vec<Template>, String>, Failure> {
+/// The template of each rack, or the name of the first ConfigMap that is missing.
+pub(crate) fn templates(
+    request: &ClusterRequest<'_>,
+    racks: &[Rack<'_>],
+) -> Result<Result<Vec<Template>, String>, Failure> {
     let mut templates = Vec::new();
     for rack in racks {
         let Some(spec) = &rack.spec else {
@@ -60,21 +49,21 @@ pub(crate) fn templates(request: &Asked<'_>, racks: &[Rack<'_>]) -> Result<Resul
     Ok(Ok(templates))
 }
 
-/// Asks for what must be seen: the racks' ConfigMaps, and whether somebody else made the accounts of members.
-pub(crate) fn ask(response: Response, request: &Asked<'_>, racks: &[Rack<'_>]) -> Response {
+/// Requests the related objects: the racks' ConfigMaps, and accounts of members that somebody else may have created.
+pub(crate) fn request_related(response: Response, request: &ClusterRequest<'_>, racks: &[Rack<'_>]) -> Response {
     let configs = racks.iter().filter_map(|rack| rack.spec.as_ref()?.config_map_name.as_deref()).collect::<Vec<_>>();
     let response = if configs.is_empty() { response } else { response.related(ChildKind::of::<ConfigMap>(), &configs) };
-    access::ask(response, request)
+    access::request_related(response, request)
 }
 
-/// All children, in an order that never changes.
+/// All children, in a fixed order.
 pub(crate) fn desired(
-    request: &Asked<'_>,
+    request: &ClusterRequest<'_>,
     racks: &Racks<'_>,
     steps: &[Step<'_>],
     templates: &[Template],
 ) -> Result<Response, Failure> {
-    let mut response = ask(Response::new(), request, &racks.all);
+    let mut response = request_related(Response::new(), request, &racks.all);
     response = access::grant(response, request)?;
     let seeds = object!({SEEDS_KEY: services::seeds(request, steps)});
     let ports = to_text(&service_ports(&services::PORTS))?;
@@ -98,29 +87,4 @@ pub(crate) fn desired(
         };
     }
     Ok(response)
-}
-
-fn meta<'a>(request: &'a Asked<'_>, name: &'a str) -> Meta<'a, impl WriteJson> {
-    Meta { name, namespace: request.namespace(), labels: labels(request, None) }
-}
-
-/// What selects the members of a cluster, and of no other.
-fn selector(request: &Asked<'_>) -> impl WriteJson {
-    object!({CLUSTER: request.name()})
-}
-
-/// What selects the members of a rack.
-fn rack_selector(request: &Asked<'_>, rack: &str) -> impl WriteJson {
-    object!({CLUSTER: request.name(), DATACENTER: request.spec.datacenter.name, RACK: rack})
-}
-
-/// Labels of every object of a cluster, and of a rack.
-fn labels(request: &Asked<'_>, rack: Option<&str>) -> impl WriteJson {
-    object!({
-        NAME: request.spec.mode().as_str(),
-        MANAGED_BY: "bartizan",
-        CLUSTER: request.name(),
-        DATACENTER: rack.map(|_| &request.spec.datacenter.name),
-        RACK: rack,
-    })
 }

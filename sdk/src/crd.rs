@@ -4,14 +4,15 @@ mod structural;
 
 use serde_json::{Map, Value};
 
+use crate::json::object;
 use crate::json::{WriteJson, list, optional, to_text};
-use crate::{Column, ParentKind, Scope, object};
+use crate::kind::{Column, ParentKind, Scope};
 pub(crate) use structural::structural;
 
-/// The schema of conditions, as text: a module that only reads it is smaller than one that builds it.
-const CONDITIONS: &str = include_str!("conditions.json");
+/// The schema of conditions as text: parsing it takes less code than building it.
+const CONDITIONS: &str = include_str!("crd/conditions.json");
 
-/// The whole definition, `apiextensions.k8s.io/v1`, from the schemas of spec and status.
+/// The whole `apiextensions.k8s.io/v1` definition, from the schemas of spec and status.
 pub(crate) fn definition(parent: &ParentKind, spec: &Value, status: Option<Value>) -> Value {
     let scope = match parent.scope {
         Scope::Namespaced => "Namespaced",
@@ -62,7 +63,7 @@ fn root(parent: &ParentKind, spec: &Value, status: Option<Value>) -> impl WriteJ
     })
 }
 
-/// The status as every parent has it: written by provider and host, each with conditions of its own, hence a map by type.
+/// Adds the conditions to the schema of the status. They are a map by type, since provider and host each own some of them.
 fn with_conditions(status: Option<Value>) -> Value {
     let mut status = status.unwrap_or_else(|| Value::Object(Map::new()));
     if let Value::Object(node) = &mut status {

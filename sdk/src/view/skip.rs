@@ -1,20 +1,21 @@
-//! Where a string, an object or a list ends. Brackets count unless they stand in a string, and a bit per byte says which do. Most
-//! of a request is passed over, and byte by byte that would be a third of a call.
+//! Finds the end of a string, an object or a list. Brackets in strings do not count; a bit mask per block says which bytes
+//! are in strings. Most of a request is skipped, and byte by byte that would take a third of a call.
 //!
-//! What loops over vectors is a function of its own: it keeps what it needs in registers then.
+//! Loops over vectors are functions of their own, not inlined, so that the compiler keeps their state in registers.
 
 use std::num::NonZeroUsize;
 
 use super::vectors::{BLOCK, Marks, PIECE, marks, mask, quote_or_backslash};
 
-/// Where the object or list ends that begins at `at`: after its closing bracket. Which bracket closes which is not checked.
+/// The end of the object or list that begins at `at`: the offset after its closing bracket. Whether opening and closing
+/// brackets are of the same kind is not checked.
 #[inline(never)]
 #[cfg_attr(target_arch = "wasm32", target_feature(enable = "simd128"))]
 pub(super) fn end_of_brackets(bytes: &[u8], mut at: usize) -> Option<NonZeroUsize> {
     if let Some([b'{', b'}'] | [b'[', b']']) = bytes.get(at..at + 2) {
         return NonZeroUsize::new(at + 2);
     }
-    // How deep the block begins, and all ones if it does so in a string.
+    // The nesting depth at the start of the block; and all ones if the block starts in a string, else zero.
     let (mut depth, mut in_string) = (0, 0);
     loop {
         let rest = bytes.get(at..).filter(|rest| !rest.is_empty())?;
@@ -22,7 +23,7 @@ pub(super) fn end_of_brackets(bytes: &[u8], mut at: usize) -> Option<NonZeroUsiz
         let block = match rest.first_chunk() {
             Some(block) => block,
             None => {
-                last = filled_up(rest);
+                last = padded(rest);
                 &last
             }
         };
@@ -45,9 +46,9 @@ pub(super) fn end_of_brackets(bytes: &[u8], mut at: usize) -> Option<NonZeroUsiz
     }
 }
 
-/// The last bytes of the text as a block.
+/// The last bytes of the text as a block, padded with spaces.
 #[cold]
-fn filled_up(rest: &[u8]) -> [u8; BLOCK] {
+fn padded(rest: &[u8]) -> [u8; BLOCK] {
     let mut block = [b' '; BLOCK];
     for (to, from) in block.iter_mut().zip(rest) {
         *to = *from;
@@ -55,8 +56,8 @@ fn filled_up(rest: &[u8]) -> [u8; BLOCK] {
     block
 }
 
-/// Which bytes of a block come after a backslash that escapes them, and whether the one after the block does. Outside of
-/// strings, where a backslash escapes nothing, there is none in JSON.
+/// Which bytes of a block are escaped by a backslash before them, and whether the first byte after the block is. Backslashes
+/// outside of strings are treated alike: JSON has none there.
 fn escaped(mut backslashes: u64) -> (u64, bool) {
     let (mut escaped, mut last) = (0, 0);
     while backslashes != 0 {
@@ -67,8 +68,8 @@ fn escaped(mut backslashes: u64) -> (u64, bool) {
     (escaped, last >> (BLOCK - 1) == 1)
 }
 
-/// The bracket of a block that closes the outermost, if one does. So many brackets as are open must be closed at least, and
-/// those before the last of them need not be looked at.
+/// The index of the bracket in a block that closes the outermost object or list, if there is one. At least as many brackets
+/// must close as are open, so all but the last of those are skipped at once.
 fn last_bracket(opens: u64, mut closes: u64, depth: u32) -> Option<usize> {
     let (mut opened, mut closed) = (0, 0);
     loop {
@@ -89,13 +90,13 @@ fn last_bracket(opens: u64, mut closes: u64, depth: u32) -> Option<usize> {
     }
 }
 
-/// Ones from each odd bit to before the next: the bytes from an opening quote to before its closing one.
+/// The prefix XOR of a mask of quotes: ones from each opening quote up to, not including, its closing quote.
 fn ones_between(quotes: u64) -> u64 {
     [1, 2, 4, 8, 16, 32].into_iter().fold(quotes, |ones, shift| ones ^ (ones << shift))
 }
 
-/// Where the string ends whose opening quote is at `at`: after its closing quote.
-// Most strings are short: it takes no call to find where they end.
+/// The end of the string whose opening quote is at `at`: the offset after its closing quote.
+// Inlined because most strings are short and end in the first piece.
 #[inline(always)]
 pub(super) fn end_of_string(bytes: &[u8], at: usize) -> Option<NonZeroUsize> {
     let at = at + 1;
@@ -107,7 +108,7 @@ pub(super) fn end_of_string(bytes: &[u8], at: usize) -> Option<NonZeroUsize> {
     }
 }
 
-/// The same of one of which the rest begins at `at`.
+/// As [`end_of_string`], for a string of which the rest begins at `at`.
 #[inline(never)]
 #[cfg_attr(target_arch = "wasm32", target_feature(enable = "simd128"))]
 fn end_of_long_string(bytes: &[u8], mut at: usize) -> Option<NonZeroUsize> {

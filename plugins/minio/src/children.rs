@@ -1,0 +1,38 @@
+//! The Kubernetes objects of a store. They are written as JSON text: typed pod templates would double the size of the module.
+
+mod credentials;
+mod metadata;
+mod servers;
+mod services;
+
+use bartizan_sdk::Response;
+use bartizan_sdk::kubernetes::disruption_budget;
+
+use crate::plan::Plan;
+use crate::spec::Mode;
+use metadata::{meta, selector};
+
+/// How many servers may be disrupted voluntarily at the same time. The smallest erasure set, four drives on four servers, accepts
+/// writes with one drive missing but not with two; in every larger layout one server is within parity, too.
+const MAX_UNAVAILABLE: i32 = 1;
+
+/// All children of a store, in a fixed order.
+pub(crate) fn desired(plan: &Plan<'_>) -> Response {
+    let mut response = Response::new()
+        .child_json(services::headless(plan))
+        .child_json(services::client(plan))
+        .child_json(servers::stateful_set(plan));
+    if let Some(secret) = credentials::secret(plan) {
+        response = response.child_json(secret);
+    }
+    for (key, length) in credentials::generated(plan) {
+        response = response.generate(&credentials::secret_name(plan), key, length);
+    }
+    // A budget for a single server would either block draining its node or have no effect.
+    if plan.layout.mode == Mode::Distributed {
+        let layout = &plan.layout;
+        let budget = disruption_budget(meta(layout, &layout.name), MAX_UNAVAILABLE, selector(layout));
+        response = response.child_json(budget);
+    }
+    response
+}
