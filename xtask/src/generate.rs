@@ -45,6 +45,7 @@ pub(crate) fn check() -> Result<()> {
 
 /// Writes, or checks.
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
+    manifests(args.check)?;
     let names: Vec<&str> = CRDS.iter().map(|(name, _)| *name).collect();
     let modules = progress::step("providers", |observer| build::guests(&names, observer))?;
     let host = progress::step("host", build::host)?;
@@ -80,6 +81,23 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         println!("wrote {file}");
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Writes, or checks, the minified manifests that the shipped providers embed. First, since CRDs and roles are made of them. A
+/// test of each provider does the work, because only native code of a provider can tell its manifest; the whole workspace is
+/// selected so that cargo builds with the same features as `cargo test --workspace`.
+fn manifests(check: bool) -> Result<()> {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut command = Command::new(cargo);
+    command.args(["test", "--quiet", "--workspace", "--test", "cluster", "--test", "objectstore", "manifest::"]);
+    if !check {
+        command.env("BARTIZAN_UPDATE_MANIFEST", "1");
+    }
+    let status = command.current_dir(build::workspace_root()).status().context("cargo cannot be run")?;
+    if !status.success() {
+        bail!("the manifests are not what the code says: run `cargo xtask generate` and commit the result");
+    }
+    Ok(())
 }
 
 fn root(file: &Path) -> PathBuf {
