@@ -10,12 +10,12 @@ pub enum ConditionStatus {
     True,
     /// It does not hold.
     False,
-    /// Nobody can say now.
+    /// It is not known.
     Unknown,
 }
 
-/// One condition of a parent. A provider leaves `lastTransitionTime` and `observedGeneration` out: the host stamps them,
-/// the time only when `status` changes.
+/// A condition of a parent. A provider omits `lastTransitionTime` and `observedGeneration`: the host sets them, the time only when
+/// `status` changes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Condition {
@@ -24,12 +24,12 @@ pub struct Condition {
     pub type_: String,
     /// Whether it holds.
     pub status: ConditionStatus,
-    /// One CamelCase word for programs; never empty.
+    /// Machine-readable reason, one CamelCase word; never empty.
     pub reason: String,
-    /// One sentence for people; may be empty.
+    /// Human-readable message; may be empty.
     #[serde(default)]
     pub message: String,
-    /// The generation of the parent that this was said about.
+    /// The generation of the parent that the condition is based on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
     /// RFC 3339, in seconds, UTC.
@@ -38,7 +38,7 @@ pub struct Condition {
 }
 
 impl Condition {
-    /// A condition as a provider says it: without generation and time.
+    /// A condition as a provider sets it: without generation and time.
     #[must_use]
     pub fn new(type_: &str, status: ConditionStatus, reason: &str, message: impl Into<String>) -> Self {
         Self {

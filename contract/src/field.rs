@@ -1,25 +1,25 @@
-//! What is wrong with a field of a document that people write, and the forms of text that Kubernetes asks of names.
-//! Patterns are for the API server, functions for the host: both say the same.
+//! Errors of single fields in documents that users write, and the syntax that Kubernetes requires of names. The patterns are for
+//! the API server, the functions for the host; both accept the same texts.
 
 use std::fmt;
 
-/// A field with a value that may not stand there.
+/// A field with an invalid value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FieldError {
-    /// Where, as `spec.grants.children[0].group`.
+    /// The path of the field, such as `spec.grants.children[0].group`.
     pub path: String,
-    /// What is wrong, and what is right.
+    /// What is wrong, and what would be right.
     pub message: String,
 }
 
 impl FieldError {
-    /// What is wrong at a path.
+    /// An error at a path.
     #[must_use]
     pub fn new(path: impl Into<String>, message: impl Into<String>) -> Self {
         Self { path: path.into(), message: message.into() }
     }
 
-    /// The same below another path: `key` below `spec.selector` is `spec.selector.key`.
+    /// The error with its path below another one: `key` below `spec.selector` is `spec.selector.key`.
     #[must_use]
     pub fn below(self, path: &str) -> Self {
         Self { path: format!("{path}.{}", self.path), ..self }
@@ -34,13 +34,13 @@ impl fmt::Display for FieldError {
 
 impl std::error::Error for FieldError {}
 
-/// Longest DNS label.
+/// The maximum length of a DNS label.
 pub(crate) const DNS_LABEL_LENGTH: usize = 63;
-/// Longest DNS subdomain.
+/// The maximum length of a DNS subdomain.
 pub(crate) const DNS_SUBDOMAIN_LENGTH: usize = 253;
-/// A DNS label, as the name of a namespace.
+/// A DNS label, such as the name of a namespace.
 pub(crate) const DNS_LABEL: &str = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$";
-/// A DNS subdomain, as the name of a ServiceAccount.
+/// A DNS subdomain, such as the name of a ServiceAccount.
 pub(crate) const DNS_SUBDOMAIN: &str = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$";
 /// An API group; empty for the core group. No wildcards.
 pub(crate) const GROUP: &str = r"^([a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*)?$";
@@ -57,7 +57,8 @@ pub fn is_dns_label(text: &str) -> bool {
         && !text.ends_with('-')
 }
 
-/// Whether a text is a DNS subdomain: parts of letters, digits and '-' with dots between, 253 characters in all.
+/// Whether a text is a DNS subdomain: labels of lower-case letters, digits and '-', separated by dots, up to 253 characters in
+/// total.
 #[must_use]
 pub fn is_dns_subdomain(text: &str) -> bool {
     let is_part = |part: &str| {
@@ -67,7 +68,7 @@ pub fn is_dns_subdomain(text: &str) -> bool {
     text.len() <= DNS_SUBDOMAIN_LENGTH && text.split('.').all(is_part)
 }
 
-/// What to say of a text that should have been a DNS label.
+/// The message for a text that is not a DNS label.
 #[must_use]
 pub fn not_a_dns_label(text: &str) -> String {
     format!(
@@ -76,7 +77,7 @@ pub fn not_a_dns_label(text: &str) -> String {
     )
 }
 
-/// What to say of a text that should have been a DNS subdomain.
+/// The message for a text that is not a DNS subdomain.
 pub(crate) fn not_a_dns_subdomain(text: &str) -> String {
     format!(
         "\"{text}\" is not a DNS subdomain: up to {DNS_SUBDOMAIN_LENGTH} lower-case letters, digits, '-' and '.', a letter \
@@ -112,7 +113,7 @@ mod tests {
     #[case("A", false)]
     #[case("a123456789a123456789a123456789a123456789a123456789a123456789abc", true)]
     #[case("a123456789a123456789a123456789a123456789a123456789a123456789abcd", false)]
-    fn a_dns_label_is_told(#[case] text: &str, #[case] is: bool) {
+    fn dns_labels_are_recognized(#[case] text: &str, #[case] is: bool) {
         assert_eq!(is_dns_label(text), is);
     }
 
@@ -123,7 +124,7 @@ mod tests {
     #[case("a..b", false)]
     #[case("a.-b", false)]
     #[case("*", false)]
-    fn a_dns_subdomain_is_told(#[case] text: &str, #[case] is: bool) {
+    fn dns_subdomains_are_recognized(#[case] text: &str, #[case] is: bool) {
         assert_eq!(is_dns_subdomain(text), is);
         assert_eq!(is_group(text), is || text.is_empty());
     }
@@ -135,7 +136,7 @@ mod tests {
     #[case("Secret.v1", false)]
     #[case("1Kind", false)]
     #[case("Kind-", false)]
-    fn a_kind_is_told(#[case] text: &str, #[case] is: bool) {
+    fn kinds_are_recognized(#[case] text: &str, #[case] is: bool) {
         assert_eq!(is_kind(text), is);
     }
 }

@@ -1,4 +1,4 @@
-//! A kind whatever its version: what the identity of objects, grants and claims go by.
+//! A kind without its version, which identifies objects, grants and claims.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -14,7 +14,7 @@ use crate::Kind;
 pub struct GroupKind {
     /// API group; empty for the core group.
     pub group: String,
-    /// The kind, as `StatefulSet`.
+    /// The kind, such as `StatefulSet`.
     pub kind: String,
 }
 
@@ -106,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_a_kind_is_said_so() {
+    fn other_texts_are_refused_with_the_right_form() {
         for text in ["", ".apps", "Secret.", "StatefulSet.apps/v1"] {
             let expected =
                 format!("\"{text}\" is not a kind: write it as StatefulSet.apps, or Secret for the core group");

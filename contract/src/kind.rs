@@ -1,4 +1,4 @@
-//! The name of a kind of Kubernetes object and its short text form, the key of maps in a request.
+//! A kind of Kubernetes objects and its text form, which is the key of maps in a request.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -12,9 +12,9 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 pub struct Kind {
     /// API group; empty for the core group.
     pub group: String,
-    /// Version within the group, as `v1`.
+    /// The version within the group, such as `v1`.
     pub version: String,
-    /// The kind, as `StatefulSet`.
+    /// The kind, such as `StatefulSet`.
     pub kind: String,
 }
 
@@ -44,13 +44,13 @@ impl Kind {
         Self::new(group, version, kind)
     }
 
-    /// `apiVersion` as objects carry it: `apps/v1`, or `v1` for the core group.
+    /// The `apiVersion` of objects: `apps/v1`, or `v1` for the core group.
     #[must_use]
     pub fn api_version(&self) -> String {
         if self.group.is_empty() { self.version.clone() } else { [&*self.group, "/", &self.version].concat() }
     }
 
-    /// Whether both are the same kind of the same group, whatever the version: what identity of objects goes by.
+    /// Whether both are the same kind of the same group, regardless of the version, which is not part of an object's identity.
     #[must_use]
     pub fn same_group_kind(&self, other: &Self) -> bool {
         self.group == other.group && self.kind == other.kind
@@ -121,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_a_kind_is_said_so() {
+    fn other_texts_are_refused_with_the_right_form() {
         for text in ["", "Secret", ".v1", "Secret.", "ServiceMonitor.monitoring.coreos.com", "Pod./v1"] {
             let expected =
                 format!("\"{text}\" is not a kind: write it as StatefulSet.apps/v1, or Secret.v1 for the core group");

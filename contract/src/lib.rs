@@ -1,6 +1,6 @@
-//! The contract between the host and its providers as Rust types: manifest, request, response, failure, and the names
-//! that both sides must agree on; and the contract with administrators, the [`provider::Provider`]. Knows nothing else;
-//! the JSON schemas in `wit/` and the CRD in `deploy/crds` are generated from here.
+//! The contract between the host and its providers as Rust types: manifest, request, response, failure, and the names that both
+//! sides must agree on; and the contract with administrators, the [`provider::Provider`]. Depends on no other crate of the
+//! workspace; the JSON schemas in `wit/` and the CRD in `deploy/crds` are generated from these types.
 
 mod condition;
 pub mod digest;

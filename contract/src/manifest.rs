@@ -1,4 +1,4 @@
-//! What a provider says about itself: the document that `describe` returns.
+//! The manifest of a provider: the document that `describe` returns.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -7,8 +7,8 @@ use serde_json::Value;
 use crate::names::{API_VERSION, MANIFEST_KIND};
 use crate::{Kind, ParseKindError};
 
-/// A provider's manifest: what it is, which kinds it owns, and what it asks for. Asking is not getting: the administrator
-/// grants, the host checks.
+/// A provider's manifest: its identity, the kinds that it owns, and the access that it requests. A request is not a grant: the
+/// administrator grants access, and the host enforces it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ProviderManifest {
@@ -20,31 +20,31 @@ pub struct ProviderManifest {
     pub name: String,
     /// Version of the provider, for people.
     pub version: String,
-    /// The CustomResourceDefinitions that it owns, whole, `apiextensions.k8s.io/v1`. Their kinds are its parents, each at
-    /// its storage version.
+    /// The complete CustomResourceDefinitions (`apiextensions.k8s.io/v1`) that the provider owns. Their kinds are its parents, each
+    /// at its storage version.
     pub crds: Vec<Value>,
-    /// The kinds that it asks to write.
+    /// The kinds that it requests to write.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub children: Vec<KindRequest>,
-    /// The kinds that it asks to see below its children: pods, claims.
+    /// The kinds that it requests to read below its children, such as pods and claims.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub descendants: Vec<KindRequest>,
-    /// The kinds that it asks to read beside its parents.
+    /// The kinds of other objects that it requests to read.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub related: Vec<RelatedKind>,
-    /// JSON pointers (RFC 6901) to fields of the parent that are secrets, as `/spec/credentials/secretKey`.
+    /// JSON pointers (RFC 6901) to sensitive fields of the parent, such as `/spec/credentials/secretKey`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub sensitive: Vec<String>,
-    /// JSON schema of the provider's settings: an object, without references. The host checks settings by it and fills in its
-    /// defaults. Absent if the provider has none.
+    /// JSON schema of the provider's settings: an object, without references. The host validates settings against it and fills in
+    /// its defaults. Absent if the provider has no settings.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub settings: Option<Value>,
-    /// Whether it wants to be asked before a parent goes.
+    /// Whether it finalizes: it is called before a parent is deleted.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub finalizes: bool,
 }
 
-/// A kind that a provider asks for.
+/// A kind that a provider requests.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct KindRequest {
@@ -52,12 +52,12 @@ pub struct KindRequest {
     pub api_version: String,
     /// `StatefulSet`.
     pub kind: String,
-    /// Whether the provider also works where the cluster does not serve this kind. `cluster.kinds` tells it.
+    /// Whether the provider also works if the cluster does not serve this kind, which `cluster.kinds` of a request tells.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub optional: bool,
 }
 
-/// A kind that a provider asks to read beside its parents.
+/// A kind of other objects that a provider requests to read.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct RelatedKind {
@@ -65,10 +65,10 @@ pub struct RelatedKind {
     pub api_version: String,
     /// `Secret`.
     pub kind: String,
-    /// Whether the provider also works where the cluster does not serve this kind.
+    /// Whether the provider also works if the cluster does not serve this kind.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub optional: bool,
-    /// How it sees the values of Secrets.
+    /// How the provider sees the values of Secrets.
     #[serde(default)]
     pub access: RelatedAccess,
 }
@@ -76,15 +76,15 @@ pub struct RelatedKind {
 /// How a provider sees the values of Secrets.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 pub enum RelatedAccess {
-    /// As tokens: it can copy them and notice a change, and cannot read them.
+    /// As tokens, which it can copy and compare, but not read.
     #[default]
     Opaque,
-    /// As they are.
+    /// As plain text.
     Plaintext,
 }
 
 impl ProviderManifest {
-    /// A manifest with a name and a version, and nothing asked for.
+    /// A manifest with a name and a version that requests nothing.
     #[must_use]
     pub fn new(name: &str, version: &str) -> Self {
         Self {
@@ -104,7 +104,7 @@ impl ProviderManifest {
 }
 
 impl KindRequest {
-    /// The kind that is asked for.
+    /// The requested kind.
     #[must_use]
     pub fn kind(&self) -> Kind {
         Kind::from_api_version(&self.api_version, &self.kind)
@@ -112,7 +112,7 @@ impl KindRequest {
 }
 
 impl RelatedKind {
-    /// The kind that is asked for.
+    /// The requested kind.
     #[must_use]
     pub fn kind(&self) -> Kind {
         Kind::from_api_version(&self.api_version, &self.kind)

@@ -1,8 +1,8 @@
-//! How an administrator declares a provider: which module it is, what it may do, and how much it may take. The object
-//! `Provider`, cluster-scoped, `bartizan.dev/v1alpha1`; its CRD is made from these types ([`crd`]).
+//! The cluster-scoped object `Provider` of `bartizan.dev/v1alpha1`, with which an administrator declares a provider: its module, its
+//! grants and its limits. The CRD is generated from these types ([`crd`]).
 //!
-//! Unknown fields of a spec are errors, also in what the API server returns: a host that ignored a restriction which
-//! only a newer one knows would grant more than was meant.
+//! Unknown fields of a spec are errors, even in responses of the API server: a host that ignored a restriction of a newer version
+//! would grant more than intended.
 
 mod check;
 mod crd;
@@ -34,34 +34,34 @@ pub struct Provider {
     pub api_version: String,
     /// `Provider`.
     pub kind: String,
-    /// Its name and what the API server adds.
+    /// The name, and what the API server adds.
     pub metadata: ProviderMetadata,
-    /// What is wanted.
+    /// The desired state.
     pub spec: ProviderSpec,
-    /// What is; the host's to write.
+    /// The observed state, written by the host.
     #[serde(default, skip_serializing_if = "is_default")]
     pub status: ProviderStatus,
 }
 
-/// What the host reads of a Provider's metadata. Other fields are ignored.
+/// The metadata of a Provider, as far as the host reads it. Other fields are ignored.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct ProviderMetadata {
     /// Name of the provider, a DNS label: part of labels and of the field manager.
     pub name: String,
-    /// Changes when an object is deleted and made again.
+    /// The UID, which differs when an object is deleted and created again.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub uid: Option<String>,
-    /// Changes with every write.
+    /// The resource version, which changes with every write.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub resource_version: Option<String>,
-    /// Changes with the spec.
+    /// The generation, which changes with the spec.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub generation: Option<i64>,
-    /// When it was made: of two Providers that claim the same parent, the older serves.
+    /// When the object was created: of two Providers that claim the same parent, the older one serves it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub creation_timestamp: Option<String>,
-    /// When somebody asked for its end.
+    /// When deletion was requested.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub deletion_timestamp: Option<String>,
     /// Labels.
@@ -70,30 +70,30 @@ pub struct ProviderMetadata {
     /// Annotations.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub annotations: BTreeMap<String, String>,
-    /// Who must agree before it goes.
+    /// The finalizers.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub finalizers: Vec<String>,
 }
 
-/// What an administrator wants of a provider.
+/// The spec of a Provider.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ProviderSpec {
-    /// Where the module comes from.
+    /// The source of the module.
     pub module: ModuleSource,
-    /// The ServiceAccount that this provider's objects are written as, in the host's namespace for such accounts. Default:
+    /// The ServiceAccount that the host impersonates for this provider, in the host's namespace for such accounts. Default:
     /// `provider-` and the name of the provider.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253), regex(pattern = DNS_SUBDOMAIN))]
     pub service_account_name: Option<String>,
-    /// Which of the kinds that the module owns it serves, and which objects of them. Default: all.
+    /// The kinds to serve, of those that the module owns, and which objects of them. Default: all.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(
         length(max = 64),
         extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["group", "kind"])
     )]
     pub parents: Vec<ParentClaim>,
-    /// Serve parents in these namespaces only; none that are outside of any namespace. Default: all.
+    /// The namespaces of parents to serve; cluster-scoped parents are then not served. Default: all.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(
         length(max = 256),
@@ -101,28 +101,29 @@ pub struct ProviderSpec {
         extend("x-kubernetes-list-type" = "set")
     )]
     pub namespaces: Vec<String>,
-    /// Settings of the provider, by the schema in its manifest. Never secrets: the provider sees them as they are.
+    /// Settings of the provider, validated by the schema in its manifest. They must not contain secrets: the provider sees them as
+    /// plain text.
     #[serde(default, skip_serializing_if = "Map::is_empty")]
     #[schemars(schema_with = "crd::any_object")]
     pub settings: Map<String, Value>,
-    /// What it may do. Default: nothing.
+    /// The provider's access. Default: none.
     #[serde(default, skip_serializing_if = "is_default")]
     pub grants: Grants,
-    /// How much it may take.
+    /// The provider's resource limits.
     #[serde(default, skip_serializing_if = "is_default")]
     pub limits: ProviderLimits,
     /// How a new version of the module takes over.
     #[serde(default, skip_serializing_if = "is_default")]
     pub upgrade: Upgrade,
-    /// What becomes of its parents when the Provider is deleted. Default: Block.
+    /// What happens to the parents when the Provider is deleted. Default: Block.
     #[serde(default, skip_serializing_if = "is_default")]
     pub on_removal: OnRemoval,
-    /// Serve nothing for now: no calls, no writes. Its parents stay its own.
+    /// Suspends the provider: no calls and no writes. It keeps its claim to its parents.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub suspend: bool,
 }
 
-/// Where a module comes from: exactly one of file, oci and configMap.
+/// The source of a module: exactly one of file, oci and configMap.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[schemars(extend("x-kubernetes-map-type" = "atomic", "x-kubernetes-validations" = [{
@@ -130,7 +131,7 @@ pub struct ProviderSpec {
     "message": "exactly one of file, oci and configMap must be set",
 }]))]
 pub struct ModuleSource {
-    /// Name of a file in the host's folder of providers, as `minio.wasm`.
+    /// Name of a file in the host's folder of providers, such as `minio.wasm`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 253), regex(pattern = FILE_NAME))]
     pub file: Option<String>,
@@ -140,29 +141,28 @@ pub struct ModuleSource {
     /// A module in a ConfigMap of the host's namespace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub config_map: Option<ConfigMapSource>,
-    /// Take these bytes and no others: `sha256:` and 64 hexadecimal digits. Default: whatever the source holds.
+    /// The required digest: `sha256:` and 64 hexadecimal digits. Default: any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(regex(pattern = digest::PATTERN))]
     pub digest: Option<String>,
 }
 
-/// A file's name in the folder, never a path.
+/// The name of a file in the folder, never a path.
 const FILE_NAME: &str = r"^[A-Za-z0-9_][-._A-Za-z0-9]*\.wasm$";
-/// A digest as `inspect` and the status show it.
 
 /// A module in an OCI registry.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct OciSource {
-    /// `registry.example.com/providers/minio:1.0.0`, or with `@sha256:...`, the digest of the manifest. A tag is resolved when
-    /// this source is new, and not looked at again before it changes.
+    /// `registry.example.com/providers/minio:1.0.0`, or with `@sha256:...`, the digest of the manifest. A tag is resolved once, and
+    /// again only when this source changes.
     #[schemars(length(min = 1, max = 512), regex(pattern = r"^\S+$"))]
     pub reference: String,
-    /// Speak HTTP without TLS, as to a registry on a developer's machine.
+    /// Whether to use HTTP without TLS, for example for a registry on a developer's machine.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub plain_http: bool,
-    /// A Secret of type `kubernetes.io/dockerconfigjson` in the host's namespace with the credentials for the registry. The
-    /// host must be allowed to get it by its name. Default: nobody's.
+    /// A Secret of type `kubernetes.io/dockerconfigjson` in the host's namespace with the credentials for the registry. The host
+    /// must be allowed to get it by name. Default: anonymous access.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253), regex(pattern = DNS_SUBDOMAIN))]
     pub pull_secret_name: Option<String>,
@@ -175,7 +175,7 @@ pub struct ConfigMapSource {
     /// Name of the ConfigMap.
     #[schemars(length(max = 253), regex(pattern = DNS_SUBDOMAIN))]
     pub name: String,
-    /// Key in it, as `minio.wasm`.
+    /// Key in the ConfigMap, such as `minio.wasm`.
     #[schemars(length(max = 253), regex(pattern = r"^[-._a-zA-Z0-9]+$"))]
     pub key: String,
 }
@@ -192,7 +192,7 @@ pub enum Source<'a> {
 }
 
 impl ModuleSource {
-    /// A file in the host's folder, whatever it holds.
+    /// A file in the host's folder, with any digest.
     #[must_use]
     pub fn file(name: &str) -> Self {
         Self { file: Some(name.to_owned()), ..Self::default() }
@@ -201,7 +201,7 @@ impl ModuleSource {
     /// The one source that is set.
     ///
     /// # Errors
-    /// If none is, or several are.
+    /// If none or several are set.
     pub fn source(&self) -> Result<Source<'_>, FieldError> {
         match (&self.file, &self.oci, &self.config_map) {
             (Some(file), None, None) => Ok(Source::File(file)),
@@ -212,17 +212,17 @@ impl ModuleSource {
     }
 }
 
-/// A kind of the module's own that the provider serves.
+/// A kind, of those that the module owns, that the provider serves.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ParentClaim {
     /// API group.
     #[schemars(length(max = 253), regex(pattern = GROUP))]
     pub group: String,
-    /// The kind, as `ObjectStore`.
+    /// The kind, such as `ObjectStore`.
     #[schemars(length(max = 63), regex(pattern = KIND))]
     pub kind: String,
-    /// Only objects with these labels, so that several Providers can share a kind. Default: all.
+    /// The labels of objects to serve, so that several Providers can share a kind. Default: all objects.
     #[serde(default, skip_serializing_if = "is_default")]
     pub selector: LabelSelector,
 }
@@ -245,7 +245,7 @@ impl ParentClaim {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Upgrade {
-    /// Who decides. Default: Automatic.
+    /// The policy. Default: Automatic.
     pub policy: UpgradePolicy,
     /// Changes that wait for an approval even if the policy is Automatic. Default: all of them.
     #[schemars(length(max = 2), extend("x-kubernetes-list-type" = "set"))]
@@ -258,26 +258,26 @@ impl Default for Upgrade {
     }
 }
 
-/// Who decides whether a new version takes over.
+/// When a new version takes over.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum UpgradePolicy {
-    /// It takes over by itself, but for what `holdOn` names.
+    /// At once, unless it makes a change that `holdOn` names.
     #[default]
     Automatic,
-    /// Every new version waits for an approval.
+    /// Once it is approved.
     Manual,
 }
 
-/// A change that a new version would make and that waits for an approval.
+/// A change for which a new version waits for an approval.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum HoldOn {
-    /// It would delete a child.
+    /// A child would be deleted.
     Delete,
-    /// It would delete a child and make it again.
+    /// A child would be deleted and created again.
     Recreate,
 }
 
-/// What becomes of the parents when their Provider is deleted.
+/// What happens to the parents when their Provider is deleted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum OnRemoval {
     /// The Provider stays until it has no parents.
@@ -288,7 +288,7 @@ pub enum OnRemoval {
 }
 
 impl Provider {
-    /// A Provider as somebody would write it.
+    /// A Provider as a user would write it.
     #[must_use]
     pub fn new(name: &str, spec: ProviderSpec) -> Self {
         Self {
@@ -300,7 +300,7 @@ impl Provider {
         }
     }
 
-    /// The ServiceAccount that its objects are written as.
+    /// The ServiceAccount that the host impersonates.
     #[must_use]
     pub fn service_account_name(&self) -> String {
         let default = || format!("provider-{}", self.metadata.name);
@@ -309,7 +309,7 @@ impl Provider {
 }
 
 impl ProviderSpec {
-    /// All defaults: everything that the module owns, and no grants.
+    /// A spec with all defaults: serves everything that the module owns, without grants.
     #[must_use]
     pub fn new(module: ModuleSource) -> Self {
         Self {

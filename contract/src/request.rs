@@ -1,5 +1,5 @@
-//! What a provider gets: the parent, and everything observed that it was granted. No clock, no randomness: the same state
-//! of the cluster is the same bytes.
+//! The request to a provider: the parent and all observed objects that were granted. It contains no time and no randomness: the
+//! same state of the cluster gives the same bytes.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -10,11 +10,11 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 /// Observed objects: kind (`StatefulSet.apps/v1`) to name (`namespace/name`, or `name` if cluster-scoped) to the object as
-/// JSON text. Every declared kind is present, if empty.
+/// JSON text. Every declared kind is present, even if it has no objects.
 pub type ObjectsByKind<'a> = BTreeMap<String, BTreeMap<String, &'a RawValue>>;
 
-/// One question to a provider. Borrows its objects as JSON text, so that host and guest parse only what they look at.
-/// A guest ignores fields that it does not know.
+/// One request to a provider. Objects are borrowed as JSON text, so that host and guest parse only what they read. Guests ignore
+/// unknown fields.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ReconcileRequest<'a> {
@@ -24,29 +24,29 @@ pub struct ReconcileRequest<'a> {
     /// `ReconcileRequest`.
     #[serde(borrow)]
     pub kind: Cow<'a, str>,
-    /// Who is asked.
+    /// The provider that is called.
     #[serde(borrow)]
     pub provider: ProviderInfo<'a>,
-    /// Facts of the cluster.
+    /// The cluster.
     #[serde(borrow)]
     pub cluster: ClusterInfo<'a>,
     /// The parent as the API server returned it, without managedFields and last-applied annotation.
     #[serde(borrow)]
     #[schemars(with = "Value")]
     pub parent: &'a RawValue,
-    /// The children of this parent that exist.
+    /// The existing children of the parent.
     #[serde(borrow, default)]
     #[schemars(with = "BTreeMap<String, BTreeMap<String, Value>>")]
     pub children: ObjectsByKind<'a>,
-    /// What exists below the children: pods and claims of a StatefulSet.
+    /// Existing objects below the children, such as the pods and claims of a StatefulSet.
     #[serde(borrow, default)]
     #[schemars(with = "BTreeMap<String, BTreeMap<String, Value>>")]
     pub descendants: ObjectsByKind<'a>,
-    /// What the provider asked to see beside its parent.
+    /// Other objects that the provider requested.
     #[serde(borrow, default)]
     #[schemars(with = "BTreeMap<String, BTreeMap<String, Value>>")]
     pub related: ObjectsByKind<'a>,
-    /// Whether the parent is being deleted and the provider is asked to finish.
+    /// Whether the parent is being deleted and the provider should clean up.
     #[serde(default)]
     pub finalizing: bool,
     /// Whether the parent's namespace is being deleted.
@@ -54,30 +54,30 @@ pub struct ReconcileRequest<'a> {
     pub namespace_terminating: bool,
 }
 
-/// Who is asked.
+/// The provider that is called.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ProviderInfo<'a> {
-    /// Name in the host.
+    /// Name of the Provider.
     #[serde(borrow)]
     pub name: Cow<'a, str>,
-    /// Version of the module that is asked.
+    /// Version of the module.
     #[serde(borrow)]
     pub version: Cow<'a, str>,
-    /// Settings that the administrator gave, with the defaults of the manifest's schema; an empty object if none.
+    /// The administrator's settings, with the defaults of the manifest's schema; an empty object if there are none.
     #[serde(borrow)]
     #[schemars(with = "Value")]
     pub settings: &'a RawValue,
 }
 
-/// Facts of the cluster.
+/// The cluster of a request.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ClusterInfo<'a> {
-    /// Version of the API server, as `v1.36.3`.
+    /// Version of the API server, such as `v1.36.3`.
     #[serde(borrow)]
     pub version: Cow<'a, str>,
-    /// Whether each optional kind (`ServiceMonitor.monitoring.coreos.com`, no version) is served.
+    /// Whether each optional kind (`ServiceMonitor.monitoring.coreos.com`, without version) is served.
     #[serde(default)]
     pub kinds: BTreeMap<String, bool>,
 }

@@ -1,5 +1,5 @@
-//! What a provider answers: the children that should exist, the status, and when to be asked again. Unknown fields are
-//! errors: a misspelt field must not turn into a pruned child.
+//! The response of a provider: the children that should exist, the status, and when to reconcile again. Unknown fields are errors:
+//! a misspelt field must not lead to a pruned child.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::names::{API_VERSION, RESPONSE_KIND};
 
-/// One answer of a provider.
+/// One response of a provider.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ReconcileResponse {
@@ -18,31 +18,31 @@ pub struct ReconcileResponse {
     pub api_version: String,
     /// `ReconcileResponse`.
     pub kind: String,
-    /// All children that should exist: what is missing here and exists is pruned.
+    /// All children that should exist. Existing children that are missing here are pruned.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub children: Vec<Child>,
-    /// Children to leave alone: neither applied nor pruned.
+    /// Children to leave alone, neither applied nor pruned.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub keep: Vec<KeepRef>,
-    /// Write the status only; apply nothing, prune nothing. The answer to an invalid spec or unknown health.
+    /// Whether only the status is written, and nothing is applied or pruned: for an invalid spec or unknown health.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub hold: bool,
-    /// The parent's status; its `conditions` without times. Absent: only the host's own conditions are written.
+    /// The parent's status, with `conditions` that have no times. Absent: only the host's own conditions are written.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub status: Option<Value>,
     /// Events on the parent.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub events: Vec<ProviderEvent>,
-    /// Ask again after so many seconds, at the least 1. Absent: only when something changes.
+    /// Reconcile again after this many seconds, at least 1. Absent: only when something changes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resync_after_seconds: Option<u32>,
-    /// The answer to `finalizing`: nothing is left to do.
+    /// In response to `finalizing`: whether nothing is left to do.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub finalized: bool,
-    /// What else the provider needs to see before it can decide.
+    /// Other objects that the provider needs in order to decide.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub related: Vec<RelatedSelector>,
-    /// Random values that the host makes once, when the Secret is created, and never changes.
+    /// Random values that the host generates once, when the Secret is created, and never changes.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub generate: Vec<Generate>,
 }
@@ -65,19 +65,19 @@ impl Default for ReconcileResponse {
     }
 }
 
-/// One child that should exist.
+/// A child that should exist.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Child {
-    /// The object: apiVersion, kind, metadata and what the provider wants to own of the rest.
+    /// The object: apiVersion, kind, metadata and all other fields that the provider owns.
     pub object: Value,
-    /// Waves are applied in order, each once the API server accepted the one before.
+    /// Waves are applied in order, each once the API server has accepted the previous one.
     #[serde(default, skip_serializing_if = "is_default")]
     pub wave: u32,
-    /// What becomes of it when the parent goes or no longer asks for it.
+    /// What happens to the child when the parent is deleted or no longer wants it.
     #[serde(default, skip_serializing_if = "is_default")]
     pub on_delete: OnDelete,
-    /// What to do when the API server says that a field is immutable.
+    /// What happens when the API server refuses to change an immutable field.
     #[serde(default, skip_serializing_if = "is_default")]
     pub on_immutable_change: OnImmutableChange,
 }
@@ -90,25 +90,25 @@ impl Child {
     }
 }
 
-/// What becomes of a child when the parent goes or no longer asks for it.
+/// What happens to a child when the parent is deleted or no longer wants it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum OnDelete {
     /// It is deleted.
     #[default]
     Delete,
-    /// It stays, released.
+    /// It is released and stays.
     Retain,
 }
 
-/// What to do when a change meets an immutable field.
+/// What happens when a change affects an immutable field.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum OnImmutableChange {
-    /// Say so in a condition; the child stays as it is.
+    /// The change is reported in a condition, and the child stays as it is.
     #[default]
     Refuse,
-    /// Delete it, leave what it owns (pods, claims), and create it again.
+    /// The child is deleted and created again, while its dependents (pods, claims) stay.
     RecreateOrphan,
-    /// Delete it with what it owns and create it again.
+    /// The child is deleted with its dependents and created again.
     Recreate,
 }
 
@@ -127,12 +127,12 @@ pub struct KeepRef {
     pub name: String,
 }
 
-/// Whether an event is worth an alarm.
+/// The type of an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum EventType {
-    /// Something went as it should.
+    /// For information.
     Normal,
-    /// Somebody should look.
+    /// Something needs attention.
     Warning,
 }
 
@@ -143,13 +143,13 @@ pub struct ProviderEvent {
     /// Normal or Warning.
     #[serde(rename = "type")]
     pub type_: EventType,
-    /// One CamelCase word for programs.
+    /// Machine-readable reason, one CamelCase word.
     pub reason: String,
-    /// One sentence for people.
+    /// Human-readable message.
     pub message: String,
 }
 
-/// Other objects that a provider needs to see: by name or by label, of one kind that its manifest declares.
+/// Selects other objects that a provider needs, by name or by label, of a kind that its manifest declares.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct RelatedSelector {
@@ -160,10 +160,10 @@ pub struct RelatedSelector {
     /// Absent: the parent's namespace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub namespace: Option<String>,
-    /// These names; empty: all that the selector matches.
+    /// Names; empty: all objects that the labels match.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub names: Vec<String>,
-    /// Labels that must have these values; empty: the names decide.
+    /// Labels with the values that they must have; empty: selected by name only.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub match_labels: BTreeMap<String, String>,
 }
@@ -172,18 +172,18 @@ pub struct RelatedSelector {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Generate {
-    /// Name of the Secret, which is one of the children.
+    /// Name of a Secret among the children.
     pub secret: String,
     /// Key in its `data`.
     pub key: String,
-    /// Characters, 8 to 1024.
+    /// Number of characters, from 8 to 1024.
     pub length: u16,
-    /// What the characters are.
+    /// The possible characters.
     #[serde(default)]
     pub alphabet: GenerateAlphabet,
 }
 
-/// Characters of a generated value.
+/// The possible characters of a generated value.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum GenerateAlphabet {
     /// A-Z, a-z, 0-9.
@@ -193,37 +193,37 @@ pub enum GenerateAlphabet {
     Hex,
 }
 
-/// Why a provider could not answer. It crosses the sandbox as a record, not as JSON.
+/// The failure of a call. It crosses the sandbox as a record, not as JSON.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Failure {
-    /// Whose turn it is.
+    /// The kind of failure, which tells who can fix it.
     pub code: FailureCode,
-    /// For the person who reads the parent's conditions.
+    /// Human-readable message, for the parent's conditions.
     pub message: String,
-    /// The field of the parent that is at fault, as `spec.scope.nodeCount`.
+    /// The field of the parent that is at fault, such as `spec.scope.nodeCount`.
     pub field: Option<String>,
-    /// When to try again; absent: the host backs off.
+    /// When to retry; absent: with the host's back-off.
     pub retry_after_seconds: Option<u32>,
 }
 
-/// Whose turn it is after a failure.
+/// The kind of a failure.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum FailureCode {
-    /// The parent's author: the parent must change.
+    /// The user must change the parent.
     Invalid,
-    /// Nobody: try again later.
+    /// A transient failure: the host retries.
     Retry,
-    /// The provider's author. Codes that a host does not know are of this kind.
+    /// A bug in the provider. Hosts treat unknown codes as this one.
     Internal,
-    /// A code of a later contract.
+    /// A code of a later version of the contract.
     #[serde(untagged)]
     Other(String),
 }
 
 impl FailureCode {
-    /// As it crosses the sandbox.
+    /// The code as a string.
     #[must_use]
     pub fn as_str(&self) -> &str {
         match self {

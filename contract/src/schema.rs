@@ -1,11 +1,11 @@
-//! JSON schemas of the three documents, as they stand in `wit/`. Regenerate with `cargo xtask generate`.
+//! JSON schemas of the three documents, for `wit/`. Regenerate them with `cargo xtask generate`.
 
 use schemars::{JsonSchema, schema_for};
 use serde_json::Value;
 
 use crate::{ProviderManifest, ReconcileRequest, ReconcileResponse};
 
-/// Every document with the name of its file in `wit/`.
+/// The schema of every document, with the name of its file in `wit/`.
 #[must_use]
 pub fn all() -> [(&'static str, Value); 3] {
     [

@@ -1,4 +1,4 @@
-//! A label selector, with the meaning that Kubernetes gives it.
+//! Label selectors with the semantics of Kubernetes.
 
 use std::collections::BTreeMap;
 
@@ -7,22 +7,22 @@ use serde::{Deserialize, Serialize};
 
 use crate::field::{DNS_SUBDOMAIN_LENGTH, FieldError, is_dns_subdomain};
 
-/// Which labels an object must have. Empty: any object.
+/// The labels that an object must have. Empty: any object.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[schemars(extend("x-kubernetes-map-type" = "atomic"))]
 pub struct LabelSelector {
-    /// Labels that must have these values.
+    /// Labels with the values that they must have.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("maxProperties" = 64))]
     pub match_labels: BTreeMap<String, String>,
-    /// Further requirements; all must hold.
+    /// Further requirements, all of which must be met.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64))]
     pub match_expressions: Vec<LabelRequirement>,
 }
 
-/// What one label must be.
+/// A requirement of one label.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[schemars(extend("x-kubernetes-validations" = [{
@@ -30,7 +30,7 @@ pub struct LabelSelector {
     "message": "In and NotIn need at least one value, Exists and DoesNotExist take none",
 }]))]
 pub struct LabelRequirement {
-    /// Key of the label.
+    /// The key of the label.
     #[schemars(length(min = 1, max = 317))]
     pub key: String,
     /// How the label is compared with the values.
@@ -44,24 +44,24 @@ pub struct LabelRequirement {
 /// How a label is compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum LabelOperator {
-    /// The label is there with one of the values.
+    /// The label exists with one of the values.
     In,
-    /// The label is not there, or with none of the values.
+    /// The label is absent, or has none of the values.
     NotIn,
-    /// The label is there.
+    /// The label exists.
     Exists,
-    /// The label is not there.
+    /// The label is absent.
     DoesNotExist,
 }
 
-/// Longest name of a label's key after its prefix, and longest value.
+/// The maximum length of a label's value, and of its key after the prefix.
 const LABEL_LENGTH: usize = 63;
 
 impl LabelSelector {
-    /// What Kubernetes would refuse of it. Paths begin at the selector.
+    /// Checks the selector as the API server would. Paths begin at the selector.
     ///
     /// # Errors
-    /// The first field that is wrong.
+    /// The first invalid field.
     pub fn check(&self) -> Result<(), FieldError> {
         for (key, value) in &self.match_labels {
             check_key("matchLabels", key)?;
@@ -73,8 +73,8 @@ impl LabelSelector {
         Ok(())
     }
 
-    /// Whether an object with these labels is selected. Only of use where [`check`](Self::check) found nothing wrong: Kubernetes
-    /// selects nothing with a selector that it refuses.
+    /// Whether an object with these labels is selected. Meaningful only if [`check`](Self::check) succeeds: Kubernetes would refuse
+    /// the selector otherwise.
     #[must_use]
     pub fn matches(&self, labels: &BTreeMap<String, String>) -> bool {
         self.match_labels.iter().all(|(key, value)| labels.get(key) == Some(value))

@@ -1,4 +1,4 @@
-//! What the CRD's schema and rules check too, for documents that do not come from the API server, with the field's path.
+//! Validates documents that do not come from the API server, as the schema and rules of the CRD would.
 
 use std::collections::BTreeSet;
 
@@ -9,8 +9,8 @@ use crate::field::{
 };
 
 impl ProviderSpec {
-    /// What may not stand in a spec. Paths begin at `spec`. Forms of sources that come from elsewhere than a folder, and
-    /// how many items a list may have, are the API server's to check.
+    /// All errors of a spec. Paths begin at `spec`. The syntax of sources other than files and the number of items in lists are
+    /// checked by the API server only.
     #[must_use]
     pub fn check(&self) -> Vec<FieldError> {
         let mut errors = Errors::default();
@@ -24,7 +24,7 @@ impl ProviderSpec {
             errors.kind(&format!("{path}.kind"), &claim.kind);
             let kind = claim.group_kind();
             if self.parents.iter().take(index).any(|other| other.group_kind() == kind) {
-                errors.add(&path, format!("{kind} stands here twice; one selector can say what two would"));
+                errors.add(&path, format!("{kind} is listed twice: combine the selectors into one"));
             }
             if let Err(error) = claim.selector.check() {
                 errors.0.push(error.below(&format!("{path}.selector")));
@@ -61,7 +61,7 @@ impl ModuleSource {
     }
 }
 
-/// As the pattern `FILE_NAME` says.
+/// Equivalent to the pattern `FILE_NAME`.
 fn is_file_name(name: &str) -> bool {
     let first = |c: char| c.is_ascii_alphanumeric() || c == '_';
     let inner = |c: char| first(c) || c == '-' || c == '.';
@@ -158,7 +158,7 @@ impl Errors {
         let mut seen = BTreeSet::new();
         for (index, text) in texts.iter().enumerate() {
             if !seen.insert(text) {
-                self.add(&format!("{path}[{index}]"), format!("\"{text}\" stands here twice"));
+                self.add(&format!("{path}[{index}]"), format!("\"{text}\" is listed twice"));
             }
         }
     }

@@ -1,6 +1,6 @@
-//! The CustomResourceDefinition of a Provider, made from its types: their schema made structural (every node with a type, no
-//! references, no alternatives), with rules where a schema says too little. No defaults: the API server would write them
-//! into objects and freeze them there.
+//! The CustomResourceDefinition of a Provider, generated from its types. Their schema is made structural (every node has a type, no
+//! references, no alternatives), with validation rules for what a schema cannot express. There are no defaults, because the API
+//! server would persist them in objects.
 
 use schemars::generate::SchemaSettings;
 use schemars::transform::{RestrictFormats, Transform, transform_subschemas};
@@ -11,10 +11,10 @@ use super::{ProviderSpec, ProviderStatus};
 use crate::field::{DNS_LABEL, DNS_LABEL_LENGTH};
 use crate::names::{PROVIDER_GROUP, PROVIDER_KIND, PROVIDER_PLURAL};
 
-/// The formats of the types above that the API server knows.
+/// The formats in the schema that the API server knows.
 const FORMATS: [&str; 3] = ["int32", "int64", "date-time"];
 
-/// The whole definition, `apiextensions.k8s.io/v1`.
+/// The whole `apiextensions.k8s.io/v1` definition.
 #[must_use]
 pub fn crd() -> Value {
     let column = |name: &str, type_: &str, path: &str| json!({"name": name, "type": type_, "jsonPath": path});
@@ -47,14 +47,14 @@ pub fn crd() -> Value {
                     digest,
                 ],
                 "schema": {"openAPIV3Schema": {
-                    "description": "A provider as an administrator declares it: which module it is, what it may do, and how \
-                                    much it may take.",
+                    "description": "A provider as an administrator declares it: its module, its grants and its \
+                                    limits.",
                     "type": "object",
                     "required": ["spec"],
                     "properties": {
                         "apiVersion": {"type": "string"},
                         "kind": {"type": "string"},
-                        // Part of labels and of the field manager.
+                        // The name is part of labels and of the field manager.
                         "metadata": {"type": "object", "properties": {
                             "name": {"type": "string", "maxLength": DNS_LABEL_LENGTH, "pattern": DNS_LABEL},
                         }},
@@ -71,7 +71,7 @@ fn schema<T: JsonSchema>() -> Value {
     let settings = SchemaSettings::openapi3().for_deserialize().with(|settings| {
         settings.inline_subschemas = true;
         settings.meta_schema = None;
-        // The API server warns about formats that it does not know, as `uint32`.
+        // The API server warns about formats that it does not know, such as `uint32`.
         let mut formats = RestrictFormats::default();
         formats.infer_from_meta_schema = false;
         formats.allowed_formats = FORMATS.into_iter().map(Into::into).collect();
@@ -85,13 +85,13 @@ pub(super) fn any_object(_: &mut SchemaGenerator) -> Schema {
     json_schema!({"type": "object", "x-kubernetes-preserve-unknown-fields": true})
 }
 
-/// Where a child may be. A node without a type, since it is a text or a list: the pattern speaks of texts only, what is
-/// said of items of lists only; the host refuses the rest.
+/// The namespaces of children: a node without a type, because it is a string or a list. The pattern applies to strings only, and
+/// the rules for items to lists only; the host refuses anything else.
 pub(super) fn child_namespaces(_: &mut SchemaGenerator) -> Schema {
     namespaces("^Parent$")
 }
 
-/// Where a related object may be.
+/// The namespaces of related objects.
 pub(super) fn related_namespaces(_: &mut SchemaGenerator) -> Schema {
     namespaces("^(Parent|All)$")
 }
@@ -132,8 +132,8 @@ pub(super) fn conditions(_: &mut SchemaGenerator) -> Schema {
     })
 }
 
-/// What types give rise to and a structural schema may not hold is taken out: null beside a type (a field is left out
-/// instead), alternatives that are only names, closed objects (the API server drops and reports unknown fields by itself).
+/// Removes what types generate but structural schemas may not contain: null beside a type (fields are omitted instead),
+/// alternatives that are only names, and closed objects (the API server drops and reports unknown fields anyway).
 #[derive(Clone, Debug)]
 struct Structural;
 
@@ -163,7 +163,7 @@ impl Transform for Structural {
     }
 }
 
-/// `anyOf: [X, null]` becomes X. What stands beside it wins over what X says.
+/// `anyOf: [X, null]` becomes X. Keywords beside it take precedence over those of X.
 fn only_alternative(node: &mut Map<String, Value>) {
     let Some(Value::Array(alternatives)) = node.get("anyOf") else { return };
     let is_null = |schema: &&Value| schema.get("type") == Some(&json!("null"));
@@ -177,7 +177,7 @@ fn only_alternative(node: &mut Map<String, Value>) {
     }
 }
 
-/// Names with a description each (`oneOf` of constants) become a list of names.
+/// Names with descriptions (`oneOf` of constants) become an `enum` of names.
 fn names(node: &mut Map<String, Value>) {
     let Some(Value::Array(variants)) = node.get("oneOf") else { return };
     let names: Option<Vec<Value>> = variants.iter().map(|variant| variant.get("const").cloned()).collect();

@@ -1,4 +1,4 @@
-//! The Provider of a module that nobody declared.
+//! The default Provider of a module without a document.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,8 +9,8 @@ use crate::names::{FILE_ANNOTATION, PROVIDER_GROUP};
 use crate::{Kind, KindRequest, ProviderManifest};
 
 impl Provider {
-    /// The Provider of a module in the host's folder that has no document beside it: it is granted what its manifest asks
-    /// for, optional kinds too, in the namespaces of its parents. For `--trust-manifests` only.
+    /// The Provider of a module in the host's folder without a document: it is granted what its manifest requests, including
+    /// optional kinds, in the namespaces of its parents. For `--trust-manifests` only.
     #[must_use]
     pub fn default_for(manifest: &ProviderManifest, file: &str) -> Self {
         let mut spec = ProviderSpec::new(ModuleSource::file(file));
@@ -21,8 +21,8 @@ impl Provider {
     }
 }
 
-/// Groups whose kinds give rights, or decide on the writes of others: who may write them may do everything. They are never
-/// granted by trust: an administrator must name them.
+/// Groups whose kinds confer rights or control the writes of others, so that write access to them amounts to full access. They are
+/// never granted by trust: an administrator must name them.
 const POWERFUL: [&str; 6] = [
     "admissionregistration.k8s.io",
     "apiextensions.k8s.io",
@@ -33,8 +33,8 @@ const POWERFUL: [&str; 6] = [
 ];
 
 impl Grants {
-    /// What a manifest asks for, and nothing else, but for writing kinds that give rights: roles and bindings, admission
-    /// policies and webhooks, definitions of kinds, Providers. The order of a manifest's lists makes no difference.
+    /// What a manifest requests, except to write kinds that confer rights: roles and bindings, admission policies and webhooks,
+    /// CustomResourceDefinitions, Providers. The order of a manifest's lists makes no difference.
     #[must_use]
     pub fn asked_for(manifest: &ProviderManifest) -> Self {
         let plain = |kind: Kind| ((), kind);
@@ -57,7 +57,7 @@ impl Grants {
 }
 
 impl Grants {
-    /// Everything that either of two allows.
+    /// The union of two grants.
     #[must_use]
     pub fn or(mut self, other: &Self) -> Self {
         fn add<T: Clone + PartialEq>(to: &mut Vec<T>, others: &[T]) {

@@ -1,4 +1,4 @@
-//! What a provider may do. Everything is granted by name: there are no wildcards.
+//! The access of a provider. Everything is granted by name: there are no wildcards.
 
 use std::fmt;
 
@@ -10,23 +10,23 @@ use super::{crd, is_default};
 use crate::field::{DNS_SUBDOMAIN, GROUP, KIND};
 use crate::{Kind, RelatedAccess};
 
-/// What a provider may do.
+/// The access of a provider.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Grants {
-    /// Kinds that it may write.
+    /// Kinds that the provider may write.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64))]
     pub children: Vec<ChildGrant>,
-    /// Kinds that it may see below what it wrote: pods, claims.
+    /// Kinds that it may read below its children, such as pods and claims.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64))]
     pub descendants: Vec<DescendantGrant>,
-    /// Kinds that it may read beside its parents.
+    /// Kinds of other objects that it may read.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64))]
     pub related: Vec<RelatedGrant>,
-    /// What the pod templates among its children may hold.
+    /// The restrictions of pod templates in its children.
     #[serde(skip_serializing_if = "is_default")]
     pub pods: PodGrant,
 }
@@ -38,27 +38,27 @@ pub struct ChildGrant {
     /// API group; empty for the core group.
     #[schemars(length(max = 253), regex(pattern = GROUP))]
     pub group: String,
-    /// Kinds of it, as `StatefulSet`. A cluster-scoped kind is granted by standing here.
+    /// Kinds of the group, such as `StatefulSet`. Naming a cluster-scoped kind grants it.
     #[schemars(
         length(min = 1, max = 64),
         inner(length(max = 63), regex(pattern = KIND)),
         extend("x-kubernetes-list-type" = "set")
     )]
     pub kinds: Vec<String>,
-    /// Where: `Parent` (the parent's namespace), or a list of namespaces, and then these only. Default: Parent.
+    /// The namespaces: `Parent` (the parent's namespace) or a list, which then is exhaustive. Default: Parent.
     #[serde(default, skip_serializing_if = "is_default")]
     #[schemars(schema_with = "crd::child_namespaces")]
     pub namespaces: GrantedNamespaces,
 }
 
-/// Kinds that a provider may see below what it wrote.
+/// Kinds that a provider may read below its children.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct DescendantGrant {
     /// API group; empty for the core group.
     #[schemars(length(max = 253), regex(pattern = GROUP))]
     pub group: String,
-    /// Kinds of it, as `Pod`.
+    /// Kinds of the group, such as `Pod`.
     #[schemars(
         length(min = 1, max = 64),
         inner(length(max = 63), regex(pattern = KIND)),
@@ -67,48 +67,48 @@ pub struct DescendantGrant {
     pub kinds: Vec<String>,
 }
 
-/// Kinds that a provider may read beside its parents.
+/// Kinds of other objects that a provider may read.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct RelatedGrant {
     /// API group; empty for the core group.
     #[schemars(length(max = 253), regex(pattern = GROUP))]
     pub group: String,
-    /// Kinds of it, as `Secret`. A cluster-scoped kind is granted by standing here.
+    /// Kinds of the group, such as `Secret`. Naming a cluster-scoped kind grants it.
     #[schemars(
         length(min = 1, max = 64),
         inner(length(max = 63), regex(pattern = KIND)),
         extend("x-kubernetes-list-type" = "set")
     )]
     pub kinds: Vec<String>,
-    /// Where: `Parent` (the parent's namespace), `All`, or a list of namespaces, and then these only. Default: Parent.
+    /// The namespaces: `Parent` (the parent's namespace), `All`, or a list, which then is exhaustive. Default: Parent.
     #[serde(default, skip_serializing_if = "is_default")]
     #[schemars(schema_with = "crd::related_namespaces")]
     pub namespaces: GrantedNamespaces,
-    /// How it sees the values of Secrets. Default: Opaque.
+    /// How the provider sees the values of Secrets. Default: Opaque.
     #[serde(default, skip_serializing_if = "is_default")]
     pub access: RelatedAccess,
 }
 
-/// Namespaces that a grant holds for. Objects outside of any namespace are granted by their kind.
+/// The namespaces of a grant. Cluster-scoped objects are granted by their kind.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum GrantedNamespaces {
-    /// The parent's; none if the parent is outside of any.
+    /// The parent's namespace; none if the parent is cluster-scoped.
     #[default]
     Parent,
-    /// All.
+    /// All namespaces.
     All,
-    /// These, and not the parent's unless it is among them.
+    /// These namespaces, which include the parent's only if it is listed.
     Named(Vec<String>),
 }
 
-/// What pod templates may hold.
+/// The restrictions of pod templates.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct PodGrant {
-    /// The Pod Security Standard that they must meet. Default: Restricted.
+    /// The Pod Security Standard that pod templates must meet. Default: Restricted.
     pub level: PodLevel,
-    /// ServiceAccounts that they may name, beside none and `default`.
+    /// The ServiceAccounts that pod templates may use, besides none and `default`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(
         length(max = 64),
@@ -118,44 +118,45 @@ pub struct PodGrant {
     pub service_account_names: Vec<String>,
 }
 
-/// The Pod Security Standards, from the widest to the narrowest.
+/// The Pod Security Standards, from the least to the most restrictive.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 pub enum PodLevel {
-    /// Anything.
+    /// Unrestricted.
     Privileged,
-    /// No known escalation of privileges.
+    /// Prevents known privilege escalations.
     Baseline,
-    /// Hardened by current practice.
+    /// Follows current hardening best practices.
     #[default]
     Restricted,
 }
 
 impl Grants {
-    /// Whether a kind may be written in some namespace.
+    /// Whether a kind may be written in any namespace.
     #[must_use]
     pub fn covers_child(&self, kind: &Kind) -> bool {
         self.children.iter().any(|grant| grant.covers(kind))
     }
 
-    /// Whether an object of a kind may be written: in a namespace (or none), for a parent in one (or none).
+    /// Whether an object of a kind may be written in a namespace (or none), for a parent in a namespace (or none).
     #[must_use]
     pub fn may_write(&self, kind: &Kind, namespace: Option<&str>, parents: Option<&str>) -> bool {
         self.children.iter().any(|grant| grant.covers(kind) && grant.namespaces.cover(namespace, parents))
     }
 
-    /// Whether objects of a kind may be seen below children.
+    /// Whether objects of a kind may be read below children.
     #[must_use]
     pub fn covers_descendant(&self, kind: &Kind) -> bool {
         self.descendants.iter().any(|grant| grant.covers(kind))
     }
 
-    /// How a kind may be read in some namespace at the most; `None` if it may not.
+    /// The widest access to a kind in any namespace; `None` if it may not be read.
     #[must_use]
     pub fn covers_related(&self, kind: &Kind) -> Option<RelatedAccess> {
         self.related.iter().filter(|grant| grant.covers(kind)).map(|grant| grant.access).max()
     }
 
-    /// How an object of a kind may be read: in a namespace (or none), for a parent in one (or none). `None` if it may not.
+    /// The access to an object of a kind in a namespace (or none), for a parent in a namespace (or none); `None` if it may not be
+    /// read.
     #[must_use]
     pub fn may_read(&self, kind: &Kind, namespace: Option<&str>, parents: Option<&str>) -> Option<RelatedAccess> {
         let grants =
@@ -165,7 +166,7 @@ impl Grants {
 }
 
 impl ChildGrant {
-    /// Whether this grant is about a kind, at any version.
+    /// Whether the grant covers a kind, at any version.
     #[must_use]
     pub fn covers(&self, kind: &Kind) -> bool {
         covers(&self.group, &self.kinds, kind)
@@ -173,7 +174,7 @@ impl ChildGrant {
 }
 
 impl DescendantGrant {
-    /// Whether this grant is about a kind, at any version.
+    /// Whether the grant covers a kind, at any version.
     #[must_use]
     pub fn covers(&self, kind: &Kind) -> bool {
         covers(&self.group, &self.kinds, kind)
@@ -181,7 +182,7 @@ impl DescendantGrant {
 }
 
 impl RelatedGrant {
-    /// Whether this grant is about a kind, at any version.
+    /// Whether the grant covers a kind, at any version.
     #[must_use]
     pub fn covers(&self, kind: &Kind) -> bool {
         covers(&self.group, &self.kinds, kind)
@@ -193,7 +194,7 @@ fn covers(group: &str, kinds: &[String], kind: &Kind) -> bool {
 }
 
 impl GrantedNamespaces {
-    /// Whether an object in a namespace (or none) is within the grant, for a parent in a namespace (or none).
+    /// Whether the grant covers an object in a namespace (or none), for a parent in a namespace (or none).
     #[must_use]
     pub fn cover(&self, namespace: Option<&str>, parents: Option<&str>) -> bool {
         let Some(namespace) = namespace else { return true };

@@ -1,4 +1,4 @@
-//! How much a provider may take.
+//! The resource limits of a provider.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ const KIB: u64 = 1024;
 const MIB: u64 = 1024 * KIB;
 const GIB: u64 = 1024 * MIB;
 
-/// Amounts as people write them. What is absent is the default.
+/// Limits as users write them. Absent ones have their defaults.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct ProviderLimits {
@@ -29,55 +29,55 @@ pub struct ProviderLimits {
         "message": "must be from 1Mi to 4Gi",
     }]))]
     pub memory: Option<String>,
-    /// Largest request, from 64Ki to 64Mi. Default: 8Mi.
+    /// Maximum size of a request, from 64Ki to 64Mi. Default: 8Mi.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 20), regex(pattern = BYTES), extend("x-kubernetes-validations" = [{
         "rule": "quantity(self).compareTo(quantity('64Ki')) >= 0 && quantity(self).compareTo(quantity('64Mi')) <= 0",
         "message": "must be from 64Ki to 64Mi",
     }]))]
     pub request_bytes: Option<String>,
-    /// Largest response, from 64Ki to 64Mi. Default: 4Mi.
+    /// Maximum size of a response, from 64Ki to 64Mi. Default: 4Mi.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 20), regex(pattern = BYTES), extend("x-kubernetes-validations" = [{
         "rule": "quantity(self).compareTo(quantity('64Ki')) >= 0 && quantity(self).compareTo(quantity('64Mi')) <= 0",
         "message": "must be from 64Ki to 64Mi",
     }]))]
     pub response_bytes: Option<String>,
-    /// Most children of one parent, from 1 to 10,000. Default: 1,000.
+    /// Maximum number of children of one parent, from 1 to 10,000. Default: 1,000.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 10_000))]
     pub children: Option<u32>,
-    /// Most calls at the same time, from 1 to 64. Default: 16.
+    /// Maximum number of concurrent calls, from 1 to 64. Default: 16.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 64))]
     pub concurrency: Option<u32>,
 }
 
-/// What [`parse_duration`] takes, for the API server.
+/// What [`parse_duration`] accepts, for the API server.
 const DURATION: &str = r"^([0-9]+(\.[0-9]{1,3})?(ms|s|m))+$";
-/// What [`parse_bytes`] takes, for the API server.
+/// What [`parse_bytes`] accepts, for the API server.
 const BYTES: &str = r"^[0-9]+(\.[0-9]{1,3})?(Ki|Mi|Gi|k|M|G)?$";
-/// Longest text of an amount: longer than anybody needs, and short enough that nothing overflows.
+/// The maximum length of an amount: more than needed, but short enough that nothing overflows.
 const AMOUNT_LENGTH: usize = 20;
-/// Decimals that count.
+/// The maximum number of decimals.
 const MOST_DECIMALS: usize = 3;
-/// What the decimals are parts of.
+/// The denominator of the decimals.
 const THOUSAND: u128 = 1000;
 
-/// Amounts as the host uses them.
+/// Limits as the host applies them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct EffectiveLimits {
     /// Wall-clock time of one call.
     pub timeout: Duration,
     /// Memory of one call.
     pub memory_bytes: u64,
-    /// Largest request.
+    /// Maximum size of a request.
     pub request_bytes: u64,
-    /// Largest response.
+    /// Maximum size of a response.
     pub response_bytes: u64,
-    /// Most children of one parent.
+    /// Maximum number of children of one parent.
     pub children: u32,
-    /// Most calls at the same time.
+    /// Maximum number of concurrent calls.
     pub concurrency: u32,
 }
 
@@ -95,10 +95,10 @@ impl Default for EffectiveLimits {
 }
 
 impl ProviderLimits {
-    /// What holds: what is written, and defaults for the rest. Paths begin at `spec.limits`.
+    /// The limits with defaults for absent ones. Paths begin at `spec.limits`.
     ///
     /// # Errors
-    /// The first amount that is no amount, or out of bounds.
+    /// The first limit that is malformed or out of bounds.
     pub fn effective(&self) -> Result<EffectiveLimits, FieldError> {
         let default = EffectiveLimits::default();
         Ok(EffectiveLimits {
@@ -158,10 +158,10 @@ fn count(name: &str, count: Option<u32>, default: u32, most: u32) -> Result<u32,
     }
 }
 
-/// An amount of bytes as Kubernetes writes quantities: `64Mi`, `1.5Gi`, `1500k`, `1048576`. Rounded up to a whole byte.
+/// Parses a number of bytes as a Kubernetes quantity: `64Mi`, `1.5Gi`, `1500k`, `1048576`. Rounds up to a whole byte.
 ///
 /// # Errors
-/// What is wrong with the text, and how to write it.
+/// The problem, and the expected form.
 pub fn parse_bytes(text: &str) -> Result<u64, String> {
     let parse = || {
         let (thousandths, suffix) = number(text)?;
@@ -185,10 +185,10 @@ pub fn parse_bytes(text: &str) -> Result<u64, String> {
     })
 }
 
-/// A duration as Kubernetes writes them: `1s`, `500ms`, `1.5s`, `1m30s`.
+/// Parses a duration as Kubernetes writes them: `1s`, `500ms`, `1.5s`, `1m30s`.
 ///
 /// # Errors
-/// What is wrong with the text, and how to write it.
+/// The problem, and the expected form.
 pub fn parse_duration(text: &str) -> Result<Duration, String> {
     let parse = || {
         let mut rest = text;
@@ -214,7 +214,7 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
     })
 }
 
-/// A number at the start of a text of at most [`AMOUNT_LENGTH`], in thousandths, and what follows it.
+/// The number at the start of a text of at most [`AMOUNT_LENGTH`] characters, in thousandths, and the rest of the text.
 fn number(text: &str) -> Option<(u128, &str)> {
     let digits = |text: &str| text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let (whole, rest) = text.split_at(digits(text));

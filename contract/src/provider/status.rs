@@ -1,4 +1,4 @@
-//! What the host says about a provider.
+//! The status of a Provider.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -8,111 +8,111 @@ use crate::{Condition, GroupKind};
 
 /// Types of a Provider's conditions.
 pub mod condition_types {
-    /// Whether the spec can be honoured as it stands.
+    /// Whether the spec is valid and can be served.
     pub const ACCEPTED: &str = "Accepted";
-    /// Whether the module could be fetched, compiled and described.
+    /// Whether the module was fetched and compiled, and its manifest read.
     pub const LOADED: &str = "Loaded";
     /// Whether parents are served.
     pub const SERVING: &str = "Serving";
-    /// Whether a new version waits, most often for an approval; there only while there is one.
+    /// Whether a new version waits, usually for an approval; present only while there is one.
     pub const UPGRADE_HELD: &str = "UpgradeHeld";
-    /// Whether a Provider that is being deleted waits for something; there only then.
+    /// Whether a Provider that is being deleted waits for something; present only then.
     pub const REMOVAL_BLOCKED: &str = "RemovalBlocked";
 }
 
-/// What the host says about a provider. Fields of a newer host are ignored.
+/// The status of a Provider. Unknown fields, which a newer host may have written, are ignored.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct ProviderStatus {
-    /// The generation of the Provider that this is about.
+    /// The generation of the Provider that this status is based on.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
-    /// The module that serves.
+    /// The active module.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub active: Option<ActiveModule>,
-    /// The module that served before it: `spec.module.digest` brings it back.
+    /// The previously active module, to which `spec.module.digest` can roll back.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub previous: Option<ActiveModule>,
-    /// The module that would serve next, and waits.
+    /// The module that waits to become active.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub candidate: Option<CandidateModule>,
-    /// Parents that it serves, as last counted.
+    /// Number of parents, as of the last count.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0))]
     pub parents: Option<u32>,
-    /// All kinds that this provider ever wrote, as `StatefulSet.apps`: what a later version no longer declares is still
-    /// found and pruned.
+    /// All kinds that this provider ever wrote, such as `StatefulSet.apps`, so that kinds that a later version no longer declares
+    /// are still pruned.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 1024), inner(length(max = 317)), extend("x-kubernetes-list-type" = "set"))]
     pub kinds: Vec<GroupKind>,
-    /// Accepted, Loaded, Serving, UpgradeHeld and RemovalBlocked.
+    /// The conditions Accepted, Loaded, Serving, UpgradeHeld and RemovalBlocked.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "super::crd::conditions")]
     pub conditions: Vec<Condition>,
 }
 
-/// A module that serves, with the settings that it serves with.
+/// An active module and its settings.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ActiveModule {
-    /// As its manifest says.
+    /// The version in its manifest.
     pub version: String,
     /// `sha256:` and 64 hexadecimal digits.
     pub digest: String,
-    /// Its settings: those of the spec may wait for an approval.
+    /// The active settings; those of the spec may wait for an approval.
     #[serde(default, skip_serializing_if = "Map::is_empty")]
     #[schemars(schema_with = "super::crd::any_object")]
     pub settings: Map<String, Value>,
-    /// The kinds of parents that it owns, as `ObjectStore.minio.rook.io`: one that comes after it and owns fewer is held, even
-    /// where this one is not at hand any more.
+    /// The kinds of parents that the module owns, such as `ObjectStore.minio.rook.io`. A later version that owns fewer is held, even
+    /// if this module is no longer available.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 1024), inner(length(max = 317)), extend("x-kubernetes-list-type" = "set"))]
     pub owns: Vec<GroupKind>,
 }
 
 impl ActiveModule {
-    /// Whether this is the version with this module and these settings. What else is said of it may differ, since hosts of other
-    /// versions say more or less.
+    /// Whether this is the version with this module and these settings. Other fields may differ, since other versions of the host
+    /// record more or less.
     #[must_use]
     pub fn is_version(&self, digest: &str, settings: &Map<String, Value>) -> bool {
         self.digest == digest && self.settings == *settings
     }
 }
 
-/// A module that waits to serve.
+/// A module that waits to become active.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct CandidateModule {
-    /// As its manifest says.
+    /// The version in its manifest.
     pub version: String,
     /// `sha256:` and 64 hexadecimal digits.
     pub digest: String,
-    /// What the annotation `bartizan.dev/approve` must say so that it takes over.
+    /// The value of the annotation `bartizan.dev/approve` with which it takes over.
     #[serde(default)]
     pub approval: String,
-    /// What it would change; absent until it ran in the shadow of the active one on every parent.
+    /// The changes that it would make; absent until it was run for every parent in the shadow of the active module.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub changes: Option<CandidateChanges>,
 }
 
-/// What a module that waits would change. `bartizan diff provider/NAME` shows the changes themselves.
+/// The changes that a waiting module would make, as numbers. `bartizan diff provider/NAME` shows the changes themselves.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct CandidateChanges {
-    /// Parents that something would change for.
+    /// Parents with changes.
     pub parents: u32,
-    /// Children that it would make.
+    /// Children to create.
     pub create: u32,
-    /// Children that it would change.
+    /// Children to update.
     pub update: u32,
-    /// Children that it would delete.
+    /// Children to delete.
     pub delete: u32,
-    /// Children that it would delete and make again.
+    /// Children to delete and create again.
     pub recreate: u32,
-    /// Children that it would let go of, and that stay.
+    /// Children to release, which stay.
     pub release: u32,
-    /// Children that it could not change as it would, since a field never changes or the name is somebody else's.
+    /// Children that could not be changed, because a field is immutable or the name is taken.
     pub refuse: u32,
-    /// Parents that it gives no acceptable answer for, while the active one does.
+    /// Parents for which it fails, while the active module does not.
     pub fail: u32,
 }

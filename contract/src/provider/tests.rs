@@ -1,4 +1,4 @@
-//! Documents as people write them, and what is said about wrong ones.
+//! Documents as users write them, and the errors of invalid ones.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use serde_json::json;
 use super::*;
 use crate::{KindRequest, ProviderManifest, RelatedAccess, RelatedKind};
 
-/// Everything that a spec can hold.
+/// A spec with all fields.
 fn full() -> Value {
     json!({
         "module": {"file": "minio.wasm", "digest": format!("sha256:{}", "0a".repeat(32))},
@@ -122,10 +122,10 @@ fn an_object_of_the_api_server_is_read_with_all_its_metadata() {
     "spec.namespaces[0]: \"a.b\" is not a DNS label: up to 63 lower-case letters, digits and '-', a letter or digit at both \
      ends"
 )]
-#[case("/namespaces", json!(["a", "b", "a"]), "spec.namespaces[2]: \"a\" stands here twice")]
+#[case("/namespaces", json!(["a", "b", "a"]), "spec.namespaces[2]: \"a\" is listed twice")]
 #[case(
     "/parents", json!([{"group": "a.b", "kind": "C"}, {"group": "a.b", "kind": "C", "selector": {}}]),
-    "spec.parents[1]: C.a.b stands here twice; one selector can say what two would"
+    "spec.parents[1]: C.a.b is listed twice: combine the selectors into one"
 )]
 #[case(
     "/parents/0/selector/matchExpressions/0/values", json!([]),
@@ -279,7 +279,7 @@ fn a_related_object_may_be_read_where_it_is_granted(
 }
 
 #[test]
-fn a_default_provider_is_granted_what_its_manifest_asks_for_whatever_the_order() {
+fn a_default_provider_is_granted_what_its_manifest_requests() {
     let mut manifest = ProviderManifest::new("minio", "0.1.0");
     let asked = |text: &str| KindRequest::try_from(text).unwrap();
     manifest.children = vec![asked("Service.v1"), asked("StatefulSet.apps/v1"), asked("Secret.v1")];
