@@ -6,7 +6,6 @@
 //! for conditions, and [`audit`] shows who sent which requests to the API server.
 
 pub mod audit;
-pub mod build;
 pub mod wait;
 
 mod certificates;
@@ -19,6 +18,7 @@ mod process;
 mod registry;
 
 pub use audit::{AuditMark, AuditRequest};
+pub use bartizan_build as build;
 pub use control_plane::{ControlPlane, Options};
 pub use host_process::HostProcess;
 pub use kubectl::{KubectlOutput, kubectl_command};

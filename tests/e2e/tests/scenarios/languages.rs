@@ -45,7 +45,7 @@ async fn examples() -> Result<&'static [Example]> {
                         let module = runtime.load(&fs::read(&file)?).with_context(|| language.name())?;
                         examples.push(Example { language, file, module });
                     }
-                    build::Module::LeftOut(sentence) => eprintln!("{sentence}"),
+                    build::Module::LeftOut(sentence) => eprintln!("left out: {sentence}"),
                 }
             }
             Ok(examples)

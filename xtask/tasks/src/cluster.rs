@@ -1,4 +1,4 @@
-//! The control plane for people: in the foreground, and its kubectl.
+//! The control plane in the foreground, for manual use, and its kubectl.
 
 use std::process::ExitCode;
 
@@ -10,14 +10,13 @@ use crate::progress;
 /// `cargo xtask cluster`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Fake nodes.
+    /// Number of fake nodes
     #[arg(long, default_value_t = 4)]
     nodes: usize,
 }
 
 /// Runs until Ctrl-C.
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
-    build::check_prerequisites()?;
     progress::step("control plane", build::control_plane)?;
     runtime()?.block_on(async {
         let cluster = ControlPlane::options().nodes(args.nodes).start().await?;
@@ -32,12 +31,11 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// `cargo xtask kubectl`: with the caller's environment, and kubectl's own exit code.
+/// `cargo xtask kubectl`: keeps the caller's environment and kubectl's exit code.
 pub(crate) fn kubectl(arguments: &[String]) -> Result<ExitCode> {
-    build::check_prerequisites()?;
     let program = progress::step("control plane", build::control_plane)?;
     let cache = build::target_dir().join("control-plane/kubectl-cache");
-    // Empty: kubectl takes its own default.
+    // If empty, kubectl uses its default.
     let kubeconfig = std::env::var_os("KUBECONFIG").unwrap_or_default();
     let status = kubectl_command(&program, kubeconfig.as_ref(), &cache)
         .args(arguments)

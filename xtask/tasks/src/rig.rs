@@ -1,4 +1,4 @@
-//! Rigs that disturb the host: built with everything else, run by themselves.
+//! Rigs that disturb the host while it works.
 
 use std::process::{Command, ExitCode, Output, Stdio};
 
@@ -7,35 +7,34 @@ use bartizan_harness::build;
 
 use crate::progress;
 
-/// The rigs there are that run on a control plane.
+/// The rigs that run on a control plane.
 const RIGS: [&str; 2] = ["crash", "chaos"];
-/// The one without: random lives of Cassandra clusters, of which `cargo test` does a tenth.
+/// The rig without one: random lives of Cassandra clusters, a tenth of which are part of `cargo test`.
 const LIVES: &str = "lives";
-/// How many lives that is.
+/// The number of lives.
 const ALL_LIVES: &str = "10000";
 
 /// `cargo xtask rig`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// crash: kill the host at every single write. chaos: let requests fail at random. lives: 10,000 random lives of Cassandra
-    /// clusters, without a control plane.
+    /// crash: kill the host at every single write; chaos: let requests fail at random; lives: 10,000 random lives of Cassandra
+    /// clusters, without a control plane
     #[arg(value_parser = [RIGS[0], RIGS[1], LIVES])]
     name: String,
-    /// crash: begin no run that would end later; default: all points. chaos: how long requests fail; default: 60.
+    /// crash: start no run that would end later [default: run all points]; chaos: how long requests fail [default: 60]
     #[arg(long, value_name = "S")]
     seconds: Option<u64>,
-    /// crash: the point to begin with; default: by the date. chaos: what happens; default: by the clock.
+    /// crash: the point to begin with [default: from the date]; chaos: the seed of the faults [default: from the clock]
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
 }
 
-/// Runs one rig, and says with its exit code whether all was as it should be.
+/// Runs one rig; its exit code is the result.
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     if args.name == LIVES {
         ensure!(args.seconds.is_none() && args.seed.is_none(), "lives takes neither --seconds nor --seed");
-        return lives();
+        return Ok(if all_lives()? { ExitCode::SUCCESS } else { ExitCode::FAILURE });
     }
-    build::check_prerequisites()?;
     progress::step("control plane", build::control_plane)?;
     let mut rig = built()?;
     rig.arg(&args.name);
@@ -48,23 +47,29 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     Ok(if status.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn lives() -> Result<ExitCode> {
+/// Runs [`ALL_LIVES`]; returns whether they passed.
+pub(crate) fn all_lives() -> Result<bool> {
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     cargo.current_dir(build::workspace_root()).env("BARTIZAN_LIVES", ALL_LIVES);
     cargo.args(["test", "--package", "cassandra", "--test", "cluster", "--", "--nocapture", "random::"]);
-    let status = cargo.status().context("cargo cannot be run")?;
-    Ok(if status.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(cargo.status().context("cargo cannot be run")?.success())
 }
 
-/// Runs all rigs side by side, each for about a minute; whether all was as it should be.
-pub(crate) fn all() -> Result<bool> {
-    // Beside the faults, the chaos rig takes its time to start, to converge and to see that nothing happens any more.
-    let seconds = |name| if name == "crash" { "60" } else { "35" };
+/// Runs the rigs side by side, each for about a minute, or the crash rig at every point; returns whether they passed.
+pub(crate) fn all(every_point: bool) -> Result<bool> {
+    // Apart from the faults, the chaos rig needs time to start, to converge and to see that nothing happens any more.
+    let seconds = |name| match name {
+        "crash" if every_point => None,
+        "crash" => Some("60"),
+        _ => Some("35"),
+    };
     let mut running = Vec::new();
     for name in RIGS {
-        println!("$ cargo xtask rig {name} --seconds {}", seconds(name));
+        let arguments: Vec<&str> =
+            [name].into_iter().chain(seconds(name).into_iter().flat_map(|s| ["--seconds", s])).collect();
+        println!("$ cargo xtask rig {}", arguments.join(" "));
         let mut rig = built()?;
-        rig.args([name, "--seconds", seconds(name)]).stdin(Stdio::null());
+        rig.args(arguments).stdin(Stdio::null());
         running.push(rig.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().context("a rig cannot be run")?);
     }
     let mut good = true;
@@ -76,7 +81,7 @@ pub(crate) fn all() -> Result<bool> {
     Ok(good)
 }
 
-/// The program of the rigs, built as `cargo test --workspace` builds it: nothing is compiled for it twice.
+/// The program of the rigs, built with the features of `cargo test --workspace`, so that nothing is compiled twice.
 fn built() -> Result<Command> {
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     cargo.current_dir(build::workspace_root()).args(["build", "--quiet", "--workspace", "--bin", "bartizan-rig"]);

@@ -1,20 +1,20 @@
-//! A parent with its children and their pods, as a tree with readiness.
+//! A parent, its children and their pods as a tree that shows readiness.
 
 use serde_json::Value;
 
-/// What is shown.
+/// The objects to show.
 #[derive(Debug, Default)]
 pub(crate) struct Tree {
-    /// The parent; `Null` while there is none.
+    /// The parent; `Null` if it does not exist.
     pub(crate) parent: Value,
     /// Its children.
     pub(crate) children: Vec<Value>,
-    /// Pods of the namespace; those of the children are shown.
+    /// The pods of the namespace; those owned by a child are shown.
     pub(crate) pods: Vec<Value>,
 }
 
 impl Tree {
-    /// One line an object.
+    /// One line per object.
     pub(crate) fn lines(&self) -> Vec<String> {
         if self.parent.is_null() {
             return Vec::new();
@@ -37,7 +37,7 @@ impl Tree {
         condition(&self.parent, "Ready").is_some_and(|ready| ready.0 == "True")
     }
 
-    /// Why it is not ready, as its conditions say it.
+    /// Why it is not ready, from its conditions.
     pub(crate) fn reason(&self) -> String {
         let conditions = ["Valid", "Synced", "Ready"].map(|type_| (type_, condition(&self.parent, type_)));
         let bad = conditions.iter().find_map(|(type_, found)| {

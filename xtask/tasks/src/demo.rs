@@ -1,4 +1,4 @@
-//! The README's first command: the talk's ObjectStore, or a Cassandra ring, becomes ready pods, driven by the host as its own
+//! The README's first command: an ObjectStore or a Cassandra ring becomes ready pods, reconciled by the host under its own
 //! account.
 
 use std::io::IsTerminal as _;
@@ -22,34 +22,34 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::cluster::runtime;
 use crate::example::{Show, Subject, deploy};
-use crate::progress;
+use crate::progress::step;
 use crate::tree::Tree;
 
 /// `cargo xtask demo`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Which storage system to show.
+    /// What to show: an ObjectStore with four servers, or a Cassandra ring of two racks with three members each
     #[arg(value_enum, default_value = "minio")]
     show: Show,
-    /// Exit 0 once it is Ready, 1 with the reason if it is not within 120 s.
+    /// Exit with 0 once it is Ready, or with 1 and the reason if it is not within 120 s
     #[arg(long)]
     once: bool,
-    /// Use this cluster instead of one of our own; what the demo makes there, it removes.
+    /// Use this cluster instead of starting a control plane; the demo removes what it creates there
     #[arg(long, value_name = "FILE")]
     kubeconfig: Option<PathBuf>,
 }
 
-/// How long the host's token is good: longer than anybody looks at a demo.
+/// How long the host's token is valid: longer than anybody watches a demo.
 const TOKEN_SECONDS: i64 = 24 * 3600;
-/// How long it may take to be Ready.
+/// How long `--once` waits for Ready.
 const PATIENCE: Duration = Duration::from_secs(120);
-/// How often the tree is looked at.
+/// How often the objects are read.
 const LOOK: Duration = Duration::from_millis(150);
 
 /// Runs the demo.
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let subject = args.show.subject();
-    let (control_plane, modules, host) = progress::build_all(&[subject.provider])?;
+    let (control_plane, module, host) = built(subject)?;
     let started = Instant::now();
     runtime()?.block_on(async {
         let folder = tempfile::tempdir().context("temporary folder")?;
@@ -63,7 +63,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
             (None, None) => bail!("no cluster"),
         };
         let demo = Demo { subject, control_plane, kubeconfig, folder: folder.path().to_owned(), started };
-        // On a cluster of somebody's, refuse before anything is made: what the demo made it removes at its end.
+        // On an existing cluster, refuse before anything is created: at its end, the demo removes these objects.
         if cluster.is_none() {
             let made = subject.made();
             let mut get = vec!["get", "--ignore-not-found", "--output", "name"];
@@ -71,11 +71,11 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
             let there = demo.kubectl(&get)?;
             if !there.trim().is_empty() {
                 let there: Vec<&str> = there.split_whitespace().collect();
-                bail!("in this cluster already, and the demo would overwrite and remove it: {}", there.join(", "));
+                bail!("already in this cluster, and the demo would overwrite and remove it: {}", there.join(", "));
             }
         }
         let result = tokio::select! {
-            result = demo.play(&modules, &host, args.once) => result,
+            result = demo.play(&module, &host, args.once) => result,
             result = interrupted() => result.map(|()| ExitCode::SUCCESS),
         };
         match cluster {
@@ -86,7 +86,15 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     })
 }
 
-/// Ends with Ctrl-C or SIGTERM, so that either leaves nothing behind.
+/// Paths of the control plane, the provider's module and the host, which are up to date unless a file changed this very moment.
+fn built(subject: &Subject) -> Result<(PathBuf, PathBuf, PathBuf)> {
+    let control_plane = step("control plane", build::control_plane)?;
+    let module = step("module", |observer| build::guests(&[subject.provider], observer))?;
+    let host = step("host", build::host)?;
+    Ok((control_plane, module.into_iter().next().context("no module was built")?, host))
+}
+
+/// Returns on Ctrl-C or SIGTERM, so that neither leaves anything behind.
 async fn interrupted() -> Result<()> {
     let mut terminate = signal(SignalKind::terminate()).context("SIGTERM cannot be handled")?;
     tokio::select! {
@@ -104,11 +112,11 @@ struct Demo {
 }
 
 impl Demo {
-    async fn play(&self, modules: &[PathBuf], host: &Path, once: bool) -> Result<ExitCode> {
+    async fn play(&self, module: &Path, host: &Path, once: bool) -> Result<ExitCode> {
         self.say("the control plane answers");
         let client = self.client().await?;
         self.kubectl(&["apply", "--kustomize", &deploy("access")])?;
-        let mut host = self.start_host(modules, host, &self.account_kubeconfig(&client).await?)?;
+        let mut host = self.start_host(module, host, &self.account_kubeconfig(&client).await?)?;
         self.say("the host runs as system:serviceaccount:bartizan-system:bartizan");
         let Subject { example, namespace, noun, .. } = self.subject;
         self.kubectl(&["apply", "--kustomize", &self.subject.deploy()])?;
@@ -147,7 +155,7 @@ impl Demo {
         }
     }
 
-    /// The example as it is, but for the namespace.
+    /// A copy of the example with the demo's namespace.
     fn example(&self) -> Result<String> {
         let Subject { example, written, namespace, .. } = self.subject;
         let text = std::fs::read_to_string(build::workspace_root().join(example)).context("example")?;
@@ -157,8 +165,9 @@ impl Demo {
         Ok(file.display().to_string())
     }
 
-    /// The host with a copy of the module and of the document that it ships, if any, as the account that deploy/access makes.
-    fn start_host(&self, modules: &[PathBuf], host: &Path, kubeconfig: &Path) -> Result<HostProcess> {
+    /// Starts the host with a copy of the module and of the document that is shipped with it, if any, under the account of
+    /// deploy/access.
+    fn start_host(&self, module: &Path, host: &Path, kubeconfig: &Path) -> Result<HostProcess> {
         let providers = self.folder.join("providers");
         std::fs::create_dir(&providers).context("providers folder")?;
         let document = format!("{}.yaml", self.subject.provider);
@@ -166,14 +175,12 @@ impl Demo {
         if shipped.is_file() {
             std::fs::copy(shipped, providers.join(document)).context("document")?;
         }
-        for module in modules {
-            let name = module.file_name().context("module without a name")?;
-            std::fs::copy(module, providers.join(name)).context("module")?;
-        }
+        let name = module.file_name().context("module without a name")?;
+        std::fs::copy(module, providers.join(name)).context("module")?;
         let mut command = Command::new(host);
         command.args(["run", "--trust-manifests", "--listen", "127.0.0.1:0", "--providers"]).arg(&providers);
         command.arg("--kubeconfig").arg(kubeconfig);
-        // Ctrl-C is for the demo, which stops the host in its turn.
+        // Ctrl-C reaches the demo only, which then stops the host.
         command.process_group(0);
         HostProcess::spawn(command, self.folder.join("host.log"))
     }
@@ -213,7 +220,7 @@ impl Demo {
         Ok(Client::try_from(config)?)
     }
 
-    /// Removes what was made in a cluster that is not ours. Goes on after an error: each thing removed is one less.
+    /// Removes what was created in an existing cluster. Continues after an error, to remove as much as possible.
     fn remove(&self) {
         for arguments in [
             &["delete", "namespace", self.subject.namespace, "--ignore-not-found"][..],
@@ -240,7 +247,7 @@ impl Demo {
     }
 }
 
-/// The parent with everything below it, as it is now.
+/// Reads the parent and its descendants.
 async fn look(client: &Client, subject: &Subject) -> Result<Tree> {
     let resource = ApiResource {
         group: subject.group.to_owned(),

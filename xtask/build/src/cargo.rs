@@ -1,13 +1,10 @@
-//! Builds the host and the provider modules with a cargo of our own, also from inside `cargo test`.
+//! Builds the host and the provider modules with a nested cargo, also from inside `cargo test`.
 
 use std::{ffi::OsStr, path::PathBuf, process::Command};
 
 use anyhow::{Context, Result, ensure};
 
-use super::{Lock, Observer, run_observed, target_dir, workspace_root};
-
-/// The target that providers are compiled for.
-const GUEST_TARGET: &str = "wasm32-unknown-unknown";
+use crate::{Lock, Observer, prerequisites::GUEST_TARGET, run_observed, target_dir, workspace_root};
 
 /// The profile that providers are compiled with, see the root Cargo.toml.
 const GUEST_PROFILE: &str = "guest";

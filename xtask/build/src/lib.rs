@@ -1,13 +1,17 @@
-//! Builds the programs that tests and the demo run, once per content, whoever asks first.
+//! Builds the programs and modules that tests, the demo and the benches run, each once for the same sources.
 //!
-//! All functions block: call them from `spawn_blocking` in async code. Test
-//! processes that run at the same time take turns through file locks.
+//! All functions block: call them from `spawn_blocking` in async code. Processes that build the same thing at the same time
+//! exclude each other with file locks.
+//!
+//! Almost without dependencies, because `cargo xtask` is compiled with it before it can print its first line.
 
 mod cargo;
 mod control_plane;
 mod go;
+mod key;
 mod languages;
 mod prerequisites;
+mod progress;
 
 use std::{
     collections::VecDeque,
@@ -23,21 +27,21 @@ pub use cargo::{Profile, guests, host, programs};
 pub use control_plane::{control_plane, registry};
 pub use languages::{Language, Module, hello_in};
 pub use prerequisites::check_prerequisites;
+pub use progress::Progress;
 
-/// Is told what a build says, a line at a time, as it says it.
+/// Receives the output of a build tool, a line at a time, as it is printed.
 pub type Observer<'a> = &'a (dyn Fn(&str) + Sync);
 
-/// The [`Observer`] that shows nothing.
+/// The [`Observer`] that ignores the output.
 pub fn silent(_line: &str) {}
 
-/// How much of a failed build's output its error repeats: a compiler error with
-/// its context, not the whole build.
+/// How many lines of a failed build's output its error repeats: a compiler error with its context, not the whole build.
 const KEPT_LINES: usize = 60;
 
 /// The root folder of the workspace.
 pub fn workspace_root() -> PathBuf {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
-    // tests/harness lies two folders below the root.
+    // xtask/build lies two folders below the root.
     here.ancestors().nth(2).unwrap_or(here).to_path_buf()
 }
 
@@ -53,12 +57,12 @@ pub fn target_dir() -> PathBuf {
     }
 }
 
-/// Where the Go module of the control plane lies, with its stages and manifests.
-pub(crate) fn control_plane_sources() -> PathBuf {
+/// The folder with the Go module of the control plane, its stages and manifests.
+pub fn control_plane_sources() -> PathBuf {
     workspace_root().join("tests/control-plane")
 }
 
-/// Holds a lock file until it is dropped; processes that want the same one wait.
+/// Holds a lock file until it is dropped; other processes that take the same one wait.
 struct Lock {
     _file: File,
 }
@@ -74,10 +78,9 @@ impl Lock {
     }
 }
 
-/// Runs a build to its end; its output goes to the observer, and the last lines
-/// of it into the error if it fails.
+/// Runs a build to its end. Its output goes to the observer, and the last lines of it into the error if it fails.
 fn run_observed(what: &str, command: &mut Command, observer: Observer<'_>) -> Result<()> {
-    // All of them report failures on stderr; on stdout they have little to say.
+    // All of them report failures and progress on stderr.
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
     let program = command.get_program().to_string_lossy().into_owned();
     let mut child = command.spawn().with_context(|| format!("cannot run {program} to build {what}"))?;

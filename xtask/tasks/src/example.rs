@@ -1,25 +1,23 @@
-//! The examples that the demo can show, and what each takes.
+//! The examples that the demo can show, and what each needs.
 
 use bartizan_harness::build;
 
-/// What can be shown.
+/// The examples.
 #[derive(Clone, Copy, Debug, clap::ValueEnum)]
 pub(crate) enum Show {
-    /// The talk's ObjectStore: four servers.
     Minio,
-    /// A Cassandra ring: two racks of three members.
     Cassandra,
 }
 
-/// An example, and what it takes.
+/// An example, and what it needs.
 pub(crate) struct Subject {
     /// Name of the provider.
     pub(crate) provider: &'static str,
     /// The example, below the root of the workspace.
     pub(crate) example: &'static str,
-    /// The namespace that stands in the example.
+    /// The namespace in the example.
     pub(crate) written: &'static str,
-    /// The namespace that the demo makes, so that all goes with it.
+    /// The namespace that the demo creates, and deletes with everything in it.
     pub(crate) namespace: &'static str,
     /// Name of the parent.
     pub(crate) name: &'static str,
@@ -27,9 +25,9 @@ pub(crate) struct Subject {
     pub(crate) group: &'static str,
     pub(crate) kind: &'static str,
     pub(crate) plural: &'static str,
-    /// What people call it.
+    /// What people call the parent.
     pub(crate) noun: &'static str,
-    /// A child that comes back when it is deleted.
+    /// A child that the host recreates when it is deleted.
     pub(crate) child: &'static str,
     /// Names of the ClusterRoles of the provider, and of their bindings.
     pub(crate) roles: &'static [&'static str],
@@ -64,7 +62,7 @@ const CASSANDRA: Subject = Subject {
 };
 
 impl Show {
-    /// The example of it.
+    /// What to show.
     pub(crate) fn subject(self) -> &'static Subject {
         match self {
             Self::Minio => &MINIO,
@@ -74,7 +72,7 @@ impl Show {
 }
 
 impl Subject {
-    /// What the demo makes in a cluster, but for what goes with the namespaces.
+    /// The objects that the demo creates in a cluster, except those within its namespaces.
     pub(crate) fn made(&self) -> Vec<String> {
         let mut made = vec![
             format!("namespace/{}", self.namespace),
@@ -89,13 +87,13 @@ impl Subject {
         made
     }
 
-    /// The folder with its CRD and rights.
+    /// The folder with the provider's CRD and roles.
     pub(crate) fn deploy(&self) -> String {
         deploy(&format!("providers/{}", self.provider))
     }
 }
 
-/// A folder below deploy/.
+/// A folder in deploy/.
 pub(crate) fn deploy(part: &str) -> String {
     build::workspace_root().join("deploy").join(part).display().to_string()
 }

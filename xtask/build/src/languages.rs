@@ -1,6 +1,6 @@
-//! Builds the hello provider of other languages than Rust with their own tools, once per content.
+//! Builds the hello providers in other languages than Rust with the tools of these languages.
 //!
-//! What they need is not needed for anything else, so that a machine without it is left without these modules.
+//! Nothing else needs these tools: on a machine without them, these modules are left out.
 
 use std::{
     fs,
@@ -8,10 +8,8 @@ use std::{
     process::{Command, Stdio},
 };
 
+use crate::{Lock, Observer, key::Key, run_observed, target_dir, workspace_root};
 use anyhow::{Context, Result};
-use sha2::{Digest, Sha256};
-
-use super::{Lock, Observer, run_observed, target_dir, workspace_root};
 
 /// A language that the hello provider is written in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,12 +20,12 @@ pub enum Language {
     Python,
 }
 
-/// What became of a build that not every machine can do.
+/// The result of a build that not every machine can do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Module {
     /// The path of the component.
     Built(PathBuf),
-    /// A sentence for the person who reads the output: what is left out, and what it needs.
+    /// What is left out and what it needs, for the person who reads the output.
     LeftOut(String),
 }
 
@@ -50,7 +48,7 @@ impl Language {
         workspace_root().join("examples").join(self.name())
     }
 
-    /// What decides which tools are installed.
+    /// The files that decide which tools are installed.
     fn pins(self) -> &'static [&'static str] {
         match self {
             Self::JavaScript => &[".npmrc", "package.json", "package-lock.json"],
@@ -58,7 +56,7 @@ impl Language {
         }
     }
 
-    /// What decides, with the tools, what the component is.
+    /// The files that the component is made from.
     fn code(self) -> &'static [&'static str] {
         match self {
             Self::JavaScript => &["build.js", "hello.js"],
@@ -96,7 +94,7 @@ impl Language {
         }
     }
 
-    /// Makes the component of the code that lies in the same folder.
+    /// Makes the component from the code in the same folder.
     fn componentize(self, folder: &Path, output: &Path, observer: Observer<'_>) -> Result<()> {
         let wit = workspace_root().join("wit");
         let mut command = match self {
@@ -124,7 +122,7 @@ impl Language {
 pub fn hello_in(language: Language, observer: Observer<'_>) -> Result<Module> {
     if let Some(needs) = language.missing() {
         return Ok(Module::LeftOut(format!(
-            "left out: the provider in examples/{}, which needs {needs} to be built",
+            "the provider in examples/{}, which needs {needs} to be built",
             language.name()
         )));
     }
@@ -133,7 +131,7 @@ pub fn hello_in(language: Language, observer: Observer<'_>) -> Result<Module> {
     let sources = language.sources();
     let _lock = Lock::take(&folder.with_extension("lock"))?;
 
-    // A venv has its own path in it: one that was copied with the whole target folder does not do.
+    // A venv contains its own path, so that a copy of it in another target folder does not work.
     let place = folder.to_string_lossy();
     let tools = key(&place, &sources, language.pins())?;
     once(&folder.join("tools.key"), &tools, || {
@@ -143,7 +141,7 @@ pub fn hello_in(language: Language, observer: Observer<'_>) -> Result<Module> {
     let contract = key(&tools, &workspace_root().join("wit"), &["provider.wit"])?;
     once(&folder.join("module.key"), &key(&contract, &sources, language.code())?, || {
         copy(&sources, language.code(), &folder)?;
-        // Never half of one under its name, whatever happens to the tool.
+        // Renamed when complete, so that a failed tool leaves no half-written module under its name.
         let fresh = folder.join("fresh.wasm");
         language.componentize(&folder, &fresh, observer)?;
         fs::rename(&fresh, &output).with_context(|| format!("cannot replace {}", output.display()))
@@ -151,7 +149,7 @@ pub fn hello_in(language: Language, observer: Observer<'_>) -> Result<Module> {
     Ok(Module::Built(output))
 }
 
-/// Whether a command runs and ends well.
+/// Whether a command runs and exits with 0.
 fn runs(command: &[&str]) -> bool {
     let [program, arguments @ ..] = command else { return false };
     let status =
@@ -159,12 +157,12 @@ fn runs(command: &[&str]) -> bool {
     status.is_ok_and(|status| status.success())
 }
 
-/// Does something unless the file says that it was done for this key.
+/// Calls `make` unless the file says that it was done for this key.
 fn once(file: &Path, key: &str, make: impl FnOnce() -> Result<()>) -> Result<()> {
     if fs::read_to_string(file).is_ok_and(|made| made == key) {
         return Ok(());
     }
-    // What fails half-way is made again, even for the old key.
+    // What fails half-way is made again, even for the previous key.
     let _ = fs::remove_file(file);
     make()?;
     fs::write(file, key).with_context(|| format!("cannot write {}", file.display()))
@@ -179,27 +177,20 @@ fn copy(from: &Path, names: &[&str], to: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Hex digits that change with any of these files, and with what they are built upon.
+/// A key that changes with any of these files, and with `base`.
 fn key(base: &str, folder: &Path, names: &[&str]) -> Result<String> {
-    let mut hash = Sha256::new();
-    hash.update(base);
+    let mut key = Key::new(base);
     for name in names {
-        let content =
-            fs::read(folder.join(name)).with_context(|| format!("cannot read {name} in {}", folder.display()))?;
-        // The length keeps two files from passing for one.
-        hash.update(content.len().to_le_bytes());
-        hash.update(&content);
+        key = key.file(folder, name)?;
     }
-    Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+    Ok(key.finish())
 }
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
-
     use anyhow::{Result, bail};
 
-    use super::{Language, key, once, runs};
+    use super::{Language, once, runs};
 
     #[test]
     fn what_was_made_is_made_again_for_another_key_only_or_after_a_failure() -> Result<()> {
@@ -219,19 +210,6 @@ mod tests {
             Ok(())
         })?;
         assert_eq!(made, 3);
-        Ok(())
-    }
-
-    #[test]
-    fn a_key_changes_with_any_file_and_with_its_base() -> Result<()> {
-        let folder = tempfile::tempdir()?;
-        fs::write(folder.path().join("a"), "xy")?;
-        fs::write(folder.path().join("b"), "z")?;
-        let before = key("", folder.path(), &["a", "b"])?;
-        assert_ne!(key("base", folder.path(), &["a", "b"])?, before);
-        fs::write(folder.path().join("a"), "x")?;
-        fs::write(folder.path().join("b"), "yz")?;
-        assert_ne!(key("", folder.path(), &["a", "b"])?, before);
         Ok(())
     }
 

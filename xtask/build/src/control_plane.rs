@@ -4,11 +4,10 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 
-use super::{Observer, control_plane_sources, go, workspace_root};
+use crate::{Observer, control_plane_sources, go, workspace_root};
 
-/// The release of Kubernetes that go.mod names. The API server derives from the
-/// version it is linked with which APIs and features exist; without one it
-/// takes itself for 0.0.0.
+/// The release of Kubernetes in go.mod. The API server derives from the version that is stamped into it which APIs and features
+/// exist; without one it assumes 0.0.0.
 const KUBERNETES_MAJOR: &str = "1";
 const KUBERNETES_MINOR: &str = "36";
 const KUBERNETES_PATCH: &str = "3";

@@ -1,4 +1,4 @@
-//! The figures of the README: built for release, printed as a table or as JSON.
+//! Measures the figures of the README with a release build; prints a table or JSON.
 
 use std::process::{Command, ExitCode};
 
@@ -16,42 +16,42 @@ pub(crate) struct Args {
 
 #[derive(Debug, clap::Subcommand)]
 enum Figure {
-    /// One provider call: the talk's store with 1, 10, 100 and 1,000 children, a Cassandra ring; load time; module size.
+    /// One provider call: a MinIO store with 1, 10, 100 and 1,000 children, a Cassandra ring; load time; module size
     Hop {
-        /// Print one JSON object.
+        /// Print one JSON object
         #[arg(long)]
         json: bool,
     },
-    /// Many parents on a real control plane, beside a native kube-rs controller that does the same work.
+    /// Many parents on a real control plane, compared with a native kube-rs controller that does the same work
     Scale {
-        /// How many parents, each with three ConfigMaps and a status.
+        /// Number of parents, each with three ConfigMaps and a status
         #[arg(long, default_value_t = 1000)]
         parents: u32,
-        /// Print one JSON object.
+        /// Print one JSON object
         #[arg(long)]
         json: bool,
-        /// Measure one of the two only: bartizan or native.
+        /// Measure only one of the two: bartizan or native
         #[arg(long, value_name = "WHICH")]
         only: Option<String>,
-        /// Use dev builds: built sooner, and their times mean nothing.
+        /// Use dev builds, to try the bench: their times mean nothing
         #[arg(long)]
         dev: bool,
     },
-    /// Many providers in one host, and versions that come and go while they work, on real control planes.
+    /// Many providers in one host, whose modules are replaced while they work, on real control planes
     Catalog {
-        /// How many parents a new version is asked about.
+        /// Number of parents for which a new version is previewed
         #[arg(long, default_value_t = 10_000)]
         parents: u32,
-        /// How often a module is replaced.
+        /// How often a module is replaced
         #[arg(long, default_value_t = 50)]
         reloads: u16,
-        /// How many edits are timed.
+        /// Number of edits whose latency is measured
         #[arg(long, default_value_t = 700)]
         edits: u32,
-        /// Print one JSON object.
+        /// Print one JSON object
         #[arg(long)]
         json: bool,
-        /// Use dev builds: built sooner, and their times mean nothing.
+        /// Use dev builds, to try the bench: their times mean nothing
         #[arg(long)]
         dev: bool,
     },
@@ -101,14 +101,13 @@ fn profile(dev: bool) -> Profile {
     if dev { Profile::Dev } else { Profile::Release }
 }
 
-/// Runs a bench that starts control planes, with the modules that it wants and the options that name them.
+/// Builds and runs a bench that starts control planes. `modules` are pairs of an option and the module whose path it takes.
 fn on_a_control_plane(
     figure: &str,
     modules: &[(&str, &str)],
     arguments: &[String],
     profile: Profile,
 ) -> Result<ExitCode> {
-    build::check_prerequisites()?;
     progress::step("control plane", build::control_plane)?;
     let guests: Vec<&str> = modules.iter().map(|(_, guest)| *guest).collect();
     let title = format!("providers ({})", guests.join(", "));

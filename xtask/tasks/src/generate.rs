@@ -1,4 +1,4 @@
-//! Files that are made from the code, and stand in the repository so that people can read and apply them.
+//! Generates files that are kept in the repository so that people can read and apply them: schemas, CRDs, roles, help texts.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
@@ -6,17 +6,17 @@ use std::process::{Command, ExitCode};
 use anyhow::{Context as _, Result, bail};
 use bartizan_harness::build;
 
-use crate::progress;
+use crate::{help, progress};
 
 /// `cargo xtask generate`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Write nothing; fail if a file is not what it would be.
+    /// Write nothing; fail if a file is out of date
     #[arg(long)]
     check: bool,
 }
 
-/// Providers whose CRDs stand in the repository, and where.
+/// Providers whose CRDs are kept in the repository, and the files.
 const CRDS: [(&str, &str); 8] = [
     ("minio", "deploy/providers/minio/crd.yaml"),
     ("cassandra", "deploy/providers/cassandra/crd.yaml"),
@@ -28,7 +28,7 @@ const CRDS: [(&str, &str); 8] = [
     ("notice", "tests/guests/notice/deploy/crd.yaml"),
 ];
 
-/// Shipped providers and the example, whose roles are what `bartizan rbac` prints, and where.
+/// Providers whose roles, printed by `bartizan rbac`, are kept in the repository, and the files.
 const ROLES: [(&str, &str); 3] = [
     ("minio", "deploy/providers/minio/rbac.yaml"),
     ("cassandra", "deploy/providers/cassandra/rbac.yaml"),
@@ -38,18 +38,23 @@ const ROLES: [(&str, &str); 3] = [
 /// The CRD of the host's own kind.
 const PROVIDERS: &str = "deploy/crds/providers.bartizan.dev.yaml";
 
-/// Fails if a file is not what the code says.
+/// Fails if a file is out of date.
 pub(crate) fn check() -> Result<()> {
     run(&Args { check: true }).map(|_| ())
+}
+
+/// Builds the modules of all providers in [`CRDS`].
+pub(crate) fn modules() -> Result<Vec<PathBuf>> {
+    let names = CRDS.map(|(name, _)| name);
+    progress::step("providers", |observer| build::guests(&names, observer))
 }
 
 /// Writes, or checks.
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     manifests(args.check)?;
-    let names: Vec<&str> = CRDS.iter().map(|(name, _)| *name).collect();
-    let modules = progress::step("providers", |observer| build::guests(&names, observer))?;
+    let modules = modules()?;
     let host = progress::step("host", build::host)?;
-    let mut files = Vec::new();
+    let mut files = help::files();
     for (name, schema) in bartizan_contract::schema::all() {
         files.push((PathBuf::from("wit").join(name), format!("{}\n", serde_json::to_string_pretty(&schema)?)));
     }
@@ -70,7 +75,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         .collect();
     if args.check {
         if !stale.is_empty() {
-            bail!("not what the code says: {}; run `cargo xtask generate` and commit the result", stale.join(", "));
+            bail!("out of date: {}; run `cargo xtask generate` and commit the result", stale.join(", "));
         }
         return Ok(ExitCode::SUCCESS);
     }
@@ -104,7 +109,7 @@ fn root(file: &Path) -> PathBuf {
     build::workspace_root().join(file)
 }
 
-/// What the host prints about a module.
+/// The output of `bartizan WHAT MODULE`.
 fn printed(host: &Path, what: &str, module: &Path) -> Result<String> {
     let output = Command::new(host).arg(what).arg(module).output().with_context(|| format!("bartizan {what}"))?;
     if !output.status.success() {

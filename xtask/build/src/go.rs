@@ -1,4 +1,4 @@
-//! Builds Go programs, and reuses them while their sources stay the same.
+//! Builds Go programs, unless they were built from the same sources before.
 
 use std::{
     fs,
@@ -6,16 +6,14 @@ use std::{
     process::Command,
 };
 
+use crate::{Lock, Observer, key::Key, run_observed, target_dir};
 use anyhow::{Context, Result, bail};
-use sha2::{Digest, Sha256};
-
-use super::{Lock, Observer, run_observed, target_dir};
 
 /// Builds the program in `sources` into `target/<name>/<name>` and returns its path. `what` names it in errors.
 ///
 /// # Errors
 /// When Go is missing or the build fails; the error then ends with the last lines of the build's output.
-pub(super) fn program(
+pub(crate) fn program(
     what: &str,
     name: &str,
     sources: &Path,
@@ -31,7 +29,7 @@ pub(super) fn program(
     if program.is_file() && fs::read_to_string(&key_file).is_ok_and(|built| built == key) {
         return Ok(program);
     }
-    // It may be running from the old program: go writes beside it and the rename leaves the running one its file.
+    // The old program may be running: go writes a new file, and the rename leaves the running process the old one.
     let fresh = folder.join(format!("{name}.new"));
     let mut go = Command::new("go");
     go.current_dir(sources)
@@ -45,37 +43,26 @@ pub(super) fn program(
     Ok(program)
 }
 
-/// What the program depends on, as one string: it is rebuilt when this changes.
+/// Changes with everything that the program depends on.
 fn key(sources: &Path, linker_flags: &str) -> Result<String> {
-    let mut files: Vec<PathBuf> = fs::read_dir(sources)
+    let mut names: Vec<String> = fs::read_dir(sources)
         .and_then(Iterator::collect::<std::io::Result<Vec<_>>>)
         .with_context(|| format!("cannot read {}", sources.display()))?
         .into_iter()
-        .map(|entry| entry.path())
-        .filter(|path| {
-            path.extension().is_some_and(|extension| extension == "go")
-                || path.ends_with("go.mod")
-                || path.ends_with("go.sum")
-        })
+        .filter_map(|entry| entry.file_name().into_string().ok())
+        .filter(|name| name.ends_with(".go") || name == "go.mod" || name == "go.sum")
         .collect();
-    files.sort();
+    names.sort();
 
-    let mut hash = Sha256::new();
-    hash.update(go_version(sources)?);
-    hash.update(linker_flags);
-    for file in files {
-        let content = fs::read(&file).with_context(|| format!("cannot read {}", file.display()))?;
-        // The length keeps two files from passing for one.
-        hash.update(file.file_name().unwrap_or_default().as_encoded_bytes());
-        hash.update(content.len().to_le_bytes());
-        hash.update(&content);
+    let mut key = Key::new(&format!("{} {linker_flags}", go_version(sources)?));
+    for name in names {
+        key = key.file(sources, &name)?;
     }
-    Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+    Ok(key.finish())
 }
 
-/// The Go that would build in this folder, which may be a newer one than the
-/// `go` in the PATH: go.mod can ask for it.
-pub(super) fn go_version(sources: &Path) -> Result<String> {
+/// The version of Go that builds in this folder. It may be newer than the `go` in the PATH if go.mod asks for it.
+pub(crate) fn go_version(sources: &Path) -> Result<String> {
     let output = Command::new("go")
         .current_dir(sources)
         .args(["env", "GOVERSION"])
@@ -83,7 +70,7 @@ pub(super) fn go_version(sources: &Path) -> Result<String> {
         .context("cannot run go: install Go 1.26 or later (https://go.dev/dl/)")?;
     if !output.status.success() {
         bail!(
-            "this Go does not do: install Go 1.26 or later (https://go.dev/dl/): {}",
+            "this version of Go cannot be used: install Go 1.26 or later (https://go.dev/dl/): {}",
             String::from_utf8_lossy(&output.stderr).trim()
         );
     }

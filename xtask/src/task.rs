@@ -1,0 +1,148 @@
+//! The tasks, and what must be built before each can run.
+
+/// Something to build; the builds of a task run side by side.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Build {
+    /// The control plane, a Go program.
+    ControlPlane,
+    /// The tasks themselves, and these other programs of the workspace, with one cargo.
+    Programs(&'static [&'static str]),
+    /// The module of a shipped provider.
+    Module(&'static str),
+}
+
+/// One task of `cargo xtask`.
+pub(crate) struct Task {
+    pub(crate) name: &'static str,
+    /// What it does, in a line.
+    pub(crate) about: &'static str,
+    /// What `--help` prints, as `bartizan-tasks` would: `cargo xtask generate` writes these files.
+    pub(crate) help: &'static str,
+    /// Whether it needs Go when called with these arguments.
+    pub(crate) needs_go: fn(&[String]) -> bool,
+    /// What it needs when called with these arguments.
+    pub(crate) builds: fn(&[String]) -> Vec<Build>,
+}
+
+/// All tasks, in the order in which `--help` lists them.
+pub(crate) const TASKS: [Task; 7] = [
+    Task {
+        name: "demo",
+        about: "Show an ObjectStore become four ready MinIO pods, or a Cassandra ring of six members",
+        help: include_str!("help/demo.txt"),
+        needs_go: |_| true,
+        builds: |arguments| {
+            vec![Build::ControlPlane, Build::Programs(&["bartizan"]), Build::Module(demo_provider(arguments))]
+        },
+    },
+    Task {
+        name: "test",
+        about: "Run formatting, lints, unit, property, doc and end-to-end tests",
+        help: include_str!("help/test.txt"),
+        needs_go: |arguments| !arguments.iter().any(|argument| argument == "--no-e2e"),
+        // The host with it, which the steps need anyway. The rest is built beside the lints.
+        builds: |_| vec![Build::Programs(&["bartizan"])],
+    },
+    Task {
+        name: "rig",
+        about: "Disturb the host on a real control plane: kill it at each write, let requests fail",
+        help: include_str!("help/rig.txt"),
+        needs_go: |arguments| arguments.first().is_none_or(|name| name != "lives"),
+        builds: |arguments| match arguments.first() {
+            Some(name) if name == "lives" => vec![Build::Programs(&[])],
+            _ => vec![Build::ControlPlane, Build::Programs(&["bartizan", "bartizan-rig"])],
+        },
+    },
+    Task {
+        name: "bench",
+        about: "Measure the figures of the README, in a release build",
+        help: include_str!("help/bench.txt"),
+        needs_go: |arguments| arguments.first().is_none_or(|figure| figure != "hop"),
+        builds: |_| vec![Build::Programs(&[])],
+    },
+    Task {
+        name: "cluster",
+        about: "Run the control plane in the foreground and print its kubeconfig",
+        help: include_str!("help/cluster.txt"),
+        needs_go: |_| true,
+        builds: |_| vec![Build::ControlPlane, Build::Programs(&[])],
+    },
+    Task {
+        name: "kubectl",
+        about: "Run the kubectl that is part of the control plane",
+        help: include_str!("help/kubectl.txt"),
+        needs_go: |_| true,
+        builds: |_| vec![Build::ControlPlane, Build::Programs(&[])],
+    },
+    Task {
+        name: "generate",
+        about: "Write the files that are made from code: JSON schemas, CRDs, roles",
+        help: include_str!("help/generate.txt"),
+        needs_go: |_| false,
+        builds: |_| vec![Build::Programs(&["bartizan"])],
+    },
+];
+
+/// The provider that the demo shows: MinIO unless told otherwise. A wrong name is for `bartizan-tasks` to refuse.
+fn demo_provider(arguments: &[String]) -> &'static str {
+    if arguments.iter().any(|argument| argument == "cassandra") { "cassandra" } else { "minio" }
+}
+
+/// What `cargo xtask --help` prints.
+pub(crate) fn overview() -> String {
+    let mut lines = vec![
+        "The tasks of this project".to_owned(),
+        String::new(),
+        "Usage: cargo xtask <TASK> [OPTIONS]".to_owned(),
+        String::new(),
+        "Tasks:".to_owned(),
+    ];
+    lines.extend(TASKS.iter().map(|task| format!("  {:<9} {}", task.name, task.about)));
+    lines.push(String::new());
+    lines.push("`cargo xtask <TASK> --help` describes the options of a task.".to_owned());
+    lines.join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn task(name: &str) -> &'static Task {
+        TASKS.iter().find(|task| task.name == name).unwrap()
+    }
+
+    fn builds(words: &[&str]) -> Vec<Build> {
+        let arguments: Vec<String> = words[1..].iter().map(|word| (*word).to_owned()).collect();
+        (task(words[0]).builds)(&arguments)
+    }
+
+    #[test]
+    fn the_demo_builds_the_provider_that_it_shows_and_nothing_for_tests() {
+        let programs = Build::Programs(&["bartizan"]);
+        assert_eq!(builds(&["demo", "--once"]), [Build::ControlPlane, programs, Build::Module("minio")]);
+        assert_eq!(builds(&["demo", "cassandra"]), [Build::ControlPlane, programs, Build::Module("cassandra")]);
+    }
+
+    #[test]
+    fn go_is_needed_only_where_a_control_plane_is() {
+        let needs_go = |words: &[&str]| {
+            let arguments: Vec<String> = words[1..].iter().map(|word| (*word).to_owned()).collect();
+            (task(words[0]).needs_go)(&arguments)
+        };
+        for with in [&["demo"][..], &["test"], &["rig", "crash"], &["bench", "scale"], &["cluster"], &["kubectl"]] {
+            assert!(needs_go(with), "{with:?}");
+        }
+        for without in [&["test", "--no-e2e"][..], &["rig", "lives"], &["bench", "hop"], &["generate"]] {
+            assert!(!needs_go(without), "{without:?}");
+        }
+    }
+
+    #[test]
+    fn the_overview_lists_every_task_with_its_summary() {
+        let overview = overview();
+        for task in &TASKS {
+            assert!(overview.contains(&format!("  {:<9} {}", task.name, task.about)), "{}", task.name);
+            assert!(task.help.starts_with(task.about), "{}", task.name);
+        }
+    }
+}

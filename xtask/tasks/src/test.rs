@@ -1,0 +1,143 @@
+//! Everything that must hold before a change lands.
+
+use std::process::{Command, ExitCode};
+
+use anyhow::{Context as _, Result, anyhow};
+use bartizan_harness::build::{self, Language, Module};
+
+use crate::steps::Steps;
+use crate::{generate, rig};
+
+/// `cargo xtask test`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Leave out the end-to-end tests: what needs no control plane takes seconds once built
+    #[arg(long, conflicts_with = "all")]
+    no_e2e: bool,
+    /// Run as well what takes minutes more: the crash rig at every write, all random lives of Cassandra clusters
+    #[arg(long)]
+    all: bool,
+}
+
+/// Packages whose tests start control planes.
+const E2E: [&str; 2] = ["bartizan-harness", "bartizan-e2e"];
+/// Their integration tests.
+const E2E_TARGETS: [&str; 3] = ["control_plane", "host_process", "scenarios"];
+
+/// Runs the steps, those that are cheapest to fail first, and prints how long each took.
+pub(crate) fn run(args: &Args) -> Result<ExitCode> {
+    let steps = Steps::default();
+    let passed = all_steps(args, &steps);
+    println!("\n{}", steps.summary());
+    if !passed? {
+        return Ok(ExitCode::FAILURE);
+    }
+    println!("all tests passed");
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Whether all of them passed; the first that does not ends the run.
+fn all_steps(args: &Args, steps: &Steps) -> Result<bool> {
+    if !steps.time("cargo fmt --check", || cargo(&["fmt", "--all", "--check"]))? {
+        return Ok(false);
+    }
+    if !lints_and_builds(args, steps)? {
+        return Ok(false);
+    }
+    steps.time("generated files", generate::check)?;
+    let exclude: Vec<&str> = E2E.iter().flat_map(|package| ["--exclude", package]).collect();
+    let spared = if args.no_e2e { &exclude[..] } else { &[] };
+    // Every selection is made from the whole workspace, so that cargo compiles for all of them with the same features.
+    let test = |name: &str, what: &[&str]| steps.time(name, || cargo(&[&["test", "--workspace"], what].concat()));
+    if !test("tests: build", &[spared, &["--no-run"]].concat())?
+        || !test("unit tests", &[spared, &["--lib", "--bins"]].concat())?
+        || !test("property and integration tests", &[&exclude[..], &["--test", "*"]].concat())?
+        || !test("doc tests", &[spared, &["--doc"]].concat())?
+    {
+        return Ok(false);
+    }
+    if args.no_e2e {
+        steps.left_out("end-to-end tests and rigs: --no-e2e");
+        return Ok(true);
+    }
+    let targets: Vec<&str> = E2E_TARGETS.iter().flat_map(|target| ["--test", target]).collect();
+    if !test("end-to-end tests", &targets)? || !steps.time("rigs", || rig::all(args.all))? {
+        return Ok(false);
+    }
+    if args.all {
+        return steps.time("random lives of Cassandra clusters", rig::all_lives);
+    }
+    steps.left_out("the crash rig at every write, and nine tenths of the random lives: need --all");
+    if std::env::var_os("BARTIZAN_UPSTREAM_SAMPLES").is_none() {
+        steps.left_out("published examples of other projects: BARTIZAN_UPSTREAM_SAMPLES is not set");
+    }
+    Ok(true)
+}
+
+/// Lints, and side by side with them what other compilers build: each has phases that use one core only.
+fn lints_and_builds(args: &Args, steps: &Steps) -> Result<bool> {
+    let clippy = || cargo(&["clippy", "--workspace", "--all-targets", "--", "--deny", "warnings"]);
+    let (linted, builds) = std::thread::scope(|scope| {
+        let mut builds = vec![scope.spawn(|| steps.time("providers (beside clippy)", generate::modules).map(|_| ()))];
+        if !args.no_e2e {
+            builds.push(scope.spawn(|| steps.time("control plane and registry (beside clippy)", go_programs)));
+            builds.push(
+                scope.spawn(|| steps.time("providers in other languages (beside clippy)", || other_languages(steps))),
+            );
+        }
+        let linted = steps.time("cargo clippy", clippy);
+        (linted, builds.into_iter().map(std::thread::ScopedJoinHandle::join).collect::<Vec<_>>())
+    });
+    for build in builds {
+        build.map_err(|_| anyhow!("a build panicked"))??;
+    }
+    linted
+}
+
+/// Builds the providers of other languages, or notes what this machine lacks for one.
+fn other_languages(steps: &Steps) -> Result<()> {
+    for language in Language::ALL {
+        if let Module::LeftOut(reason) = build::hello_in(language, &build::silent)? {
+            steps.left_out(&reason);
+        }
+    }
+    Ok(())
+}
+
+/// Runs cargo on the workspace and shows its output; returns whether it succeeded.
+fn cargo(arguments: &[&str]) -> Result<bool> {
+    println!("$ cargo {}", arguments.join(" "));
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let status = Command::new(cargo)
+        .args(arguments)
+        .current_dir(build::workspace_root())
+        .status()
+        .context("cargo cannot be run")?;
+    Ok(status.success())
+}
+
+fn go_programs() -> Result<()> {
+    build::control_plane(&build::silent)?;
+    build::registry(&build::silent)?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn no_integration_test_of_the_packages_that_need_a_control_plane_is_forgotten() -> Result<()> {
+        let mut found = BTreeSet::new();
+        for folder in ["tests/harness/tests", "tests/e2e/tests"] {
+            for entry in std::fs::read_dir(build::workspace_root().join(folder))? {
+                let path = entry?.path();
+                found.extend(path.file_stem().and_then(|stem| stem.to_str()).map(str::to_owned));
+            }
+        }
+        assert_eq!(found, E2E_TARGETS.map(str::to_owned).into());
+        Ok(())
+    }
+}
