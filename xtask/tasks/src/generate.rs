@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
 use anyhow::{Context as _, Result, bail};
-use bartizan_harness::build;
+use bartizan_harness::build::{self, Observer};
 
 use crate::{help, progress};
 
@@ -44,15 +44,14 @@ pub(crate) fn check() -> Result<()> {
 }
 
 /// Builds the modules of all providers in [`CRDS`].
-pub(crate) fn modules() -> Result<Vec<PathBuf>> {
-    let names = CRDS.map(|(name, _)| name);
-    progress::step("providers", |observer| build::guests(&names, observer))
+pub(crate) fn modules(observer: Observer<'_>) -> Result<Vec<PathBuf>> {
+    build::guests(&CRDS.map(|(name, _)| name), observer)
 }
 
 /// Writes, or checks.
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     manifests(args.check)?;
-    let modules = modules()?;
+    let modules = progress::step("providers", modules)?;
     let host = progress::step("host", build::host)?;
     let mut files = help::files();
     for (name, schema) in bartizan_contract::schema::all() {

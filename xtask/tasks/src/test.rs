@@ -78,7 +78,7 @@ fn all_steps(args: &Args, steps: &Steps) -> Result<bool> {
 fn lints_and_builds(args: &Args, steps: &Steps) -> Result<bool> {
     let clippy = || cargo(&["clippy", "--workspace", "--all-targets", "--", "--deny", "warnings"]);
     let (linted, builds) = std::thread::scope(|scope| {
-        let mut builds = vec![scope.spawn(|| steps.time("providers (beside clippy)", generate::modules).map(|_| ()))];
+        let mut builds = vec![scope.spawn(|| steps.time("providers (beside clippy)", modules))];
         if !args.no_e2e {
             builds.push(scope.spawn(|| steps.time("control plane and registry (beside clippy)", go_programs)));
             builds.push(
@@ -114,6 +114,11 @@ fn cargo(arguments: &[&str]) -> Result<bool> {
         .status()
         .context("cargo cannot be run")?;
     Ok(status.success())
+}
+
+/// Silent like the other builds beside clippy, which prints.
+fn modules() -> Result<()> {
+    generate::modules(&build::silent).map(|_| ())
 }
 
 fn go_programs() -> Result<()> {
