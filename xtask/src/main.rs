@@ -46,7 +46,9 @@ fn run(arguments: &[String]) -> Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     let program = prepare(task, &arguments[1..])?;
-    let error = Command::new(&program).args(arguments).exec();
+    let mut tasks = Command::new(&program);
+    build::forget_package(&mut tasks);
+    let error = tasks.args(arguments).exec();
     Err(error).with_context(|| format!("cannot run {}", program.display()))
 }
 

@@ -92,19 +92,24 @@ pub fn programs(names: &[&str], profile: Profile, observer: Observer<'_>) -> Res
 fn cargo_build() -> Command {
     // Inside `cargo test`, CARGO is the cargo of the toolchain in use.
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    for (name, _) in std::env::vars_os() {
-        if describes_a_package(&name) {
-            cargo.env_remove(name);
-        }
-    }
+    forget_package(&mut cargo);
     cargo.current_dir(workspace_root()).args(["build", "--color", "never", "--target-dir"]).arg(target_dir());
     cargo
 }
 
-/// Whether cargo sets this variable for the tests and programs that it runs. A
-/// nested cargo must not see them: build scripts that watch one of them would
-/// run again, and everything after them with it. The user's own CARGO_HOME,
-/// CARGO_TARGET_DIR, CARGO_BUILD_* and so on stay.
+/// Removes what cargo has set in this process's environment about the package of the running test or program. A nested cargo
+/// must not see it: build scripts that watch one of these variables would run again, and everything after them would be built
+/// again.
+pub fn forget_package(command: &mut Command) {
+    for (name, _) in std::env::vars_os() {
+        if describes_a_package(&name) {
+            command.env_remove(name);
+        }
+    }
+}
+
+/// Whether cargo sets this variable for the tests and programs that it runs. The user's own CARGO_HOME, CARGO_TARGET_DIR,
+/// CARGO_BUILD_* and so on stay.
 fn describes_a_package(name: &OsStr) -> bool {
     const PREFIXES: [&str; 3] = ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_"];
     const NAMES: [&str; 5] =
