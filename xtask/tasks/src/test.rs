@@ -23,6 +23,9 @@ pub(crate) struct Args {
 const E2E: [&str; 2] = ["bartizan-harness", "bartizan-e2e"];
 /// Their integration tests.
 const E2E_TARGETS: [&str; 3] = ["control_plane", "host_process", "scenarios"];
+/// How many of these tests run side by side: as many as tests/e2e/src/stage.rs has room for. They wait for most of their time, so
+/// that one per core, the default, would leave half of a small machine idle.
+const E2E_THREADS: &str = "4";
 
 /// Runs the steps, those that are cheapest to fail first, and prints how long each took.
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
@@ -60,7 +63,8 @@ fn all_steps(args: &Args, steps: &Steps) -> Result<bool> {
         steps.left_out("end-to-end tests and rigs: --no-e2e");
         return Ok(true);
     }
-    let targets: Vec<&str> = E2E_TARGETS.iter().flat_map(|target| ["--test", target]).collect();
+    let mut targets: Vec<&str> = E2E_TARGETS.iter().flat_map(|target| ["--test", target]).collect();
+    targets.extend(["--", "--test-threads", E2E_THREADS]);
     if !test("end-to-end tests", &targets)? || !steps.time("rigs", || rig::all(args.all))? {
         return Ok(false);
     }
