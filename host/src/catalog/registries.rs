@@ -250,7 +250,10 @@ async fn pull_secret(context: &Context, name: &str) -> Result<Vec<u8>, String> {
     let secrets: Api<Secret> = Api::namespaced(context.client.clone(), namespace);
     let secret = in_time(secrets.get_opt(name)).await.map_err(|error| match error.downcast_ref() {
         Some(kube::Error::Api(status)) if status.code == 403 => {
-            format!("{title} may not be read: allow the host to get it by name, with a Role as in docs/registry.md")
+            format!(
+                "{title} may not be read: allow the host to get it by name, with a Role as in \
+                 docs/administrators/registry.md"
+            )
         }
         Some(kube::Error::Api(status)) => format!("{title} could not be read: the API server answered {}", status.code),
         _ => format!("{title} could not be read: the API server could not be asked"),

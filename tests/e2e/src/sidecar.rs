@@ -1,4 +1,4 @@
-//! A fake of the sidecar of Cassandra's members (docs/cassandra-sidecar.md), one for a whole namespace: it has no
+//! A fake of the sidecar of Cassandra's members (docs/storage/cassandra-sidecar.md), one for a whole namespace: it has no
 //! database, and reports after a while that the member has left the ring.
 
 use std::pin::pin;

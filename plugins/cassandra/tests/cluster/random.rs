@@ -142,7 +142,7 @@ impl Life {
             Happening::ScaledByHand(index) => {
                 if let Some(name) = some(&world.sets(), index) {
                     let set = world.set(&name);
-                    // While the claims of a member that has left are deleted, those of another would be, too: docs/cassandra.md.
+                    // While the claims of a member that has left are deleted, those of another would be, too: docs/storage/cassandra.md.
                     let deletes = set["spec"]["persistentVolumeClaimRetentionPolicy"]["whenScaled"] == "Delete";
                     let replicas = number(set, "/spec/replicas");
                     if !deletes && replicas > 0 {

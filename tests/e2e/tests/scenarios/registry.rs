@@ -270,7 +270,7 @@ async fn a_private_registry_is_read_with_its_own_ca_and_the_pull_secret() -> Res
     // Each missing step, found by trying again.
     apply_provider(&stage, &json!({"oci": {"reference": reference, "pullSecretName": "registry"}})).await?;
     let title = format!("Secret registry in namespace {NAMESPACE} (spec.module.oci.pullSecretName)");
-    let advice = "may not be read: allow the host to get it by name, with a Role as in docs/registry.md";
+    let advice = "may not be read: allow the host to get it by name, with a Role as in docs/administrators/registry.md";
     wait_load_failure(&stage, "SourceUnavailable", &format!("module {reference}: {title} {advice}")).await?;
     let rights = std::fs::read_to_string(workspace_root().join("deploy/optional/pull-secret/rbac.yaml"))?;
     apply_text(&stage, &rights).await?;
