@@ -1,4 +1,9 @@
-//! Tests of the documentation, for readers and for the code that sends them there: see [`links`].
+//! Tests of the documentation: its links (`links`), and that the code of its pages compiles.
 
 #[cfg(test)]
 mod links;
+
+/// The provider of the page for authors who begin. Its indented blocks would be taken for Rust: all of them are fenced.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/authors/first-provider.md")]
+pub struct FirstProvider;
