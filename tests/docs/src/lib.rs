@@ -1,7 +1,9 @@
-//! Tests of the documentation: its links (`links`), and that the code of its pages compiles.
+//! Tests of the documentation: its links (`links`), its tables of reasons (`reasons`), and that the code of its pages compiles.
 
 #[cfg(test)]
 mod links;
+#[cfg(test)]
+mod reasons;
 
 /// The provider of the page for authors who begin. Its indented blocks would be taken for Rust: all of them are fenced.
 #[cfg(doctest)]
