@@ -1,14 +1,18 @@
-//! The tables of reasons: each has a reason, the condition that carries it, what it means and what to do, once.
+//! The tables of reasons: every reason of the host has a row, and every row a reason, the condition that carries it, what it
+//! means and what to do.
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
 use anyhow::{Context as _, Result, ensure};
+use bartizan_contract::Reason;
 use pulldown_cmark::{Event, Options, Parser, Tag, TagEnd};
 
+/// The page with the tables of the host's reasons.
+const TROUBLESHOOTING: &str = "docs/administrators/troubleshoot.md";
 /// Pages with tables of reasons: the host's, and those of the shipped providers.
-const PAGES: [&str; 3] = ["docs/administrators/troubleshoot.md", "docs/storage/minio.md", "docs/storage/cassandra.md"];
+const PAGES: [&str; 3] = [TROUBLESHOOTING, "docs/storage/minio.md", "docs/storage/cassandra.md"];
 /// Heading of the first column of such a table.
 const COLUMN: &str = "reason";
 
@@ -62,6 +66,20 @@ fn page(path: &str) -> Result<String> {
 
 fn is_reason(text: &str) -> bool {
     text.starts_with(|c: char| c.is_ascii_uppercase()) && text.chars().all(|c| c.is_ascii_alphanumeric())
+}
+
+#[test]
+fn every_reason_of_the_host_has_a_row() -> Result<()> {
+    let tables = tables(&page(TROUBLESHOOTING)?);
+    let rows: BTreeSet<String> = tables.into_iter().flatten().filter_map(|row| row.reason).collect();
+    let missing: Vec<&Reason> = Reason::ALL.iter().filter(|reason| !rows.contains(reason.as_str())).collect();
+    ensure!(missing.is_empty(), "{TROUBLESHOOTING} has no row for {missing:?}");
+    // The SDK's reasons stand there, too: they are the same for every provider.
+    let sdk = ["Ready", "Settled", "SpecValid", "UnknownFields"];
+    let unknown: Vec<&String> =
+        rows.iter().filter(|row| row.parse::<Reason>().is_err() && !sdk.contains(&row.as_str())).collect();
+    ensure!(unknown.is_empty(), "{TROUBLESHOOTING} has rows for reasons that the host never writes: {unknown:?}");
+    Ok(())
 }
 
 #[test]
