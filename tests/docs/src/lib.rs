@@ -1,5 +1,7 @@
-//! Tests of the documentation: its links (`links`), its tables of reasons (`reasons`), and that the code of its pages compiles.
+//! Tests of the documentation: its links (`links`), its tables of reasons (`reasons`), its page on the layout (`layout`), and that the code of its pages compiles.
 
+#[cfg(test)]
+mod layout;
 #[cfg(test)]
 mod links;
 #[cfg(test)]
