@@ -5,8 +5,6 @@ use std::process::ExitCode;
 use anyhow::{Context as _, Result};
 use bartizan_harness::{ControlPlane, build, kubectl_command};
 
-use crate::progress;
-
 /// `cargo xtask cluster`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -17,7 +15,7 @@ pub(crate) struct Args {
 
 /// Runs until Ctrl-C.
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
-    progress::step("control plane", build::control_plane)?;
+    build::control_plane(&build::silent)?;
     runtime()?.block_on(async {
         let cluster = ControlPlane::options().nodes(args.nodes).start().await?;
         println!("export KUBECONFIG={}", cluster.admin_kubeconfig().display());
@@ -33,7 +31,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
 
 /// `cargo xtask kubectl`: keeps the caller's environment and kubectl's exit code.
 pub(crate) fn kubectl(arguments: &[String]) -> Result<ExitCode> {
-    let program = progress::step("control plane", build::control_plane)?;
+    let program = build::control_plane(&build::silent)?;
     let cache = build::target_dir().join("control-plane/kubectl-cache");
     // If empty, kubectl uses its default.
     let kubeconfig = std::env::var_os("KUBECONFIG").unwrap_or_default();

@@ -22,7 +22,6 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::cluster::runtime;
 use crate::example::{Show, Subject, deploy};
-use crate::progress::step;
 use crate::tree::Tree;
 
 /// `cargo xtask demo`.
@@ -86,12 +85,11 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     })
 }
 
-/// Paths of the control plane, the provider's module and the host, which are up to date unless a file changed this very moment.
+/// Paths of the control plane, the provider's module and the host. `cargo xtask` has built them, and showed the progress.
 fn built(subject: &Subject) -> Result<(PathBuf, PathBuf, PathBuf)> {
-    let control_plane = step("control plane", build::control_plane)?;
-    let module = step("module", |observer| build::guests(&[subject.provider], observer))?;
-    let host = step("host", build::host)?;
-    Ok((control_plane, module.into_iter().next().context("no module was built")?, host))
+    let control_plane = build::control_plane(&build::silent)?;
+    let module = build::guests(&[subject.provider], &build::silent)?.into_iter().next();
+    Ok((control_plane, module.context("no module was built")?, build::host(&build::silent)?))
 }
 
 /// Returns on Ctrl-C or SIGTERM, so that neither leaves anything behind.

@@ -5,8 +5,6 @@ use std::process::{Command, ExitCode, Output, Stdio};
 use anyhow::{Context as _, Result, ensure};
 use bartizan_harness::build;
 
-use crate::progress;
-
 /// The rigs that run on a control plane.
 const RIGS: [&str; 2] = ["crash", "chaos"];
 /// The rig without one: random lives of Cassandra clusters, a tenth of which are part of `cargo test`.
@@ -35,7 +33,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         ensure!(args.seconds.is_none() && args.seed.is_none(), "lives takes neither --seconds nor --seed");
         return Ok(if all_lives()? { ExitCode::SUCCESS } else { ExitCode::FAILURE });
     }
-    progress::step("control plane", build::control_plane)?;
+    build::control_plane(&build::silent)?;
     let mut rig = built()?;
     rig.arg(&args.name);
     for (flag, value) in [("--seconds", args.seconds), ("--seed", args.seed)] {
