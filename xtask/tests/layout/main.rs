@@ -39,10 +39,10 @@ fn no_files_of_a_crate_import_each_other() -> Result<()> {
                 read.imports().values().map(|to| to.len()).sum::<usize>(),
                 circles.len()
             );
-            if NOT_YET.contains(&folder) {
-                ensure!(!circles.is_empty(), "{folder} has no circles any more: take it out of NOT_YET");
-            } else {
-                wrong.extend(circles);
+            match (NOT_YET.contains(&folder), circles.is_empty()) {
+                (true, true) => wrong.push(format!("{folder} has no circles any more: take it out of NOT_YET")),
+                (true, false) => eprintln!("{}", circles.join("\n")),
+                (false, _) => wrong.extend(circles),
             }
         }
     }
