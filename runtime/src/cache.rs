@@ -87,7 +87,7 @@ impl Cache {
             Ok(placed) => Some(placed),
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
             Err(error) => {
-                tracing::warn!(path = %path.display(), "a compiled module in the cache cannot be used and is compiled again: {error}");
+                tracing::warn!(path = %path.display(), "a cached module cannot be used and is compiled again: {error}");
                 None
             }
         }
@@ -186,11 +186,10 @@ impl Cache {
 
 fn deserialize(engine: &Engine, path: &Path) -> io::Result<Component> {
     // SAFETY: wasmtime requires that the file was made from a component by an engine of the same settings, and does not change
-    // while it is mapped. The folder belongs to this process's user and nobody else can write to it
-    // (`open`), the file itself belongs to that user and nobody else can write to it (`open_own`), and it has the checksum that was
-    // written with it (`check`), so that it is neither torn nor corrupt. This host replaces such files only by
-    // renaming, which leaves mapped files as they are. An entry of another wasmtime, of other settings or another
-    // processor has another name, and is refused by wasmtime too.
+    // while it is mapped. The folder belongs to this process's user and nobody else can write to it (`open`), the same is
+    // true of the file itself (`open_own`), and it has the checksum that was written with it (`check`), so that it is
+    // neither torn nor corrupt. This host replaces such files only by renaming, which leaves mapped files as they are. An
+    // entry of another wasmtime, of other settings or another processor has another name, and wasmtime refuses it too.
     #[allow(unsafe_code)]
     let component = unsafe { Component::deserialize_file(engine, path) };
     component.map_err(io::Error::other)

@@ -13,7 +13,8 @@ const MIB: usize = 1024 * KIB;
 #[derive(Clone, Debug)]
 pub struct Config {
     /// Folder for compiled modules; created (mode 0700) if it is missing. It must belong to this process's user and be
-    /// writable by nobody else, since its files run as native code: any other folder is ignored with a warning. `None`: every load compiles.
+    /// writable by nobody else, since its files run as native code: any other folder is ignored with a warning.
+    /// `None`: every load compiles.
     pub cache_dir: Option<PathBuf>,
     /// Largest module in bytes. Default 64 MiB: providers are well below 1 MiB, those with an interpreter of another language
     /// 12 to 18 MiB.
