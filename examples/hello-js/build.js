@@ -1,4 +1,4 @@
-// Makes the component: node build.js FOLDER_OF_THE_WIT OUTPUT
+// Builds the component: node build.js WIT_FOLDER OUTPUT
 
 import { writeFile } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
@@ -10,7 +10,7 @@ const { component } = await componentize({
   sourcePath: fileURLToPath(new URL('hello.js', import.meta.url)),
   witPath,
   worldName: 'plugin',
-  // Without all of them the component imports nothing but the contract's log.
+  // Without these features the component imports only the contract's log.
   disableFeatures: ['stdio', 'random', 'clocks', 'http', 'fetch-event'],
 });
 await writeFile(output, component);

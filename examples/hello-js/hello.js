@@ -4,14 +4,14 @@ import { write } from 'bartizan:provider/log@0.1.0';
 
 const GROUP = 'hello-js.bartizan.dev';
 
-// Whom to greet. `kubectl explain greeting.spec` shows it, and the API server checks it.
+// The spec. `kubectl explain greeting.spec` shows this schema, and the API server validates against it.
 const spec = {
   type: 'object',
   required: ['name'],
   properties: { name: { type: 'string', minLength: 1, description: 'The name to greet.' } },
 };
 
-// The host writes its conditions beside the provider's, so that each must be an entry of its own.
+// Provider and host each own some of the conditions, so the list must be a map by type.
 const condition = {
   type: 'object',
   required: ['type'],
@@ -61,7 +61,7 @@ export const provider = {
     });
   },
 
-  // One decision: what should exist for this parent. What is thrown is the `failure` of the contract.
+  // Decides what should exist for one parent. A thrown object is the `failure` of the contract.
   reconcile(request) {
     const { parent } = fromBytes(request);
     const name = parent.spec?.name;

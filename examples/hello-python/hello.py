@@ -9,14 +9,14 @@ from wit_world.imports import log
 
 GROUP = "hello-python.bartizan.dev"
 
-# Whom to greet. `kubectl explain greeting.spec` shows it, and the API server checks it.
+# The spec. `kubectl explain greeting.spec` shows this schema, and the API server validates against it.
 SPEC = {
     "type": "object",
     "required": ["name"],
     "properties": {"name": {"type": "string", "minLength": 1, "description": "The name to greet."}},
 }
 
-# The host writes its conditions beside the provider's, so that each must be an entry of its own.
+# Provider and host each own some of the conditions, so the list must be a map by type.
 CONDITION = {
     "type": "object",
     "required": ["type"],
@@ -72,7 +72,7 @@ class Provider(exports.Provider):
         })
 
     def reconcile(self, request: bytes) -> bytes:
-        """One decision: what should exist for this parent. An `Err` is the `failure` of the contract."""
+        """Decides what should exist for one parent. An `Err` is the `failure` of the contract."""
         parent = json.loads(request)["parent"]
         name = parent.get("spec", {}).get("name")
         if not isinstance(name, str):

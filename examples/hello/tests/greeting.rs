@@ -1,4 +1,4 @@
-//! What the hello provider answers, without a cluster and without WebAssembly.
+//! The responses of the hello provider, without a cluster and without WebAssembly.
 
 use bartizan_sdk::testing::TestRequest;
 use hello::Hello;

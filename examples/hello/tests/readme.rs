@@ -1,4 +1,4 @@
-//! The README shows this example, whole.
+//! The README shows this whole example.
 
 #[test]
 fn the_readme_shows_this_example_in_at_most_forty_lines() {
