@@ -7,7 +7,7 @@ use std::str::FromStr;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::Kind;
+use crate::kind::Kind;
 
 /// A kind without a version. As text `StatefulSet.apps`, or `Secret` for kinds of the core group (kubectl's form).
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -3,6 +3,7 @@
 //! workspace; the JSON schemas in `wit/` and the CRD in `deploy/crds` are generated from these types.
 
 mod condition;
+mod default;
 pub mod digest;
 pub mod field;
 mod group_kind;

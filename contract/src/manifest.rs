@@ -4,8 +4,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::kind::{Kind, ParseKindError};
 use crate::names::{API_VERSION, MANIFEST_KIND};
-use crate::{Kind, ParseKindError};
 
 /// A provider's manifest: its identity, the kinds that it owns, and the access that it requests. A request is not a grant: the
 /// administrator grants access, and the host enforces it.

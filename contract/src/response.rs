@@ -8,6 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::default::is_default;
 use crate::names::{API_VERSION, RESPONSE_KIND};
 
 /// One response of a provider.
@@ -256,7 +257,3 @@ impl fmt::Display for Failure {
 }
 
 impl std::error::Error for Failure {}
-
-fn is_default<T: Default + PartialEq>(value: &T) -> bool {
-    *value == T::default()
-}

@@ -3,7 +3,9 @@
 use schemars::{JsonSchema, schema_for};
 use serde_json::Value;
 
-use crate::{ProviderManifest, ReconcileRequest, ReconcileResponse};
+use crate::manifest::ProviderManifest;
+use crate::request::ReconcileRequest;
+use crate::response::ReconcileResponse;
 
 /// The schema of every document, with the name of its file in `wit/`.
 #[must_use]

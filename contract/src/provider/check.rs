@@ -2,7 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use super::{GrantedNamespaces, Grants, ModuleSource, ProviderSpec};
+use super::grants::{GrantedNamespaces, Grants};
+use super::spec::{ModuleSource, ProviderSpec};
 use crate::digest;
 use crate::field::{
     FieldError, is_dns_label, is_dns_subdomain, is_group, is_kind, not_a_dns_label, not_a_dns_subdomain,

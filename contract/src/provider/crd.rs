@@ -4,10 +4,11 @@
 
 use schemars::generate::SchemaSettings;
 use schemars::transform::{RestrictFormats, Transform, transform_subschemas};
-use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use schemars::{JsonSchema, Schema};
 use serde_json::{Map, Value, json};
 
-use super::{ProviderSpec, ProviderStatus};
+use super::spec::ProviderSpec;
+use super::status::ProviderStatus;
 use crate::field::{DNS_LABEL, DNS_LABEL_LENGTH};
 use crate::names::{PROVIDER_GROUP, PROVIDER_KIND, PROVIDER_PLURAL};
 
@@ -78,58 +79,6 @@ fn schema<T: JsonSchema>() -> Value {
         settings.transforms = vec![Box::new(Structural), Box::new(formats)];
     });
     settings.into_generator().into_root_schema_for::<T>().to_value()
-}
-
-/// Any object.
-pub(super) fn any_object(_: &mut SchemaGenerator) -> Schema {
-    json_schema!({"type": "object", "x-kubernetes-preserve-unknown-fields": true})
-}
-
-/// The namespaces of children: a node without a type, because it is a string or a list. The pattern applies to strings only, and
-/// the rules for items to lists only; the host refuses anything else.
-pub(super) fn child_namespaces(_: &mut SchemaGenerator) -> Schema {
-    namespaces("^Parent$")
-}
-
-/// The namespaces of related objects.
-pub(super) fn related_namespaces(_: &mut SchemaGenerator) -> Schema {
-    namespaces("^(Parent|All)$")
-}
-
-fn namespaces(words: &str) -> Schema {
-    json_schema!({
-        "x-kubernetes-preserve-unknown-fields": true,
-        "pattern": words,
-        "minItems": 1,
-        "maxItems": 256,
-        "items": {"type": "string", "maxLength": DNS_LABEL_LENGTH, "pattern": DNS_LABEL},
-    })
-}
-
-/// Conditions by the API conventions: a map by type, so that two writers can each own some.
-pub(super) fn conditions(_: &mut SchemaGenerator) -> Schema {
-    json_schema!({
-        "type": "array",
-        "x-kubernetes-list-type": "map",
-        "x-kubernetes-list-map-keys": ["type"],
-        "items": {
-            "type": "object",
-            "required": ["type", "status", "lastTransitionTime", "reason", "message"],
-            "properties": {
-                "type": {"type": "string", "maxLength": 316},
-                "status": {"type": "string", "enum": ["True", "False", "Unknown"]},
-                "reason": {
-                    "type": "string",
-                    "minLength": 1,
-                    "maxLength": 1024,
-                    "pattern": "^[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?$",
-                },
-                "message": {"type": "string", "maxLength": 32768},
-                "observedGeneration": {"type": "integer", "format": "int64", "minimum": 0},
-                "lastTransitionTime": {"type": "string", "format": "date-time"},
-            },
-        },
-    })
 }
 
 /// Removes what types generate but structural schemas may not contain: null beside a type (fields are omitted instead),

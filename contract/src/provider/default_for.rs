@@ -2,11 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{
-    ChildGrant, DescendantGrant, GrantedNamespaces, Grants, ModuleSource, Provider, ProviderSpec, RelatedGrant,
-};
+use super::grants::{ChildGrant, DescendantGrant, GrantedNamespaces, Grants, RelatedGrant};
+use super::spec::{ModuleSource, Provider, ProviderSpec};
+use crate::kind::Kind;
+use crate::manifest::{KindRequest, ProviderManifest};
 use crate::names::{FILE_ANNOTATION, PROVIDER_GROUP};
-use crate::{Kind, KindRequest, ProviderManifest};
 
 impl Provider {
     /// The Provider of a module in the host's folder without a document: it is granted what its manifest requests, including

@@ -6,9 +6,11 @@ use schemars::JsonSchema;
 use serde::de::{Error, SeqAccess, Visitor, value::SeqAccessDeserializer};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::{crd, is_default};
+use super::schema;
+use crate::default::is_default;
 use crate::field::{DNS_SUBDOMAIN, GROUP, KIND};
-use crate::{Kind, RelatedAccess};
+use crate::kind::Kind;
+use crate::manifest::RelatedAccess;
 
 /// The access of a provider.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -47,7 +49,7 @@ pub struct ChildGrant {
     pub kinds: Vec<String>,
     /// The namespaces: `Parent` (the parent's namespace) or a list, which then is exhaustive. Default: Parent.
     #[serde(default, skip_serializing_if = "is_default")]
-    #[schemars(schema_with = "crd::child_namespaces")]
+    #[schemars(schema_with = "schema::child_namespaces")]
     pub namespaces: GrantedNamespaces,
 }
 
@@ -83,7 +85,7 @@ pub struct RelatedGrant {
     pub kinds: Vec<String>,
     /// The namespaces: `Parent` (the parent's namespace), `All`, or a list, which then is exhaustive. Default: Parent.
     #[serde(default, skip_serializing_if = "is_default")]
-    #[schemars(schema_with = "crd::related_namespaces")]
+    #[schemars(schema_with = "schema::related_namespaces")]
     pub namespaces: GrantedNamespaces,
     /// How the provider sees the values of Secrets. Default: Opaque.
     #[serde(default, skip_serializing_if = "is_default")]

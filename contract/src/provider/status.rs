@@ -4,7 +4,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::{Condition, GroupKind};
+use super::schema;
+use crate::condition::Condition;
+use crate::group_kind::GroupKind;
 
 /// Types of a Provider's conditions.
 pub mod condition_types {
@@ -47,7 +49,7 @@ pub struct ProviderStatus {
     pub kinds: Vec<GroupKind>,
     /// The conditions Accepted, Loaded, Serving, UpgradeHeld and RemovalBlocked.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    #[schemars(schema_with = "super::crd::conditions")]
+    #[schemars(schema_with = "schema::conditions")]
     pub conditions: Vec<Condition>,
 }
 
@@ -61,7 +63,7 @@ pub struct ActiveModule {
     pub digest: String,
     /// The active settings; those of the spec may wait for an approval.
     #[serde(default, skip_serializing_if = "Map::is_empty")]
-    #[schemars(schema_with = "super::crd::any_object")]
+    #[schemars(schema_with = "schema::any_object")]
     pub settings: Map<String, Value>,
     /// The kinds of parents that the module owns, such as `ObjectStore.minio.rook.io`. A later version that owns fewer is held, even
     /// if this module is no longer available.

@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use rstest::rstest;
-use serde_json::json;
+use serde_json::{Map, Value, json};
 
 use super::*;
-use crate::{KindRequest, ProviderManifest, RelatedAccess, RelatedKind};
+use crate::{GroupKind, KindRequest, ProviderManifest, RelatedAccess, RelatedKind};
 
 /// A spec with all fields.
 fn full() -> Value {

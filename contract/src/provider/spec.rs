@@ -1,0 +1,319 @@
+//! The spec of a Provider, and the object itself.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use super::grants::Grants;
+use super::limits::ProviderLimits;
+use super::schema;
+use super::status::ProviderStatus;
+use crate::default::is_default;
+use crate::digest;
+use crate::field::{DNS_LABEL, DNS_SUBDOMAIN, FieldError, GROUP, KIND};
+use crate::group_kind::GroupKind;
+use crate::names::{PROVIDER_API_VERSION, PROVIDER_KIND};
+use crate::selector::LabelSelector;
+
+/// A provider as an administrator declares it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Provider {
+    /// `bartizan.dev/v1alpha1`.
+    pub api_version: String,
+    /// `Provider`.
+    pub kind: String,
+    /// The name, and what the API server adds.
+    pub metadata: ProviderMetadata,
+    /// The desired state.
+    pub spec: ProviderSpec,
+    /// The observed state, written by the host.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub status: ProviderStatus,
+}
+
+/// The metadata of a Provider, as far as the host reads it. Other fields are ignored.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ProviderMetadata {
+    /// Name of the provider, a DNS label: part of labels and of the field manager.
+    pub name: String,
+    /// The UID, which differs when an object is deleted and created again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub uid: Option<String>,
+    /// The resource version, which changes with every write.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub resource_version: Option<String>,
+    /// The generation, which changes with the spec.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub generation: Option<i64>,
+    /// When the object was created: of two Providers that claim the same parent, the older one serves it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub creation_timestamp: Option<String>,
+    /// When deletion was requested.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub deletion_timestamp: Option<String>,
+    /// Labels.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
+    /// Annotations.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub annotations: BTreeMap<String, String>,
+    /// The finalizers.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub finalizers: Vec<String>,
+}
+
+/// The spec of a Provider.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ProviderSpec {
+    /// The source of the module.
+    pub module: ModuleSource,
+    /// The ServiceAccount that the host impersonates for this provider, in the host's namespace for such accounts. Default:
+    /// `provider-` and the name of the provider.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253), regex(pattern = DNS_SUBDOMAIN))]
+    pub service_account_name: Option<String>,
+    /// The kinds to serve, of those that the module owns, and which objects of them. Default: all.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(
+        length(max = 64),
+        extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["group", "kind"])
+    )]
+    pub parents: Vec<ParentClaim>,
+    /// The namespaces of parents to serve; cluster-scoped parents are then not served. Default: all.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(
+        length(max = 256),
+        inner(length(max = 63), regex(pattern = DNS_LABEL)),
+        extend("x-kubernetes-list-type" = "set")
+    )]
+    pub namespaces: Vec<String>,
+    /// Settings of the provider, validated by the schema in its manifest. They must not contain secrets: the provider sees them as
+    /// plain text.
+    #[serde(default, skip_serializing_if = "Map::is_empty")]
+    #[schemars(schema_with = "schema::any_object")]
+    pub settings: Map<String, Value>,
+    /// The provider's access. Default: none.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub grants: Grants,
+    /// The provider's resource limits.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub limits: ProviderLimits,
+    /// How a new version of the module takes over.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub upgrade: Upgrade,
+    /// What happens to the parents when the Provider is deleted. Default: Block.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub on_removal: OnRemoval,
+    /// Suspends the provider: no calls and no writes. It keeps its claim to its parents.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub suspend: bool,
+}
+
+/// The source of a module: exactly one of file, oci and configMap.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(extend("x-kubernetes-map-type" = "atomic", "x-kubernetes-validations" = [{
+    "rule": "[has(self.file), has(self.oci), has(self.configMap)].filter(there, there).size() == 1",
+    "message": "exactly one of file, oci and configMap must be set",
+}]))]
+pub struct ModuleSource {
+    /// Name of a file in the host's folder of providers, such as `minio.wasm`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 253), regex(pattern = FILE_NAME))]
+    pub file: Option<String>,
+    /// A module in an OCI registry.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub oci: Option<OciSource>,
+    /// A module in a ConfigMap of the host's namespace.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub config_map: Option<ConfigMapSource>,
+    /// The required digest: `sha256:` and 64 hexadecimal digits. Default: any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(regex(pattern = digest::PATTERN))]
+    pub digest: Option<String>,
+}
+
+/// The name of a file in the folder, never a path.
+const FILE_NAME: &str = r"^[A-Za-z0-9_][-._A-Za-z0-9]*\.wasm$";
+
+/// A module in an OCI registry.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct OciSource {
+    /// `registry.example.com/providers/minio:1.0.0`, or with `@sha256:...`, the digest of the manifest. A tag is resolved once, and
+    /// again only when this source changes.
+    #[schemars(length(min = 1, max = 512), regex(pattern = r"^\S+$"))]
+    pub reference: String,
+    /// Whether to use HTTP without TLS, for example for a registry on a developer's machine.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub plain_http: bool,
+    /// A Secret of type `kubernetes.io/dockerconfigjson` in the host's namespace with the credentials for the registry. The host
+    /// must be allowed to get it by name. Default: anonymous access.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253), regex(pattern = DNS_SUBDOMAIN))]
+    pub pull_secret_name: Option<String>,
+}
+
+/// A module in a ConfigMap of the host's namespace, in its `binaryData`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ConfigMapSource {
+    /// Name of the ConfigMap.
+    #[schemars(length(max = 253), regex(pattern = DNS_SUBDOMAIN))]
+    pub name: String,
+    /// Key in the ConfigMap, such as `minio.wasm`.
+    #[schemars(length(max = 253), regex(pattern = r"^[-._a-zA-Z0-9]+$"))]
+    pub key: String,
+}
+
+/// The one source of a module.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source<'a> {
+    /// A file in the host's folder.
+    File(&'a str),
+    /// An OCI registry.
+    Oci(&'a OciSource),
+    /// A ConfigMap.
+    ConfigMap(&'a ConfigMapSource),
+}
+
+impl ModuleSource {
+    /// A file in the host's folder, with any digest.
+    #[must_use]
+    pub fn file(name: &str) -> Self {
+        Self { file: Some(name.to_owned()), ..Self::default() }
+    }
+
+    /// The one source that is set.
+    ///
+    /// # Errors
+    /// If none or several are set.
+    pub fn source(&self) -> Result<Source<'_>, FieldError> {
+        match (&self.file, &self.oci, &self.config_map) {
+            (Some(file), None, None) => Ok(Source::File(file)),
+            (None, Some(oci), None) => Ok(Source::Oci(oci)),
+            (None, None, Some(config_map)) => Ok(Source::ConfigMap(config_map)),
+            _ => Err(FieldError::new("spec.module", "exactly one of file, oci and configMap must be set")),
+        }
+    }
+}
+
+/// A kind, of those that the module owns, that the provider serves.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ParentClaim {
+    /// API group.
+    #[schemars(length(max = 253), regex(pattern = GROUP))]
+    pub group: String,
+    /// The kind, such as `ObjectStore`.
+    #[schemars(length(max = 63), regex(pattern = KIND))]
+    pub kind: String,
+    /// The labels of objects to serve, so that several Providers can share a kind. Default: all objects.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub selector: LabelSelector,
+}
+
+impl ParentClaim {
+    /// All objects of a kind.
+    #[must_use]
+    pub fn all(kind: &GroupKind) -> Self {
+        Self { group: kind.group.clone(), kind: kind.kind.clone(), selector: LabelSelector::default() }
+    }
+
+    /// The kind.
+    #[must_use]
+    pub fn group_kind(&self) -> GroupKind {
+        GroupKind::new(&self.group, &self.kind)
+    }
+}
+
+/// How a new version of the module takes over.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Upgrade {
+    /// The policy. Default: Automatic.
+    pub policy: UpgradePolicy,
+    /// Changes that wait for an approval even if the policy is Automatic. Default: all of them.
+    #[schemars(length(max = 2), extend("x-kubernetes-list-type" = "set"))]
+    pub hold_on: Vec<HoldOn>,
+}
+
+impl Default for Upgrade {
+    fn default() -> Self {
+        Self { policy: UpgradePolicy::Automatic, hold_on: vec![HoldOn::Delete, HoldOn::Recreate] }
+    }
+}
+
+/// When a new version takes over.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum UpgradePolicy {
+    /// At once, unless it makes a change that `holdOn` names.
+    #[default]
+    Automatic,
+    /// Once it is approved.
+    Manual,
+}
+
+/// A change for which a new version waits for an approval.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum HoldOn {
+    /// A child would be deleted.
+    Delete,
+    /// A child would be deleted and created again.
+    Recreate,
+}
+
+/// What happens to the parents when their Provider is deleted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum OnRemoval {
+    /// The Provider stays until it has no parents.
+    #[default]
+    Block,
+    /// Parents and children stay as they are, without an operator.
+    Release,
+}
+
+impl Provider {
+    /// A Provider as a user would write it.
+    #[must_use]
+    pub fn new(name: &str, spec: ProviderSpec) -> Self {
+        Self {
+            api_version: PROVIDER_API_VERSION.to_owned(),
+            kind: PROVIDER_KIND.to_owned(),
+            metadata: ProviderMetadata { name: name.to_owned(), ..ProviderMetadata::default() },
+            spec,
+            status: ProviderStatus::default(),
+        }
+    }
+
+    /// The ServiceAccount that the host impersonates.
+    #[must_use]
+    pub fn service_account_name(&self) -> String {
+        let default = || format!("provider-{}", self.metadata.name);
+        self.spec.service_account_name.clone().unwrap_or_else(default)
+    }
+}
+
+impl ProviderSpec {
+    /// A spec with all defaults: serves everything that the module owns, without grants.
+    #[must_use]
+    pub fn new(module: ModuleSource) -> Self {
+        Self {
+            module,
+            service_account_name: None,
+            parents: Vec::new(),
+            namespaces: Vec::new(),
+            settings: Map::new(),
+            grants: Grants::default(),
+            limits: ProviderLimits::default(),
+            upgrade: Upgrade::default(),
+            on_removal: OnRemoval::default(),
+            suspend: false,
+        }
+    }
+}
