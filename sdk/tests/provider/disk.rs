@@ -1,4 +1,4 @@
-//! A provider with a field of every sort; most are there for the schema alone.
+//! A provider with a field of every kind; most exist only for the schema.
 #![allow(dead_code)]
 
 use std::collections::BTreeMap;
@@ -81,7 +81,7 @@ struct DiskStatus {
     spins: bool,
 }
 
-/// Answers by the size that is asked for.
+/// The response depends on the size in the spec.
 pub(crate) struct DiskProvider;
 
 impl Provider for DiskProvider {
@@ -119,6 +119,10 @@ impl Provider for DiskProvider {
             4 => Ok(Response::new().status("a text")),
             5 => Ok(Response::new().child(BTreeMap::from([((1, 2), 3)]))),
             6 => Err(failure::retry("the disk is busy", 7)),
+            9 => {
+                let typed = request.spec.weights.get("typed");
+                Ok(Response::new().status(object!({"typed": typed, "untyped": request.spec.anything})))
+            }
             8 => {
                 let treatment = Treatment { on_delete: OnDelete::Retain, ..Treatment::wave(2) };
                 let immutable = OnImmutableChange::RecreateOrphan;

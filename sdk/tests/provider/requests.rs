@@ -1,7 +1,7 @@
-//! What is said about payloads that are no requests, and parents that do not fit.
+//! Requests: failures of malformed payloads and parents, unknown fields, and values that must survive.
 
 use bartizan_sdk::testing::TestRequest;
-use bartizan_sdk::{Provider, answer};
+use bartizan_sdk::{Provider, answer, reconcile_bytes};
 use rstest::rstest;
 use serde_json::{Value, json};
 
@@ -97,6 +97,22 @@ fn of_many_unknown_fields_some_are_named_and_the_others_counted() {
     let message = "ignored: spec.x10, spec.x11, spec.x12, spec.x13, spec.x14, spec.x15, spec.x16, spec.x17, spec.x18, \
                    spec.x19 and 2 more";
     assert_eq!(answer.status.unwrap()["conditions"][0]["message"], message);
+}
+
+/// `serde_json` rounds some of these to a neighbour unless its feature `float_roundtrip` is on.
+#[rstest]
+#[case("99.99999999999999")]
+#[case("100.00000000000001")]
+#[case("31.245270191439438")]
+#[case("1.7976931348623157e+308")]
+#[case("5e-324")]
+fn a_float_is_written_with_the_digits_that_were_read(#[case] digits: &str) {
+    let parent = disk(&json!({"size": 9, "former": "Solid", "weights": {"typed": 0}, "anything": {"untyped": 0}}));
+    let bytes = TestRequest::new(parent).bytes(DiskProvider::CHILDREN);
+    let request = String::from_utf8(bytes).unwrap().replace("yped\":0", &format!("yped\":{digits}"));
+    let response = String::from_utf8(reconcile_bytes::<DiskProvider>(request.as_bytes()).unwrap()).unwrap();
+    let status = format!("\"status\":{{\"typed\":{digits},\"untyped\":{{\"untyped\":{digits}}}}}");
+    assert!(response.contains(&status), "{response}");
 }
 
 #[test]
