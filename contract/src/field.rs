@@ -35,11 +35,11 @@ impl fmt::Display for FieldError {
 impl std::error::Error for FieldError {}
 
 /// The maximum length of a DNS label.
-pub(crate) const DNS_LABEL_LENGTH: usize = 63;
+pub const DNS_LABEL_LENGTH: usize = 63;
 /// The maximum length of a DNS subdomain.
-pub(crate) const DNS_SUBDOMAIN_LENGTH: usize = 253;
+pub const DNS_SUBDOMAIN_LENGTH: usize = 253;
 /// A DNS label, such as the name of a namespace.
-pub(crate) const DNS_LABEL: &str = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$";
+pub const DNS_LABEL: &str = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$";
 /// A DNS subdomain, such as the name of a ServiceAccount.
 pub(crate) const DNS_SUBDOMAIN: &str = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$";
 /// An API group; empty for the core group. No wildcards.
@@ -50,22 +50,21 @@ pub(crate) const KIND: &str = "^[A-Za-z]([-A-Za-z0-9]*[A-Za-z0-9])?$";
 /// Whether a text is a DNS label: up to 63 lower-case letters, digits and '-', a letter or digit at both ends.
 #[must_use]
 pub fn is_dns_label(text: &str) -> bool {
+    text.len() <= DNS_LABEL_LENGTH && has_form_of_dns_label(text)
+}
+
+/// Whether a text is a DNS label but for its length, as the pattern [`DNS_LABEL`] has it.
+#[must_use]
+pub fn has_form_of_dns_label(text: &str) -> bool {
     let inner = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'-';
-    (1..=DNS_LABEL_LENGTH).contains(&text.len())
-        && text.bytes().all(inner)
-        && !text.starts_with('-')
-        && !text.ends_with('-')
+    !text.is_empty() && text.bytes().all(inner) && !text.starts_with('-') && !text.ends_with('-')
 }
 
 /// Whether a text is a DNS subdomain: labels of lower-case letters, digits and '-', separated by dots, up to 253 characters in
 /// total.
 #[must_use]
 pub fn is_dns_subdomain(text: &str) -> bool {
-    let is_part = |part: &str| {
-        let inner = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'-';
-        !part.is_empty() && part.bytes().all(inner) && !part.starts_with('-') && !part.ends_with('-')
-    };
-    text.len() <= DNS_SUBDOMAIN_LENGTH && text.split('.').all(is_part)
+    text.len() <= DNS_SUBDOMAIN_LENGTH && text.split('.').all(has_form_of_dns_label)
 }
 
 /// The message for a text that is not a DNS label.

@@ -72,12 +72,23 @@ pub const APPROVE_ANNOTATION: &str = "bartizan.dev/approve";
 /// document. A Provider without it was created by somebody else, and takes precedence over the file.
 pub const FILE_ANNOTATION: &str = "bartizan.dev/file";
 
+/// Field manager of what the host writes for itself: Providers, the CRDs of modules, parents that it releases.
+pub const HOST_FIELD_MANAGER: &str = "bartizan";
+/// Field manager of what the command line writes for whoever runs it.
+pub const CLI_FIELD_MANAGER: &str = "bartizan-cli";
+
 /// The field manager of a provider's children and of the status of its parents: `bartizan/<provider>`. It must not contain a
 /// version, or fields of an older version would remain.
 #[must_use]
 pub fn field_manager(provider: &str) -> String {
-    format!("bartizan/{provider}")
+    format!("{HOST_FIELD_MANAGER}/{provider}")
 }
 
+/// Namespace of the host itself, unless the command line names another.
+pub const SYSTEM_NAMESPACE: &str = "bartizan-system";
+/// Namespace of the ServiceAccounts that providers act as, unless the command line names another.
+pub const ACCOUNT_NAMESPACE: &str = "bartizan-providers";
+
+/// What kubectl's client-side apply leaves on objects: a copy of the whole object, secrets included.
 /// The annotation of kubectl's client-side apply: a copy of the whole object, secrets included.
 pub const LAST_APPLIED_ANNOTATION: &str = "kubectl.kubernetes.io/last-applied-configuration";

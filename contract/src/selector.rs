@@ -1,6 +1,7 @@
 //! Label selectors with the semantics of Kubernetes.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -8,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::field::{DNS_SUBDOMAIN_LENGTH, FieldError, is_dns_subdomain};
 
 /// The labels that an object must have. Empty: any object.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[schemars(extend("x-kubernetes-map-type" = "atomic"))]
 pub struct LabelSelector {
@@ -23,7 +24,7 @@ pub struct LabelSelector {
 }
 
 /// A requirement of one label.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[schemars(extend("x-kubernetes-validations" = [{
     "rule": "self.operator in ['In', 'NotIn'] ? has(self.values) && size(self.values) > 0 : !has(self.values) || size(self.values) == 0",
@@ -37,12 +38,12 @@ pub struct LabelRequirement {
     pub operator: LabelOperator,
     /// The values of In and NotIn.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 64), inner(length(max = 63)))]
+    #[schemars(length(max = 64), inner(length(max = LABEL_LENGTH)))]
     pub values: Vec<String>,
 }
 
 /// How a label is compared.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum LabelOperator {
     /// The label exists with one of the values.
     In,
@@ -73,12 +74,53 @@ impl LabelSelector {
         Ok(())
     }
 
+    /// Whether it requires nothing, and so selects every object.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.match_labels.is_empty() && self.match_expressions.is_empty()
+    }
+
     /// Whether an object with these labels is selected. Meaningful only if [`check`](Self::check) succeeds: Kubernetes would refuse
     /// the selector otherwise.
     #[must_use]
     pub fn matches(&self, labels: &BTreeMap<String, String>) -> bool {
-        self.match_labels.iter().all(|(key, value)| labels.get(key) == Some(value))
-            && self.match_expressions.iter().all(|requirement| requirement.matches(labels.get(&requirement.key)))
+        self.matches_by(|key| labels.get(key).map(String::as_str))
+    }
+
+    /// The same, for labels in any other form: `value` returns the value of a label, if the object has it.
+    #[must_use]
+    pub fn matches_by<'a>(&self, value: impl Fn(&str) -> Option<&'a str>) -> bool {
+        self.match_labels.iter().all(|(key, wanted)| value(key) == Some(wanted))
+            && self.match_expressions.iter().all(|requirement| requirement.matches(value(&requirement.key)))
+    }
+}
+
+impl fmt::Display for LabelSelector {
+    /// As kubectl and the API's `labelSelector` parameter take it: `app=minio,tier in (a,b),!old`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut separator = "";
+        for (key, value) in &self.match_labels {
+            write!(f, "{separator}{key}={value}")?;
+            separator = ",";
+        }
+        for requirement in &self.match_expressions {
+            write!(f, "{separator}{requirement}")?;
+            separator = ",";
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for LabelRequirement {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { key, operator, values } = self;
+        match (operator, values.as_slice()) {
+            (LabelOperator::In, [value]) => write!(f, "{key}={value}"),
+            (LabelOperator::In, values) => write!(f, "{key} in ({})", values.join(",")),
+            (LabelOperator::NotIn, values) => write!(f, "{key} notin ({})", values.join(",")),
+            (LabelOperator::Exists, _) => f.write_str(key),
+            (LabelOperator::DoesNotExist, _) => write!(f, "!{key}"),
+        }
     }
 }
 
@@ -101,8 +143,8 @@ impl LabelRequirement {
         }
     }
 
-    fn matches(&self, found: Option<&String>) -> bool {
-        let among = |value: &String| self.values.contains(value);
+    fn matches(&self, found: Option<&str>) -> bool {
+        let among = |found: &str| self.values.iter().any(|value| value == found);
         match self.operator {
             LabelOperator::In => found.is_some_and(among),
             LabelOperator::NotIn => !found.is_some_and(among),

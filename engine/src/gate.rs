@@ -7,6 +7,7 @@ mod related;
 
 use std::collections::BTreeSet;
 
+use bartizan_contract::field::DNS_SUBDOMAIN_LENGTH;
 use bartizan_contract::names::{
     API_VERSION, INTENT_ANNOTATION, OWNER_UID_ANNOTATION, OWNER_UID_LABEL, PREFIX, PROVIDER_LABEL, RESPONSE_KIND,
     RETAINED_FOR_ANNOTATION, WAVE_ANNOTATION,
@@ -236,7 +237,7 @@ fn intend(child: Child, generate: Vec<Generate>, path: &str, input: &GateInput<'
     let metadata = object.remove("metadata").unwrap_or(Value::Null);
     let name = required("metadata.name", metadata.get("name"))?;
     // It becomes a part of a URL; what else a name may be, the API server says.
-    if name == "." || name == ".." || name.len() > 253 || name.contains(['/', '%', '?', '#']) {
+    if name == "." || name == ".." || name.len() > DNS_SUBDOMAIN_LENGTH || name.contains(['/', '%', '?', '#']) {
         let message = format!("{name:?} cannot be the name of an object");
         return Err(Refusal::new(format!("{path}.metadata.name"), message));
     }

@@ -1,84 +1,50 @@
-//! Label selectors as Kubernetes evaluates them (`metav1.LabelSelector`): all of `matchLabels` and `matchExpressions` must hold.
+//! Selectors of observed objects. What a selector is and which labels it selects, [`LabelSelector`] says.
 
-use serde_json::Value;
+use std::fmt;
+
+use bartizan_contract::LabelSelector;
+use serde_json::{Map, Value};
 
 /// Labels of an object, sorted by key.
 pub type Labels = Vec<(String, String)>;
 
-/// A label selector that says something: an empty one, which would match everything, is none.
+/// A selector that requires something. An empty one would select every object, and is `None` here.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Selector {
-    requirements: Vec<Requirement>,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-enum Requirement {
-    In(String, Vec<String>),
-    NotIn(String, Vec<String>),
-    Exists(String),
-    DoesNotExist(String),
-}
+pub struct Selector(LabelSelector);
 
 impl Selector {
     /// Labels that must have these values; `None` if there are none.
     pub fn of_labels<'a>(labels: impl IntoIterator<Item = (&'a str, &'a str)>) -> Option<Self> {
-        let requirements: Vec<Requirement> =
-            labels.into_iter().map(|(key, value)| Requirement::In(key.to_owned(), vec![value.to_owned()])).collect();
-        (!requirements.is_empty()).then_some(Self { requirements })
+        let match_labels = labels.into_iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect();
+        Self::new(LabelSelector { match_labels, match_expressions: Vec::new() })
     }
 
-    /// From `{matchLabels, matchExpressions}`; `None` if it is empty, or is no selector: what it means is then unknown, and
-    /// nothing matches.
+    /// From `{matchLabels, matchExpressions}` of an object; other fields beside these are ignored. `None` if it is empty or no
+    /// valid selector, as the plain map of a Service: what it means is unknown, and nothing matches.
     #[must_use]
     pub fn parse(value: &Value) -> Option<Self> {
-        let mut requirements = Vec::new();
-        for (key, value) in value.get("matchLabels").and_then(Value::as_object).into_iter().flatten() {
-            requirements.push(Requirement::In(key.clone(), vec![value.as_str()?.to_owned()]));
-        }
-        for expression in value.get("matchExpressions").and_then(Value::as_array).into_iter().flatten() {
-            let key = expression.get("key")?.as_str()?.to_owned();
-            let values = expression.get("values").and_then(Value::as_array).into_iter().flatten();
-            let values: Option<Vec<String>> = values.map(|value| value.as_str().map(str::to_owned)).collect();
-            requirements.push(match (expression.get("operator")?.as_str()?, values?) {
-                ("In", values) if !values.is_empty() => Requirement::In(key, values),
-                ("NotIn", values) if !values.is_empty() => Requirement::NotIn(key, values),
-                ("Exists", values) if values.is_empty() => Requirement::Exists(key),
-                ("DoesNotExist", values) if values.is_empty() => Requirement::DoesNotExist(key),
-                _ => return None,
-            });
-        }
-        (!requirements.is_empty()).then_some(Self { requirements })
+        let field = |name: &str| Some((name.to_owned(), value.get(name).filter(|value| !value.is_null())?.clone()));
+        let fields: Map<String, Value> = ["matchLabels", "matchExpressions"].into_iter().filter_map(field).collect();
+        let selector: LabelSelector = serde_json::from_value(Value::Object(fields)).ok()?;
+        selector.check().ok()?;
+        Self::new(selector)
+    }
+
+    fn new(selector: LabelSelector) -> Option<Self> {
+        (!selector.is_empty()).then_some(Self(selector))
     }
 
     /// Whether an object with these labels is selected.
     #[must_use]
     pub fn matches(&self, labels: &Labels) -> bool {
-        let value = |key: &str| labels.iter().find(|(label, _)| label == key).map(|(_, value)| value);
-        self.requirements.iter().all(|requirement| match requirement {
-            Requirement::In(key, values) => value(key).is_some_and(|value| values.contains(value)),
-            Requirement::NotIn(key, values) => value(key).is_none_or(|value| !values.contains(value)),
-            Requirement::Exists(key) => value(key).is_some(),
-            Requirement::DoesNotExist(key) => value(key).is_none(),
-        })
+        self.0.matches_by(|key| labels.iter().find(|(label, _)| label == key).map(|(_, value)| value.as_str()))
     }
 }
 
-impl std::fmt::Display for Selector {
-    /// As kubectl and the API's `labelSelector` parameter take it: `app=minio,tier in (a,b),!old`.
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        for (position, requirement) in self.requirements.iter().enumerate() {
-            if position > 0 {
-                f.write_str(",")?;
-            }
-            match requirement {
-                Requirement::In(key, values) if values.len() == 1 => write!(f, "{key}={}", values.concat())?,
-                Requirement::In(key, values) => write!(f, "{key} in ({})", values.join(","))?,
-                Requirement::NotIn(key, values) => write!(f, "{key} notin ({})", values.join(","))?,
-                Requirement::Exists(key) => f.write_str(key)?,
-                Requirement::DoesNotExist(key) => write!(f, "!{key}")?,
-            }
-        }
-        Ok(())
+impl fmt::Display for Selector {
+    /// As the API's `labelSelector` parameter takes it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
     }
 }
 

@@ -53,11 +53,11 @@ impl Default for Config {
 pub struct Limits {
     /// Wall-clock time of the call. Default 1 s; enforced to within about 20 ms.
     pub timeout: Duration,
-    /// Sum of the instance's linear memories in bytes. Default 64 MiB.
+    /// Sum of the instance's linear memories in bytes.
     pub memory_bytes: usize,
-    /// Largest request in bytes. Default 8 MiB.
+    /// Largest request in bytes.
     pub request_bytes: usize,
-    /// Largest response in bytes. Default 4 MiB.
+    /// Largest response in bytes.
     pub response_bytes: usize,
     /// Most lines that the guest may log; further ones are counted and dropped. Default 256.
     pub log_lines: usize,

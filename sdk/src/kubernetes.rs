@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 pub use bartizan_contract::field::is_dns_label;
+use bartizan_contract::field::{DNS_LABEL_LENGTH, has_form_of_dns_label};
 
 use crate::failure::Fault;
 use crate::json::object;
@@ -18,7 +19,7 @@ pub const SERVICE_NAME_PATTERN: &str = "^[a-z]([-a-z0-9]*[a-z0-9])?$";
 /// The fault of a name that should be a DNS label.
 #[must_use]
 pub fn dns_label_fault(field: impl fmt::Display, name: &str) -> Option<Fault> {
-    let message = format_args!("must be a DNS label of at most 63 characters, but is \"{name}\"");
+    let message = format_args!("must be a DNS label of at most {DNS_LABEL_LENGTH} characters, but is \"{name}\"");
     Fault::unless(is_dns_label(name), field, message)
 }
 
@@ -33,11 +34,7 @@ pub fn image_fault(field: &str, text: Option<&str>) -> Option<Fault> {
 /// The message of the fault of a parent's name that is also the name of a Service.
 #[must_use]
 pub fn service_name_fault(name: &str) -> Option<String> {
-    let inner = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
-    let bytes = name.as_bytes();
-    let fits = bytes.first().is_some_and(u8::is_ascii_lowercase)
-        && bytes.last().is_some_and(|&byte| inner(byte))
-        && bytes.iter().all(|&byte| inner(byte) || byte == b'-');
+    let fits = has_form_of_dns_label(name) && name.starts_with(|first: char| first.is_ascii_lowercase());
     (!fits).then(|| {
         format!(
             "must consist of lower-case letters, digits and dashes and begin with a letter, since a Service has this name, but is \

@@ -8,7 +8,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::schema;
 use crate::default::is_default;
-use crate::field::{DNS_SUBDOMAIN, GROUP, KIND};
+use crate::field::{DNS_LABEL_LENGTH, DNS_SUBDOMAIN, DNS_SUBDOMAIN_LENGTH, GROUP, KIND};
 use crate::kind::Kind;
 use crate::manifest::RelatedAccess;
 
@@ -38,12 +38,12 @@ pub struct Grants {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ChildGrant {
     /// API group; empty for the core group.
-    #[schemars(length(max = 253), regex(pattern = GROUP))]
+    #[schemars(length(max = DNS_SUBDOMAIN_LENGTH), regex(pattern = GROUP))]
     pub group: String,
     /// Kinds of the group, such as `StatefulSet`. Naming a cluster-scoped kind grants it.
     #[schemars(
         length(min = 1, max = 64),
-        inner(length(max = 63), regex(pattern = KIND)),
+        inner(length(max = DNS_LABEL_LENGTH), regex(pattern = KIND)),
         extend("x-kubernetes-list-type" = "set")
     )]
     pub kinds: Vec<String>,
@@ -58,12 +58,12 @@ pub struct ChildGrant {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct DescendantGrant {
     /// API group; empty for the core group.
-    #[schemars(length(max = 253), regex(pattern = GROUP))]
+    #[schemars(length(max = DNS_SUBDOMAIN_LENGTH), regex(pattern = GROUP))]
     pub group: String,
     /// Kinds of the group, such as `Pod`.
     #[schemars(
         length(min = 1, max = 64),
-        inner(length(max = 63), regex(pattern = KIND)),
+        inner(length(max = DNS_LABEL_LENGTH), regex(pattern = KIND)),
         extend("x-kubernetes-list-type" = "set")
     )]
     pub kinds: Vec<String>,
@@ -74,12 +74,12 @@ pub struct DescendantGrant {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct RelatedGrant {
     /// API group; empty for the core group.
-    #[schemars(length(max = 253), regex(pattern = GROUP))]
+    #[schemars(length(max = DNS_SUBDOMAIN_LENGTH), regex(pattern = GROUP))]
     pub group: String,
     /// Kinds of the group, such as `Secret`. Naming a cluster-scoped kind grants it.
     #[schemars(
         length(min = 1, max = 64),
-        inner(length(max = 63), regex(pattern = KIND)),
+        inner(length(max = DNS_LABEL_LENGTH), regex(pattern = KIND)),
         extend("x-kubernetes-list-type" = "set")
     )]
     pub kinds: Vec<String>,
@@ -114,7 +114,7 @@ pub struct PodGrant {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(
         length(max = 64),
-        inner(length(max = 253), regex(pattern = DNS_SUBDOMAIN)),
+        inner(length(max = DNS_SUBDOMAIN_LENGTH), regex(pattern = DNS_SUBDOMAIN)),
         extend("x-kubernetes-list-type" = "set")
     )]
     pub service_account_names: Vec<String>,

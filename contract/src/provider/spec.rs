@@ -12,7 +12,7 @@ use super::schema;
 use super::status::ProviderStatus;
 use crate::default::is_default;
 use crate::digest;
-use crate::field::{DNS_LABEL, DNS_SUBDOMAIN, FieldError, GROUP, KIND};
+use crate::field::{DNS_LABEL, DNS_LABEL_LENGTH, DNS_SUBDOMAIN, DNS_SUBDOMAIN_LENGTH, FieldError, GROUP, KIND};
 use crate::group_kind::GroupKind;
 use crate::names::{PROVIDER_API_VERSION, PROVIDER_KIND};
 use crate::selector::LabelSelector;
@@ -75,7 +75,7 @@ pub struct ProviderSpec {
     /// The ServiceAccount that the host impersonates for this provider, in the host's namespace for such accounts. Default:
     /// `provider-` and the name of the provider.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 253), regex(pattern = DNS_SUBDOMAIN))]
+    #[schemars(length(min = 1, max = DNS_SUBDOMAIN_LENGTH), regex(pattern = DNS_SUBDOMAIN))]
     pub service_account_name: Option<String>,
     /// The kinds to serve, of those that the module owns, and which objects of them. Default: all.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -88,7 +88,7 @@ pub struct ProviderSpec {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(
         length(max = 256),
-        inner(length(max = 63), regex(pattern = DNS_LABEL)),
+        inner(length(max = DNS_LABEL_LENGTH), regex(pattern = DNS_LABEL)),
         extend("x-kubernetes-list-type" = "set")
     )]
     pub namespaces: Vec<String>,
@@ -155,7 +155,7 @@ pub struct OciSource {
     /// A Secret of type `kubernetes.io/dockerconfigjson` in the host's namespace with the credentials for the registry. The host
     /// must be allowed to get it by name. Default: anonymous access.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 253), regex(pattern = DNS_SUBDOMAIN))]
+    #[schemars(length(min = 1, max = DNS_SUBDOMAIN_LENGTH), regex(pattern = DNS_SUBDOMAIN))]
     pub pull_secret_name: Option<String>,
 }
 
@@ -164,7 +164,7 @@ pub struct OciSource {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ConfigMapSource {
     /// Name of the ConfigMap.
-    #[schemars(length(max = 253), regex(pattern = DNS_SUBDOMAIN))]
+    #[schemars(length(max = DNS_SUBDOMAIN_LENGTH), regex(pattern = DNS_SUBDOMAIN))]
     pub name: String,
     /// Key in the ConfigMap, such as `minio.wasm`.
     #[schemars(length(max = 253), regex(pattern = r"^[-._a-zA-Z0-9]+$"))]
@@ -208,10 +208,10 @@ impl ModuleSource {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ParentClaim {
     /// API group.
-    #[schemars(length(max = 253), regex(pattern = GROUP))]
+    #[schemars(length(max = DNS_SUBDOMAIN_LENGTH), regex(pattern = GROUP))]
     pub group: String,
     /// The kind, such as `ObjectStore`.
-    #[schemars(length(max = 63), regex(pattern = KIND))]
+    #[schemars(length(max = DNS_LABEL_LENGTH), regex(pattern = KIND))]
     pub kind: String,
     /// The labels of objects to serve, so that several Providers can share a kind. Default: all objects.
     #[serde(default, skip_serializing_if = "is_default")]

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Display;
 
+use bartizan_contract::field::{DNS_LABEL, DNS_LABEL_LENGTH};
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -47,7 +48,7 @@ pub struct ClaimTemplate {
 pub struct ClaimMetadata {
     /// Name of the volume; by default `data0`, `data1` and so on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 63), regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
+    #[schemars(length(max = DNS_LABEL_LENGTH), regex(pattern = DNS_LABEL))]
     pub name: Option<String>,
     /// Labels of the claims.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
