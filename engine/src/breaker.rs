@@ -1,38 +1,38 @@
-//! When a provider is not asked for a while: a provider that crashes, loops or eats memory for every parent trips its own
-//! breaker, and is then asked for one parent at a time until it answers (invariant 7). No clock: the caller says what time it is.
+//! Circuit breaker of a provider: one that crashes, loops or exhausts its memory for every parent is not called for a while, and
+//! then for one parent at a time until it answers (invariant 7). No clock: the caller passes the time.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-/// So many different parents in a row got no answer. One alone never opens a breaker: it backs off alone.
+/// Different parents in a row without an answer that open the breaker. A single parent never opens it, but backs off alone.
 pub const FAULTS: usize = 5;
-/// Time until the provider is tried again; doubles each time that fails.
+/// Time until the provider is called again; doubles each time that this call fails.
 pub const FIRST_PAUSE: Duration = Duration::from_secs(5);
-/// Longest time until the provider is tried again.
+/// Longest time until the provider is called again.
 pub const LONGEST_PAUSE: Duration = Duration::from_secs(300);
 
-/// What came of a reconcile, as far as the breaker is concerned.
+/// The outcome of a reconcile, as far as it concerns the breaker.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Called {
-    /// The provider was not asked, or whatever happened is not its fault.
+    /// The provider was not called, or a failure was not its fault.
     No,
-    /// It answered; a failure is an answer, too.
+    /// It answered; an answer may be a failure.
     Answered,
-    /// It crashed, ran out of time or out of memory, and what is said of that.
+    /// It crashed, or ran out of time or memory, with the message.
     Faulted(String),
 }
 
 #[derive(Clone, Debug)]
 enum State<K> {
-    /// It is asked. Parents that got no answer since the last that did.
+    /// It is called. Holds the parents without an answer since the last answer.
     Closed(BTreeSet<K>),
-    /// It is not asked before then.
+    /// It is not called before this time.
     Open { until: Instant },
-    /// It is asked for one parent.
+    /// It is called for one parent.
     HalfOpen { probe: K },
 }
 
-/// The breaker of one provider, for one sort of calls.
+/// The breaker of one provider, for one type of calls.
 #[derive(Clone, Debug)]
 pub struct Breaker<K> {
     state: State<K>,
@@ -47,7 +47,7 @@ impl<K: Ord + Clone> Default for Breaker<K> {
 }
 
 impl<K: Ord + Clone> Breaker<K> {
-    /// Whether the provider may be asked for some parent now.
+    /// Whether the provider may be called now, for any parent.
     #[must_use]
     pub fn admits(&self, now: Instant) -> bool {
         match &self.state {
@@ -57,7 +57,7 @@ impl<K: Ord + Clone> Breaker<K> {
         }
     }
 
-    /// A parent is begun that the breaker admits: if it is the first after a pause, all others wait for its end.
+    /// The reconcile of a parent starts that the breaker admits. After a pause all others wait until the first one ends.
     pub fn begin(&mut self, parent: &K, now: Instant) {
         if let State::Open { until } = self.state
             && until <= now
@@ -66,7 +66,7 @@ impl<K: Ord + Clone> Breaker<K> {
         }
     }
 
-    /// A reconcile of a parent ended. What was begun before the breaker opened says nothing new, unless it was answered.
+    /// The reconcile of a parent ended. Those that started before the breaker opened only matter if the provider answered.
     pub fn end(&mut self, parent: &K, called: Called, now: Instant) {
         match (&mut self.state, called) {
             (_, Called::Answered) => *self = Self::default(),
@@ -82,13 +82,13 @@ impl<K: Ord + Clone> Breaker<K> {
                 self.pause = self.pause.saturating_mul(2).min(LONGEST_PAUSE);
                 self.state = State::Open { until: now + self.pause };
             }
-            // It said nothing: another one may try.
+            // The provider was not called after all: another parent may try.
             (State::HalfOpen { probe }, Called::No) if probe == parent => self.state = State::Open { until: now },
             _ => {}
         }
     }
 
-    /// When the provider may be tried again, if nobody is trying.
+    /// When the provider may be called again, if no parent is trying now.
     #[must_use]
     pub fn until(&self) -> Option<Instant> {
         match self.state {
@@ -97,7 +97,7 @@ impl<K: Ord + Clone> Breaker<K> {
         }
     }
 
-    /// What happened last, if the breaker is not closed.
+    /// The last fault, if the breaker is not closed.
     #[must_use]
     pub fn fault(&self) -> Option<&str> {
         match self.state {

@@ -1,5 +1,5 @@
-//! What a new CRD takes from those who use the old one: objects that are no longer valid, fields that are lost, clients that are
-//! no longer answered. What is wider than before is no problem, and a default that changes is none of this.
+//! Compatibility of a new CRD with the old one of the same name: objects that become invalid, fields that are lost, versions that are
+//! no longer served. Widening is compatible, and so is a changed default.
 
 use std::fmt;
 
@@ -9,22 +9,22 @@ const KEEPS_UNKNOWN: &str = "x-kubernetes-preserve-unknown-fields";
 const INT_OR_STRING: &str = "x-kubernetes-int-or-string";
 const VALIDATIONS: &str = "x-kubernetes-validations";
 
-/// One thing that worked with the old CRD and does not with the new one. As text it is a sentence.
+/// Something that works with the old CRD and not with the new one. Its `Display` is a sentence.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Incompatibility {
-    /// Name of the CRD; `None` if it is about no single one.
+    /// Name of the CRD; `None` if it concerns several.
     pub crd: Option<String>,
-    /// The version that it is about, as `v1alpha1`; `None` if it is all of them.
+    /// The version, as `v1alpha1`; `None` if it concerns all of them.
     pub version: Option<String>,
     /// The field, as `spec.servers[].name` or, for any key of a map, `spec.labels.*`; `None` if it is the version or its
     /// objects as a whole.
     pub path: Option<String>,
-    /// What becomes of it, in words that follow its name.
+    /// What changes, in words that follow the name of the field or version.
     pub message: String,
 }
 
 impl Incompatibility {
-    /// What is about no single CRD.
+    /// An incompatibility that concerns several CRDs.
     #[must_use]
     pub fn of_all(message: String) -> Self {
         Self { crd: None, version: None, path: None, message }
@@ -44,7 +44,7 @@ impl fmt::Display for Incompatibility {
     }
 }
 
-/// Compares two CRDs of the same name. In the order of the old one's versions, and in each by the fields' names.
+/// Compares two CRDs of the same name. The result is in the order of the old versions, and within each in that of the field names.
 #[must_use]
 pub fn incompatibilities(old_crd: &Value, new_crd: &Value) -> Vec<Incompatibility> {
     let mut found = Vec::new();
@@ -63,7 +63,7 @@ pub fn incompatibilities(old_crd: &Value, new_crd: &Value) -> Vec<Incompatibilit
         match version(new_crd, name).filter(|version| is(version, "served")) {
             None => {
                 let stored = if is(old, "storage") { ", and objects are stored in it" } else { "" };
-                walk.say(None, format!("is no longer served{stored}"));
+                walk.report(None, format!("is no longer served{stored}"));
             }
             Some(new) => walk.version(old, new),
         }
@@ -73,7 +73,7 @@ pub fn incompatibilities(old_crd: &Value, new_crd: &Value) -> Vec<Incompatibilit
         && old_name != name
         && text(new_crd, "/spec/conversion/strategy") != Some("Webhook")
     {
-        // Without a webhook a conversion changes the version's name alone: what was stored must fit as it is.
+        // Without a webhook, conversion changes nothing but apiVersion: stored objects must be valid as they are.
         let mut moved = Vec::new();
         Walk { crd, version: name, found: &mut moved }.schema("", schema(old), schema(new));
         moved.retain(|incompatibility| !found.contains(incompatibility));
@@ -106,7 +106,7 @@ fn is(value: &Value, flag: &str) -> bool {
     value.get(flag) == Some(&Value::Bool(true))
 }
 
-/// A walk through two schemas side by side.
+/// Walks two schemas side by side.
 struct Walk<'a> {
     crd: Option<&'a str>,
     version: &'a str,
@@ -114,7 +114,7 @@ struct Walk<'a> {
 }
 
 impl Walk<'_> {
-    fn say(&mut self, path: Option<&str>, message: impl Into<String>) {
+    fn report(&mut self, path: Option<&str>, message: impl Into<String>) {
         let path = path.filter(|path| !path.is_empty()).map(str::to_owned);
         let (crd, version) = (self.crd.map(str::to_owned), Some(self.version.to_owned()));
         self.found.push(Incompatibility { crd, version, path, message: message.into() });
@@ -124,7 +124,7 @@ impl Walk<'_> {
         for name in ["status", "scale"] {
             let has = |version: &Value| version.pointer("/subresources").is_some_and(|all| all.get(name).is_some());
             if has(old) && !has(new) {
-                self.say(None, format!("loses its subresource {name}"));
+                self.report(None, format!("loses its subresource {name}"));
             }
         }
         self.schema("", schema(old), schema(new));
@@ -132,14 +132,14 @@ impl Walk<'_> {
 
     fn schema(&mut self, path: &str, old: &Value, new: &Value) {
         if let Some(message) = narrowed_type(old, new) {
-            // What is within a value of another type is no longer the same.
-            return self.say(Some(path), message);
+            // The fields within a value of another type are not comparable.
+            return self.report(Some(path), message);
         }
         if is(old, "nullable") && !is(new, "nullable") {
-            self.say(Some(path), "may no longer be null");
+            self.report(Some(path), "may no longer be null");
         }
         for message in narrowed_value(old, new) {
-            self.say(Some(path), message);
+            self.report(Some(path), message);
         }
         self.fields(path, old, new);
         if let (Some(old), Some(new)) = (old.get("items"), new.get("items")) {
@@ -148,24 +148,24 @@ impl Walk<'_> {
     }
 
     fn fields(&mut self, path: &str, old: &Value, new: &Value) {
-        let below = |name: &str| if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") };
+        let nested = |name: &str| if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") };
         let (kept_before, kept) = (is(old, KEEPS_UNKNOWN), is(new, KEEPS_UNKNOWN));
         let any = Any::of(new);
         if kept_before && !kept && matches!(any, Any::None | Any::Of(_)) {
-            self.say(Some(path), "no longer keeps fields that the schema does not know");
+            self.report(Some(path), "no longer keeps fields that the schema does not know");
         }
         match (Any::of(old), any) {
-            (Any::Of(old), Any::Of(new)) => self.schema(&below("*"), old, new),
-            (Any::All, Any::Of(new)) => self.schema(&below("*"), &Value::Null, new),
-            (Any::Of(_) | Any::All, Any::None) if !kept => self.say(Some(path), "no longer takes any key"),
+            (Any::Of(old), Any::Of(new)) => self.schema(&nested("*"), old, new),
+            (Any::All, Any::Of(new)) => self.schema(&nested("*"), &Value::Null, new),
+            (Any::Of(_) | Any::All, Any::None) if !kept => self.report(Some(path), "no longer takes any key"),
             _ => {}
         }
         let nothing = Map::new();
         let (olds, news) = (properties(old).unwrap_or(&nothing), properties(new).unwrap_or(&nothing));
         for (name, old) in olds {
             match (news.get(name), any) {
-                (Some(new), _) | (None, Any::Of(new)) => self.schema(&below(name), old, new),
-                (None, Any::None) if !kept && !kept_before => self.say(Some(&below(name)), "is removed"),
+                (Some(new), _) | (None, Any::Of(new)) => self.schema(&nested(name), old, new),
+                (None, Any::None) if !kept && !kept_before => self.report(Some(&nested(name)), "is removed"),
                 (None, Any::All | Any::None) => {}
             }
         }
@@ -178,19 +178,19 @@ impl Walk<'_> {
                 true => "is required from now on",
                 false => "is new and required, and has no default",
             };
-            self.say(Some(&below(name)), message);
+            self.report(Some(&nested(name)), message);
         }
     }
 }
 
-/// What the keys of a map may hold.
+/// What the values of a map may be.
 #[derive(Clone, Copy)]
 enum Any<'a> {
-    /// It is no map.
+    /// It is not a map.
     None,
-    /// Whatever there is.
+    /// Anything.
     All,
-    /// What this schema says.
+    /// Values of this schema.
     Of(&'a Value),
 }
 
@@ -230,7 +230,7 @@ fn narrowed_type(old: &Value, new: &Value) -> Option<String> {
     Some(format!("must be {}, was {was}", news.join(" or ")))
 }
 
-/// What a value of the same type may no longer be.
+/// Which values of the same type are no longer allowed.
 fn narrowed_value(old: &Value, new: &Value) -> Vec<String> {
     let mut messages = Vec::new();
     let list = |schema: &Value, name: &str| schema.get(name).and_then(Value::as_array).cloned();
@@ -270,7 +270,7 @@ fn narrowed_value(old: &Value, new: &Value) -> Vec<String> {
         }
     }
     for name in ["allOf", "anyOf", "oneOf", "not"] {
-        // It stands there by convention, and says the same.
+        // By convention, int-or-string fields carry this anyOf, which adds nothing.
         let is_convention = name == "anyOf" && is(new, INT_OR_STRING);
         if !is_convention && new.get(name).is_some_and(|new| !old.get(name).is_some_and(|old| same(old, new))) {
             messages.push(format!("has other rules in {name}"));
@@ -286,8 +286,8 @@ fn narrowed_value(old: &Value, new: &Value) -> Vec<String> {
     messages
 }
 
-/// Whether two values say the same: 9 and 9.0 do, which an API server writes as the one and a generator as the other. Integers are
-/// compared as such, which are no floating-point numbers beyond 2^53.
+/// Whether two values are equal. 9 and 9.0 are: an API server writes one and a generator the other. Integers are compared as integers,
+/// since floating-point numbers are inexact beyond 2^53.
 fn same(one: &Value, other: &Value) -> bool {
     match (one, other) {
         (Value::Number(one), Value::Number(other)) if one.is_f64() || other.is_f64() => one.as_f64() == other.as_f64(),
@@ -317,7 +317,7 @@ fn bound(old: &Value, new: &Value, name: &str, word: &str, narrows: fn(f64, f64)
     }
 }
 
-/// How the API server merges what several writers apply, and what must be unique.
+/// Changes in how the API server merges what several managers apply, and in which list items must be unique.
 fn merged_otherwise(old: &Value, new: &Value) -> Vec<String> {
     let mut messages = Vec::new();
     let is_list = |schema: &Value| text(schema, "/type") == Some("array");

@@ -1,5 +1,5 @@
-//! What lives below children and is not the host's: the pods and claims of a StatefulSet. It is matched through the child's
-//! selector, and by owner: what another object of the child's kind controls is not below it.
+//! Descendants: objects that belong to a child and are not the host's, such as the pods and claims of a StatefulSet. They are matched
+//! by the child's selector and by owner: what another object of the child's kind controls is not the child's.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -7,35 +7,36 @@ use std::sync::Arc;
 use crate::object::{ObjectKey, Observed};
 use crate::selector::Selector;
 
-/// A selector that was not known before: what it selects may have been dropped, and must be listed once.
+/// A list that is due since the selector of a child is new: the objects that it selects may have been dropped before.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listing {
-    /// The child whose selector it is.
+    /// The child.
     pub child: ObjectKey,
-    /// Where it selects.
+    /// The namespace to list.
     pub namespace: Option<Arc<str>>,
-    /// What it selects.
+    /// The child's selector.
     pub selector: Selector,
 }
 
 #[derive(Debug)]
-struct Above {
+struct SelectingChild {
     uid: String,
     selector: Selector,
 }
 
-/// Which object is below which child, both ways.
+/// Which object is a descendant of which child, both ways.
 #[derive(Debug, Default)]
-pub(crate) struct Below {
-    above: HashMap<Option<Arc<str>>, BTreeMap<ObjectKey, Above>>,
-    objects: HashMap<ObjectKey, BTreeSet<ObjectKey>>,
-    children: HashMap<ObjectKey, BTreeSet<ObjectKey>>,
+pub(crate) struct Descendants {
+    /// Children with a selector, by namespace.
+    selecting: HashMap<Option<Arc<str>>, BTreeMap<ObjectKey, SelectingChild>>,
+    objects_of: HashMap<ObjectKey, BTreeSet<ObjectKey>>,
+    children_of: HashMap<ObjectKey, BTreeSet<ObjectKey>>,
 }
 
-impl Below {
-    /// A child as it is now; what must be listed if its selector is new.
+impl Descendants {
+    /// Takes the current state of a child. Returns what must be listed if its selector is new.
     pub(crate) fn set_child(&mut self, child: &Observed) -> Option<Listing> {
-        let known = self.above.get(&child.key.namespace).and_then(|children| children.get(&child.key));
+        let known = self.selecting.get(&child.key.namespace).and_then(|children| children.get(&child.key));
         let Some(selector) = &child.selector else {
             if known.is_some() {
                 self.forget_child(&child.key);
@@ -46,25 +47,25 @@ impl Below {
             return None;
         }
         self.forget_child(&child.key);
-        let above = Above { uid: child.uid.clone(), selector: selector.clone() };
-        self.above.entry(child.key.namespace.clone()).or_default().insert(child.key.clone(), above);
+        let selecting = SelectingChild { uid: child.uid.clone(), selector: selector.clone() };
+        self.selecting.entry(child.key.namespace.clone()).or_default().insert(child.key.clone(), selecting);
         Some(Listing { child: child.key.clone(), namespace: child.key.namespace.clone(), selector: selector.clone() })
     }
 
-    /// A child is gone; the objects that are below none any more.
+    /// Forgets a child that was deleted. Returns the objects that are no child's descendants any more.
     pub(crate) fn forget_child(&mut self, child: &ObjectKey) -> Vec<ObjectKey> {
-        if let Some(children) = self.above.get_mut(&child.namespace) {
+        if let Some(children) = self.selecting.get_mut(&child.namespace) {
             children.remove(child);
             if children.is_empty() {
-                self.above.remove(&child.namespace);
+                self.selecting.remove(&child.namespace);
             }
         }
         let mut orphans = Vec::new();
-        for object in self.objects.remove(child).unwrap_or_default() {
-            if let Some(children) = self.children.get_mut(&object) {
+        for object in self.objects_of.remove(child).unwrap_or_default() {
+            if let Some(children) = self.children_of.get_mut(&object) {
                 children.remove(child);
                 if children.is_empty() {
-                    self.children.remove(&object);
+                    self.children_of.remove(&object);
                     orphans.push(object);
                 }
             }
@@ -72,53 +73,53 @@ impl Below {
         orphans
     }
 
-    /// An object as it is now; the children that it is below.
+    /// Takes the current state of an object. Returns the children that it is a descendant of.
     pub(crate) fn set_object(&mut self, object: &Observed) -> BTreeSet<ObjectKey> {
         self.forget_object(&object.key);
         let children: BTreeSet<ObjectKey> = self
-            .above
+            .selecting
             .get(&object.key.namespace)
             .into_iter()
             .flatten()
-            .filter(|(child, above)| above.selector.matches(&object.labels) && !is_anothers(object, child, above))
-            .map(|(child, _)| child.clone())
+            .filter(|(key, child)| child.selector.matches(&object.labels) && !belongs_to_sibling(object, key, child))
+            .map(|(key, _)| key.clone())
             .collect();
         for child in &children {
-            self.objects.entry(child.clone()).or_default().insert(object.key.clone());
+            self.objects_of.entry(child.clone()).or_default().insert(object.key.clone());
         }
         if !children.is_empty() {
-            self.children.insert(object.key.clone(), children.clone());
+            self.children_of.insert(object.key.clone(), children.clone());
         }
         children
     }
 
-    /// An object is gone; the children that it was below.
+    /// Forgets an object that was deleted. Returns the children that it was a descendant of.
     pub(crate) fn forget_object(&mut self, object: &ObjectKey) -> BTreeSet<ObjectKey> {
-        let children = self.children.remove(object).unwrap_or_default();
+        let children = self.children_of.remove(object).unwrap_or_default();
         for child in &children {
-            if let Some(objects) = self.objects.get_mut(child) {
+            if let Some(objects) = self.objects_of.get_mut(child) {
                 objects.remove(object);
                 if objects.is_empty() {
-                    self.objects.remove(child);
+                    self.objects_of.remove(child);
                 }
             }
         }
         children
     }
 
-    /// Whether an object is below any child.
-    pub(crate) fn is_below(&self, object: &ObjectKey) -> bool {
-        self.children.contains_key(object)
+    /// Whether an object is a descendant of any child.
+    pub(crate) fn contains(&self, object: &ObjectKey) -> bool {
+        self.children_of.contains_key(object)
     }
 
-    /// The objects below a child, in order.
+    /// The descendants of a child, in the order of their keys.
     pub(crate) fn of(&self, child: &ObjectKey) -> impl Iterator<Item = &ObjectKey> {
-        self.objects.get(child).into_iter().flatten()
+        self.objects_of.get(child).into_iter().flatten()
     }
 }
 
-/// Whether another object of the child's kind controls it: two StatefulSets whose selectors overlap. A controller of another
-/// kind is in between, as a ReplicaSet is.
-fn is_anothers(object: &Observed, child: &ObjectKey, above: &Above) -> bool {
-    object.controller_kind.as_deref() == Some(&*child.kind) && object.controller_uid.as_deref() != Some(&*above.uid)
+/// Whether another object of the child's kind controls the object, as with two StatefulSets whose selectors overlap. A controller of
+/// another kind stands between the two, as a ReplicaSet does.
+fn belongs_to_sibling(object: &Observed, key: &ObjectKey, child: &SelectingChild) -> bool {
+    object.controller_kind.as_deref() == Some(&*key.kind) && object.controller_uid.as_deref() != Some(&*child.uid)
 }

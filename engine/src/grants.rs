@@ -1,4 +1,4 @@
-//! What a provider may write and read, resolved against what the cluster serves.
+//! Grants of a provider, resolved against the kinds that the cluster serves.
 
 use std::collections::BTreeMap;
 
@@ -7,30 +7,30 @@ use bartizan_contract::provider::{self, GrantedNamespaces, PodLevel};
 
 use crate::object::Observed;
 
-/// What a provider may write and read.
+/// The kinds that a provider may write and read, and the bounds of its pods.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Grants {
     /// Granted kinds of children.
     pub children: BTreeMap<Kind, Grant>,
     /// Granted kinds of related objects.
     pub related: BTreeMap<Kind, Grant>,
-    /// What its pods may hold.
+    /// Bounds of its pods.
     pub pods: PodBounds,
 }
 
-/// What the pods of a provider may hold.
+/// Bounds of the pods that a provider may create.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PodBounds {
     /// The Pod Security Standard that they must meet.
     pub level: PodLevel,
-    /// ServiceAccounts that they may run as, beside `default` and the answer's own.
+    /// ServiceAccounts that they may run as, beside `default` and those in the same response.
     pub service_accounts: Vec<String>,
-    /// Where they may use every Secret.
+    /// The namespaces in which they may use any Secret.
     pub secrets: Grant,
 }
 
 impl PodBounds {
-    /// What was granted. Who may read Secrets may let pods use them: it could copy them into one of its own anyway.
+    /// The granted bounds. A provider that may read Secrets may let pods use them: it could copy them anyway.
     #[must_use]
     pub fn of(granted: &provider::Grants) -> Self {
         let secret = Kind::new("", "v1", "Secret");
@@ -52,20 +52,20 @@ impl Default for PodBounds {
 /// Where a granted kind may be written or read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Grant {
-    /// Whether its objects live in namespaces.
+    /// Whether the kind is namespaced.
     pub namespaced: bool,
-    /// In which, if they do: any of these.
+    /// The namespaces, if it is: any of these.
     pub namespaces: Vec<GrantedNamespaces>,
 }
 
 impl Grant {
-    /// In the parent's namespace only, or a cluster-scoped kind.
+    /// A grant in the parent's namespace only, or of a cluster-scoped kind.
     #[must_use]
     pub fn of_parent(namespaced: bool) -> Self {
         Self { namespaced, namespaces: vec![GrantedNamespaces::Parent] }
     }
 
-    /// Whether an object in a namespace is within it, for a parent.
+    /// Whether it covers an object in this namespace, for this parent.
     pub(crate) fn covers(&self, namespace: &str, parent: &Observed) -> bool {
         self.namespaces.iter().any(|granted| granted.cover(Some(namespace), parent.key.namespace.as_deref()))
     }

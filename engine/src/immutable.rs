@@ -1,16 +1,16 @@
-//! Which changes of an object the API server would refuse since a field never changes. A foresight, from what its validation
-//! (Kubernetes 1.36) says about built-in kinds: it names the children that a new version of a provider could only make
-//! again. The API server has the last word: what other writers and its defaults filled in is not known here, and the rules of
-//! custom kinds (`x-kubernetes-validations` with `oldSelf`), of policies and of webhooks cannot be foreseen.
+//! Immutable fields: which changes of an object the API server would refuse. A prediction from its validation of built-in kinds
+//! (Kubernetes 1.36), used to name the children that a new version of a provider could only recreate. The API server has the last
+//! word: fields that other managers or defaults set are not known here, and the rules of custom kinds (`x-kubernetes-validations`
+//! with `oldSelf`), of policies and of webhooks cannot be predicted.
 
 use bartizan_contract::GroupKind;
 use serde_json::{Map, Value};
 
-/// The first of the changes that lies in a field which the API server does not let change.
+/// The first of the changes that concerns an immutable field.
 ///
-/// `old` and `new` are the object as it was meant and as it is meant now, `changed` JSON pointers (RFC 6901) to where they
-/// differ, in any order and to any depth. A pointer to less than the whole of an immutable field lies in it; one to
-/// more, as `/spec`, does if the field differs.
+/// `old` and `new` are the object as it was applied and as it would be applied now; `changed` are JSON pointers (RFC 6901) to where
+/// they differ, in any order and to any depth. A pointer to an immutable field or into it concerns the field; a pointer to what
+/// contains it, as `/spec`, does so if the field differs.
 #[must_use]
 pub fn refused<'a>(
     kind: &GroupKind,
@@ -31,7 +31,7 @@ pub fn refused<'a>(
     })
 }
 
-/// What of a kind never changes, and what does so nevertheless. `*` stands for each element of a list.
+/// The immutable fields of a kind, and mutable fields within those. `*` stands for each element of a list.
 struct Rules {
     fixed: Vec<&'static str>,
     free: Vec<&'static str>,
@@ -57,7 +57,7 @@ impl Rules {
     }
 }
 
-/// `None` for kinds of which everything may change, as far as is known.
+/// `None` for kinds without known immutable fields.
 fn rules(kind: &GroupKind, old: &Value, new: &Value) -> Option<Rules> {
     Some(match (kind.group.as_str(), kind.kind.as_str()) {
         ("apps", "StatefulSet") => Rules::fixed(&["/spec"]).but(&[
@@ -100,10 +100,10 @@ fn rules(kind: &GroupKind, old: &Value, new: &Value) -> Option<Rules> {
     })
 }
 
-/// The template of a Job that is suspended may change in part. That no pod of it runs is not known here.
+/// Parts of the template of a suspended Job may change. Whether a pod of it still runs is not known here.
 fn job(old: &Value, new: &Value) -> Rules {
     let indexed = text(new, "/spec/completionMode") == Some("Indexed");
-    // An Indexed Job grows and shrinks, in step with its parallelism.
+    // An Indexed Job may be scaled if completions and parallelism change together.
     let elastic = indexed
         && new
             .pointer("/spec/completions")
@@ -133,7 +133,7 @@ fn job(old: &Value, new: &Value) -> Rules {
     )
 }
 
-/// What a new Service leaves out stays as it is: the API server puts addresses and ports that it gave back in.
+/// A field that the new Service omits does not change: the API server keeps the addresses and ports that it allocated.
 fn service(old: &Value, new: &Value) -> Rules {
     let of_type = |service: &Value, name: &str| text(service, "/spec/type") == Some(name);
     let both_have = |pointer: &str| text(old, pointer).is_some() && text(new, pointer).is_some();
@@ -154,13 +154,13 @@ fn service(old: &Value, new: &Value) -> Rules {
         )
 }
 
-/// The address that a Service asks for; "None" if it is headless.
+/// The address that a Service requests; "None" if it is headless.
 fn address(service: &Value) -> Option<&str> {
     let asked = ["/spec/clusterIP", "/spec/clusterIPs/0"].into_iter().filter_map(|pointer| text(service, pointer));
     asked.into_iter().find(|address| !address.is_empty())
 }
 
-/// Its source is whatever is not one of these. Where it lies can be said once.
+/// Its source is immutable, which is every field but these. Its node affinity can be set once.
 fn persistent_volume(old: &Value) -> Rules {
     let bare_csi = old.pointer("/spec/csi").is_some() && old.pointer("/spec/csi/controllerExpandSecretRef").is_none();
     Rules::fixed(&["/spec"])
@@ -177,8 +177,8 @@ fn persistent_volume(old: &Value) -> Rules {
         .but_if(bare_csi, &["/spec/csi/controllerExpandSecretRef"])
 }
 
-/// Images change, deadlines come nearer, tolerations are added, gates are opened; while there are gates, a pod can be told where
-/// to run.
+/// Images may change, deadlines be shortened, tolerations added, and scheduling gates removed; while there are gates, a pod's node
+/// selection may be narrowed.
 fn pod(old: &Value, new: &Value) -> Rules {
     let seconds = |pod: &Value, name: &str| pod.pointer(name).and_then(Value::as_i64);
     let deadline = |pod| seconds(pod, "/spec/activeDeadlineSeconds");
@@ -209,7 +209,7 @@ fn secret_type(secret: &Value) -> &str {
     text(secret, "/type").unwrap_or("Opaque")
 }
 
-/// Whether a Secret or ConfigMap was made immutable by its author, for good.
+/// Whether a Secret or ConfigMap is marked immutable, which cannot be undone.
 fn is_sealed(object: &Value) -> bool {
     object.get("immutable") == Some(&Value::Bool(true))
 }
@@ -230,7 +230,7 @@ fn are_equal_sets(one: &Value, other: &Value, pointer: &str) -> bool {
     has_all(one, other, pointer) && has_all(other, one, pointer)
 }
 
-/// Of a field and one that holds it, or the same twice, the inner one. `None` if neither holds the other.
+/// The inner of two fields if one contains the other, or both are the same; otherwise `None`.
 fn deeper<'a>(one: &'a str, other: &'a str) -> Option<&'a str> {
     let holds = |outer: &str, inner: &str| {
         inner.strip_prefix(outer).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
@@ -242,7 +242,7 @@ fn deeper<'a>(one: &'a str, other: &'a str) -> Option<&'a str> {
     }
 }
 
-/// Gives a field the value that it has in another object, or none: then it is no difference of the two.
+/// Sets a field to its value in another object, or removes it, so that the two objects do not differ in it.
 fn level(object: &mut Value, like: &Value, pointer: &str) {
     match pointer[1..].split_once('/') {
         None => match (object, like.get(&pointer[1..])) {
@@ -274,7 +274,7 @@ fn level(object: &mut Value, like: &Value, pointer: &str) {
     }
 }
 
-/// The API server knows no difference between a field that is not there and one that is empty.
+/// The API server does not distinguish an absent field from an empty one.
 fn is_same(one: Option<&Value>, other: Option<&Value>) -> bool {
     match (one, other) {
         (Some(Value::Object(one)), Some(Value::Object(other))) => {

@@ -1,5 +1,5 @@
-//! What is known of the cluster for one provider: its parents by UID, their children by owner UID, what lives below those,
-//! and what else was granted. Fed by watches and by the answers to the host's own writes; whoever is newer wins.
+//! Index of the observed objects of one provider: its parents by UID, their children by owner UID, the descendants of those, and
+//! related objects. Watches and the responses to the host's own writes feed it; the newer state wins.
 
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
@@ -7,14 +7,14 @@ use std::sync::Arc;
 
 use bartizan_contract::Kind;
 
-use crate::descendants::{Below, Listing};
+use crate::descendants::{Descendants, Listing};
 use crate::object::{ObjectKey, Observed, ParentUid, Touched, compare_versions};
 use crate::related::{Place, References, ReverseIndex, place};
 
 /// Scope of one watch: a kind, in all namespaces or in one.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Scope {
-    /// The kind that is watched.
+    /// The watched kind.
     pub kind: Kind,
     /// `None`: all namespaces, or a cluster-scoped kind.
     pub namespace: Option<String>,
@@ -29,14 +29,14 @@ impl Scope {
     }
 }
 
-/// The kinds that a provider has to do with. One kind may be several things: a Secret is a child here and related there.
+/// The kinds that a provider works with. One kind may have several roles: a Secret may be a child and a related object.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Kinds {
     /// Its parents.
     pub parents: Vec<Kind>,
-    /// What it sees below its children.
+    /// Descendants that it sees.
     pub descendants: Vec<Kind>,
-    /// What it may ask to see.
+    /// Related objects that it may ask for.
     pub related: Vec<Kind>,
 }
 
@@ -45,11 +45,13 @@ pub struct Kinds {
 pub struct Index {
     objects: HashMap<ObjectKey, Arc<Observed>>,
     kinds: Kinds,
-    below: Below,
+    descendants: Descendants,
+    /// Lists of descendants that are due, by child.
     listings: BTreeMap<ObjectKey, Listing>,
+    /// How many lists of descendants are under way, by child.
     listing: BTreeMap<ObjectKey, usize>,
     references: ReverseIndex,
-    /// Names that parents mean and others hold.
+    /// The parents that wait for a name which another object has.
     wanted: HashMap<ObjectKey, BTreeSet<ParentUid>>,
     related: HashMap<Place, BTreeSet<ObjectKey>>,
     parents: HashMap<ParentUid, ObjectKey>,
@@ -57,20 +59,27 @@ pub struct Index {
     expected: BTreeSet<Scope>,
     synced: BTreeSet<Scope>,
     relists: HashMap<Scope, HashSet<ObjectKey>>,
-    /// UID and resource version of what was deleted while writes were under way: their answers may be older than the end.
-    tombstones: HashMap<ObjectKey, (String, String)>,
+    /// Objects that were deleted while writes were under way, whose responses may be older than the deletion.
+    tombstones: HashMap<ObjectKey, Tombstone>,
     provider: String,
 }
 
+/// A deleted object.
+#[derive(Debug)]
+struct Tombstone {
+    uid: String,
+    /// Resource version of its last state.
+    resource_version: String,
+}
+
 impl Index {
-    /// An empty index for a provider, the kinds that it has to do with, and the scopes that must have been listed before
-    /// anything is decided.
+    /// An empty index for a provider, the kinds that it works with, and the scopes that must be listed before anything is decided.
     #[must_use]
     pub fn new(provider: &str, kinds: Kinds, expected: BTreeSet<Scope>) -> Self {
         Self { provider: provider.to_owned(), kinds, expected, ..Self::default() }
     }
 
-    /// Whether every expected scope was listed once. Before, absence means nothing (invariant 4).
+    /// Whether every expected scope was listed once. Before that, absence means nothing (invariant 4).
     #[must_use]
     pub fn is_synced(&self) -> bool {
         self.synced.len() == self.expected.len()
@@ -86,13 +95,13 @@ impl Index {
         self.expected.difference(&self.synced)
     }
 
-    /// A list of this scope begins: what it does not mention is gone at its end.
+    /// A list of this scope starts: at its end, objects that it does not contain are gone.
     pub fn begin_relist(&mut self, scope: &Scope) {
         self.relists.insert(scope.clone(), HashSet::new());
     }
 
-    /// A list of this scope is complete. Objects of the scope that it did not mention, and that nobody has touched since it
-    /// began, are dropped.
+    /// A list of this scope is complete. Objects of the scope are dropped if neither the list nor anything since its start
+    /// contained them.
     pub fn finish_relist(&mut self, scope: &Scope) -> Touched {
         let Some(seen) = self.relists.remove(scope) else { return Touched::new() };
         let gone: Vec<ObjectKey> =
@@ -104,7 +113,7 @@ impl Index {
         touched
     }
 
-    /// Everything was listed: from now on only what is below a child is kept.
+    /// Everything was listed: from now on, only descendants of a child are kept.
     fn match_descendants(&mut self) -> Touched {
         self.listings.clear();
         let is_descendant = |key: &ObjectKey| self.kinds.descendants.iter().any(|kind| key.is_of(kind));
@@ -112,7 +121,7 @@ impl Index {
             self.objects.values().filter(|object| is_descendant(&object.key)).cloned().collect();
         let mut touched = Touched::new();
         for object in objects {
-            let children = self.below.set_object(&object);
+            let children = self.descendants.set_object(&object);
             touched.extend(self.owners(&children));
             if !self.is_needed(&object) {
                 self.forget(&object.key);
@@ -121,38 +130,39 @@ impl Index {
         touched
     }
 
-    /// An object was seen: by a watch, or as the answer to a write. An older state than the known one changes nothing.
+    /// Takes the state of an object, from a watch or from the response to a write. A state older than the known one changes
+    /// nothing.
     pub fn apply(&mut self, object: Observed) -> Touched {
         for (scope, seen) in &mut self.relists {
             if scope.covers(&object.key) {
                 seen.insert(object.key.clone());
             }
         }
-        // Whoever had the name before is not back because somebody heard of it late.
-        let dead = self.tombstones.get(&object.key).is_some_and(|(uid, version)| {
-            object.is_older_than(version)
-                || *uid == object.uid && (*version == object.resource_version || !object.is_newer_than(version))
+        // A late response does not bring back an object that was deleted.
+        let is_deleted = self.tombstones.get(&object.key).is_some_and(|Tombstone { uid, resource_version: last }| {
+            object.is_older_than(last)
+                || *uid == object.uid && (*last == object.resource_version || !object.is_newer_than(last))
         });
         let known = self.objects.get(&object.key);
         let is_old = known.is_some_and(|known| {
             object.is_older_than(&known.resource_version)
                 || known.uid == object.uid && known.resource_version == object.resource_version
         });
-        if dead || is_old {
-            // A list for a selector that became known finds what is known already, and where it belongs is new.
+        if is_deleted || is_old {
+            // A list for a new selector finds objects that are known already and have become descendants.
             if is_old
                 && self.is_descendant(&object.key)
                 && self.is_synced()
                 && let Some(known) = known.cloned()
             {
-                let children = self.below.set_object(&known);
+                let children = self.descendants.set_object(&known);
                 return self.owners(&children);
             }
             return Touched::new();
         }
         let replaced = known.filter(|known| known.uid != object.uid).map(|known| known.key.clone());
         let mut touched = match replaced {
-            // Another object under the same name: nothing that was known of the first one holds.
+            // Another object of the same name: nothing that is known of the first one applies.
             Some(key) => self.forget(&key),
             None => self.unlink(&object.key),
         };
@@ -167,17 +177,17 @@ impl Index {
             self.children.entry(owner.clone()).or_default().insert(key.clone());
             touched.insert(owner);
             if !self.kinds.descendants.is_empty()
-                && let Some(listing) = self.below.set_child(&object)
+                && let Some(listing) = self.descendants.set_child(&object)
                 && self.is_synced()
             {
                 self.listings.insert(key.clone(), listing);
             }
         } else {
-            let orphans = self.below.forget_child(&key);
+            let orphans = self.descendants.forget_child(&key);
             self.drop_unneeded(orphans);
         }
         if self.is_descendant(&key) && self.is_synced() {
-            let children = self.below.set_object(&object);
+            let children = self.descendants.set_object(&object);
             touched.extend(self.owners(&children));
         }
         if self.is_related(&key) {
@@ -192,14 +202,14 @@ impl Index {
         touched
     }
 
-    /// Whether anything is ever decided on this object. Of what lives below children, only what does is kept, once that is
-    /// known.
+    /// Whether any decision may need this object. Of the kinds of descendants, only objects that are descendants are kept, once
+    /// all children are known.
     fn is_needed(&self, object: &Observed) -> bool {
         let key = &object.key;
         self.is_parent(key)
             || self.is_related(key)
             || self.owner(object).is_some()
-            || self.is_descendant(key) && (!self.is_synced() || self.below.is_below(key))
+            || self.is_descendant(key) && (!self.is_synced() || self.descendants.contains(key))
     }
 
     /// The parent whose child this is by its labels.
@@ -213,12 +223,13 @@ impl Index {
         children.iter().filter_map(|child| self.objects.get(child)).filter_map(|child| self.owner(child)).collect()
     }
 
-    /// An object is gone, last seen at `resource_version`. A newer one under the same name stays.
+    /// Removes an object that was deleted, with its last resource version. A newer one of the same name stays.
     pub fn delete(&mut self, key: &ObjectKey, uid: &str, resource_version: &str) -> Touched {
         let is_later =
-            |(_, known): &(String, String)| compare_versions(known, resource_version) == Some(Ordering::Greater);
+            |known: &Tombstone| compare_versions(&known.resource_version, resource_version) == Some(Ordering::Greater);
         if !self.tombstones.get(key).is_some_and(is_later) {
-            self.tombstones.insert(key.clone(), (uid.to_owned(), resource_version.to_owned()));
+            let tombstone = Tombstone { uid: uid.to_owned(), resource_version: resource_version.to_owned() };
+            self.tombstones.insert(key.clone(), tombstone);
         }
         match self.objects.get(key) {
             Some(known) if known.uid == uid && !known.is_newer_than(resource_version) => self.forget(key),
@@ -226,7 +237,7 @@ impl Index {
         }
     }
 
-    /// The names that this parent means and others hold: whoever leaves one makes room for it.
+    /// Sets the names that this parent wants and other objects have: it is due again when one of them becomes free.
     pub fn want(&mut self, parent_uid: &ParentUid, keys: impl IntoIterator<Item = ObjectKey>) {
         self.wanted.retain(|_, uids| {
             uids.remove(parent_uid);
@@ -243,7 +254,7 @@ impl Index {
         self.wanted.get(key).cloned().unwrap_or_default()
     }
 
-    /// No write is under way: every answer to come is newer than every end that was seen.
+    /// No write is under way: every response to come is newer than the deletions seen so far.
     pub fn forget_tombstones(&mut self) {
         self.tombstones.clear();
     }
@@ -266,14 +277,14 @@ impl Index {
         keys.filter_map(|key| self.objects.get(key)).cloned().collect()
     }
 
-    /// What lives below these children, in the order of their keys.
+    /// The descendants of these children, in the order of their keys.
     #[must_use]
     pub fn descendants(&self, children: &[Arc<Observed>]) -> Vec<Arc<Observed>> {
-        let keys: BTreeSet<&ObjectKey> = children.iter().flat_map(|child| self.below.of(&child.key)).collect();
+        let keys: BTreeSet<&ObjectKey> = children.iter().flat_map(|child| self.descendants.of(&child.key)).collect();
         keys.into_iter().filter_map(|key| self.objects.get(key)).cloned().collect()
     }
 
-    /// Selectors that became known: what they select must be listed, since it was dropped until now.
+    /// Takes the lists of descendants that are due: the objects were dropped while their selector was unknown.
     pub fn take_listings(&mut self) -> Vec<Listing> {
         let listings = std::mem::take(&mut self.listings);
         for child in listings.keys() {
@@ -282,7 +293,7 @@ impl Index {
         listings.into_values().collect()
     }
 
-    /// What lives below this child was listed.
+    /// The descendants of this child were listed.
     pub fn listed(&mut self, child: &ObjectKey) -> Touched {
         if let Some(under_way) = self.listing.get_mut(child) {
             *under_way -= 1;
@@ -293,7 +304,7 @@ impl Index {
         self.owners(&BTreeSet::from([child.clone()]))
     }
 
-    /// Whether what lives below this parent's children is not known yet.
+    /// Whether the descendants of this parent's children are not known yet.
     #[must_use]
     pub fn is_being_listed(&self, parent_uid: &str) -> bool {
         let children = self.children.get(parent_uid).into_iter().flatten();
@@ -302,13 +313,13 @@ impl Index {
             && children.any(|child| self.listing.contains_key(child) || self.listings.contains_key(child))
     }
 
-    /// What a parent referred to when it was last decided on.
+    /// The references of a parent as of its last decision.
     #[must_use]
     pub fn references(&self, parent_uid: &str) -> References {
         self.references.of(parent_uid)
     }
 
-    /// What a parent refers to from now on: a change of that touches it.
+    /// Sets the references of a parent: a change of an object that they match touches it.
     pub fn refer(&mut self, parent_uid: &ParentUid, references: References) {
         self.references.set(parent_uid, references);
     }
@@ -319,7 +330,7 @@ impl Index {
         self.references.referrers_of_kind(kind)
     }
 
-    /// The objects that these references mean, in the order of their keys.
+    /// The objects that these references match, in the order of their keys.
     #[must_use]
     pub fn related(&self, references: &References) -> Vec<Arc<Observed>> {
         let mut found: BTreeMap<&ObjectKey, &Arc<Observed>> = BTreeMap::new();
@@ -363,7 +374,7 @@ impl Index {
         self.kinds.related.iter().any(|kind| key.is_of(kind))
     }
 
-    /// What is below no child any more is kept only if it is something else as well.
+    /// Drops objects that are no child's descendants any more, unless they are needed in another role.
     fn drop_unneeded(&mut self, orphans: Vec<ObjectKey>) {
         for orphan in orphans {
             if self.objects.get(&orphan).is_some_and(|object| !self.is_needed(object)) {
@@ -379,13 +390,13 @@ impl Index {
         {
             self.references.forget(&known.uid.as_str().into());
         }
-        let orphans = self.below.forget_child(key);
+        let orphans = self.descendants.forget_child(key);
         self.drop_unneeded(orphans);
         self.listings.remove(key);
         touched
     }
 
-    /// Removes what the maps say about the object that is held under this key, and tells whom that concerns.
+    /// Removes the object of this key from all maps but `objects`, and returns the parents that this concerns.
     fn unlink(&mut self, key: &ObjectKey) -> Touched {
         let Some(known) = self.objects.get(key).cloned() else { return Touched::new() };
         let mut touched = Touched::new();
@@ -403,8 +414,8 @@ impl Index {
                 self.children.remove(owner);
             }
         }
-        let above = self.below.forget_object(key);
-        touched.extend(self.owners(&above));
+        let children = self.descendants.forget_object(key);
+        touched.extend(self.owners(&children));
         if self.is_related(key) {
             touched.extend(self.references.referrers(&known));
             if let Some(keys) = self.related.get_mut(&place(key)) {

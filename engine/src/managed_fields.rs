@@ -1,10 +1,10 @@
-//! Which part of an object a field manager owns, by `managedFields` (KEP-555, "fieldsV1"). A status that is applied again
-//! must hold all that its manager owned, or server-side apply removes the rest.
+//! Managed fields: the part of an object that a field manager owns, by `metadata.managedFields` (KEP-555, "fieldsV1"). A status that
+//! is applied again must contain every field that its manager owns, or server-side apply removes the others.
 
 use serde_json::{Map, Value};
 
-/// The part of `value` that a field set covers. A set is a tree of `f:<field>`, `k:<keys of a list item>`, `v:<value>`
-/// and `.` (the thing itself); a leaf is an empty set and covers all below it.
+/// The part of `value` that a field set covers. A set is a tree of `f:<field>`, `k:<keys of a list item>`, `v:<value>` and `.` (the
+/// value itself); a leaf is an empty set and covers everything within.
 #[must_use]
 pub fn extract(value: &Value, fields: &Value) -> Value {
     let Some(fields) = fields.as_object() else { return Value::Null };
@@ -15,16 +15,16 @@ pub fn extract(value: &Value, fields: &Value) -> Value {
     }
     match value {
         Value::Object(map) => {
-            let owned = members.iter().filter_map(|(name, below)| {
+            let owned = members.iter().filter_map(|(name, nested)| {
                 let field = name.strip_prefix("f:")?;
-                Some((field.to_owned(), extract(map.get(field)?, below)))
+                Some((field.to_owned(), extract(map.get(field)?, nested)))
             });
             Value::Object(owned.collect())
         }
         Value::Array(items) => {
             let owned = items.iter().filter_map(|item| {
-                let (_, below) = members.iter().find(|(name, _)| names_item(name, item))?;
-                Some(with_keys(extract(item, below), members.iter().map(|(name, _)| name.as_str()), item))
+                let (_, nested) = members.iter().find(|(name, _)| names_item(name, item))?;
+                Some(with_keys(extract(item, nested), members.iter().map(|(name, _)| name.as_str()), item))
             });
             Value::Array(owned.collect())
         }
@@ -32,14 +32,13 @@ pub fn extract(value: &Value, fields: &Value) -> Value {
     }
 }
 
-/// `managedFields` with the list items that others added by hand moved into what `manager` applied, so that its next apply
-/// of `intent` removes them. `None` if there are none.
+/// `managedFields` in which `manager` owns the list items that others added by hand, so that its next apply of `intent` removes them.
+/// `None` if there are none.
 ///
-/// An apply alone cannot undo every edit: list items have keys, and an item whose key was edited (a port's number) is
-/// another item, which nobody removes, beside the one that the apply puts back. Only items are claimed, of lists in which
-/// `intent` has some (what `manager` owns does not tell: the edit took that away), and only from those who do not apply
-/// (`kubectl edit`): a field that a controller owns (an autoscaler's replicas), another applier's items, metadata and
-/// subresources stay theirs.
+/// An apply alone cannot revert every edit: list items have keys, and an item whose key was edited (a port's number) is another item,
+/// which remains beside the one that the apply restores. Only items are claimed, of lists in which `intent` has some (the fields that
+/// `manager` owns cannot tell: the edit took them away), and only from managers that do not apply (`kubectl edit`). Fields of
+/// controllers (an autoscaler's replicas), items of other appliers, metadata and subresources are never claimed.
 #[must_use]
 pub fn claim(managed_fields: &Value, manager: &str, intent: &Value) -> Option<Value> {
     let is = |entry: &Value, field: &str, expected: &str| {
@@ -66,16 +65,16 @@ pub fn claim(managed_fields: &Value, manager: &str, intent: &Value) -> Option<Va
     claimed.then_some(Value::Array(entries))
 }
 
-/// Moves items that `intent` does not have, of lists in which it has some, from `theirs` into `ours`; whether there were any.
+/// Moves items that `intent` does not have, of lists in which it has some, from `theirs` to `ours`. Returns whether there were any.
 fn claim_items(ours: &mut Map<String, Value>, theirs: &mut Map<String, Value>, intent: &Value) -> bool {
     let mut claimed = false;
     let names: Vec<String> = theirs.keys().filter(|name| *name != "f:metadata").cloned().collect();
     for name in names {
-        let meant = match (name.strip_prefix("f:"), intent.as_array()) {
+        let intended = match (name.strip_prefix("f:"), intent.as_array()) {
             (Some(field), _) => intent.get(field),
             (None, Some(items)) if name.starts_with("k:") => {
-                let meant = items.iter().find(|item| names_item(&name, item));
-                if meant.is_none()
+                let intended = items.iter().find(|item| names_item(&name, item));
+                if intended.is_none()
                     && !items.is_empty()
                     && !ours.contains_key(&name)
                     && let Some(item) = theirs.remove(&name)
@@ -83,24 +82,26 @@ fn claim_items(ours: &mut Map<String, Value>, theirs: &mut Map<String, Value>, i
                     ours.insert(name.clone(), item);
                     claimed = true;
                 }
-                meant
+                intended
             }
             _ => None,
         };
-        let (Some(meant), Some(left)) = (meant, theirs.get_mut(&name).and_then(Value::as_object_mut)) else { continue };
+        let (Some(intended), Some(left)) = (intended, theirs.get_mut(&name).and_then(Value::as_object_mut)) else {
+            continue;
+        };
         let known = ours.get(&name).and_then(Value::as_object);
-        let mut below = known.cloned().unwrap_or_default();
-        if known.is_some() && below.is_empty() {
-            // A leaf holds the thing itself, which `.` says where something below it is held, too.
-            below.insert(".".to_owned(), Value::Object(Map::new()));
+        let mut nested = known.cloned().unwrap_or_default();
+        if known.is_some() && nested.is_empty() {
+            // A leaf owns the value itself, which a set with members expresses as `.`.
+            nested.insert(".".to_owned(), Value::Object(Map::new()));
         }
-        if claim_items(&mut below, left, meant) {
+        if claim_items(&mut nested, left, intended) {
             claimed = true;
-            // An empty set would say that they own the whole list.
+            // An empty set would own the whole list.
             if left.is_empty() {
                 theirs.remove(&name);
             }
-            ours.insert(name, Value::Object(below));
+            ours.insert(name, Value::Object(nested));
         }
     }
     claimed
@@ -123,7 +124,7 @@ fn names_item(name: &str, item: &Value) -> bool {
     name.strip_prefix("v:").and_then(|value| serde_json::from_str::<Value>(value).ok()).as_ref() == Some(item)
 }
 
-/// The keys of a list item belong to it, whether or not the set lists them.
+/// Adds the keys of a list item, which identify it whether or not the set contains them.
 fn with_keys<'a>(mut owned: Value, mut names: impl Iterator<Item = &'a str>, item: &Value) -> Value {
     let keys = names.find(|name| names_item(name, item)).and_then(|name| name.strip_prefix("k:"));
     if let (Some(map), Some(Ok(Value::Object(keys)))) = (owned.as_object_mut(), keys.map(serde_json::from_str)) {
@@ -164,7 +165,7 @@ mod tests {
         assert_eq!(extract(&status, &fields), json!({"list": [1, 2], "map": {}, "set": ["b"]}));
     }
 
-    /// A field set of items with these ports.
+    /// A field set of list items with these ports.
     fn ports(numbers: &[u16]) -> Value {
         let item = |number: &u16| (format!("k:{{\"port\":{number}}}"), json!({".": {}, "f:port": {}}));
         Value::Object(numbers.iter().map(item).collect())
@@ -178,7 +179,7 @@ mod tests {
     const OURS: &str = "bartizan/minio";
 
     #[test]
-    fn an_item_added_by_hand_to_a_list_of_ours_is_claimed_and_nothing_else_of_others() {
+    fn an_item_added_by_hand_to_a_list_of_ours_is_claimed_alone() {
         let intent = json!({"spec": {"ports": [{"port": 9000}]}});
         let edit = json!({"f:ports": ports(&[9000, 9001]), "f:replicas": {}, "f:other": ports(&[1])});
         let mut edit = entry("kubectl-edit", "Update", &edit);
@@ -195,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn an_item_whose_key_was_edited_is_claimed_though_the_edit_left_nothing_of_ours_in_the_list() {
+    fn an_item_whose_key_was_edited_is_claimed() {
         let intent = json!({"spec": {"type": "ClusterIP", "ports": [{"port": 9000}]}});
         let edit = entry("kubectl-patch", "Update", &json!({"f:ports": ports(&[9001])}));
         let managed = json!([entry(OURS, "Apply", &json!({"f:type": {}})), edit]);
@@ -220,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_claimed_where_nobody_else_wrote_or_we_did_not_apply() {
+    fn nothing_is_claimed_if_nobody_else_wrote_or_we_did_not_apply() {
         let intent = json!({"spec": {"type": "ClusterIP", "ports": [{"port": 9000}]}});
         let ports = json!({"f:type": {}, "f:ports": ports(&[9001])});
         assert_eq!(claim(&json!([entry("m", "Apply", &ports)]), "m", &intent), None);

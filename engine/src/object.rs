@@ -1,4 +1,4 @@
-//! One observed object: what the engine must know of it, and its bytes as a provider gets to see them.
+//! Observed objects: the metadata that decisions need, and the bytes that a provider sees.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -24,7 +24,7 @@ pub type Hash = [u8; 32];
 /// UID of a parent.
 pub type ParentUid = Arc<str>;
 
-/// Parents whose state changed with an observation.
+/// Parents that an observation concerns.
 pub type Touched = BTreeSet<ParentUid>;
 
 /// Identity of an object: group, kind, namespace and name; never its version.
@@ -67,7 +67,7 @@ impl ObjectKey {
         }
     }
 
-    /// Which object of which kind, for annotations: `ObjectStore.minio.rook.io rook-minio/my-store`.
+    /// Kind, group, namespace and name, for annotations: `ObjectStore.minio.rook.io rook-minio/my-store`.
     #[must_use]
     pub fn title(&self) -> String {
         let dot = if self.group.is_empty() { "" } else { "." };
@@ -76,7 +76,7 @@ impl ObjectKey {
 }
 
 impl fmt::Display for ObjectKey {
-    /// As people say it: `StatefulSet rook-minio/my-store`.
+    /// For messages: `StatefulSet rook-minio/my-store`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {}", self.kind, self.path())
     }
@@ -87,9 +87,9 @@ impl fmt::Display for ObjectKey {
 pub struct Observed {
     /// Identity.
     pub key: ObjectKey,
-    /// `apiVersion` that it was read at.
+    /// `apiVersion` at which it was read.
     pub api_version: String,
-    /// UID: another object under the same name has another.
+    /// UID: another object of the same name has another.
     pub uid: String,
     /// Resource version of this state.
     pub resource_version: String,
@@ -107,48 +107,47 @@ pub struct Observed {
     pub controller_kind: Option<String>,
     /// Hash of the intent that the host last wrote.
     pub intent: Option<String>,
-    /// What annotations of the host's say.
+    /// The host's annotations.
     pub marks: Marks,
     /// Labels, for selectors.
     pub labels: Labels,
     /// Finalizers, in order.
     pub finalizers: Vec<String>,
-    /// `spec.selector`, which pods and claims below a child carry.
+    /// `spec.selector`, which matches the descendants of a child.
     pub selector: Option<Selector>,
     /// Whether the host's field manager has applied to it.
     pub applied_by_host: bool,
-    /// Whether the label that names the parent's UID is the host's: nobody else changed it since. What somebody moved to
-    /// this parent by hand is not deleted for its sake.
+    /// Whether the host owns the label that names the parent's UID, so that nobody else changed it. An object that somebody assigned to
+    /// this parent by hand is not deleted with it.
     pub labelled_by_host: bool,
-    /// Whether another manager wrote (not a subresource) at or after the host's last apply.
+    /// Whether another manager wrote the object (not a subresource) at or after the time of the host's last apply.
     pub written_by_others_since: bool,
     /// The part of the status that the host's manager owns; `Null` if none.
     pub owned_status: Value,
-    /// The object as JSON, without managedFields and last-applied annotation, with tokens in place of secret values.
+    /// The object as JSON, without managedFields and last-applied annotation, and with tokens instead of secret values.
     pub raw: Bytes,
-    /// What stands behind the tokens.
+    /// The values of the tokens.
     pub revealed: Revealed,
-    /// Hash of the object without status, resourceVersion and managedFields: moves when somebody changes what the host
-    /// could have meant.
+    /// Hash of the object without status, resourceVersion and managedFields: changes with any field that the host could have applied.
     pub digest: Hash,
 }
 
-/// What annotations of the host's say of an object: on a child, what it was meant to be; on a parent, what people ask for.
+/// The host's annotations of an object: on a child, facts of its intent; on a parent, requests of people.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Marks {
     /// UID of the parent, on children without an owner reference.
     pub owner_uid: Option<String>,
     /// Wave of the child.
     pub wave: u32,
-    /// For which parent (`Kind.group namespace/name`) it is kept once that is gone.
+    /// The parent (`Kind.group namespace/name`) for which it is retained after the parent's deletion.
     pub retained_for: Option<String>,
-    /// Leave it alone.
+    /// Whether the host leaves it alone.
     pub paused: bool,
-    /// Let it go without its provider.
+    /// Whether it is released without its provider.
     pub abandon: bool,
-    /// Name of the provider that has finished with it.
+    /// Name of the provider that has finalized it.
     pub finalized: Option<String>,
-    /// UID of an earlier parent whose children are its own.
+    /// UID of an earlier parent whose children it adopts.
     pub adopt_from: Option<String>,
 }
 
@@ -173,13 +172,13 @@ impl Marks {
 pub struct Projection {
     /// Field manager of the host for the provider.
     pub manager: String,
-    /// Makes tokens of secret values; `None`: they stay as they are, which tests and granted plain text need.
+    /// Replaces secret values with tokens; `None`: they stay, as tests and granted plain text need it.
     pub tokenizer: Option<Tokenizer>,
-    /// Kinds of its parents, whose sensitive fields are secret.
+    /// Kinds of its parents, which may have sensitive fields.
     pub parents: Vec<Kind>,
 }
 
-/// Something that claims to be an object and is not.
+/// Why a value is no stored object.
 #[derive(Debug, Error, PartialEq, Eq)]
 pub enum ProjectError {
     /// A field that every stored object has is missing.
@@ -199,8 +198,8 @@ impl Observed {
         Self::project_for(object, &Projection { manager: manager.to_owned(), ..Projection::default() })
     }
 
-    /// Projects an object as the API server returned it: keeps what decisions need, drops what no provider should see, puts
-    /// tokens in place of secret values.
+    /// Projects an object as the API server returned it: keeps what decisions need, drops what no provider should see, and replaces
+    /// secret values with tokens.
     ///
     /// # Errors
     /// If a field that every stored object has is missing.
@@ -226,7 +225,7 @@ impl Observed {
                 }
             }
         }
-        // Over the real values: one that somebody changes is drift.
+        // Of the real values: a changed secret is drift, too.
         let digest = digest(&mut object);
         let is_parent = projection.parents.iter().any(|parent| parent.same_group_kind(&kind));
         let revealed =
@@ -269,14 +268,14 @@ impl Observed {
         })
     }
 
-    /// The object as a tree, for the few places that look inside.
+    /// The object as JSON, for the few places that need more of it.
     #[must_use]
     pub fn value(&self) -> Value {
         serde_json::from_slice(&self.raw).unwrap_or_default()
     }
 
     /// Whether this is a newer state than the one at `other_version`. Resource versions of one kind are ordered decimal numbers
-    /// of any size (KEP-5504); of others the answer is no, so that the last event wins.
+    /// of any size (KEP-5504); others are never newer, so that the last event wins.
     #[must_use]
     pub fn is_newer_than(&self, other_version: &str) -> bool {
         compare_versions(&self.resource_version, other_version) == Some(std::cmp::Ordering::Greater)
@@ -295,7 +294,7 @@ impl Observed {
     }
 }
 
-/// Hash of an object without status and resourceVersion, which are taken out meanwhile rather than copied around.
+/// Hash of an object without status and resourceVersion, which are taken out and put back instead of copying the rest.
 fn digest(object: &mut Value) -> Hash {
     let status = object.as_object_mut().and_then(|top| top.remove("status"));
     let metadata = object.get_mut("metadata").and_then(Value::as_object_mut);
@@ -323,7 +322,7 @@ pub fn hash_json(value: &Value) -> Hash {
     sha256(&serde_json::to_vec(value).unwrap_or_default())
 }
 
-/// A hash as it stands in annotations: the first 16 bytes in hex.
+/// A hash as in annotations: its first 16 bytes in hex.
 #[must_use]
 pub fn short_hex(hash: &Hash) -> String {
     hex(&hash[..16])
@@ -348,15 +347,15 @@ fn controller(object: &Value, field: &str) -> Option<String> {
         .map(str::to_owned)
 }
 
-/// What managed fields say of the host.
+/// What managed fields tell about the host's writes.
 struct Managers {
     applied_by_host: bool,
     labelled_by_host: bool,
     written_by_others_since: bool,
 }
 
-/// Whether our manager applied and owns the label, and whether another wrote at or after that. Times are RFC 3339 in UTC and
-/// seconds, so they compare as text; in doubt (equal seconds) the answer is yes, which costs one apply that changes nothing.
+/// Whether the host's manager applied and owns the label, and whether another manager wrote at or after that. Times are RFC 3339 in UTC
+/// and whole seconds, so that they compare as text; equal seconds count as later, which costs one apply that changes nothing.
 fn managers(object: &Value, manager: &str) -> Managers {
     let label = format!("f:{OWNER_UID_LABEL}");
     let entries = object.pointer("/metadata/managedFields").and_then(Value::as_array);
@@ -374,7 +373,7 @@ fn managers(object: &Value, manager: &str) -> Managers {
         let applies = is_ours && field(entry, "operation").as_deref() == Some("Apply");
         applied_by_host |= applies;
         labelled_by_host |= is_ours && labels().is_some();
-        // A repair of labels is an Update of ours. It says nothing about what others wrote before it.
+        // Restoring labels is an Update of ours, which does not revert what others wrote before.
         let slot = match (applies, is_ours) {
             (true, _) => &mut ours,
             (false, true) => continue,
@@ -392,7 +391,7 @@ fn managers(object: &Value, manager: &str) -> Managers {
     Managers { applied_by_host, labelled_by_host, written_by_others_since }
 }
 
-/// What our manager applied to the status subresource.
+/// The fields of the status that the host's manager owns.
 fn owned_status(object: &Value, manager: &str) -> Value {
     let entries = object.pointer("/metadata/managedFields").and_then(Value::as_array);
     let ours = entries.into_iter().flatten().find(|entry| {
@@ -441,7 +440,7 @@ mod tests {
     }
 
     #[test]
-    fn a_status_or_resource_version_does_not_move_the_digest_and_a_field_does() {
+    fn the_digest_changes_with_a_field_but_not_with_status_or_version() {
         let before = project(config_map());
         let mut value = config_map();
         value["status"] = json!({"x": 1});
@@ -459,7 +458,7 @@ mod tests {
     }
 
     #[test]
-    fn a_repair_of_labels_does_not_hide_what_another_wrote_before_it() {
+    fn restoring_labels_does_not_hide_an_earlier_write_of_another() {
         let mut value = config_map();
         value["metadata"]["managedFields"][1]["time"] = json!("2026-01-01T00:00:02Z");
         let entries = value["metadata"]["managedFields"].as_array_mut().unwrap();

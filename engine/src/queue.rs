@@ -1,56 +1,56 @@
-//! When each parent is due: merged per parent, one in flight per parent (invariant 2), user edits before child events
-//! before resyncs, backoff per parent alone (invariant 7). No clock: the caller says what time it is.
+//! Work queue of parents: events are merged per parent, one reconcile per parent is in flight (invariant 2), edits go before events of
+//! children and those before resyncs, and each parent backs off by itself (invariant 7). No clock: the caller passes the time.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-/// Why a parent is due. Lower goes first.
+/// Why a parent is due. The lowest goes first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Priority {
-    /// Somebody edited the parent.
+    /// The parent was edited.
     Edit,
-    /// A child, or something else that was observed, changed.
+    /// A child or another observed object changed.
     Child,
     /// A timer.
     Resync,
 }
 
-/// How a reconcile ended, as far as the queue is concerned.
+/// How a reconcile ended, as far as it concerns the queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Finished {
-    /// It succeeded; be due again after the given time, if any.
+    /// It succeeded; the parent is due again after the given time, if any.
     Done {
         /// Time until the next resync.
         resync: Option<Duration>,
     },
-    /// It lost a race; be due again after the given time, or as soon as something changes. Not a failure.
+    /// It lost a race, which is no failure; the parent is due again after the given time, or as soon as something changes.
     Again {
         /// Time until the next try.
         after: Duration,
     },
-    /// It failed; be due again after the given time, or after the backoff.
+    /// It failed; the parent is due again after the given time, or else after the backoff.
     Retry {
-        /// What the provider or the API server asked for.
+        /// The delay that the provider or the API server requested.
         after: Option<Duration>,
-        /// Longest backoff; the queue's own is no longer than [`BACKOFF_MAX`].
+        /// Longest backoff, in addition to [`BACKOFF_MAX`].
         most: Duration,
     },
 }
 
 /// First delay of the exponential backoff; doubles with each failure in a row.
 pub const BACKOFF_BASE: Duration = Duration::from_millis(250);
-/// Longest delay of the backoff: a poison parent costs one call in five minutes.
+/// Longest delay of the backoff: a parent that always fails costs one call in five minutes.
 pub const BACKOFF_MAX: Duration = Duration::from_secs(300);
 
 #[derive(Clone, Copy, Debug)]
 enum State {
     /// Nothing to do.
     Idle,
-    /// Due now, in line.
+    /// Due now, with its position.
     Ready(Priority, u64),
-    /// Due then.
+    /// Due at this time.
     Delayed(Instant, Priority),
-    /// In flight; due again with this priority once it ends.
+    /// In flight; due again with this priority when it ends.
     Running(Option<Priority>),
 }
 
@@ -59,9 +59,9 @@ struct Entry {
     state: State,
     failures: u32,
     not_before: Option<Instant>,
-    /// Forgotten in flight: dropped when that ends, unless it is touched again.
+    /// Forgotten while in flight: dropped when that ends, unless it is touched again.
     forgotten: bool,
-    /// In flight although it backs off, since somebody edited the parent: if that fails, the backoff stays as it is.
+    /// In flight before its backoff ended, since the parent was edited: if that fails, the backoff stays as it is.
     early: bool,
 }
 
@@ -69,7 +69,7 @@ impl Entry {
     const NEW: Self = Self { state: State::Idle, failures: 0, not_before: None, forgotten: false, early: false };
 }
 
-/// A queue of keys (parents). Everything is in order of key where time and priority do not decide.
+/// A queue of keys (parents), ordered by priority and time, then by key.
 #[derive(Debug)]
 pub struct Queue<K> {
     entries: BTreeMap<K, Entry>,
@@ -85,8 +85,8 @@ impl<K: Ord + Clone> Default for Queue<K> {
 }
 
 impl<K: Ord + Clone> Queue<K> {
-    /// Something happened to this parent. While it backs off, only an edit is served at once: events neither reset the
-    /// backoff nor burn an attempt.
+    /// Something changed for this parent. While it backs off, only an edit makes it due at once: other events neither reset the backoff
+    /// nor use up an attempt.
     pub fn touch(&mut self, key: &K, priority: Priority, now: Instant) {
         let entry = self.entry(key);
         match entry.state {
@@ -100,25 +100,25 @@ impl<K: Ord + Clone> Queue<K> {
             State::Ready(waiting, _) if waiting <= priority => {}
             _ => match entry.not_before.filter(|at| *at > now && priority != Priority::Edit) {
                 Some(at) => {
-                    // A try that is due earlier, as after a lost race, stays.
+                    // An attempt that is due earlier, as after a lost race, stays.
                     let (at, priority) = match entry.state {
                         State::Delayed(due, other) => (due.min(at), other.min(priority)),
                         _ => (at, priority),
                     };
                     self.set(key, State::Delayed(at, priority));
                 }
-                None => self.line_up(key, priority),
+                None => self.enqueue(key, priority),
             },
         }
     }
 
-    /// The next parent that is due, which is in flight from now on.
+    /// Takes the next parent that is due; it is in flight from now on.
     pub fn take(&mut self, now: Instant) -> Option<K> {
         self.take_if(now, |_| true)
     }
 
-    /// The next parent that is due and that may be begun; who may not stays in line.
-    pub fn take_if(&mut self, now: Instant, mut may: impl FnMut(&K) -> bool) -> Option<K> {
+    /// Takes the next parent that is due and may start; those that may not keep their position.
+    pub fn take_if(&mut self, now: Instant, mut may_start: impl FnMut(&K) -> bool) -> Option<K> {
         while let Some((at, key)) = self.delayed.first().cloned()
             && at <= now
         {
@@ -126,9 +126,9 @@ impl<K: Ord + Clone> Queue<K> {
                 State::Delayed(_, priority) => priority,
                 _ => Priority::Resync,
             };
-            self.line_up(&key, priority);
+            self.enqueue(&key, priority);
         }
-        let (_, _, key) = self.ready.iter().find(|(_, _, key)| may(key)).cloned()?;
+        let (_, _, key) = self.ready.iter().find(|(_, _, key)| may_start(key)).cloned()?;
         if let Some(entry) = self.entries.get_mut(&key) {
             entry.early = entry.not_before.is_some_and(|at| at > now);
         }
@@ -136,7 +136,7 @@ impl<K: Ord + Clone> Queue<K> {
         Some(key)
     }
 
-    /// The reconcile of this parent ended. `jitter` in 0 to 1 spreads retries: a delay lies between half and all of it.
+    /// The reconcile of this parent ended. `jitter`, from 0 to 1, spreads retries between half the delay and the whole.
     pub fn finish(&mut self, key: &K, finished: Finished, now: Instant, jitter: f64) {
         let Some(entry) = self.entries.get_mut(key) else { return };
         let again = match entry.state {
@@ -152,13 +152,13 @@ impl<K: Ord + Clone> Queue<K> {
                 entry.failures = 0;
                 entry.not_before = None;
                 match (again, resync) {
-                    (Some(priority), _) => self.line_up(key, priority),
+                    (Some(priority), _) => self.enqueue(key, priority),
                     (None, Some(after)) => self.set(key, State::Delayed(now + after, Priority::Resync)),
                     (None, None) => self.set(key, State::Idle),
                 }
             }
             Finished::Again { after } => match again {
-                Some(priority) => self.line_up(key, priority),
+                Some(priority) => self.enqueue(key, priority),
                 None => self.set(key, State::Delayed(now + after, Priority::Child)),
             },
             Finished::Retry { after, most } => {
@@ -170,14 +170,14 @@ impl<K: Ord + Clone> Queue<K> {
                 let at = after.map_or_else(backoff, |after| now + after);
                 entry.not_before = Some(at);
                 match again {
-                    Some(Priority::Edit) => self.line_up(key, Priority::Edit),
+                    Some(Priority::Edit) => self.enqueue(key, Priority::Edit),
                     other => self.set(key, State::Delayed(at, other.unwrap_or(Priority::Resync))),
                 }
             }
         }
     }
 
-    /// This parent is gone. If it is in flight, its end is ignored.
+    /// This parent was deleted. If it is in flight, its result is ignored.
     pub fn forget(&mut self, key: &K) {
         let Some(entry) = self.entries.get_mut(key) else { return };
         if matches!(entry.state, State::Running(_)) {
@@ -194,7 +194,7 @@ impl<K: Ord + Clone> Queue<K> {
         self.delayed.first().map(|(at, _)| *at)
     }
 
-    /// When this parent is due without another event; `None` if it is in line, in flight, or waits for an event.
+    /// When this parent is due without another event; `None` if it is due now, in flight, or waits for an event.
     #[must_use]
     pub fn due(&self, key: &K) -> Option<Instant> {
         match self.entries.get(key)?.state {
@@ -203,7 +203,7 @@ impl<K: Ord + Clone> Queue<K> {
         }
     }
 
-    /// How many parents are due now and wait in line.
+    /// How many parents are due and not in flight.
     #[must_use]
     pub fn waiting(&self) -> usize {
         self.ready.len()
@@ -219,7 +219,7 @@ impl<K: Ord + Clone> Queue<K> {
         *self.entries.entry(key.clone()).or_insert(Entry::NEW)
     }
 
-    fn line_up(&mut self, key: &K, priority: Priority) {
+    fn enqueue(&mut self, key: &K, priority: Priority) {
         self.sequence += 1;
         self.set(key, State::Ready(priority, self.sequence));
     }

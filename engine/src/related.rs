@@ -1,4 +1,4 @@
-//! Related objects: what a provider asks to see beside its parent and children, and whom a change of them concerns.
+//! Related objects: objects that a provider asks for beside its parent and children, and the parents that a change of one concerns.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -8,28 +8,28 @@ use bartizan_contract::Kind;
 use crate::object::{ObjectKey, Observed, ParentUid, Touched};
 use crate::selector::Selector;
 
-/// Objects of one kind by name, by label, or both: then by name, if the labels match.
+/// Objects of one kind by name, by label, or by both: then those of the names whose labels match.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Reference {
-    /// The kind, at the version that it is read at.
+    /// The kind, at the version at which it is read.
     pub kind: Kind,
     /// The namespace; `None` for cluster-scoped kinds.
     pub namespace: Option<String>,
-    /// These names; empty: all that the selector matches.
+    /// Names; empty: all objects that the selector matches.
     pub names: BTreeSet<String>,
-    /// Labels; `None`: the names decide.
+    /// Labels; `None`: the names alone decide.
     pub selector: Option<Selector>,
 }
 
-/// Everything that a provider asks to see for one parent, in order.
+/// Everything that a provider asks for, for one parent, in order.
 pub type References = BTreeSet<Reference>;
 
-/// Most times that a provider is called for one decision, each time with what it asked for the time before: a claim, its class,
-/// the cluster of that, its secret.
+/// Most calls of a provider for one decision, each with the objects that it asked for in the one before: a claim, its class, the
+/// cluster of that, its secret.
 pub const MAX_ROUNDS: usize = 4;
 
 impl Reference {
-    /// Whether it means this object.
+    /// Whether it matches this object.
     #[must_use]
     pub fn matches(&self, object: &Observed) -> bool {
         object.key.is_of(&self.kind)
@@ -39,10 +39,15 @@ impl Reference {
     }
 }
 
-/// Where the objects of a kind are: group, kind, namespace.
-pub(crate) type Place = (Arc<str>, Arc<str>, Option<Arc<str>>);
+/// A kind in a namespace, or a cluster-scoped kind.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Place {
+    group: Arc<str>,
+    kind: Arc<str>,
+    namespace: Option<Arc<str>>,
+}
 
-/// Who refers to what, both ways.
+/// Which parent refers to which objects, both ways.
 #[derive(Debug, Default)]
 pub(crate) struct ReverseIndex {
     of_parent: HashMap<ParentUid, References>,
@@ -50,17 +55,18 @@ pub(crate) struct ReverseIndex {
     by_label: HashMap<Place, BTreeMap<Selector, BTreeSet<ParentUid>>>,
 }
 
+/// The place of an object.
 pub(crate) fn place(key: &ObjectKey) -> Place {
-    (key.group.clone(), key.kind.clone(), key.namespace.clone())
+    Place { group: key.group.clone(), kind: key.kind.clone(), namespace: key.namespace.clone() }
 }
 
-/// Any object in the place that a reference looks at.
+/// The key of an object in the place of a reference.
 fn key_in(reference: &Reference, name: &str) -> ObjectKey {
     ObjectKey::new(&reference.kind, reference.namespace.as_deref(), name)
 }
 
 impl ReverseIndex {
-    /// What this parent refers to from now on.
+    /// Sets the references of a parent.
     pub(crate) fn set(&mut self, uid: &ParentUid, references: References) {
         if self.of_parent.get(uid).is_some_and(|known| *known == references) {
             return;
@@ -80,7 +86,7 @@ impl ReverseIndex {
         }
     }
 
-    /// This parent is gone.
+    /// Forgets a parent that was deleted.
     pub(crate) fn forget(&mut self, uid: &ParentUid) {
         for reference in self.of_parent.remove(uid).unwrap_or_default() {
             for name in &reference.names {
@@ -107,12 +113,12 @@ impl ReverseIndex {
         }
     }
 
-    /// What a parent referred to when it was last decided on.
+    /// The references of a parent as of its last decision.
     pub(crate) fn of(&self, uid: &str) -> References {
         self.of_parent.get(uid).cloned().unwrap_or_default()
     }
 
-    /// The parents that refer to this object as it is.
+    /// The parents that refer to this object in its current state.
     pub(crate) fn referrers(&self, object: &Observed) -> Touched {
         let named = self.by_name.get(&object.key).into_iter().flatten();
         let selectors = self.by_label.get(&place(&object.key)).into_iter().flatten();
@@ -123,7 +129,7 @@ impl ReverseIndex {
 
     /// All parents that refer to objects of this kind.
     pub(crate) fn referrers_of_kind(&self, kind: &Kind) -> Touched {
-        let refers = |references: &&References| references.iter().any(|wish| wish.kind.same_group_kind(kind));
-        self.of_parent.iter().filter(|(_, wishes)| refers(wishes)).map(|(uid, _)| uid.clone()).collect()
+        let refers = |references: &&References| references.iter().any(|reference| reference.kind.same_group_kind(kind));
+        self.of_parent.iter().filter(|(_, references)| refers(references)).map(|(uid, _)| uid.clone()).collect()
     }
 }

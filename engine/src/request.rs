@@ -1,4 +1,4 @@
-//! Assembles a request from cached bytes without parsing them again. The same state is the same bytes.
+//! Assembles a request from cached bytes without parsing them again. Equal states give equal bytes.
 
 use std::collections::BTreeMap;
 
@@ -8,14 +8,14 @@ use serde_json::Value;
 
 use crate::object::Observed;
 
-/// Everything that one question to a provider is made of.
+/// The parts of a request to a provider.
 #[derive(Clone, Copy, Debug)]
 pub struct RequestInput<'a> {
     /// Name of the provider.
     pub provider: &'a str,
     /// Version of its module.
     pub provider_version: &'a str,
-    /// Settings that the administrator gave.
+    /// The provider's settings.
     pub settings: &'a Value,
     /// Version of the API server.
     pub cluster_version: &'a str,
@@ -23,19 +23,19 @@ pub struct RequestInput<'a> {
     pub optional_kinds: &'a BTreeMap<String, bool>,
     /// The parent.
     pub parent: &'a Observed,
-    /// Every kind of child that the provider declared.
+    /// All kinds of children that the provider declares.
     pub child_kinds: &'a [Kind],
-    /// The children that exist.
+    /// The existing children.
     pub children: &'a [&'a Observed],
-    /// Every kind of object below children that the provider declared.
+    /// All kinds of descendants that the provider declares.
     pub descendant_kinds: &'a [Kind],
-    /// What exists below the children.
+    /// The existing descendants.
     pub descendants: &'a [&'a Observed],
-    /// Every kind of related object that the provider declared.
+    /// All kinds of related objects that the provider declares.
     pub related_kinds: &'a [Kind],
-    /// The related objects that it asked for and that exist.
+    /// The existing related objects that it asked for.
     pub related: &'a [&'a Observed],
-    /// Whether it is asked to finish before the parent goes.
+    /// Whether the parent is being deleted and the provider must finalize it.
     pub finalizing: bool,
     /// Whether the parent's namespace is being deleted.
     pub namespace_terminating: bool,
@@ -83,7 +83,7 @@ pub fn build(input: &RequestInput<'_>) -> Vec<u8> {
     out
 }
 
-/// Kind to path to object; every declared kind is present, if empty, in the order of their names.
+/// A map from kind to path to object. Every declared kind is present, even without objects, in the order of the kinds' names.
 fn by_kind(out: &mut Vec<u8>, kinds: &[Kind], objects: &[&Observed]) {
     let mut sorted: BTreeMap<String, BTreeMap<String, &Observed>> =
         kinds.iter().map(|kind| (kind.to_string(), BTreeMap::new())).collect();
@@ -142,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn a_request_is_what_the_contract_says_and_every_declared_kind_is_present() {
+    fn a_request_follows_the_contract_and_has_every_declared_kind() {
         let parent = observed("Parent", "p", json!({"quote": "\"\\\u{7f}"}));
         let child = observed("ConfigMap", "c", json!({}));
         let secret = observed("Secret", "r", json!({}));

@@ -1,5 +1,5 @@
-//! Opaque secrets: a provider sees tokens, and the host puts the values back where a token stands as a whole value in a
-//! Secret's `data`. A provider can copy, rename and notice rotation, and cannot leak.
+//! Opaque secrets: a provider sees tokens, and the host substitutes the values where a token is the whole value of a key in a
+//! Secret's `data`. So a provider can copy secrets, rename their keys and notice rotation, but cannot leak them.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -13,11 +13,11 @@ use hmac::{Hmac, KeyInit as _, Mac as _};
 use serde_json::{Map, Value};
 use sha2::Sha256;
 
-/// Bytes of a key.
+/// Length of a key in bytes.
 pub const KEY_BYTES: usize = 32;
 
-/// Makes the tokens of one provider: HMAC-SHA256 over the provider's name and the value, so that equal values have equal tokens
-/// within a provider, two providers cannot compare theirs, and nobody without the key can guess a value from its token.
+/// Creates the tokens of one provider: HMAC-SHA256 of the provider's name and the value. Equal values have equal tokens within a
+/// provider, two providers cannot compare theirs, and nobody without the key can guess a value from its token.
 #[derive(Clone)]
 pub struct Tokenizer {
     key: [u8; KEY_BYTES],
@@ -25,7 +25,7 @@ pub struct Tokenizer {
     sensitive: Vec<String>,
 }
 
-/// Values that stand behind tokens, base64-encoded as a Secret holds them. Never printed.
+/// The values of tokens, base64-encoded as in a Secret. Never printed.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Revealed(BTreeMap<String, String>);
 
@@ -42,13 +42,13 @@ impl fmt::Debug for Revealed {
 }
 
 impl Revealed {
-    /// The value behind a token, base64-encoded.
+    /// The value of a token, base64-encoded.
     #[must_use]
     pub fn get(&self, token: &str) -> Option<&str> {
         self.0.get(token).map(String::as_str)
     }
 
-    /// Adds what another object holds.
+    /// Adds the values of another object.
     pub fn extend(&mut self, other: &Self) {
         self.0.extend(other.0.iter().map(|(token, value)| (token.clone(), value.clone())));
     }
@@ -61,7 +61,7 @@ impl Revealed {
 }
 
 impl Tokenizer {
-    /// Tokens for `provider`; `sensitive` are the fields of its parents that are secrets, as JSON pointers.
+    /// A tokenizer for `provider`; `sensitive` are JSON pointers to the secret fields of its parents.
     #[must_use]
     pub fn new(key: [u8; KEY_BYTES], provider: &str, sensitive: Vec<String>) -> Self {
         Self { key, provider: provider.to_owned(), sensitive }
@@ -70,17 +70,16 @@ impl Tokenizer {
     /// The token of a value.
     #[must_use]
     pub fn token(&self, value: &[u8]) -> String {
-        // A key of any length is a key for HMAC (RFC 2104), so the error cannot happen; without a key all tokens are one.
+        // HMAC takes a key of any length (RFC 2104), so that this error cannot happen; if it did, all tokens would be the same.
         let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(&self.key) else { return PREFIX.to_owned() };
-        // The length keeps "ab" + "c" and "a" + "bc" apart.
+        // The length distinguishes "ab" + "c" from "a" + "bc".
         mac.update(&(self.provider.len() as u64).to_be_bytes());
         mac.update(self.provider.as_bytes());
         mac.update(value);
         format!("{PREFIX}{}", hex(&mac.finalize().into_bytes()))
     }
 
-    /// Puts tokens in place of the values of a Secret, or of the sensitive fields of a parent, and tells what stands behind
-    /// them.
+    /// Replaces the values of a Secret, or of the sensitive fields of a parent, with tokens. Returns the values.
     pub fn mask(&self, object: &mut Value, is_parent: bool) -> Revealed {
         let mut revealed = Revealed::default();
         let is = |field: &str, text: &str| object.get(field).and_then(Value::as_str) == Some(text);
@@ -100,11 +99,11 @@ impl Tokenizer {
     fn mask_data(&self, data: Option<&mut Map<String, Value>>, revealed: &mut Revealed) {
         for value in data.into_iter().flat_map(Map::values_mut) {
             let text = value.as_str().unwrap_or_default().to_owned();
-            // That there is no value is no secret, and providers must see it.
+            // That a value is empty is no secret, and providers must see it.
             if text.is_empty() {
                 continue;
             }
-            // The API server stores nothing that is no base64; if it ever did, the text itself is the secret.
+            // The API server only stores valid base64; if it ever stored anything else, the text itself would be the secret.
             let token = self.token(&BASE64_STANDARD.decode(&text).unwrap_or_else(|_| text.clone().into_bytes()));
             *value = token.clone().into();
             revealed.0.insert(token, text);
@@ -122,7 +121,7 @@ impl Tokenizer {
     }
 }
 
-/// A token in a Secret's `data` that the request did not hold: where it stands, and nothing of its text.
+/// A token in a Secret's `data` that the request did not contain. Carries its place, never its text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NotIssued {
     /// Key in `data`.
@@ -144,7 +143,7 @@ pub fn check(kind: &Kind, object: &Map<String, Value>, issued: &Revealed) -> Res
     Ok(())
 }
 
-/// Puts the values back. Tokens anywhere else stay what they are: a hash of a secret on a pod template is one.
+/// Substitutes the values of tokens in a Secret's `data`. Tokens elsewhere stay, as in the hash of a secret on a pod template.
 #[must_use]
 pub fn substitute(kind: &Kind, mut object: Value, revealed: &Revealed) -> Value {
     if is_secret(kind)
@@ -182,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_says_nothing_of_its_value_but_whether_it_is_the_same() {
+    fn a_token_reveals_whether_two_values_are_equal_and_nothing_else() {
         let token = tokenizer("minio").token(b"hunter2");
         assert_eq!(token, tokenizer("minio").token(b"hunter2"));
         assert_ne!(token, tokenizer("minio").token(b"hunter3"));
@@ -206,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn a_sensitive_field_of_the_parent_has_the_token_of_the_same_value_in_a_secret() {
+    fn a_sensitive_field_has_the_token_of_the_same_value_in_a_secret() {
         let mut parent = json!({"apiVersion": "x/v1", "kind": "Store", "spec": {"key": "hunter2"}});
         let mut masked = secret();
         let revealed = tokenizer("minio").mask(&mut parent, true);
@@ -216,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn a_field_that_is_no_text_is_a_secret_as_a_whole() {
+    fn a_field_that_is_no_string_is_secret_as_a_whole() {
         let mut parent = json!({"spec": {"key": {"user": "me", "pin": 1234}}});
         tokenizer("minio").mask(&mut parent, true);
         assert!(parent["spec"]["key"].as_str().unwrap().starts_with(PREFIX));
@@ -227,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_that_was_not_issued_is_refused_in_data_and_no_token_is_put_back_elsewhere() {
+    fn tokens_are_substituted_in_data_alone_and_only_if_they_were_issued() {
         let kind = Kind::new("", "v1", "Secret");
         let object = json!({"data": {"ok": "eA==", "stolen": "bz:00"}});
         let refused = check(&kind, object.as_object().unwrap(), &Revealed::default());

@@ -1,6 +1,5 @@
-//! Settings of a provider: the schema in its manifest, and what an administrator wrote. The schema comes from a stranger: it is one
-//! piece, without references, so that checking settings takes no more time and depth than it is long, and its patterns run in
-//! linear time.
+//! Settings of a provider: the schema in its manifest, and the values that an administrator sets. The schema is untrusted: it has no
+//! references, so that checking settings takes time and depth in proportion to its length, and its patterns run in linear time.
 
 use std::fmt;
 use std::sync::Arc;
@@ -11,12 +10,12 @@ use jsonschema::paths::{Location, LocationSegment};
 use jsonschema::{PatternOptions, ValidationError, Validator};
 use serde_json::{Map, Value};
 
-/// Where the schema stands.
+/// Path of the schema.
 const SCHEMA: &str = "manifest.settings";
-/// Where the settings stand.
+/// Path of the settings.
 const SETTINGS: &str = "spec.settings";
 
-/// Keywords that lead to another schema.
+/// Keywords that refer to another schema.
 const REFERENCES: [&str; 3] = ["$ref", "$dynamicRef", "$recursiveRef"];
 /// Keywords that hold a schema.
 const ONE: [&str; 11] = [
@@ -38,10 +37,10 @@ const LISTS: [&str; 5] = ["allOf", "anyOf", "oneOf", "prefixItems", "items"];
 const NAMED: [&str; 6] =
     ["properties", "patternProperties", "dependentSchemas", "dependencies", "$defs", "definitions"];
 
-/// Longest message about one value: it may hold the value.
+/// Longest message about one value, in characters: it may quote the value.
 const LONGEST: usize = 200;
 
-/// A schema of settings that is one.
+/// A valid schema of settings.
 #[derive(Clone)]
 pub struct SettingsSchema {
     schema: Arc<Value>,
@@ -58,7 +57,7 @@ impl SettingsSchema {
     /// Checks the schema of a manifest.
     ///
     /// # Errors
-    /// What is wrong with it, and where: paths begin at `manifest.settings`.
+    /// The first field that is wrong; paths begin at `manifest.settings`.
     pub fn new(schema: &Value) -> Result<Self, FieldError> {
         if schema.get("type") != Some(&Value::from("object")) {
             return Err(FieldError::new(
@@ -72,14 +71,15 @@ impl SettingsSchema {
         Ok(Self { schema: Arc::new(schema.clone()), validator: Arc::new(validator) })
     }
 
-    /// What the provider is given: the settings, and defaults where the schema has some and nothing was set.
+    /// The settings that the provider receives: those that are set, and the schema's defaults for the others.
     ///
     /// # Errors
-    /// Everything that does not fit; paths begin at `spec.settings`.
+    /// Every field that is wrong; paths begin at `spec.settings`.
     pub fn resolve(&self, settings: &Map<String, Value>) -> Result<Map<String, Value>, Vec<FieldError>> {
         let mut value = Value::Object(settings.clone());
         fill_in(&mut value, &self.schema);
-        let errors: Vec<FieldError> = self.validator.iter_errors(&value).flat_map(|error| told(&error)).collect();
+        let errors: Vec<FieldError> =
+            self.validator.iter_errors(&value).flat_map(|error| field_errors(&error)).collect();
         match value {
             Value::Object(settings) if errors.is_empty() => Ok(settings),
             _ => Err(errors),
@@ -92,7 +92,7 @@ fn validator(schema: &Value, path: &str) -> Result<Validator, FieldError> {
         .offline()
         .with_pattern_options(PatternOptions::regex())
         .build(schema)
-        .map_err(|error| FieldError::new(at(path, error.instance_path()), said(&error)))
+        .map_err(|error| FieldError::new(at(path, error.instance_path()), message(&error)))
 }
 
 /// Schemas within a schema, each with its path.
@@ -103,7 +103,7 @@ fn parts<'a>(schema: &'a Value, path: &str) -> Vec<(String, &'a Value)> {
     });
     let named = NAMED.iter().filter_map(|keyword| Some((keyword, schema.get(keyword)?.as_object()?)));
     let named = named.flat_map(|(keyword, parts)| {
-        parts.iter().map(move |(name, part)| (below(&format!("{path}.{keyword}"), name), part))
+        parts.iter().map(move |(name, part)| (child_path(&format!("{path}.{keyword}"), name), part))
     });
     let one = ONE.iter().filter_map(|keyword| Some((format!("{path}.{keyword}"), schema.get(keyword)?)));
     one.chain(lists).chain(named).filter(|(_, part)| part.is_object()).collect()
@@ -117,21 +117,21 @@ fn refuse_references(schema: &Value, path: &str) -> Result<(), FieldError> {
     parts(schema, path).into_iter().try_for_each(|(path, part)| refuse_references(part, &path))
 }
 
-/// A default that its own schema refuses would make every Provider wrong that says nothing.
+/// A default that its own schema refuses would make every Provider invalid that does not set the field.
 fn check_defaults(schema: &Value, path: &str) -> Result<(), FieldError> {
     for (name, property) in properties(schema) {
         let Some(default) = default(property) else { continue };
-        let path = below(&format!("{path}.properties"), name);
+        let path = child_path(&format!("{path}.properties"), name);
         let mut value = default.clone();
         fill_in(&mut value, property);
         if let Some(error) = validator(property, &path)?.iter_errors(&value).next() {
-            return Err(FieldError::new(at(&format!("{path}.default"), error.instance_path()), said(&error)));
+            return Err(FieldError::new(at(&format!("{path}.default"), error.instance_path()), message(&error)));
         }
     }
     parts(schema, path).into_iter().try_for_each(|(path, part)| check_defaults(part, &path))
 }
 
-/// As the API server does it by the schema of a CRD: in objects that are there, in lists and in maps, never by what stands in
+/// Fills in defaults as the API server does by the schema of a CRD: in objects that are present, in lists and in maps, and never from
 /// `anyOf` and the like.
 fn fill_in(value: &mut Value, schema: &Value) {
     match value {
@@ -164,7 +164,7 @@ fn properties(schema: &Value) -> impl Iterator<Item = (&String, &Value)> {
     schema.get("properties").and_then(Value::as_object).into_iter().flatten()
 }
 
-/// `null` is what schemars writes for an `Option`: nothing is set then.
+/// schemars writes `null` as the default of an `Option`, which means that there is none.
 fn default(schema: &Value) -> Option<&Value> {
     schema.get("default").filter(|default| !default.is_null())
 }
@@ -177,21 +177,21 @@ fn takes_null(schema: &Value) -> bool {
     }
 }
 
-/// What is wrong with settings, in the words of the schema, or, of fields, in those that people know from Kubernetes.
-fn told(error: &ValidationError<'_>) -> Vec<FieldError> {
+/// What is wrong with settings: for missing and unknown fields in the words of Kubernetes, otherwise in those of the schema.
+fn field_errors(error: &ValidationError<'_>) -> Vec<FieldError> {
     let path = at(SETTINGS, error.instance_path());
-    let field = |name: &str, message: &str| FieldError::new(below(&path, name), message);
+    let field = |name: &str, message: &str| FieldError::new(child_path(&path, name), message);
     match error.kind() {
         ValidationErrorKind::Required { property: Value::String(name) } => vec![field(name, "is required")],
         ValidationErrorKind::AdditionalProperties { unexpected }
         | ValidationErrorKind::UnevaluatedProperties { unexpected } => {
             unexpected.iter().map(|name| field(name, "there is no such setting")).collect()
         }
-        _ => vec![FieldError::new(path, said(error))],
+        _ => vec![FieldError::new(path, message(error))],
     }
 }
 
-fn said(error: &ValidationError<'_>) -> String {
+fn message(error: &ValidationError<'_>) -> String {
     let text = error.to_string();
     if text.chars().count() <= LONGEST {
         return text;
@@ -202,12 +202,12 @@ fn said(error: &ValidationError<'_>) -> String {
 
 fn at(root: &str, location: &Location) -> String {
     location.segments().fold(root.to_owned(), |path, segment| match segment {
-        LocationSegment::Property(name) => below(&path, &name),
+        LocationSegment::Property(name) => child_path(&path, &name),
         LocationSegment::Index(index) => format!("{path}[{index}]"),
     })
 }
 
-fn below(path: &str, name: &str) -> String {
+fn child_path(path: &str, name: &str) -> String {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '$');
     if !name.is_empty() && name.chars().all(is_plain) { format!("{path}.{name}") } else { format!("{path}[{name:?}]") }
 }

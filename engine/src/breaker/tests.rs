@@ -26,7 +26,7 @@ fn it_opens_once_enough_parents_in_a_row_got_no_answer() {
 }
 
 #[test]
-fn one_poison_parent_never_opens_it_and_an_answer_starts_the_count_anew() {
+fn one_failing_parent_never_opens_it_and_an_answer_resets_the_count() {
     let now = Instant::now();
     let mut breaker = Breaker::default();
     for _ in 0..100 {
@@ -69,7 +69,7 @@ fn after_a_pause_one_parent_tries_and_each_failure_doubles_the_pause_up_to_a_cap
 }
 
 #[test]
-fn who_tried_without_asking_lets_the_next_one_try_at_once() {
+fn an_attempt_without_a_call_lets_the_next_parent_try_at_once() {
     let now = Instant::now();
     let mut breaker = open(now);
     let later = now + FIRST_PAUSE;

@@ -146,7 +146,7 @@ const KEEPS: &str = "x-kubernetes-preserve-unknown-fields";
     json!({"type": "object", "properties": {"a": {"type": "string"}}, "required": ["a"]}),
     "spec.f.a of v1 is required from now on"
 )]
-fn what_is_narrower_is_told_and_what_is_wider_is_not(#[case] old: Value, #[case] new: Value, #[case] expected: &str) {
+fn narrowing_is_incompatible_and_widening_is_not(#[case] old: Value, #[case] new: Value, #[case] expected: &str) {
     assert_eq!(of_field(&old, &new), (vec![expected.to_owned()], vec![]));
 }
 
@@ -216,7 +216,7 @@ fn what_is_no_loss_is_not_told(#[case] old: Value, #[case] new: Value) {
 }
 
 #[test]
-fn what_concerns_a_version_or_all_of_them_is_told() {
+fn incompatibilities_name_the_version_or_concern_all() {
     let any = json!({"type": "object"});
     let old =
         crd(json!([version("v1alpha1", false, &any), version("v1beta1", true, &any), version("v1", false, &any)]));
@@ -253,7 +253,7 @@ fn what_concerns_a_version_or_all_of_them_is_told() {
 }
 
 #[test]
-fn what_was_stored_must_fit_the_version_that_is_stored_from_now_on() {
+fn stored_objects_must_fit_the_new_storage_version() {
     let with = |name: &str| json!({"type": "object", "properties": {name: {"type": "string"}}});
     let old = crd(json!([version("v1", true, &with("a"))]));
     let mut new = crd(json!([version("v1", false, &with("a")), version("v2", true, &with("b"))]));
@@ -295,7 +295,7 @@ proptest! {
     }
 
     #[test]
-    fn a_field_that_comes_is_no_problem_and_one_that_goes_is(old in schemas(), new in schemas()) {
+    fn adding_a_field_is_compatible_and_removing_one_is_not(old in schemas(), new in schemas()) {
         let of = |fields: Value| crd(json!([version("v1", true, &json!({"type": "object", "properties": fields}))]));
         let (before, after) = (of(json!({"old": old})), of(json!({"old": old, "new": new})));
         prop_assert_eq!(said(&before, &after), Vec::<String>::new());

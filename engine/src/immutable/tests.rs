@@ -105,7 +105,7 @@ fn first_refused(kind: &str, old: &Value, new: &Value) -> Option<String> {
 #[case("Pod", "/metadata/labels/app", false)]
 #[case("Service", "/spec/sessionAffinity", false)]
 #[case("Widget.example.com", "/spec/size", false)]
-fn a_field_that_never_changes_is_told_for_each_kind(#[case] kind: &str, #[case] pointer: &str, #[case] is: bool) {
+fn the_immutable_fields_of_each_kind_are_known(#[case] kind: &str, #[case] pointer: &str, #[case] is: bool) {
     let object = |value: &str| {
         let parts: Vec<&str> = pointer[1..].split('/').collect();
         parts.iter().rev().fold(json!(value), |inner, name| json!({*name: inner}))
@@ -120,7 +120,7 @@ fn a_field_that_never_changes_is_told_for_each_kind(#[case] kind: &str, #[case] 
 }
 
 #[test]
-fn the_first_pointer_in_an_immutable_field_is_given() {
+fn the_first_pointer_into_an_immutable_field_is_returned() {
     let (old, new) =
         (json!({"spec": {"a": 1, "b": 1, "replicas": 1}}), json!({"spec": {"a": 2, "b": 2, "replicas": 2}}));
     let first = |pointers: &[&'static str]| {
@@ -133,7 +133,7 @@ fn the_first_pointer_in_an_immutable_field_is_given() {
 }
 
 #[test]
-fn an_empty_field_is_as_good_as_none_but_an_empty_storage_class_is_not() {
+fn an_empty_field_equals_an_absent_one_except_a_storage_class() {
     let claim = |spec: Value| json!({"spec": spec});
     let refused = |old, new| first_refused("PersistentVolumeClaim", &claim(old), &claim(new));
     assert_eq!(refused(json!({"selector": {}, "accessModes": []}), json!({})), None);
@@ -221,7 +221,7 @@ fn an_indexed_job_grows_in_step_with_its_parallelism(#[case] new: Value, #[case]
 #[case(json!({"affinity": {"podAffinity": {"a": 1}}}), Some("/spec/template/spec/affinity"))]
 #[case(json!({"containers": [{"image": "i", "resources": {"limits": {"cpu": "1"}}}]}), None)]
 #[case(json!({"containers": [{"image": "j"}]}), Some("/spec/template/spec/containers"))]
-fn the_template_of_a_suspended_job_changes_in_part(#[case] change: Value, #[case] expected: Option<&str>) {
+fn parts_of_the_template_of_a_suspended_job_may_change(#[case] change: Value, #[case] expected: Option<&str>) {
     let job = |suspend: bool, spec: Value| json!({"spec": {"suspend": suspend, "template": {"spec": spec}}});
     let mut new = json!({"containers": [{"image": "i"}]});
     let old = new.clone();

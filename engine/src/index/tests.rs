@@ -33,7 +33,7 @@ fn uids(touched: &Touched) -> Vec<&str> {
 }
 
 #[test]
-fn a_child_touches_its_parent_and_is_found_below_it() {
+fn a_child_touches_its_parent_and_is_found_by_it() {
     let mut index = index();
     assert_eq!(uids(&index.apply(object("Store", "s", "p", 1, None))), ["p"]);
     assert_eq!(uids(&index.apply(object("ConfigMap", "c", "c", 2, Some("p")))), ["p"]);
@@ -62,7 +62,7 @@ fn an_older_state_never_overwrites_a_newer_one() {
 }
 
 #[test]
-fn a_parent_made_again_under_the_same_name_is_another_parent() {
+fn a_recreated_parent_is_another_parent() {
     let mut index = index();
     index.apply(object("Store", "s", "old", 1, None));
     index.apply(object("ConfigMap", "c", "c", 2, Some("old")));
@@ -72,7 +72,7 @@ fn a_parent_made_again_under_the_same_name_is_another_parent() {
 }
 
 #[test]
-fn the_late_answer_to_a_write_does_not_bring_back_what_was_deleted_meanwhile() {
+fn a_late_response_does_not_bring_back_a_deleted_object() {
     let mut index = index();
     let key = object("ConfigMap", "c", "c", 10, Some("p")).key;
     index.delete(&key, "c", "12");
@@ -84,7 +84,7 @@ fn the_late_answer_to_a_write_does_not_bring_back_what_was_deleted_meanwhile() {
 }
 
 #[test]
-fn what_had_a_name_before_does_not_come_back_to_it() {
+fn an_earlier_object_of_the_same_name_does_not_come_back() {
     let mut index = index();
     let child = |uid: &str, version: u64| object("ConfigMap", "c", uid, version, Some("p"));
     let key = child("first", 1).key;
@@ -100,7 +100,7 @@ fn what_had_a_name_before_does_not_come_back_to_it() {
 }
 
 #[test]
-fn what_vanished_during_a_relist_is_dropped_and_what_was_written_meanwhile_stays() {
+fn objects_missing_from_a_relist_are_dropped_unless_written_meanwhile() {
     let mut index = index();
     index.apply(object("ConfigMap", "kept", "a", 1, Some("p")));
     index.apply(object("ConfigMap", "gone", "b", 2, Some("p")));

@@ -6,7 +6,7 @@ const DONE: Finished = Finished::Done { resync: None };
 const RETRY: Finished = Finished::Retry { after: None, most: BACKOFF_MAX };
 
 #[test]
-fn who_may_not_be_begun_stays_in_line_and_others_go_past() {
+fn parents_that_may_not_start_keep_their_position() {
     let (mut queue, now) = (Queue::default(), Instant::now());
     queue.touch(&"first", Priority::Edit, now);
     queue.touch(&"second", Priority::Child, now);
@@ -64,7 +64,7 @@ fn child_events_neither_shorten_the_backoff_nor_burn_an_attempt_and_an_edit_is_s
 }
 
 #[test]
-fn a_try_that_is_due_soon_after_a_lost_race_is_not_put_off_by_what_is_seen_meanwhile() {
+fn an_attempt_due_after_a_lost_race_is_not_delayed_by_events() {
     let now = Instant::now();
     let mut queue = Queue::default();
     queue.touch(&1, Priority::Child, now);
@@ -106,7 +106,7 @@ fn jitter_takes_up_to_half_of_the_delay() {
 }
 
 #[test]
-fn what_was_asked_for_beats_the_backoff_and_a_resync_waits_its_time() {
+fn a_requested_delay_overrides_the_backoff_and_a_resync_waits() {
     let now = Instant::now();
     let mut queue = Queue::default();
     queue.touch(&1, Priority::Child, now);
@@ -122,7 +122,7 @@ fn what_was_asked_for_beats_the_backoff_and_a_resync_waits_its_time() {
 }
 
 #[test]
-fn a_lost_race_is_tried_again_soon_and_burns_no_attempt() {
+fn a_lost_race_is_tried_again_soon_and_uses_up_no_attempt() {
     let now = Instant::now();
     let mut queue = Queue::default();
     queue.touch(&1, Priority::Child, now);

@@ -40,7 +40,7 @@ const NO_OBJECT: &str = "manifest.settings: must be a JSON schema with \"type\":
     json!({"type": "object", "$schema": "https://example.com/schema"}),
     "manifest.settings: Unknown meta-schema: 'https://example.com/schema'. Custom meta-schemas must be registered in the registry before use"
 )]
-fn a_schema_that_is_none_is_refused_with_the_reason(#[case] schema: Value, #[case] expected: &str) {
+fn an_invalid_schema_is_refused_with_the_reason(#[case] schema: Value, #[case] expected: &str) {
     assert_eq!(refused(&schema), expected);
 }
 
@@ -73,7 +73,7 @@ fn a_pattern_takes_linear_time_and_one_that_cannot_is_refused() {
 }
 
 #[test]
-fn everything_that_does_not_fit_is_told_by_its_field() {
+fn every_invalid_setting_is_reported_by_its_field() {
     let server = json!({
         "type": "object", "required": ["host"], "additionalProperties": false,
         "properties": {"host": {"type": "string"}, "port": {"type": "integer", "maximum": 65535}},
