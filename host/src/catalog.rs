@@ -1,28 +1,27 @@
-//! The catalogue of modules: where they come from, what was loaded, and why something could not be. Modules come and go while the
-//! host runs; its actor ([`actor`]) publishes what it knows as a whole, each time that changes.
+//! The catalog of modules: their origins, what was loaded from each, and why something was not. Modules come and go while the
+//! host runs. The catalog's actor ([`actor`]) follows them, and publishes a [`snapshot`] whenever one changes.
 
 pub(crate) mod actor;
 mod config_maps;
 mod fetch;
 mod folder;
+pub(crate) mod module;
 mod module_store;
 mod registries;
+pub(crate) mod snapshot;
+pub(crate) mod wanted;
 mod watch_folder;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt;
-use std::path::Path;
 use std::sync::Arc;
 
 use bartizan_contract::provider::{ModuleSource, Source};
 use bartizan_contract::{GroupKind, Kind, ProviderManifest};
 use bartizan_engine::settings::SettingsSchema;
-use bartizan_registry::parse_reference;
-use bartizan_runtime::{Config, Limits, Module, Runtime};
-use serde_json::Value;
-use thiserror::Error;
+use bartizan_runtime::Module;
 
-use crate::declared::Declared;
+use bartizan_registry::parse_reference;
 
 /// A module that can serve.
 #[derive(Clone, Debug)]
@@ -159,108 +158,10 @@ pub(crate) enum Trouble {
 /// What each origin holds now: a module, or why not.
 pub(crate) type Library = BTreeMap<Origin, Result<Loaded, Trouble>>;
 
-/// What the catalogue knows.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Catalogue {
-    /// The modules.
-    pub(crate) library: Library,
-    /// Modules that were asked for by digest: in the cache, or not.
-    pub(crate) recalled: BTreeMap<String, Option<Loaded>>,
-    /// What the folder wants of each of its modules, by file.
-    pub(crate) declared: BTreeMap<String, Declared>,
-    /// Modules and documents that are in the folder.
-    pub(crate) files: BTreeSet<String>,
-}
-
-/// What Providers ask the catalogue for, beside the folder.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Wanted {
-    /// ConfigMaps by name, with the keys.
-    pub(crate) config_maps: BTreeMap<String, BTreeSet<String>>,
-    /// Modules in registries.
-    pub(crate) oci: BTreeSet<OciOrigin>,
-    /// Modules that served before and whose origin has none now.
-    pub(crate) digests: BTreeSet<String>,
-}
-
-impl Wanted {
-    /// All origins beside the folder.
-    fn origins(&self) -> BTreeSet<Origin> {
-        let of = |(name, keys): (&String, &BTreeSet<String>)| -> Vec<Origin> {
-            keys.iter().map(|key| Origin::ConfigMap { name: name.clone(), key: key.clone() }).collect()
-        };
-        self.config_maps.iter().flat_map(of).chain(self.oci.iter().cloned().map(Origin::Oci)).collect()
-    }
-}
-
-/// A module that cannot serve.
-#[derive(Clone, Debug, Error, PartialEq, Eq)]
-#[error("module {file}: {reason}")]
-pub(crate) struct BadModule {
-    /// Name of the file, or the origin in words.
-    pub(crate) file: String,
-    /// Why, and what to do.
-    pub(crate) reason: String,
-}
-
-/// Makes a module of bytes, and asks it what it is. Blocking: compiles what is not in the cache.
-pub(crate) fn load(runtime: &Runtime, bytes: &[u8]) -> Result<Loaded, String> {
-    describe(runtime.load(bytes).map_err(|error| error.to_string())?)
-}
-
-/// A module that was loaded before, if it is in the cache. Blocking.
-pub(crate) fn recall(runtime: &Runtime, digest: &str) -> Option<Loaded> {
-    describe(runtime.recall(digest)?).ok()
-}
-
-fn describe(module: Module) -> Result<Loaded, String> {
-    let manifest = module.describe(&Limits::default()).map_err(|error| error.to_string())?.manifest;
-    let parents = manifest.crds.iter().filter_map(parent).collect();
-    let settings =
-        manifest.settings.as_ref().map(SettingsSchema::new).transpose().map_err(|error| error.to_string())?;
-    Ok(Loaded { manifest: Arc::new(manifest), module, parents, settings })
-}
-
-/// The parent kind of a CRD, which the runtime has checked to have a storage version.
-fn parent(crd: &Value) -> Option<Parent> {
-    let text = |pointer: &str| crd.pointer(pointer).and_then(Value::as_str);
-    let versions = crd.pointer("/spec/versions")?.as_array()?;
-    let storage = versions.iter().find(|version| version.get("storage").and_then(Value::as_bool) == Some(true))?;
-    Some(Parent {
-        kind: Kind::new(text("/spec/group")?, storage.get("name")?.as_str()?, text("/spec/names/kind")?),
-        crd: text("/metadata/name")?.to_owned(),
-    })
-}
-
-/// What one module says about itself.
-///
-/// # Errors
-/// If the file is no provider module.
-pub(crate) fn manifest_of(file: &Path) -> anyhow::Result<Arc<ProviderManifest>> {
-    let runtime = Runtime::new(Config::default())?;
-    let bytes = std::fs::read(file).map_err(|error| format!("cannot be read: {error}"));
-    let provider = bytes.and_then(|bytes| load(&runtime, &bytes));
-    let provider = provider.map_err(|reason| anyhow::anyhow!("module {}: {reason}", file.display()))?;
-    Ok(provider.manifest)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use serde_json::json;
-
-    #[test]
-    fn a_parent_is_the_storage_version_of_its_crd() {
-        let crd = json!({
-            "metadata": {"name": "objectstores.minio.rook.io"},
-            "spec": {
-                "group": "minio.rook.io", "names": {"kind": "ObjectStore"},
-                "versions": [{"name": "v1", "storage": false}, {"name": "v1alpha1", "storage": true}]
-            }
-        });
-        let kind = Kind::new("minio.rook.io", "v1alpha1", "ObjectStore");
-        assert_eq!(parent(&crd), Some(Parent { kind, crd: "objectstores.minio.rook.io".to_owned() }));
-    }
 
     #[test]
     fn an_origin_is_what_the_source_names_with_all_that_makes_a_difference() {

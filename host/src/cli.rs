@@ -30,23 +30,23 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Run the host: load providers, watch their parents, apply what they answer.
     Run(RunArgs),
-    /// Compile a component from standard input to standard output, for a host that loads it.
+    /// Compile a component from standard input to standard output, on behalf of a host that loads it.
     #[command(hide = true)]
     Compile,
     /// Print the CustomResourceDefinitions that a provider module owns, as YAML.
     Crds(CrdsArgs),
     /// Print the roles that a provider module needs, as YAML with the reason of each rule.
     Rbac(RbacArgs),
-    /// Say what a host last decided on a parent, and why.
+    /// Explain the last decision of a host on a parent.
     Explain(ExplainArgs),
-    /// Show what the next version of a provider would change, object by object. Exit code 1 if something would.
+    /// Show what the next version of a provider would change, object by object. Exit code 1 if anything would.
     Diff(DiffArgs),
-    /// Let the next version of a provider take over, which waits for an approval.
+    /// Approve the next version of a provider, so that it takes over.
     Approve(ApproveArgs),
     /// Push a provider module to an OCI registry.
     Push(PushArgs),
     /// Pull a provider module from an OCI registry.
     Pull(PullArgs),
-    /// Repeat a recorded decision with a provider module, and compare the answers.
+    /// Repeat a recorded call with a provider module, and compare the answers.
     Replay(ReplayArgs),
 }

@@ -19,7 +19,6 @@ use bartizan_engine::queue::{BACKOFF_MAX, Finished};
 use bartizan_engine::reconcile::{Next, Report};
 use bartizan_engine::snapshot::{Kept, Snapshot, Supplied};
 use bartizan_engine::{ObjectKey, Observed, ParentUid, Priority, Queue};
-use k8s_openapi::jiff::Timestamp;
 use kube::Client;
 use tokio::sync::mpsc;
 use tokio::task::{Id, JoinError, JoinSet};
@@ -36,6 +35,7 @@ use crate::reconcile::{self, Job, reconcile};
 use crate::telemetry::explain::Board;
 use crate::telemetry::health::Health;
 use crate::telemetry::observer::Observer;
+use crate::telemetry::timestamp;
 use crate::version::Version;
 use previews::Previewing;
 use watches::watches;
@@ -412,7 +412,7 @@ impl Controller {
 /// A moment of the near future as people write it.
 fn time_of(due: Instant, now: Instant) -> String {
     let after = due.saturating_duration_since(now);
-    (Timestamp::now() + after).strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+    timestamp::in_future(after)
 }
 
 async fn sleep_until(due: Option<Instant>) {

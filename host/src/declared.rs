@@ -17,8 +17,7 @@ use bartizan_contract::names::{FILE_ANNOTATION, PROVIDER_API_VERSION, PROVIDER_K
 use bartizan_contract::provider::{ModuleSource, Provider, ProviderSpec, Source};
 use serde::Deserialize;
 use serde_yaml_ng::{Deserializer, Value};
-
-use crate::catalog::BadModule;
+use thiserror::Error;
 
 /// What the names of documents end with.
 const DOCUMENT_SUFFIXES: [&str; 2] = ["yaml", "yml"];
@@ -32,13 +31,39 @@ pub(crate) struct FolderModule {
     pub(crate) documents: Vec<Document>,
 }
 
+/// A module that cannot serve.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+#[error("module {file}: {reason}")]
+pub(crate) struct BadModule {
+    /// Name of the file, or a description of the origin.
+    pub(crate) file: String,
+    /// Why, and what to do.
+    pub(crate) reason: String,
+}
+
+/// Why a document has no text.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+pub(crate) enum DocumentError {
+    /// The file could not be read.
+    #[error("cannot be read: {0}")]
+    Unreadable(String),
+    /// The API server takes no object of this size.
+    #[error("cannot be read: it has {bytes} bytes, more than {limit}")]
+    TooLarge {
+        /// Its size.
+        bytes: u64,
+        /// The most that is read.
+        limit: u64,
+    },
+}
+
 /// A document as it was read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Document {
     /// Name of the file, as `minio.yaml`.
     pub(crate) file: String,
-    /// What it holds.
-    pub(crate) text: String,
+    /// What it holds, or why that is not known.
+    pub(crate) text: Result<String, DocumentError>,
 }
 
 /// Where the Provider of a module comes from.
@@ -143,7 +168,7 @@ struct WrittenMetadata {
 
 /// The Provider of a document.
 fn read(module: &str, document: &Document) -> Result<Provider, String> {
-    let value = only_document(&document.text)?;
+    let value = only_document(document.text.as_ref().map_err(ToString::to_string)?)?;
     check_header(&value)?;
     let written: Written = serde_path_to_error::deserialize(value).map_err(|error| {
         let path = error.path().to_string();

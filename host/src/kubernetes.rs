@@ -1,6 +1,7 @@
 //! The Kubernetes API as the host uses it: every request that it sends, and every object that it reads.
 
 pub(crate) mod access_review;
+pub(crate) mod backoff;
 pub(crate) mod connect;
 pub(crate) mod crds;
 pub(crate) mod deadline;

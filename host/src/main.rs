@@ -15,7 +15,7 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 
-/// What kubectl and Helm users expect of a command that could not do its work because of how it was called.
+/// Exit code of a command that failed; 1 is a negative result, as a difference of `bartizan diff`.
 const COULD_NOT_RUN: u8 = 2;
 
 #[tokio::main]

@@ -29,7 +29,9 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
 
 use crate::catalog::actor::Published;
-use crate::catalog::{Catalogue, Loaded, Origin, Parent, Wanted};
+use crate::catalog::snapshot::CatalogSnapshot;
+use crate::catalog::wanted::Wanted;
+use crate::catalog::{Loaded, Origin, Parent};
 use crate::controller::startup::{Began, Host};
 use crate::declared::claims::Claim;
 use crate::declared::judge::{self, Judged, Last};
@@ -41,11 +43,11 @@ use removal::Removal;
 use upgrade::{Candidate, Turn};
 
 /// Field manager of what the host writes for itself.
-const MANAGER: &str = "bartizan";
+const MANAGER: &str = bartizan_contract::names::HOST_FIELD_MANAGER;
 /// How long a provider may take to start before its status says that it does not serve.
 const STARTING: Duration = Duration::from_secs(10);
 /// Time until what failed is tried again.
-const RETRY: Duration = Duration::from_secs(5);
+const RETRY: Duration = crate::kubernetes::backoff::PROVIDERS;
 /// Numbers of parents are not written more often: with many parents they change all the time.
 const COUNTED: Duration = Duration::from_secs(2);
 
@@ -73,7 +75,7 @@ struct Runner {
 pub(crate) struct Providers {
     host: Host,
     published: Published,
-    catalogue: Arc<Catalogue>,
+    catalogue: Arc<CatalogSnapshot>,
     wanted: watch::Sender<Wanted>,
     /// What the folder wants, as it was written last, by name.
     written: BTreeMap<String, Provider>,

@@ -12,6 +12,7 @@ pub(crate) mod shared;
 use std::collections::VecDeque;
 use std::time::Instant;
 
+use crate::telemetry::timestamp;
 use bartizan_contract::Kind;
 use bartizan_engine::ObjectKey;
 use bartizan_engine::reconcile::{Clock, Decided, Ended, Reconcile, Report};
@@ -19,7 +20,6 @@ use bartizan_engine::snapshot::{Kept, Snapshot};
 use bartizan_engine::status::Outcome;
 use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
-use k8s_openapi::jiff::Timestamp;
 use tracing::{info, trace, warn};
 
 use crate::telemetry::observer::Observer;
@@ -99,6 +99,6 @@ impl Clock for Now {
     }
 
     fn timestamp(&self) -> String {
-        Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+        timestamp::now()
     }
 }

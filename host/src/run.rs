@@ -1,12 +1,13 @@
-//! `bartizan run`: starts what the host is made of, and stops it in order.
+//! `bartizan run`: starts the tasks of the host, and stops them in order.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use bartizan_contract::names::{ACCOUNT_NAMESPACE, SYSTEM_NAMESPACE};
 use bartizan_contract::provider::parse_bytes;
-use bartizan_engine::call_scheduler::Room;
+use bartizan_engine::call_scheduler::Capacity;
 use bartizan_runtime::{Config as RuntimeConfig, Runtime};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
@@ -14,13 +15,13 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use crate::catalog::Wanted;
-use crate::catalog::actor::{self as catalog, Catalog, Settings};
+use crate::catalog::actor::{CatalogActor, CatalogSettings, check_folder};
+use crate::catalog::wanted::Wanted;
 use crate::controller::startup::Host;
 use crate::kubernetes::connect::ClusterArgs;
 use crate::kubernetes::discovery;
 use crate::providers::Providers;
-use crate::reconcile::call_pool::Calls;
+use crate::reconcile::call_pool::CallPool;
 use crate::telemetry::explain::Board;
 use crate::telemetry::health::Health;
 use crate::telemetry::logging::LogFormat;
@@ -30,29 +31,30 @@ use bartizan_registry::Authorities;
 
 /// Time for work under way after SIGTERM; less than the 30 s that Kubernetes gives a pod.
 const GRACE: Duration = Duration::from_secs(25);
+
 /// `bartizan run`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct RunArgs {
     /// Folder with provider modules (*.wasm).
     #[arg(long, value_name = "DIR", env = "BARTIZAN_PROVIDERS")]
     pub(crate) providers: PathBuf,
-    /// Grant every provider what its manifest asks for, but for kinds that give rights to others.
+    /// Grant every provider in the folder what its manifest asks for, except kinds that grant rights to others.
     #[arg(long)]
     pub(crate) trust_manifests: bool,
-    /// Install or update the CustomResourceDefinitions of the providers; needs the rights for it.
+    /// Install and update the CustomResourceDefinitions of the providers; needs the rights to do so.
     #[arg(long)]
     pub(crate) install_crds: bool,
     #[command(flatten)]
     pub(crate) cluster: ClusterArgs,
-    /// Memory that all calls of modules may take together; what does not fit waits. No provider has more than half of it, but
-    /// for a single call.
+    /// Memory for all calls of modules together; a call that does not fit waits. One provider gets at most half, unless a single
+    /// call needs more.
     #[arg(long, value_name = "BYTES", default_value = "512Mi", value_parser = parse_bytes, env = "BARTIZAN_CALL_MEMORY")]
     pub(crate) call_memory: u64,
-    /// Namespace of the host itself, where it keeps the key of the tokens that stand for secret values.
-    #[arg(long, value_name = "NAMESPACE", default_value = "bartizan-system", env = "BARTIZAN_SYSTEM_NAMESPACE")]
+    /// Namespace of the host itself, which holds the key of the tokens that replace secret values.
+    #[arg(long, value_name = "NAMESPACE", default_value = SYSTEM_NAMESPACE, env = "BARTIZAN_SYSTEM_NAMESPACE")]
     pub(crate) system_namespace: String,
-    /// Namespace of the ServiceAccounts that providers act as; it should hold nothing else.
-    #[arg(long, value_name = "NAMESPACE", default_value = "bartizan-providers", env = "BARTIZAN_PROVIDER_NAMESPACE")]
+    /// Namespace of the ServiceAccounts that providers act as; nothing else should be in it.
+    #[arg(long, value_name = "NAMESPACE", default_value = ACCOUNT_NAMESPACE, env = "BARTIZAN_PROVIDER_NAMESPACE")]
     pub(crate) provider_namespace: String,
     /// Serve only this namespace (may be repeated); default: all.
     #[arg(short, long = "namespace", value_name = "NAMESPACE")]
@@ -62,10 +64,11 @@ pub(crate) struct RunArgs {
     /// Address of /livez, /readyz, /metrics, /debug/explain and /debug/upgrade; port 0 takes any free port and prints it.
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080", env = "BARTIZAN_LISTEN")]
     pub(crate) listen: SocketAddr,
-    /// Certificates (PEM) of authorities that registries may be signed by, beside those that this machine trusts.
+    /// Certificate authorities (PEM) of registries, in addition to those that this machine trusts.
     #[arg(long, value_name = "FILE", env = "BARTIZAN_REGISTRY_CA")]
     pub(crate) registry_ca: Option<PathBuf>,
-    /// Folder for compiled modules and those of registries, so that a restart needs neither compiler nor registry; only the host may write it. Default: none.
+    /// Folder for compiled modules and those of registries, so that a restart needs neither compiler nor registry. Only the host may be
+    /// able to write to it. Default: none.
     #[arg(long, value_name = "DIR", env = "BARTIZAN_CACHE_DIR")]
     pub(crate) cache_dir: Option<PathBuf>,
     /// Logs for people (text) or for programs (json).
@@ -76,15 +79,15 @@ pub(crate) struct RunArgs {
 /// Runs the host until SIGTERM or Ctrl-C.
 ///
 /// # Errors
-/// If it cannot start: a flag that makes no sense, no API server to talk to, an address that is taken.
+/// If it cannot start: an invalid flag, no connection to the API server, an address in use.
 pub(crate) async fn run(args: RunArgs) -> anyhow::Result<()> {
-    catalog::check(&args.providers)?;
+    check_folder(&args.providers)?;
     let authorities =
         Authorities::read(args.registry_ca.as_deref()).map_err(|error| anyhow::anyhow!("--registry-ca {error}"))?;
     let client = args.cluster.connect().await?;
     let stop = stop_on_signal()?;
     let listener = server::listen(args.listen).await?;
-    // This very program, even if its file was replaced since.
+    // This program itself, even if its file was replaced since it started.
     let compiler = Some(vec!["/proc/self/exe".into(), "compile".into()]);
     let config = RuntimeConfig { cache_dir: args.cache_dir.clone(), compiler, ..RuntimeConfig::default() };
     let runtime = Runtime::new(config).context("the sandbox could not be started")?;
@@ -97,7 +100,7 @@ pub(crate) async fn run(args: RunArgs) -> anyhow::Result<()> {
         Ok(())
     });
     let (wanted, wants) = watch::channel(Wanted::default());
-    let settings = Settings {
+    let settings = CatalogSettings {
         folder: args.providers.clone(),
         trust_manifests: args.trust_manifests,
         namespace: args.system_namespace.clone(),
@@ -105,14 +108,14 @@ pub(crate) async fn run(args: RunArgs) -> anyhow::Result<()> {
         authorities,
     };
     let metrics = board.metrics().clone();
-    let (catalog, published) = Catalog::new(settings, &client, runtime.clone(), health.clone(), metrics, wants);
+    let (catalog, published) = CatalogActor::new(settings, &client, runtime.clone(), health.clone(), metrics, wants);
     tasks.spawn(catalog.run(stop.clone()));
     let host = Host {
         client,
         health,
         board,
         changes,
-        calls: Calls::new(Room { calls: runtime.concurrent_calls(), bytes: args.call_memory }),
+        calls: CallPool::new(Capacity { calls: runtime.concurrent_calls(), bytes: args.call_memory }),
         install_crds: args.install_crds,
         system_namespace: args.system_namespace,
         provider_namespace: args.provider_namespace,
@@ -124,12 +127,12 @@ pub(crate) async fn run(args: RunArgs) -> anyhow::Result<()> {
     finish(tasks, stop).await
 }
 
-/// Waits for the signal, then for what is under way.
+/// Waits for the signal, then for work under way.
 async fn finish(mut tasks: JoinSet<anyhow::Result<()>>, stop: CancellationToken) -> anyhow::Result<()> {
     let mut deadline = None;
     loop {
         tokio::select! {
-            // In this order: the end of idle tasks must not be seen before the signal that ends them.
+            // In this order, so that the signal is seen before the end of the tasks that it stops.
             biased;
             () = stop.cancelled(), if deadline.is_none() => {
                 info!("stopping: finishing what is under way");
@@ -142,7 +145,7 @@ async fn finish(mut tasks: JoinSet<anyhow::Result<()>>, stop: CancellationToken)
             ended = tasks.join_next() => match ended {
                 None => return Ok(()),
                 Some(Ok(result)) => result?,
-                // A provider without its controller would look as if it served: start again from the beginning.
+                // A provider would seem to be served without its controller: exit, so that the pod is restarted.
                 Some(Err(panic)) => anyhow::bail!("a task ended unexpectedly: {panic}"),
             },
         }

@@ -7,3 +7,4 @@ pub(crate) mod metrics;
 pub(crate) mod observer;
 pub(crate) mod recorder;
 pub(crate) mod server;
+pub(crate) mod timestamp;

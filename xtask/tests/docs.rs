@@ -8,21 +8,20 @@ use anyhow::{Context as _, Result, ensure};
 use bartizan_build as build;
 
 /// Folders whose sources hold tests.
-const SOURCES: [&str; 12] =
-    [
-        "contract",
-        "engine",
-        "simulation",
-        "runtime",
-        "registry",
-        "host",
-        "sdk",
-        "plugins",
-        "tests/e2e",
-        "tests/harness",
-        "tests/rigs",
-        "xtask",
-    ];
+const SOURCES: [&str; 12] = [
+    "contract",
+    "engine",
+    "simulation",
+    "runtime",
+    "registry",
+    "host",
+    "sdk",
+    "plugins",
+    "tests/e2e",
+    "tests/harness",
+    "tests/rigs",
+    "xtask",
+];
 /// A name of a test is a sentence: nothing shorter in a document is meant as one.
 const WORDS: usize = 4;
 

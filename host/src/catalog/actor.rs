@@ -1,7 +1,7 @@
-//! The actor that keeps the catalogue: it looks at the folder and at ConfigMaps when something happens there, loads one module at
-//! a time aside, and publishes what it knows. Nobody waits for it, and what serves is not its to decide.
+//! The actor that keeps the catalog: it follows the folder, ConfigMaps and registries, loads one module at a time on a thread of
+//! its own, and publishes snapshots. Nothing waits for it, and it does not decide which module serves.
 
-mod look;
+mod scan;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -18,81 +18,85 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
-use super::config_maps::{self, ConfigMaps};
-use super::fetch::{Holding, try_load};
-use super::folder::{self, GLANCE, SETTLE, Settling};
-use super::module_store::{Load, Outcome, Shelf};
-use super::registries::{self, Registries};
+use super::config_maps::{ConfigMapEvent, ConfigMaps};
+use super::fetch::try_load;
+use super::folder::{self, EARLY_SCAN, SETTLE, Settling};
+use super::module::recall;
+use super::module_store::{Content, Load, ModuleStore, Outcome};
+use super::registries::{self, Pull, Registries};
+use super::snapshot::CatalogSnapshot;
+use super::wanted::Wanted;
 use super::watch_folder::FolderWatch;
-use super::{BadModule, Catalogue, Loaded, OciOrigin, Origin, Trouble, Wanted, recall};
-use crate::declared::{Document, FolderModule, declare, document_names};
-
+use super::{Loaded, Origin, Trouble};
+use crate::declared::{BadModule, Document, DocumentError, FolderModule, declare, document_names};
 use crate::telemetry::health::Health;
 use crate::telemetry::metrics::Metrics;
 
-/// What the catalogue is told at its start.
-pub(crate) struct Settings {
-    /// The folder.
+/// Settings of the catalog, fixed for the life of the process.
+pub(crate) struct CatalogSettings {
+    /// The folder of modules.
     pub(crate) folder: PathBuf,
-    /// Whether a module without a document gets what it asks for.
+    /// Whether a module without a document is granted what its manifest asks for.
     pub(crate) trust_manifests: bool,
     /// The host's own namespace.
     pub(crate) namespace: String,
-    /// Where what registries sent is kept.
+    /// Folder for modules that were pulled from registries.
     pub(crate) cache: Option<PathBuf>,
-    /// Whom registries may be signed by.
+    /// Certificate authorities of registries.
     pub(crate) authorities: Authorities,
 }
 
-/// The latest catalogue; none before the folder was read once.
-pub(crate) type Published = watch::Receiver<Option<Arc<Catalogue>>>;
+/// The latest snapshot; `None` until the folder was scanned once and its modules loaded.
+pub(crate) type Published = watch::Receiver<Option<Arc<CatalogSnapshot>>>;
 
 /// The actor.
-pub(crate) struct Catalog {
-    settings: Settings,
+pub(crate) struct CatalogActor {
+    settings: CatalogSettings,
     runtime: Runtime,
     health: Health,
     metrics: Metrics,
-    shelf: Shelf,
+    store: ModuleStore,
     settling: Settling,
     watch: FolderWatch,
-    happened: mpsc::Receiver<()>,
+    folder_events: mpsc::Receiver<()>,
     config_maps: ConfigMaps,
-    seen: mpsc::Receiver<config_maps::News>,
+    config_map_events: mpsc::Receiver<ConfigMapEvent>,
     registries: Registries,
-    pulled: mpsc::Receiver<registries::News>,
+    pulls: mpsc::Receiver<Pull>,
     wanted: watch::Receiver<Wanted>,
     now_wanted: Wanted,
     recalled: BTreeMap<String, Option<Loaded>>,
-    /// Texts of the documents by file, as they settled.
-    documents: BTreeMap<String, String>,
+    /// Documents by file, as they settled.
+    documents: BTreeMap<String, Result<String, DocumentError>>,
     /// Each module with its documents as they were when it was loaded last: both take effect together.
     modules: BTreeMap<String, FolderModule>,
-    /// What cannot serve, as last said.
-    said: BTreeMap<String, BadModule>,
-    problem: Option<String>,
+    /// Modules that cannot serve, as last logged.
+    logged: BTreeMap<String, BadModule>,
+    /// What is wrong with the folder, as last logged.
+    folder_problem: Option<String>,
     loads: JoinSet<(Load, Outcome)>,
     recalls: JoinSet<(String, Option<Loaded>)>,
-    /// Files of which it was known once what they may do.
+    /// Modules of the folder that had a Provider at any time.
     ever_declared: BTreeSet<String>,
-    /// How often the folder was looked at while something in it had not settled.
-    looks: u32,
+    /// Scans of the folder so far, which a start does not wait for without end.
+    scans: u32,
+    /// Whether the first scan is complete.
     scanned: bool,
-    publish: watch::Sender<Option<Arc<Catalogue>>>,
+    publish: watch::Sender<Option<Arc<CatalogSnapshot>>>,
 }
 
-/// Looks whether there is a folder that can be read, or none yet.
+/// Checks the folder of modules. That it does not exist yet is no error.
 ///
 /// # Errors
 /// If it is no folder, or cannot be read.
-pub(crate) fn check(folder: &Path) -> anyhow::Result<()> {
+pub(crate) fn check_folder(folder: &Path) -> anyhow::Result<()> {
     folder::scan(folder).map(|_| ())
 }
 
-impl Catalog {
-    /// An actor that has not looked at anything yet, and where it publishes.
+impl CatalogActor {
+    /// An actor that has not started yet, and the receiver of its snapshots.
     pub(crate) fn new(
-        settings: Settings,
+        settings: CatalogSettings,
         client: &Client,
         runtime: Runtime,
         health: Health,
@@ -100,73 +104,73 @@ impl Catalog {
         wanted: watch::Receiver<Wanted>,
     ) -> (Self, Published) {
         let (publish, published) = watch::channel(None);
-        let (watch, happened) = FolderWatch::new(&settings.folder);
-        let (config_maps, seen) = ConfigMaps::new(client, &settings.namespace);
-        let (registries, pulled) = Registries::new(registries::Context {
+        let (watch, folder_events) = FolderWatch::new(&settings.folder);
+        let (config_maps, config_map_events) = ConfigMaps::new(client, &settings.namespace);
+        let (registries, pulls) = Registries::new(registries::Context {
             client: client.clone(),
             namespace: settings.namespace.clone(),
             authorities: settings.authorities.clone(),
             store: Store::open(settings.cache.as_deref()),
             limit: runtime.module_bytes(),
-            turns: Semaphore::new(registries::AT_A_TIME),
+            memory: Semaphore::new(registries::MODULES_IN_MEMORY),
         });
-        let catalog = Self {
+        let actor = Self {
             settings,
             runtime,
             health,
             metrics,
-            shelf: Shelf::default(),
+            store: ModuleStore::default(),
             settling: Settling::default(),
             watch,
-            happened,
+            folder_events,
             config_maps,
-            seen,
+            config_map_events,
             registries,
-            pulled,
+            pulls,
             wanted,
             now_wanted: Wanted::default(),
             recalled: BTreeMap::new(),
             documents: BTreeMap::new(),
             modules: BTreeMap::new(),
-            said: BTreeMap::new(),
-            problem: None,
+            logged: BTreeMap::new(),
+            folder_problem: None,
             loads: JoinSet::new(),
             recalls: JoinSet::new(),
             ever_declared: BTreeSet::new(),
-            looks: 0,
+            scans: 0,
             scanned: false,
             publish,
         };
-        (catalog, published)
+        (actor, published)
     }
 
-    /// Works until told to stop.
+    /// Runs until `stop` is cancelled.
     ///
     /// # Errors
-    /// If a load ends in a panic: its origin would wait for ever.
+    /// If a load panics: its origin would be loading for ever.
     pub(crate) async fn run(mut self, stop: CancellationToken) -> anyhow::Result<()> {
         let mut scan_at = Instant::now();
-        // Once between two scans: a file that is copied for a while changes all the time.
-        let (mut glance_at, mut glanced) = (None, false);
+        // At most one early scan between two full ones, since a file that is being copied changes all the time.
+        let (mut early_scan_at, mut scanned_early) = (None, false);
         loop {
-            while let Some(load) = self.shelf.next() {
+            while let Some(load) = self.store.next() {
                 self.load(load);
             }
             tokio::select! {
                 () = stop.cancelled() => return Ok(()),
-                Some(()) = self.happened.recv() => {
+                Some(()) = self.folder_events.recv() => {
                     scan_at = scan_at.min(Instant::now() + SETTLE);
-                    if !glanced {
-                        glance_at.get_or_insert_with(|| Instant::now() + GLANCE);
+                    if !scanned_early {
+                        early_scan_at.get_or_insert_with(|| Instant::now() + EARLY_SCAN);
                     }
                 }
-                () = tokio::time::sleep_until(glance_at.unwrap_or(scan_at)), if glance_at.is_some() => {
-                    (glance_at, glanced) = (None, true);
-                    self.glance().await?;
+                () = tokio::time::sleep_until(early_scan_at.unwrap_or(scan_at)), if early_scan_at.is_some() => {
+                    (early_scan_at, scanned_early) = (None, true);
+                    self.scan_early().await?;
                 }
                 () = tokio::time::sleep_until(scan_at) => {
                     scan_at = Instant::now() + self.scan().await?;
-                    glanced = false;
+                    scanned_early = false;
                 }
                 Some(ended) = self.loads.join_next() => {
                     let (load, outcome) = ended.context("a module could not be loaded")?;
@@ -177,9 +181,9 @@ impl Catalog {
                     self.recalled.insert(digest, loaded);
                     self.publish();
                 }
-                Some((name, seen)) = self.seen.recv() => self.take_config_map(&name, seen),
-                // Whatever waits is in memory, so the next one comes when the last is done with.
-                Some((origin, pulled)) = self.pulled.recv(), if self.shelf.is_idle() => self.take_pulled(origin, pulled),
+                Some(event) = self.config_map_events.recv() => self.take_config_map(event),
+                // A pulled module is in memory, so the next one is taken when the last one is loaded.
+                Some(pull) = self.pulls.recv(), if self.store.is_idle() => self.take_pull(pull),
                 Ok(()) = self.wanted.changed() => self.take_wanted(),
             }
         }
@@ -205,41 +209,41 @@ impl Catalog {
             }
             Outcome::Refused(_) => {
                 self.metrics.module_loaded(origin.word(), "refused");
-                if let (Origin::Oci(origin), Holding::Bytes(bytes)) = (origin, &load.holding) {
+                if let (Origin::Oci(origin), Content::Bytes(bytes)) = (origin, &load.content) {
                     self.registries.refused(origin, digest_of(bytes));
                 }
             }
             Outcome::Same | Outcome::Changed => {}
         }
-        self.shelf.finish(load, outcome);
+        self.store.finish(load, outcome);
         self.publish();
     }
 
-    fn take_config_map(&mut self, name: &str, seen: BTreeMap<String, config_maps::Seen>) {
-        for (key, seen) in seen {
-            // Told before the watch was ended.
-            if !self.config_maps.is_watched(name, &key) {
+    fn take_config_map(&mut self, ConfigMapEvent { name, keys }: ConfigMapEvent) {
+        for (key, found) in keys {
+            // Sent before the watch ended.
+            if !self.config_maps.is_watched(&name, &key) {
                 continue;
             }
-            let origin = Origin::ConfigMap { name: name.to_owned(), key };
-            match seen {
-                Ok(bytes) => self.shelf.put(&origin, Holding::Bytes(bytes)),
-                // A watch that breaks says nothing about what is known: it lists again soon.
-                Err(Trouble::Unavailable(reason)) if self.shelf.is_known(&origin) => warn!("{reason}; trying again"),
-                Err(trouble) => self.shelf.fail(&origin, trouble),
+            let origin = Origin::ConfigMap { name: name.clone(), key };
+            match found {
+                Ok(bytes) => self.store.put(&origin, Content::Bytes(bytes)),
+                // That a watch broke changes nothing about the known content: it lists again soon.
+                Err(Trouble::Unavailable(reason)) if self.store.is_known(&origin) => warn!("{reason}; trying again"),
+                Err(trouble) => self.store.fail(&origin, trouble),
             }
         }
         self.publish();
     }
 
-    fn take_pulled(&mut self, origin: OciOrigin, pulled: Result<bytes::Bytes, Trouble>) {
-        // Told before it was let go.
+    fn take_pull(&mut self, Pull { origin, result }: Pull) {
+        // Sent before the origin was dropped.
         if !self.registries.is_followed(&origin) {
             return;
         }
-        match pulled {
-            Ok(bytes) => self.shelf.put(&Origin::Oci(origin), Holding::Bytes(bytes)),
-            Err(trouble) => self.shelf.fail(&Origin::Oci(origin), trouble),
+        match result {
+            Ok(bytes) => self.store.put(&Origin::Oci(origin), Content::Bytes(bytes)),
+            Err(trouble) => self.store.fail(&Origin::Oci(origin), trouble),
         }
         self.publish();
     }
@@ -248,10 +252,10 @@ impl Catalog {
         let wanted = self.wanted.borrow_and_update().clone();
         let (before, after) = (self.now_wanted.origins(), wanted.origins());
         for origin in before.difference(&after) {
-            self.shelf.remove(origin);
+            self.store.remove(origin);
         }
         for origin in after.difference(&before) {
-            self.shelf.await_load(origin);
+            self.store.await_load(origin);
         }
         self.config_maps.watch(&wanted.config_maps);
         self.registries.follow(&wanted.oci);
@@ -267,17 +271,17 @@ impl Catalog {
         self.publish();
     }
 
-    /// Publishes what is known, and says what cannot serve. Not before everything that was in the folder at first was loaded, so
-    /// that a start says nothing of modules that are only on their way.
+    /// Publishes a snapshot, and logs which modules cannot serve. The first snapshot waits for all modules that the folder held at
+    /// the start, so that none of them is missing from it only because it is still being loaded.
     fn publish(&mut self) {
-        if !self.scanned || (self.publish.borrow().is_none() && !self.shelf.is_idle()) {
+        if !self.scanned || (self.publish.borrow().is_none() && !self.store.is_idle()) {
             return;
         }
-        let library = self.shelf.library();
+        let library = self.store.library();
         let files: Vec<String> = library.keys().filter_map(file_of).collect();
         self.modules.retain(|file, _| files.contains(file));
         for file in &files {
-            if !self.shelf.is_pending(&Origin::File(file.clone())) {
+            if !self.store.is_pending(&Origin::File(file.clone())) {
                 let texts = document_names(file).into_iter().filter_map(|name| {
                     let text = self.documents.get(&name)?.clone();
                     Some(Document { file: name, text })
@@ -297,17 +301,17 @@ impl Catalog {
         for module in refused.chain(undeclared) {
             bad.entry(module.file.clone()).or_insert(module);
         }
-        for module in bad.values().filter(|module| self.said.get(&module.file) != Some(module)) {
+        for module in bad.values().filter(|module| self.logged.get(&module.file) != Some(module)) {
             error!("{module}");
         }
         self.ever_declared.extend(declared.keys().cloned());
         let could_serve =
-            |file: &String| self.shelf.was_good(&Origin::File(file.clone())) && self.ever_declared.contains(file);
+            |file: &String| self.store.was_good(&Origin::File(file.clone())) && self.ever_declared.contains(file);
         self.health.loaded(!files.is_empty() && !files.iter().any(could_serve));
-        self.said = bad;
+        self.logged = bad;
         let files = files.into_iter().chain(self.documents.keys().cloned()).collect();
-        let catalogue = Catalogue { library, recalled: self.recalled.clone(), declared, files };
-        self.publish.send_replace(Some(Arc::new(catalogue)));
+        let snapshot = CatalogSnapshot { library, recalled: self.recalled.clone(), declared, files };
+        self.publish.send_replace(Some(Arc::new(snapshot)));
     }
 }
 

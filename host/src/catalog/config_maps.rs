@@ -1,5 +1,4 @@
-//! ConfigMaps of the host's own namespace that Providers take their modules from: each is watched by its name, so that the host
-//! holds no other.
+//! The ConfigMaps in the host's own namespace that hold modules. Each is watched by its name, so that the host caches no other.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,64 +12,75 @@ use tokio::task::{AbortHandle, JoinSet};
 
 use super::Trouble;
 use crate::kubernetes::error::chain;
-use crate::kubernetes::watch_throttle::paced;
+use crate::kubernetes::watch_throttle::throttled;
 
-/// ConfigMaps that may wait to be looked at; each has up to 1 MiB.
+/// ConfigMaps in the channel; each has up to 1 MiB.
 const WAITING: usize = 4;
 
-/// What a key of a ConfigMap holds: bytes, or why not.
-pub(super) type Seen = Result<Bytes, Trouble>;
+/// A key of a ConfigMap: its bytes, or why it has none.
+type KeyContent = Result<Bytes, Trouble>;
 
-/// One message: name of the ConfigMap, and what each wanted key of it holds.
-pub(super) type News = (String, BTreeMap<String, Seen>);
+/// A ConfigMap was seen, or could not be.
+pub(super) struct ConfigMapEvent {
+    /// Name of the ConfigMap.
+    pub(super) name: String,
+    /// The wanted keys of it.
+    pub(super) keys: BTreeMap<String, KeyContent>,
+}
 
 /// The watches.
 pub(super) struct ConfigMaps {
     api: Api<ConfigMap>,
-    to: mpsc::Sender<News>,
+    to: mpsc::Sender<ConfigMapEvent>,
     tasks: JoinSet<()>,
-    watched: BTreeMap<String, (BTreeSet<String>, AbortHandle)>,
+    watched: BTreeMap<String, Watched>,
+}
+
+/// A ConfigMap that is watched.
+struct Watched {
+    keys: BTreeSet<String>,
+    task: AbortHandle,
 }
 
 impl ConfigMaps {
-    /// No watches yet, of the given namespace.
-    pub(super) fn new(client: &Client, namespace: &str) -> (Self, mpsc::Receiver<News>) {
+    /// Watches in the given namespace; none yet.
+    pub(super) fn new(client: &Client, namespace: &str) -> (Self, mpsc::Receiver<ConfigMapEvent>) {
         let (to, from) = mpsc::channel(WAITING);
-        let api = Api::namespaced(paced(client.clone()), namespace);
+        let api = Api::namespaced(throttled(client.clone()), namespace);
         (Self { api, to, tasks: JoinSet::new(), watched: BTreeMap::new() }, from)
     }
 
-    /// Watches these and no others.
+    /// Watches these ConfigMaps and no others.
     pub(super) fn watch(&mut self, wanted: &BTreeMap<String, BTreeSet<String>>) {
-        self.watched.retain(|name, (keys, task)| {
-            let same = wanted.get(name) == Some(keys);
+        self.watched.retain(|name, watched| {
+            let same = wanted.get(name) == Some(&watched.keys);
             if !same {
-                task.abort();
+                watched.task.abort();
             }
             same
         });
         for (name, keys) in wanted {
             if !self.watched.contains_key(name) {
                 let task = self.tasks.spawn(watch(self.api.clone(), name.clone(), keys.clone(), self.to.clone()));
-                self.watched.insert(name.clone(), (keys.clone(), task));
+                self.watched.insert(name.clone(), Watched { keys: keys.clone(), task });
             }
         }
-        // Those that were aborted are forgotten.
+        // Drops the tasks that were aborted.
         while self.tasks.try_join_next().is_some() {}
     }
 
-    /// Whether what was told is about something that is still watched.
+    /// Whether a key is still watched: its last event may have been sent before its watch ended.
     pub(super) fn is_watched(&self, name: &str, key: &str) -> bool {
-        self.watched.get(name).is_some_and(|(keys, _)| keys.contains(key))
+        self.watched.get(name).is_some_and(|watched| watched.keys.contains(key))
     }
 }
 
-async fn watch(api: Api<ConfigMap>, name: String, keys: BTreeSet<String>, to: mpsc::Sender<News>) {
+async fn watch(api: Api<ConfigMap>, name: String, keys: BTreeSet<String>, to: mpsc::Sender<ConfigMapEvent>) {
     let config = watcher::Config::default().fields(&format!("metadata.name={name}"));
     let mut events = watcher::watcher(api, config).default_backoff().boxed();
     let mut listed = None;
     while let Some(event) = events.next().await {
-        let seen = match event {
+        let keys = match event {
             Ok(watcher::Event::Init) => {
                 listed = None;
                 continue;
@@ -87,18 +97,19 @@ async fn watch(api: Api<ConfigMap>, name: String, keys: BTreeSet<String>, to: mp
                 each(&keys, |_| Err(Trouble::Unavailable(message.clone())))
             }
         };
-        if to.send((name.clone(), seen)).await.is_err() {
+        if to.send(ConfigMapEvent { name: name.clone(), keys }).await.is_err() {
             return;
         }
     }
 }
 
-fn each(keys: &BTreeSet<String>, seen: impl Fn(&str) -> Seen) -> BTreeMap<String, Seen> {
-    keys.iter().map(|key| (key.clone(), seen(key))).collect()
+fn each(keys: &BTreeSet<String>, content: impl Fn(&str) -> KeyContent) -> BTreeMap<String, KeyContent> {
+    keys.iter().map(|key| (key.clone(), content(key))).collect()
 }
 
-/// What a key holds. A text counts too, which `kubectl create configmap --from-file` makes of a file without any other byte.
-fn read(name: &str, key: &str, object: Option<&ConfigMap>) -> Seen {
+/// The content of a key. `data` counts as well as `binaryData`: there `kubectl create configmap --from-file` puts a file that is
+/// valid UTF-8.
+fn read(name: &str, key: &str, object: Option<&ConfigMap>) -> KeyContent {
     let Some(object) = object else {
         return Err(Trouble::Missing(format!(
             "there is no ConfigMap {name} in the host's namespace; it is loaded once it is there"
@@ -119,7 +130,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_key_holds_bytes_or_a_text_or_it_is_said_what_is_missing() {
+    fn a_key_holds_bytes_or_text_or_is_reported_missing() {
         let object: ConfigMap =
             serde_json::from_value(json!({"binaryData": {"a.wasm": "AGFzbQ=="}, "data": {"b.wasm": "text"}})).unwrap();
         assert_eq!(read("m", "a.wasm", Some(&object)), Ok(Bytes::from_static(b"\0asm")));

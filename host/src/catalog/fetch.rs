@@ -1,42 +1,27 @@
-//! Fetching: from what an origin holds to the bytes of a module. A new kind of origin is a variant here.
-
-use std::path::PathBuf;
+//! From the content of an origin to a loaded module: reads the bytes, and loads them unless that module is loaded already.
 
 use bartizan_contract::digest::digest_of;
 use bartizan_runtime::Runtime;
 
+use super::Trouble;
 use super::folder::Stamp;
-use super::module_store::{Load, Outcome};
-use super::{Trouble, load};
+use super::module::load;
+use super::module_store::{Content, Load, Outcome};
 
-/// What an origin holds, as far as it was looked at.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Holding {
-    /// A file that had settled with this stamp.
-    File {
-        /// Where.
-        path: PathBuf,
-        /// What it was like.
-        stamp: Stamp,
-    },
-    /// The bytes themselves.
-    Bytes(bytes::Bytes),
-}
-
-/// What fetching came to.
+/// The result of reading a content.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Fetched {
     /// The bytes.
     Bytes(bytes::Bytes),
-    /// It changed meanwhile, and will be looked at again.
+    /// The file changed meanwhile; the next scan of its folder finds it again.
     Changed,
     /// It cannot be a module.
     Refused(Trouble),
 }
 
-/// Fetches what an origin holds and makes a module of it, if it is another than the one that is known. Blocking.
+/// Reads the content of an origin and makes a module of it, unless it is the module that is known already. Blocking.
 pub(super) fn try_load(runtime: &Runtime, wanted: &Load) -> Outcome {
-    let bytes = match fetch(&wanted.holding, runtime.module_bytes()) {
+    let bytes = match fetch(&wanted.content, runtime.module_bytes()) {
         Fetched::Bytes(bytes) => bytes,
         Fetched::Changed => return Outcome::Changed,
         Fetched::Refused(trouble) => return Outcome::Refused(trouble),
@@ -46,15 +31,15 @@ pub(super) fn try_load(runtime: &Runtime, wanted: &Load) -> Outcome {
     }
     match load(runtime, &bytes) {
         Ok(loaded) => Outcome::Loaded(Box::new(loaded)),
-        Err(reason) => Outcome::Refused(Trouble::Invalid(reason)),
+        Err(error) => Outcome::Refused(Trouble::Invalid(error.to_string())),
     }
 }
 
-/// Fetches no more than `limit` bytes. Blocking.
-fn fetch(holding: &Holding, limit: usize) -> Fetched {
-    let (path, stamp) = match holding {
-        Holding::Bytes(bytes) => return Fetched::Bytes(bytes.clone()),
-        Holding::File { path, stamp } => (path, stamp),
+/// Reads no more than `limit` bytes. Blocking.
+fn fetch(content: &Content, limit: usize) -> Fetched {
+    let (path, stamp) = match content {
+        Content::Bytes(bytes) => return Fetched::Bytes(bytes.clone()),
+        Content::File { path, stamp } => (path, stamp),
     };
     match usize::try_from(stamp.size) {
         Ok(size) if size <= limit => {}
@@ -65,7 +50,7 @@ fn fetch(holding: &Holding, limit: usize) -> Fetched {
         }
     }
     let read = std::fs::read(path);
-    // What was read is what had settled only if that is there still.
+    // The bytes are those of the settled file only if its stamp is still the same.
     match (Stamp::of(path), read) {
         (Ok(now), Ok(bytes)) if now == *stamp => Fetched::Bytes(bytes.into()),
         (Ok(now), Err(error)) if now == *stamp => {
@@ -84,13 +69,13 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a.wasm");
         std::fs::write(&path, "12345").unwrap();
-        let holding = Holding::File { path: path.clone(), stamp: Stamp::of(&path).unwrap() };
-        assert_eq!(fetch(&holding, 5), Fetched::Bytes("12345".into()));
+        let content = Content::File { path: path.clone(), stamp: Stamp::of(&path).unwrap() };
+        assert_eq!(fetch(&content, 5), Fetched::Bytes("12345".into()));
         let message = "the module has 5 bytes, more than the limit of 4; build it optimised and stripped";
-        assert_eq!(fetch(&holding, 4), Fetched::Refused(Trouble::Invalid(message.to_owned())));
+        assert_eq!(fetch(&content, 4), Fetched::Refused(Trouble::Invalid(message.to_owned())));
         std::fs::write(&path, "123456").unwrap();
-        assert_eq!(fetch(&holding, 5), Fetched::Changed);
+        assert_eq!(fetch(&content, 5), Fetched::Changed);
         std::fs::remove_file(&path).unwrap();
-        assert_eq!(fetch(&holding, 5), Fetched::Changed);
+        assert_eq!(fetch(&content, 5), Fetched::Changed);
     }
 }

@@ -1,5 +1,5 @@
-//! What lies in the folder of providers, and when a file may be read: once it has been the same for a moment, so that one that is
-//! being written is left alone. The files are only looked at here, by their metadata; the decision is without I/O.
+//! The files in the folder of providers, and when one may be read: once its metadata have not changed for a moment, so that a file
+//! that is being written is left alone. Only metadata are read here, and what has settled is decided without I/O.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -9,29 +9,36 @@ use std::time::{Duration, SystemTime};
 
 use anyhow::Context as _;
 
-/// How long a file must have been the same. Editors, `cp` and `kubectl cp` write in steps that are shorter.
+/// How long a file must not have changed. Editors, `cp` and `kubectl cp` pause for less between two writes.
 pub(super) const SETTLE: Duration = Duration::from_millis(200);
-/// How long after something happened files are looked at for the first time: who renames a file into place is done by then.
-pub(super) const GLANCE: Duration = Duration::from_millis(20);
-/// What the names of files end with that matter.
+/// Time from an event to the early scan: a file that is renamed into place is there by then.
+pub(super) const EARLY_SCAN: Duration = Duration::from_millis(20);
+/// Suffixes of the files that count.
 const SUFFIXES: [&str; 3] = [".wasm", ".yaml", ".yml"];
 
-/// What tells one content of a file from another without reading it. Nobody can set the time of the last change of an inode,
-/// and every write moves it.
+/// Tells one content of a file from another without reading it: no program can set the time of an inode's last change, and every
+/// write moves it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Stamp {
     device: u64,
     inode: u64,
     pub(super) size: u64,
-    modified: (i64, i64),
-    changed: (i64, i64),
+    modified: UnixTime,
+    changed: UnixTime,
+}
+
+/// A time in an inode.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct UnixTime {
+    seconds: i64,
+    nanos: i64,
 }
 
 impl Stamp {
-    /// Of a file, or of what a link leads to.
+    /// The stamp of a file, or of the target of a symbolic link.
     ///
     /// # Errors
-    /// If there is none.
+    /// If it does not exist.
     pub(super) fn of(path: &Path) -> io::Result<Self> {
         Ok(Self::new(&std::fs::metadata(path)?))
     }
@@ -41,31 +48,36 @@ impl Stamp {
             device: metadata.dev(),
             inode: metadata.ino(),
             size: metadata.size(),
-            modified: (metadata.mtime(), metadata.mtime_nsec()),
-            changed: (metadata.ctime(), metadata.ctime_nsec()),
+            modified: UnixTime { seconds: metadata.mtime(), nanos: metadata.mtime_nsec() },
+            changed: UnixTime { seconds: metadata.ctime(), nanos: metadata.ctime_nsec() },
         }
     }
 
-    /// How long ago the last change was; `None` if that is in the future, by a clock that is not this one.
+    /// Time since the last change; `None` if that is in the future, by the clock of another machine.
     fn age(&self, now: SystemTime) -> Option<Duration> {
-        let (seconds, nanos) = (u64::try_from(self.changed.0).ok()?, u32::try_from(self.changed.1).ok()?);
+        let UnixTime { seconds, nanos } = self.changed;
+        let (seconds, nanos) = (u64::try_from(seconds).ok()?, u32::try_from(nanos).ok()?);
         now.duration_since(SystemTime::UNIX_EPOCH + Duration::new(seconds, nanos)).ok()
     }
 }
 
-/// Which folder it is, whatever its name leads to.
-pub(super) type Identity = (u64, u64);
+/// Identity of a folder, whatever path leads to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Identity {
+    device: u64,
+    inode: u64,
+}
 
-/// A folder as it was at one moment.
+/// A folder at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Scan {
-    /// Which folder it was; `None`: there was none.
+    /// Its identity; `None` if it does not exist.
     pub(super) folder: Option<Identity>,
     /// Modules and documents by name.
     pub(super) files: BTreeMap<String, Stamp>,
 }
 
-/// Looks at the folder.
+/// Reads the metadata of the folder and of its files.
 ///
 /// # Errors
 /// If it is no folder, or cannot be read.
@@ -85,44 +97,45 @@ pub(super) fn scan(folder: &Path) -> anyhow::Result<Scan> {
         if !matters {
             continue;
         }
-        // A link that leads nowhere, as in the middle of a swap, is no file.
+        // A dangling symbolic link, as in the middle of a swap, is no file.
         if let Ok(metadata) = std::fs::metadata(entry.path())
             && metadata.is_file()
         {
             files.insert(name, Stamp::new(&metadata));
         }
     }
-    Ok(Scan { folder: Some((metadata.dev(), metadata.ino())), files })
+    let folder = Identity { device: metadata.dev(), inode: metadata.ino() };
+    Ok(Scan { folder: Some(folder), files })
 }
 
-/// Which files have settled, from one scan to the next.
+/// Decides from one scan to the next which files have settled.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Settling {
     last: Option<BTreeMap<String, Stamp>>,
     settled: BTreeMap<String, Stamp>,
 }
 
-/// What a scan brought.
+/// What changed with a scan.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct News {
+pub(super) struct Changes {
     /// Files that are new or changed, and have settled.
     pub(super) changed: BTreeMap<String, Stamp>,
     /// Files that are gone for good.
     pub(super) gone: Vec<String>,
-    /// Something has not settled: scan again.
-    pub(super) again: bool,
+    /// Whether something has not settled yet, so that another scan is due.
+    pub(super) unsettled: bool,
 }
 
 impl Settling {
-    /// What is there and has not settled.
+    /// The files of a scan that have not settled.
     pub(super) fn fresh(&self, scan: BTreeMap<String, Stamp>) -> impl Iterator<Item = (String, Stamp)> {
         scan.into_iter().filter(|(name, stamp)| self.settled.get(name) != Some(stamp))
     }
 
-    /// Takes a scan. What is the same as in the one before, or was not changed for a moment, has settled; so has what is missing
-    /// for the second time, since who replaces a file may delete it first.
-    pub(super) fn take(&mut self, scan: BTreeMap<String, Stamp>, now: SystemTime) -> News {
-        let mut news = News::default();
+    /// Takes a scan. A file has settled if it is the same as in the scan before, or has not changed for a moment. A file is gone if
+    /// two scans in a row miss it, since some programs delete a file before they replace it.
+    pub(super) fn take(&mut self, scan: BTreeMap<String, Stamp>, now: SystemTime) -> Changes {
+        let mut changes = Changes::default();
         let before = self.last.take().unwrap_or_default();
         for (name, stamp) in &scan {
             if self.settled.get(name) == Some(stamp) {
@@ -131,22 +144,22 @@ impl Settling {
             let old = stamp.age(now).is_some_and(|age| age >= SETTLE);
             if old || before.get(name) == Some(stamp) {
                 self.settled.insert(name.clone(), *stamp);
-                news.changed.insert(name.clone(), *stamp);
+                changes.changed.insert(name.clone(), *stamp);
             } else {
-                news.again = true;
+                changes.unsettled = true;
             }
         }
         let missing: Vec<String> = self.settled.keys().filter(|name| !scan.contains_key(*name)).cloned().collect();
         for name in missing {
             if before.contains_key(&name) {
-                news.again = true;
+                changes.unsettled = true;
             } else {
                 self.settled.remove(&name);
-                news.gone.push(name);
+                changes.gone.push(name);
             }
         }
         self.last = Some(scan);
-        news
+        changes
     }
 }
 
@@ -161,61 +174,62 @@ mod tests {
     }
 
     fn stamp(size: u64, changed: i64) -> Stamp {
-        Stamp { device: 1, inode: 1, size, modified: (0, 0), changed: (changed, 0) }
+        let at = |seconds| UnixTime { seconds, nanos: 0 };
+        Stamp { device: 1, inode: 1, size, modified: at(0), changed: at(changed) }
     }
 
     fn files(files: &[(&str, Stamp)]) -> BTreeMap<String, Stamp> {
         files.iter().map(|(name, stamp)| ((*name).to_owned(), *stamp)).collect()
     }
 
-    fn news(changed: &[(&str, Stamp)], gone: &[&str], again: bool) -> News {
-        News { changed: files(changed), gone: gone.iter().map(|name| (*name).to_owned()).collect(), again }
+    fn changes(changed: &[(&str, Stamp)], gone: &[&str], unsettled: bool) -> Changes {
+        Changes { changed: files(changed), gone: gone.iter().map(|name| (*name).to_owned()).collect(), unsettled }
     }
 
     #[test]
-    fn an_old_file_is_read_at_once_and_a_fresh_one_when_it_is_the_same_twice() {
+    fn an_old_file_settles_at_once_and_a_fresh_one_when_two_scans_agree() {
         let mut settling = Settling::default();
         let (old, fresh) = (stamp(1, NOW - 10), stamp(2, NOW));
         let scan = files(&[("a.wasm", old), ("b.wasm", fresh)]);
-        assert_eq!(settling.take(scan.clone(), now()), news(&[("a.wasm", old)], &[], true));
+        assert_eq!(settling.take(scan.clone(), now()), changes(&[("a.wasm", old)], &[], true));
         assert_eq!(settling.fresh(scan.clone()).collect::<Vec<_>>(), [("b.wasm".to_owned(), fresh)]);
-        assert_eq!(settling.take(scan.clone(), now()), news(&[("b.wasm", fresh)], &[], false));
-        assert_eq!(settling.take(scan, now()), News::default());
+        assert_eq!(settling.take(scan.clone(), now()), changes(&[("b.wasm", fresh)], &[], false));
+        assert_eq!(settling.take(scan, now()), Changes::default());
     }
 
     #[test]
-    fn a_file_that_grows_is_left_alone_and_what_was_read_of_it_stays() {
+    fn a_file_that_grows_has_not_settled() {
         let mut settling = Settling::default();
         settling.take(files(&[("a.wasm", stamp(1, NOW - 10))]), now());
         for size in 2..5 {
-            assert_eq!(settling.take(files(&[("a.wasm", stamp(size, NOW))]), now()), news(&[], &[], true));
+            assert_eq!(settling.take(files(&[("a.wasm", stamp(size, NOW))]), now()), changes(&[], &[], true));
         }
         let whole = stamp(4, NOW);
-        assert_eq!(settling.take(files(&[("a.wasm", whole)]), now()), news(&[("a.wasm", whole)], &[], false));
+        assert_eq!(settling.take(files(&[("a.wasm", whole)]), now()), changes(&[("a.wasm", whole)], &[], false));
     }
 
     #[test]
-    fn a_file_whose_clock_is_ahead_settles_all_the_same() {
+    fn a_file_from_the_future_settles_when_two_scans_agree() {
         let mut settling = Settling::default();
         let ahead = stamp(1, NOW + 100);
-        assert_eq!(settling.take(files(&[("a.wasm", ahead)]), now()), news(&[], &[], true));
-        assert_eq!(settling.take(files(&[("a.wasm", ahead)]), now()), news(&[("a.wasm", ahead)], &[], false));
+        assert_eq!(settling.take(files(&[("a.wasm", ahead)]), now()), changes(&[], &[], true));
+        assert_eq!(settling.take(files(&[("a.wasm", ahead)]), now()), changes(&[("a.wasm", ahead)], &[], false));
     }
 
     #[test]
-    fn what_is_replaced_by_deleting_it_first_was_never_gone() {
+    fn a_file_that_is_deleted_and_replaced_was_never_gone() {
         let mut settling = Settling::default();
         settling.take(files(&[("a.wasm", stamp(1, NOW - 10))]), now());
-        assert_eq!(settling.take(files(&[]), now()), news(&[], &[], true));
+        assert_eq!(settling.take(files(&[]), now()), changes(&[], &[], true));
         let other = stamp(2, NOW - 1);
-        assert_eq!(settling.take(files(&[("a.wasm", other)]), now()), news(&[("a.wasm", other)], &[], false));
-        assert_eq!(settling.take(files(&[]), now()), news(&[], &[], true));
-        assert_eq!(settling.take(files(&[]), now()), news(&[], &["a.wasm"], false));
-        assert_eq!(settling.take(files(&[]), now()), News::default());
+        assert_eq!(settling.take(files(&[("a.wasm", other)]), now()), changes(&[("a.wasm", other)], &[], false));
+        assert_eq!(settling.take(files(&[]), now()), changes(&[], &[], true));
+        assert_eq!(settling.take(files(&[]), now()), changes(&[], &["a.wasm"], false));
+        assert_eq!(settling.take(files(&[]), now()), Changes::default());
     }
 
     #[test]
-    fn a_missing_folder_is_an_empty_one_and_a_file_is_an_error() {
+    fn a_missing_folder_is_empty_and_a_file_is_an_error() {
         let folder = tempfile::tempdir().unwrap();
         assert_eq!(scan(&folder.path().join("missing")).unwrap(), Scan::default());
         let file = folder.path().join("file");

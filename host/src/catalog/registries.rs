@@ -1,10 +1,9 @@
-//! Modules that Providers take from registries. Each is followed by a task of its own: it fetches the module once, from the
-//! store if it was fetched before, and tries again ever more slowly if that fails. What was fetched is not asked for again
-//! before the Provider's source changes: a tag that moves is nobody's decision to upgrade.
+//! Modules in registries. A task per origin pulls the module once, from the store if it was pulled before, and retries with a
+//! backoff. A module that was pulled is not pulled again before the Provider's source changes: a tag that moves is nobody's
+//! decision to upgrade.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::Duration;
 
 use bartizan_registry::{
     Authorities, CredentialSource, Login, Registry, RegistryError, Store, StoreEntry, parse_reference,
@@ -17,92 +16,105 @@ use tokio::task::{AbortHandle, JoinSet, spawn_blocking};
 use tracing::{info, warn};
 
 use super::{OciOrigin, Trouble};
+use crate::kubernetes::backoff::{self, Backoff};
 use crate::kubernetes::deadline::in_time;
 
-/// Modules that are in memory at a time before the catalogue takes them, and one more in the channel: a start may want many, and
+/// Most modules in memory at a time that the actor has not taken yet, beside one in the channel: a start may want many modules, and
 /// each may have 64 MiB.
-pub(super) const AT_A_TIME: usize = 2;
-/// First and longest time until what failed is tried again.
-const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(300));
-/// Type of a pull secret, and its one entry.
+pub(super) const MODULES_IN_MEMORY: usize = 2;
+/// Type of a pull secret.
 const SECRET_TYPE: &str = "kubernetes.io/dockerconfigjson";
+/// The one entry of a pull secret.
 const SECRET_ENTRY: &str = ".dockerconfigjson";
 
-/// One message: what an origin holds, or why that is not known.
-pub(super) type News = (OciOrigin, Result<Bytes, Trouble>);
+/// The result of a pull.
+pub(super) struct Pull {
+    /// Where the module is.
+    pub(super) origin: OciOrigin,
+    /// Its bytes, or why there are none.
+    pub(super) result: Result<Bytes, Trouble>,
+}
 
-/// What all fetches share.
+/// What all pulls share.
 pub(super) struct Context {
-    /// The API server, for pull secrets.
+    /// Reads pull secrets.
     pub(super) client: Client,
-    /// The host's own namespace, where they are.
+    /// The host's own namespace, which holds the pull secrets.
     pub(super) namespace: String,
-    /// Whom to trust beside those that this machine does.
+    /// Certificate authorities beside those that this machine trusts.
     pub(super) authorities: Authorities,
-    /// What was fetched before.
+    /// Modules that were pulled before.
     pub(super) store: Store,
     /// Most bytes of a module.
     pub(super) limit: usize,
-    /// Places in memory for modules that the catalogue has not taken yet; each may have that many bytes.
-    pub(super) turns: Semaphore,
+    /// Bounds how many modules are in memory that the actor has not taken yet.
+    pub(super) memory: Semaphore,
 }
 
 /// The origins that are followed.
 pub(super) struct Registries {
     context: Arc<Context>,
-    to: mpsc::Sender<News>,
+    to: mpsc::Sender<Pull>,
     tasks: JoinSet<()>,
-    followed: BTreeMap<OciOrigin, (mpsc::Sender<String>, AbortHandle)>,
-    /// What was followed at any time: to name it again is to ask the registry again, whatever is remembered still.
-    ever: BTreeSet<OciOrigin>,
+    followed: BTreeMap<OciOrigin, Followed>,
+    /// Origins that were followed at any time: when one is wanted again, its registry is asked even if the store has the module.
+    ever_followed: BTreeSet<OciOrigin>,
+}
+
+/// An origin that is followed.
+struct Followed {
+    /// Digests of modules that were pulled and are no providers.
+    refused: mpsc::Sender<String>,
+    task: AbortHandle,
 }
 
 impl Registries {
-    /// None yet.
-    pub(super) fn new(context: Context) -> (Self, mpsc::Receiver<News>) {
+    /// No origins yet.
+    pub(super) fn new(context: Context) -> (Self, mpsc::Receiver<Pull>) {
         let (to, from) = mpsc::channel(1);
         let registries = Self {
             context: Arc::new(context),
             to,
             tasks: JoinSet::new(),
             followed: BTreeMap::new(),
-            ever: BTreeSet::new(),
+            ever_followed: BTreeSet::new(),
         };
         (registries, from)
     }
 
-    /// Follows these and no others. What is not followed any more is forgotten, so that naming it again asks the registry.
+    /// Follows these origins and no others. The store forgets what is no longer followed, so that wanting it again asks the
+    /// registry.
     pub(super) fn follow(&mut self, wanted: &BTreeSet<OciOrigin>) {
         let gone: Vec<OciOrigin> = self.followed.keys().filter(|origin| !wanted.contains(*origin)).cloned().collect();
         for origin in gone {
-            if let Some((_, task)) = self.followed.remove(&origin) {
-                task.abort();
+            if let Some(followed) = self.followed.remove(&origin) {
+                followed.task.abort();
             }
             let context = self.context.clone();
             self.tasks.spawn_blocking(move || context.store.forget(&origin.key()));
         }
         for origin in wanted {
             if !self.followed.contains_key(origin) {
-                let (refuse, refused) = mpsc::channel(1);
-                let recall = self.ever.insert(origin.clone());
-                let task = follow(self.context.clone(), origin.clone(), self.to.clone(), recall, refused);
-                self.followed.insert(origin.clone(), (refuse, self.tasks.spawn(task)));
+                let (refused, refusals) = mpsc::channel(1);
+                let recall = self.ever_followed.insert(origin.clone());
+                let task = follow(self.context.clone(), origin.clone(), self.to.clone(), recall, refusals);
+                self.followed.insert(origin.clone(), Followed { refused, task: self.tasks.spawn(task) });
             }
         }
-        // Those that were aborted are forgotten.
+        // Drops the tasks that were aborted.
         while self.tasks.try_join_next().is_some() {}
     }
 
-    /// Whether what was told is about something that is still followed.
+    /// Whether an origin is still followed: its last pull may have been sent before it was dropped.
     pub(super) fn is_followed(&self, origin: &OciOrigin) -> bool {
         self.followed.contains_key(origin)
     }
 
-    /// What was fetched is no provider: something else may be pushed under the same name.
+    /// The module that was pulled is no provider; another one may be pushed under the same name.
     pub(super) fn refused(&self, origin: &OciOrigin, digest: String) {
-        if let Some((refuse, _)) = self.followed.get(origin) {
-            // A refusal that waits says the same.
-            let _ = refuse.try_send(digest);
+        if let Some(followed) = self.followed.get(origin) {
+            // One module is refused once: a full channel holds this refusal already.
+            let _ = followed.refused.try_send(digest);
         }
     }
 }
@@ -110,43 +122,36 @@ impl Registries {
 async fn follow(
     context: Arc<Context>,
     origin: OciOrigin,
-    to: mpsc::Sender<News>,
+    to: mpsc::Sender<Pull>,
     recall: bool,
-    mut refused: mpsc::Receiver<String>,
+    mut refusals: mpsc::Receiver<String>,
 ) {
-    let (mut failures, mut bad) = (0, None);
+    let (mut backoff, mut bad) = (Backoff::new(backoff::REGISTRY), None);
     loop {
-        let (told, turn) = match fetch(&context, &origin, recall, bad.as_deref()).await {
+        let (result, place) = match fetch(&context, &origin, recall, bad.as_deref()).await {
             Ok(None) => (None, None),
-            Ok(Some((bytes, turn))) => (Some(Ok(bytes)), turn),
+            Ok(Some(Fetched { bytes, place })) => (Some(Ok(bytes)), place),
             Err(failure) => {
-                // Found again, it is to be told again.
+                // If the bad module is found again, it is reported again.
                 bad = None;
                 (Some(Err(trouble(failure))), None)
             }
         };
-        let fetched = matches!(told, Some(Ok(_)));
-        if let Some(told) = told
-            && to.send((origin.clone(), told)).await.is_err()
+        let pulled = matches!(result, Some(Ok(_)));
+        if let Some(result) = result
+            && to.send(Pull { origin: origin.clone(), result }).await.is_err()
         {
             return;
         }
-        drop(turn);
-        if fetched {
-            let Some(digest) = refused.recv().await else { return };
+        drop(place);
+        if pulled {
+            let Some(digest) = refusals.recv().await else { return };
             let (context, origin) = (context.clone(), origin.clone());
             let _ = spawn_blocking(move || context.store.forget(&origin.key())).await;
             bad = Some(digest);
         }
-        tokio::time::sleep(pause(failures, fastrand::f64())).await;
-        failures = failures.saturating_add(1);
+        backoff.wait().await;
     }
-}
-
-/// How long to wait after so many failures, with a random number below 1: up to a quarter is taken off, so that many
-/// Providers of one registry do not come back together.
-fn pause(failures: u32, random: f64) -> Duration {
-    RETRY.0.saturating_mul(1 << failures.min(16)).min(RETRY.1).mul_f64(1.0 - random / 4.0)
 }
 
 fn trouble(failure: RegistryError) -> Trouble {
@@ -158,10 +163,15 @@ fn trouble(failure: RegistryError) -> Trouble {
     }
 }
 
-/// A module, and the place that it takes in memory.
-type Fetched<'a> = (Bytes, Option<SemaphorePermit<'a>>);
+/// A module in memory.
+struct Fetched<'a> {
+    bytes: Bytes,
+    /// Its place among the modules in memory.
+    place: Option<SemaphorePermit<'a>>,
+}
 
-/// The module of an origin; nothing if it is the one that is known to be bad. Without `recall` it is what the registry holds now.
+/// The module of an origin; `None` if it is the one that is known to be bad. With `recall` it may come from the store, without it
+/// is the one that the registry has now.
 async fn fetch<'a>(
     context: &'a Arc<Context>,
     origin: &OciOrigin,
@@ -169,34 +179,34 @@ async fn fetch<'a>(
     bad: Option<&str>,
 ) -> Result<Option<Fetched<'a>>, RegistryError> {
     if recall && bad.is_none() {
-        let turn = turn(context).await;
+        let place = place(context).await;
         if let Some((entry, bytes)) = stored(context, origin, |store, origin| store.get(&origin.key())).await {
             info!(
                 reference = origin.reference,
                 manifest = entry.manifest,
                 "taken from the cache, as it was resolved before"
             );
-            return Ok(Some((bytes, turn)));
+            return Ok(Some(Fetched { bytes, place }));
         }
     }
     match resolve(context, origin, bad).await {
-        // Which bytes these are is not the registry's to say.
+        // A pinned module is the same wherever its bytes come from.
         Err(RegistryError::Unavailable(reason)) => {
-            let turn = turn(context).await;
+            let place = place(context).await;
             let pinned = |store: &Store, origin: &OciOrigin| store.module(origin.digest.as_deref()?);
             let Some(bytes) = stored(context, origin, pinned).await else {
                 return Err(RegistryError::Unavailable(reason));
             };
             warn!(reference = origin.reference, "taken from the cache by its digest, since {reason}");
-            Ok(Some((bytes, turn)))
+            Ok(Some(Fetched { bytes, place }))
         }
         other => other,
     }
 }
 
-/// Waits for a place in memory. Nobody closes the semaphore.
-async fn turn(context: &Context) -> Option<SemaphorePermit<'_>> {
-    context.turns.acquire().await.ok()
+/// Waits for a place among the modules in memory. Nobody closes the semaphore.
+async fn place(context: &Context) -> Option<SemaphorePermit<'_>> {
+    context.memory.acquire().await.ok()
 }
 
 async fn resolve<'a>(
@@ -221,19 +231,19 @@ async fn resolve<'a>(
     if bad == Some(digest.as_str()) {
         return Ok(None);
     }
-    let (wanted, turn) = (digest.clone(), turn(context).await);
+    let (wanted, place) = (digest.clone(), place(context).await);
     let bytes = match stored(context, origin, move |store, _| store.module(&wanted)).await {
         Some(bytes) => bytes,
         None => registry.download(&resolved.layer).await?,
     };
     let entry = StoreEntry { origin: origin.key(), manifest: resolved.manifest, module: digest };
     let (shared, kept) = (context.clone(), bytes.clone());
-    // If that fails it has said so, and the module serves all the same.
+    // A failure is logged there, and the module serves nevertheless.
     let _ = spawn_blocking(move || shared.store.put(&entry, &kept)).await;
-    Ok(Some((bytes, turn)))
+    Ok(Some(Fetched { bytes, place }))
 }
 
-/// Looks into the store, on a thread that may block.
+/// Reads from the store, on a thread that may block.
 async fn stored<T: Send + 'static>(
     context: &Arc<Context>,
     origin: &OciOrigin,
@@ -243,7 +253,7 @@ async fn stored<T: Send + 'static>(
     spawn_blocking(move || look(&context.store, &origin)).await.ok().flatten()
 }
 
-/// The Docker configuration of a pull secret. What the API server says of a Secret may quote it, so only the code is kept.
+/// The Docker configuration of a pull secret. An error of the API server may quote the Secret, so only its code is kept.
 async fn pull_secret(context: &Context, name: &str) -> Result<Vec<u8>, String> {
     let namespace = &context.namespace;
     let title = format!("Secret {name} in namespace {namespace} (spec.module.oci.pullSecretName)");
@@ -272,13 +282,6 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-
-    #[test]
-    fn what_fails_is_tried_again_ever_more_slowly_and_never_all_together() {
-        let seconds: Vec<u64> = (0..10).map(|failures| pause(failures, 0.0).as_secs()).collect();
-        assert_eq!(seconds, [1, 2, 4, 8, 16, 32, 64, 128, 256, 300]);
-        assert_eq!(pause(u32::MAX, 1.0), Duration::from_secs(225));
-    }
 
     #[test]
     fn a_pull_secret_is_one_by_its_type() {

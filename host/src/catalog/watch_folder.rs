@@ -1,5 +1,5 @@
-//! Tells when something happens in a folder. The folder is watched and not its files: editors and ConfigMaps rename, and a file
-//! that was renamed away is watched in vain.
+//! Reports changes in a folder. The folder is watched rather than its files: editors and mounted ConfigMaps replace files by
+//! renaming others, and a watch would stay with the file that was replaced.
 
 use std::path::{Path, PathBuf};
 
@@ -10,7 +10,7 @@ use tracing::warn;
 
 use super::folder::Identity;
 
-/// A watch that follows the folder's name to whatever folder it leads.
+/// A watch of the folder that a path leads to at the moment.
 pub(super) struct FolderWatch {
     path: PathBuf,
     to: mpsc::Sender<()>,
@@ -19,15 +19,15 @@ pub(super) struct FolderWatch {
 }
 
 impl FolderWatch {
-    /// A watch that is not begun yet, and what it will tell: that something happened, however much.
+    /// A watch that has not started yet, and the receiver of its events: each means that something changed.
     pub(super) fn new(path: &Path) -> (Self, mpsc::Receiver<()>) {
-        // One message says it all: what happens while it waits is seen with it.
+        // One event is enough: the scan that it leads to sees every change before it.
         let (to, from) = mpsc::channel(1);
         (Self { path: path.to_owned(), to, watching: None, failed: false }, from)
     }
 
-    /// Watches this folder if it does not yet; none: there is none. Returns whether it began: what happened just before was
-    /// not told.
+    /// Watches this folder, or nothing if there is none. Returns whether the watch started now, in which case changes just before
+    /// were not reported.
     pub(super) fn follow(&mut self, folder: Option<Identity>) -> bool {
         let Some(folder) = folder else {
             self.watching = None;
@@ -37,17 +37,17 @@ impl FolderWatch {
             return false;
         }
         let to = self.to.clone();
-        let tell = move |event: notify::Result<notify::Event>| {
+        let report = move |event: notify::Result<notify::Event>| {
             if event.as_ref().map_or(true, |event| matters(&event.kind)) {
-                // Full: somebody will look anyway.
+                // If the channel is full, a scan is due anyway.
                 let _ = to.try_send(());
             }
         };
-        let begun = notify::recommended_watcher(tell).and_then(|mut watcher| {
+        let started = notify::recommended_watcher(report).and_then(|mut watcher| {
             watcher.watch(&self.path, RecursiveMode::NonRecursive)?;
             Ok(watcher)
         });
-        match begun {
+        match started {
             Ok(watcher) => {
                 (self.watching, self.failed) = (Some((folder, watcher)), false);
                 true
@@ -55,7 +55,7 @@ impl FolderWatch {
             Err(error) => {
                 if !self.failed {
                     let path = self.path.display();
-                    warn!("--providers {path}: cannot be watched, and is looked at now and then instead: {error}");
+                    warn!("--providers {path}: cannot be watched, and is scanned periodically instead: {error}");
                 }
                 (self.watching, self.failed) = (None, true);
                 false
@@ -64,7 +64,7 @@ impl FolderWatch {
     }
 }
 
-/// Reading a file is no news, and the host reads.
+/// Whether an event is a change. Reading a file is none, and the host itself reads.
 fn matters(kind: &EventKind) -> bool {
     !matches!(kind, EventKind::Access(access) if *access != AccessKind::Close(AccessMode::Write))
 }
@@ -76,7 +76,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn reading_is_no_news() {
+    fn reading_a_file_is_no_change() {
         for (kind, expected) in [
             (EventKind::Access(AccessKind::Open(AccessMode::Any)), false),
             (EventKind::Access(AccessKind::Close(AccessMode::Read)), false),

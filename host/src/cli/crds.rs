@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::catalog::manifest_of;
+use crate::catalog::module::manifest_of;
 
 /// `bartizan crds`.
 #[derive(Debug, clap::Args)]

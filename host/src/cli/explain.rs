@@ -1,9 +1,9 @@
-//! `bartizan explain`: asks a host what it last decided on a parent.
+//! `bartizan explain`: the last decision of a host on a parent.
 
 use std::fmt::Write as _;
 use std::process::ExitCode;
 
-use crate::cli::host_client::{HostArgs, Output, word};
+use crate::cli::host_client::{HostArgs, Output, object_name};
 use crate::telemetry::explain::Explained;
 
 #[derive(Debug, clap::Args)]
@@ -12,7 +12,7 @@ pub(crate) struct ExplainArgs {
     #[arg(value_name = "KIND/NAME")]
     pub(crate) parent: Subject,
     /// Namespace of the parent; default: that of the kubeconfig's context, or "default" with --server.
-    #[arg(short, long, value_name = "NAMESPACE", value_parser = word)]
+    #[arg(short, long, value_name = "NAMESPACE", value_parser = object_name)]
     pub(crate) namespace: Option<String>,
     /// Print all of it as JSON or YAML.
     #[arg(short, long, value_enum)]
@@ -21,7 +21,7 @@ pub(crate) struct ExplainArgs {
     pub(crate) host: HostArgs,
 }
 
-/// A parent as people name it.
+/// A parent as named on the command line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Subject {
     kind: String,
@@ -32,16 +32,16 @@ impl std::str::FromStr for Subject {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let parts = text.split_once('/').filter(|(kind, name)| word(kind).is_ok() && word(name).is_ok());
+        let parts = text.split_once('/').filter(|(kind, name)| object_name(kind).is_ok() && object_name(name).is_ok());
         let (kind, name) = parts.ok_or("write it as KIND/NAME, as in objectstore/my-store")?;
         Ok(Self { kind: kind.to_owned(), name: name.to_owned() })
     }
 }
 
-/// Asks and prints.
+/// Asks the host, and prints its answer.
 ///
 /// # Errors
-/// If the host could not be asked.
+/// If the host does not answer.
 pub(crate) async fn explain(args: &ExplainArgs) -> anyhow::Result<ExitCode> {
     let host = args.host.find().await?;
     let namespace = args.namespace.clone().unwrap_or_else(|| host.default_namespace().to_owned());
@@ -59,7 +59,7 @@ pub(crate) async fn explain(args: &ExplainArgs) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// For people.
+/// The text for people.
 fn describe(explained: &Explained) -> String {
     let Explained { provider, parent, time, request, call, outcome, message, plan, .. } = explained;
     let mut text = format!("{parent} (provider {provider})\n");
@@ -103,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn people_get_a_line_for_each_thing_that_is_known() {
+    fn every_known_fact_has_a_line() {
         let explained = Explained {
             provider: "minio".to_owned(),
             parent: "ObjectStore.minio.rook.io rook-minio/my-store".to_owned(),

@@ -1,8 +1,9 @@
-//! Asks a running host about its work, through a port-forward to its pod or at a given address.
+//! Client of a running host, through a port-forward to its pod or at a given address.
 
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
+use bartizan_contract::names::SYSTEM_NAMESPACE;
 use clap::ValueEnum;
 use http::header::HOST;
 use http::{StatusCode, Uri};
@@ -22,12 +23,14 @@ use crate::kubernetes::connect::ClusterArgs;
 
 /// Label of the host's pods.
 const POD_LABEL: &str = "app.kubernetes.io/name=bartizan";
-/// Name of the host's port in its pod, and what it is where the pod names none.
-const PORT: (&str, u16) = ("http", 8080);
-/// Longest time that a host may take to answer.
+/// Name of the host's port in its pod.
+const PORT_NAME: &str = "http";
+/// The host's port if the pod names none.
+const DEFAULT_PORT: u16 = 8080;
+/// Longest time for an answer.
 const DEADLINE: Duration = Duration::from_secs(15);
 
-/// Where the host is.
+/// The host to ask.
 #[derive(Debug, clap::Args)]
 pub(crate) struct HostArgs {
     /// Address of the host, as http://127.0.0.1:8080; default: a port-forward to its pod.
@@ -35,12 +38,12 @@ pub(crate) struct HostArgs {
     pub(crate) server: Option<Uri>,
     #[command(flatten)]
     pub(crate) cluster: ClusterArgs,
-    /// Namespace of the host itself, where its pod is looked for.
-    #[arg(long, value_name = "NAMESPACE", default_value = "bartizan-system", env = "BARTIZAN_SYSTEM_NAMESPACE")]
+    /// Namespace of the host's pod.
+    #[arg(long, value_name = "NAMESPACE", default_value = SYSTEM_NAMESPACE, env = "BARTIZAN_SYSTEM_NAMESPACE")]
     pub(crate) system_namespace: String,
 }
 
-/// How an answer is printed.
+/// How to print an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Output {
     /// JSON.
@@ -53,7 +56,7 @@ impl Output {
     /// Prints to standard output.
     ///
     /// # Errors
-    /// If it has no such form.
+    /// If the value cannot be serialized.
     pub(crate) fn print(self, value: &impl Serialize) -> anyhow::Result<()> {
         match self {
             Self::Json => println!("{}", serde_json::to_string_pretty(value)?),
@@ -63,13 +66,16 @@ impl Output {
     }
 }
 
-/// What names in Kubernetes are made of; nothing of it has a meaning in a URL.
-pub(crate) fn word(text: &str) -> Result<String, String> {
+/// Parses a name of any Kubernetes object. None of its characters has a meaning in a URL.
+///
+/// # Errors
+/// If it holds any other character.
+pub(crate) fn object_name(text: &str) -> Result<String, String> {
     let is_part = |byte: u8| byte.is_ascii_alphanumeric() || b"-._:".contains(&byte);
     if !text.is_empty() && text.bytes().all(is_part) {
         Ok(text.to_owned())
     } else {
-        Err("is no name of Kubernetes'".to_owned())
+        Err("is not the name of a Kubernetes object".to_owned())
     }
 }
 
@@ -82,7 +88,7 @@ fn server(text: &str) -> Result<Uri, String> {
     }
 }
 
-/// A host that can be asked.
+/// How to reach a host.
 pub(crate) enum HostAt<'a> {
     /// At an address.
     Address(&'a Uri),
@@ -91,10 +97,10 @@ pub(crate) enum HostAt<'a> {
 }
 
 impl HostArgs {
-    /// Where the host is. It is not asked yet.
+    /// How to reach the host. Sends no request to it yet.
     ///
     /// # Errors
-    /// If there is no way to the cluster.
+    /// If the cluster cannot be connected to.
     pub(crate) async fn find(&self) -> anyhow::Result<HostAt<'_>> {
         match &self.server {
             Some(server) => Ok(HostAt::Address(server)),
@@ -107,7 +113,7 @@ impl HostArgs {
 }
 
 impl HostAt<'_> {
-    /// The namespace that is meant where none is given.
+    /// The default namespace of parents.
     pub(crate) fn default_namespace(&self) -> &str {
         match self {
             Self::Address(_) => "default",
@@ -115,10 +121,10 @@ impl HostAt<'_> {
         }
     }
 
-    /// What the host answers to a GET.
+    /// Sends a GET request.
     ///
     /// # Errors
-    /// If there is no answer in time, or not one as hosts of this version give it.
+    /// If there is no answer in time, or not that of a host of this version.
     pub(crate) async fn get<T: DeserializeOwned>(&self, path: &str, query: &str) -> anyhow::Result<T> {
         let asked = tokio::time::timeout(DEADLINE, async {
             match self {
@@ -138,7 +144,7 @@ impl HostAt<'_> {
 
 async fn ask_pod<T: DeserializeOwned>(client: &Client, namespace: &str, path: &str, query: &str) -> anyhow::Result<T> {
     let pods: Api<Pod> = Api::namespaced(client.clone(), namespace);
-    let listed = pods.list(&ListParams::default().labels(POD_LABEL)).await.map_err(said);
+    let listed = pods.list(&ListParams::default().labels(POD_LABEL)).await.map_err(api_message);
     let all = listed.with_context(|| format!("pods in namespace {namespace} could not be listed"))?;
     let Some(pod) = all.items.into_iter().find(is_running) else {
         bail!(
@@ -149,13 +155,13 @@ async fn ask_pod<T: DeserializeOwned>(client: &Client, namespace: &str, path: &s
     let name = pod.metadata.name.clone().unwrap_or_default();
     let context = || format!("port-forward to pod {namespace}/{name}");
     let port = port(&pod);
-    let mut forward = pods.portforward(&name, &[port]).await.map_err(said).with_context(context)?;
+    let mut forward = pods.portforward(&name, &[port]).await.map_err(api_message).with_context(context)?;
     let stream = forward.take_stream(port).context("has no stream").with_context(context)?;
     exchange(stream, &name, "", path, query).await.with_context(context)
 }
 
-/// What the API server says, without how it says it.
-pub(crate) fn said(error: kube::Error) -> anyhow::Error {
+/// An error with the message of the API server alone, if it sent one.
+pub(crate) fn api_message(error: kube::Error) -> anyhow::Error {
     match error {
         kube::Error::Api(status) => anyhow::Error::msg(status.message.clone()),
         other => other.into(),
@@ -170,8 +176,8 @@ fn is_running(pod: &Pod) -> bool {
 fn port(pod: &Pod) -> u16 {
     let containers = pod.spec.iter().flat_map(|spec| &spec.containers);
     let mut ports = containers.flat_map(|container| container.ports.iter().flatten());
-    let named = ports.find(|port| port.name.as_deref() == Some(PORT.0));
-    named.and_then(|port| u16::try_from(port.container_port).ok()).unwrap_or(PORT.1)
+    let named = ports.find(|port| port.name.as_deref() == Some(PORT_NAME));
+    named.and_then(|port| u16::try_from(port.container_port).ok()).unwrap_or(DEFAULT_PORT)
 }
 
 /// One HTTP request over any stream.
@@ -181,7 +187,7 @@ where
     T: DeserializeOwned,
 {
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
-    // Ends with the sender; what is wrong with it, the answer says.
+    // Ends with the sender; an error of the connection is one of the request, too.
     tokio::spawn(connection);
     let request = http::Request::get(format!("{base}{path}?{query}")).header(HOST, host).body(Empty::<Bytes>::new())?;
     let response = sender.send_request(request).await?;
@@ -189,12 +195,12 @@ where
     let body = response.into_body().collect().await?.to_bytes();
     if status == StatusCode::FORBIDDEN {
         bail!(
-            "GET {path} was answered with {status}: it shows what is in objects, and only to who is on the host's own machine; \
-             leave out --server, and it is asked through a port-forward"
+            "GET {path} was answered with {status}: it shows the content of objects, and only to clients on the host's own \
+             machine; leave out --server to use a port-forward"
         );
     }
     if status != StatusCode::OK {
-        bail!("GET {path} was answered with {status}: this is no Bartizan host, or one of another version");
+        bail!("GET {path} was answered with {status}: this is not a Bartizan host, or one of another version");
     }
     serde_json::from_slice(&body)
         .with_context(|| format!("GET {path} was not answered as a Bartizan host of this version answers it"))
@@ -217,7 +223,7 @@ mod tests {
 
     /// A port-forward is such a stream.
     #[tokio::test]
-    async fn a_host_is_asked_over_any_stream_and_another_server_is_told_apart() {
+    async fn a_host_answers_over_any_stream_and_another_server_is_recognized() {
         let answer = |text: &'static str| async move {
             let (ours, mut theirs) = tokio::io::duplex(4096);
             let server = tokio::spawn(async move {
@@ -234,12 +240,11 @@ mod tests {
         assert_eq!(found, Ok(Vec::new()));
         assert_eq!(request, "GET /debug/explain?kind=k&namespace=n&name=x HTTP/1.1\r\nhost: pod\r\n\r\n");
         let (found, _) = answer("HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n").await;
-        let expected =
-            "GET /debug/explain was answered with 404 Not Found: this is no Bartizan host, or one of another version";
+        let expected = "GET /debug/explain was answered with 404 Not Found: this is not a Bartizan host, or one of another version";
         assert_eq!(found, Err(expected.to_owned()));
         let (found, _) = answer("HTTP/1.1 403 Forbidden\r\ncontent-length: 0\r\n\r\n").await;
-        let expected = "GET /debug/explain was answered with 403 Forbidden: it shows what is in objects, and only to who is on the \
-                        host's own machine; leave out --server, and it is asked through a port-forward";
+        let expected = "GET /debug/explain was answered with 403 Forbidden: it shows the content of objects, and only to clients on \
+                        the host's own machine; leave out --server to use a port-forward";
         assert_eq!(found, Err(expected.to_owned()));
         let (found, _) = answer("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nhi").await;
         let expected = "GET /debug/explain was not answered as a Bartizan host of this version answers it";
@@ -247,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn the_port_is_the_one_that_the_pod_names() {
+    fn the_port_is_the_named_one_of_the_pod() {
         let pod = |ports: serde_json::Value| {
             let containers = serde_json::json!([{"name": "sidecar"}, {"name": "bartizan", "ports": ports}]);
             serde_json::from_value::<Pod>(serde_json::json!({"spec": {"containers": containers}})).unwrap()

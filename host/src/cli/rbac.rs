@@ -1,19 +1,18 @@
-//! `bartizan rbac`: the rights that a provider needs in the cluster, each with its reason. No I/O but to print.
+//! `bartizan rbac`: the RBAC rules that a provider needs, each with its reason.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use bartizan_contract::{Kind, ProviderManifest, RelatedAccess};
+use bartizan_contract::names::ACCOUNT_NAMESPACE;
+use bartizan_contract::{GroupKind, Kind, ProviderManifest, RelatedAccess};
 use clap::ValueEnum;
 use serde_json::{Value, json};
 
-/// Namespace of the accounts that providers act as, where the host looks for them unless told otherwise.
-const NAMESPACE: &str = "bartizan-providers";
 /// API group of roles and bindings.
 const RBAC: &str = "rbac.authorization.k8s.io";
-/// What is done to what is only looked at.
+/// The verbs on objects that are only read.
 const READ: &[&str] = &["get", "list", "watch"];
-/// What is done to children: watched by label, read before they are taken over, applied (create and patch), pruned.
+/// The verbs on children: watched by label, read before they are adopted, applied (create and patch), pruned.
 const WRITE: &[&str] = &["get", "list", "watch", "create", "patch", "delete"];
 
 #[derive(Debug, clap::Args)]
@@ -21,7 +20,7 @@ pub(crate) struct RbacArgs {
     /// Provider module.
     #[arg(value_name = "FILE")]
     pub(crate) module: std::path::PathBuf,
-    /// ServiceAccount that gets the rights, as namespace/name; default: bartizan-providers/provider-NAME, which is printed, too.
+    /// ServiceAccount that gets the rights, as namespace/name; default: bartizan-providers/provider-NAME, which is printed as well.
     #[arg(long, value_name = "NAMESPACE/NAME", value_parser = account)]
     pub(crate) account: Option<Account>,
     /// Rights in this namespace only (may be repeated), as a Role in each; default: a ClusterRole.
@@ -32,7 +31,7 @@ pub(crate) struct RbacArgs {
     pub(crate) output: Format,
 }
 
-/// How the roles are printed.
+/// How to print the roles.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Format {
     /// For people and kubectl.
@@ -57,22 +56,22 @@ fn account(text: &str) -> Result<Account, String> {
     }
 }
 
-/// A rule of a role, and why it is there.
+/// A rule of a role, with its reason.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Rule {
-    /// Sentences, a line each.
+    /// Sentences, one per line.
     reason: Vec<String>,
     group: String,
     resources: Vec<String>,
     verbs: Vec<&'static str>,
 }
 
-/// Prints what a module needs.
+/// Prints the rules of a module.
 ///
 /// # Errors
-/// If it is no module, or has parents outside of namespaces and shall have rights within some only.
+/// If it is no module, or has cluster-scoped parents and `--namespace` is set.
 pub(crate) fn print(args: &RbacArgs) -> anyhow::Result<()> {
-    let manifest = crate::catalog::manifest_of(&args.module)?;
+    let manifest = crate::catalog::module::manifest_of(&args.module)?;
     print!("{}", render(&manifest, args.account.as_ref(), &args.namespaces, args.output)?);
     Ok(())
 }
@@ -86,10 +85,10 @@ fn render(
     let outside = manifest.crds.iter().find(|crd| crd.pointer("/spec/scope").is_some_and(|scope| scope == "Cluster"));
     if let (Some(crd), false) = (outside, namespaces.is_empty()) {
         let name = crd.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default();
-        anyhow::bail!("{name} live in no namespace, so rights in namespaces are not enough: leave --namespace out");
+        anyhow::bail!("{name} are cluster-scoped, so that rights in namespaces are not enough: leave out --namespace");
     }
     let rules = rules(manifest);
-    let own = Account { namespace: NAMESPACE.to_owned(), name: format!("provider-{}", manifest.name) };
+    let own = Account { namespace: ACCOUNT_NAMESPACE.to_owned(), name: format!("provider-{}", manifest.name) };
     let (account, made) = account.map_or((&own, Some(&own)), |account| (account, None));
     let scopes: Vec<Option<&str>> =
         if namespaces.is_empty() { vec![None] } else { namespaces.iter().map(|name| Some(name.as_str())).collect() };
@@ -118,15 +117,14 @@ fn render(
     Ok(text)
 }
 
-/// What a provider's manifest asks for, as rules.
+/// The rules for a provider's manifest.
 pub(crate) fn rules(manifest: &ProviderManifest) -> Vec<Rule> {
     let mut rules = Vec::new();
     for crd in &manifest.crds {
         parent_rules(crd, manifest.finalizes, &mut rules);
     }
     if manifest.finalizes {
-        let reason =
-            vec!["Whether a parent's namespace goes with everything in it, so that nobody need be asked.".to_owned()];
+        let reason = vec!["Whether a parent's namespace is being deleted, and everything in it with it.".to_owned()];
         let (group, resources) = (String::new(), vec!["namespaces".to_owned()]);
         rules.push(Rule { reason, group, resources, verbs: vec!["get"] });
     }
@@ -136,18 +134,18 @@ pub(crate) fn rules(manifest: &ProviderManifest) -> Vec<Rule> {
     let (rights, children): (Vec<_>, Vec<_>) = children.partition(|(kind, _)| kind.group == RBAC);
     plurals.add(children, "Its children: watched, applied, pruned", WRITE, &mut seen, &mut rules);
     for rule_of_rights in by_group(rights, &mut seen) {
-        rules.push(plurals.rule(rule_of_rights, "Its children that give rights: watched, applied, pruned", WRITE, &[
-            "The API server lets an account give only rights that it has itself. Which those are, the manifest does not say: add",
-            "the rules of every role that it writes or binds to this role. The verbs escalate (on roles) and bind (on roles that",
-            "it binds, by resourceNames) lift that, and amount to every right in the cluster: prefer the rules.",
+        rules.push(plurals.rule(rule_of_rights, "Its children that grant rights: watched, applied, pruned", WRITE, &[
+            "The API server lets an account grant only rights that it has itself. The manifest does not list those: add the rules of",
+            "every role that it writes or binds to this role. The verbs escalate (on roles) and bind (on roles that it binds, by",
+            "resourceNames) lift this restriction, but amount to every right in the cluster: prefer the rules.",
         ]));
     }
     let descendants = manifest.descendants.iter().map(|asked| (asked.kind(), asked.optional)).collect();
-    plurals.add(descendants, "What it sees below its children", READ, &mut seen, &mut rules);
+    plurals.add(descendants, "Descendants of its children", READ, &mut seen, &mut rules);
     let opaque = |access| manifest.related.iter().filter(move |asked| asked.access == access);
     for (access, reason) in [
-        (RelatedAccess::Opaque, "What it may ask to see beside its parents"),
-        (RelatedAccess::Plaintext, "What it may ask to see beside its parents, values of Secrets as they are"),
+        (RelatedAccess::Opaque, "Related objects that it may ask for"),
+        (RelatedAccess::Plaintext, "Related objects that it may ask for, Secrets with their plain values"),
     ] {
         let related = opaque(access).map(|asked| (asked.kind(), asked.optional)).collect();
         plurals.add(related, reason, READ, &mut seen, &mut rules);
@@ -166,35 +164,35 @@ fn parent_rules(crd: &Value, finalizes: bool, rules: &mut Vec<Rule>) {
         rules.push(Rule { reason, group: group.clone(), resources: vec![resource], verbs: verbs.to_vec() });
     };
     if finalizes {
-        let reason = "Its parents: watched; patched to put the host's finalizer on and take it off.";
+        let reason = "Its parents: watched; patched to add and remove the host's finalizer.";
         rule(plural.clone(), &["get", "list", "watch", "patch"], &[reason]);
     } else {
         rule(plural.clone(), READ, &["Its parents: watched."]);
     }
     if has_status {
-        rule(format!("{plural}/status"), &["patch"], &["What is said on them."]);
+        rule(format!("{plural}/status"), &["patch"], &["Their status."]);
     }
     if !finalizes {
         rule(
             format!("{plural}/finalizers"),
             &["update"],
             &[
-                "Children block their parent's deletion, so that they go first. Clusters with OwnerReferencesPermissionEnforcement ask",
-                "for this right; the host never changes finalizers of these parents.",
+                "Children block their parent's deletion, so that they are deleted first. Clusters with",
+                "OwnerReferencesPermissionEnforcement require this right; the host never changes finalizers of these parents.",
             ],
         );
     }
 }
 
 /// Kinds of one group that are needed for the same reason.
-struct Wanted {
+struct GroupKinds {
     group: String,
     optional: bool,
     kinds: Vec<Kind>,
 }
 
-/// Kinds by group, those that may be missing apart, without those that there is a rule for.
-fn by_group(asked: Vec<(Kind, bool)>, seen: &mut Vec<Kind>) -> Vec<Wanted> {
+/// Kinds by group, with optional ones apart, and without those that have a rule already.
+fn by_group(asked: Vec<(Kind, bool)>, seen: &mut Vec<Kind>) -> Vec<GroupKinds> {
     let mut groups: BTreeMap<(bool, String), Vec<Kind>> = BTreeMap::new();
     for (kind, optional) in asked {
         if !seen.iter().any(|other| other.same_group_kind(&kind)) {
@@ -202,17 +200,20 @@ fn by_group(asked: Vec<(Kind, bool)>, seen: &mut Vec<Kind>) -> Vec<Wanted> {
             groups.entry((optional, kind.group.clone())).or_default().push(kind);
         }
     }
-    groups.into_iter().map(|((optional, group), kinds)| Wanted { group, optional, kinds }).collect()
+    groups.into_iter().map(|((optional, group), kinds)| GroupKinds { group, optional, kinds }).collect()
 }
 
-/// How kinds are called in roles.
-struct Plurals(BTreeMap<(String, String), String>);
+/// The plurals of kinds.
+struct Plurals(BTreeMap<GroupKind, String>);
 
 impl Plurals {
-    /// Those that the module says itself.
+    /// Those in the CRDs of the module.
     fn of(manifest: &ProviderManifest) -> Self {
         let text = |crd: &Value, pointer| crd.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
-        let known = |crd| ((text(crd, "/spec/group"), text(crd, "/spec/names/kind")), text(crd, "/spec/names/plural"));
+        let known = |crd| {
+            let kind = GroupKind { group: text(crd, "/spec/group"), kind: text(crd, "/spec/names/kind") };
+            (kind, text(crd, "/spec/names/plural"))
+        };
         Self(manifest.crds.iter().map(known).collect())
     }
 
@@ -227,19 +228,19 @@ impl Plurals {
         rules.extend(by_group(asked, seen).into_iter().map(|wanted| self.rule(wanted, reason, verbs, &[])));
     }
 
-    fn rule(&self, wanted: Wanted, reason: &str, verbs: &[&'static str], more: &[&str]) -> Rule {
+    fn rule(&self, wanted: GroupKinds, reason: &str, verbs: &[&'static str], more: &[&str]) -> Rule {
         let served = if wanted.optional { ", where they are served" } else { "" };
         let mut reason = vec![format!("{reason}{served}.")];
         reason.extend(more.iter().map(|&line| line.to_owned()));
         let mut resources = Vec::new();
         for kind in wanted.kinds {
-            match self.0.get(&(kind.group.clone(), kind.kind.clone())) {
+            match self.0.get(&GroupKind::from(&kind)) {
                 Some(plural) => resources.push(plural.clone()),
                 None => {
                     let plural = guessed(&kind.kind);
                     if !is_built_in(&kind.group) {
                         reason.push(format!(
-                            "That {} are called {plural} is a guess; `kubectl api-resources` knows.",
+                            "The plural {plural} of {} is a guess; see `kubectl api-resources`.",
                             kind.kind
                         ));
                     }
@@ -252,17 +253,17 @@ impl Plurals {
     }
 }
 
-/// Whether Kubernetes itself serves the group: there the guess is right.
+/// Whether Kubernetes itself serves the group: for its kinds the guess is right.
 fn is_built_in(group: &str) -> bool {
     !group.contains('.') || group.ends_with(".k8s.io")
 }
 
-/// The plural as nearly every kind has it.
+/// The regular plural of a kind.
 fn guessed(kind: &str) -> String {
     let singular = kind.to_lowercase();
     let before_y = singular.strip_suffix('y').filter(|stem| !stem.ends_with(['a', 'e', 'i', 'o', 'u']));
     match before_y {
-        // The one that is a plural already.
+        // Its kind is a plural already.
         _ if singular == "endpoints" => singular,
         Some(stem) => format!("{stem}ies"),
         None if ["s", "x", "ch", "sh"].iter().any(|end| singular.ends_with(end)) => format!("{singular}es"),
@@ -270,14 +271,14 @@ fn guessed(kind: &str) -> String {
     }
 }
 
-/// One module may serve several Providers as several accounts, and an account may be that of several modules: each pair has a
-/// role of its own.
+/// Name of the role. Several Providers may use one module with different accounts, and several modules one account, so that each pair
+/// has its own role.
 fn name_of(manifest: &ProviderManifest, account: &Account) -> String {
     let own = format!("provider-{}", manifest.name);
     if account.name == own { format!("bartizan-{own}") } else { format!("bartizan-{}-{}", account.name, manifest.name) }
 }
 
-/// An account that nobody but the host acts as.
+/// A ServiceAccount that only the host impersonates.
 fn service_account(account: &Account) -> Value {
     let Account { namespace, name } = account;
     json!({
@@ -307,7 +308,7 @@ fn objects(manifest: &ProviderManifest, rules: &[Rule], account: &Account, names
     ]
 }
 
-/// The same as text, with the reasons.
+/// A role and its binding as YAML, with the reasons.
 fn yaml(manifest: &ProviderManifest, rules: &[Rule], account: &Account, namespace: Option<&str>) -> String {
     let kind = if namespace.is_some() { "Role" } else { "ClusterRole" };
     let name = name_of(manifest, account);

@@ -1,4 +1,4 @@
-//! `bartizan replay`: gives a module the bytes that a recording holds, and compares its answer with the one that is recorded.
+//! `bartizan replay`: calls a module with a recorded request, and compares its answer with the recorded one.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -15,32 +15,32 @@ use serde_json::Value;
 
 use crate::telemetry::recorder::{Failed, KIND, Recording};
 
-/// Most differences that are printed: one cause often has many.
+/// Most differences to print: one cause often has many.
 const MOST_DIFFERENCES: usize = 100;
 /// Longest value in a difference, in characters.
 const LONGEST_VALUE: usize = 200;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct ReplayArgs {
-    /// A file that `bartizan run --record` has kept.
+    /// A file that `bartizan run --record` wrote.
     #[arg(value_name = "FILE")]
     pub(crate) recording: PathBuf,
-    /// Provider module to ask.
+    /// Provider module to call.
     #[arg(long, value_name = "MODULE")]
     pub(crate) provider: PathBuf,
 }
 
-/// What came of a call: bytes, or why there are none.
+/// The result of a call.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Answered {
     Response(Vec<u8>),
     Failed(Failed),
 }
 
-/// Replays, and says whether the answer is the same.
+/// Replays a recording. Exit code 0 if the answer is the same, otherwise 1.
 ///
 /// # Errors
-/// If there is no recording or no module to replay with.
+/// If the recording or the module cannot be read.
 pub(crate) fn replay(args: &ReplayArgs) -> anyhow::Result<ExitCode> {
     let file = args.recording.display();
     let text = std::fs::read(&args.recording).with_context(|| format!("recording {file}"))?;
@@ -91,7 +91,7 @@ fn recorded(recording: &Recording) -> Result<Answered, String> {
     }
 }
 
-/// Whether both are the same, and what to print about it.
+/// Whether both are the same, and the text to print.
 fn compare(recorded: &Answered, now: &Answered) -> (bool, String) {
     let failed = |failed: &Failed| format!("{}: {}", failed.reason, failed.message);
     match (recorded, now) {
@@ -141,7 +141,7 @@ fn first_difference(recorded: &[u8], now: &[u8]) -> String {
     format!("{} bytes were recorded, {} came now; they differ from byte {same} on", recorded.len(), now.len())
 }
 
-/// Adds what differs at this path and below it.
+/// Adds the differences at this path and within.
 fn walk(path: &str, old: Option<&Value>, new: Option<&Value>, found: &mut Vec<String>) {
     match (old, new) {
         (Some(Value::Object(old)), Some(Value::Object(new))) => {
@@ -206,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn what_differs_in_bytes_only_is_another_answer_still() {
+    fn equal_json_in_other_bytes_is_another_answer() {
         let (same, text) = compare(&response("{\"a\":1}"), &response("{ \"a\":1}"));
         let expected = "the same JSON in other bytes: 7 bytes were recorded, 8 came now; they differ from byte 1 on";
         assert_eq!((same, text.as_str()), (false, expected));

@@ -1,10 +1,10 @@
-//! `bartizan diff` shows what the next version of a provider would change; `bartizan approve` lets it take over.
+//! `bartizan diff` shows what the next version of a provider would change; `bartizan approve` approves it.
 
 use std::fmt::Write as _;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, bail};
-use bartizan_contract::names::APPROVE_ANNOTATION;
+use bartizan_contract::names::{APPROVE_ANNOTATION, CLI_FIELD_MANAGER};
 use bartizan_contract::provider::Provider;
 use bartizan_engine::preview::{Change, FieldChange};
 use kube::Api;
@@ -12,14 +12,14 @@ use kube::api::{Patch, PatchParams};
 use kube::core::DynamicObject;
 use serde_json::{Value, json};
 
-use crate::cli::host_client::{HostArgs, Output, said, word};
+use crate::cli::host_client::{HostArgs, Output, api_message, object_name};
 use crate::declared::upgrade::counted_of;
 use crate::kubernetes::connect::ClusterArgs;
 use crate::providers;
 use crate::reconcile::dry_run::UpgradePlan;
 
-/// The longest text of a value that is shown whole.
-const SHOWN: usize = 120;
+/// Longest value that is shown whole, in characters.
+const LONGEST_VALUE: usize = 120;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct DiffArgs {
@@ -51,13 +51,13 @@ fn provider_name(text: &str) -> Result<String, String> {
         Some(_) => return Err("write it as provider/NAME, as in provider/minio".to_owned()),
         None => text,
     };
-    word(name)
+    object_name(name)
 }
 
-/// Prints what the next version would change. Exit code 0: nothing waits, or nothing would change; 1: something would.
+/// Prints what the next version would change. Exit code 0: no version waits, or nothing would change; 1: something would.
 ///
 /// # Errors
-/// If the host could not be asked.
+/// If the host does not answer.
 pub(crate) async fn diff(args: &DiffArgs) -> anyhow::Result<ExitCode> {
     let host = args.host.find().await?;
     let plan: Option<UpgradePlan> = host.get("/debug/upgrade", &format!("provider={}", args.provider)).await?;
@@ -75,15 +75,15 @@ pub(crate) async fn diff(args: &DiffArgs) -> anyhow::Result<ExitCode> {
     Ok(if differs { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
-/// Lets the version that waits take over.
+/// Approves the version that waits.
 ///
 /// # Errors
-/// If there is none, or the API server does not let it be said.
+/// If there is none, or the API server does not accept the annotation.
 pub(crate) async fn approve(args: &ApproveArgs) -> anyhow::Result<ExitCode> {
     let name = &args.provider;
     let client = args.cluster.connect().await?;
     let api: Api<DynamicObject> = Api::all_with(client, &providers::resource());
-    let found = api.get(name).await.map_err(said).with_context(|| format!("provider/{name}"))?;
+    let found = api.get(name).await.map_err(api_message).with_context(|| format!("provider/{name}"))?;
     let version = found.metadata.resource_version.clone();
     let found: Provider = serde_json::to_value(found)
         .and_then(serde_json::from_value)
@@ -98,19 +98,19 @@ pub(crate) async fn approve(args: &ApproveArgs) -> anyhow::Result<ExitCode> {
             candidate.approval
         );
     }
-    // With the resource version: what is approved is what was read.
+    // With the resource version, so that the approved version is the one that was read.
     let patch = json!({"metadata": {
         "resourceVersion": version,
         "annotations": {APPROVE_ANNOTATION: candidate.approval},
     }});
-    let params = PatchParams { field_manager: Some("bartizan-cli".to_owned()), ..PatchParams::default() };
-    let patched = api.patch_metadata(name, &params, &Patch::Merge(&patch)).await.map_err(said);
+    let params = PatchParams { field_manager: Some(CLI_FIELD_MANAGER.to_owned()), ..PatchParams::default() };
+    let patched = api.patch_metadata(name, &params, &Patch::Merge(&patch)).await.map_err(api_message);
     patched.with_context(|| format!("provider/{name} could not be approved"))?;
     println!("provider/{name} approved: version {} takes over", candidate.version);
     Ok(ExitCode::SUCCESS)
 }
 
-/// For people: parent by parent, child by child, field by field.
+/// The text for people: parent by parent, child by child, field by field.
 fn describe(provider: &str, plan: &UpgradePlan) -> String {
     let UpgradePlan { active, candidate, approval, crds, preview } = plan;
     let mut text = String::new();
@@ -171,7 +171,7 @@ fn child(text: &mut String, change: &Change) {
 
 fn shown(value: &Value) -> String {
     let text = value.to_string();
-    match text.char_indices().nth(SHOWN) {
+    match text.char_indices().nth(LONGEST_VALUE) {
         Some((end, _)) => format!("{}... ({} bytes)", text.get(..end).unwrap_or_default(), text.len()),
         None => text,
     }
@@ -190,11 +190,11 @@ mod tests {
             assert_eq!(provider_name(text).as_deref(), Ok("minio"), "{text}");
         }
         assert_eq!(provider_name("pod/minio").unwrap_err(), "write it as provider/NAME, as in provider/minio");
-        assert_eq!(provider_name("provider/a b").unwrap_err(), "is no name of Kubernetes'");
+        assert_eq!(provider_name("provider/a b").unwrap_err(), "is not the name of a Kubernetes object");
     }
 
     #[test]
-    fn people_read_what_changes_object_by_object() {
+    fn changes_are_listed_object_by_object() {
         let module = |version: &str| ActiveModule {
             version: version.to_owned(),
             digest: format!("sha256:{version}"),

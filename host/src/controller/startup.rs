@@ -31,7 +31,7 @@ use crate::kubernetes::impersonation;
 use crate::kubernetes::served::Resource;
 use crate::kubernetes::token_key;
 use crate::kubernetes::writer::Writer;
-use crate::reconcile::call_pool::Calls;
+use crate::reconcile::call_pool::CallPool;
 use crate::reconcile::dry_run::{Preview, Previewed};
 use crate::reconcile::shared::Shared;
 use crate::telemetry::explain::Board;
@@ -39,7 +39,7 @@ use crate::telemetry::health::Health;
 use crate::version::Version;
 
 /// Time between two tries of what a provider needs before it can start.
-const START_RETRY: Duration = Duration::from_secs(5);
+const START_RETRY: Duration = crate::kubernetes::backoff::PROVIDER_START;
 /// What is there is found within this time.
 const AT_ONCE: Duration = Duration::from_millis(500);
 
@@ -54,8 +54,8 @@ pub(crate) struct Host {
     pub(crate) board: Board,
     /// Changes of what the cluster serves.
     pub(crate) changes: Changes,
-    /// Room for calls.
-    pub(crate) calls: Calls,
+    /// Runs calls.
+    pub(crate) calls: CallPool,
     /// Whether CRDs are installed.
     pub(crate) install_crds: bool,
     /// The host's own namespace.
@@ -164,7 +164,7 @@ impl Start {
     /// What of the module's CRDs does not fit those of the cluster. Asks until it knows.
     async fn unfit(&self, name: &str, loaded: &Loaded) -> Vec<Incompatibility> {
         loop {
-            let error = match crds::unfit(&self.host.client, &loaded.manifest.crds).await {
+            let error = match crds::incompatible_with_cluster(&self.host.client, &loaded.manifest.crds).await {
                 Ok(crds) => return crds,
                 Err(error) => error,
             };

@@ -1,7 +1,6 @@
 //! What a controller watches and lists: which kinds, where, and by which labels.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
 
 use bartizan_contract::Kind;
 use bartizan_contract::names::PROVIDER_LABEL;
@@ -12,13 +11,10 @@ use bartizan_engine::{Grants, Observed};
 use kube::Client;
 use tracing::warn;
 
-use super::Served;
-use crate::kubernetes::served::Resource;
+use crate::kubernetes::backoff::{self, Backoff};
+use crate::kubernetes::served::{Resource, Served};
 use crate::kubernetes::watch::Watch;
 use crate::reconcile::shared::Shared;
-
-/// First and longest delay before a list that failed is tried again.
-const LIST_BACKOFF: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(30));
 
 /// One watch for each kind and scope: of children by their label; of what a provider sees below them or may ask to see, whole.
 pub(super) fn watches(client: &Client, shared: &Shared, served: &Served, namespaces: &[String]) -> Vec<Watch> {
@@ -49,7 +45,7 @@ pub(super) async fn list(shared: &Shared, listing: &Listing) -> Vec<Observed> {
     let (namespace, selector) = (listing.namespace.as_deref(), listing.selector.to_string());
     let mut objects = Vec::new();
     for kind in &shared.context.descendant_kinds {
-        let mut delay = LIST_BACKOFF.0;
+        let mut backoff = Backoff::new(backoff::LIST);
         loop {
             match shared.writer.list(kind, namespace, &selector).await {
                 Ok(found) => {
@@ -58,8 +54,7 @@ pub(super) async fn list(shared: &Shared, listing: &Listing) -> Vec<Observed> {
                 }
                 Err(error) => {
                     warn!(provider = shared.provider(), %kind, child = %listing.child, "cannot be listed: {error}");
-                    tokio::time::sleep(delay.mul_f64(0.5 + 0.5 * fastrand::f64())).await;
-                    delay = (delay * 2).min(LIST_BACKOFF.1);
+                    backoff.wait().await;
                 }
             }
         }

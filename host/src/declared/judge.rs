@@ -7,7 +7,8 @@ use bartizan_contract::{GroupKind, RelatedAccess};
 
 use super::claims::Claim;
 use super::granted;
-use crate::catalog::{Catalogue, Loaded, Origin, Trouble};
+use crate::catalog::snapshot::CatalogSnapshot;
+use crate::catalog::{Loaded, Origin, Trouble};
 use crate::version::Version;
 
 /// Reason while it is not known yet what the module is.
@@ -69,7 +70,7 @@ pub(crate) enum Last<T> {
 
 impl Last<Version> {
     /// What this host served, or else what the status says that one before it did.
-    pub(crate) fn of(provider: &Provider, served: Option<&Version>, catalogue: &Catalogue) -> Self {
+    pub(crate) fn of(provider: &Provider, served: Option<&Version>, catalogue: &CatalogSnapshot) -> Self {
         match (served, &provider.status.active) {
             (Some(served), _) => Self::Known(served.clone()),
             (None, None) => Self::None,
@@ -89,7 +90,7 @@ fn problem<T>(reason: &'static str, message: impl Into<String>) -> Result<T, Pro
 /// Judges one Provider by itself.
 pub(crate) fn judge(
     provider: &Provider,
-    catalogue: &Catalogue,
+    catalogue: &CatalogSnapshot,
     last: Last<Version>,
     previous: Option<&Loaded>,
 ) -> Judged {
@@ -157,7 +158,7 @@ pub(crate) fn judge(
 fn newest<'a>(
     provider: &Provider,
     origin: &Origin,
-    catalogue: &'a Catalogue,
+    catalogue: &'a CatalogSnapshot,
     last: &Last<Version>,
     previous: Option<&'a Loaded>,
 ) -> Result<&'a Loaded, Problem> {
@@ -179,13 +180,13 @@ fn newest<'a>(
 }
 
 /// The digest of a module that the spec wants, and that its source does not hold: it may be at hand since it served before.
-pub(crate) fn wants_back(provider: &Provider, origin: &Origin, catalogue: &Catalogue) -> Option<String> {
+pub(crate) fn wants_back(provider: &Provider, origin: &Origin, catalogue: &CatalogSnapshot) -> Option<String> {
     let wanted = provider.spec.module.digest.clone()?;
     held(provider, origin, catalogue).is_err().then_some(wanted)
 }
 
 /// The module that the source holds now, if it is the one that the spec wants.
-fn held<'a>(provider: &Provider, origin: &Origin, catalogue: &'a Catalogue) -> Result<&'a Loaded, Problem> {
+fn held<'a>(provider: &Provider, origin: &Origin, catalogue: &'a CatalogSnapshot) -> Result<&'a Loaded, Problem> {
     let loaded = match (catalogue.library.get(origin), origin) {
         (None, Origin::File(file)) => {
             let message =

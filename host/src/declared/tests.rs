@@ -19,7 +19,7 @@ spec:
 ";
 
 fn module(file: &str, documents: &[(&str, &str)]) -> FolderModule {
-    let document = |(file, text): &(&str, &str)| Document { file: (*file).to_owned(), text: (*text).to_owned() };
+    let document = |(file, text): &(&str, &str)| Document { file: (*file).to_owned(), text: Ok((*text).to_owned()) };
     FolderModule { file: file.to_owned(), documents: documents.iter().map(document).collect() }
 }
 
@@ -28,6 +28,17 @@ fn refused(text: &str) -> String {
     let (declared, bad) = declare(vec![module("minio.wasm", &[("minio.yaml", text)])], true);
     assert_eq!((declared.len(), bad.len()), (0, 1), "{declared:?}");
     bad[0].to_string()
+}
+
+#[rstest]
+#[case(DocumentError::Unreadable("Permission denied (os error 13)".to_owned()), "cannot be read: Permission denied (os error 13)")]
+#[case(DocumentError::TooLarge { bytes: 3, limit: 2 }, "cannot be read: it has 3 bytes, more than 2")]
+fn a_document_that_could_not_be_read_is_reported_as_that(#[case] error: DocumentError, #[case] message: &str) {
+    let document = Document { file: "minio.yaml".to_owned(), text: Err(error) };
+    let module = FolderModule { file: "minio.wasm".to_owned(), documents: vec![document] };
+    let (declared, bad) = declare(vec![module], true);
+    let reason = format!("minio.yaml: {message}");
+    assert_eq!((declared.len(), bad), (0, vec![BadModule { file: "minio.wasm".to_owned(), reason }]));
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Whether a provider's account may do what it must.
+//! Access review: whether a provider's account has the rights that the provider needs.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -13,14 +13,14 @@ use kube::{Api, Client};
 use crate::kubernetes::deadline::in_time;
 use crate::kubernetes::served::{Resource, Served};
 
-/// Questions to the API server at the same time.
-const SIDE_BY_SIDE: usize = 8;
-/// How long the API server may take to know roles that were just applied together with the kinds.
+/// Reviews at the same time.
+const CONCURRENT_REVIEWS: usize = 8;
+/// Time that the API server may take to honour roles that were applied a moment ago, together with the kinds.
 const LAG: Duration = Duration::from_millis(500);
-/// Most rights that a message names.
+/// Most rights in a message.
 const MOST_NAMED: usize = 5;
 
-/// One thing that a provider's account must be able to do.
+/// A right that a provider's account needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Right {
     verb: &'static str,
@@ -46,7 +46,7 @@ impl std::fmt::Display for Right {
     }
 }
 
-/// What a provider's account must be able to do, in the namespaces that it serves (none: all).
+/// The rights that a provider's account needs, in the namespaces that it serves (none: all).
 fn needed(served: &Served, finalizes: bool, namespaces: &[String]) -> Vec<Right> {
     let mut rights = Vec::new();
     let mut add = |resource: &Resource, subresource: &'static str, verbs: &[&'static str]| {
@@ -85,10 +85,11 @@ fn needed(served: &Served, finalizes: bool, namespaces: &[String]) -> Vec<Right>
     rights
 }
 
-/// Fails with what the account of a provider lacks: better said before than found out write by write.
+/// Checks the rights of a provider's account before it starts, so that a missing one is reported at once and not by a write that
+/// fails later.
 ///
 /// # Errors
-/// If something is lacking, or if the host may not act as the account.
+/// If a right is missing, or if the host may not impersonate the account.
 pub(crate) async fn check(
     client: &Client,
     user: &str,
@@ -96,22 +97,22 @@ pub(crate) async fn check(
     finalizes: bool,
     namespaces: &[String],
 ) -> anyhow::Result<()> {
-    let ask = |right: Right| async move {
+    let review = |right: Right| async move {
         let allowed = in_time(is_allowed(client, &right)).await;
-        let allowed = allowed.with_context(|| format!("what {user} may do could not be asked for"))?;
+        let allowed = allowed.with_context(|| format!("the rights of {user} could not be checked"))?;
         anyhow::Ok((!allowed).then_some(right))
     };
-    let mut lacking = needed(served, finalizes, namespaces);
+    let mut missing = needed(served, finalizes, namespaces);
     for pause in [Duration::ZERO, LAG, LAG] {
         tokio::time::sleep(pause).await;
-        let asked: Vec<_> = lacking.into_iter().map(ask).collect();
-        let answers: Vec<Option<Right>> = stream::iter(asked).buffered(SIDE_BY_SIDE).try_collect().await?;
-        lacking = answers.into_iter().flatten().collect();
-        if lacking.is_empty() {
+        let reviews: Vec<_> = missing.into_iter().map(review).collect();
+        let answers: Vec<Option<Right>> = stream::iter(reviews).buffered(CONCURRENT_REVIEWS).try_collect().await?;
+        missing = answers.into_iter().flatten().collect();
+        if missing.is_empty() {
             return Ok(());
         }
     }
-    anyhow::bail!(message(user, &lacking))
+    anyhow::bail!(message(user, &missing))
 }
 
 async fn is_allowed(client: &Client, right: &Right) -> Result<bool, kube::Error> {
@@ -129,9 +130,9 @@ async fn is_allowed(client: &Client, right: &Right) -> Result<bool, kube::Error>
     Ok(answer.status.is_some_and(|status| status.allowed))
 }
 
-fn message(user: &str, lacking: &[Right]) -> String {
-    let named: Vec<String> = lacking.iter().take(MOST_NAMED).map(ToString::to_string).collect();
-    let more = lacking.len().saturating_sub(MOST_NAMED);
+fn message(user: &str, missing: &[Right]) -> String {
+    let named: Vec<String> = missing.iter().take(MOST_NAMED).map(ToString::to_string).collect();
+    let more = missing.len().saturating_sub(MOST_NAMED);
     let more = if more > 0 { format!(" and {more} more") } else { String::new() };
     format!("{user} may not {}{more}; grant it (`bartizan rbac` prints what a module needs)", named.join(", "))
 }
@@ -159,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn what_an_account_needs_follows_from_what_its_provider_works_with() {
+    fn the_rights_of_an_account_follow_from_the_kinds_of_its_provider() {
         let kind = |name: &str| Kind::new("", "v1", name);
         let mut served = Served::default();
         let parent = ServedParent { resource: resource("a.b", "alphas", true), has_status: true };

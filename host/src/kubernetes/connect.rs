@@ -1,4 +1,4 @@
-//! Which cluster, and how it is connected to.
+//! Connects to the cluster that the command line names.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -7,10 +7,10 @@ use anyhow::Context as _;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
 
-/// Longer than a watch lasts (the API server is asked to end it after 290 s), so that only a dead connection reaches it.
+/// Longer than a watch, which the API server ends after 290 s on request, so that only a dead connection runs into it.
 const READ_TIMEOUT: Duration = Duration::from_secs(310);
 
-/// Which cluster.
+/// The cluster to connect to.
 #[derive(Debug, clap::Args)]
 pub(crate) struct ClusterArgs {
     /// Kubeconfig file; default: $KUBECONFIG, ~/.kube/config, or the pod's own account.
@@ -22,10 +22,10 @@ pub(crate) struct ClusterArgs {
 }
 
 impl ClusterArgs {
-    /// A client of the cluster that the kubeconfig and context name, or else of the one that it runs in.
+    /// A client of the cluster that the kubeconfig and context name, or else of the one that this process runs in.
     ///
     /// # Errors
-    /// If there is no usable configuration.
+    /// If there is no valid configuration.
     pub(crate) async fn connect(&self) -> anyhow::Result<Client> {
         let options = KubeConfigOptions { context: self.context.clone(), ..KubeConfigOptions::default() };
         let mut config = match &self.kubeconfig {
@@ -39,7 +39,7 @@ impl ClusterArgs {
             None if self.context.is_some() => Config::from_kubeconfig(&options).await.context("kubeconfig")?,
             None => Config::infer().await.context("no kubeconfig and no service account; pass --kubeconfig")?,
         };
-        // The queue retries, per parent and with backoff; a hidden retry of every verb below it would only hide the load.
+        // The queue retries per parent, with a backoff. Retries of single requests beneath it would only hide load.
         config.default_retry = false;
         config.read_timeout = Some(READ_TIMEOUT);
         Client::try_from(config).context("API client")

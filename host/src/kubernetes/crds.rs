@@ -1,9 +1,10 @@
-//! CustomResourceDefinitions: installed if asked, and awaited until the API server serves them.
+//! CustomResourceDefinitions: installs them if the command line says so, and waits until the API server serves them.
 
 use std::fmt::Debug;
 
 use anyhow::Context as _;
 use bartizan_contract::Kind;
+use bartizan_contract::names::HOST_FIELD_MANAGER;
 use bartizan_engine::crd_compat::{Incompatibility, incompatibilities};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
     CustomResourceDefinition, CustomResourceDefinitionVersion, JSONSchemaProps,
@@ -19,17 +20,14 @@ use crate::catalog::Parent;
 use crate::kubernetes::deadline::in_time;
 use crate::kubernetes::served::{Resource, ServedParent};
 
-/// Field manager of the host's own objects.
-const MANAGER: &str = "bartizan";
-
-/// Server-side apply of one CRD, forced: the module that serves it says what it is.
+/// Applies one CRD, forced: the module that serves the kind owns its definition.
 ///
 /// # Errors
 /// If the API server refuses it, most often for lack of rights.
 pub(crate) async fn install(client: &Client, crd: &Value) -> anyhow::Result<()> {
     let name = crd.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default();
     let api: Api<CustomResourceDefinition> = Api::all(client.clone());
-    in_time(api.patch(name, &PatchParams::apply(MANAGER).force(), &Patch::Apply(crd)))
+    in_time(api.patch(name, &PatchParams::apply(HOST_FIELD_MANAGER).force(), &Patch::Apply(crd)))
         .await
         .with_context(|| format!("CustomResourceDefinition {name} could not be installed"))?;
     Ok(())
@@ -48,18 +46,18 @@ pub(crate) async fn established(client: &Client, parent: &Parent) -> anyhow::Res
     Ok(served(&crd, &parent.kind))
 }
 
-/// Whether a parent's CRD is there.
+/// Whether a parent's CRD exists.
 ///
 /// # Errors
-/// If the API server cannot be asked.
+/// If the request fails.
 pub(crate) async fn exists(client: &Client, parent: &Parent) -> anyhow::Result<bool> {
     Ok(parent_crd(client, parent).await?.is_some())
 }
 
-/// Whether a parent's CRD is there, and does not serve the parent's version.
+/// Whether a parent's CRD exists and does not serve the parent's version.
 ///
 /// # Errors
-/// If the API server cannot be asked.
+/// If the request fails.
 pub(crate) async fn serves_others_only(client: &Client, parent: &Parent) -> anyhow::Result<bool> {
     Ok(parent_crd(client, parent).await?.is_some_and(|crd| !serves_version(&crd, &parent.kind.version)))
 }
@@ -68,13 +66,13 @@ async fn parent_crd(client: &Client, parent: &Parent) -> anyhow::Result<Option<C
     get(&Api::all(client.clone()), &parent.crd).await
 }
 
-/// What of these CRDs does not fit those that the cluster has.
+/// Where these CRDs are incompatible with those in the cluster.
 ///
 /// # Errors
-/// If the API server cannot be asked.
-pub(crate) async fn unfit(client: &Client, crds: &[Value]) -> anyhow::Result<Vec<Incompatibility>> {
+/// If a request fails.
+pub(crate) async fn incompatible_with_cluster(client: &Client, crds: &[Value]) -> anyhow::Result<Vec<Incompatibility>> {
     let mut found = Vec::new();
-    // As they are: the typed ones lack fields of newer API servers.
+    // Untyped, since the typed ones lack fields of newer API servers.
     let api: Api<DynamicObject> = Api::all_with(client.clone(), &ApiResource::erase::<CustomResourceDefinition>(&()));
     for crd in crds {
         let name = crd.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default();

@@ -1,11 +1,11 @@
-//! Every request to the API server has a deadline.
+//! The deadline of every request to the API server.
 
 use std::time::Duration;
 
-/// Longest time that one request may take. The API server itself gives up after 60 s; a reconcile should not wait so long.
+/// Longest time for one request. The API server itself gives up after 60 s; a reconcile should not wait that long.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
 
-/// A request outside of a reconcile, within the same deadline.
+/// Sends a request outside of a reconcile, with the same deadline.
 ///
 /// # Errors
 /// If it fails, or the API server does not answer in time.

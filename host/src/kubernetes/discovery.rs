@@ -1,4 +1,4 @@
-//! Which resource serves a kind: plural, scope, version. By discovery, never by guessing a plural.
+//! Discovery: the resource of a kind with its plural, scope and version. A plural is never guessed.
 
 use std::time::Duration;
 
@@ -16,10 +16,10 @@ use tracing::debug;
 use crate::kubernetes::deadline::in_time;
 use crate::kubernetes::served::Resource;
 
-/// Asks the API server for a kind; `None` if it does not serve it.
+/// Discovers a kind; `None` if the API server does not serve it.
 ///
 /// # Errors
-/// If it could not be asked: then nothing is known, and nothing may be concluded.
+/// If the request fails: then nothing is known, and nothing may be concluded.
 pub(crate) async fn discover(client: &Client, kind: &Kind) -> Result<Option<Resource>, kube::Error> {
     let gvk = GroupVersionKind::gvk(&kind.group, &kind.version, &kind.kind);
     match discovery::pinned_kind(client, &gvk).await {
@@ -32,10 +32,10 @@ pub(crate) async fn discover(client: &Client, kind: &Kind) -> Result<Option<Reso
     }
 }
 
-/// Asks for a kind at the version that the API server prefers; `None` if it does not serve it.
+/// Discovers a kind at the version that the API server prefers; `None` if it does not serve it.
 ///
 /// # Errors
-/// If it could not be asked.
+/// If the request fails.
 pub(crate) async fn preferred(client: &Client, kind: &GroupKind) -> Result<Option<(Kind, Resource)>, kube::Error> {
     match discovery::group(client, &kind.group).await {
         Ok(group) => Ok(group.recommended_kind(&kind.kind).map(|(api, capabilities)| {
@@ -48,15 +48,16 @@ pub(crate) async fn preferred(client: &Client, kind: &GroupKind) -> Result<Optio
     }
 }
 
-/// Changes of what the cluster serves.
+/// Counts changes of CustomResourceDefinitions.
 pub(crate) type Changes = watch::Receiver<u64>;
 
-/// How long CustomResourceDefinitions must have been quiet: one is written several times until it is Established.
+/// Time without a change of CustomResourceDefinitions after which discovery is asked: one is written several times until it is
+/// Established.
 const QUIET: Duration = Duration::from_millis(250);
-/// How long discovery may be behind what is Established.
+/// Time by which discovery may lag behind an Established CustomResourceDefinition.
 const LAG: Duration = Duration::from_secs(5);
 
-/// Watches CustomResourceDefinitions, whatever they say: a change of one is a reason to ask what is served.
+/// Watches the metadata of CustomResourceDefinitions: any change is a reason to repeat discovery.
 pub(crate) fn watch_changes(client: &Client, stop: CancellationToken) -> (Changes, impl Future<Output = ()> + use<>) {
     let (changed, changes) = watch::channel(0);
     let api: Api<PartialObjectMeta<CustomResourceDefinition>> = Api::all(client.clone());
@@ -69,7 +70,7 @@ pub(crate) fn watch_changes(client: &Client, stop: CancellationToken) -> (Change
             };
             match event {
                 Some(Ok(_)) => changed.send_modify(|count| *count += 1),
-                // A watch that breaks lists anew: nothing is missed, and until then what was served is.
+                // The watcher lists again, so that no change is missed.
                 Some(Err(error)) => debug!("watch of CustomResourceDefinitions broke: {error}"),
                 None => return,
             }
@@ -78,22 +79,22 @@ pub(crate) fn watch_changes(client: &Client, stop: CancellationToken) -> (Change
     (changes, watching)
 }
 
-/// Ends when one of these kinds is served otherwise than said.
+/// Returns when one of these kinds is served although it was not, or is not although it was.
 pub(crate) async fn until_changed(client: Client, kinds: Vec<(Kind, bool)>, mut changes: Changes) {
     loop {
         if kinds.is_empty() || changes.changed().await.is_err() {
-            // Nothing can change, or the host stops.
+            // There is nothing to wait for, or the host stops.
             std::future::pending::<()>().await;
         }
         while tokio::time::timeout(QUIET, changes.changed()).await.is_ok_and(|changed| changed.is_ok()) {}
-        // Twice: what discovery says lags behind, and a question may fail.
+        // Twice, since discovery lags behind, and a request may fail.
         for pause in [Duration::ZERO, LAG] {
             tokio::time::sleep(pause).await;
             for (kind, served) in &kinds {
                 match in_time(discover(&client, kind)).await {
                     Ok(found) if found.is_some() != *served => return,
                     Ok(_) => {}
-                    Err(error) => debug!(%kind, "could not be asked for: {error:#}"),
+                    Err(error) => debug!(%kind, "discovery failed: {error:#}"),
                 }
             }
         }

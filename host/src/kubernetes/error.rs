@@ -1,11 +1,10 @@
-//! Errors of the Kubernetes API: each says whose turn it is.
+//! Errors of the Kubernetes API, by who can act on them.
 
 use std::time::Duration;
 
 use bartizan_engine::{ApiError, ObjectKey};
 
-/// Whose turn it is after an error of kube's. What the API server says about a Secret may quote its values, so of that only
-/// the code is kept.
+/// Classifies an error of kube. The API server may quote the values of a Secret, so that only the code of such an error is kept.
 pub(crate) fn classify(error: &kube::Error, key: &ObjectKey) -> ApiError {
     let kube::Error::Api(status) = error else {
         return ApiError::transient(chain(error));
@@ -17,11 +16,11 @@ pub(crate) fn classify(error: &kube::Error, key: &ObjectKey) -> ApiError {
     };
     match status.code {
         409 => ApiError::Conflict(message),
-        // The object under this name is another one by now.
+        // Another object has this name by now.
         422 if concerns(status, "metadata.uid") => ApiError::Conflict(message),
         404 | 410 => ApiError::NotFound(message),
         401 => ApiError::Forbidden("the API server does not accept the host's credentials".to_owned()),
-        // The form of RBAC's own refusals; quotas and terminating namespaces are 403, too.
+        // The form of RBAC's own denials; quotas and terminating namespaces are 403, too.
         403 if message.contains("cannot") && message.contains("User ") => {
             ApiError::Forbidden(format!("{message}; grant it to that account"))
         }
@@ -42,23 +41,25 @@ fn concerns(status: &kube::core::Status, field: &str) -> bool {
     status.details.iter().flat_map(|details| &details.causes).any(|cause| cause.field == field)
 }
 
-/// Whether the API server says that a field never changes. There is no code for it: validation calls it a forbidden field, or
-/// says so in words.
+/// Whether the API server reports an immutable field. There is no code for that: validation reports a forbidden field, or uses one of
+/// these phrases.
 fn is_immutable(status: &kube::core::Status) -> bool {
-    // A cause without a field is what a policy or webhook says in its own words, and nothing is deleted for words.
+    // A cause without a field comes from a policy or webhook in words of its own, and nothing is deleted because of words.
     let causes = status.details.iter().flat_map(|details| &details.causes).filter(|cause| !cause.field.is_empty());
     let mut texts = causes.map(|cause| (cause.reason.as_str(), cause.message.as_str()));
-    let says_so = |text: &str| {
-        // The last two are what is said of a binding's roleRef, and of pods.
+    let is_phrase = |text: &str| {
+        // The last two are for a binding's roleRef, and for pods.
         ["immutable", "may not change once set", "may not be changed", "updates to statefulset spec"]
             .iter()
             .chain(&["cannot change roleRef", "pod updates may not change fields other than"])
             .any(|words| text.contains(words))
     };
-    texts.any(|(reason, message)| says_so(message) || reason == "FieldValueForbidden" && message.contains("updates to"))
+    texts.any(|(reason, message)| {
+        is_phrase(message) || reason == "FieldValueForbidden" && message.contains("updates to")
+    })
 }
 
-/// An error with its causes, each said once: the last one is what people need ("connection refused").
+/// An error with its causes, each once: the last one is what people need ("connection refused").
 pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
@@ -90,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn a_code_says_whose_turn_it_is() {
+    fn a_code_decides_the_class_of_an_error() {
         let key = ObjectKey::new(&Kind::new("", "v1", "Service"), Some("n"), "s");
         let message = "m".to_owned();
         assert_eq!(classify(&status(409, "m"), &key), ApiError::Conflict(message.clone()));
@@ -104,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn a_field_that_never_changes_is_told_from_what_a_policy_says_in_such_words() {
+    fn an_immutable_field_is_distinguished_from_the_words_of_a_policy() {
         let cause = |field: &str, message: &str| serde_json::json!({"reason": "FieldValueInvalid", "message": message, "field": field});
         let refused = |cause: serde_json::Value| {
             let status = serde_json::json!({
@@ -124,7 +125,7 @@ mod tests {
             assert_eq!(refused(cause(field, words)), ApiError::Immutable("m".to_owned()), "{words}");
         }
         assert_eq!(refused(cause("spec.replicas", "must be positive")), ApiError::Invalid("m".to_owned()));
-        // Nothing is made again for what a policy says.
+        // Nothing is recreated because of the words of a policy.
         assert_eq!(refused(cause("", "images must use an immutable digest")), ApiError::Invalid("m".to_owned()));
     }
 }

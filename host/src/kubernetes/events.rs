@@ -1,4 +1,4 @@
-//! Events on parents. They are for people and may be lost: a failure is logged, and nothing is tried again.
+//! Events on parents. They are for people and may be lost: a failure is logged and not retried.
 
 use bartizan_contract::{EventType, ProviderEvent};
 use bartizan_engine::Observed;
@@ -9,24 +9,24 @@ use tracing::warn;
 
 use crate::kubernetes::deadline::in_time;
 
-/// Longest note, in characters: the API server takes 1024 bytes.
+/// Longest note in bytes, before an ellipsis: the API server takes 1024 bytes.
 const MAX_NOTE: usize = 1000;
 
-/// Tells the events of one provider.
+/// Publishes the events of one provider.
 #[derive(Clone)]
 pub(crate) struct Events {
     recorder: Recorder,
 }
 
 impl Events {
-    /// Tells as `manager`.
+    /// Events of the controller `manager`.
     pub(crate) fn new(client: Client, manager: &str) -> Self {
         let reporter = Reporter { controller: manager.to_owned(), instance: None };
         Self { recorder: Recorder::new(client, reporter) }
     }
 
-    /// Tells one event of a parent.
-    pub(crate) async fn send(&self, parent: &Observed, event: &ProviderEvent) {
+    /// Publishes one event on a parent.
+    pub(crate) async fn publish(&self, parent: &Observed, event: &ProviderEvent) {
         let reference = ObjectReference {
             api_version: Some(parent.api_version.clone()),
             kind: Some(parent.key.kind.to_string()),
@@ -48,12 +48,12 @@ impl Events {
             secondary: None,
         };
         if let Err(error) = in_time(self.recorder.publish(&event, &reference)).await {
-            warn!(parent = %parent.key, reason = event.reason, "event could not be told: {error:#}");
+            warn!(parent = %parent.key, reason = event.reason, "event could not be published: {error:#}");
         }
     }
 }
 
-/// Cuts at a character, within the limit in bytes.
+/// Cuts a message to [`MAX_NOTE`] bytes, at the end of a character.
 fn shorten(message: &str) -> String {
     if message.len() <= MAX_NOTE {
         return message.to_owned();

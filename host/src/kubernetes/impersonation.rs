@@ -1,5 +1,5 @@
-//! Who asks: every request for a provider goes as that provider's ServiceAccount, over the host's own connections. So what a
-//! provider may not read is never in a cache, and what it may not write is refused by the API server, whatever the host believes.
+//! Impersonation: every request for a provider is made as its ServiceAccount, over the host's own connections. So no cache contains
+//! what the provider may not read, and the API server denies what it may not write, whatever the host believes.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -13,15 +13,15 @@ use tower::{BoxError, Service};
 /// The groups of a ServiceAccount are added by the API server.
 const IMPERSONATE: HeaderName = HeaderName::from_static("impersonate-user");
 
-/// The name of a ServiceAccount as a user.
+/// The user name of a ServiceAccount.
 pub(crate) fn user(namespace: &str, name: &str) -> String {
     format!("system:serviceaccount:{namespace}:{name}")
 }
 
-/// A client whose every request is one of this user's.
+/// A client that makes every request as this user.
 ///
 /// # Errors
-/// If the name cannot stand in a header.
+/// If the name is not valid in a header.
 pub(crate) fn acting_as(client: &Client, user: &str) -> anyhow::Result<Client> {
     let user = HeaderValue::from_str(user).with_context(|| format!("{user:?} cannot be a user"))?;
     let namespace = client.default_namespace().to_owned();
@@ -40,7 +40,7 @@ impl Service<Request<Body>> for ActingAs {
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Self::Error>> + Send>>;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
-        // The client waits within the call.
+        // The inner client waits for readiness when it is called.
         Poll::Ready(Ok(()))
     }
 

@@ -11,7 +11,7 @@ use kube::core::ApiResource;
 pub(crate) struct Resource {
     /// Group, version, kind and plural.
     pub(crate) api: ApiResource,
-    /// Whether its objects live in namespaces.
+    /// Whether the kind is namespaced.
     pub(crate) namespaced: bool,
 }
 
@@ -21,25 +21,25 @@ pub(crate) type Resources = Arc<BTreeMap<Kind, Resource>>;
 /// How the API server serves a parent.
 #[derive(Clone, Debug)]
 pub(crate) struct ServedParent {
-    /// Where its objects are.
+    /// Its resource.
     pub(crate) resource: Resource,
-    /// Whether a status can be written: there is a status subresource, and its conditions are a map by type. An atomic list
-    /// would be taken over whole, with the conditions of others.
+    /// Whether the host can write its status: it has a status subresource, and its conditions are a map by type. An apply would take over
+    /// an atomic list as a whole, with the conditions of other managers.
     pub(crate) has_status: bool,
 }
 
-/// How the cluster serves what one provider works with.
+/// How the API server serves the kinds of one provider.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Served {
     /// Its parents.
     pub(crate) parents: BTreeMap<Kind, ServedParent>,
     /// Its children.
     pub(crate) children: BTreeMap<Kind, Resource>,
-    /// Kinds that an earlier version of it wrote, and this one does not declare.
+    /// Kinds of children that an earlier version of it declared, and this one does not.
     pub(crate) former: BTreeMap<Kind, Resource>,
-    /// What it sees below them.
+    /// Descendants that it sees.
     pub(crate) descendants: BTreeMap<Kind, Resource>,
-    /// What it may ask to see.
+    /// Related objects that it may ask for.
     pub(crate) related: BTreeMap<Kind, Resource>,
     /// Optional kinds, as `Kind.group`, and whether each is served.
     pub(crate) optional: BTreeMap<String, bool>,

@@ -1,5 +1,5 @@
-//! The key of the tokens that stand for secret values: one Secret in the host's namespace, made once and never changed, so that
-//! a token stays the same while its value does.
+//! The key of the tokens that replace secret values: a Secret in the host's namespace that is created once and never changed, so that
+//! a token only changes with its value.
 
 use anyhow::Context as _;
 use bartizan_engine::secrets::KEY_BYTES;
@@ -16,10 +16,10 @@ const NAME: &str = "bartizan-token-key";
 /// Its one entry.
 const ENTRY: &str = "key";
 
-/// Reads the key, and makes it if there is none.
+/// Reads the key, and creates it if it does not exist.
 ///
 /// # Errors
-/// If it can be neither read nor made, or is no key: then no provider starts, since with another key every token would change.
+/// If it can be neither read nor created, or is not valid: no provider starts then, since another key would change every token.
 pub(crate) async fn load(client: &Client, namespace: &str) -> anyhow::Result<[u8; KEY_BYTES]> {
     let secrets: Api<Secret> = Api::namespaced(client.clone(), namespace);
     let title = format!("Secret {namespace}/{NAME}");
@@ -30,8 +30,8 @@ pub(crate) async fn load(client: &Client, namespace: &str) -> anyhow::Result<[u8
         {
             return key_of(&secret).with_context(|| {
                 format!(
-                    "{title} holds no key of {KEY_BYTES} bytes under \"{ENTRY}\": restore it, or delete it to have a new one \
-                     made (every Secret that a provider copied is written once more then)"
+                    "{title} holds no key of {KEY_BYTES} bytes under \"{ENTRY}\": restore it, or delete it and a new one is \
+                     created (every Secret that a provider copied is then written once more)"
                 )
             });
         }
@@ -44,12 +44,12 @@ pub(crate) async fn load(client: &Client, namespace: &str) -> anyhow::Result<[u8
         };
         match in_time(secrets.create(&PostParams::default(), &secret)).await {
             Ok(_) => return Ok(key),
-            // Another provider of this host, or another host, was faster: theirs is read.
+            // Another provider of this host, or another host, has created it meanwhile: it is read.
             Err(error) if is_conflict(&error) => {}
-            Err(error) => return Err(error.context(format!("{title}, the key of tokens, could not be made"))),
+            Err(error) => return Err(error.context(format!("{title}, the key of tokens, could not be created"))),
         }
     }
-    anyhow::bail!("{title}, the key of tokens, comes and goes")
+    anyhow::bail!("{title}, the key of tokens, is created and deleted repeatedly")
 }
 
 fn is_conflict(error: &anyhow::Error) -> bool {
@@ -65,7 +65,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_key_has_its_length_or_is_none() {
+    fn a_key_of_another_length_is_not_valid() {
         let secret = |bytes: usize| Secret {
             data: Some([(ENTRY.to_owned(), ByteString(vec![1; bytes]))].into()),
             ..Secret::default()

@@ -1,8 +1,8 @@
-//! One watch as a stream of observations: a list, then its changes, for ever. Every failure ends in a new list after a
-//! backoff, so that a watch that the API server keeps refusing (410 at its start) heals, too.
+//! One watch as a stream of observations: a list, then its changes, without end. After any failure it lists again, with a backoff, so
+//! that even a watch recovers that the API server keeps refusing (410 at its start).
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bartizan_engine::Observed;
 use bartizan_engine::index::Scope;
@@ -14,28 +14,26 @@ use kube::{Api, Client};
 use tokio::sync::mpsc;
 use tracing::warn;
 
+use crate::kubernetes::backoff::{self, Backoff};
 use crate::kubernetes::error::chain;
 use crate::kubernetes::object::project;
 use crate::kubernetes::served::Resource;
-use crate::kubernetes::watch_throttle::paced;
+use crate::kubernetes::watch_throttle::throttled;
 
 /// What a watch saw.
 #[derive(Debug)]
 pub(crate) enum Seen {
-    /// A list begins.
+    /// A list starts.
     Relist,
-    /// An object is there, as it is now.
+    /// An object in its current state.
     Object(Box<Observed>),
-    /// An object is gone.
+    /// An object was deleted; this is its last state.
     Gone(Box<Observed>),
     /// The list is complete.
     Listed,
-    /// The watch broke, with the reason; a list follows.
+    /// The watch broke, for this reason; a list follows.
     Broken(String),
 }
-
-/// First and longest delay before a broken watch is started again.
-const BACKOFF: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(30));
 
 /// Everything that a watch needs.
 pub(crate) struct Watch {
@@ -43,7 +41,7 @@ pub(crate) struct Watch {
     pub(crate) client: Client,
     /// What is watched.
     pub(crate) scope: Scope,
-    /// Where it is.
+    /// How the API server serves it.
     pub(crate) resource: Resource,
     /// Label selector; `None`: all objects.
     pub(crate) selector: Option<String>,
@@ -52,17 +50,17 @@ pub(crate) struct Watch {
 }
 
 impl Watch {
-    /// Watches until the receiver is gone.
+    /// Watches until the receiver is dropped.
     pub(crate) async fn run(self, to: mpsc::Sender<(Scope, Seen)>) {
-        let mut delay = BACKOFF.0;
+        let mut backoff = Backoff::new(backoff::WATCH);
         loop {
             let started = Instant::now();
             match self.once(&to).await {
                 Ok(()) => return,
                 Err(reason) => {
-                    // Only a watch that lasted starts the backoff anew: a list that succeeds says nothing about the watch.
-                    if started.elapsed() > BACKOFF.1 {
-                        delay = BACKOFF.0;
+                    // Only a watch that lasted resets the backoff: that a list succeeds says nothing about the watch.
+                    if started.elapsed() > backoff::WATCH.longest {
+                        backoff.reset();
                     }
                     warn!(kind = %self.scope.kind, namespace = self.scope.namespace, %reason, "watch broke; listing again");
                     if to.send((self.scope.clone(), Seen::Broken(reason))).await.is_err() {
@@ -70,16 +68,15 @@ impl Watch {
                     }
                 }
             }
-            tokio::time::sleep(delay.mul_f64(0.5 + 0.5 * fastrand::f64())).await;
-            delay = (delay * 2).min(BACKOFF.1);
+            backoff.wait().await;
         }
     }
 
-    /// One list and its changes. `Ok` means that nobody listens any more.
+    /// One list and its changes. `Ok` means that the receiver is dropped.
     async fn once(&self, to: &mpsc::Sender<(Scope, Seen)>) -> Result<(), String> {
         let api: Api<DynamicObject> = match &self.scope.namespace {
-            Some(namespace) => Api::namespaced_with(paced(self.client.clone()), namespace, &self.resource.api),
-            None => Api::all_with(paced(self.client.clone()), &self.resource.api),
+            Some(namespace) => Api::namespaced_with(throttled(self.client.clone()), namespace, &self.resource.api),
+            None => Api::all_with(throttled(self.client.clone()), &self.resource.api),
         };
         let mut config = watcher::Config::default();
         if let Some(selector) = &self.selector {
@@ -103,7 +100,7 @@ impl Watch {
     }
 
     fn project(&self, mut object: DynamicObject) -> Option<Box<Observed>> {
-        // Items of a list have no type of their own.
+        // The items of a list carry no apiVersion and kind.
         object.types = Some(kube::core::TypeMeta {
             api_version: self.scope.kind.api_version(),
             kind: self.scope.kind.kind.clone(),

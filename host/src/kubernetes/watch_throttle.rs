@@ -1,5 +1,5 @@
-//! A watch that the API server (or a proxy before it) ends at once is begun again ever more slowly. kube's watcher takes a
-//! clean end for the usual one after some minutes, and would ask again without a pause.
+//! Throttles watches that the API server, or a proxy in front of it, ends as soon as they start. kube's watcher takes a clean end
+//! for the usual one after some minutes, and would start the next watch without a delay.
 
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,65 +11,72 @@ use kube::Client;
 use kube::client::Body;
 use tower::{BoxError, Service};
 
-/// A watch that lasted so long ended as watches do.
+use crate::kubernetes::backoff::{self, Backoff};
+
+/// A watch that lasted this long ended as watches do.
 const LASTED: Duration = Duration::from_secs(2);
-/// First and longest pause.
-const PAUSE: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(30));
 
 /// The watches of one watcher, one after the other.
-#[derive(Debug, Default)]
-struct Streak {
-    begun: Option<Instant>,
-    short: u32,
+#[derive(Debug)]
+struct Throttle {
+    started: Option<Instant>,
+    backoff: Backoff,
 }
 
-impl Streak {
-    /// How long to wait before the next watch begins, which is asked for now.
-    fn pause(&mut self, now: Instant) -> Duration {
-        let is_short = self.begun.is_some_and(|begun| now.saturating_duration_since(begun) < LASTED);
-        self.short = if is_short { self.short.saturating_add(1) } else { 0 };
-        let doubled = |times: u32| PAUSE.0.saturating_mul(1 << times.min(16)).min(PAUSE.1);
-        let pause = self.short.checked_sub(1).map_or(Duration::ZERO, doubled);
-        self.begun = Some(now + pause);
-        pause
+impl Throttle {
+    fn new() -> Self {
+        Self { started: None, backoff: Backoff::new(backoff::SHORT_WATCH) }
+    }
+
+    /// How long to delay the next watch, which is requested now.
+    fn delay(&mut self, now: Instant) -> Duration {
+        let was_short = self.started.is_some_and(|started| now.saturating_duration_since(started) < LASTED);
+        let delay = if was_short {
+            self.backoff.next_delay()
+        } else {
+            self.backoff.reset();
+            Duration::ZERO
+        };
+        self.started = Some(now + delay);
+        delay
     }
 }
 
-/// The client for one watcher.
-pub(crate) fn paced(client: Client) -> Client {
+/// A client for one watcher.
+pub(crate) fn throttled(client: Client) -> Client {
     let namespace = client.default_namespace().to_owned();
-    Client::new(Paced { client, streak: Arc::default() }, namespace)
+    Client::new(Throttled { client, throttle: Arc::new(Mutex::new(Throttle::new())) }, namespace)
 }
 
 #[derive(Clone)]
-struct Paced {
+struct Throttled {
     client: Client,
-    streak: Arc<Mutex<Streak>>,
+    throttle: Arc<Mutex<Throttle>>,
 }
 
-impl Service<Request<Body>> for Paced {
+impl Service<Request<Body>> for Throttled {
     type Response = Response<Body>;
     type Error = BoxError;
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Self::Error>> + Send>>;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
-        // The client waits within the call.
+        // The inner client waits for readiness when it is called.
         Poll::Ready(Ok(()))
     }
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
         let is_watch =
             request.uri().query().is_some_and(|query| query.split('&').any(|part| part.starts_with("watch=")));
-        let pause = if is_watch {
-            // Two instants are as good after a panic as before.
-            self.streak.lock().unwrap_or_else(PoisonError::into_inner).pause(Instant::now())
+        let delay = if is_watch {
+            // A panic cannot leave it in between two states.
+            self.throttle.lock().unwrap_or_else(PoisonError::into_inner).delay(Instant::now())
         } else {
             Duration::ZERO
         };
         let client = self.client.clone();
         Box::pin(async move {
-            if !pause.is_zero() {
-                tokio::time::sleep(pause).await;
+            if !delay.is_zero() {
+                tokio::time::sleep(delay).await;
             }
             client.send(request).await.map_err(Into::into)
         })
@@ -81,17 +88,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn watches_that_end_at_once_are_begun_ever_more_slowly_and_one_that_lasts_starts_anew() {
-        let (mut streak, mut now) = (Streak::default(), Instant::now());
-        assert_eq!(streak.pause(now), Duration::ZERO);
-        let mut pauses = Vec::new();
+    fn watches_that_end_at_once_are_delayed_until_one_lasts() {
+        let (mut throttle, mut now) = (Throttle::new(), Instant::now());
+        assert_eq!(throttle.delay(now), Duration::ZERO);
+        let mut delays = Vec::new();
         for _ in 0..9 {
-            let pause = streak.pause(now);
-            pauses.push(pause.as_millis());
-            now += pause;
+            let delay = throttle.delay(now);
+            delays.push(delay.as_millis());
+            now += delay;
         }
-        assert_eq!(pauses, [250, 500, 1000, 2000, 4000, 8000, 16000, 30000, 30000]);
+        assert_eq!(delays, [250, 500, 1000, 2000, 4000, 8000, 16000, 30000, 30000]);
         now += LASTED;
-        assert_eq!(streak.pause(now), Duration::ZERO);
+        assert_eq!(throttle.delay(now), Duration::ZERO);
+        assert_eq!(throttle.delay(now), Duration::from_millis(250));
     }
 }

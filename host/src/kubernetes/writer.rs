@@ -1,4 +1,4 @@
-//! The Kubernetes API as the host uses it: every call has a deadline and ends in an error that says whose turn it is.
+//! Writes and live reads of one provider. Every request has a deadline, and every error is classified by who can act on it.
 
 use std::sync::Arc;
 
@@ -30,7 +30,7 @@ pub(crate) struct Writer {
 }
 
 impl Writer {
-    /// Writes as the manager of `projection`, to the given kinds.
+    /// A writer with the field manager of `projection`, for the given kinds.
     pub(crate) fn new(client: Client, projection: Arc<Projection>, resources: Resources) -> Self {
         Self { client, projection, resources, metrics: None }
     }
@@ -55,7 +55,7 @@ impl Writer {
         &self.projection.manager
     }
 
-    /// Server-side apply of a child, forced, under its fence.
+    /// Server-side apply of a child, forced, with its fence.
     pub(crate) async fn apply(
         &self,
         kind: &Kind,
@@ -65,7 +65,8 @@ impl Writer {
     ) -> Result<Observed, ApiError> {
         if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) {
             match fence {
-                // Create-only: the API server creates what is absent and answers 409 to what exists.
+                // Create-only: with any resource version, the API server creates an object that does not exist, and answers 409 if it
+                // does.
                 Fence::CreateOnly => {
                     metadata.insert("resourceVersion".to_owned(), "1".into());
                 }
@@ -125,7 +126,7 @@ impl Writer {
         self.merge(&MergePatch { kind: kind.clone(), key: key.clone(), body }).await.map(Some)
     }
 
-    /// The object as it is now.
+    /// The current state of an object.
     pub(crate) async fn get(&self, kind: &Kind, key: &ObjectKey) -> Result<Observed, ApiError> {
         let request = self.request(kind, key)?.get(&key.name, &GetParams::default());
         self.observe(key, request).await
@@ -156,7 +157,7 @@ impl Writer {
         self.observe(key, request).await
     }
 
-    /// All children of a parent as they are now, of every kind that this provider writes, from the API server itself.
+    /// The current children of a parent, of every kind that this provider writes, read from the API server.
     pub(crate) async fn list_children(
         &self,
         kinds: &[Kind],
@@ -184,14 +185,14 @@ impl Writer {
         let any = ObjectKey::new(kind, namespace, "");
         let list: kube::core::ObjectList<DynamicObject> = self.send(&any, request).await?;
         let stamped = list.items.into_iter().map(|mut object| {
-            // Items of a list have no type of their own.
+            // The items of a list carry no apiVersion and kind.
             object.types = Some(kube::core::TypeMeta { api_version: kind.api_version(), kind: kind.kind.clone() });
             project(object, &self.projection).map_err(ApiError::transient)
         });
         stamped.collect()
     }
 
-    /// Whether a namespace is being deleted, or gone already.
+    /// Whether a namespace is being deleted or does not exist any more.
     pub(crate) async fn is_terminating(&self, namespace: &str) -> Result<bool, ApiError> {
         let key = ObjectKey::new(&Kind::new("", "v1", "Namespace"), None, namespace);
         let request = Request::new("/api/v1/namespaces").get(namespace, &GetParams::default());

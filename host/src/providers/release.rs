@@ -21,7 +21,7 @@ use crate::kubernetes::discovery;
 /// Parents that are read in one request.
 const PAGE: u32 = 500;
 /// Field manager of what the host writes for itself.
-const MANAGER: &str = "bartizan";
+const MANAGER: &str = bartizan_contract::names::HOST_FIELD_MANAGER;
 
 /// What came of a try to end.
 #[derive(Debug)]

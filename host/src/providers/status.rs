@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use anyhow::Context as _;
 use bartizan_contract::names::{PROVIDER_API_VERSION, PROVIDER_KIND};
 use bartizan_contract::provider::{CandidateModule, Provider, ProviderStatus};
-use k8s_openapi::jiff::Timestamp;
 use kube::api::{Patch, PatchParams};
 use serde_json::json;
 use tracing::warn;
@@ -16,6 +15,7 @@ use crate::declared::judge::{self, Judged};
 use crate::declared::said::{self, Facts, Serving};
 use crate::declared::upgrade::Held;
 use crate::kubernetes::deadline::in_time;
+use crate::telemetry::timestamp;
 use crate::version::Version;
 
 impl Providers {
@@ -126,7 +126,7 @@ impl Providers {
         judged: &Judged,
         facts: Facts<'_>,
     ) -> anyhow::Result<Option<ProviderStatus>> {
-        let now = Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
+        let now = timestamp::now();
         let status = said::status(provider, judged, facts, &now);
         if status == provider.status {
             return Ok(None);

@@ -1,35 +1,34 @@
-//! Room for calls of modules, shared among providers: who waits, and who may begin, is decided by the engine's `share`. And the
-//! threads that they run on.
+//! Runs calls of modules on threads of their own, in the order that the engine's call scheduler decides.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use bartizan_engine::call_scheduler::{Granted, Room, Share};
+use bartizan_engine::call_scheduler::{CallScheduler, Capacity, Granted};
 use bartizan_runtime::{LONG_CALL, Threads, processor_time};
 use tokio::sync::oneshot;
 
-/// The room for calls of all providers of a host.
+/// Runs the calls of all providers of a host.
 #[derive(Clone)]
-pub(crate) struct Calls {
-    share: Arc<Mutex<Share<oneshot::Sender<Permit>>>>,
+pub(crate) struct CallPool {
+    scheduler: Arc<Mutex<CallScheduler<oneshot::Sender<Permit>>>>,
     threads: Arc<Threads>,
 }
 
-/// Room for one call, given back when this is dropped.
+/// Capacity for one call, released when this is dropped.
 struct Permit {
-    /// `None` once it was given back.
+    /// `None` once it is released.
     granted: Option<Granted>,
-    /// Whether the call took long; `None`: it was not made.
-    took_long: Option<bool>,
-    calls: Calls,
+    /// Whether the call was long; `None` if it was not made.
+    was_long: Option<bool>,
+    pool: CallPool,
 }
 
-impl Calls {
-    /// So much room.
-    pub(crate) fn new(room: Room) -> Self {
-        Self { share: Arc::new(Mutex::new(Share::new(room))), threads: Arc::default() }
+impl CallPool {
+    /// A pool of this capacity.
+    pub(crate) fn new(capacity: Capacity) -> Self {
+        Self { scheduler: Arc::new(Mutex::new(CallScheduler::new(capacity))), threads: Arc::default() }
     }
 
-    /// Waits for room for one call that takes up to so many bytes of memory, and makes it.
+    /// Waits for the capacity for one call that needs up to `bytes` of memory, and makes it.
     ///
     /// # Errors
     /// Why it was not made, or that it panicked.
@@ -39,15 +38,15 @@ impl Calls {
         bytes: usize,
         call: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, String> {
-        // Never closed: the room lives as long as the host.
-        let mut permit = self.acquire(provider, bytes).await.ok_or("there is no room for calls any more")?;
+        // Never closed: the pool lives as long as the host.
+        let mut permit = self.acquire(provider, bytes).await.ok_or("the scheduler of calls has ended")?;
         let (done, result) = oneshot::channel();
         let run = move || {
             let before = processor_time();
             let returned = call();
-            permit.took_long = Some(processor_time().saturating_sub(before) >= LONG_CALL);
-            // The room is given back by whoever waits for the answer: this thread may be stopped at any time for those that go
-            // first, and must not hold what they wait for. If nobody waits any more, it is given back here.
+            permit.was_long = Some(processor_time().saturating_sub(before) >= LONG_CALL);
+            // Whoever waits for the answer releases the capacity: this thread may be preempted at any time by threads of higher
+            // priority, and must not hold what they wait for. If nobody waits any more, it is released here.
             drop(done.send((returned, permit)));
         };
         self.threads.run(run).map_err(|error| format!("no thread to call it on: {error}"))?;
@@ -55,40 +54,40 @@ impl Calls {
         ended.map(|(returned, _permit)| returned)
     }
 
-    /// Waits for room for one call that takes up to so many bytes of memory. `None` never happens while the host lives.
+    /// Waits for the capacity for one call. `None` never happens while the host lives.
     async fn acquire(&self, provider: &str, bytes: usize) -> Option<Permit> {
-        let (begin, begins) = oneshot::channel();
-        self.lock().ask(provider, u64::try_from(bytes).unwrap_or(u64::MAX), begin);
+        let (start, started) = oneshot::channel();
+        self.lock().request(provider, u64::try_from(bytes).unwrap_or(u64::MAX), start);
         self.grant();
-        begins.await.ok()
+        started.await.ok()
     }
 
-    /// Lets begin who may.
+    /// Starts all calls that may start.
     fn grant(&self) {
         loop {
             let next = self.lock().grant();
-            let Some((granted, begin)) = next else { return };
-            let permit = Permit { granted: Some(granted), took_long: None, calls: self.clone() };
-            // Nobody waits for it any more: the next one may have it.
-            if let Err(mut permit) = begin.send(permit)
+            let Some((granted, start)) = next else { return };
+            let permit = Permit { granted: Some(granted), was_long: None, pool: self.clone() };
+            // If nobody waits for it any more, its capacity goes to the next.
+            if let Err(mut permit) = start.send(permit)
                 && let Some(granted) = permit.granted.take()
             {
-                self.lock().give_back(&granted, None);
+                self.lock().release(&granted, None);
             }
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Share<oneshot::Sender<Permit>>> {
-        // Counters are as good after a panic as before.
-        self.share.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, CallScheduler<oneshot::Sender<Permit>>> {
+        // A panic leaves the scheduler consistent.
+        self.scheduler.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Drop for Permit {
     fn drop(&mut self) {
         if let Some(granted) = self.granted.take() {
-            self.calls.lock().give_back(&granted, self.took_long);
-            self.calls.grant();
+            self.pool.lock().release(&granted, self.was_long);
+            self.pool.grant();
         }
     }
 }
@@ -100,28 +99,28 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn room_goes_on_to_the_next_when_a_call_ends_and_past_those_that_no_longer_wait() {
-        let calls = Calls::new(Room { calls: 1, bytes: 100 });
-        let first = calls.acquire("a", 10).await;
-        let gave_up = tokio::time::timeout(Duration::from_millis(1), calls.acquire("b", 10)).await;
-        assert!(gave_up.is_err(), "there was room for two");
+    async fn capacity_goes_to_the_next_call_that_still_waits() {
+        let pool = CallPool::new(Capacity { calls: 1, bytes: 100 });
+        let first = pool.acquire("a", 10).await;
+        let gave_up = tokio::time::timeout(Duration::from_millis(1), pool.acquire("b", 10)).await;
+        assert!(gave_up.is_err(), "there was capacity for two");
         let waits = tokio::spawn({
-            let calls = calls.clone();
-            async move { calls.acquire("c", 10).await.is_some() }
+            let pool = pool.clone();
+            async move { pool.acquire("c", 10).await.is_some() }
         });
         tokio::task::yield_now().await;
         drop(first);
         assert!(waits.await.unwrap());
-        assert!(calls.acquire("a", 10).await.is_some());
+        assert!(pool.acquire("a", 10).await.is_some());
     }
 
     #[tokio::test]
-    async fn a_call_that_panics_gives_its_room_back() {
-        let calls = Calls::new(Room { calls: 1, bytes: 100 });
-        assert_eq!(calls.run("a", 10, || 1).await, Ok(1));
-        let panicked = calls.run("a", 10, || panic!("of a test")).await;
+    async fn a_call_that_panics_releases_its_capacity() {
+        let pool = CallPool::new(Capacity { calls: 1, bytes: 100 });
+        assert_eq!(pool.run("a", 10, || 1).await, Ok(1));
+        let panicked = pool.run("a", 10, || panic!("of a test")).await;
         assert_eq!(panicked, Err::<(), _>("the host's side of the call panicked, which its log shows".to_owned()));
-        let next = tokio::time::timeout(Duration::from_secs(10), calls.run("b", 100, || 2)).await;
+        let next = tokio::time::timeout(Duration::from_secs(10), pool.run("b", 100, || 2)).await;
         assert_eq!(next, Ok(Ok(2)));
     }
 }

@@ -7,11 +7,11 @@ use bartizan_engine::decide::{DecideInput, Decision, Execute, decide};
 use bartizan_engine::plan::{FinalizerStep, Memory};
 use bartizan_engine::preview::{Action, Change, Foreseen};
 use bartizan_engine::snapshot::{Question, Snapshot, Supplied};
-use k8s_openapi::jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::reconcile::provider_call;
 use crate::reconcile::shared::Shared;
+use crate::telemetry::timestamp;
 use crate::version::VersionId;
 
 /// The most bytes of changes that are kept to be shown. All are counted.
@@ -158,7 +158,7 @@ impl Preview {
 
     /// All parents were looked at.
     pub(crate) fn finish(&mut self) {
-        self.time = Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
+        self.time = timestamp::now();
     }
 }
 

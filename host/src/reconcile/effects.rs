@@ -54,7 +54,7 @@ impl Target<'_> {
             Effect::ApplyStatus(status) => Reply::Object(writer.apply_status(kind, parent, status).await),
             Effect::SendEvent(event) => {
                 self.observer.metrics.wrote("event");
-                shared.events.send(parent, &event).await;
+                shared.events.publish(parent, &event).await;
                 Reply::Done(Ok(()))
             }
         }

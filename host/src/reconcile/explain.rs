@@ -1,11 +1,11 @@
 //! How a reconcile ended, for `bartizan explain` and for metrics.
 
+use crate::telemetry::timestamp;
 use bartizan_contract::names::PAUSED_ANNOTATION;
 use bartizan_engine::ObjectKey;
 use bartizan_engine::object::{Hash, short_hex};
 use bartizan_engine::reconcile::{Decided, Ended};
 use bartizan_engine::status::Outcome;
-use k8s_openapi::jiff::Timestamp;
 
 use crate::telemetry::explain::Explained;
 
@@ -40,12 +40,7 @@ pub(crate) fn result(ended: &Ended) -> Option<&'static str> {
 }
 
 fn now(request: Option<&Hash>, call: &str) -> Explained {
-    Explained {
-        time: Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
-        request: request.map(short_hex),
-        call: call.to_owned(),
-        ..Explained::default()
-    }
+    Explained { time: timestamp::now(), request: request.map(short_hex), call: call.to_owned(), ..Explained::default() }
 }
 
 fn of_decision(decided: &Decided) -> Explained {

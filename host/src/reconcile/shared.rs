@@ -7,7 +7,7 @@ use bartizan_runtime::{Limits, Module};
 
 use crate::kubernetes::events::Events;
 use crate::kubernetes::writer::Writer;
-use crate::reconcile::call_pool::Calls;
+use crate::reconcile::call_pool::CallPool;
 use crate::version::Version;
 
 /// What all reconciles of one provider share.
@@ -25,8 +25,8 @@ pub(crate) struct Shared {
     pub(crate) writer: Writer,
     /// Where to send events.
     pub(crate) events: Events,
-    /// Room for calls, shared with all providers.
-    pub(crate) calls: Calls,
+    /// Runs calls, shared by all providers.
+    pub(crate) calls: CallPool,
 }
 
 impl Shared {

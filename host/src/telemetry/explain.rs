@@ -1,5 +1,4 @@
-//! Why a parent's provider was called or not, and what came of it: for `bartizan explain`. Holds digests, names and messages, never
-//! an object. Beside it what else shows the host's work: metrics and recordings.
+//! The last decision on each parent, for `bartizan explain`: digests, names and messages, never objects.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,7 +12,7 @@ use crate::telemetry::metrics::Metrics;
 use crate::telemetry::observer::Observer;
 use crate::telemetry::recorder::Recorder;
 
-/// What is known of the last decision on one parent.
+/// The last decision on one parent.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Explained {
@@ -21,27 +20,27 @@ pub(crate) struct Explained {
     pub(crate) provider: String,
     /// The parent: `ObjectStore.minio.rook.io rook-minio/my-store`.
     pub(crate) parent: String,
-    /// When it was decided, RFC 3339.
+    /// Time of the decision, RFC 3339.
     pub(crate) time: String,
     /// Digest of the last request.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) request: Option<String>,
     /// Whether the provider was called, and why or why not.
     pub(crate) call: String,
-    /// How it ended: `Applied`, `Held`, `Waiting` or the reason of the failure.
+    /// The outcome: `Applied`, `Held`, `Waiting` or the reason of the failure.
     pub(crate) outcome: String,
-    /// What the person who can act should know.
+    /// A message to whoever can act.
     #[serde(skip_serializing_if = "String::is_empty", default)]
     pub(crate) message: String,
-    /// What was to be done, as last executed.
+    /// The plan that was executed last.
     pub(crate) plan: String,
-    /// What the gate refused of the provider's answer, and why.
+    /// What the gate refused in the provider's answer, and why.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub(crate) refused: Option<String>,
     /// What must happen before anything changes, as far as that is known.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub(crate) waits_for: Vec<String>,
-    /// When it is due again without an event, RFC 3339.
+    /// When the parent is due again without an event, RFC 3339.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) next: Option<String>,
     /// Failures in a row.
@@ -51,7 +50,7 @@ pub(crate) struct Explained {
 /// By name of the provider and UID of the parent.
 type Entries = BTreeMap<(String, ParentUid), (ObjectKey, Explained)>;
 
-/// What can be seen of the host's work: the last decision on every parent of every provider, metrics, and recordings.
+/// The last decision on every parent of every provider and the plans of upgrades, with metrics and recordings.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Board {
     entries: Arc<Mutex<Entries>>,
@@ -61,7 +60,7 @@ pub(crate) struct Board {
 }
 
 impl Board {
-    /// A board of a host that records with this.
+    /// A board that records with this recorder.
     pub(crate) fn new(recorder: Recorder) -> Self {
         Self { recorder, ..Self::default() }
     }
@@ -71,13 +70,13 @@ impl Board {
         &self.metrics
     }
 
-    /// Who observes this provider. What sees plain values of secrets (`opaque` is not so) is never recorded.
+    /// The observer of a provider. One that sees plain values of secrets (not `opaque`) is never recorded.
     pub(crate) fn observer(&self, provider: &str, opaque: bool) -> Observer {
         let recorder = if opaque { self.recorder.clone() } else { Recorder::default() };
         Observer { metrics: self.metrics.of(provider), recorder }
     }
 
-    /// Notes a decision. One that changed nothing keeps what the last one did.
+    /// Notes a decision. One without an outcome, since the request did not change, keeps that of the decision before.
     pub(crate) fn note(&self, provider: &str, uid: &ParentUid, parent: &ObjectKey, mut explained: Explained) {
         let mut entries = self.lock();
         let known = entries.get(&(provider.to_owned(), uid.clone()));
@@ -93,12 +92,12 @@ impl Board {
         entries.insert((provider.to_owned(), uid.clone()), (parent.clone(), explained));
     }
 
-    /// The parent is gone.
+    /// The parent was deleted.
     pub(crate) fn forget(&self, provider: &str, uid: &ParentUid) {
         self.lock().remove(&(provider.to_owned(), uid.clone()));
     }
 
-    /// What the next version of a provider would change; `None`: there is none that waits.
+    /// Sets what the next version of a provider would change; `None` if none waits.
     pub(crate) fn plan_upgrade(&self, provider: &str, plan: Option<UpgradePlan>) {
         let mut upgrades = self.upgrades.lock().unwrap_or_else(PoisonError::into_inner);
         match plan {
@@ -112,8 +111,8 @@ impl Board {
         self.upgrades.lock().unwrap_or_else(PoisonError::into_inner).get(provider).cloned()
     }
 
-    /// What is known of the parents of this kind (as people write it, in any case, or with its group) and name. What lives in no
-    /// namespace is found whatever the namespace, as kubectl does it.
+    /// The decisions on the parents of this name and kind, which may be written in any case, as a plural, or with its group.
+    /// Cluster-scoped parents are found whatever the namespace, as with kubectl.
     pub(crate) fn find(&self, kind: &str, namespace: Option<&str>, name: &str) -> Vec<Explained> {
         let wanted = kind.to_lowercase();
         let is_meant = |key: &ObjectKey| {
@@ -127,7 +126,7 @@ impl Board {
     }
 
     fn lock(&self) -> MutexGuard<'_, Entries> {
-        // A map of texts is as good after a panic as before.
+        // A panic leaves a valid map.
         self.entries.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -4,16 +4,16 @@ use std::io::IsTerminal as _;
 
 use tracing_subscriber::EnvFilter;
 
-/// How log lines look.
+/// Format of log lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum LogFormat {
     /// For people.
     Text,
-    /// One JSON object a line.
+    /// One JSON object per line.
     Json,
 }
 
-/// Starts logging to standard error. What kube and its HTTP stack say below `warn` is noise by default.
+/// Starts logging to standard error. By default, kube and its HTTP stack only log warnings and errors.
 pub(crate) fn init(format: LogFormat) {
     let default = || EnvFilter::new("info,kube=warn,hyper=warn,tower=warn");
     let set = std::env::var_os(EnvFilter::DEFAULT_ENV).is_some_and(|value| !value.is_empty());

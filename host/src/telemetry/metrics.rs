@@ -1,5 +1,5 @@
-//! What is counted, for GET /metrics in Prometheus' text format. Labels are providers, kinds and a few fixed words: never a
-//! parent, of which there may be any number.
+//! Metrics, for GET /metrics in Prometheus' text format. Labels are providers, kinds and a few fixed words, never parents, whose number
+//! is unbounded.
 
 use std::fmt;
 use std::sync::Arc;
@@ -13,10 +13,10 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
-/// Content-Type of what [`Metrics::render`] makes.
+/// Content-Type of the text that [`Metrics::render`] returns.
 pub(crate) const CONTENT_TYPE: &str = prometheus_text::CONTENT_TYPE;
 
-/// Upper bounds of the durations of calls, in seconds: a call takes some 50 µs, and ends at 1 s by default.
+/// Buckets of call durations, in seconds: a call takes some 50 µs, and is stopped after 1 s by default.
 const CALL_BUCKETS: [f64; 13] =
     [0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.1, 0.25, 1.0, 2.5];
 
@@ -73,7 +73,7 @@ struct Families {
     tasks: Gauge,
 }
 
-/// A histogram has no default: its buckets are ours.
+/// A histogram has no `Default`, since it needs buckets.
 struct Durations(Family<OfProvider, Histogram, fn() -> Histogram>);
 
 impl Default for Durations {
@@ -99,43 +99,47 @@ impl Default for Metrics {
         let (mut all, mut registry) = (Families::default(), Registry::default());
         registry.register(
             "bartizan_reconciles",
-            "Reconciles that ended: applied, held, waiting, failed, or unchanged if nothing was to be decided",
+            "Reconciles by result: applied, held, waiting, failed, or unchanged if there was nothing to decide",
             all.reconciles.clone(),
         );
         registry.register("bartizan_provider_calls", "Calls of the provider's module", all.calls.clone());
         registry.register(
             "bartizan_provider_call_duration_seconds",
-            "Time in the provider's module, without waiting for an instance",
+            "Time in the provider's module, without the wait for an instance",
             all.durations.0.clone(),
         );
         registry.register("bartizan_writes", "Write requests sent to the API server", all.writes.clone());
         registry.register("bartizan_gate_refusals", "Answers that the output gate refused", all.refusals.clone());
         registry.register("bartizan_parents", "Parents that the provider serves", all.parents.clone());
-        registry.register("bartizan_queue_depth", "Parents that are due and wait their turn", all.queue_depth.clone());
+        registry.register(
+            "bartizan_queue_depth",
+            "Parents that are due and wait in the queue",
+            all.queue_depth.clone(),
+        );
         registry.register("bartizan_module_loads", "Modules that were loaded or refused", all.loads.clone());
         registry.register(
             "bartizan_module_swaps",
-            "Times that another module took over from the one before, without a restart",
+            "Times that a new module took over from the previous one without a restart",
             all.swaps.clone(),
         );
         registry.register(
             "bartizan_breaker_open",
-            "1 while the provider is asked for one parent at a time at most, since it gave no answer for several in a row",
+            "1 while the provider is called for at most one parent at a time, after several in a row without an answer",
             all.breakers.clone(),
         );
         registry.register(
             "bartizan_watch_up",
-            "1 if the watch has listed and lasts, 0 if what is known of the kind may be old",
+            "1 if the watch has listed and is running, 0 if the cache of the kind may be stale",
             all.watch_up.clone(),
         );
         registry.register(
             "bartizan_watch_last_event_timestamp_seconds",
-            "When the watch last saw something, in seconds since the epoch",
+            "Time of the last event of the watch, in seconds since the epoch",
             all.watch_events.clone(),
         );
         registry.register(
             "bartizan_tasks",
-            "Tasks of the host that are alive: steady at rest, whatever came and went before",
+            "Live tasks of the host: at rest their number is constant, whatever was served before",
             all.tasks.clone(),
         );
         all.registry = registry;
@@ -149,7 +153,7 @@ impl Metrics {
         self.families.loads.get_or_create(&OfLoad { source, result }).inc();
     }
 
-    /// Those of one provider.
+    /// The metrics of one provider.
     pub(crate) fn of(&self, provider: &str) -> ProviderMetrics {
         let families = self.families.clone();
         let of = OfProvider { provider: provider.to_owned() };
@@ -164,10 +168,10 @@ impl Metrics {
         }
     }
 
-    /// All of them as text.
+    /// All metrics as text.
     ///
     /// # Errors
-    /// Never, in fact: writing to a string cannot fail.
+    /// Never in practice: writing to a string cannot fail.
     pub(crate) fn render(&self) -> Result<String, fmt::Error> {
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             let alive = i64::try_from(runtime.metrics().num_alive_tasks()).unwrap_or(i64::MAX);
@@ -218,26 +222,26 @@ impl ProviderMetrics {
         self.refusals.inc();
     }
 
-    /// How many parents there are, and how many of them wait their turn.
+    /// How many parents there are, and how many of them wait in the queue.
     pub(crate) fn load(&self, parents: usize, waiting: usize) {
         let gauge = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
         self.parents.set(gauge(parents));
         self.queue_depth.set(gauge(waiting));
     }
 
-    /// Whether the breaker of a sort of calls is open.
+    /// Whether the breaker of a type of calls is open.
     pub(crate) fn breaker(&self, calls: &'static str, open: bool) {
         let of = OfCalls { provider: self.provider.clone(), calls };
         self.families.breakers.get_or_create(&of).set(i64::from(open));
     }
 
-    /// A watch saw something.
+    /// A watch received an event.
     pub(crate) fn watch_event(&self, kind: &Kind) {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
         self.families.watch_events.get_or_create(&self.watch(kind)).set(i64::try_from(now).unwrap_or(i64::MAX));
     }
 
-    /// Whether what is known of a kind is as new as its watch can make it.
+    /// Whether the watch of a kind is up, so that its cache is current.
     pub(crate) fn watch_up(&self, kind: &Kind, up: bool) {
         self.families.watch_up.get_or_create(&self.watch(kind)).set(i64::from(up));
     }

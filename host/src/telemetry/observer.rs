@@ -1,13 +1,13 @@
-//! Who counts and records what one provider does.
+//! Counts and records the work of one provider.
 
 use crate::telemetry::metrics::ProviderMetrics;
 use crate::telemetry::recorder::Recorder;
 
-/// Who counts and records what one provider does.
+/// Counts and records the work of one provider.
 #[derive(Clone)]
 pub(crate) struct Observer {
-    /// Counts.
+    /// Its metrics.
     pub(crate) metrics: ProviderMetrics,
-    /// Records.
+    /// Its recordings.
     pub(crate) recorder: Recorder,
 }

@@ -1,5 +1,5 @@
-//! Recordings: what a provider was asked and what it answered, one file a call, so that `bartizan replay` can repeat the decision
-//! elsewhere. Requests hold tokens in place of secret values already; a provider that sees plain values must not be recorded.
+//! Recordings: request and answer of a provider, one file per call, so that `bartizan replay` can repeat the call elsewhere. Requests
+//! contain tokens instead of secret values; a provider that sees plain values must not be recorded.
 
 use std::collections::VecDeque;
 use std::fs::{self, DirBuilder, OpenOptions};
@@ -16,38 +16,39 @@ use bartizan_engine::{ObjectKey, Observed};
 use bartizan_runtime::{Answer, CallError, Limits};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
-use k8s_openapi::jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use serde_json::value::RawValue;
 use tracing::{debug, warn};
 
+use crate::telemetry::timestamp;
+
 /// `kind` of a recording.
 pub(crate) const KIND: &str = "Recording";
-/// Most bytes of requests and responses that may wait for the disk; what comes above it is not kept.
+/// Most bytes of recordings that wait to be written; further ones are dropped.
 const MOST_WAITING: usize = 64 * 1024 * 1024;
 /// Longest name of a parent's folder: file systems take 255 bytes.
 const LONGEST_NAME: usize = 200;
 
-/// Where recordings go, as the command line says it.
+/// Flags of recordings.
 #[derive(Debug, clap::Args)]
 pub(crate) struct RecordArgs {
-    /// Folder to keep what providers are asked and answer in, secrets as tokens; see `bartizan replay`. Default: not kept.
+    /// Folder for recordings of requests and answers, with tokens instead of secrets; see `bartizan replay`. Default: none.
     #[arg(long, value_name = "DIR", env = "BARTIZAN_RECORD")]
     pub(crate) record: Option<PathBuf>,
-    /// Calls to keep of each parent.
+    /// Recordings to keep of each parent.
     #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..), requires = "record")]
     pub(crate) record_last: u32,
-    /// Keep only what concerns parents with the annotation bartizan.dev/record: "true".
+    /// Record only parents with the annotation bartizan.dev/record: "true".
     #[arg(long, requires = "record")]
     pub(crate) record_annotated: bool,
 }
 
 impl RecordArgs {
-    /// Makes the folder.
+    /// Creates the folder.
     ///
     /// # Errors
-    /// If it cannot be made.
+    /// If it cannot be created.
     pub(crate) fn open(&self) -> anyhow::Result<Recorder> {
         let Some(folder) = &self.record else { return Ok(Recorder::default()) };
         make_folder(folder).with_context(|| format!("--record {}", folder.display()))?;
@@ -56,7 +57,7 @@ impl RecordArgs {
     }
 }
 
-/// One call, as it is kept. With JSON as raw text: replayed are the request's own bytes.
+/// The recording of one call. JSON is kept as raw text, so that a replay uses the same bytes.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Recording {
@@ -68,23 +69,23 @@ pub(crate) struct Recording {
     pub(crate) provider: String,
     /// The parent: `ObjectStore.minio.rook.io rook-minio/my-store`.
     pub(crate) parent: String,
-    /// When it was called, RFC 3339.
+    /// Time of the call, RFC 3339.
     pub(crate) time: String,
     /// Digest of its module.
     pub(crate) module: String,
-    /// What the call was allowed to use.
+    /// Limits of the call.
     pub(crate) limits: CallLimits,
     /// SHA-256 of the request, of which `bartizan explain` shows the beginning.
     pub(crate) digest: String,
-    /// What it was asked.
+    /// The request.
     pub(crate) request: Box<RawValue>,
-    /// What it answered.
+    /// The answer.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub(crate) response: Option<Box<RawValue>>,
-    /// What it answered, if that is no JSON.
+    /// The answer, if it is not JSON.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub(crate) response_base64: Option<String>,
-    /// Why it did not answer.
+    /// Why there is no answer.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub(crate) failure: Option<Failed>,
 }
@@ -92,9 +93,9 @@ pub(crate) struct Recording {
 /// Why a provider did not answer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Failed {
-    /// As it stands in conditions: `ProviderCrashed`.
+    /// The reason, as in conditions: `ProviderCrashed`.
     pub(crate) reason: String,
-    /// What happened.
+    /// The message.
     pub(crate) message: String,
 }
 
@@ -147,9 +148,9 @@ pub(crate) struct Call<'a> {
     pub(crate) limits: &'a Limits,
     /// The parent.
     pub(crate) parent: &'a Observed,
-    /// What it was asked.
+    /// The request.
     pub(crate) request: Vec<u8>,
-    /// What came of it.
+    /// The result.
     pub(crate) result: Result<&'a Answer, &'a CallError>,
 }
 
@@ -163,7 +164,7 @@ impl Call<'_> {
             kind: KIND.to_owned(),
             provider: self.provider.to_owned(),
             parent: self.parent.key.title(),
-            time: Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
+            time: timestamp::now(),
             module: self.module.to_owned(),
             limits: self.limits.into(),
             digest,
@@ -183,13 +184,13 @@ impl Call<'_> {
     }
 }
 
-/// The bytes as JSON text, if writing and reading that gives the same bytes.
+/// The bytes as raw JSON, if they survive being written and read as such.
 fn json_as_it_is(bytes: &[u8]) -> Option<Box<RawValue>> {
     let text = String::from_utf8(bytes.to_vec()).ok()?;
     RawValue::from_string(text).ok().filter(|raw| raw.get().len() == bytes.len())
 }
 
-/// Keeps recordings, or nothing at all.
+/// Writes recordings, or none at all.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Recorder {
     place: Option<Arc<Place>>,
@@ -205,16 +206,22 @@ struct Place {
     writing: Mutex<Writing>,
 }
 
-/// Recordings that are not on disk yet, with their folders.
+/// Recordings that are not on disk yet.
 #[derive(Debug, Default)]
 struct Waiting {
-    files: VecDeque<(PathBuf, Vec<u8>)>,
+    files: VecDeque<WaitingFile>,
     bytes: usize,
+}
+
+#[derive(Debug)]
+struct WaitingFile {
+    folder: PathBuf,
+    content: Vec<u8>,
 }
 
 #[derive(Debug, Default)]
 struct Writing {
-    /// Whether the last one failed: a full disk is said once.
+    /// Whether the last one failed: a full disk is logged once.
     failed: bool,
 }
 
@@ -224,12 +231,12 @@ impl Recorder {
         Self { place: Some(Arc::new(Place { folder, last, only_annotated, waiting, writing })) }
     }
 
-    /// Whether calls about this parent are kept.
+    /// Whether calls for this parent are recorded.
     pub(crate) fn keeps(&self, parent: &Observed) -> bool {
         self.place.as_ref().is_some_and(|place| !place.only_annotated || is_annotated(parent))
     }
 
-    /// Keeps a call. Returns at once: the disk is never waited for.
+    /// Records a call. Returns at once, without waiting for the disk.
     pub(crate) fn keep(&self, call: Call<'_>) {
         let Some(place) = self.place.clone() else { return };
         let (provider, parent) = (call.provider.to_owned(), call.parent.key.clone());
@@ -238,7 +245,7 @@ impl Recorder {
         let queued = file.and_then(|file| place.queue(folder, file));
         match queued {
             Ok(()) => {
-                tokio::task::spawn_blocking(move || place.write_what_waits());
+                tokio::task::spawn_blocking(move || place.write_waiting());
             }
             Err(reason) => warn!(provider, %parent, "a call was not recorded: {reason}"),
         }
@@ -252,31 +259,31 @@ fn is_annotated(parent: &Observed) -> bool {
 }
 
 impl Place {
-    /// `DIR/<provider>/<kind>/<namespace>_<name>`: a namespace never holds an underscore, and is empty for what lives in none.
+    /// `DIR/<provider>/<kind>/<namespace>_<name>`: a namespace never contains an underscore, and is empty for cluster-scoped parents.
     fn folder_of(&self, provider: &str, parent: &ObjectKey) -> PathBuf {
         let mut name = format!("{}_{}", parent.namespace.as_deref().unwrap_or_default(), parent.name);
         if name.len() > LONGEST_NAME {
-            // Names are ASCII; what is cut off is told apart by its digest.
+            // Names are ASCII; the digest distinguishes names with the same beginning.
             let digest = sha256_hex(name.as_bytes());
             name = format!("{}-{}", name.get(..LONGEST_NAME).unwrap_or_default(), digest.get(..16).unwrap_or_default());
         }
         self.folder.join(provider).join(&*parent.kind).join(name)
     }
 
-    fn queue(&self, folder: PathBuf, file: Vec<u8>) -> Result<(), String> {
+    fn queue(&self, folder: PathBuf, content: Vec<u8>) -> Result<(), String> {
         let mut waiting = lock(&self.waiting);
-        if waiting.bytes + file.len() > MOST_WAITING {
+        if waiting.bytes + content.len() > MOST_WAITING {
             return Err(format!("the disk of --record {} is too slow", self.folder.display()));
         }
-        waiting.bytes += file.len();
-        waiting.files.push_back((folder, file));
+        waiting.bytes += content.len();
+        waiting.files.push_back(WaitingFile { folder, content });
         Ok(())
     }
 
-    fn write_what_waits(&self) {
+    fn write_waiting(&self) {
         let mut writing = lock(&self.writing);
-        while let Some((folder, file)) = self.next() {
-            match write(&folder, &file, self.last) {
+        while let Some(WaitingFile { folder, content }) = self.next() {
+            match write(&folder, &content, self.last) {
                 Ok(()) => writing.failed = false,
                 Err(error) if writing.failed => debug!("a call was not recorded in {}: {error}", folder.display()),
                 Err(error) => {
@@ -287,17 +294,16 @@ impl Place {
         }
     }
 
-    fn next(&self) -> Option<(PathBuf, Vec<u8>)> {
+    fn next(&self) -> Option<WaitingFile> {
         let mut waiting = lock(&self.waiting);
         let next = waiting.files.pop_front()?;
-        waiting.bytes -= next.1.len();
+        waiting.bytes -= next.content.len();
         Some(next)
     }
 }
 
-/// Writes the next file of a parent, and removes those that are too many. Written beside and renamed, so that nobody ever reads
-/// half of one.
-fn write(folder: &Path, file: &[u8], last: usize) -> io::Result<()> {
+/// Writes the next file of a parent, and removes the oldest ones beyond `last`. The file is renamed into place when it is complete.
+fn write(folder: &Path, content: &[u8], last: usize) -> io::Result<()> {
     make_folder(folder)?;
     let mut known = numbers(folder)?;
     let number = known.last().map_or(1, |number| number + 1);
@@ -307,7 +313,7 @@ fn write(folder: &Path, file: &[u8], last: usize) -> io::Result<()> {
         Ok(()) | Err(_) => {}
     }
     let mut out = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&beside)?;
-    out.write_all(file)?;
+    out.write_all(content)?;
     fs::rename(&beside, file_of(folder, number))?;
     known.push(number);
     for old in known.iter().take(known.len().saturating_sub(last)) {
@@ -338,7 +344,7 @@ fn make_folder(folder: &Path) -> io::Result<()> {
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // What a panic left is a queue of files still.
+    // A panic leaves a valid queue of files.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 

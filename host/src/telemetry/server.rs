@@ -1,4 +1,4 @@
-//! What the host serves on its port: /livez and /readyz, /metrics, and /debug/explain.
+//! The HTTP server of the host: /livez and /readyz, /metrics, /debug/explain and /debug/upgrade.
 
 use std::net::SocketAddr;
 
@@ -17,7 +17,7 @@ use crate::telemetry::explain::{Board, Explained};
 use crate::telemetry::health::Health;
 use crate::telemetry::metrics;
 
-/// Listens, and says where.
+/// Listens, and logs the address.
 ///
 /// # Errors
 /// If the address cannot be bound.
@@ -28,7 +28,7 @@ pub(crate) async fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
     Ok(listener)
 }
 
-/// Serves until told to stop.
+/// Serves until `stop` is cancelled.
 ///
 /// # Errors
 /// If the listener fails.
@@ -52,7 +52,7 @@ pub(crate) async fn serve(
     axum::serve(listener, service).with_graceful_shutdown(stop.cancelled_owned()).await.context("health server")
 }
 
-/// What /debug/explain is asked about.
+/// The query of /debug/explain.
 #[derive(serde::Deserialize)]
 struct Subject {
     kind: String,
@@ -65,27 +65,27 @@ async fn explain(State(board): State<Board>, Query(subject): Query<Subject>) -> 
     Json(board.find(&subject.kind, subject.namespace.as_deref(), &subject.name))
 }
 
-/// Which provider /debug/upgrade is asked about.
+/// The query of /debug/upgrade.
 #[derive(serde::Deserialize)]
-struct OfProvider {
+struct UpgradeQuery {
     provider: String,
 }
 
-/// What the next version of a provider would change: `null` if none waits. It shows what is in objects, so that it is told only
-/// to whoever is on this machine or in this pod: a port-forward is, and needs rights.
+/// What the next version of a provider would change: `null` if none waits. It shows the content of objects, so that only clients on this
+/// machine or in this pod get it. A port-forward is such a client, and needs rights.
 async fn upgrade(
     State(board): State<Board>,
-    ConnectInfo(asks): ConnectInfo<SocketAddr>,
-    Query(of): Query<OfProvider>,
+    ConnectInfo(client): ConnectInfo<SocketAddr>,
+    Query(query): Query<UpgradeQuery>,
 ) -> Result<Json<Option<UpgradePlan>>, StatusCode> {
-    if asks.ip().to_canonical().is_loopback() {
-        Ok(Json(board.upgrade(&of.provider)))
+    if client.ip().to_canonical().is_loopback() {
+        Ok(Json(board.upgrade(&query.provider)))
     } else {
         Err(StatusCode::FORBIDDEN)
     }
 }
 
-/// What Prometheus scrapes.
+/// The metrics for Prometheus.
 async fn scrape(State(board): State<Board>) -> Result<([(HeaderName, &'static str); 1], String), StatusCode> {
     let text = board.metrics().render().map_err(|_| StatusCode::INTERNAL_SERVER_ERROR)?;
     Ok(([(CONTENT_TYPE, metrics::CONTENT_TYPE)], text))
@@ -96,11 +96,11 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn what_an_upgrade_changes_is_told_on_this_machine_only() {
+    async fn the_changes_of_an_upgrade_are_shown_on_this_machine_only() {
         let ask = async |from: &str| {
-            let of = OfProvider { provider: "minio".to_owned() };
+            let query = UpgradeQuery { provider: "minio".to_owned() };
             let from = ConnectInfo(SocketAddr::new(from.parse().unwrap(), 1));
-            upgrade(State(Board::default()), from, Query(of)).await.map(|Json(plan)| plan)
+            upgrade(State(Board::default()), from, Query(query)).await.map(|Json(plan)| plan)
         };
         for local in ["127.0.0.1", "::1", "::ffff:127.0.0.1"] {
             assert_eq!(ask(local).await, Ok(None), "{local}");

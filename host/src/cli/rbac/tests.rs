@@ -54,15 +54,15 @@ kind: ClusterRole
 metadata:
   name: bartizan-bartizan-all
 rules:
-  # Its parents: watched; patched to put the host's finalizer on and take it off.
+  # Its parents: watched; patched to add and remove the host's finalizer.
   - apiGroups: [a.example.com]
     resources: [alphas]
     verbs: [get, list, watch, patch]
-  # What is said on them.
+  # Their status.
   - apiGroups: [a.example.com]
     resources: [alphas/status]
     verbs: [patch]
-  # Whether a parent's namespace goes with everything in it, so that nobody need be asked.
+  # Whether a parent's namespace is being deleted, and everything in it with it.
   - apiGroups: [""]
     resources: [namespaces]
     verbs: [get]
@@ -75,22 +75,22 @@ rules:
     resources: [alphas]
     verbs: [get, list, watch, create, patch, delete]
   # Its children: watched, applied, pruned, where they are served.
-  # That Key are called keys is a guess; `kubectl api-resources` knows.
+  # The plural keys of Key is a guess; see `kubectl api-resources`.
   - apiGroups: [b.example.com]
     resources: [keys]
     verbs: [get, list, watch, create, patch, delete]
-  # Its children that give rights: watched, applied, pruned.
-  # The API server lets an account give only rights that it has itself. Which those are, the manifest does not say: add
-  # the rules of every role that it writes or binds to this role. The verbs escalate (on roles) and bind (on roles that
-  # it binds, by resourceNames) lift that, and amount to every right in the cluster: prefer the rules.
+  # Its children that grant rights: watched, applied, pruned.
+  # The API server lets an account grant only rights that it has itself. The manifest does not list those: add the rules of
+  # every role that it writes or binds to this role. The verbs escalate (on roles) and bind (on roles that it binds, by
+  # resourceNames) lift this restriction, but amount to every right in the cluster: prefer the rules.
   - apiGroups: [rbac.authorization.k8s.io]
     resources: [rolebindings, roles]
     verbs: [get, list, watch, create, patch, delete]
-  # What it sees below its children.
+  # Descendants of its children.
   - apiGroups: [""]
     resources: [pods]
     verbs: [get, list, watch]
-  # What it may ask to see beside its parents.
+  # Related objects that it may ask for.
   - apiGroups: [storage.k8s.io]
     resources: [storageclasses]
     verbs: [get, list, watch]
@@ -136,7 +136,7 @@ fn parents_outside_of_namespaces_need_a_cluster_role() {
     let manifest = manifest(json!({"crds": [crd("alphas", "Alpha", "Cluster", true)]}));
     let error = render(&manifest, None, &["one".to_owned()], Format::Yaml).unwrap_err().to_string();
     let expected =
-        "alphas.a.example.com live in no namespace, so rights in namespaces are not enough: leave --namespace out";
+        "alphas.a.example.com are cluster-scoped, so that rights in namespaces are not enough: leave out --namespace";
     assert_eq!(error, expected);
 }
 

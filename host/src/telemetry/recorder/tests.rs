@@ -34,7 +34,7 @@ fn call<'a>(
     }
 }
 
-/// What is in a parent's folder, by file name.
+/// The files in a parent's folder, by name.
 fn files(folder: &Path) -> Vec<(String, String)> {
     let read = |entry: io::Result<fs::DirEntry>| {
         let path = entry.unwrap().path();
@@ -67,7 +67,7 @@ fn request_and_response_keep_their_bytes() {
 }
 
 #[test]
-fn a_failure_is_kept_as_conditions_say_it() {
+fn a_failure_is_recorded_with_the_reason_of_its_condition() {
     let (parent, limits) = (parent(&json!({})), Limits::default());
     let failure = Failure {
         code: "invalid".to_owned().into(),
@@ -82,7 +82,7 @@ fn a_failure_is_kept_as_conditions_say_it() {
 }
 
 #[tokio::test]
-async fn the_last_calls_of_a_parent_are_kept_in_order_for_nobody_else_to_read() {
+async fn the_last_calls_of_a_parent_are_kept_in_order_and_private() {
     let folder = tempfile::tempdir().unwrap();
     let recorder = Recorder::new(folder.path().join("kept"), 3, false);
     let (parent, limits, result) = (parent(&json!({})), Limits::default(), answer(b"{}"));
@@ -90,7 +90,7 @@ async fn the_last_calls_of_a_parent_are_kept_in_order_for_nobody_else_to_read() 
     for number in 0..5 {
         recorder.keep(call(&parent, &format!("{{\"call\":{number}}}"), &result, &limits));
     }
-    recorder.place.clone().unwrap().write_what_waits();
+    recorder.place.clone().unwrap().write_waiting();
     let place = folder.path().join("kept/scripted/Script/n_p");
     let kept = files(&place);
     let names: Vec<&str> = kept.iter().map(|(name, _)| name.as_str()).collect();
@@ -103,7 +103,7 @@ async fn the_last_calls_of_a_parent_are_kept_in_order_for_nobody_else_to_read() 
 }
 
 #[tokio::test]
-async fn only_annotated_parents_are_kept_if_that_is_asked_for() {
+async fn only_annotated_parents_are_recorded_if_the_flag_is_set() {
     let recorder = Recorder::new(PathBuf::from("unused"), 3, true);
     assert!(recorder.keeps(&parent(&json!({RECORD_ANNOTATION: "true"}))));
     assert!(!recorder.keeps(&parent(&json!({RECORD_ANNOTATION: "false"}))));
@@ -112,7 +112,7 @@ async fn only_annotated_parents_are_kept_if_that_is_asked_for() {
 }
 
 #[tokio::test]
-async fn a_disk_that_cannot_be_written_harms_nobody() {
+async fn a_disk_that_cannot_be_written_stops_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("file");
     fs::write(&file, "").unwrap();
@@ -120,12 +120,12 @@ async fn a_disk_that_cannot_be_written_harms_nobody() {
     let (parent, limits, result) = (parent(&json!({})), Limits::default(), answer(b"{}"));
     recorder.keep(call(&parent, "{}", &result, &limits));
     let place = recorder.place.clone().unwrap();
-    place.write_what_waits();
+    place.write_waiting();
     assert!(lock(&place.writing).failed && lock(&place.waiting).files.is_empty());
 }
 
 #[test]
-fn a_place_that_cannot_be_made_is_said_at_the_start() {
+fn a_folder_that_cannot_be_created_is_an_error_at_the_start() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("file");
     fs::write(&file, "").unwrap();
@@ -138,7 +138,7 @@ fn a_place_that_cannot_be_made_is_said_at_the_start() {
 }
 
 #[test]
-fn names_of_any_length_are_names_of_folders() {
+fn names_of_any_length_give_valid_names_of_folders() {
     let place = Recorder::new(PathBuf::from("d"), 3, false).place.unwrap();
     let kind = Kind::new("g", "v1", "ClusterScript");
     assert_eq!(place.folder_of("w", &ObjectKey::new(&kind, None, "x")), Path::new("d/w/ClusterScript/_x"));
