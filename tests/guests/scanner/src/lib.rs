@@ -57,7 +57,7 @@ fn walk(view: JsonView<'_>, lines: &mut Lines) {
             lines.add(b"end", b"");
         }
         Some(b'"') => match view.string() {
-            Ok(text) => lines.add(b"string", &json::to_text(&*text).unwrap_or_default()),
+            Ok(text) => lines.add(b"string", &json::to_text(&text).unwrap_or_default()),
             Err(_) => lines.add(b"no string", b""),
         },
         Some(b'-' | b'0'..=b'9') => match view.parse::<f64>() {
