@@ -221,8 +221,10 @@ proptest! {
     fn a_teardown_goes_from_the_last_wave_to_the_first_and_lets_the_parent_go_last(
         states in vec(state(), CHILDREN),
         slow in vec(any::<bool>(), 32),
+        choices in vec(any::<u8>(), 0..64),
     ) {
         let mut server = world(&states);
+        let mut choices = Choices::new(choices);
         let mut object = server.get(&parent_key()).cloned().unwrap();
         object["metadata"]["finalizers"] = json!([FINALIZER]);
         server.store(&parent_key(), object);
@@ -238,7 +240,9 @@ proptest! {
                 owned.filter(|child| child.marks.retained_for.is_none()).map(|child| child.marks.wave).collect()
             };
             let waves = doomed(&server);
-            host.reconcile(&mut server, &parent_uid(), &finalized, &mut InOrder);
+            if let Outcome::Crashed = host.reconcile(&mut server, &parent_uid(), &finalized, &mut choices) {
+                host = host.restarted(&server);
+            }
             for write in server.writes.iter().filter(|write| write.verb == "delete") {
                 let wave = write.before.as_ref().map(observe).map(|child| child.marks.wave);
                 prop_assert_eq!(wave, waves.iter().max().copied());

@@ -6,6 +6,7 @@ mod demo;
 mod example;
 mod generate;
 mod help;
+mod mutations;
 mod progress;
 mod rig;
 mod steps;

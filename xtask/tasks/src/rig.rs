@@ -9,6 +9,8 @@ use bartizan_harness::build;
 const RIGS: [&str; 2] = ["crash", "chaos"];
 /// The rig without one: random lives of Cassandra clusters, a tenth of which are part of `cargo test`.
 const LIVES: &str = "lives";
+/// The rig without a host: changes of the engine that its tests must notice.
+const MUTATIONS: &str = "mutations";
 /// The number of lives.
 const ALL_LIVES: &str = "10000";
 
@@ -16,8 +18,8 @@ const ALL_LIVES: &str = "10000";
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// crash: kill the host at every single write; chaos: let requests fail at random; lives: 10,000 random lives of Cassandra
-    /// clusters, without a control plane
-    #[arg(value_parser = [RIGS[0], RIGS[1], LIVES])]
+    /// clusters, without a control plane; mutations: change the engine's decisions, which its tests must notice
+    #[arg(value_parser = [RIGS[0], RIGS[1], LIVES, MUTATIONS])]
     name: String,
     /// crash: start no run that would end later [default: run all points]; chaos: how long requests fail [default: 60]
     #[arg(long, value_name = "S")]

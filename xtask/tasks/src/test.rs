@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result, anyhow};
 use bartizan_harness::build::{self, Language, Module};
 
 use crate::steps::Steps;
-use crate::{generate, rig};
+use crate::{generate, mutations, rig};
 
 /// `cargo xtask test`.
 #[derive(Debug, clap::Args)]
@@ -14,7 +14,7 @@ pub(crate) struct Args {
     /// Leave out the end-to-end tests: what needs no control plane takes seconds once built
     #[arg(long, conflicts_with = "all")]
     no_e2e: bool,
-    /// Run as well what takes minutes more: the crash rig at every write, all random lives of Cassandra clusters
+    /// Run as well what takes minutes more: the crash rig at every write, all random lives of Cassandra clusters, mutations of the engine
     #[arg(long)]
     all: bool,
 }
@@ -69,9 +69,12 @@ fn all_steps(args: &Args, steps: &Steps) -> Result<bool> {
         return Ok(false);
     }
     if args.all {
-        return steps.time("random lives of Cassandra clusters", rig::all_lives);
+        return Ok(steps.time("random lives of Cassandra clusters", rig::all_lives)?
+            && steps.time("mutations of the engine", mutations::all)?);
     }
-    steps.left_out("the crash rig at every write, and nine tenths of the random lives: need --all");
+    steps.left_out(
+        "the crash rig at every write, nine tenths of the random lives, and mutations of the engine: need --all",
+    );
     if std::env::var_os("BARTIZAN_UPSTREAM_SAMPLES").is_none() {
         steps.left_out("published examples of other projects: BARTIZAN_UPSTREAM_SAMPLES is not set");
     }

@@ -1,0 +1,194 @@
+//! Changes the decisions of the engine in known ways, one at a time: the tests of engine and simulation must notice each. A
+//! mutation that survives is a rule that no test holds.
+
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Context as _, Result, bail, ensure};
+use bartizan_harness::build;
+
+/// One change of the source.
+struct Mutation {
+    /// What the host would do then.
+    name: &'static str,
+    /// The file, below `engine/src`.
+    file: &'static str,
+    /// What stands there, once.
+    before: &'static str,
+    /// What takes its place.
+    after: &'static str,
+}
+
+/// All of them: `decide`, gate, plan, and the execution of a plan.
+const MUTATIONS: [Mutation; 14] = [
+    Mutation {
+        name: "a stateful child is written in a state that nobody has seen",
+        file: "plan.rs",
+        before: "Fence::Exact { uid: child.uid.clone(), resource_version: child.resource_version.clone() }",
+        after: "Fence::Uid(child.uid.clone())",
+    },
+    Mutation {
+        name: "later waves and prunes go on after a failed apply",
+        file: "reconcile/execution.rs",
+        before: "if !self.executed.is_complete() {",
+        after: "if false {",
+    },
+    Mutation {
+        name: "a taken name does not stop the prune",
+        file: "reconcile/execution.rs",
+        before: "return if self.plan.taken.is_empty() {",
+        after: "return if true {",
+    },
+    Mutation {
+        name: "the finalizer is removed although something failed",
+        file: "reconcile/execution.rs",
+        before: "self.plan.finalizer == FinalizerStep::Remove && self.executed.is_complete()",
+        after: "self.plan.finalizer == FinalizerStep::Remove",
+    },
+    Mutation { name: "hold is ignored", file: "decide.rs", before: "if hold {", after: "if false {" },
+    Mutation {
+        name: "finalized is believed although nobody asked to finish",
+        file: "gate.rs",
+        before: "check_finalized(&response, input)?;",
+        after: "",
+    },
+    Mutation {
+        name: "a child may be in a namespace that was not granted",
+        file: "gate.rs",
+        before: "Some(namespace) if grant.covers(namespace, input.parent) =>",
+        after: "Some(namespace) =>",
+    },
+    Mutation {
+        name: "what is to be kept is pruned",
+        file: "plan.rs",
+        before: "!meant.contains(&child.key) && !input.keep.contains(&child.key)",
+        after: "!meant.contains(&child.key)",
+    },
+    Mutation {
+        name: "what somebody else owns is pruned",
+        file: "plan.rs",
+        before: "!child.deleting && is_ours_to_end(child, input.parent, input.provider)) {",
+        after: "!child.deleting) {",
+    },
+    Mutation {
+        name: "labels alone prove ownership",
+        file: "ownership.rs",
+        before: "&& child.applied_by_host",
+        after: "",
+    },
+    Mutation {
+        name: "labels that somebody else set prove that a child may be ended",
+        file: "ownership.rs",
+        before: "child.labelled_by_host && is_ours(child, parent, provider)",
+        after: "is_ours(child, parent, provider)",
+    },
+    Mutation {
+        name: "waves are not applied in their order",
+        file: "plan.rs",
+        before: "plan.applies.sort_by_key(|apply| step(apply));",
+        after: "",
+    },
+    Mutation {
+        name: "a teardown begins with the first wave",
+        file: "plan.rs",
+        before: "doomed.iter().map(|child| child.marks.wave).max()",
+        after: "doomed.iter().map(|child| child.marks.wave).min()",
+    },
+    Mutation {
+        name: "an edit of somebody else is not noticed",
+        file: "plan.rs",
+        before: "(*digest != child.digest).then_some(ApplyReason::Drifted)",
+        after: "None",
+    },
+];
+
+/// What the engine's tests are made of.
+const CRATES: [&str; 3] = ["contract", "engine", "simulation"];
+
+/// Makes each change in a copy of the sources, and runs the tests there; returns whether they noticed all.
+pub(crate) fn all() -> Result<bool> {
+    let root = build::workspace_root();
+    let copy = tempfile::tempdir().context("temporary folder")?;
+    for name in CRATES {
+        copy_folder(&root.join(name), &copy.path().join(name))?;
+    }
+    std::fs::write(copy.path().join("Cargo.toml"), manifest(&read(&root.join("Cargo.toml"))?)?)?;
+    std::fs::copy(root.join("Cargo.lock"), copy.path().join("Cargo.lock")).context("Cargo.lock")?;
+    ensure!(tests_pass(copy.path())? == Some(true), "the tests fail without any change");
+    let mut survivors = Vec::new();
+    for Mutation { name, file, before, after } in MUTATIONS {
+        let file = copy.path().join("engine/src").join(file);
+        let source = read(&file)?;
+        std::fs::write(&file, source.replacen(before, after, 1))?;
+        match tests_pass(copy.path())? {
+            Some(false) => println!("killed: {name}"),
+            Some(true) => survivors.push(name),
+            None => bail!("this change does not compile: {name}"),
+        }
+        std::fs::write(&file, source)?;
+    }
+    survivors.iter().for_each(|name| println!("SURVIVED: {name}"));
+    println!("{} of {} mutations killed", MUTATIONS.len() - survivors.len(), MUTATIONS.len());
+    Ok(survivors.is_empty())
+}
+
+/// The workspace's manifest with the copied crates as its only members.
+fn manifest(whole: &str) -> Result<String> {
+    let (before, rest) = whole.split_once("members = [").context("Cargo.toml has no members")?;
+    let (_, after) = rest.split_once(']').context("Cargo.toml has no end of members")?;
+    // Profiles name packages that are not in the copy.
+    let (after, _) = after.split_once("[profile.dev.package]").unwrap_or((after, ""));
+    Ok(format!("{before}members = {CRATES:?}{after}"))
+}
+
+/// Whether the tests pass; `None` if they do not compile.
+fn tests_pass(folder: &Path) -> Result<Option<bool>> {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let run = |arguments: &[&str]| {
+        let mut command = Command::new(&cargo);
+        command.current_dir(folder).args(["test", "--quiet", "--workspace"]).args(arguments);
+        command.arg("--target-dir").arg(build::target_dir().join("mutations"));
+        // Less of what a surviving mutation would say anyway; failures are not kept as regressions.
+        command.env("RUST_BACKTRACE", "0").env("PROPTEST_FAILURE_PERSISTENCE", "off");
+        anyhow::Ok(command.output().context("cargo cannot be run")?.status.success())
+    };
+    Ok(if run(&["--no-run"])? { Some(run(&["--no-fail-fast"])?) } else { None })
+}
+
+fn copy_folder(from: &Path, to: &Path) -> Result<()> {
+    std::fs::create_dir_all(to)?;
+    for entry in std::fs::read_dir(from).with_context(|| from.display().to_string())? {
+        let entry = entry?;
+        let target = to.join(entry.file_name());
+        if entry.file_type()?.is_dir() {
+            copy_folder(&entry.path(), &target)?;
+        } else {
+            std::fs::copy(entry.path(), target)?;
+        }
+    }
+    Ok(())
+}
+
+fn read(file: &Path) -> Result<String> {
+    std::fs::read_to_string(file).with_context(|| file.display().to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_mutation_changes_one_place_of_the_engine() {
+        for Mutation { name, file, before, .. } in MUTATIONS {
+            let source = read(&build::workspace_root().join("engine/src").join(file)).unwrap();
+            assert_eq!(source.matches(before).count(), 1, "{name}: {before:?} in {file}");
+        }
+    }
+
+    #[test]
+    fn the_copy_is_a_workspace_of_the_engines_crates() {
+        let whole = read(&build::workspace_root().join("Cargo.toml")).unwrap();
+        let manifest = manifest(&whole).unwrap();
+        assert!(manifest.contains("members = [\"contract\", \"engine\", \"simulation\"]"), "{manifest}");
+    }
+}
