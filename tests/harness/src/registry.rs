@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use anyhow::{Context, Result, bail, ensure};
+use bartizan_build as build;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use serde_json::{Value, json};
@@ -14,7 +15,6 @@ use sha2::{Digest as _, Sha256};
 use tempfile::TempDir;
 use tokio::net::TcpSocket;
 
-use crate::build;
 use crate::certificates::Authority;
 
 /// The one user of a registry with [`RegistryOptions::users`].

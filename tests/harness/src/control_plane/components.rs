@@ -7,9 +7,9 @@ use std::{
 };
 
 use anyhow::{Context, Result};
+use bartizan_build as build;
 
 use crate::{
-    build,
     certificates::{Authority, Identity, TokenKey},
     kubeconfig::{Credential, Kubeconfigs, write_private},
 };

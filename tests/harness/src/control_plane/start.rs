@@ -6,6 +6,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
+use bartizan_build as build;
 use k8s_openapi::api::{
     core::v1::{Node, ServiceAccount},
     storage::v1::StorageClass,
@@ -18,7 +19,7 @@ use serde_json::json;
 use tempfile::TempDir;
 use tokio::net::TcpStream;
 
-use crate::{build, guard::Guard, process::Component};
+use crate::{guard::Guard, process::Component};
 
 use super::{
     access::client_for,
