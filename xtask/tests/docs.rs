@@ -37,7 +37,7 @@ fn files(folder: &Path, extension: &str, found: &mut Vec<PathBuf>) -> Result<()>
     Ok(())
 }
 
-/// What stands in backquotes and looks like the name of a test.
+/// The texts in backquotes that look like the name of a test.
 fn named(text: &str) -> impl Iterator<Item = &str> {
     let is_word = |word: &str| !word.is_empty() && word.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
     let is_name = move |name: &&str| name.split('_').count() >= WORDS && name.split('_').all(is_word);

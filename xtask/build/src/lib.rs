@@ -41,7 +41,7 @@ const KEPT_LINES: usize = 60;
 /// The root folder of the workspace.
 pub fn workspace_root() -> PathBuf {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
-    // xtask/build lies two folders below the root.
+    // xtask/build is two folders below the root.
     here.ancestors().nth(2).unwrap_or(here).to_path_buf()
 }
 

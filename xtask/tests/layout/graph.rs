@@ -1,4 +1,4 @@
-//! Which files of a crate import which, and the circles among them.
+//! Which files of a crate import which, and the cycles among them.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -54,7 +54,7 @@ impl Crate {
     }
 
     /// The module that a path, written in `from`, leads to: that which declares the item at its end, through all re-exports.
-    /// None for what lies in another crate.
+    /// None if it is in another crate.
     fn resolve(&self, from: &Path, path: &[String], hops: usize) -> Option<Path> {
         let mut at = from.clone();
         let mut rest = path;
@@ -107,24 +107,24 @@ impl Crate {
         })
     }
 
-    /// The circles, each beginning with its first file by name. Only those that contain no smaller one: whoever takes apart a
-    /// small circle sees next what is left of the large ones.
-    pub(crate) fn circles(&self) -> Vec<Vec<&str>> {
+    /// The cycles, each beginning with its first file by name. Only those that contain no smaller one: once a
+    /// small cycle is gone, the test reports what is left of the larger ones.
+    pub(crate) fn cycles(&self) -> Vec<Vec<&str>> {
         let imports = self.imports();
         let mut found: BTreeSet<(usize, Vec<&str>)> = BTreeSet::new();
         for (file, targets) in &imports {
             for target in targets {
-                if let Some(mut circle) = way(&imports, target, file) {
-                    let first = circle.iter().enumerate().min_by_key(|(_, name)| **name).map_or(0, |(index, _)| index);
-                    circle.rotate_left(first);
-                    found.insert((circle.len(), circle));
+                if let Some(mut cycle) = way(&imports, target, file) {
+                    let first = cycle.iter().enumerate().min_by_key(|(_, name)| **name).map_or(0, |(index, _)| index);
+                    cycle.rotate_left(first);
+                    found.insert((cycle.len(), cycle));
                 }
             }
         }
         let mut smallest: Vec<Vec<&str>> = Vec::new();
-        for (_, circle) in found {
-            if !smallest.iter().any(|small| small.iter().all(|file| circle.contains(file))) {
-                smallest.push(circle);
+        for (_, cycle) in found {
+            if !smallest.iter().any(|small| small.iter().all(|file| cycle.contains(file))) {
+                smallest.push(cycle);
             }
         }
         smallest
@@ -158,17 +158,17 @@ fn way<'a>(imports: &BTreeMap<&'a str, BTreeSet<&'a str>>, from: &'a str, to: &'
 mod tests {
     use super::*;
 
-    fn circles(files: &[(&str, &str)]) -> Vec<String> {
+    fn cycles(files: &[(&str, &str)]) -> Vec<String> {
         let source = |name: &str| files.iter().find(|(file, _)| *file == name).map(|(_, text)| (*text).to_owned());
         let read = Crate::read(files[0].0, &source);
-        read.circles().iter().map(|circle| circle.join(" -> ")).collect()
+        read.cycles().iter().map(|cycle| cycle.join(" -> ")).collect()
     }
 
     #[test]
-    fn files_that_import_each_other_are_a_circle_at_any_distance() {
+    fn files_that_import_each_other_are_a_cycle_at_any_distance() {
         let root = ("src/lib.rs", "mod a; mod b; mod c; mod d;");
         let two = [root, ("src/a.rs", "use crate::b::B;"), ("src/b.rs", "fn f() { crate::a::g() }")];
-        assert_eq!(circles(&two), ["src/a.rs -> src/b.rs"]);
+        assert_eq!(cycles(&two), ["src/a.rs -> src/b.rs"]);
         let three = [
             root,
             ("src/a.rs", "use crate::b::B;"),
@@ -176,9 +176,9 @@ mod tests {
             ("src/c.rs", "pub(crate) fn c(a: &crate::a::A) {}"),
             ("src/d.rs", "struct D;"),
         ];
-        assert_eq!(circles(&three), ["src/a.rs -> src/b.rs -> src/c.rs"]);
+        assert_eq!(cycles(&three), ["src/a.rs -> src/b.rs -> src/c.rs"]);
         let none = [root, ("src/a.rs", "use crate::b::B; use crate::c::C;"), ("src/b.rs", "use crate::c::C;")];
-        assert_eq!(circles(&none), Vec::<String>::new());
+        assert_eq!(cycles(&none), Vec::<String>::new());
     }
 
     #[test]
@@ -186,9 +186,9 @@ mod tests {
         let child = ("src/a/b.rs", "use super::Shared; pub struct B;");
         let root = ("src/lib.rs", "mod a;");
         let reexports = [root, ("src/a.rs", "mod b; pub use b::B; pub struct Shared;"), child];
-        assert_eq!(circles(&reexports), Vec::<String>::new());
+        assert_eq!(cycles(&reexports), Vec::<String>::new());
         for parent in ["mod b; use b::B; pub struct Shared;", "mod b; pub struct Shared; fn f() { b::g() }"] {
-            assert_eq!(circles(&[root, ("src/a.rs", parent), child]), ["src/a.rs -> src/a/b.rs"], "{parent}");
+            assert_eq!(cycles(&[root, ("src/a.rs", parent), child]), ["src/a.rs -> src/a/b.rs"], "{parent}");
         }
     }
 
@@ -200,11 +200,11 @@ mod tests {
             ("src/a/b.rs", "use super::C; pub struct B;"),
             ("src/a/c.rs", "use crate::B; pub struct C;"),
         ];
-        assert_eq!(circles(&files), ["src/a/b.rs -> src/a/c.rs"]);
+        assert_eq!(cycles(&files), ["src/a/b.rs -> src/a/c.rs"]);
     }
 
     #[test]
-    fn other_crates_unit_tests_and_inline_modules_make_no_circle() {
+    fn other_crates_unit_tests_and_inline_modules_make_no_cycle() {
         let files = [
             ("src/main.rs", "mod a; mod b; fn main() { a::run() }"),
             (
@@ -213,6 +213,6 @@ mod tests {
             ),
             ("src/b.rs", "use serde::a::A; use std::a; pub struct B; #[cfg(test)] mod tests { use crate::a::A; }"),
         ];
-        assert_eq!(circles(&files), Vec::<String>::new());
+        assert_eq!(cycles(&files), Vec::<String>::new());
     }
 }

@@ -1,4 +1,4 @@
-//! The layout of the code: no circles between the files of a crate, and dependencies between crates that run downwards only.
+//! The layout of the code: no import cycles between the files of a crate, and dependencies between crates run downwards only.
 //!
 //! A file *imports* another if it names something that the other declares: in a `use`, or with a path in code that starts with
 //! `crate::`, `super::`, `self::` or the name of a child module. A path is followed through re-exports to the file that
@@ -8,7 +8,7 @@
 //! - anything behind `#[cfg(test)]`: unit tests may build what they need with any part of their crate;
 //! - the bodies of exported macros, which name their crate `$crate`: they are expanded elsewhere.
 //!
-//! Files that import each other, directly or around, are a *circle*: none can be understood, tested or moved alone.
+//! Files that import each other, directly or through others, form a *cycle*: none can be understood, tested or moved alone.
 
 mod graph;
 mod layers;
@@ -22,7 +22,7 @@ use bartizan_build as build;
 
 use crate::graph::Crate;
 
-/// NOT YET: crates that still have circles. To be emptied; nothing is ever added.
+/// NOT YET: crates that still have import cycles. Nothing is ever added here.
 const NOT_YET: [&str; 2] = ["engine", "host"];
 
 #[test]
@@ -33,16 +33,16 @@ fn no_files_of_a_crate_import_each_other() -> Result<()> {
         let roots = ["src/lib.rs", "src/main.rs"].map(|file| format!("{folder}/{file}"));
         for file in roots.iter().filter(|file| root.join(file).is_file()) {
             let read = Crate::read(file, &|name| fs::read_to_string(root.join(name)).ok());
-            let circles: Vec<String> = read.circles().iter().map(|circle| circle.join(" -> ")).collect();
+            let cycles: Vec<String> = read.cycles().iter().map(|cycle| cycle.join(" -> ")).collect();
             eprintln!(
-                "{file}: {} imports, {} circles",
+                "{file}: {} imports, {} cycles",
                 read.imports().values().map(|to| to.len()).sum::<usize>(),
-                circles.len()
+                cycles.len()
             );
-            match (NOT_YET.contains(&folder), circles.is_empty()) {
-                (true, true) => wrong.push(format!("{folder} has no circles any more: take it out of NOT_YET")),
-                (true, false) => eprintln!("{}", circles.join("\n")),
-                (false, _) => wrong.extend(circles),
+            match (NOT_YET.contains(&folder), cycles.is_empty()) {
+                (true, true) => wrong.push(format!("{folder} has no cycles any more: take it out of NOT_YET")),
+                (true, false) => eprintln!("{}", cycles.join("\n")),
+                (false, _) => wrong.extend(cycles),
             }
         }
     }
