@@ -2,17 +2,16 @@
 //! contents, and every page that source code names exists.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
 use std::path::{Component, Path, PathBuf};
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Result, ensure};
 use pulldown_cmark::{Event, Options, Parser, Tag, TagEnd};
 use rstest::rstest;
 
+use crate::repository::{at, files, read};
+
 /// The page from which all others must be reachable.
 const TABLE_OF_CONTENTS: &str = "docs/README.md";
-/// Folders that hold no text of this repository's own.
-const SKIPPED: [&str; 4] = ["target", "node_modules", "venv", "__pycache__"];
 /// Extensions of the files in which a page may be named.
 const SOURCES: [&str; 9] = ["rs", "toml", "yaml", "go", "js", "py", "wit", "json", "md"];
 
@@ -23,42 +22,12 @@ struct Page {
     anchors: BTreeSet<String>,
 }
 
-fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
-}
-
-/// All files of the repository, as paths from its root.
-fn files() -> Result<Vec<PathBuf>> {
-    fn walk(root: &Path, folder: &Path, found: &mut Vec<PathBuf>) -> Result<()> {
-        for entry in fs::read_dir(root.join(folder)).with_context(|| folder.display().to_string())? {
-            let entry = entry?;
-            let name = entry.file_name().to_string_lossy().into_owned();
-            let path = folder.join(&name);
-            let kind = entry.file_type()?;
-            if kind.is_dir() && !SKIPPED.contains(&name.as_str()) && !name.starts_with('.') {
-                walk(root, &path, found)?;
-            } else if kind.is_file() {
-                found.push(path);
-            }
-        }
-        Ok(())
-    }
-    let mut found = Vec::new();
-    walk(&root(), Path::new(""), &mut found)?;
-    found.sort();
-    Ok(found)
-}
-
-fn has_extension(path: &Path, extensions: &[&str]) -> bool {
-    path.extension().is_some_and(|found| extensions.iter().any(|extension| found == *extension))
-}
-
 fn pages() -> Result<BTreeMap<PathBuf, Page>> {
-    let files = files()?.into_iter().filter(|path| has_extension(path, &["md"]));
-    files
+    files(&["md"])?
+        .into_iter()
         .map(|path| {
-            let text = fs::read_to_string(root().join(&path)).with_context(|| path.display().to_string())?;
-            Ok((path, parse(&text)))
+            let page = parse(&read(&path)?);
+            Ok((path, page))
         })
         .collect()
 }
@@ -130,13 +99,12 @@ fn named_pages(text: &str) -> impl Iterator<Item = &str> {
 #[test]
 fn every_relative_link_and_anchor_resolves() -> Result<()> {
     let pages = pages()?;
-    ensure!(pages.len() > 10, "no pages found below {}", root().display());
     let mut broken = Vec::new();
     for (path, page) in &pages {
         for link in &page.links {
             let Some((target, anchor)) = target(path, link) else { continue };
             let has_anchor = |anchor: &String| pages.get(&target).is_some_and(|page| page.anchors.contains(anchor));
-            if !root().join(&target).exists() || anchor.is_some_and(|anchor| !has_anchor(&anchor)) {
+            if !at(&target).exists() || anchor.is_some_and(|anchor| !has_anchor(&anchor)) {
                 broken.push(format!("{}: {link}", path.display()));
             }
         }
@@ -167,9 +135,9 @@ fn every_page_that_a_source_file_names_exists() -> Result<()> {
     let mut missing = Vec::new();
     // This file's own tests name pages that never were.
     let own = Path::new("tests/docs");
-    for path in files()?.into_iter().filter(|path| has_extension(path, &SOURCES) && !path.starts_with(own)) {
-        let text = fs::read_to_string(root().join(&path)).with_context(|| path.display().to_string())?;
-        let unknown = named_pages(&text).filter(|page| !root().join(page).exists());
+    for path in files(&SOURCES)?.into_iter().filter(|path| !path.starts_with(own)) {
+        let text = read(&path)?;
+        let unknown = named_pages(&text).filter(|page| !at(Path::new(page)).exists());
         missing.extend(unknown.map(|page| format!("{}: {page}", path.display())));
     }
     ensure!(missing.is_empty(), "no such pages: {missing:#?}");

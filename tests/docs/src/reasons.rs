@@ -2,12 +2,13 @@
 //! means and what to do.
 
 use std::collections::BTreeSet;
-use std::fs;
 use std::path::Path;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Result, ensure};
 use bartizan_contract::Reason;
 use pulldown_cmark::{Event, Options, Parser, Tag, TagEnd};
+
+use crate::repository::read;
 
 /// The page with the tables of the host's reasons.
 const TROUBLESHOOTING: &str = "docs/administrators/troubleshoot.md";
@@ -59,18 +60,13 @@ fn tables(markdown: &str) -> Vec<Vec<Row>> {
     tables
 }
 
-fn page(path: &str) -> Result<String> {
-    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(path);
-    fs::read_to_string(file).with_context(|| path.to_owned())
-}
-
 fn is_reason(text: &str) -> bool {
     text.starts_with(|c: char| c.is_ascii_uppercase()) && text.chars().all(|c| c.is_ascii_alphanumeric())
 }
 
 #[test]
 fn every_reason_of_the_host_has_a_row() -> Result<()> {
-    let tables = tables(&page(TROUBLESHOOTING)?);
+    let tables = tables(&read(Path::new(TROUBLESHOOTING))?);
     let rows: BTreeSet<String> = tables.into_iter().flatten().filter_map(|row| row.reason).collect();
     let missing: Vec<&Reason> = Reason::ALL.iter().filter(|reason| !rows.contains(reason.as_str())).collect();
     ensure!(missing.is_empty(), "{TROUBLESHOOTING} has no row for {missing:?}");
@@ -85,7 +81,7 @@ fn every_reason_of_the_host_has_a_row() -> Result<()> {
 #[test]
 fn every_reason_has_a_condition_a_meaning_and_a_remedy_once() -> Result<()> {
     for path in PAGES {
-        let tables = tables(&page(path)?);
+        let tables = tables(&read(Path::new(path))?);
         ensure!(!tables.is_empty(), "{path} has no table of reasons");
         for table in tables {
             let mut seen = BTreeSet::new();
