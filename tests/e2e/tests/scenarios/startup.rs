@@ -151,8 +151,8 @@ fn bad_modules(stage: &Stage) -> Result<Vec<String>> {
         (
             "text",
             b"This is a text.".to_vec(),
-            "not a WebAssembly module: it begins with \"This is a te\", not with \"\\0asm\"; give the .wasm file that the \
-             build made"
+            "not a WebAssembly module: it begins with \"This is a te\", not with \"\\0asm\"; use the .wasm file that the \
+             build produced"
                 .to_owned(),
         ),
         ("truncated", cut.to_vec(), truncated_at(cut)?),
