@@ -24,6 +24,9 @@ pub(crate) struct Task {
     pub(crate) builds: fn(&[String]) -> Vec<Build>,
 }
 
+/// Rigs that need neither a cluster nor a host.
+const WITHOUT_CLUSTER: [&str; 2] = ["lives", "mutations"];
+
 /// All tasks, in the order in which `--help` lists them.
 pub(crate) const TASKS: [Task; 7] = [
     Task {
@@ -47,9 +50,9 @@ pub(crate) const TASKS: [Task; 7] = [
         name: "rig",
         about: "Disturb the host on a real control plane: kill it at each write, let requests fail",
         help: include_str!("help/rig.txt"),
-        needs_go: |arguments| arguments.first().is_none_or(|name| name != "lives"),
+        needs_go: |arguments| arguments.first().is_none_or(|name| !WITHOUT_CLUSTER.contains(&name.as_str())),
         builds: |arguments| match arguments.first() {
-            Some(name) if name == "lives" => vec![Build::Programs(&[])],
+            Some(name) if WITHOUT_CLUSTER.contains(&name.as_str()) => vec![Build::Programs(&[])],
             _ => vec![Build::ControlPlane, Build::Programs(&["bartizan", "bartizan-rig"])],
         },
     },
@@ -132,7 +135,9 @@ mod tests {
         for with in [&["demo"][..], &["test"], &["rig", "crash"], &["bench", "scale"], &["cluster"], &["kubectl"]] {
             assert!(needs_go(with), "{with:?}");
         }
-        for without in [&["test", "--no-e2e"][..], &["rig", "lives"], &["bench", "hop"], &["generate"]] {
+        for without in
+            [&["test", "--no-e2e"][..], &["rig", "lives"], &["rig", "mutations"], &["bench", "hop"], &["generate"]]
+        {
             assert!(!needs_go(without), "{without:?}");
         }
     }

@@ -5,6 +5,8 @@ use std::process::{Command, ExitCode, Output, Stdio};
 use anyhow::{Context as _, Result, ensure};
 use bartizan_harness::build;
 
+use crate::mutations;
+
 /// The rigs that run on a control plane.
 const RIGS: [&str; 2] = ["crash", "chaos"];
 /// The rig without one: random lives of Cassandra clusters, a tenth of which are part of `cargo test`.
@@ -34,6 +36,10 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     if args.name == LIVES {
         ensure!(args.seconds.is_none() && args.seed.is_none(), "lives takes neither --seconds nor --seed");
         return Ok(if all_lives()? { ExitCode::SUCCESS } else { ExitCode::FAILURE });
+    }
+    if args.name == MUTATIONS {
+        ensure!(args.seconds.is_none() && args.seed.is_none(), "mutations takes neither --seconds nor --seed");
+        return Ok(if mutations::all()? { ExitCode::SUCCESS } else { ExitCode::FAILURE });
     }
     build::control_plane(&build::silent)?;
     let mut rig = built()?;
