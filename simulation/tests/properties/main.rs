@@ -122,11 +122,15 @@ proptest! {
                     let answer = response(&wishes, &kept);
                     let keep: Vec<ObjectKey> = kept.iter().copied().map(key).collect();
                     let keep = if wishes.is_empty() { Vec::new() } else { keep };
+                    let name_taken = match host.decide(&parent_uid(), answer.clone()) {
+                        Some(Decision::Execute(execute)) => !execute.plan.taken.is_empty(),
+                        _ => false,
+                    };
                     let provider = |_: &[u8]| answer.clone();
                     let ended = host.reconcile(&mut server, &parent_uid(), &provider, &mut Choices::new(choices));
                     let kept: Vec<ObjectKey> =
                         keep.into_iter().filter(|key| meant(answer.clone(), "x").keep.contains(key)).collect();
-                    check_trace(&host.trace, &kept).map_err(TestCaseError::fail)?;
+                    check_trace(&host.trace, &kept, name_taken).map_err(TestCaseError::fail)?;
                     check_writes(&mut server).map_err(TestCaseError::fail)?;
                     if let Outcome::Crashed = ended {
                         host = host.restarted(&server);

@@ -292,8 +292,8 @@ pub(crate) fn check_writes(server: &mut ApiServer) -> Result<(), String> {
 }
 
 /// The order of a reconcile's effects: the waves in turn, nothing of a later one and nothing that goes once something failed,
-/// and nothing that is applied or kept goes in the same round.
-pub(crate) fn check_trace(trace: &[(Effect, bool)], kept: &[ObjectKey]) -> Result<(), String> {
+/// nothing that goes while a name is taken, and nothing that is applied or kept goes in the same round.
+pub(crate) fn check_trace(trace: &[(Effect, bool)], kept: &[ObjectKey], name_taken: bool) -> Result<(), String> {
     let (mut wave, mut failed, mut gone) = (0, false, false);
     let applied: Vec<&ObjectKey> = trace
         .iter()
@@ -316,13 +316,13 @@ pub(crate) fn check_trace(trace: &[(Effect, bool)], kept: &[ObjectKey]) -> Resul
             }
             Effect::Delete { delete, .. } => {
                 gone = true;
-                if failed || applied.contains(&&delete.key) || kept.contains(&delete.key) {
+                if failed || name_taken || applied.contains(&&delete.key) || kept.contains(&delete.key) {
                     return Err(format!("{} is deleted although something failed, or it is meant", delete.key));
                 }
             }
             Effect::Patch(patch) if patch.body["metadata"]["labels"][PROVIDER_LABEL].is_null() => {
                 let labels = patch.body["metadata"].get("labels").is_some();
-                if labels && (failed || applied.contains(&&patch.key) || kept.contains(&patch.key)) {
+                if labels && (failed || name_taken || applied.contains(&&patch.key) || kept.contains(&patch.key)) {
                     return Err(format!("{} is released although something failed, or it is meant", patch.key));
                 }
             }

@@ -102,7 +102,9 @@ const MUTATIONS: [Mutation; 14] = [
     },
 ];
 
-/// What the engine's tests are made of.
+/// Whose tests must notice.
+const TESTED: [&str; 4] = ["--package", "bartizan-engine", "--package", "bartizan-simulation"];
+/// What these tests are made of.
 const CRATES: [&str; 3] = ["contract", "engine", "simulation"];
 
 /// Makes each change in a copy of the sources, and runs the tests there; returns whether they noticed all.
@@ -146,7 +148,7 @@ fn tests_pass(folder: &Path) -> Result<Option<bool>> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let run = |arguments: &[&str]| {
         let mut command = Command::new(&cargo);
-        command.current_dir(folder).args(["test", "--quiet", "--workspace"]).args(arguments);
+        command.current_dir(folder).args(["test", "--quiet"]).args(TESTED).args(arguments);
         command.arg("--target-dir").arg(build::target_dir().join("mutations"));
         // Less of what a surviving mutation would say anyway; failures are not kept as regressions.
         command.env("RUST_BACKTRACE", "0").env("PROPTEST_FAILURE_PERSISTENCE", "off");
