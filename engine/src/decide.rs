@@ -1,5 +1,5 @@
-//! The one decision: what follows from a provider's answer about a parent. Pure: the live host, the preview of an upgrade and
-//! the model of the property tests call the same function.
+//! The decision that follows from a provider's answer about a parent. A pure function that the live host, the preview of an
+//! upgrade and the property tests share.
 
 use std::time::Duration;
 
@@ -13,16 +13,16 @@ use crate::related::{MAX_ROUNDS, References};
 use crate::secrets::Revealed;
 use crate::snapshot::{Origin, ProviderContext, Question, Snapshot, Supplied};
 
-/// What an answer is judged by.
+/// The input of [`decide`], beside the answer.
 #[derive(Clone, Copy, Debug)]
 pub struct DecideInput<'a> {
     /// The provider.
     pub context: &'a ProviderContext,
     /// The state that the provider was asked about.
     pub snapshot: &'a Snapshot,
-    /// What it was asked.
+    /// What it was asked for.
     pub question: Question,
-    /// What stands behind the tokens of the request.
+    /// The values behind the tokens of the request.
     pub issued: &'a Revealed,
     /// What the host last wrote for this parent.
     pub memory: &'a Memory,
@@ -31,37 +31,37 @@ pub struct DecideInput<'a> {
 /// What follows from an answer.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Decision {
-    /// The output gate refused it: nothing is done.
+    /// The output gate refused the answer: nothing is done.
     Refuse(Refusal),
-    /// The provider must see this before its answer may be acted on.
+    /// The provider must be called again with these related objects before its answer may be acted on.
     Supply(Supplied),
     /// Only the status is written.
     Hold(Answered),
-    /// The provider has finished with a parent that goes: that is recorded before anything is torn down.
+    /// The provider has finalized a parent that is being deleted: this is recorded before any child is deleted.
     MarkFinalized(Answered),
-    /// The parent's namespace goes with everything in it: the finalizer is removed, whatever the answer was.
-    LeaveWithNamespace(Plan),
+    /// The parent's namespace is being deleted with everything in it: the finalizer is removed, whatever the answer was.
+    RemoveFinalizer(Plan),
     /// The plan is executed.
     Execute(Box<Execute>),
 }
 
-/// A plan, what it was made of, and what the provider said beside it.
+/// A plan, the intents it was made from, and the rest of the answer.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Execute {
-    /// What is to be done.
+    /// What to do.
     pub plan: Plan,
-    /// The children that should exist.
+    /// The desired children.
     pub intents: Vec<Intent>,
-    /// What is written on the parent.
+    /// The rest of the answer.
     pub answered: Answered,
 }
 
-/// What a provider says about its parent, beside the children.
+/// An answer without its children: what concerns the parent itself.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Answered {
-    /// The status; `None` if it has none.
+    /// The parent's status; `None` if the answer has none.
     pub status: Option<Value>,
-    /// When it wants to be asked again.
+    /// When to call the provider again even if nothing changes.
     pub resync: Option<Duration>,
     /// Events on the parent.
     pub events: Vec<ProviderEvent>,
@@ -71,10 +71,11 @@ pub struct Answered {
 #[must_use]
 pub fn decide(input: &DecideInput<'_>, answer: Result<ReconcileResponse, Refusal>) -> Decision {
     let bounds = input.snapshot.gate_input(input.context, input.issued, input.question);
-    let more = answer.as_ref().map_or(Ok(None), |response| wants_more(response, &bounds, &input.snapshot.supplied));
-    match more {
+    let missing =
+        answer.as_ref().map_or(Ok(None), |response| missing_related(response, &bounds, &input.snapshot.supplied));
+    match missing {
         Ok(Some(supplied)) => Decision::Supply(supplied),
-        _ if input.question.namespace_terminating() => Decision::LeaveWithNamespace(plan::leave_with_namespace()),
+        _ if input.question.namespace_terminating() => Decision::RemoveFinalizer(plan::remove_finalizer()),
         Err(refusal) => Decision::Refuse(refusal),
         Ok(None) => match answer.and_then(|response| gate::check(response, &bounds)) {
             Ok(answer) => act(input, answer),
@@ -109,32 +110,35 @@ fn act(input: &DecideInput<'_>, answer: gate::Answer) -> Decision {
     Decision::Execute(Box::new(Execute { plan, intents, answered }))
 }
 
-/// What must be supplied before the answer may be acted on; `None` if everything was. A decision starts with what the last one
-/// saw, and if that is not exactly what it asks for, from nothing: the same state of the cluster is always the same request.
+/// The related objects that must be supplied before the answer may be acted on; `None` if none is missing. A decision starts
+/// with the references of the previous one. If the answer does not request exactly these, it starts over with none, so that the
+/// same cluster state always leads to the same request.
 ///
 /// # Errors
-/// If it asks for what it may not see, or for more after the last round.
-fn wants_more(
+/// If it requests what was not granted, or more after the last round.
+fn missing_related(
     response: &ReconcileResponse,
     bounds: &GateInput<'_>,
     supplied: &Supplied,
 ) -> Result<Option<Supplied>, Refusal> {
-    let asked = gate::references(response, bounds)?;
-    let again =
+    let requested = gate::references(response, bounds)?;
+    let supply =
         |references, round| Ok(Some(Supplied { references, objects: Vec::new(), round, origin: Origin::Rounds }));
     if supplied.origin == Origin::Memory && !supplied.references.is_empty() {
-        return if asked == supplied.references { Ok(None) } else { again(References::new(), 0) };
+        return if requested == supplied.references { Ok(None) } else { supply(References::new(), 0) };
     }
-    if asked.is_subset(&supplied.references) {
+    if requested.is_subset(&supplied.references) {
         return Ok(None);
     }
     if supplied.round >= MAX_ROUNDS {
-        let missing = asked.difference(&supplied.references).next();
+        let missing = requested.difference(&supplied.references).next();
         let missing = missing.map(|reference| reference.kind.to_string()).unwrap_or_default();
         return Err(Refusal {
             path: "response.related".to_owned(),
-            message: format!("asks for more ({missing}) after {MAX_ROUNDS} rounds: ask for what can be known earlier"),
+            message: format!(
+                "requests more ({missing}) after {MAX_ROUNDS} rounds: request objects in an earlier round"
+            ),
         });
     }
-    again(supplied.references.union(&asked).cloned().collect(), supplied.round + 1)
+    supply(supplied.references.union(&requested).cloned().collect(), supplied.round + 1)
 }

@@ -1,4 +1,4 @@
-//! The output gate: what of a provider's answer may be acted on. One refused object refuses the whole answer, since a
+//! The output gate: decides whether a provider's answer may be acted on. One refused object refuses the whole answer, since a
 //! partial answer must never lead to a prune (invariant 4).
 
 mod input;
@@ -26,36 +26,36 @@ pub use related::references;
 /// An answer that passed the gate.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Answer {
-    /// The children that should exist, in the order of the response.
+    /// The desired children, in the order of the response.
     pub intents: Vec<Intent>,
     /// Write the status only.
     pub hold: bool,
-    /// The parent's status as the provider said it.
+    /// The parent's status as the provider reported it.
     pub status: Option<Value>,
-    /// Ask again after so many seconds.
+    /// Resync after this many seconds.
     pub resync_after_seconds: Option<u32>,
     /// Children that are neither applied nor pruned.
     pub keep: BTreeSet<ObjectKey>,
     /// Events on the parent.
     pub events: Vec<ProviderEvent>,
-    /// The provider has nothing left to do before the parent goes.
+    /// The provider has nothing left to do before the parent is deleted.
     pub finalized: bool,
 }
 
 /// Checks an answer, and turns it into intents.
 ///
 /// # Errors
-/// The first thing in the answer that may not be acted on.
+/// The first violation in the answer.
 pub fn check(response: ReconcileResponse, input: &GateInput<'_>) -> Result<Answer, Refusal> {
     check_finalized(&response, input)?;
     if response.resync_after_seconds == Some(0) {
         return Err(Refusal::new(
             "response.resyncAfterSeconds",
-            "0 would be a busy loop: leave it out, or say 1 or more",
+            "0 would be a busy loop: leave it out, or set 1 or more",
         ));
     }
     if response.children.len() > input.max_children {
-        let message = format!("{} children are more than the limit of {}", response.children.len(), input.max_children);
+        let message = format!("{} children exceed the limit of {}", response.children.len(), input.max_children);
         return Err(Refusal::new("response.children", message));
     }
     check_status(response.status.as_ref())?;
@@ -66,9 +66,9 @@ pub fn check(response: ReconcileResponse, input: &GateInput<'_>) -> Result<Answe
         let generate: Vec<Generate> = secret_name(&child)
             .map(|name| response.generate.iter().filter(|generate| generate.secret == name).cloned().collect())
             .unwrap_or_default();
-        let intent = intend(child, generate, &path, input)?;
+        let intent = intent(child, generate, &path, input)?;
         if !seen.insert(intent.key.clone()) {
-            return Err(Refusal::new(path, format!("{} is in the answer twice", intent.key)));
+            return Err(Refusal::new(path, format!("{} appears twice in the answer", intent.key)));
         }
         intents.push(intent);
     }
@@ -88,10 +88,10 @@ pub fn check(response: ReconcileResponse, input: &GateInput<'_>) -> Result<Answe
     })
 }
 
-/// Reads the bytes of an answer.
+/// Parses an answer.
 ///
 /// # Errors
-/// If they are no `ReconcileResponse` of this version.
+/// If the bytes are not a `ReconcileResponse` of this version.
 pub fn read(bytes: &[u8]) -> Result<ReconcileResponse, Refusal> {
     let mut json = serde_json::Deserializer::from_slice(bytes);
     let response: ReconcileResponse = serde_path_to_error::deserialize(&mut json).map_err(|error| {
@@ -114,20 +114,22 @@ fn check_finalized(response: &ReconcileResponse, input: &GateInput<'_>) -> Resul
     let refuse = |message| Err(Refusal::new("response.finalized", message));
     match response {
         ReconcileResponse { finalized: true, .. } if !input.finalizing => {
-            refuse("nobody asked to finish: it is the answer to a request with finalizing=true")
+            refuse("is valid only in the answer to a request with finalizing=true")
         }
-        ReconcileResponse { finalized: true, hold: true, .. } => {
-            refuse("is the opposite of hold: leave one of them out")
-        }
+        ReconcileResponse { finalized: true, hold: true, .. } => refuse("contradicts hold: leave one of them out"),
         ReconcileResponse { finalized: true, children, .. } if !children.is_empty() => {
-            refuse("what is finished has no children: leave them out, the host deletes what is left")
+            refuse("a finalized parent has no desired children: leave them out, the host deletes what remains")
         }
         _ => Ok(()),
     }
 }
 
-/// The children to leave alone, which must not be meant to be something, too.
-fn kept(keep: &[KeepRef], meant: &BTreeSet<ObjectKey>, input: &GateInput<'_>) -> Result<BTreeSet<ObjectKey>, Refusal> {
+/// The children to leave alone, which must not also be desired.
+fn kept(
+    keep: &[KeepRef],
+    desired: &BTreeSet<ObjectKey>,
+    input: &GateInput<'_>,
+) -> Result<BTreeSet<ObjectKey>, Refusal> {
     let mut kept_keys = BTreeSet::new();
     for (position, kept) in keep.iter().enumerate() {
         let path = format!("response.keep[{position}]");
@@ -137,19 +139,22 @@ fn kept(keep: &[KeepRef], meant: &BTreeSet<ObjectKey>, input: &GateInput<'_>) ->
         let namespace =
             if grant.namespaced { kept.namespace.as_deref().or(input.parent.key.namespace.as_deref()) } else { None };
         let key = ObjectKey::new(&kind, namespace, &kept.name);
-        if meant.contains(&key) {
-            return Err(Refusal::new(path, format!("{key} is among the children of this answer, too")));
+        if desired.contains(&key) {
+            return Err(Refusal::new(path, format!("{key} is also among the children of this answer")));
         }
         kept_keys.insert(key);
     }
     Ok(kept_keys)
 }
 
-/// Events become objects of the API, whose limits they must fit.
+/// Events become API objects, whose limits they must respect.
 fn check_events(events: &[ProviderEvent]) -> Result<(), Refusal> {
-    const MOST: usize = 16;
-    if events.len() > MOST {
-        return Err(Refusal::new("response.events", format!("{} are more than the limit of {MOST}", events.len())));
+    const MAX_EVENTS: usize = 16;
+    if events.len() > MAX_EVENTS {
+        return Err(Refusal::new(
+            "response.events",
+            format!("{} events exceed the limit of {MAX_EVENTS}", events.len()),
+        ));
     }
     for (position, event) in events.iter().enumerate() {
         if event.reason.is_empty() || event.reason.len() > 128 {
@@ -160,7 +165,7 @@ fn check_events(events: &[ProviderEvent]) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// Conditions of the host's own, which no provider may claim.
+/// Condition types that are reserved for the host.
 pub const HOST_CONDITIONS: [&str; 3] = ["Synced", "Reconciling", "Stalled"];
 
 fn check_status(status: Option<&Value>) -> Result<(), Refusal> {
@@ -178,13 +183,13 @@ fn check_status(status: Option<&Value>) -> Result<(), Refusal> {
         let parsed: bartizan_contract::Condition = serde_json::from_value(condition.clone())
             .map_err(|error| Refusal::new(path.clone(), format!("is not a condition: {error}")))?;
         if HOST_CONDITIONS.contains(&parsed.type_.as_str()) {
-            return Err(Refusal::new(path, format!("condition {} is the host's own", parsed.type_)));
+            return Err(Refusal::new(path, format!("condition type {} is reserved for the host", parsed.type_)));
         }
         if parsed.type_.is_empty() || parsed.reason.is_empty() {
             return Err(Refusal::new(path, "a condition needs a type and a reason"));
         }
         if !seen.insert(parsed.type_.clone()) {
-            return Err(Refusal::new(path, format!("condition {} is there twice", parsed.type_)));
+            return Err(Refusal::new(path, format!("condition {} appears twice", parsed.type_)));
         }
     }
     Ok(())
@@ -198,37 +203,37 @@ fn secret_name(child: &Child) -> Option<&str> {
 
 fn check_generate(generate: &[Generate], intents: &[Intent]) -> Result<(), Refusal> {
     let mut seen = BTreeSet::new();
-    for (position, wish) in generate.iter().enumerate() {
+    for (position, value) in generate.iter().enumerate() {
         let path = format!("response.generate[{position}]");
-        if !(8..=1024).contains(&wish.length) {
-            let message = format!("{} characters: must be 8 to 1024", wish.length);
+        if !(8..=1024).contains(&value.length) {
+            let message = format!("{} characters: must be 8 to 1024", value.length);
             return Err(Refusal::new(format!("{path}.length"), message));
         }
-        let Some(secret) = intents.iter().find(|intent| intent.generate.contains(wish)) else {
-            let message = format!("Secret \"{}\" is not among the children of this answer", wish.secret);
+        let Some(secret) = intents.iter().find(|intent| intent.generate.contains(value)) else {
+            let message = format!("Secret \"{}\" is not among the children of this answer", value.secret);
             return Err(Refusal::new(format!("{path}.secret"), message));
         };
-        if secret.object.get("data").and_then(|data| data.get(&wish.key)).is_some() {
-            let message = format!("Secret \"{}\" has a value of its own for \"{}\"", wish.secret, wish.key);
+        if secret.object.get("data").and_then(|data| data.get(&value.key)).is_some() {
+            let message = format!("Secret \"{}\" already has a value for \"{}\"", value.secret, value.key);
             return Err(Refusal::new(format!("{path}.key"), message));
         }
-        if !seen.insert((&wish.secret, &wish.key)) {
-            let message = format!("\"{}\" of Secret \"{}\" is asked for twice", wish.key, wish.secret);
+        if !seen.insert((&value.secret, &value.key)) {
+            let message = format!("\"{}\" of Secret \"{}\" is requested twice", value.key, value.secret);
             return Err(Refusal::new(path, message));
         }
     }
     Ok(())
 }
 
-/// Checks one object and makes it the host's intent.
-fn intend(child: Child, generate: Vec<Generate>, path: &str, input: &GateInput<'_>) -> Result<Intent, Refusal> {
+/// Checks one object and turns it into an intent.
+fn intent(child: Child, generate: Vec<Generate>, path: &str, input: &GateInput<'_>) -> Result<Intent, Refusal> {
     let Child { object, wave, on_delete, on_immutable_change } = child;
     let Value::Object(mut object) = object else {
         return Err(Refusal::new(path, "must be an object"));
     };
     let required = |field: &str, value: Option<&Value>| match value.and_then(Value::as_str) {
         Some(text) if !text.is_empty() => Ok(text.to_owned()),
-        _ => Err(Refusal::new(format!("{path}.{field}"), "is required and must be a text")),
+        _ => Err(Refusal::new(format!("{path}.{field}"), "is required and must be a string")),
     };
     let api_version = required("apiVersion", object.get("apiVersion"))?;
     let kind_name = required("kind", object.get("kind"))?;
@@ -236,9 +241,9 @@ fn intend(child: Child, generate: Vec<Generate>, path: &str, input: &GateInput<'
     let grant = input.grants.children.get(&kind).ok_or_else(|| not_granted(&kind, path, input))?;
     let metadata = object.remove("metadata").unwrap_or(Value::Null);
     let name = required("metadata.name", metadata.get("name"))?;
-    // It becomes a part of a URL; what else a name may be, the API server says.
+    // It becomes a part of a URL; the API server checks everything else about a name.
     if name == "." || name == ".." || name.len() > DNS_SUBDOMAIN_LENGTH || name.contains(['/', '%', '?', '#']) {
-        let message = format!("{name:?} cannot be the name of an object");
+        let message = format!("{name:?} is not a valid object name");
         return Err(Refusal::new(format!("{path}.metadata.name"), message));
     }
     let Value::Object(mut metadata) = metadata else {
@@ -248,7 +253,7 @@ fn intend(child: Child, generate: Vec<Generate>, path: &str, input: &GateInput<'
     check_metadata(&metadata, path)?;
     check_body(&object, &kind, path)?;
     secrets::check(&kind, &object, input.issued).map_err(|refused| {
-        let message = "is a token that this request did not hold: copy tokens as they are, and only from this request";
+        let message = "is a token that this request did not contain: copy tokens unchanged, and only from this request";
         Refusal::new(format!("{path}.data.{}", refused.key), message)
     })?;
 
@@ -261,7 +266,7 @@ fn intend(child: Child, generate: Vec<Generate>, path: &str, input: &GateInput<'
     labels.insert(OWNER_UID_LABEL.to_owned(), input.parent.uid.clone().into());
     metadata.insert("labels".to_owned(), labels.into());
     let mut annotations = entries(&metadata, "annotations");
-    if is_owned(namespace.as_deref(), on_delete, input) {
+    if has_owner_reference(namespace.as_deref(), on_delete, input) {
         metadata.insert("ownerReferences".to_owned(), json!([owner_reference(input.parent)]));
     } else {
         annotations.insert(OWNER_UID_ANNOTATION.to_owned(), input.parent.uid.clone().into());
@@ -287,15 +292,15 @@ fn intend(child: Child, generate: Vec<Generate>, path: &str, input: &GateInput<'
     Ok(Intent { key, kind, object, hash, generate, wave, on_delete, on_immutable_change, uses })
 }
 
-/// Whether the parent owns the child, so that it goes with it: where nothing can go wrong. What is retained outlives the
-/// parent, the garbage collector deletes what is owned across namespaces, and in a foreground deletion what is owned by a
-/// parent that its provider has yet to finish.
-fn is_owned(namespace: Option<&str>, on_delete: OnDelete, input: &GateInput<'_>) -> bool {
-    let within_reach = match &input.parent.key.namespace {
+/// Whether the child gets an owner reference, so that the garbage collector deletes it with the parent. It gets none where that
+/// would delete too much or too early: a retained child outlives the parent, the garbage collector deletes dependents with an
+/// owner in another namespace, and a foreground deletion deletes dependents before the provider has finalized the parent.
+fn has_owner_reference(namespace: Option<&str>, on_delete: OnDelete, input: &GateInput<'_>) -> bool {
+    let is_in_scope = match &input.parent.key.namespace {
         Some(own) => namespace == Some(own),
         None => true,
     };
-    within_reach && on_delete == OnDelete::Delete && !input.finalizes
+    is_in_scope && on_delete == OnDelete::Delete && !input.finalizes
 }
 
 fn not_granted(kind: &Kind, path: &str, input: &GateInput<'_>) -> Refusal {
@@ -308,7 +313,7 @@ fn not_granted(kind: &Kind, path: &str, input: &GateInput<'_>) -> Refusal {
     Refusal::new(path, message)
 }
 
-/// The namespace that a child goes to: the parent's unless another was granted; none for cluster-scoped kinds.
+/// The namespace of a child: the parent's unless the provider names another that was granted; none for cluster-scoped kinds.
 fn namespace(
     metadata: &Map<String, Value>,
     kind: &Kind,
@@ -317,19 +322,19 @@ fn namespace(
     input: &GateInput<'_>,
 ) -> Result<Option<String>, Refusal> {
     let path = format!("{path}.metadata.namespace");
-    let wished = match metadata.get("namespace") {
+    let requested = match metadata.get("namespace") {
         None | Some(Value::Null) => None,
         Some(Value::String(namespace)) => Some(namespace.as_str()),
-        Some(other) => return Err(Refusal::new(path, format!("{other} must be a text"))),
+        Some(other) => return Err(Refusal::new(path, format!("{other} must be a string"))),
     };
     if !grant.namespaced {
-        return match wished {
+        return match requested {
             None => Ok(None),
             Some(_) => Err(Refusal::new(path, format!("{kind} is cluster-scoped: leave it out"))),
         };
     }
     let own = input.parent.key.namespace.as_deref();
-    match wished.or(own) {
+    match requested.or(own) {
         Some(namespace) if grant.covers(namespace, input.parent) => Ok(Some(namespace.to_owned())),
         Some(other) => {
             let message = match own {
@@ -338,11 +343,11 @@ fn namespace(
             };
             Err(Refusal::new(path, message))
         }
-        None => Err(Refusal::new(path, "the parent is cluster-scoped: say which namespace")),
+        None => Err(Refusal::new(path, "the parent is cluster-scoped: set a namespace")),
     }
 }
 
-/// What a provider may say in metadata; the rest is the API server's or the host's.
+/// Checks that metadata contains only what a provider may set; the API server or the host sets the rest.
 fn check_metadata(metadata: &Map<String, Value>, path: &str) -> Result<(), Refusal> {
     for (field, value) in metadata {
         let path = format!("{path}.metadata.{field}");
@@ -350,20 +355,23 @@ fn check_metadata(metadata: &Map<String, Value>, path: &str) -> Result<(), Refus
             "name" | "namespace" => {}
             "labels" | "annotations" => {
                 let Some(map) = value.as_object() else {
-                    return Err(Refusal::new(path, "must be a map of texts"));
+                    return Err(Refusal::new(path, "must map strings to strings"));
                 };
                 for (key, value) in map {
                     if key.starts_with(PREFIX) {
-                        return Err(Refusal::new(path, format!("\"{key}\": keys below {PREFIX} are the host's")));
+                        return Err(Refusal::new(
+                            path,
+                            format!("\"{key}\": keys with the prefix {PREFIX} are reserved for the host"),
+                        ));
                     }
                     if !value.is_string() {
-                        return Err(Refusal::new(path, format!("\"{key}\" must be a text")));
+                        return Err(Refusal::new(path, format!("\"{key}\" must be a string")));
                     }
                 }
             }
             "ownerReferences" => return Err(Refusal::new(path, "the host sets the owner reference: leave it out")),
-            "generateName" => return Err(Refusal::new(path, "a child has a name of its own: set metadata.name")),
-            _ => return Err(Refusal::new(path, "a provider may not set it: leave it out")),
+            "generateName" => return Err(Refusal::new(path, "is not supported: set metadata.name")),
+            _ => return Err(Refusal::new(path, "is not for providers to set: leave it out")),
         }
     }
     Ok(())
@@ -371,10 +379,13 @@ fn check_metadata(metadata: &Map<String, Value>, path: &str) -> Result<(), Refus
 
 fn check_body(object: &Map<String, Value>, kind: &Kind, path: &str) -> Result<(), Refusal> {
     if object.contains_key("status") {
-        return Err(Refusal::new(format!("{path}.status"), "a child's status is its controller's: leave it out"));
+        return Err(Refusal::new(
+            format!("{path}.status"),
+            "the status of a child is set by its controller: leave it out",
+        ));
     }
     if kind.group.is_empty() && kind.kind == "Secret" && object.contains_key("stringData") {
-        let message = "write data (base64) instead: stringData is never read back, so its changes go unseen";
+        let message = "set data (base64) instead: stringData is never read back, so drift in it would not be detected";
         return Err(Refusal::new(format!("{path}.stringData"), message));
     }
     Ok(())
@@ -384,7 +395,7 @@ fn entries(metadata: &Map<String, Value>, field: &str) -> Map<String, Value> {
     metadata.get(field).and_then(Value::as_object).cloned().unwrap_or_default()
 }
 
-/// The parent as the controlling owner: with it goes the child, in foreground deletion before it.
+/// The controller owner reference to the parent; it blocks the parent's foreground deletion until the child is deleted.
 fn owner_reference(parent: &Observed) -> Value {
     json!({
         "apiVersion": parent.api_version,

@@ -1,4 +1,4 @@
-//! What a child should be, as the host applies it.
+//! The desired state of a child, as the host applies it.
 
 use std::collections::BTreeSet;
 
@@ -7,26 +7,26 @@ use serde_json::Value;
 
 use crate::object::ObjectKey;
 
-/// One child as the host means it to be: the provider's object with the host's labels, owner reference and intent hash.
+/// One desired child: the provider's object with the host's labels, owner reference and intent hash.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Intent {
-    /// Identity.
+    /// Key of the child.
     pub key: ObjectKey,
-    /// The kind at the version that it is written at.
+    /// The kind, at the version at which it is written.
     pub kind: Kind,
-    /// The object to apply, but for generated values.
+    /// The object to apply, without generated values.
     pub object: Value,
-    /// Hash of the intent, as it stands in the annotation. Over the wish for generated values, never over the values.
+    /// Hash of the intent, as in the annotation. It covers the requests for generated values, never the values.
     pub hash: String,
-    /// Values to generate in it, if it is a Secret that is asked to have some.
+    /// Values to generate in it, if it is a Secret.
     pub generate: Vec<Generate>,
-    /// Waves are applied in order, and torn down in the opposite one.
+    /// Waves are applied in ascending and deleted in descending order.
     pub wave: u32,
-    /// What becomes of it when it is no longer meant.
+    /// What to do when it is no longer desired.
     pub on_delete: OnDelete,
-    /// What to do when a change meets an immutable field.
+    /// What to do when an update changes an immutable field.
     pub on_immutable_change: OnImmutableChange,
-    /// Secrets and ServiceAccounts that its pods may use since they are the answer's own, and that are not there yet: if such a
-    /// name turns out to be somebody else's, this child is not written.
+    /// Secrets and ServiceAccounts that its pods may use because the same answer contains them, and that do not exist yet: if
+    /// such a name turns out to be taken by another owner, this child is not written.
     pub uses: BTreeSet<ObjectKey>,
 }

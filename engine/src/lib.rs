@@ -1,6 +1,6 @@
-//! The decisions of the host, without I/O: what was observed (index), what is asked (request), what may be answered
-//! (gate), what is to be done (plan), what is said about it (status), and when (queue). Pure functions and plain data,
-//! shared by the live host, the offline tools and the tests.
+//! The decisions of the host, without I/O: the observed state (index), the request to a provider (request), the checks of its
+//! answer (gate), the writes that follow (plan), the status that reports them (status), and when to reconcile (queue). Pure
+//! functions and plain data, shared by the live host, the offline tools and the tests.
 
 pub mod api_error;
 pub mod breaker;

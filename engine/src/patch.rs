@@ -1,5 +1,5 @@
-//! The merge patches (RFC 7386) of a reconcile. Each names UID and resourceVersion, so that it changes nothing of a state that
-//! nobody has seen, and touches nothing else of the object.
+//! The merge patches (RFC 7386) of a reconcile. Each carries UID and resourceVersion as preconditions, so that it never changes
+//! an unobserved state, and contains only the fields that it changes.
 
 use bartizan_contract::Kind;
 use bartizan_contract::names::{
@@ -10,12 +10,12 @@ use serde_json::{Value, json};
 use crate::object::{ObjectKey, Observed};
 use crate::plan::Release;
 
-/// A merge patch of an object that is still in the observed state.
+/// A merge patch with the observed UID and resource version as preconditions.
 #[derive(Clone, Debug, PartialEq)]
 pub struct MergePatch {
     /// Kind of the object.
     pub kind: Kind,
-    /// Which object.
+    /// Key of the object.
     pub key: ObjectKey,
     /// The patch.
     pub body: Value,
@@ -31,14 +31,14 @@ impl MergePatch {
         Self { kind, key: object.key.clone(), body: json!({"metadata": metadata}) }
     }
 
-    /// Puts the host's labels on a child.
+    /// Restores the host's labels on a child.
     #[must_use]
     pub fn restore_labels(live: &Observed, provider: &str, parent_uid: &str) -> Self {
         Self::of(live, json!({"labels": {PROVIDER_LABEL: provider, OWNER_UID_LABEL: parent_uid}}))
     }
 
-    /// Makes an object a child of a parent: without the marks and the owner of the one before. What it should be, the next
-    /// apply says.
+    /// Adopts an object as a child of a parent: sets the labels, and removes the annotations and the owner reference of the
+    /// previous parent. The next apply sets the desired state.
     #[must_use]
     pub fn adopt(live: &Observed, provider: &str, parent_uid: &str) -> Self {
         let fields = json!({
@@ -49,8 +49,8 @@ impl MergePatch {
         Self::of(live, fields)
     }
 
-    /// Lets go of a child: without the host's labels, by which it is watched, and without the owner reference, with a mark by
-    /// which a parent of the same name may have it again.
+    /// Releases a child: removes the host's labels, by which it is watched, and the owner reference, and adds an annotation by
+    /// which a parent of the same name may adopt it.
     #[must_use]
     pub fn release(release: &Release) -> Self {
         let fields = json!({
@@ -67,14 +67,14 @@ impl MergePatch {
         Self::of(object, json!({"finalizers": finalizers}))
     }
 
-    /// Records on a parent that its provider has finished.
+    /// Records on a parent that its provider has finalized it.
     #[must_use]
     pub fn finalized(parent: &Observed, provider: &str) -> Self {
         Self::of(parent, json!({"annotations": {FINALIZED_ANNOTATION: provider}}))
     }
 }
 
-/// The owner references of a child but that to the parent which its label names.
+/// The owner references of a child, without the one to the parent that its label names.
 fn other_owners(child: &Observed) -> Vec<Value> {
     let owners = child.value().pointer("/metadata/ownerReferences").cloned().unwrap_or_default();
     let is_parent = |owner: &&Value| owner.get("uid").and_then(Value::as_str) == child.owner_uid.as_deref();

@@ -1,31 +1,31 @@
-//! What is to be done with a parent at all, before anybody is asked.
+//! The phase of a parent's life, which decides whether its provider is called at all.
 
 use bartizan_contract::names;
 
 use crate::object::Observed;
 use crate::plan::FinalizerStep;
 
-/// Finalizer by which the API server asks that a parent's children are left alone (`--cascade=orphan`).
+/// Finalizer that the API server sets for a deletion that orphans dependents (`--cascade=orphan`).
 const ORPHAN: &str = "orphan";
 
 /// Where a parent is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {
-    /// It is going and its provider has nothing to say: owner references take its children along.
-    Going,
-    /// It asks to be left alone.
+    /// It is being deleted and has no finalizer of the host: the garbage collector deletes its children.
+    Terminating,
+    /// It is paused.
     Paused,
-    /// The provider says what should be.
+    /// The provider is asked for the desired children.
     Serve(FinalizerStep),
-    /// It is going, and the provider is asked to finish.
+    /// It is being deleted, and the provider is asked to finalize it.
     Finalize,
-    /// It is going, its children have no owner references, and the provider has finished or no longer wants to be asked.
+    /// It is being deleted, its children have no owner references, and the provider has finalized it or no longer finalizes.
     Teardown,
-    /// It is going and its children are to stay: it was orphaned, or abandoned.
-    LetGo(FinalizerStep),
+    /// It is being deleted and its children are to stay: it was deleted with orphaning, or abandoned.
+    Release(FinalizerStep),
 }
 
-/// Decides from the parent, the provider, and whether that finalizes.
+/// Derives the phase from the parent, its provider, and whether that finalizes.
 #[must_use]
 pub fn of(parent: &Observed, provider: &str, finalizes: bool) -> Phase {
     let finalizer = names::finalizer(provider);
@@ -35,8 +35,8 @@ pub fn of(parent: &Observed, provider: &str, finalizes: bool) -> Phase {
         let step = if held { FinalizerStep::Remove } else { FinalizerStep::Keep };
         let orphaned = parent.finalizers.iter().any(|name| name == ORPHAN);
         return match (parent.marks.abandon || orphaned, held, parent.marks.paused) {
-            (true, ..) => Phase::LetGo(step),
-            (false, false, _) => Phase::Going,
+            (true, ..) => Phase::Release(step),
+            (false, false, _) => Phase::Terminating,
             (false, true, true) => Phase::Paused,
             (false, true, false) if finalizes && !finished => Phase::Finalize,
             (false, true, false) => Phase::Teardown,
@@ -59,25 +59,25 @@ mod tests {
     const OURS: &str = "finalizer.bartizan.dev/minio";
 
     #[rstest]
-    #[case::living(json!({}), false, Phase::Serve(FinalizerStep::Keep))]
-    #[case::new_to_a_finalizer(json!({}), true, Phase::Serve(FinalizerStep::Add))]
+    #[case::not_deleted(json!({}), false, Phase::Serve(FinalizerStep::Keep))]
+    #[case::without_its_finalizer(json!({}), true, Phase::Serve(FinalizerStep::Add))]
     #[case::held(json!({"finalizers": [OURS]}), true, Phase::Serve(FinalizerStep::Keep))]
     #[case::no_longer_finalizing(json!({"finalizers": [OURS]}), false, Phase::Serve(FinalizerStep::Remove))]
     #[case::paused(json!({"annotations": {"bartizan.dev/paused": "true"}}), true, Phase::Paused)]
     #[case::not_paused(json!({"annotations": {"bartizan.dev/paused": "false"}}), false, Phase::Serve(FinalizerStep::Keep))]
-    #[case::going(json!({"deletionTimestamp": "t", "finalizers": ["foregroundDeletion"]}), false, Phase::Going)]
+    #[case::terminating(json!({"deletionTimestamp": "t", "finalizers": ["foregroundDeletion"]}), false, Phase::Terminating)]
     #[case::finalizing(json!({"deletionTimestamp": "t", "finalizers": [OURS]}), true, Phase::Finalize)]
-    #[case::paused_at_the_end(
+    #[case::paused_while_deleted(
         json!({"deletionTimestamp": "t", "finalizers": [OURS], "annotations": {"bartizan.dev/paused": "true"}}), true, Phase::Paused
     )]
     #[case::finished(
         json!({"deletionTimestamp": "t", "finalizers": [OURS], "annotations": {"bartizan.dev/finalized": "minio"}}), true, Phase::Teardown
     )]
-    #[case::left_over(json!({"deletionTimestamp": "t", "finalizers": [OURS]}), false, Phase::Teardown)]
-    #[case::orphaned(json!({"deletionTimestamp": "t", "finalizers": ["orphan"]}), false, Phase::LetGo(FinalizerStep::Keep))]
+    #[case::leftover_finalizer(json!({"deletionTimestamp": "t", "finalizers": [OURS]}), false, Phase::Teardown)]
+    #[case::orphaned(json!({"deletionTimestamp": "t", "finalizers": ["orphan"]}), false, Phase::Release(FinalizerStep::Keep))]
     #[case::abandoned(
         json!({"deletionTimestamp": "t", "finalizers": [OURS], "annotations": {"bartizan.dev/abandon": "true"}}), true,
-        Phase::LetGo(FinalizerStep::Remove)
+        Phase::Release(FinalizerStep::Remove)
     )]
     #[case::abandoned_too_early(json!({"annotations": {"bartizan.dev/abandon": "true"}}), false, Phase::Serve(FinalizerStep::Keep))]
     fn a_parent_is_in_one_phase(#[case] metadata: Value, #[case] finalizes: bool, #[case] phase: Phase) {

@@ -1,4 +1,5 @@
-//! The plan: what differs between what should be and what is, as a value that can be printed, compared and executed.
+//! The plan: the difference between the desired and the observed children, as a value that can be printed, compared and
+//! executed.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -8,20 +9,20 @@ use bartizan_contract::Kind;
 
 use crate::intent::Intent;
 use crate::object::{Hash, ObjectKey, Observed};
-use crate::ownership::{is_ours, is_ours_to_end};
+use crate::ownership::{is_ours, may_prune};
 
-/// What must still be true when a write arrives, so that a stale cache or a returned leader does no harm.
+/// The precondition of a write, so that a stale cache or a deposed leader does no harm.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Fence {
     /// The name is free: an apply with resourceVersion "1" creates and never updates.
     CreateOnly,
-    /// It is still the same object.
+    /// The object still has this UID.
     Uid(String),
-    /// It is still the same object in the same state: for kinds where a stale write loses data.
+    /// The object still has this UID and resource version: for kinds where a stale write loses data.
     Exact {
-        /// UID of the snapshot.
+        /// UID in the snapshot.
         uid: String,
-        /// Resource version of the snapshot.
+        /// Resource version in the snapshot.
         resource_version: String,
     },
 }
@@ -31,18 +32,18 @@ pub enum Fence {
 pub enum ApplyReason {
     /// It does not exist.
     Absent,
-    /// The provider means something else than what was last written.
+    /// The desired state differs from what was last written.
     IntentChanged,
-    /// Somebody else changed it, or may have.
+    /// Another writer changed it, or may have.
     Drifted,
 }
 
 /// One child to apply.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Apply {
-    /// What it should be.
+    /// Its desired state.
     pub intent: Intent,
-    /// What must still be true.
+    /// Precondition of the write.
     pub fence: Fence,
     /// Why.
     pub reason: ApplyReason,
@@ -51,53 +52,53 @@ pub struct Apply {
 /// One child to delete.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Delete {
-    /// Identity.
+    /// Key of the child.
     pub key: ObjectKey,
     /// The kind at the version that it was read at.
     pub kind: Kind,
-    /// UID that must still be its own.
+    /// Precondition: its UID.
     pub uid: String,
-    /// Resource version that must still be its own.
+    /// Precondition: its resource version.
     pub resource_version: String,
     /// Wave that it was applied in.
     pub wave: u32,
 }
 
-/// One child to let go of: it stays, without the host's labels and owner reference.
+/// One child to release: it stays, without the host's labels and owner reference.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Release {
-    /// The child, at the state in which it is released.
+    /// The child in the state in which it is released.
     pub child: Arc<Observed>,
-    /// For whom it is kept: a parent of this kind and name may have it again.
+    /// Kind and name of the parent that may adopt it later.
     pub retained_for: String,
 }
 
-/// What becomes of the host's finalizer on the parent.
+/// What to do with the host's finalizer on the parent.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum FinalizerStep {
-    /// It stays as it is.
+    /// Leave it as it is.
     #[default]
     Keep,
-    /// It is put on before anything else is written.
+    /// Add it before anything else is written.
     Add,
-    /// It is taken off once everything else is done.
+    /// Remove it once everything else is done.
     Remove,
 }
 
-/// Everything that one reconcile does to children.
+/// Everything that one reconcile does to the parent's finalizer and children.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Plan {
-    /// What becomes of the parent's finalizer.
+    /// What to do with the parent's finalizer.
     pub finalizer: FinalizerStep,
     /// Children to apply, wave by wave, within a wave in the order of the answer.
     pub applies: Vec<Arc<Apply>>,
     /// Children to delete.
     pub deletes: Vec<Delete>,
-    /// Children to let go of.
+    /// Children to release.
     pub releases: Vec<Release>,
-    /// Children that are being deleted and must be gone before they can be made again.
+    /// Children whose deletion must complete before they can be recreated.
     pub waiting: Vec<ObjectKey>,
-    /// Names that hold something that is not this parent's.
+    /// Names of children that are taken by an object of another owner.
     pub taken: Vec<ObjectKey>,
 }
 
@@ -113,12 +114,12 @@ impl Plan {
             && self.taken.is_empty()
     }
 
-    /// The applies of each wave, in order. What uses others of its own wave comes after them.
+    /// The applies of each wave, in order. Within a wave, a child comes after the children that it uses.
     pub fn waves(&self) -> impl Iterator<Item = &[Arc<Apply>]> {
         self.applies.chunk_by(|left, right| step(left) == step(right))
     }
 
-    /// The wave whose first apply has this number; `None` if there are no more.
+    /// The wave whose first apply has this index; `None` if there are no more.
     #[must_use]
     pub fn wave_from(&self, first: usize) -> Option<&[Arc<Apply>]> {
         let rest = self.applies.get(first..)?;
@@ -126,7 +127,7 @@ impl Plan {
     }
 }
 
-/// When a child is applied: in its wave, and there once what it uses is known to be the parent's own.
+/// When a child is applied: in its wave, and within that once what it uses is known to belong to the parent.
 fn step(apply: &Apply) -> (u32, bool) {
     (apply.intent.wave, !apply.intent.uses.is_empty())
 }
@@ -154,11 +155,11 @@ impl fmt::Display for Plan {
             separator = ", ";
         }
         for key in &self.waiting {
-            write!(f, "{separator}wait until {key} is gone")?;
+            write!(f, "{separator}wait for {key} to be deleted")?;
             separator = ", ";
         }
         for key in &self.taken {
-            write!(f, "{separator}{key} is not ours")?;
+            write!(f, "{separator}{key} is not owned by this parent")?;
             separator = ", ";
         }
         if self.finalizer == FinalizerStep::Remove {
@@ -168,45 +169,45 @@ impl fmt::Display for Plan {
     }
 }
 
-/// What the host remembers of its own last writes for one parent. Lost at a restart, when the annotation on the child
-/// and the times in its managed fields stand in.
+/// What the host remembers of its last writes for one parent. It is lost in a restart; the intent annotation of the child and
+/// the times in its managed fields replace it then.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Memory {
     written: BTreeMap<ObjectKey, (String, Hash)>,
 }
 
 impl Memory {
-    /// The API server answered an apply of the intent with this hash with an object of this digest.
+    /// Records that an apply of the intent with this hash returned an object with this digest.
     pub fn remember(&mut self, key: ObjectKey, intent: String, digest: Hash) {
         self.written.insert(key, (intent, digest));
     }
 
-    /// Keeps only what is still meant.
+    /// Keeps only these children.
     pub fn retain(&mut self, keys: &BTreeSet<ObjectKey>) {
         self.written.retain(|key, _| keys.contains(key));
     }
 }
 
-/// What a plan is made of.
+/// The input of [`plan`].
 #[derive(Clone, Copy, Debug)]
 pub struct PlanInput<'a> {
     /// Name of the provider.
     pub provider: &'a str,
     /// The parent.
     pub parent: &'a Observed,
-    /// The children that should exist.
+    /// The desired children.
     pub intents: &'a [Intent],
-    /// The children that exist.
+    /// The observed children.
     pub children: &'a [Arc<Observed>],
     /// Children that are neither applied nor pruned.
     pub keep: &'a BTreeSet<ObjectKey>,
     /// What the host last wrote.
     pub memory: &'a Memory,
-    /// What becomes of the parent's finalizer.
+    /// What to do with the parent's finalizer.
     pub finalizer: FinalizerStep,
 }
 
-/// Compares what should be with what is.
+/// Compares the desired with the observed children.
 #[must_use]
 pub fn plan(input: &PlanInput<'_>) -> Plan {
     let mut plan = Plan { finalizer: input.finalizer, ..Plan::default() };
@@ -228,31 +229,32 @@ pub fn plan(input: &PlanInput<'_>) -> Plan {
             }
         }
     }
-    // What is not the parent's own is not for its pods to use.
-    let not_own: BTreeSet<&ObjectKey> = plan.taken.iter().chain(&plan.waiting).collect();
-    plan.applies.retain(|apply| apply.intent.uses.iter().all(|used| !not_own.contains(used)));
+    // Pods must not use what does not belong to the parent.
+    let not_owned: BTreeSet<&ObjectKey> = plan.taken.iter().chain(&plan.waiting).collect();
+    plan.applies.retain(|apply| apply.intent.uses.iter().all(|used| !not_owned.contains(used)));
     plan.applies.sort_by_key(|apply| step(apply));
-    let meant: BTreeSet<&ObjectKey> = input.intents.iter().map(|intent| &intent.key).collect();
-    let surplus = input.children.iter().filter(|child| !meant.contains(&child.key) && !input.keep.contains(&child.key));
-    for child in surplus.filter(|child| !child.deleting && is_ours_to_end(child, input.parent, input.provider)) {
+    let desired: BTreeSet<&ObjectKey> = input.intents.iter().map(|intent| &intent.key).collect();
+    let surplus =
+        input.children.iter().filter(|child| !desired.contains(&child.key) && !input.keep.contains(&child.key));
+    for child in surplus.filter(|child| !child.deleting && may_prune(child, input.parent, input.provider)) {
         if child.marks.retained_for.is_some() {
             plan.releases.push(release(child, input.parent));
         } else {
             plan.deletes.push(delete(child));
         }
     }
-    // What came last goes first.
+    // Waves are pruned in reverse order.
     plan.deletes.sort_by_key(|delete| std::cmp::Reverse(delete.wave));
     plan
 }
 
-/// What is left to do before a parent goes whose provider has finished: what is to be retained is released, the rest is
-/// deleted, the last wave first, each once the one after it is gone. `children` must have been read live: the finalizer goes
-/// when there are none.
+/// What remains to be done for a parent that is being deleted, once its provider has finalized it: retained children are
+/// released, the rest is deleted in reverse order of waves, each wave once the later one is gone. `children` must have been
+/// listed live: the finalizer is removed when there are none.
 #[must_use]
 pub fn teardown(provider: &str, parent: &Observed, children: &[Arc<Observed>]) -> Plan {
     let mut plan = Plan::default();
-    let ours: Vec<&Arc<Observed>> = children.iter().filter(|child| is_ours_to_end(child, parent, provider)).collect();
+    let ours: Vec<&Arc<Observed>> = children.iter().filter(|child| may_prune(child, parent, provider)).collect();
     let (retained, doomed): (Vec<_>, Vec<_>) = ours.into_iter().partition(|child| child.marks.retained_for.is_some());
     plan.releases = retained.into_iter().filter(|child| !child.deleting).map(|child| release(child, parent)).collect();
     let Some(last) = doomed.iter().map(|child| child.marks.wave).max() else {
@@ -269,16 +271,16 @@ pub fn teardown(provider: &str, parent: &Observed, children: &[Arc<Observed>]) -
     plan
 }
 
-/// Lets go of all children and of the parent itself: it was orphaned or abandoned, or its namespace goes with all that is in it.
+/// Releases all children, and the parent: it was deleted with orphaning, or abandoned.
 #[must_use]
-pub fn abandon(provider: &str, parent: &Observed, children: &[Arc<Observed>], finalizer: FinalizerStep) -> Plan {
-    let ours = children.iter().filter(|child| !child.deleting && is_ours_to_end(child, parent, provider));
+pub fn release_all(provider: &str, parent: &Observed, children: &[Arc<Observed>], finalizer: FinalizerStep) -> Plan {
+    let ours = children.iter().filter(|child| !child.deleting && may_prune(child, parent, provider));
     Plan { finalizer, releases: ours.map(|child| release(child, parent)).collect(), ..Plan::default() }
 }
 
-/// The parent's namespace goes, and takes everything along: nobody waits for its provider.
+/// The parent's namespace is being deleted with everything in it: the finalizer is removed without waiting for the provider.
 #[must_use]
-pub fn leave_with_namespace() -> Plan {
+pub fn remove_finalizer() -> Plan {
     Plan { finalizer: FinalizerStep::Remove, ..Plan::default() }
 }
 
@@ -296,10 +298,10 @@ fn release(child: &Arc<Observed>, parent: &Observed) -> Release {
     Release { child: child.clone(), retained_for: parent.key.title() }
 }
 
-/// Why a child must be applied again; `None` if it is as meant.
+/// Why a child must be applied again; `None` if it matches its intent.
 fn difference(intent: &Intent, child: &Observed, memory: &Memory) -> Option<ApplyReason> {
     if !child.labelled_by_host {
-        // Labels that somebody took off and put back look as before, and are no longer the host's.
+        // Labels that another writer removed and restored look the same, and are no longer owned by the host.
         return Some(ApplyReason::Drifted);
     }
     match memory.written.get(&intent.key) {
@@ -310,7 +312,7 @@ fn difference(intent: &Intent, child: &Observed, memory: &Memory) -> Option<Appl
     }
 }
 
-/// Kinds where a write on top of a state that nobody saw loses data.
+/// The precondition by kind: exact where a write over an unobserved state loses data.
 fn fence(child: &Observed) -> Fence {
     let stateful = matches!(
         (&*child.key.group, &*child.key.kind),

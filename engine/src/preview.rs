@@ -1,5 +1,5 @@
-//! What another version of a provider would change: the answers of two versions to the same state of the cluster, compared. For
-//! upgrades that are shown before they are made.
+//! Previews what another version of a provider would change, by comparing the answers of two versions to the same cluster
+//! state, so that an upgrade can be reviewed before it is made.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -15,32 +15,32 @@ use crate::intent::Intent;
 use crate::object::{ObjectKey, Observed};
 use crate::plan::Plan;
 
-/// What stands for a value of a Secret.
+/// Placeholder for a value of a Secret.
 const HIDDEN: &str = "(secret)";
 
-/// What one version would do about one parent.
+/// The predicted effect of one version on one parent.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Foreseen {
-    /// The children that should exist.
+pub struct Prediction {
+    /// The desired children.
     pub intents: Vec<Intent>,
-    /// What it would do now.
+    /// What the host would do now.
     pub plan: Plan,
 }
 
-/// What a change does to a child.
+/// The kind of a change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Action {
-    /// It is made.
+    /// It is created.
     Create,
-    /// It is changed.
+    /// It is updated.
     Update,
-    /// It is deleted and made again, since a field changes that never may.
+    /// It is deleted and recreated, since an immutable field changes.
     Recreate,
     /// It is deleted.
     Delete,
-    /// It is let go of, and stays.
+    /// It is released, and stays.
     Release,
-    /// It could not be done: a field changes that never may, or the name is somebody else's.
+    /// It would fail: an immutable field changes, or the name is taken.
     Refuse,
 }
 
@@ -57,17 +57,17 @@ impl fmt::Display for Action {
     }
 }
 
-/// What would become of one child.
+/// A change of one child.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Change {
-    /// What is done.
+    /// What would be done.
     pub action: Action,
-    /// The child, in words.
+    /// The child, for display.
     pub child: String,
-    /// Field because of which it is made again or refused, as a JSON pointer.
+    /// The immutable field because of which it is recreated or refused, as a JSON pointer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub because_of: Option<String>,
-    /// Fields that differ, for those that are changed. Values of Secrets are hidden.
+    /// Fields that differ, if it exists. Values of Secrets are hidden.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub fields: Vec<FieldChange>,
 }
@@ -75,22 +75,23 @@ pub struct Change {
 /// One field that differs.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct FieldChange {
-    /// Where, as a JSON pointer (RFC 6901).
+    /// The path, as a JSON pointer (RFC 6901).
     pub path: String,
-    /// What the version that serves means it to be; absent: nothing.
+    /// Its value under the active version, if any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub before: Option<Value>,
-    /// What the other version means it to be; absent: nothing.
+    /// Its value under the candidate, if any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub after: Option<Value>,
 }
 
-/// What would differ for a parent if the candidate took over, child by child. Without `active`, which cannot be asked any more or
-/// gives no answer for this parent, the candidate is compared with what there is: fields that it takes away are not seen then.
+/// The changes of a parent's children if the candidate replaced the active version. Without `active`, because that is no longer
+/// available or gives no answer for this parent, the candidate is compared with the live children: removed fields are not
+/// detected then.
 #[must_use]
-pub fn compare(candidate: &Foreseen, active: Option<&Foreseen>, children: &[Arc<Observed>]) -> Vec<Change> {
+pub fn compare(candidate: &Prediction, active: Option<&Prediction>, children: &[Arc<Observed>]) -> Vec<Change> {
     let existing: BTreeMap<&ObjectKey, &Arc<Observed>> = children.iter().map(|child| (&child.key, child)).collect();
-    let meant: BTreeMap<&ObjectKey, &Intent> =
+    let desired: BTreeMap<&ObjectKey, &Intent> =
         active.into_iter().flat_map(|active| &active.intents).map(|intent| (&intent.key, intent)).collect();
     let nothing = Plan::default();
     let before = active.map_or(&nothing, |active| &active.plan);
@@ -102,14 +103,14 @@ pub fn compare(candidate: &Foreseen, active: Option<&Foreseen>, children: &[Arc<
             }
             continue;
         }
-        let meant = meant.get(&intent.key).copied();
-        if meant.is_some_and(|meant| meant.hash == intent.hash) {
+        let desired = desired.get(&intent.key).copied();
+        if desired.is_some_and(|desired| desired.hash == intent.hash) {
             continue;
         }
-        match (existing.get(&intent.key), meant) {
+        match (existing.get(&intent.key), desired) {
             (None, _) => changes.push(bare(Action::Create, &intent.key)),
             (Some(child), None) if child.intent.as_deref() == Some(&*intent.hash) => {}
-            (Some(child), meant) => changes.push(changed(intent, meant, child)),
+            (Some(child), desired) => changes.push(changed(intent, desired, child)),
         }
     }
     let deleted: BTreeSet<&ObjectKey> = before.deletes.iter().map(|delete| &delete.key).collect();
@@ -125,12 +126,12 @@ fn bare(action: Action, key: &ObjectKey) -> Change {
     Change { action, child: key.to_string(), because_of: None, fields: Vec::new() }
 }
 
-/// A child that is there and is to be something else.
-fn changed(intent: &Intent, meant: Option<&Intent>, child: &Observed) -> Change {
+/// The change of a child that exists.
+fn changed(intent: &Intent, desired: Option<&Intent>, child: &Observed) -> Change {
     let live = child.value();
-    let (before, how) = match meant {
-        Some(meant) => (&meant.object, Compared::Whole),
-        None => (&live, Compared::WhatIsMeant),
+    let (before, how) = match desired {
+        Some(desired) => (&desired.object, Compared::Whole),
+        None => (&live, Compared::DesiredFields),
     };
     let mut fields = Vec::new();
     differences(before, &intent.object, how, &mut String::new(), &mut fields);
@@ -163,8 +164,8 @@ fn hide(field: &mut FieldChange) {
 enum Compared {
     /// All.
     Whole,
-    /// Only those in fields that the second object has: the first one has defaults and fields of others, too.
-    WhatIsMeant,
+    /// Only those in fields of the second object: the first one also has defaults and the fields of other managers.
+    DesiredFields,
 }
 
 fn differences(before: &Value, after: &Value, how: Compared, path: &mut String, found: &mut Vec<FieldChange>) {
@@ -190,16 +191,16 @@ fn objects(
     path: &mut String,
     found: &mut Vec<FieldChange>,
 ) {
-    // Follows from the rest of the object.
-    let is_own = |key: &str| key == INTENT_ANNOTATION;
-    for (key, value) in after.iter().filter(|(key, _)| !is_own(key)) {
+    // Derived from the rest of the object.
+    let is_derived = |key: &str| key == INTENT_ANNOTATION;
+    for (key, value) in after.iter().filter(|(key, _)| !is_derived(key)) {
         within(path, key, |path| match before.get(key) {
             Some(before) => differences(before, value, how, path, found),
             None => found.push(FieldChange { path: path.clone(), before: None, after: Some(value.clone()) }),
         });
     }
     if how == Compared::Whole {
-        for (key, value) in before.iter().filter(|(key, _)| !is_own(key) && !after.contains_key(*key)) {
+        for (key, value) in before.iter().filter(|(key, _)| !is_derived(key) && !after.contains_key(*key)) {
             within(path, key, |path| {
                 found.push(FieldChange { path: path.clone(), before: Some(value.clone()), after: None });
             });
@@ -207,11 +208,11 @@ fn objects(
     }
 }
 
-fn within(path: &mut String, token: &str, look: impl FnOnce(&mut String)) {
+fn within(path: &mut String, token: &str, visit: impl FnOnce(&mut String)) {
     let length = path.len();
     path.push('/');
     path.push_str(&token.replace('~', "~0").replace('/', "~1"));
-    look(path);
+    visit(path);
     path.truncate(length);
 }
 

@@ -1,7 +1,7 @@
-//! One reconcile of one parent as a state machine without I/O: what the provider is asked, what follows from its answer, the
-//! execution of the plan, the status, the events, and when the parent is due again. Whoever drives it carries out effects and
-//! brings back replies, in any order: the host with a client, a simulation with an API server in memory. It may be dropped at any
-//! point, as a crash would.
+//! One reconcile of one parent as a state machine without I/O: the request to the provider, the decision on its answer, the
+//! execution of the plan, the status, the events, and the requeue. A driver carries out its effects and returns the replies, in
+//! any order: the host with a client, the simulation with an API server in memory. Dropping it at any point is equivalent to a
+//! crash.
 
 mod child;
 mod clock;
@@ -38,30 +38,30 @@ pub use outcome::Retry;
 pub use report::{Decided, Ended, Next, Report};
 
 use execution::{Execution, Slot, Target};
-use outcome::{Conclusion, after_ending, after_serving, changed_meanwhile, failed, without_answer};
+use outcome::{Conclusion, after_deleting, after_serving, changed_meanwhile, failed, without_answer};
 
 /// One reconcile of one parent.
 #[derive(Debug)]
 pub struct Reconcile {
     context: Arc<ProviderContext>,
     snapshot: Snapshot,
-    /// What stands behind the tokens of the request.
+    /// The values behind the tokens of the request.
     issued: Arc<Revealed>,
     kept: Kept,
     state: State,
-    /// Effects that were not handed out yet.
+    /// Effects that were not returned yet.
     outbox: Vec<(Ticket, Effect)>,
-    /// What is known of its end so far.
+    /// The report, as far as it is known.
     draft: Draft,
     report: Option<Report>,
-    /// A plan that was begun, until somebody asks for it.
-    begun: Option<String>,
+    /// The plan whose execution has begun, until it is taken.
+    started_plan: Option<String>,
 }
 
 #[derive(Debug)]
 enum State {
     Begin {
-        /// Children whose last write was not answered.
+        /// Children whose last write got no response.
         unsure: Vec<(Kind, ObjectKey)>,
     },
     ReadingUnsure {
@@ -77,7 +77,7 @@ enum State {
         conclude: fn(&Plan, &Executed) -> Conclusion,
     },
     WritingStatus,
-    /// The status was refused by the CRD; this one says so.
+    /// The CRD rejected the status; this one reports that.
     WritingRefusal,
     SendingEvents {
         waiting: VecDeque<ProviderEvent>,
@@ -86,23 +86,23 @@ enum State {
     Done,
 }
 
-/// How a parent ends without being asked about.
+/// How the children of a deleted parent are handled without calling its provider.
 #[derive(Clone, Copy, Debug)]
 enum End {
-    LetGo(FinalizerStep),
+    Release(FinalizerStep),
     Teardown,
 }
 
-/// What came of the status: `Ok` with the parent if it was written; `Err` asks for another try, after the given time if any.
+/// Result of the status write: `Ok` with the parent if it was written; `Err` requests a retry, after the given delay if any.
 type StatusWrite = Result<Option<Box<Observed>>, Option<Duration>>;
 
-/// What is known of the end of a reconcile so far.
+/// The parts of the report that are known so far.
 #[derive(Debug)]
 struct Draft {
     request: Option<Hash>,
     outcome: Outcome,
     retry: Retry,
-    /// What the provider said; `None` if it did not answer, or not acceptably.
+    /// The accepted answer; `None` if there was none, or it was refused.
     answered: Option<Answered>,
     plan: Plan,
     executed: Executed,
@@ -128,8 +128,8 @@ impl Default for Draft {
 }
 
 impl Reconcile {
-    /// A reconcile of the parent of `snapshot`. `unsure` are children whose last write was not answered: what became of it is
-    /// read first, and decides nothing else.
+    /// A reconcile of the parent of `snapshot`. `unsure` are children whose last write got no response: they are read first, and
+    /// nothing else is decided in this reconcile.
     #[must_use]
     pub fn new(context: Arc<ProviderContext>, snapshot: Snapshot, kept: Kept, unsure: Vec<(Kind, ObjectKey)>) -> Self {
         Self {
@@ -141,28 +141,28 @@ impl Reconcile {
             outbox: Vec::new(),
             draft: Draft::default(),
             report: None,
-            begun: None,
+            started_plan: None,
         }
     }
 
-    /// The state that it works on.
+    /// The snapshot that it works on.
     #[must_use]
     pub fn snapshot(&self) -> &Snapshot {
         &self.snapshot
     }
 
-    /// What stands behind the tokens of the request.
+    /// The values behind the tokens of the request.
     #[must_use]
     pub fn issued(&self) -> Arc<Revealed> {
         self.issued.clone()
     }
 
-    /// A plan with something to do that was begun since the last time, in words.
-    pub fn take_begun(&mut self) -> Option<String> {
-        self.begun.take()
+    /// The plan whose execution has begun since the last call, as text; `None` if there is nothing to do.
+    pub fn take_started_plan(&mut self) -> Option<String> {
+        self.started_plan.take()
     }
 
-    /// What may be sent now, each once. None, and no reply outstanding: it is done.
+    /// The effects that may be carried out now; each is returned once. If there are none and no reply is outstanding, it is done.
     pub fn effects(&mut self, clock: &dyn Clock) -> Vec<(Ticket, Effect)> {
         if let State::Begin { unsure } = &mut self.state {
             let unsure = std::mem::take(unsure);
@@ -183,20 +183,20 @@ impl Reconcile {
                     let after = Retry::After(error.retry_after());
                     self.conclude(failed(Reason::NamespaceUnknown, error.to_string(), false, after), clock);
                 }
-                other => self.bug(&other.misplaced(), clock),
+                other => self.unexpected_reply(&other.unexpected(), clock),
             },
             State::Calling(question) => match reply {
                 Reply::Called(result) => self.called(question, result, clock),
-                other => self.bug(&other.misplaced(), clock),
+                other => self.unexpected_reply(&other.unexpected(), clock),
             },
             State::Listing(end) => match reply {
                 Reply::Children(Ok(children)) => self.end(end, &children, clock),
                 Reply::Children(Err(error)) => {
-                    let message = format!("the children could not be listed: {error}");
+                    let message = format!("listing the children failed: {error}");
                     let after = Retry::After(error.retry_after());
                     self.conclude(failed(Reason::DeletionBlocked, message, false, after), clock);
                 }
-                other => self.bug(&other.misplaced(), clock),
+                other => self.unexpected_reply(&other.unexpected(), clock),
             },
             State::MarkingFinalized => self.finalized_marked(reply.object(), clock),
             State::Executing { execution, conclude } => {
@@ -212,7 +212,7 @@ impl Reconcile {
         }
     }
 
-    /// What it leaves behind, once it is done.
+    /// The report, once it is done.
     #[must_use]
     pub fn into_report(self) -> Option<Report> {
         self.report
@@ -232,9 +232,9 @@ impl Reconcile {
             return;
         }
         match phase::of(&self.snapshot.parent, &self.context.name, self.context.finalizes) {
-            Phase::Going => self.undecided(Finished::Done { resync: None }, Executed::default()),
+            Phase::Terminating => self.undecided(Finished::Done { resync: None }, Executed::default()),
             Phase::Paused => self.conclude((Outcome::Paused, Retry::No), clock),
-            Phase::LetGo(step) => self.send(State::Listing(End::LetGo(step)), Effect::ListChildren),
+            Phase::Release(step) => self.send(State::Listing(End::Release(step)), Effect::ListChildren),
             Phase::Teardown => self.send(State::Listing(End::Teardown), Effect::ListChildren),
             Phase::Serve(step) => self.ask(Question::Serve(step), clock),
             Phase::Finalize => match &self.snapshot.parent.key.namespace {
@@ -247,7 +247,8 @@ impl Reconcile {
         }
     }
 
-    /// What became of writes that were not answered. Their end decides what is asked next, so nothing else is decided now.
+    /// Handles the reads of children whose last write got no response. The next decision depends on their state, so nothing else
+    /// is decided now.
     fn unsure_read(
         &mut self,
         ticket: Ticket,
@@ -277,16 +278,16 @@ impl Reconcile {
         self.undecided(finished, executed);
     }
 
-    /// Asks the provider, unless nothing changed since the last complete decision.
+    /// Calls the provider, unless nothing changed since the last complete decision.
     fn ask(&mut self, question: Question, clock: &dyn Clock) {
         let request = self.snapshot.request(&self.context, question);
         let digest: Hash = Sha256::digest(&request).into();
-        let timer_due = self.kept.resync_at.is_some_and(|at| at <= clock.instant());
-        // What another module said counts no more.
+        let resync_due = self.kept.resync_at.is_some_and(|at| at <= clock.instant());
+        // The answer of another module does not count.
         let settled = Settled { request: digest, module: self.context.digest.clone() };
         let is_settled = self.kept.settled.as_ref() == Some(&settled);
-        // Within the rounds of a decision a request may well be one that was decided on when less was there.
-        if is_settled && !timer_due && self.snapshot.supplied.origin == Origin::Memory {
+        // Within the rounds of a decision, a request may equal an earlier one that was complete when fewer objects existed.
+        if is_settled && !resync_due && self.snapshot.supplied.origin == Origin::Memory {
             let resync = self.kept.resync_at.map(|at| at.saturating_duration_since(clock.instant()));
             let next = Next::Finish(Finished::Done { resync });
             self.done(next, Executed::default(), Ended::Unchanged { request: digest });
@@ -308,9 +309,9 @@ impl Reconcile {
             Err(error) => {
                 let (conclusion, called) = without_answer(&error);
                 self.draft.called = called;
-                // Nobody waits for the provider where the namespace takes everything along.
+                // The deletion of the namespace does not wait for the provider.
                 match question.namespace_terminating() {
-                    true => self.execute(plan::leave_with_namespace(), &[], after_ending, clock),
+                    true => self.execute(plan::remove_finalizer(), &[], after_deleting, clock),
                     false => self.conclude(conclusion, clock),
                 }
                 return;
@@ -344,11 +345,11 @@ impl Reconcile {
             }
             Decision::MarkFinalized(answered) => {
                 self.draft.answered = Some(answered);
-                // Said once is said for good: what goes now must not look like something to be made again.
+                // Recorded for good: children that are deleted from now on must not be recreated.
                 let patch = MergePatch::finalized(&self.snapshot.parent, &self.context.name);
                 self.send(State::MarkingFinalized, Effect::Patch(patch));
             }
-            Decision::LeaveWithNamespace(plan) => self.execute(plan, &[], after_ending, clock),
+            Decision::RemoveFinalizer(plan) => self.execute(plan, &[], after_deleting, clock),
             Decision::Execute(execute) => {
                 let Execute { plan, answered, .. } = *execute;
                 self.draft.answered = Some(answered);
@@ -374,14 +375,14 @@ impl Reconcile {
         self.conclude(conclusion, clock);
     }
 
-    /// The provider has nothing left to do: what remains goes, by what the API server says now.
+    /// The provider has nothing left to do: the remaining children are deleted or released, by a live list.
     fn end(&mut self, end: End, children: &[Arc<Observed>], clock: &dyn Clock) {
         let (provider, parent) = (&self.context.name, &self.snapshot.parent);
         let plan = match end {
-            End::LetGo(step) => plan::abandon(provider, parent, children, step),
+            End::Release(step) => plan::release_all(provider, parent, children, step),
             End::Teardown => plan::teardown(provider, parent, children),
         };
-        self.execute(plan, children, after_ending, clock);
+        self.execute(plan, children, after_deleting, clock);
     }
 
     fn execute(
@@ -392,10 +393,10 @@ impl Reconcile {
         clock: &dyn Clock,
     ) {
         if !plan.is_settled() {
-            self.begun = Some(plan.to_string());
+            self.started_plan = Some(plan.to_string());
         }
         let (execution, effects) = Execution::begin(plan, children, target(&self.context, &self.snapshot));
-        self.go_on(execution, effects, conclude, clock);
+        self.advance(execution, effects, conclude, clock);
     }
 
     fn executing(
@@ -407,10 +408,10 @@ impl Reconcile {
         clock: &dyn Clock,
     ) {
         let effects = execution.reply(slot, reply, target(&self.context, &self.snapshot));
-        self.go_on(execution, effects, conclude, clock);
+        self.advance(execution, effects, conclude, clock);
     }
 
-    fn go_on(
+    fn advance(
         &mut self,
         mut execution: Execution,
         effects: Vec<(Slot, Effect)>,
@@ -432,8 +433,8 @@ impl Reconcile {
         self.done(Next::Finish(finished), executed, Ended::Undecided);
     }
 
-    /// A reply that does not fit: nothing is concluded from it.
-    fn bug(&mut self, error: &ApiError, clock: &dyn Clock) {
+    /// A reply that does not match its effect: a bug of the driver.
+    fn unexpected_reply(&mut self, error: &ApiError, clock: &dyn Clock) {
         self.conclude(failed(Reason::HostError, error.to_string(), false, Retry::After(None)), clock);
     }
 }

@@ -1,5 +1,5 @@
-//! What one reconcile works on: the provider's facts, the state of one parent with everything around it, and what the host
-//! remembers of it. Plain data; the request to the provider is made of it.
+//! The input of one reconcile: the provider's configuration, the observed state of one parent and the objects around it, and
+//! what the host remembers of it. Plain data, from which the request to the provider is built.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -26,42 +26,42 @@ pub struct ProviderContext {
     pub version: String,
     /// Digest of its module.
     pub digest: Arc<str>,
-    /// Settings that the administrator gave.
+    /// Settings from the Provider's spec.
     pub settings: Arc<Value>,
-    /// Most children in one answer.
+    /// Maximum number of children in one answer.
     pub max_children: usize,
     /// What it may write and read.
     pub grants: Grants,
-    /// Whether it is asked before a parent goes.
+    /// Whether it finalizes parents that are being deleted.
     pub finalizes: bool,
     /// Name of the host's finalizer on its parents.
     pub finalizer: String,
     /// Kinds of its children.
     pub child_kinds: Vec<Kind>,
-    /// Kinds that it may ever have written: those of its children, and those that an earlier version declared.
+    /// Kinds that it may have written: those of its children, and those that an earlier version declared.
     pub written_kinds: Vec<Kind>,
-    /// Kinds that it sees below its children.
+    /// Kinds of the descendants that it observes.
     pub descendant_kinds: Vec<Kind>,
-    /// Kinds that it may ask to see.
+    /// Kinds of related objects that it may request.
     pub related_kinds: Vec<Kind>,
     /// Version of the API server.
     pub cluster_version: String,
 }
 
-/// The observed state that one decision is made on.
+/// The observed state on which one decision is based.
 #[derive(Clone, Debug)]
 pub struct Snapshot {
     /// The parent.
     pub parent: Arc<Observed>,
-    /// Its kind, at the version that it is read and written at.
+    /// Its kind, at the version at which it is read and written.
     pub kind: Kind,
-    /// Whether a status can be written.
+    /// Whether its kind has a status subresource.
     pub has_status: bool,
     /// Its children.
     pub children: Vec<Arc<Observed>>,
-    /// What lives below them.
+    /// Their descendants.
     pub descendants: Vec<Arc<Observed>>,
-    /// What the provider asked to see, and what of it exists.
+    /// The related objects that the provider requested, as far as they exist.
     pub supplied: Supplied,
     /// Optional kinds, as `Kind.group`, and whether the cluster serves each.
     pub optional_kinds: BTreeMap<String, bool>,
@@ -70,9 +70,9 @@ pub struct Snapshot {
 /// Related objects of one round.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Supplied {
-    /// What was asked for.
+    /// The requested references.
     pub references: References,
-    /// What of it exists.
+    /// The referenced objects that exist.
     pub objects: Vec<Arc<Observed>>,
     /// Calls of this decision before this one.
     pub round: usize,
@@ -83,19 +83,19 @@ pub struct Supplied {
 /// Where the references of a round come from.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Origin {
-    /// From the last decision: what it saw is most often what this one asks for.
+    /// From the previous decision, which most often requested the same.
     #[default]
     Memory,
-    /// From this decision's own rounds, which began with nothing.
+    /// From the earlier rounds of this decision, which started with none.
     Rounds,
 }
 
-/// What a provider is asked about a parent.
+/// What a provider is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Question {
-    /// What should exist.
+    /// The desired children.
     Serve(FinalizerStep),
-    /// What is left to do before the parent goes.
+    /// What remains to be done before the parent is deleted.
     Finalize {
         /// Whether the parent's namespace is being deleted, with everything in it.
         namespace_terminating: bool,
@@ -103,7 +103,7 @@ pub enum Question {
 }
 
 impl Question {
-    /// Whether the provider is asked to finish.
+    /// Whether the provider is asked to finalize the parent.
     #[must_use]
     pub fn finalizing(self) -> bool {
         matches!(self, Self::Finalize { .. })
@@ -116,18 +116,18 @@ impl Question {
     }
 }
 
-/// What the host keeps of a parent between two reconciles.
+/// What the host keeps for a parent between two reconciles.
 #[derive(Clone, Debug, Default)]
 pub struct Kept {
     /// What was last written.
     pub memory: Memory,
     /// The last request whose plan was executed completely.
     pub settled: Option<Settled>,
-    /// When the provider wants to be asked again, whatever happens.
+    /// When the next resync is due.
     pub resync_at: Option<Instant>,
-    /// Events of the last answer: they are not sent again. `None` before the first.
+    /// Events of the last answer, which are not sent again. `None` before the first answer.
     pub events_sent: Option<Vec<ProviderEvent>>,
-    /// Whether its decisions lead to nothing but the next ones.
+    /// Detects decisions that only trigger the next one.
     pub write_loop: WriteLoop,
 }
 
@@ -165,7 +165,7 @@ impl Snapshot {
         })
     }
 
-    /// What stands behind the tokens of the request.
+    /// The values behind the tokens of the request.
     #[must_use]
     pub fn issued(&self) -> Revealed {
         let mut issued = Revealed::default();
@@ -176,7 +176,7 @@ impl Snapshot {
         issued
     }
 
-    /// Within which bounds the answer may be acted on.
+    /// The bounds for the answer.
     pub(crate) fn gate_input<'a>(
         &'a self,
         context: &'a ProviderContext,

@@ -1,5 +1,5 @@
-//! What is said on the parent: the provider's status, and beside it the host's conditions. `Synced` says whether what the
-//! provider meant is what the cluster holds; `Reconciling` and `Stalled` are kstatus's, present only while they are true.
+//! The parent's status: what the provider reports, and beside it the host's conditions. `Synced` is true while the observed
+//! children match the desired ones; `Reconciling` and `Stalled` follow kstatus and are present only while they are true.
 
 use bartizan_contract::{Condition, ConditionStatus, EventType, ProviderEvent, Reason};
 use serde_json::{Map, Value};
@@ -10,39 +10,39 @@ use crate::object::Observed;
 /// How a reconcile ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// Everything that the provider means is in the cluster.
+    /// The cluster matches the desired state.
     Applied,
-    /// The provider said hold: nothing was applied or pruned.
+    /// The provider set `hold`: nothing was applied or pruned.
     Held,
-    /// The parent asks to be left alone (`bartizan.dev/paused`).
+    /// The parent is paused (`bartizan.dev/paused`).
     Paused,
-    /// Something must happen first, which a watch will report.
+    /// Something must happen first, and a watch will report it.
     Waiting {
         /// One sentence.
         message: String,
     },
-    /// It did not succeed.
+    /// It failed.
     Failed {
-        /// For programs.
+        /// Machine-readable reason.
         reason: Reason,
-        /// One sentence: what, to which object, what to do.
+        /// One sentence: what failed, for which object, and what to do about it.
         message: String,
-        /// Whether trying again is pointless until somebody changes something.
+        /// Whether a retry is pointless until somebody changes something.
         stalled: bool,
     },
 }
 
-/// What the provider said about the status.
+/// What the provider reported as the parent's status.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Said<'a> {
-    /// Nothing, since it did not answer: what it said before stays.
+pub enum ReportedStatus<'a> {
+    /// Nothing, since it did not answer: what it reported before stays.
     NoAnswer,
-    /// This; `None` if it has no status.
+    /// This status; `None` if the answer has none.
     Status(Option<&'a Value>),
 }
 
 impl Outcome {
-    /// In one word.
+    /// The reason of the conditions.
     #[must_use]
     pub fn reason(&self) -> Reason {
         match self {
@@ -54,7 +54,7 @@ impl Outcome {
         }
     }
 
-    /// What the person who can act should know; empty if there is nothing to do.
+    /// For whoever can act on it; empty if there is nothing to do.
     #[must_use]
     pub fn message(&self) -> &str {
         match self {
@@ -64,7 +64,7 @@ impl Outcome {
     }
 }
 
-/// Why the last decision on a parent was not executed, as its condition `Synced` says; `None` if it was, or there was none.
+/// The reason of the parent's condition `Synced` while that is not true; `None` if it is true or absent.
 #[must_use]
 pub fn last_reason(parent: &Observed) -> Option<Reason> {
     let conditions = conditions_of(&parent.owned_status);
@@ -72,43 +72,43 @@ pub fn last_reason(parent: &Observed) -> Option<Reason> {
     (synced.status != ConditionStatus::True).then(|| synced.reason.parse().ok()).flatten()
 }
 
-/// What the next status is made of.
+/// The input of [`next`].
 #[derive(Clone, Copy, Debug)]
 pub struct StatusInput<'a> {
     /// The part of the parent's status that the host's manager owns; `Null` if none.
     pub owned: &'a Value,
-    /// What the provider said.
-    pub said: Said<'a>,
+    /// What the provider reported.
+    pub reported: ReportedStatus<'a>,
     /// How the reconcile ended.
     pub outcome: &'a Outcome,
-    /// Generation of the parent that all this is about.
+    /// Generation of the parent that was reconciled.
     pub generation: Option<i64>,
-    /// RFC 3339 in UTC and seconds, for conditions that change now.
+    /// RFC 3339 in UTC, to the second, for conditions that change now.
     pub now: &'a str,
 }
 
-/// The host's condition that says whether what the provider wants is what the cluster holds.
+/// The host's condition that is true while the observed children match the desired ones.
 const SYNCED: &str = "Synced";
 
-/// Longest message of a condition, in characters: enough for a backtrace's first lines, little enough for etcd.
+/// Longest message of a condition, in characters: room for the first lines of a backtrace, small enough for etcd.
 const MAX_MESSAGE: usize = 2048;
 
-/// The status to apply; `None` if it is what the cluster has already.
+/// The status to apply; `None` if the parent already has it.
 #[must_use]
 pub fn next(input: &StatusInput<'_>) -> Option<Value> {
     let before = conditions_of(input.owned);
-    let (mut status, mut conditions) = match input.said {
-        Said::NoAnswer => {
+    let (mut status, mut conditions) = match input.reported {
+        ReportedStatus::NoAnswer => {
             let kept = before.iter().filter(|condition| !HOST_CONDITIONS.contains(&condition.type_.as_str()));
             (without_conditions(input.owned), kept.cloned().collect::<Vec<_>>())
         }
-        Said::Status(said) => {
-            let said = said.unwrap_or(&Value::Null);
-            let mut conditions = conditions_of(said);
+        ReportedStatus::Status(status) => {
+            let status = status.unwrap_or(&Value::Null);
+            let mut conditions = conditions_of(status);
             for condition in &mut conditions {
                 condition.observed_generation = condition.observed_generation.or(input.generation);
             }
-            (without_conditions(said), conditions)
+            (without_conditions(status), conditions)
         }
     };
     for mut condition in host_conditions(input.outcome) {
@@ -133,13 +133,16 @@ fn host_conditions(outcome: &Outcome) -> Vec<Condition> {
     use ConditionStatus::{False, True};
     let condition = |type_, status, message: &str| Condition::new(type_, status, outcome.reason().as_str(), message);
     match outcome {
-        Outcome::Applied => vec![condition(SYNCED, True, "All children are as the provider means them")],
+        Outcome::Applied => vec![condition(SYNCED, True, "All children match the desired state")],
         Outcome::Held => {
-            vec![condition(SYNCED, False, "The provider holds: nothing is applied or pruned until it lets go")]
+            vec![condition(
+                SYNCED,
+                False,
+                "The provider set hold: nothing is applied or pruned until it answers without it",
+            )]
         }
         Outcome::Paused => {
-            let message =
-                "Paused by annotation bartizan.dev/paused: nothing below it is looked at until that is removed";
+            let message = "Paused by annotation bartizan.dev/paused: children are not reconciled until it is removed";
             vec![condition(SYNCED, False, message)]
         }
         Outcome::Waiting { message } => {
@@ -152,14 +155,14 @@ fn host_conditions(outcome: &Outcome) -> Vec<Condition> {
     }
 }
 
-/// The host's own event for what a reconcile made of `Synced`: only a transition is worth one, and a first success is none.
+/// The host's event for a change of `Synced`: only a transition emits one, and a first success does not.
 #[must_use]
 pub fn event(owned: &Value, outcome: &Outcome) -> Option<ProviderEvent> {
     let before = conditions_of(owned).into_iter().find(|condition| condition.type_ == SYNCED);
     let reason_before = before.as_ref().and_then(|before| before.reason.parse::<Reason>().ok());
     let was_failed = |before: &Condition| {
-        let waited = matches!(reason_before, Some(Reason::Waiting | Reason::Held | Reason::Paused));
-        before.status != ConditionStatus::True && !waited
+        let was_waiting = matches!(reason_before, Some(Reason::Waiting | Reason::Held | Reason::Paused));
+        before.status != ConditionStatus::True && !was_waiting
     };
     let event = |type_, message: &str| {
         Some(ProviderEvent { type_, reason: outcome.reason().to_string(), message: shorten(message) })
@@ -167,7 +170,7 @@ pub fn event(owned: &Value, outcome: &Outcome) -> Option<ProviderEvent> {
     match outcome {
         Outcome::Failed { reason, message, .. } if reason_before != Some(*reason) => event(EventType::Warning, message),
         Outcome::Applied if before.as_ref().is_some_and(was_failed) => {
-            event(EventType::Normal, "All children are as the provider means them again")
+            event(EventType::Normal, "All children match the desired state again")
         }
         _ => None,
     }
@@ -191,7 +194,7 @@ fn shorten(message: &str) -> String {
     }
 }
 
-/// Whether two statuses say the same: explicit nulls are absent, and conditions have no order.
+/// Whether two statuses are equivalent: explicit nulls count as absent, and conditions have no order.
 fn same(left: &Value, right: &Value) -> bool {
     let normal = |status: &Value| {
         let mut conditions = conditions_of(status);
@@ -222,17 +225,17 @@ mod tests {
     const THEN: &str = "2026-01-01T00:00:00Z";
     const NOW: &str = "2026-01-02T00:00:00Z";
 
-    fn input<'a>(owned: &'a Value, said: Said<'a>, outcome: &'a Outcome) -> StatusInput<'a> {
-        StatusInput { owned, said, outcome, generation: Some(3), now: NOW }
+    fn input<'a>(owned: &'a Value, reported: ReportedStatus<'a>, outcome: &'a Outcome) -> StatusInput<'a> {
+        StatusInput { owned, reported, outcome, generation: Some(3), now: NOW }
     }
 
     #[test]
-    fn a_status_that_is_there_is_not_written_again() {
-        let said =
+    fn an_unchanged_status_is_not_written_again() {
+        let reported =
             json!({"ready": 4, "gone": null, "conditions": [{"type": "Ready", "status": "True", "reason": "R"}]});
-        let first = next(&input(&Value::Null, Said::Status(Some(&said)), &Outcome::Applied)).unwrap();
+        let first = next(&input(&Value::Null, ReportedStatus::Status(Some(&reported)), &Outcome::Applied)).unwrap();
         assert_eq!(first["conditions"][0]["lastTransitionTime"], NOW);
-        assert_eq!(next(&input(&first, Said::Status(Some(&said)), &Outcome::Applied)), None);
+        assert_eq!(next(&input(&first, ReportedStatus::Status(Some(&reported)), &Outcome::Applied)), None);
     }
 
     #[test]
@@ -241,23 +244,23 @@ mod tests {
             {"type": "Ready", "status": "False", "reason": "A", "message": "", "lastTransitionTime": THEN},
             {"type": "Valid", "status": "True", "reason": "A", "message": "", "lastTransitionTime": THEN},
         ]});
-        let said = json!({"conditions": [
+        let reported = json!({"conditions": [
             {"type": "Ready", "status": "True", "reason": "B"}, {"type": "Valid", "status": "True", "reason": "B"},
         ]});
-        let status = next(&input(&owned, Said::Status(Some(&said)), &Outcome::Applied)).unwrap();
+        let status = next(&input(&owned, ReportedStatus::Status(Some(&reported)), &Outcome::Applied)).unwrap();
         assert_eq!(status["conditions"][0]["lastTransitionTime"], NOW);
         assert_eq!(status["conditions"][1]["lastTransitionTime"], THEN);
         assert_eq!(status["conditions"][1]["observedGeneration"], 3);
     }
 
     #[test]
-    fn without_an_answer_what_the_provider_said_stays_and_the_reason_is_added() {
+    fn without_an_answer_the_reported_status_stays_and_the_reason_is_added() {
         let owned = json!({"ready": 4, "conditions": [
             {"type": "Ready", "status": "True", "reason": "A", "message": "", "observedGeneration": 2, "lastTransitionTime": THEN},
             {"type": "Synced", "status": "True", "reason": "Applied", "message": "", "observedGeneration": 2, "lastTransitionTime": THEN},
         ]});
         let failed = Outcome::Failed { reason: Reason::ProviderCrashed, message: "boom".to_owned(), stalled: false };
-        let status = next(&input(&owned, Said::NoAnswer, &failed)).unwrap();
+        let status = next(&input(&owned, ReportedStatus::NoAnswer, &failed)).unwrap();
         assert_eq!(status["ready"], 4);
         let types: Vec<&str> =
             status["conditions"].as_array().unwrap().iter().filter_map(|c| c["type"].as_str()).collect();
@@ -267,15 +270,15 @@ mod tests {
     }
 
     #[test]
-    fn what_the_provider_no_longer_says_goes() {
+    fn a_field_that_the_provider_no_longer_reports_is_removed() {
         let owned = json!({"old": 1, "conditions": []});
-        let status = next(&input(&owned, Said::Status(None), &Outcome::Held)).unwrap();
+        let status = next(&input(&owned, ReportedStatus::Status(None), &Outcome::Held)).unwrap();
         assert_eq!(status.get("old"), None);
         assert_eq!(status["conditions"][0]["reason"], "Held");
     }
 
     #[test]
-    fn a_transition_is_an_event_and_a_first_success_is_none() {
+    fn a_transition_emits_an_event_and_a_first_success_does_not() {
         let synced = |status: &str, reason: &str| json!({"conditions": [{"type": "Synced", "status": status, "reason": reason}]});
         let failed = Outcome::Failed { reason: Reason::NameTaken, message: "m".to_owned(), stalled: true };
         assert_eq!(event(&Value::Null, &Outcome::Applied), None);
@@ -287,14 +290,14 @@ mod tests {
             (first.type_, first.reason.as_str(), first.message.as_str()),
             (EventType::Warning, "NameTaken", "m")
         );
-        let healed = event(&synced("False", "NameTaken"), &Outcome::Applied).unwrap();
-        assert_eq!((healed.type_, healed.reason.as_str()), (EventType::Normal, "Applied"));
+        let recovered = event(&synced("False", "NameTaken"), &Outcome::Applied).unwrap();
+        assert_eq!((recovered.type_, recovered.reason.as_str()), (EventType::Normal, "Applied"));
     }
 
     #[test]
-    fn a_message_without_end_is_cut() {
+    fn a_message_that_is_too_long_is_truncated() {
         let failed = Outcome::Failed { reason: Reason::Refused, message: "é".repeat(10_000), stalled: true };
-        let status = next(&input(&Value::Null, Said::NoAnswer, &failed)).unwrap();
+        let status = next(&input(&Value::Null, ReportedStatus::NoAnswer, &failed)).unwrap();
         assert_eq!(status["conditions"][0]["message"].as_str().unwrap().chars().count(), MAX_MESSAGE + 1);
         assert_eq!(status["conditions"][1]["type"], "Stalled");
     }

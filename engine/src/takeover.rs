@@ -1,19 +1,20 @@
-//! A name believed absent turned out to be taken: whose is it?
+//! Decides what to do with an object that exists under a name that was believed free.
 
 use crate::object::Observed;
 
-/// What to do about an object that stands where a child should be created.
+/// What to do with an object that exists where a child should be created.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Takeover {
-    /// It is this parent's, with its labels stripped: put them back, observe, and run again.
+    /// It belongs to this parent, with its labels stripped: restore them, observe it, and reconcile again.
     RestoreLabels,
-    /// It outlived an earlier parent of this name, or one that this parent is to adopt from: apply, at its state.
+    /// It was retained for a parent of this name, or belongs to the parent that this one adopts from: adopt it in its current
+    /// state.
     Adopt,
-    /// It is this parent's and on its way out, or already known again: wait for the watch.
+    /// It belongs to this parent, and is being deleted or is a child that the cache lacks: wait for the watch.
     Wait,
-    /// It is somebody else's: nothing is written.
+    /// It belongs to another owner: nothing is written.
     NameTaken {
-        /// Who holds it, for the message.
+        /// Its owner, for the message.
         holder: String,
     },
 }
@@ -27,24 +28,24 @@ pub fn decide(live: &Observed, parent: &Observed, provider: &str) -> Takeover {
     if live.applied_by_host && (labelled || controlled || annotated) {
         return if live.deleting || labelled { Takeover::Wait } else { Takeover::RestoreLabels };
     }
-    // The field manager of an object is its provider's: what another provider retained is not ours to have.
-    if live.applied_by_host && (is_left_by_a_namesake(live, parent) || is_to_be_adopted(live, parent, provider)) {
+    // The field manager names the provider: what another provider retained is not adopted.
+    if live.applied_by_host && (is_retained_for(live, parent) || is_to_be_adopted(live, parent, provider)) {
         return if live.deleting { Takeover::Wait } else { Takeover::Adopt };
     }
     let holder = match (&live.owner_uid, &live.controller_uid, &live.provider) {
         (Some(uid), _, Some(other)) => format!("it belongs to the parent with UID {uid} of provider {other}"),
         (_, Some(uid), _) => format!("it is controlled by the object with UID {uid}"),
-        _ => "it was made by someone else".to_owned(),
+        _ => "it was created by another client".to_owned(),
     };
     Takeover::NameTaken { holder }
 }
 
-/// Retained for a parent of this kind and name, which this is now: the earlier one is gone, since its name is taken.
-fn is_left_by_a_namesake(live: &Observed, parent: &Observed) -> bool {
+/// Whether it was retained for a parent of this kind and name. The earlier parent no longer exists, since this one has its name.
+fn is_retained_for(live: &Observed, parent: &Observed) -> bool {
     live.marks.retained_for.as_deref() == Some(parent.key.title().as_str()) && live.controller_uid.is_none()
 }
 
-/// Of the parent that this one says it replaces, as after a restore.
+/// Whether it belongs to the parent that this one declares to replace, for example after a restore.
 fn is_to_be_adopted(live: &Observed, parent: &Observed, provider: &str) -> bool {
     parent.marks.adopt_from.as_deref().is_some_and(|uid| {
         live.is_child_of(uid, provider) && live.controller_uid.as_deref().is_none_or(|controller| controller == uid)
@@ -82,25 +83,25 @@ mod tests {
     }
 
     #[test]
-    fn ours_with_stripped_labels_gets_them_back() {
+    fn stripped_labels_of_an_owned_child_are_restored() {
         assert_eq!(decide_for_p(&live(json!({}), Some("p"), "bartizan/minio")), Takeover::RestoreLabels);
     }
 
     #[test]
-    fn an_object_of_nobody_is_left_alone() {
-        let taken = Takeover::NameTaken { holder: "it was made by someone else".to_owned() };
+    fn an_unowned_object_is_left_alone() {
+        let taken = Takeover::NameTaken { holder: "it was created by another client".to_owned() };
         assert_eq!(decide_for_p(&live(json!({}), None, "kubectl")), taken);
     }
 
     #[test]
-    fn an_object_that_only_claims_to_be_ours_is_left_alone() {
+    fn an_object_with_forged_labels_is_left_alone() {
         let labels = json!({"bartizan.dev/owner-uid": "p", "bartizan.dev/provider": "minio"});
         let taken = Takeover::NameTaken { holder: "it belongs to the parent with UID p of provider minio".to_owned() };
         assert_eq!(decide_for_p(&live(labels, None, "kubectl")), taken);
     }
 
     #[test]
-    fn an_object_of_another_parent_is_left_alone_even_if_we_applied_it() {
+    fn a_child_of_another_parent_is_left_alone_even_if_the_host_applied_it() {
         let labels = json!({"bartizan.dev/owner-uid": "q", "bartizan.dev/provider": "minio"});
         let taken = Takeover::NameTaken { holder: "it belongs to the parent with UID q of provider minio".to_owned() };
         assert_eq!(decide_for_p(&live(labels, Some("q"), "bartizan/minio")), taken);
@@ -116,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_retained_is_adopted_by_a_parent_of_the_same_name_only() {
+    fn a_retained_child_is_adopted_only_by_a_parent_of_the_same_name() {
         let retained = |name: &str| left(json!({"bartizan.dev/retained-for": name}), "old", None);
         assert_eq!(decide_for_p(&retained("ObjectStore.minio.rook.io n/s")), Takeover::Adopt);
         let other = retained("ObjectStore.minio.rook.io n/other");
@@ -124,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn children_of_an_earlier_parent_are_adopted_only_if_the_parent_says_so() {
+    fn children_of_an_earlier_parent_are_adopted_only_on_request() {
         let child = left(json!({}), "old", Some("old"));
         assert!(matches!(decide_for_p(&child), Takeover::NameTaken { .. }));
         let adopter = parent(json!({"bartizan.dev/adopt-from": "old"}));
@@ -134,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn a_child_without_an_owner_reference_is_known_by_its_annotation() {
+    fn a_child_without_an_owner_reference_is_recognized_by_its_annotation() {
         let mut child = left(json!({"bartizan.dev/owner-uid": "p"}), "", None);
         (child.owner_uid, child.provider) = (None, None);
         assert_eq!(decide_for_p(&child), Takeover::RestoreLabels);

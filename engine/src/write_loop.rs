@@ -1,6 +1,6 @@
-//! A parent that never comes to rest: each decision on it writes children, what was written leads to the next decision, and that
-//! one writes again. Nobody but the provider (its answer depends on what it just wrote) or another writer of the same children
-//! can end that, so it is slowed down. No clock.
+//! Detects a parent that never settles: each decision writes children, the writes trigger the next decision, and that writes
+//! again. Only the provider (whose answer depends on its own writes) or another writer of the same children can end that, so the
+//! host backs off. Counts decisions and needs no clock.
 
 use std::sync::Arc;
 
@@ -8,20 +8,21 @@ use serde_json::Value;
 
 use crate::object::Hash;
 
-/// So many decisions in a row may write children of a parent that nobody edited. A right provider needs a few: one for each step
-/// that can be seen only once the one before was written.
-const PATIENCE: u32 = 20;
+/// Maximum number of consecutive decisions that write children of an unedited parent. A correct provider needs a few: one for
+/// each step that depends on the result of the step before.
+const MAX_CONSECUTIVE_WRITES: u32 = 20;
 
-/// How often in a row decisions on one parent wrote.
+/// Counts consecutive decisions on one parent that wrote children.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct WriteLoop {
-    /// The parent as it was edited last, and who was asked: the module, and its settings.
+    /// What the count applies to: the parent as last edited, and the module and settings of its provider.
     about: Option<(Hash, Arc<str>, Arc<Value>)>,
     writes: u32,
 }
 
 impl WriteLoop {
-    /// Takes note of a decision that was executed. Whether the parent is in a loop: it wrote once more, as did too many before.
+    /// Records an executed decision. Returns whether the parent is in a write loop: this decision wrote, and so did too many
+    /// before it.
     pub fn decided(&mut self, parent: Hash, module: &Arc<str>, settings: &Arc<Value>, wrote: bool) -> bool {
         let about = Some((parent, module.clone(), settings.clone()));
         if !wrote || self.about != about {
@@ -29,7 +30,7 @@ impl WriteLoop {
         }
         self.about = about;
         self.writes = self.writes.saturating_add(u32::from(wrote));
-        self.writes > PATIENCE
+        self.writes > MAX_CONSECUTIVE_WRITES
     }
 }
 
@@ -39,30 +40,30 @@ mod tests {
 
     const PARENT: Hash = [0; 32];
 
-    /// Decides once, in the words of a test.
+    /// Records one decision.
     fn decided(write_loop: &mut WriteLoop, parent: Hash, module: &str, settings: u8, wrote: bool) -> bool {
         write_loop.decided(parent, &module.into(), &Arc::new(settings.into()), wrote)
     }
 
-    /// Decides so often, and says whether the last one found it write_loop.
+    /// Records this many decisions that wrote; returns whether the last one detected a loop.
     fn writes(write_loop: &mut WriteLoop, times: u32) -> bool {
         (0..times).fold(false, |_, _| decided(write_loop, PARENT, "one", 1, true))
     }
 
     #[test]
-    fn a_parent_that_is_written_too_often_in_a_row_is_in_a_loop_until_it_rests() {
+    fn too_many_consecutive_writes_are_a_loop_until_a_decision_writes_nothing() {
         let mut write_loop = WriteLoop::default();
-        assert!(!writes(&mut write_loop, PATIENCE));
+        assert!(!writes(&mut write_loop, MAX_CONSECUTIVE_WRITES));
         assert!(writes(&mut write_loop, 1) && writes(&mut write_loop, 1));
         assert!(!decided(&mut write_loop, PARENT, "one", 1, false));
-        assert!(!writes(&mut write_loop, PATIENCE));
+        assert!(!writes(&mut write_loop, MAX_CONSECUTIVE_WRITES));
     }
 
     #[test]
-    fn an_edit_another_module_and_other_settings_begin_anew() {
+    fn an_edit_another_module_or_other_settings_reset_the_count() {
         for (parent, module, settings) in [([1; 32], "one", 1), (PARENT, "two", 1), (PARENT, "one", 2)] {
             let mut write_loop = WriteLoop::default();
-            assert!(writes(&mut write_loop, PATIENCE + 1));
+            assert!(writes(&mut write_loop, MAX_CONSECUTIVE_WRITES + 1));
             assert!(!decided(&mut write_loop, parent, module, settings, true));
             assert_eq!(write_loop.writes, 1);
         }

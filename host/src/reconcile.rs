@@ -1,5 +1,5 @@
-//! Drives the engine's reconcile of one parent: carries out its effects, side by side where it hands out several, and says in
-//! the log what came of it.
+//! Drives the engine's reconcile of one parent: carries out its effects, concurrently where it returns several, and logs the
+//! result.
 
 pub(crate) mod call_pool;
 pub(crate) mod dry_run;
@@ -26,41 +26,41 @@ use crate::telemetry::observer::Observer;
 use effects::Target;
 use shared::Shared;
 
-/// Requests of one reconcile that are under way at the same time.
-const SIDE_BY_SIDE: usize = 8;
+/// Maximum number of concurrent requests of one reconcile.
+const MAX_IN_FLIGHT: usize = 8;
 
-/// What one reconcile works on.
+/// The input of one reconcile.
 pub(crate) struct Job {
-    /// The state of the parent.
+    /// The observed state of the parent and the objects around it.
     pub(crate) snapshot: Snapshot,
-    /// What is kept between reconciles.
+    /// The state that is kept between reconciles.
     pub(crate) kept: Kept,
-    /// Children whose last write was not answered.
+    /// Children whose last write got no response.
     pub(crate) unsure: Vec<(Kind, ObjectKey)>,
-    /// Who counts and records.
+    /// Metrics and recordings.
     pub(crate) observer: Observer,
 }
 
-/// Reconciles one parent. `None` never happens: a reconcile without a request under way has ended.
+/// Reconciles one parent. Never returns `None`: a reconcile without a request in flight has ended.
 pub(crate) async fn reconcile(shared: &Shared, job: Job) -> Option<Report> {
     let Job { snapshot, kept, unsure, observer } = job;
     let (parent, kind) = (snapshot.parent.clone(), snapshot.kind.clone());
     let mut reconcile = Reconcile::new(shared.context.clone(), snapshot, kept, unsure);
     let target = Target { shared, parent: &parent, kind: &kind, observer: &observer };
-    let mut waiting = VecDeque::new();
-    let mut under_way = FuturesUnordered::new();
+    let mut pending = VecDeque::new();
+    let mut in_flight = FuturesUnordered::new();
     loop {
-        waiting.extend(reconcile.effects(&Now));
-        if let Some(plan) = reconcile.take_begun() {
+        pending.extend(reconcile.effects(&Now));
+        if let Some(plan) = reconcile.take_started_plan() {
             info!(provider = shared.provider(), parent = %parent.key, "{plan}");
         }
-        while under_way.len() < SIDE_BY_SIDE
-            && let Some((ticket, effect)) = waiting.pop_front()
+        while in_flight.len() < MAX_IN_FLIGHT
+            && let Some((ticket, effect)) = pending.pop_front()
         {
             let carried_out = target.carry_out(effect, reconcile.issued());
-            under_way.push(async move { (ticket, carried_out.await) });
+            in_flight.push(async move { (ticket, carried_out.await) });
         }
-        let Some((ticket, reply)) = under_way.next().await else { break };
+        let Some((ticket, reply)) = in_flight.next().await else { break };
         reconcile.reply(ticket, reply, &Now);
     }
     let report = reconcile.into_report()?;
@@ -76,7 +76,7 @@ pub(crate) async fn reconcile(shared: &Shared, job: Job) -> Option<Report> {
 fn log(shared: &Shared, parent: &ObjectKey, ended: &Ended) {
     let provider = shared.provider();
     match ended {
-        Ended::Unchanged { .. } => trace!(provider, %parent, "nothing changed since the last call"),
+        Ended::Unchanged { .. } => trace!(provider, %parent, "the request has not changed since the last call"),
         Ended::Undecided | Ended::AskedForMore { .. } => {}
         Ended::Decided(decided) => {
             let Decided { outcome, status_error, .. } = &**decided;
@@ -84,7 +84,7 @@ fn log(shared: &Shared, parent: &ObjectKey, ended: &Ended) {
                 warn!(provider, %parent, %reason, "{message}");
             }
             if let Some(error) = status_error {
-                warn!(provider, %parent, "status could not be written: {error}");
+                warn!(provider, %parent, "writing the status failed: {error}");
             }
         }
     }

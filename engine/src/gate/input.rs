@@ -1,4 +1,4 @@
-//! Who asks, within which bounds, and why an answer is refused.
+//! The input of the gate, and its refusals.
 
 use std::sync::Arc;
 
@@ -12,9 +12,9 @@ use crate::secrets::Revealed;
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 #[error("{path}: {message}")]
 pub struct Refusal {
-    /// Path in the response, as `response.children[2].object.metadata.finalizers`.
+    /// Path in the response, such as `response.children[2].object.metadata.finalizers`.
     pub path: String,
-    /// What is wrong, and what to do.
+    /// What is wrong, and how to fix it.
     pub message: String,
 }
 
@@ -24,7 +24,7 @@ impl Refusal {
     }
 }
 
-/// Who asks, and within which bounds.
+/// The input of the gate: the provider, and the bounds for its answer.
 #[derive(Clone, Copy, Debug)]
 pub struct GateInput<'a> {
     /// Name of the provider.
@@ -33,14 +33,14 @@ pub struct GateInput<'a> {
     pub grants: &'a Grants,
     /// The parent that the answer is about.
     pub parent: &'a Observed,
-    /// Its children as they are.
+    /// Its observed children.
     pub children: &'a [Arc<Observed>],
-    /// The most children that one answer may hold.
+    /// Maximum number of children in one answer.
     pub max_children: usize,
-    /// Whether the provider is asked before a parent goes: then its children have no owner references.
+    /// Whether the provider finalizes parents that are being deleted: then their children have no owner references.
     pub finalizes: bool,
-    /// Whether it was asked to finish.
+    /// Whether it was asked to finalize the parent.
     pub finalizing: bool,
-    /// What stands behind the tokens of the request.
+    /// The values behind the tokens of the request.
     pub issued: &'a Revealed,
 }

@@ -1,6 +1,6 @@
-//! What the pods that a provider asks for may hold: the granted level of the Pod Security Standards, the granted
-//! ServiceAccounts, and no Secret that is none of its business. A pod is the widest right in a cluster: who may write one
-//! without bounds has the node, every account and every Secret of the namespace.
+//! Checks the pods among the desired children: against the granted level of the Pod Security Standards, the granted
+//! ServiceAccounts, and the Secrets that they may use. To create pods is the widest permission in a cluster: without bounds it
+//! gives access to the node, and to every ServiceAccount and Secret of the namespace.
 
 mod levels;
 mod references;
@@ -15,11 +15,11 @@ use crate::gate::input::{GateInput, Refusal};
 use crate::intent::Intent;
 use crate::object::ObjectKey;
 
-/// Checks every pod among the children of an answer, and what would be a way around that. Returns for each child what it may
-/// use only because it is the answer's own: that must be so before the child is written.
+/// Checks every pod among the children of an answer, and every object that would bypass that check. Returns for each child the
+/// objects that it may use only because the same answer contains them: they must be applied before the child.
 ///
 /// # Errors
-/// The first field that is not granted.
+/// The first field that was not granted.
 pub(crate) fn check(intents: &[Intent], input: &GateInput<'_>) -> Result<Vec<BTreeSet<ObjectKey>>, Refusal> {
     let known = references::Known::new(intents, input);
     let check = |intent| {
@@ -34,22 +34,23 @@ pub(crate) fn check(intents: &[Intent], input: &GateInput<'_>) -> Result<Vec<BTr
     checked.map(|(position, intent)| check(intent).map_err(|refused| refusal(position, refused))).collect()
 }
 
-/// What is refused within one object.
+/// A refusal within one object.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Refused {
-    /// Path in the object, as `spec.template.spec.hostNetwork`.
+    /// Path in the object, such as `spec.template.spec.hostNetwork`.
     path: String,
-    /// What is wrong, and what to do.
+    /// What is wrong, and how to fix it.
     message: String,
 }
 
-/// Checks the pods of an object, and volumes that are a directory of a node.
+/// Checks the pod template of an object, and PersistentVolumes on a directory of a node.
 fn in_object(intent: &Intent, granted: PodLevel) -> Result<(), Refused> {
     let Intent { kind, object, .. } = intent;
     if granted != PodLevel::Privileged && is(kind, "", "PersistentVolume") {
         for field in ["hostPath", "local"] {
             if object.get("spec").and_then(|spec| spec.get(field)).is_some_and(|source| !source.is_null()) {
-                let violation = levels::Violation::of_baseline(field, "a directory of a node may not be a volume");
+                let violation =
+                    levels::Violation::of_baseline(field, "a directory of a node is not allowed as a volume");
                 return Err(refused("spec", violation, granted));
             }
         }
@@ -66,21 +67,21 @@ fn refused(below: &str, violation: levels::Violation, granted: PodLevel) -> Refu
     let levels::Violation { path, rule, needs } = violation;
     let path = if below.is_empty() { path } else { format!("{below}.{path}") };
     let message = format!(
-        "{rule} at level {granted:?} of the Pod Security Standards, which is what is granted; who needs more grants \
+        "{rule} at level {granted:?} of the Pod Security Standards, which is the granted level; to allow it, set \
          spec.grants.pods.level: {needs:?}"
     );
     Refused { path, message }
 }
 
-/// The pod of an object.
+/// The pod template of an object.
 struct Template<'a> {
-    /// Where it is: empty for a Pod itself, or as `spec.template`.
+    /// Its path: empty for a Pod itself, otherwise such as `spec.template`.
     path: String,
     metadata: &'a Value,
     spec: &'a Value,
 }
 
-/// The pod of an object of a kind that holds one. Without a spec there is nothing to run; the API server refuses that.
+/// The pod template of an object, if its kind has one. Without a spec there is nothing to run; the API server rejects that.
 fn template<'a>(kind: &Kind, object: &'a Value) -> Option<Template<'a>> {
     let path: &[&str] = match (kind.group.as_str(), kind.kind.as_str()) {
         ("", "Pod") => &[],
@@ -91,12 +92,12 @@ fn template<'a>(kind: &Kind, object: &'a Value) -> Option<Template<'a>> {
         ("batch", "CronJob") => &["spec", "jobTemplate", "spec", "template"],
         _ => return None,
     };
-    let holder = path.iter().try_fold(object, |value, field| value.get(field))?;
-    let metadata = holder.get("metadata").unwrap_or(&Value::Null);
-    Some(Template { path: path.join("."), metadata, spec: holder.get("spec")? })
+    let template = path.iter().try_fold(object, |value, field| value.get(field))?;
+    let metadata = template.get("metadata").unwrap_or(&Value::Null);
+    Some(Template { path: path.join("."), metadata, spec: template.get("spec")? })
 }
 
-/// Every container of a pod with its path below `spec`, whenever it runs.
+/// Every container of a pod, of all three lists, with its path below `spec`.
 fn containers(pod: &Value) -> impl Iterator<Item = (String, &Value)> {
     ["initContainers", "containers", "ephemeralContainers"].into_iter().flat_map(|list| items(pod, list))
 }

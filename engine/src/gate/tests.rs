@@ -80,7 +80,7 @@ fn an_accepted_child_carries_labels_owner_and_the_hash_of_its_intent() {
 }
 
 #[test]
-fn the_hash_moves_with_the_intent_and_with_nothing_else() {
+fn the_hash_changes_with_the_intent_and_with_nothing_else() {
     let hash = |object: &Value| check_json(&child(object)).unwrap().intents[0].hash.clone();
     let plain = hash(&config_map(json!({})));
     assert_eq!(plain, hash(&config_map(json!({"namespace": "n"}))));
@@ -107,33 +107,33 @@ fn the_hash_moves_with_the_intent_and_with_nothing_else() {
     br#"{"apiVersion":"provider.bartizan.dev/v1alpha1","kind":"Pod"}"#,
     "response.kind: must be \"ReconcileResponse\", not \"Pod\""
 )]
-fn bytes_that_are_no_response_are_refused(#[case] bytes: &[u8], #[case] message: &str) {
+fn bytes_that_are_not_a_response_are_refused(#[case] bytes: &[u8], #[case] message: &str) {
     let refusal = check_bytes(bytes).unwrap_err().to_string();
     assert!(refusal.starts_with(message), "{refusal}");
 }
 
 #[rstest]
 #[case::misspelt(json!({"childs": []}), "response.childs: unknown field `childs`, expected one of")]
-#[case::busy_loop(json!({"resyncAfterSeconds": 0}), "response.resyncAfterSeconds: 0 would be a busy loop: leave it out, or say 1 or more")]
-#[case::too_many(json!({"children": [{"object": {}}, {"object": {}}, {"object": {}}, {"object": {}}]}), "response.children: 4 children are more than the limit of 3")]
+#[case::busy_loop(json!({"resyncAfterSeconds": 0}), "response.resyncAfterSeconds: 0 would be a busy loop: leave it out, or set 1 or more")]
+#[case::too_many(json!({"children": [{"object": {}}, {"object": {}}, {"object": {}}, {"object": {}}]}), "response.children: 4 children exceed the limit of 3")]
 #[case::status_text(json!({"status": "fine"}), "response.status: must be an object")]
 #[case::conditions_map(json!({"status": {"conditions": {}}}), "response.status.conditions: must be a list")]
 #[case::condition_shape(json!({"status": {"conditions": [{"type": "Ready"}]}}), "response.status.conditions[0]: is not a condition: missing field `status`")]
 #[case::condition_reason(json!({"status": {"conditions": [{"type": "Ready", "status": "True", "reason": ""}]}}), "response.status.conditions[0]: a condition needs a type and a reason")]
-#[case::condition_of_host(json!({"status": {"conditions": [{"type": "Synced", "status": "True", "reason": "R"}]}}), "response.status.conditions[0]: condition Synced is the host's own")]
-#[case::condition_twice(json!({"status": {"conditions": [{"type": "A", "status": "True", "reason": "R"}, {"type": "A", "status": "True", "reason": "R"}]}}), "response.status.conditions[1]: condition A is there twice")]
+#[case::condition_of_host(json!({"status": {"conditions": [{"type": "Synced", "status": "True", "reason": "R"}]}}), "response.status.conditions[0]: condition type Synced is reserved for the host")]
+#[case::condition_twice(json!({"status": {"conditions": [{"type": "A", "status": "True", "reason": "R"}, {"type": "A", "status": "True", "reason": "R"}]}}), "response.status.conditions[1]: condition A appears twice")]
 #[case::generate_nowhere(json!({"generate": [{"secret": "s", "key": "k", "length": 20}]}), "response.generate[0].secret: Secret \"s\" is not among the children of this answer")]
 #[case::generate_short(json!({"generate": [{"secret": "s", "key": "k", "length": 3}]}), "response.generate[0].length: 3 characters: must be 8 to 1024")]
-fn an_answer_that_may_not_be_acted_on_is_refused(#[case] response: Value, #[case] message: &str) {
+fn an_invalid_answer_is_refused(#[case] response: Value, #[case] message: &str) {
     let refusal = check_json(&response).unwrap_err().to_string();
     assert!(refusal.starts_with(message), "{refusal}");
 }
 
 #[rstest]
 #[case::text(json!("x"), "response.children[0].object: must be an object")]
-#[case::no_version(json!({"kind": "ConfigMap"}), "response.children[0].object.apiVersion: is required and must be a text")]
-#[case::no_kind(json!({"apiVersion": "v1"}), "response.children[0].object.kind: is required and must be a text")]
-#[case::no_name(json!({"apiVersion": "v1", "kind": "ConfigMap"}), "response.children[0].object.metadata.name: is required and must be a text")]
+#[case::no_version(json!({"kind": "ConfigMap"}), "response.children[0].object.apiVersion: is required and must be a string")]
+#[case::no_kind(json!({"apiVersion": "v1"}), "response.children[0].object.kind: is required and must be a string")]
+#[case::no_name(json!({"apiVersion": "v1", "kind": "ConfigMap"}), "response.children[0].object.metadata.name: is required and must be a string")]
 #[case::not_granted(
     json!({"apiVersion": "apps/v1", "kind": "StatefulSet"}),
     "response.children[0].object: StatefulSet.apps/v1 was not granted to provider minio; it may write ConfigMap.v1, Namespace.v1, Secret.v1"
@@ -147,39 +147,39 @@ fn an_answer_that_may_not_be_acted_on_is_refused(#[case] response: Value, #[case
     "response.children[0].object.metadata.namespace: \"kube-system\" is not the parent's namespace \"n\", and was not granted"
 )]
 #[case::owner(config_map(json!({"ownerReferences": []})), "response.children[0].object.metadata.ownerReferences: the host sets the owner reference: leave it out")]
-#[case::finalizers(config_map(json!({"finalizers": ["x"]})), "response.children[0].object.metadata.finalizers: a provider may not set it: leave it out")]
-#[case::version(config_map(json!({"resourceVersion": "1"})), "response.children[0].object.metadata.resourceVersion: a provider may not set it: leave it out")]
-#[case::managed(config_map(json!({"managedFields": []})), "response.children[0].object.metadata.managedFields: a provider may not set it: leave it out")]
-#[case::generate_name(config_map(json!({"generateName": "x"})), "response.children[0].object.metadata.generateName: a child has a name of its own: set metadata.name")]
-#[case::name(config_map(json!({"name": "../../x"})), "response.children[0].object.metadata.name: \"../../x\" cannot be the name of an object")]
-#[case::label(config_map(json!({"labels": {"bartizan.dev/owner-uid": "q"}})), "response.children[0].object.metadata.labels: \"bartizan.dev/owner-uid\": keys below bartizan.dev/ are the host's")]
-#[case::annotation(config_map(json!({"annotations": {"a": 1}})), "response.children[0].object.metadata.annotations: \"a\" must be a text")]
-#[case::status(json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "x"}, "status": {}}), "response.children[0].object.status: a child's status is its controller's: leave it out")]
+#[case::finalizers(config_map(json!({"finalizers": ["x"]})), "response.children[0].object.metadata.finalizers: is not for providers to set: leave it out")]
+#[case::version(config_map(json!({"resourceVersion": "1"})), "response.children[0].object.metadata.resourceVersion: is not for providers to set: leave it out")]
+#[case::managed(config_map(json!({"managedFields": []})), "response.children[0].object.metadata.managedFields: is not for providers to set: leave it out")]
+#[case::generate_name(config_map(json!({"generateName": "x"})), "response.children[0].object.metadata.generateName: is not supported: set metadata.name")]
+#[case::name(config_map(json!({"name": "../../x"})), "response.children[0].object.metadata.name: \"../../x\" is not a valid object name")]
+#[case::label(config_map(json!({"labels": {"bartizan.dev/owner-uid": "q"}})), "response.children[0].object.metadata.labels: \"bartizan.dev/owner-uid\": keys with the prefix bartizan.dev/ are reserved for the host")]
+#[case::annotation(config_map(json!({"annotations": {"a": 1}})), "response.children[0].object.metadata.annotations: \"a\" must be a string")]
+#[case::status(json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "x"}, "status": {}}), "response.children[0].object.status: the status of a child is set by its controller: leave it out")]
 #[case::string_data(
     json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "x"}, "stringData": {}}),
-    "response.children[0].object.stringData: write data (base64) instead: stringData is never read back, so its changes go unseen"
+    "response.children[0].object.stringData: set data (base64) instead: stringData is never read back, so drift in it would not be detected"
 )]
-fn an_object_that_a_provider_may_not_write_refuses_the_whole_answer(#[case] object: Value, #[case] message: &str) {
+fn one_object_that_a_provider_may_not_write_refuses_the_whole_answer(#[case] object: Value, #[case] message: &str) {
     let good = config_map(json!({"name": "good"}));
     let refusal = check_json(&json!({"children": [{"object": object}, {"object": good}]})).unwrap_err();
     assert_eq!(refusal.to_string(), message);
 }
 
 #[test]
-fn one_object_twice_is_refused_whatever_its_version_of_the_name() {
+fn a_duplicate_object_is_refused_however_its_namespace_is_set() {
     let object = config_map(json!({}));
     let other = config_map(json!({"namespace": "n"}));
     let refusal = check_json(&json!({"children": [{"object": object}, {"object": other}]})).unwrap_err();
-    assert_eq!(refusal.to_string(), "response.children[1].object: ConfigMap n/a is in the answer twice");
+    assert_eq!(refusal.to_string(), "response.children[1].object: ConfigMap n/a appears twice in the answer");
 }
 
 #[test]
-fn a_value_is_generated_in_a_secret_of_the_answer_and_never_over_one_of_its_own() {
+fn a_value_is_generated_in_a_secret_and_never_replaces_an_explicit_one() {
     let secret = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "s"}, "data": {"own": "eA=="}});
-    let wish =
+    let generate =
         |key: &str| json!({"children": [{"object": secret}], "generate": [{"secret": "s", "key": key, "length": 20}]});
-    let answer = check_json(&wish("password")).unwrap();
+    let answer = check_json(&generate("password")).unwrap();
     assert_eq!(answer.intents[0].generate[0].key, "password");
-    let refusal = check_json(&wish("own")).unwrap_err();
-    assert_eq!(refusal.to_string(), "response.generate[0].key: Secret \"s\" has a value of its own for \"own\"");
+    let refusal = check_json(&generate("own")).unwrap_err();
+    assert_eq!(refusal.to_string(), "response.generate[0].key: Secret \"s\" already has a value for \"own\"");
 }

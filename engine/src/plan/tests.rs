@@ -39,7 +39,7 @@ pub(crate) fn intent(kind: &str, name: &str, content: u8) -> Intent {
     }
 }
 
-/// What the API server answers to an apply of the intent.
+/// What the API server returns for an apply of the intent.
 pub(crate) fn stored(intent: &Intent, version: u64) -> Observed {
     observed(intent.object.clone(), version, &[(MANAGER, "Apply", 10)])
 }
@@ -73,14 +73,14 @@ fn plan_of(intents: &[Intent], children: &[Observed], memory: &Memory) -> Plan {
 }
 
 #[test]
-fn what_is_missing_is_created_and_never_written_over() {
+fn a_missing_child_is_created_and_never_overwritten() {
     let plan = plan_of(&[intent("ConfigMap", "a", 1)], &[], &Memory::default());
     assert_eq!(plan.to_string(), "apply ConfigMap n/a (Absent)");
     assert_eq!(plan.applies[0].fence, Fence::CreateOnly);
 }
 
 #[test]
-fn pods_are_written_after_what_they_use_and_not_if_that_is_somebody_elses() {
+fn pods_are_applied_after_what_they_use_and_not_if_its_owner_is_another() {
     let (mut pods, secret) = (intent("StatefulSet", "pods", 1), intent("Secret", "keys", 1));
     let other = intent("ConfigMap", "other", 1);
     pods.uses = [secret.key.clone()].into();
@@ -94,45 +94,45 @@ fn pods_are_written_after_what_they_use_and_not_if_that_is_somebody_elses() {
 
     let foreign = observed(secret.object.clone(), 5, &[("kubectl", "Apply", 10)]);
     let taken = plan_of(&intents, &[foreign], &Memory::default());
-    assert_eq!(taken.to_string(), "apply ConfigMap n/other (Absent), Secret n/keys is not ours");
+    assert_eq!(taken.to_string(), "apply ConfigMap n/other (Absent), Secret n/keys is not owned by this parent");
     let mut going = secret.object.clone();
     going["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
     let waiting = plan_of(&intents, &[observed(going, 5, &[(MANAGER, "Apply", 10)])], &Memory::default());
-    assert_eq!(waiting.to_string(), "apply ConfigMap n/other (Absent), wait until Secret n/keys is gone");
+    assert_eq!(waiting.to_string(), "apply ConfigMap n/other (Absent), wait for Secret n/keys to be deleted");
 }
 
 #[test]
-fn after_a_restart_an_equal_child_that_nobody_else_wrote_is_left_alone() {
-    let wish = intent("ConfigMap", "a", 1);
-    assert!(plan_of(std::slice::from_ref(&wish), &[stored(&wish, 5)], &Memory::default()).is_settled());
+fn after_a_restart_an_equal_child_without_other_writers_is_left_alone() {
+    let desired = intent("ConfigMap", "a", 1);
+    assert!(plan_of(std::slice::from_ref(&desired), &[stored(&desired, 5)], &Memory::default()).is_settled());
 }
 
 #[test]
-fn after_a_restart_a_child_that_somebody_else_wrote_later_is_applied_again() {
-    let wish = intent("ConfigMap", "a", 1);
-    let edited = observed(wish.object.clone(), 6, &[(MANAGER, "Apply", 10), ("kubectl", "Update", 11)]);
-    let plan = plan_of(&[wish], &[edited], &Memory::default());
+fn after_a_restart_a_child_with_a_later_writer_is_applied_again() {
+    let desired = intent("ConfigMap", "a", 1);
+    let edited = observed(desired.object.clone(), 6, &[(MANAGER, "Apply", 10), ("kubectl", "Update", 11)]);
+    let plan = plan_of(&[desired], &[edited], &Memory::default());
     assert_eq!(plan.to_string(), "apply ConfigMap n/a (Drifted)");
 }
 
 #[test]
-fn an_edit_by_hand_is_repaired_once_and_defaulted_fields_are_not_drift() {
-    let wish = intent("ConfigMap", "a", 1);
-    let mut answer = stored(&wish, 5);
+fn a_manual_edit_is_reverted_once_and_defaulted_fields_are_not_drift() {
+    let desired = intent("ConfigMap", "a", 1);
+    let mut answer = stored(&desired, 5);
     let mut memory = Memory::default();
-    let mut defaulted = wish.object.clone();
+    let mut defaulted = desired.object.clone();
     defaulted["immutable"] = json!(false);
     let defaulted = observed(defaulted, 5, &[(MANAGER, "Apply", 10)]);
-    memory.remember(wish.key.clone(), wish.hash.clone(), defaulted.digest);
-    assert!(plan_of(std::slice::from_ref(&wish), &[defaulted], &memory).is_settled());
+    memory.remember(desired.key.clone(), desired.hash.clone(), defaulted.digest);
+    assert!(plan_of(std::slice::from_ref(&desired), &[defaulted], &memory).is_settled());
     answer.digest = [7; 32];
-    assert_eq!(plan_of(&[wish], &[answer], &memory).to_string(), "apply ConfigMap n/a (Drifted)");
+    assert_eq!(plan_of(&[desired], &[answer], &memory).to_string(), "apply ConfigMap n/a (Drifted)");
 }
 
 #[test]
-fn a_new_intent_is_applied_with_the_fence_of_its_kind() {
+fn a_changed_intent_is_applied_with_the_fence_of_its_kind() {
     let old = [intent("StatefulSet", "a", 1), intent("ConfigMap", "b", 1)];
-    let children: Vec<Observed> = old.iter().map(|wish| stored(wish, 5)).collect();
+    let children: Vec<Observed> = old.iter().map(|desired| stored(desired, 5)).collect();
     let new = [intent("StatefulSet", "a", 2), intent("ConfigMap", "b", 2)];
     let plan = plan_of(&new, &children, &Memory::default());
     let fences: Vec<&Fence> = plan.applies.iter().map(|apply| &apply.fence).collect();
@@ -141,7 +141,7 @@ fn a_new_intent_is_applied_with_the_fence_of_its_kind() {
 }
 
 #[test]
-fn what_is_no_longer_meant_is_pruned_and_what_is_not_ours_is_not() {
+fn a_child_that_is_no_longer_desired_is_pruned_only_if_owned() {
     let gone = intent("ConfigMap", "gone", 1);
     let ours = stored(&gone, 5);
     let forged = observed(intent("ConfigMap", "forged", 1).object, 5, &[("kubectl", "Update", 1)]);
@@ -152,7 +152,7 @@ fn what_is_no_longer_meant_is_pruned_and_what_is_not_ours_is_not() {
     assert_eq!(plan.to_string(), "delete ConfigMap n/gone");
 }
 
-/// A child whose labels somebody else wrote: it was moved to this parent by hand, or they were taken off and put back.
+/// A child whose labels another manager owns: it was moved to this parent by hand, or they were removed and restored.
 fn relabelled(intent: &Intent) -> Observed {
     let mut child = stored(intent, 5);
     child.labelled_by_host = false;
@@ -160,39 +160,42 @@ fn relabelled(intent: &Intent) -> Observed {
 }
 
 #[test]
-fn what_somebody_moved_to_this_parent_by_hand_is_neither_pruned_nor_torn_down_nor_released() {
+fn a_child_moved_to_this_parent_by_hand_is_neither_deleted_nor_released() {
     let given = relabelled(&intent("ConfigMap", "given", 1));
     assert!(plan_of(&[], std::slice::from_ref(&given), &Memory::default()).is_settled());
     let given = [Arc::new(given)];
     assert_eq!(teardown("minio", &parent(), &given).to_string(), "remove the finalizer");
-    assert!(abandon("minio", &parent(), &given, FinalizerStep::Keep).is_settled());
+    assert!(release_all("minio", &parent(), &given, FinalizerStep::Keep).is_settled());
 }
 
 #[test]
-fn labels_that_somebody_took_off_and_put_back_become_the_hosts_again() {
-    let wish = intent("ConfigMap", "a", 1);
-    let child = relabelled(&wish);
+fn labels_that_were_removed_and_restored_are_applied_by_the_host_again() {
+    let desired = intent("ConfigMap", "a", 1);
+    let child = relabelled(&desired);
     let mut memory = Memory::default();
-    memory.remember(wish.key.clone(), wish.hash.clone(), child.digest);
-    assert_eq!(plan_of(&[wish], &[child], &memory).to_string(), "apply ConfigMap n/a (Drifted)");
+    memory.remember(desired.key.clone(), desired.hash.clone(), child.digest);
+    assert_eq!(plan_of(&[desired], &[child], &memory).to_string(), "apply ConfigMap n/a (Drifted)");
 }
 
 #[test]
-fn a_name_that_holds_a_forged_child_is_taken_and_not_written() {
-    let wish = intent("ConfigMap", "a", 1);
-    let forged = observed(wish.object.clone(), 5, &[("kubectl", "Update", 1)]);
-    assert_eq!(plan_of(&[wish], &[forged], &Memory::default()).to_string(), "ConfigMap n/a is not ours");
+fn a_name_taken_by_a_forged_child_is_not_written() {
+    let desired = intent("ConfigMap", "a", 1);
+    let forged = observed(desired.object.clone(), 5, &[("kubectl", "Update", 1)]);
+    assert_eq!(
+        plan_of(&[desired], &[forged], &Memory::default()).to_string(),
+        "ConfigMap n/a is not owned by this parent"
+    );
 }
 
 #[test]
-fn a_child_that_is_being_deleted_is_waited_for() {
-    let wish = intent("ConfigMap", "a", 1);
-    let mut object = wish.object.clone();
+fn a_plan_waits_for_a_child_that_is_being_deleted() {
+    let desired = intent("ConfigMap", "a", 1);
+    let mut object = desired.object.clone();
     object["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
     let going = observed(object, 5, &[(MANAGER, "Apply", 1)]);
     assert_eq!(
-        plan_of(&[wish], std::slice::from_ref(&going), &Memory::default()).to_string(),
-        "wait until ConfigMap n/a is gone"
+        plan_of(&[desired], std::slice::from_ref(&going), &Memory::default()).to_string(),
+        "wait for ConfigMap n/a to be deleted"
     );
     assert!(plan_of(&[], &[going], &Memory::default()).is_settled());
 }
@@ -206,9 +209,9 @@ fn a_child_read_at_another_version_of_its_kind_is_the_same_child() {
     assert!(plan.deletes.is_empty(), "{plan}");
 }
 
-/// What the API server holds, for the property tests.
+/// The live state of a child, for the property tests.
 #[derive(Clone, Debug)]
-enum Holds {
+enum Live {
     Nothing,
     Ours(u8),
     Drifted(u8),
@@ -216,26 +219,26 @@ enum Holds {
     Moved(u8),
 }
 
-fn holds() -> impl Strategy<Value = Holds> {
+fn live() -> impl Strategy<Value = Live> {
     prop_oneof![
-        2 => Just(Holds::Nothing),
-        3 => any::<u8>().prop_map(Holds::Ours),
-        2 => any::<u8>().prop_map(Holds::Drifted),
-        1 => any::<u8>().prop_map(Holds::Forged),
-        1 => any::<u8>().prop_map(Holds::Moved),
+        2 => Just(Live::Nothing),
+        3 => any::<u8>().prop_map(Live::Ours),
+        2 => any::<u8>().prop_map(Live::Drifted),
+        1 => any::<u8>().prop_map(Live::Forged),
+        1 => any::<u8>().prop_map(Live::Moved),
     ]
 }
 
-fn materialize(name: &str, holds: &Holds) -> Option<Observed> {
+fn materialize(name: &str, live: &Live) -> Option<Observed> {
     let with = |content: u8, managers: &[(&str, &str, u8)]| {
         Some(observed(intent("ConfigMap", name, content).object, 5, managers))
     };
-    match holds {
-        Holds::Nothing => None,
-        Holds::Ours(content) => with(*content, &[(MANAGER, "Apply", 1)]),
-        Holds::Drifted(content) => with(*content, &[(MANAGER, "Apply", 1), ("kubectl", "Update", 2)]),
-        Holds::Forged(content) => with(*content, &[("kubectl", "Update", 2)]),
-        Holds::Moved(content) => {
+    match live {
+        Live::Nothing => None,
+        Live::Ours(content) => with(*content, &[(MANAGER, "Apply", 1)]),
+        Live::Drifted(content) => with(*content, &[(MANAGER, "Apply", 1), ("kubectl", "Update", 2)]),
+        Live::Forged(content) => with(*content, &[("kubectl", "Update", 2)]),
+        Live::Moved(content) => {
             let mut object = intent("ConfigMap", name, *content).object;
             object["metadata"]["ownerReferences"] = json!([{"uid": "somebody", "controller": true}]);
             Some(observed(object, 5, &[(MANAGER, "Apply", 1)]))
@@ -244,20 +247,20 @@ fn materialize(name: &str, holds: &Holds) -> Option<Observed> {
 }
 
 proptest! {
-    /// From any state: nothing foreign is deleted or written, one execution reaches the fixed point (but for names that are
-    /// taken), and the order of the observations does not matter.
+    /// From any state: no foreign object is deleted or written, one execution reaches the fixed point (except for taken
+    /// names), and the order of the observations does not matter.
     #[test]
-    fn a_plan_is_safe_reaches_the_fixed_point_and_knows_no_order(
-        state in proptest::collection::vec((holds(), proptest::option::of(0u8..3)), 1..8),
+    fn a_plan_is_safe_converges_and_does_not_depend_on_order(
+        state in proptest::collection::vec((live(), proptest::option::of(0u8..3)), 1..8),
         seed in any::<u64>(),
     ) {
         let names: Vec<String> = (0..state.len()).map(|position| format!("c{position}")).collect();
         let children: Vec<Observed> =
-            state.iter().zip(&names).filter_map(|((holds, _), name)| materialize(name, holds)).collect();
+            state.iter().zip(&names).filter_map(|((live, _), name)| materialize(name, live)).collect();
         let intents: Vec<Intent> = state
             .iter()
             .zip(&names)
-            .filter_map(|((_, wish), name)| wish.map(|content| intent("ConfigMap", name, content)))
+            .filter_map(|((_, desired), name)| desired.map(|content| intent("ConfigMap", name, content)))
             .collect();
         let mut memory = Memory::default();
         let first = plan_of(&intents, &children, &memory);
@@ -267,11 +270,11 @@ proptest! {
         if length > 1 {
             shuffled.rotate_left((seed as usize) % length);
         }
-        let mut again = plan_of(&intents, &shuffled, &memory);
-        again.deletes.sort_by(|left, right| left.key.cmp(&right.key));
+        let mut reordered = plan_of(&intents, &shuffled, &memory);
+        reordered.deletes.sort_by(|left, right| left.key.cmp(&right.key));
         let mut sorted = first.clone();
         sorted.deletes.sort_by(|left, right| left.key.cmp(&right.key));
-        prop_assert_eq!(&again, &sorted);
+        prop_assert_eq!(&reordered, &sorted);
 
         let mut cluster: BTreeMap<ObjectKey, Observed> =
             children.into_iter().map(|child| (child.key.clone(), child)).collect();

@@ -5,7 +5,7 @@ use serde_json::json;
 use crate::plan::tests::{self as plan_tests, parent};
 use crate::plan::{FinalizerStep, Memory, PlanInput, plan};
 
-/// A child as a version means it, with its hash made of what it holds.
+/// A desired child, with a hash of its content.
 fn intent(kind: &str, name: &str, body: &Value) -> Intent {
     let mut intent = plan_tests::intent(kind, name, 0);
     intent.hash = crate::object::short_hex(&crate::object::hash_json(body));
@@ -17,14 +17,14 @@ fn intent(kind: &str, name: &str, body: &Value) -> Intent {
     intent
 }
 
-/// The child as the API server holds it, with what it filled in.
+/// The live child, with a field that the API server defaulted.
 fn stored(intent: &Intent) -> Arc<Observed> {
     let mut intent = intent.clone();
-    intent.object["filledIn"] = json!(true);
+    intent.object["defaulted"] = json!(true);
     Arc::new(plan_tests::stored(&intent, 7))
 }
 
-fn foreseen(intents: &[Intent], children: &[Arc<Observed>]) -> Foreseen {
+fn predict(intents: &[Intent], children: &[Arc<Observed>]) -> Prediction {
     let (keep, memory) = (BTreeSet::new(), Memory::default());
     let plan = plan(&PlanInput {
         provider: "minio",
@@ -35,10 +35,10 @@ fn foreseen(intents: &[Intent], children: &[Arc<Observed>]) -> Foreseen {
         memory: &memory,
         finalizer: FinalizerStep::Keep,
     });
-    Foreseen { intents: intents.to_vec(), plan }
+    Prediction { intents: intents.to_vec(), plan }
 }
 
-/// What is done to which child, and the fields.
+/// Each change as text.
 fn words(changes: &[Change]) -> Vec<String> {
     let field = |field: &FieldChange| {
         let text = |value: &Option<Value>| value.as_ref().map_or("nothing".to_owned(), ToString::to_string);
@@ -53,18 +53,18 @@ fn words(changes: &[Change]) -> Vec<String> {
 }
 
 #[test]
-fn what_both_versions_mean_is_no_change_whatever_there_is() {
-    let meant = [intent("ConfigMap", "a", &json!({"data": {"x": "1"}})), intent("ConfigMap", "b", &json!({}))];
-    // One is there, one is still to be made, one is still to go: with either version.
+fn what_both_versions_desire_is_no_change_whatever_exists() {
+    let desired = [intent("ConfigMap", "a", &json!({"data": {"x": "1"}})), intent("ConfigMap", "b", &json!({}))];
+    // One exists, one is still to be created, one is still to be deleted: with either version.
     let surplus = intent("Service", "c", &json!({}));
-    let children = [stored(&meant[0]), stored(&surplus)];
-    let version = foreseen(&meant, &children);
+    let children = [stored(&desired[0]), stored(&surplus)];
+    let version = predict(&desired, &children);
     assert_eq!(version.plan.deletes.len(), 1);
     assert_eq!(compare(&version, Some(&version), &children), []);
 }
 
 #[test]
-fn changes_are_named_child_by_child_and_field_by_field() {
+fn changes_are_listed_by_child_and_field() {
     let before = [
         intent(
             "ConfigMap",
@@ -84,7 +84,7 @@ fn changes_are_named_child_by_child_and_field_by_field() {
         intent("ConfigMap", "new", &json!({})),
     ];
     let children: Vec<_> = before.iter().map(stored).collect();
-    let changes = compare(&foreseen(&after, &children), Some(&foreseen(&before, &children)), &children);
+    let changes = compare(&predict(&after, &children), Some(&predict(&before, &children)), &children);
     let expected = [
         "update ConfigMap n/changed /data/b~1c \"2\" -> \"0\" /data/e nothing -> \"4\" /data/d \"3\" -> nothing \
          /list/1/x 2 -> 3",
@@ -92,13 +92,13 @@ fn changes_are_named_child_by_child_and_field_by_field() {
         "delete ConfigMap n/dropped",
     ];
     assert_eq!(words(&changes), expected);
-    // Without the version before, what is there stands in for it: what it no longer means is not seen.
-    let changes = compare(&foreseen(&after, &children), None, &children);
+    // Without the active version, the live children stand in for it: removed fields are not detected.
+    let changes = compare(&predict(&after, &children), None, &children);
     assert_eq!(words(&changes)[0], expected[0].replace(" /data/d \"3\" -> nothing", ""));
 }
 
 #[test]
-fn a_field_that_never_changes_makes_it_a_recreation_or_a_refusal() {
+fn a_change_of_an_immutable_field_is_a_recreation_or_a_refusal() {
     let before = [intent("StatefulSet", "db", &json!({"spec": {"serviceName": "a", "replicas": 1}}))];
     let mut after = [intent("StatefulSet", "db", &json!({"spec": {"serviceName": "b", "replicas": 2}}))];
     let children: Vec<_> = before.iter().map(stored).collect();
@@ -109,8 +109,8 @@ fn a_field_that_never_changes_makes_it_a_recreation_or_a_refusal() {
         (OnImmutableChange::RecreateOrphan, "recreate"),
     ] {
         after[0].on_immutable_change = on_immutable_change;
-        for active in [Some(foreseen(&before, &children)), None] {
-            let changes = compare(&foreseen(&after, &children), active.as_ref(), &children);
+        for active in [Some(predict(&before, &children)), None] {
+            let changes = compare(&predict(&after, &children), active.as_ref(), &children);
             assert_eq!(words(&changes), [format!("{action} StatefulSet n/db{fields}")]);
         }
     }
@@ -121,22 +121,22 @@ fn values_of_secrets_are_never_shown() {
     let before = [intent("Secret", "s", &json!({"data": {"key": "cGxhbnRlZA==", "gone": "cGxhbnRlZA=="}}))];
     let after = [intent("Secret", "s", &json!({"data": {"key": "cGxhbnRlZDI=", "new": "cGxhbnRlZA=="}}))];
     let children: Vec<_> = before.iter().map(stored).collect();
-    for active in [Some(foreseen(&before, &children)), None] {
-        let changes = compare(&foreseen(&after, &children), active.as_ref(), &children);
+    for active in [Some(predict(&before, &children)), None] {
+        let changes = compare(&predict(&after, &children), active.as_ref(), &children);
         let text = serde_json::to_string(&changes).unwrap();
         assert!(text.contains("(secret)") && !text.contains("cGxhbnRlZ"), "{text}");
     }
 }
 
 #[test]
-fn a_name_that_is_somebody_elses_is_refused_unless_it_was_before() {
+fn a_taken_name_is_refused_unless_it_was_before() {
     let before = [intent("ConfigMap", "mine", &json!({}))];
     let wanted = intent("ConfigMap", "theirs", &json!({}));
     let mut theirs = wanted.clone();
     theirs.object["metadata"]["labels"][OWNER_UID_LABEL] = json!("p-2");
     let children = [stored(&before[0]), stored(&theirs)];
     let after = [before[0].clone(), wanted];
-    let (old, new) = (foreseen(&before, &children), foreseen(&after, &children));
+    let (old, new) = (predict(&before, &children), predict(&after, &children));
     assert_eq!(words(&compare(&new, Some(&old), &children)), ["refuse ConfigMap n/theirs"]);
     assert_eq!(compare(&new, Some(&new), &children), []);
 }

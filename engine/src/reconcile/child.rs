@@ -1,4 +1,4 @@
-//! The writes of one child, one request after another: the apply, and what follows if the API server does not accept it.
+//! The writes of one child, one request at a time: the apply, and what follows if the API server rejects it.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use crate::plan::{Apply, ApplyReason, Delete, Fence};
 use crate::reconcile::effect::{Effect, Propagation, Reply};
 use crate::takeover::{self, Takeover};
 
-/// One child on its way.
+/// The write of one child, in progress.
 #[derive(Debug)]
 pub(super) struct ChildWrite {
     apply: Arc<Apply>,
@@ -24,15 +24,15 @@ pub(super) struct ChildWrite {
 enum Step {
     /// To the apply.
     Applied,
-    /// To the claim of others' list items, after the apply was refused with this.
+    /// To the claim of list items of other managers, after the apply was rejected with this error.
     Claimed(ApiError),
-    /// To the apply after that.
+    /// To the apply after that claim.
     AppliedOverClaim,
-    /// To the live read of a name that was believed absent.
+    /// To the live read of a name that was believed free.
     Read,
-    /// To the patch that makes it the parent's own.
-    Owned,
-    /// To the delete before it is created again, because of this field.
+    /// To the patch that restores its labels or adopts it.
+    Patched,
+    /// To the delete of a child that is recreated because of this immutable field.
     Deleted(String),
 }
 
@@ -41,42 +41,42 @@ enum Step {
 pub(super) enum Next {
     /// Another request.
     Send(Effect),
-    /// The child is through.
+    /// The write has ended.
     Done(Applied),
 }
 
-/// What became of a child.
+/// The result of the write of one child.
 #[derive(Debug)]
 pub(super) enum Applied {
-    /// It is as meant.
+    /// It matches its intent.
     Written(Box<Observed>),
-    /// Its labels were restored, or it is newer than what is known: the next decision is made on this.
+    /// Its labels were restored, or it is newer than the cache: the next decision uses this state.
     Restored(Box<Observed>),
-    /// It was deleted to be created again, because of this field.
+    /// It was deleted in order to be recreated, because of this immutable field.
     Recreating(String),
-    /// Its name holds something that is being deleted, and no watch will report the end.
-    Leaving,
-    /// Its name holds something that is not this parent's, and whose it is.
+    /// Its name is taken by an object that is being deleted, and no watch will report the end of that.
+    Terminating,
+    /// Its name is taken by an object of another owner, which is described.
     Taken(String),
-    /// Its state moved on since the snapshot.
+    /// It changed since the snapshot.
     Stale,
     /// The write failed.
     Failed(ApiError),
 }
 
 impl ChildWrite {
-    /// Begins, with the first request.
+    /// Starts the write with the first request.
     pub(super) fn begin(apply: Arc<Apply>, existing: Option<Arc<Observed>>) -> (Self, Effect) {
         let effect = Effect::Apply { apply: apply.clone(), fence: apply.fence.clone(), existing: existing.clone() };
         (Self { apply, existing, step: Step::Applied }, effect)
     }
 
-    /// Which child.
+    /// Key of the child.
     pub(super) fn key(&self) -> &ObjectKey {
         &self.apply.intent.key
     }
 
-    /// Hash of what it should be.
+    /// Hash of its intent.
     pub(super) fn intent(&self) -> &str {
         &self.apply.intent.hash
     }
@@ -85,8 +85,8 @@ impl ChildWrite {
     pub(super) fn reply(&mut self, reply: Reply, parent: &Observed, provider: &str) -> Next {
         match std::mem::replace(&mut self.step, Step::Applied) {
             Step::Applied => match (reply.object(), self.apply.reason, &self.existing) {
-                // What was accepted once is refused now: because of what somebody else wrote since, as a second port of the same
-                // name. An apply does not remove that unless it is ours.
+                // The same intent was accepted before, so it is rejected because of what another manager added since, such as a
+                // second port of the same name. An apply removes that only if our manager owns it.
                 (Err(refused @ (ApiError::Invalid(_) | ApiError::Immutable(_))), ApplyReason::Drifted, Some(seen)) => {
                     let effect = Effect::ClaimItems { apply: self.apply.clone(), seen: seen.clone() };
                     self.send(Step::Claimed(refused), effect)
@@ -101,11 +101,11 @@ impl ChildWrite {
                 }
                 Reply::Claimed(Ok(None)) => self.applied(Err(refused)),
                 Reply::Claimed(Err(error)) => self.applied(Err(error)),
-                other => Next::Done(Applied::Failed(other.misplaced())),
+                other => Next::Done(Applied::Failed(other.unexpected())),
             },
             Step::AppliedOverClaim => self.applied(reply.object()),
             Step::Read => self.read(reply.object(), parent, provider),
-            Step::Owned => Next::Done(match reply.object() {
+            Step::Patched => Next::Done(match reply.object() {
                 Ok(observed) => Applied::Restored(Box::new(observed)),
                 Err(ApiError::Conflict(_)) => Applied::Stale,
                 Err(error) => Applied::Failed(error),
@@ -139,8 +139,8 @@ impl ChildWrite {
         }
     }
 
-    /// A field is immutable: the child is created again if the provider says so. It is created once it is seen to be gone, so
-    /// that a host that ends in between does no harm.
+    /// A field is immutable: the child is recreated if the provider asked for that. The create is left to a later decision, which
+    /// observes that the child is gone, so that a crash in between does no harm.
     fn recreate(&mut self, seen: &Observed, field: String) -> Next {
         let propagation = match self.apply.intent.on_immutable_change {
             OnImmutableChange::Refuse => return Next::Done(Applied::Failed(ApiError::Immutable(field))),
@@ -157,7 +157,7 @@ impl ChildWrite {
         self.send(Step::Deleted(field), Effect::Delete { delete, propagation })
     }
 
-    /// A name believed absent is not: a live read says whose it is.
+    /// A name that was believed free is taken: the live object shows its owner.
     fn read(&mut self, live: Result<Observed, ApiError>, parent: &Observed, provider: &str) -> Next {
         let live = match live {
             Ok(live) => live,
@@ -165,15 +165,17 @@ impl ChildWrite {
             Err(error) => return Next::Done(Applied::Failed(error)),
         };
         match takeover::decide(&live, parent, provider) {
-            // Without its labels no watch reports its end.
-            Takeover::Wait if live.deleting && !live.is_child_of(&parent.uid, provider) => Next::Done(Applied::Leaving),
-            // It is newer than what is known: the next decision is made on it.
+            // Children are watched by label: no watch reports the end of an object without these.
+            Takeover::Wait if live.deleting && !live.is_child_of(&parent.uid, provider) => {
+                Next::Done(Applied::Terminating)
+            }
+            // It is newer than the cache: the next decision uses it.
             Takeover::Wait => Next::Done(Applied::Restored(Box::new(live))),
             Takeover::NameTaken { holder } => Next::Done(Applied::Taken(holder)),
             Takeover::RestoreLabels => {
-                self.send(Step::Owned, Effect::Patch(MergePatch::restore_labels(&live, provider, &parent.uid)))
+                self.send(Step::Patched, Effect::Patch(MergePatch::restore_labels(&live, provider, &parent.uid)))
             }
-            Takeover::Adopt => self.send(Step::Owned, Effect::Patch(MergePatch::adopt(&live, provider, &parent.uid))),
+            Takeover::Adopt => self.send(Step::Patched, Effect::Patch(MergePatch::adopt(&live, provider, &parent.uid))),
         }
     }
 }

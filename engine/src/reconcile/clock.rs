@@ -1,11 +1,11 @@
-//! Time, as a reconcile is told it.
+//! The clock that the driver of a reconcile provides.
 
 use std::time::Instant;
 
-/// What time it is, for whoever drives a reconcile to say.
+/// Source of the current time.
 pub trait Clock {
-    /// For delays.
+    /// Monotonic time, for delays.
     fn instant(&self) -> Instant;
-    /// RFC 3339 in UTC and seconds, for conditions that change now.
+    /// RFC 3339 in UTC, to the second, for conditions that change now.
     fn timestamp(&self) -> String;
 }

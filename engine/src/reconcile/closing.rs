@@ -1,4 +1,4 @@
-//! The end of a reconcile: the status, the events, what is kept, and when the parent is due again.
+//! The end of a reconcile: the status, the events, the state kept for the next one, and the requeue.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -19,35 +19,36 @@ use crate::reconcile::execution::Executed;
 use crate::reconcile::outcome::{Conclusion, Retry, failed};
 use crate::reconcile::report::{Decided, Ended, Next, Report};
 use crate::snapshot::{Settled, Snapshot};
-use crate::status::{self, Outcome, Said, StatusInput};
+use crate::status::{self, Outcome, ReportedStatus, StatusInput};
 
-/// Time until the next try after a lost race: the watch has most often delivered the new state by then.
+/// Delay of the retry after a lost race: the watch has most often delivered the new state by then.
 const LOST_RACE: Duration = Duration::from_millis(250);
-/// Longest time until a parent is decided on again whose decisions lead to nothing but the next ones.
-const UNSETTLED: Duration = Duration::from_secs(30);
+/// Longest backoff of a parent in a write loop.
+const WRITE_LOOP_BACKOFF_MAX: Duration = Duration::from_secs(30);
 
 impl Reconcile {
-    /// What was decided is done: the status comes next.
+    /// The plan is executed: the status is next.
     pub(super) fn conclude(&mut self, (outcome, retry): Conclusion, clock: &dyn Clock) {
         (self.draft.outcome, self.draft.retry) = (outcome, retry);
-        self.slow_down();
-        // A lost race is over by the next try: not worth a condition that comes and goes.
-        let is_said = self.snapshot.has_status && !self.draft.executed.let_go && self.draft.retry != Retry::LostRace;
-        let said = match &self.draft.answered {
-            Some(Answered { status, .. }) => Said::Status(status.as_ref()),
-            None => Said::NoAnswer,
+        self.detect_write_loop();
+        // A lost race is resolved by the next retry: not worth a condition that flaps.
+        let writes_status =
+            self.snapshot.has_status && !self.draft.executed.finalizer_removed && self.draft.retry != Retry::LostRace;
+        let reported = match &self.draft.answered {
+            Some(Answered { status, .. }) => ReportedStatus::Status(status.as_ref()),
+            None => ReportedStatus::NoAnswer,
         };
-        match is_said.then(|| self.status(said, &self.draft.outcome, clock)).flatten() {
+        match writes_status.then(|| self.status(reported, &self.draft.outcome, clock)).flatten() {
             Some(status) => self.send(State::WritingStatus, Effect::ApplyStatus(status)),
             None => self.send_events(Ok(None), clock),
         }
     }
 
-    fn status(&self, said: Said<'_>, outcome: &Outcome, clock: &dyn Clock) -> Option<Value> {
+    fn status(&self, reported: ReportedStatus<'_>, outcome: &Outcome, clock: &dyn Clock) -> Option<Value> {
         let Snapshot { parent, .. } = &self.snapshot;
         status::next(&StatusInput {
             owned: &parent.owned_status,
-            said,
+            reported,
             outcome,
             generation: parent.generation,
             now: &clock.timestamp(),
@@ -57,10 +58,10 @@ impl Reconcile {
     pub(super) fn status_written(&mut self, result: Result<Observed, ApiError>, clock: &dyn Clock) {
         let status = match result {
             Ok(parent) => Ok(Some(Box::new(parent))),
-            // The parent is gone, or another one stands under its name: nobody is left to read a status.
+            // The parent is gone, or was recreated under the same name: there is no status to write.
             Err(ApiError::NotFound(_) | ApiError::Conflict(_)) => Ok(None),
             Err(error) => {
-                let again = error.retry_after();
+                let retry_after = error.retry_after();
                 let refused = match &error {
                     ApiError::Invalid(refused) => Some(refused.clone()),
                     _ => None,
@@ -70,37 +71,38 @@ impl Reconcile {
                     self.status_refused(&refused, clock);
                     return;
                 }
-                Err(again)
+                Err(retry_after)
             }
         };
         self.send_events(status, clock);
     }
 
-    /// The CRD does not allow what the provider says: then say at least that.
+    /// The CRD rejected the provider's status: reports at least that.
     fn status_refused(&mut self, refused: &str, clock: &dyn Clock) {
         let provider = &self.context.name;
-        let message = format!("The status of provider {provider} does not fit its CustomResourceDefinition: {refused}");
+        let message =
+            format!("The status of provider {provider} is invalid under its CustomResourceDefinition: {refused}");
         let outcome = Outcome::Failed { reason: Reason::StatusRefused, message, stalled: false };
-        match self.status(Said::NoAnswer, &outcome, clock) {
+        match self.status(ReportedStatus::NoAnswer, &outcome, clock) {
             Some(status) => self.send(State::WritingRefusal, Effect::ApplyStatus(status)),
             None => self.send_events(Err(None), clock),
         }
     }
 
-    /// Sends what is new since the last decision. The host's own event goes with a status that was written: one that could not
-    /// be would be new with every try. The first decision after a start sends none of the provider's if it finds everything
-    /// done: they were sent then.
+    /// Sends the events that are new since the last decision. The host's own event is sent only with a written status, since it
+    /// would repeat with every retry otherwise. The first decision after a start sends none of the provider's events if there is
+    /// nothing to do, since they were sent before.
     pub(super) fn send_events(&mut self, status: StatusWrite, clock: &dyn Clock) {
         let mut events = VecDeque::new();
         if let Ok(Some(_)) = &status {
             events.extend(status::event(&self.snapshot.parent.owned_status, &self.draft.outcome));
         }
         if let Some(answered) = &self.draft.answered {
-            let quiet = self.draft.plan.is_settled() && matches!(status, Ok(None));
+            let is_unchanged = self.draft.plan.is_settled() && matches!(status, Ok(None));
             let sent = self.kept.events_sent.replace(answered.events.clone());
             let is_new = |event: &&ProviderEvent| match &sent {
                 Some(sent) => !sent.contains(event),
-                None => !quiet,
+                None => !is_unchanged,
             };
             events.extend(answered.events.iter().filter(is_new).cloned());
         }
@@ -114,7 +116,7 @@ impl Reconcile {
         }
     }
 
-    /// When the parent is due again.
+    /// Decides when to requeue the parent, and reports.
     pub(super) fn finish(&mut self, status: StatusWrite, clock: &dyn Clock) {
         let resync = self.draft.answered.as_ref().and_then(|answered| answered.resync);
         self.kept.resync_at = resync.map(|after| clock.instant() + after);
@@ -144,23 +146,28 @@ impl Reconcile {
         }
     }
 
-    /// A decision that was executed as those before it, and that will lead to the next one, waits for that longer each time.
-    pub(super) fn slow_down(&mut self) {
+    /// Counts decisions that write, and backs off in a write loop.
+    pub(super) fn detect_write_loop(&mut self) {
         let draft = &self.draft;
-        // What failed, or lost a race, waits already, and says nothing about rest.
+        // A failure or a lost race backs off already, and shows nothing about a loop.
         let counts = draft.answered.is_some() && draft.retry == Retry::No;
         if !counts || matches!(draft.outcome, Outcome::Failed { .. }) {
             return;
         }
         let plan = &draft.plan;
         let wrote = !(plan.applies.is_empty() && plan.deletes.is_empty() && plan.releases.is_empty());
-        // Who only waits for something to go is not at rest, and writes nothing.
+        // Waiting for a deletion is neither settled nor a write.
         if !wrote && !plan.is_settled() {
             return;
         }
         let Self { context, snapshot, kept, .. } = self;
         if kept.write_loop.decided(snapshot.parent.digest, &context.digest, &context.settings, wrote) {
-            let conclusion = failed(Reason::Unsettled, unsettled(&self.draft.plan), false, Retry::Within(UNSETTLED));
+            let conclusion = failed(
+                Reason::Unsettled,
+                write_loop_message(&self.draft.plan),
+                false,
+                Retry::Within(WRITE_LOOP_BACKOFF_MAX),
+            );
             (self.draft.outcome, self.draft.retry) = conclusion;
         }
     }
@@ -191,12 +198,12 @@ impl Reconcile {
     }
 }
 
-fn unsettled(plan: &Plan) -> String {
+fn write_loop_message(plan: &Plan) -> String {
     let applied = plan.applies.first().map(|apply| &apply.intent.key);
-    let ended = plan.deletes.first().map(|delete| &delete.key);
-    let child = applied.or(ended).map_or_else(|| "its children".to_owned(), ToString::to_string);
+    let deleted = plan.deletes.first().map(|delete| &delete.key);
+    let child = applied.or(deleted).map_or_else(|| "its children".to_owned(), ToString::to_string);
     format!(
-        "{child} is written over and over, though nobody edits the parent: either the provider's answer depends on what it \
-         wrote before (report it to its author), or somebody else keeps changing that; trying again ever more seldom"
+        "{child} is written over and over, though nobody edits the parent: either the provider's answer depends on its own \
+         writes (report it to its author), or another writer keeps changing the children; retrying with backoff"
     )
 }

@@ -1,4 +1,4 @@
-//! What a reconcile asks of the world, and what comes back. The host sends effects to the API server and to the module; a
+//! The effects of a reconcile, and the replies to them. The host sends effects to the API server and to the module; the
 //! simulation answers them from memory.
 
 use std::sync::Arc;
@@ -13,52 +13,51 @@ use crate::object::{ObjectKey, Observed};
 use crate::patch::MergePatch;
 use crate::plan::{Apply, Delete, Fence};
 
-/// Names one effect of a reconcile, so that replies may come in any order.
+/// Identifies one effect of a reconcile, so that replies may arrive in any order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Ticket(pub(crate) usize);
 
-/// One thing to do. Effects that are handed out together may be carried out side by side, in any order.
+/// One request to carry out. Effects that are returned together may be carried out concurrently, in any order.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Effect {
     /// Call the provider with this request. Replied with [`Reply::Called`].
     Call(Vec<u8>),
     /// Read whether this namespace is being deleted, or gone. Replied with [`Reply::Terminating`].
     ReadNamespace(String),
-    /// List the parent's children of all kinds that the provider may have written, from the API server itself. Replied with
-    /// [`Reply::Children`].
+    /// List the parent's children of all kinds that the provider may have written, live. Replied with [`Reply::Children`].
     ListChildren,
-    /// Read an object from the API server itself. Replied with [`Reply::Object`].
+    /// Read an object live. Replied with [`Reply::Object`].
     Get {
         /// Its kind.
         kind: Kind,
-        /// Which one.
+        /// Its key.
         key: ObjectKey,
     },
-    /// Apply a child, forced, under this fence; with the values behind its tokens, and generated ones. Replied with
-    /// [`Reply::Object`].
+    /// Apply a child with force and this precondition; the driver fills in the values behind its tokens, and generated ones.
+    /// Replied with [`Reply::Object`].
     Apply {
         /// The child.
         apply: Arc<Apply>,
-        /// What must still be true; not always that of the plan.
+        /// The precondition; not always that of the plan.
         fence: Fence,
-        /// The child as it was seen, whose generated values are sent again.
+        /// The observed child, whose generated values are sent again.
         existing: Option<Arc<Observed>>,
     },
-    /// Take over the list items that others added to a child, so that the next apply removes them. Replied with
+    /// Take ownership of the list items that other managers added to a child, so that the next apply removes them. Replied with
     /// [`Reply::Claimed`].
     ClaimItems {
         /// The child.
         apply: Arc<Apply>,
-        /// As it was seen, with its generated values.
+        /// The observed child, with its generated values.
         seen: Arc<Observed>,
     },
     /// Patch an object. Replied with [`Reply::Object`].
     Patch(MergePatch),
-    /// Delete an object in this state. Replied with [`Reply::Done`].
+    /// Delete an object under preconditions. Replied with [`Reply::Done`].
     Delete {
-        /// Which object, in which state.
+        /// The object, with UID and resource version as preconditions.
         delete: Delete,
-        /// What becomes of what it owns.
+        /// What happens to its dependents.
         propagation: Propagation,
     },
     /// Apply the parent's status. Replied with [`Reply::Object`].
@@ -67,16 +66,16 @@ pub enum Effect {
     SendEvent(ProviderEvent),
 }
 
-/// What becomes of what a deleted object owns.
+/// What happens to the dependents of a deleted object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Propagation {
-    /// It is deleted after its owner.
+    /// They are deleted after their owner.
     Background,
-    /// It stays.
+    /// They stay.
     Orphan,
 }
 
-/// What came of an effect.
+/// The reply to an effect.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Reply {
     /// The provider was called.
@@ -87,36 +86,36 @@ pub enum Reply {
     Children(Result<Vec<Arc<Observed>>, ApiError>),
     /// The object as the API server returned it.
     Object(Result<Observed, ApiError>),
-    /// The child with the items taken over; `None` if there are none.
+    /// The child after the claim; `None` if there is nothing to claim.
     Claimed(Result<Option<Observed>, ApiError>),
-    /// Nothing is returned.
+    /// The effect returns nothing.
     Done(Result<(), ApiError>),
 }
 
 impl Reply {
-    /// The object; an error if the driver replied to another effect.
+    /// The object; an error if the reply is of another type.
     pub(crate) fn object(self) -> Result<Observed, ApiError> {
         match self {
             Self::Object(result) => result,
-            other => Err(other.misplaced()),
+            other => Err(other.unexpected()),
         }
     }
 
-    /// Nothing; an error if the driver replied to another effect.
+    /// Nothing; an error if the reply is of another type.
     pub(crate) fn done(self) -> Result<(), ApiError> {
         match self {
             Self::Done(result) => result,
-            other => Err(other.misplaced()),
+            other => Err(other.unexpected()),
         }
     }
 
-    /// A reply to another effect than the one that was sent: a bug of the driver's, and no reason to act on anything.
-    pub(crate) fn misplaced(self) -> ApiError {
-        ApiError::transient("the reply does not fit the request: this is a bug of the host".to_owned())
+    /// The error for a reply of the wrong type: a bug of the driver, so the reply is not acted on.
+    pub(crate) fn unexpected(self) -> ApiError {
+        ApiError::transient("the reply does not match the request: this is a bug of the host".to_owned())
     }
 }
 
-/// Why there is no answer of a provider.
+/// Why a provider gave no answer.
 #[derive(Clone, Debug, Error, PartialEq)]
 #[error("{message}")]
 pub struct CallError {
@@ -133,8 +132,9 @@ pub struct CallError {
 pub enum CallCause {
     /// The provider answered with a failure.
     Failure(Failure),
-    /// The module crashed, ran out of time or memory, or answered what cannot be read: counted by its breaker, with this text.
+    /// The module crashed, ran out of time or memory, or gave a malformed answer: counted by its circuit breaker, with this
+    /// message.
     Module(String),
-    /// The request, the answer's size, or the host: it says nothing about the module.
+    /// The request, the size of the answer, or the host: it does not count against the module.
     Other,
 }

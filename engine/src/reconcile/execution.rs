@@ -1,6 +1,6 @@
-//! The execution of a plan: what may be sent now, what came back, what follows. The finalizer first; then wave by wave, each only
-//! once every apply of the one before was accepted; then, only if everything was and no name is taken, what is to go; the
-//! finalizer's removal last.
+//! The execution of a plan. First the finalizer is added; then the waves are applied, each only once every apply of the previous
+//! one was accepted; then, only if all were accepted and no name is taken, children are released and deleted; the finalizer is
+//! removed last.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -9,36 +9,36 @@ use bartizan_contract::Kind;
 
 use crate::api_error::ApiError;
 use crate::object::{ObjectKey, Observed};
-use crate::ownership::is_ours_to_end;
+use crate::ownership::may_prune;
 use crate::patch::MergePatch;
 use crate::plan::{Delete, FinalizerStep, Plan, Release};
 use crate::reconcile::child::{Applied, ChildWrite, Next};
 use crate::reconcile::effect::{Effect, Propagation, Reply};
 
-/// How often a child is released that others keep changing, before the parent has to be decided on again.
+/// Attempts to release a child that other writers keep changing, before the parent is requeued.
 const RELEASE_TRIES: usize = 4;
 
-/// What became of the writes of a plan.
+/// The results of the writes of a plan.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Executed {
     /// The parent, if it was written.
     pub parent: Option<Observed>,
-    /// Whether the finalizer was removed from a parent that goes.
-    pub let_go: bool,
+    /// Whether the finalizer was removed from a parent that is being deleted.
+    pub finalizer_removed: bool,
     /// Children as the API server returned them, with the hash of the intent that was written.
     pub written: Vec<(String, Observed)>,
-    /// Children whose labels were restored, or that are newer than the snapshot: they must be observed before anything else
-    /// is decided.
+    /// Children whose labels were restored, or that are newer than the snapshot: they must be observed before the next
+    /// decision.
     pub restored: Vec<Observed>,
-    /// Children that are deleted, or were gone already.
+    /// Children that were deleted, or were gone already.
     pub deleted: Vec<Delete>,
-    /// Children that are deleted to be created again, and which field is immutable.
+    /// Children that were deleted in order to be recreated, each with its immutable field.
     pub recreating: Vec<(ObjectKey, String)>,
-    /// Names that hold something that is being deleted, and whose end no watch will report.
-    pub leaving: Vec<ObjectKey>,
-    /// Names that hold something that is not this parent's, and whose it is.
+    /// Names that are taken by an object that is being deleted, and whose end no watch will report.
+    pub terminating: Vec<ObjectKey>,
+    /// Names that are taken by an object of another owner, which is described.
     pub taken: Vec<(ObjectKey, String)>,
-    /// Children whose state moved on since the snapshot.
+    /// Children that changed since the snapshot.
     pub stale: Vec<ObjectKey>,
     /// Writes that failed.
     pub failed: Vec<(ObjectKey, ApiError)>,
@@ -50,14 +50,14 @@ impl Executed {
     pub fn is_complete(&self) -> bool {
         self.restored.is_empty()
             && self.recreating.is_empty()
-            && self.leaving.is_empty()
+            && self.terminating.is_empty()
             && self.taken.is_empty()
             && self.stale.is_empty()
             && self.failed.is_empty()
     }
 
-    /// Takes the reply to a write that leaves nothing to remember.
-    fn take(&mut self, key: &ObjectKey, result: Result<(), ApiError>) {
+    /// Records the result of a write whose object is not needed.
+    fn record(&mut self, key: &ObjectKey, result: Result<(), ApiError>) {
         match result {
             Ok(()) | Err(ApiError::NotFound(_)) => {}
             Err(ApiError::Conflict(_)) => self.stale.push(key.clone()),
@@ -65,13 +65,13 @@ impl Executed {
         }
     }
 
-    fn take_child(&mut self, child: &ChildWrite, applied: Applied) {
+    fn record_child(&mut self, child: &ChildWrite, applied: Applied) {
         let key = child.key().clone();
         match applied {
             Applied::Written(observed) => self.written.push((child.intent().to_owned(), *observed)),
             Applied::Restored(observed) => self.restored.push(*observed),
             Applied::Recreating(field) => self.recreating.push((key, field)),
-            Applied::Leaving => self.leaving.push(key),
+            Applied::Terminating => self.terminating.push(key),
             Applied::Taken(holder) => self.taken.push((key, holder)),
             Applied::Stale => self.stale.push(key),
             Applied::Failed(error) => self.failed.push((key, error)),
@@ -79,7 +79,7 @@ impl Executed {
     }
 }
 
-/// Whose plan is executed.
+/// The parent and the provider whose plan is executed.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Target<'a> {
     /// Name of the provider.
@@ -90,10 +90,10 @@ pub(super) struct Target<'a> {
     pub(super) parent: &'a Observed,
 }
 
-/// Names an effect within an execution.
+/// Identifies an effect within an execution.
 pub(super) type Slot = usize;
 
-/// A plan on its way.
+/// A plan in execution.
 #[derive(Debug)]
 pub(super) struct Execution {
     plan: Plan,
@@ -106,7 +106,7 @@ pub(super) struct Execution {
 #[derive(Debug)]
 enum Stage {
     AddFinalizer,
-    /// The applies of one wave, the first of which has this number in the plan.
+    /// The applies of one wave, the first of which has this index in the plan.
     Wave {
         first: usize,
         children: Vec<Writing>,
@@ -125,7 +125,7 @@ enum Stage {
     Done,
 }
 
-/// One child of a wave, and what became of it once it is through.
+/// One child of a wave, and its result once the write has ended.
 #[derive(Debug)]
 struct Writing {
     child: ChildWrite,
@@ -171,7 +171,7 @@ impl Execution {
                 if let Some(delete) = self.plan.deletes.get(number) {
                     match reply.done() {
                         Ok(()) | Err(ApiError::NotFound(_)) => self.executed.deleted.push(delete.clone()),
-                        Err(error) => self.executed.take(&delete.key, Err(error)),
+                        Err(error) => self.executed.record(&delete.key, Err(error)),
                     }
                 }
                 self.delete(number + 1, target)
@@ -187,14 +187,14 @@ impl Execution {
     fn finalizer_set(&mut self, on: bool, reply: Reply, target: Target<'_>) {
         match reply.object() {
             Ok(parent) => {
-                self.executed.let_go = !on && target.parent.deleting;
+                self.executed.finalizer_removed = !on && target.parent.deleting;
                 self.executed.parent = Some(parent);
             }
-            Err(error) => self.executed.take(&target.parent.key, Err(error)),
+            Err(error) => self.executed.record(&target.parent.key, Err(error)),
         }
     }
 
-    /// Begins the wave whose first apply has this number.
+    /// Begins the wave whose first apply has this index.
     fn wave(&mut self, first: usize, target: Target<'_>) -> Vec<(Slot, Effect)> {
         if !self.executed.is_complete() {
             return self.end();
@@ -230,11 +230,11 @@ impl Execution {
             self.stage = Stage::Wave { first, children };
             return effects;
         }
-        // In the order of the answer, whatever the order of the replies.
+        // Recorded in the order of the answer, whatever the order of the replies.
         let next = first + children.len();
         for Writing { child, applied } in children {
             if let Some(applied) = applied {
-                self.executed.take_child(&child, applied);
+                self.executed.record_child(&child, applied);
             }
         }
         self.wave(next, target)
@@ -274,16 +274,16 @@ impl Execution {
                 Ok(live)
                     if live.uid == release.child.uid
                         && !live.deleting
-                        && is_ours_to_end(&live, target.parent, target.provider) =>
+                        && may_prune(&live, target.parent, target.provider) =>
                 {
                     return self.send_release(number, tries + 1, Release { child: Arc::new(live), ..release });
                 }
-                // Whatever it is now, it is not held any more.
+                // It was recreated, is being deleted, or is no longer owned: nothing is left to release.
                 Ok(_) => (release.child.key.clone(), Ok(())),
                 Err(error) => (release.child.key.clone(), Err(error)),
             },
         };
-        self.executed.take(&key, result);
+        self.executed.record(&key, result);
         self.release(number + 1, target)
     }
 

@@ -1,4 +1,4 @@
-//! How a reconcile ended, from what was to be done and what became of it: for the parent's conditions, and for the queue.
+//! Derives the outcome of a reconcile and its retry from the plan and the results of its writes.
 
 use std::time::Duration;
 
@@ -11,81 +11,83 @@ use crate::reconcile::effect::{CallCause, CallError};
 use crate::reconcile::execution::Executed;
 use crate::status::Outcome;
 
-/// Longest time until a taken name is tried again: no watch reports changes of an object that is not ours, but its end.
+/// Longest backoff for a taken name: of an object with another owner, watches report only the deletion, not other changes.
 const NAME_TAKEN: Duration = Duration::from_secs(30);
 
-/// Whether a decision must be made again.
+/// Whether the reconcile is retried.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Retry {
-    /// Not before something changes.
+    /// Only once something changes.
     No,
-    /// A race was lost: soon, and it is no failure.
+    /// A race was lost, which is not a failure: shortly.
     LostRace,
-    /// It failed: after the given time, or after the backoff.
+    /// It failed: after the given delay, or with backoff.
     After(Option<Duration>),
-    /// It failed: after the backoff, which is no longer than this.
+    /// It failed: with a backoff of at most this.
     Within(Duration),
 }
 
-/// An outcome, and what the queue does about it.
+/// The outcome of a reconcile, and its retry.
 pub(super) type Conclusion = (Outcome, Retry);
 
-/// A failure, for the conditions and the queue.
+/// A failed outcome.
 pub(super) fn failed(reason: Reason, message: String, stalled: bool, retry: Retry) -> Conclusion {
     (Outcome::Failed { reason, message, stalled }, retry)
 }
 
-/// After a plan that serves a parent.
+/// Concludes a plan for a parent that is not being deleted.
 pub(super) fn after_serving(plan: &Plan, executed: &Executed) -> Conclusion {
     if let Some(failed) = first_failure(executed) {
         return failed;
     }
     let taken = executed.taken.first().map(|(key, holder)| (key, holder.as_str()));
-    let forged = plan.taken.first().map(|key| (key, "it carries this parent's labels but was not made by this host"));
+    let forged =
+        plan.taken.first().map(|key| (key, "it carries this parent's labels but was not applied by this host"));
     if let Some((key, holder)) = taken.or(forged) {
-        let message = format!("{key} exists and is not this parent's: {holder}. Delete or rename one of the two");
+        let message =
+            format!("{key} exists and does not belong to this parent: {holder}. Delete or rename one of the two");
         return failed(Reason::NameTaken, message, true, Retry::Within(NAME_TAKEN));
     }
     if let Some(key) = executed.stale.first().or(executed.restored.first().map(|child| &child.key)) {
         return changed_meanwhile(&key.to_string());
     }
-    if let Some(key) = executed.leaving.first() {
-        return (awaits_its_end(key), Retry::Within(NAME_TAKEN));
+    if let Some(key) = executed.terminating.first() {
+        return (awaits_deletion(key), Retry::Within(NAME_TAKEN));
     }
     if let Some((key, field)) = executed.recreating.first() {
-        let message = format!("{key} is made again, since a field of it never changes: {field}");
+        let message = format!("{key} is being recreated, since a field of it is immutable: {field}");
         return (Outcome::Waiting { message }, Retry::No);
     }
     if let Some(key) = plan.waiting.first() {
-        return (awaits_its_end(key), Retry::No);
+        return (awaits_deletion(key), Retry::No);
     }
     (Outcome::Applied, Retry::No)
 }
 
-fn awaits_its_end(key: &impl std::fmt::Display) -> Outcome {
-    Outcome::Waiting { message: format!("{key} is being deleted; it is made again once it is gone") }
+fn awaits_deletion(key: &impl std::fmt::Display) -> Outcome {
+    Outcome::Waiting { message: format!("{key} is being deleted; it is recreated once that has completed") }
 }
 
-/// A write met a state that nobody had seen yet.
+/// A write was rejected because its object changed since it was observed.
 pub(super) fn changed_meanwhile(what: &str) -> Conclusion {
-    (Outcome::Waiting { message: format!("{what} changed in the meantime; trying again") }, Retry::LostRace)
+    (Outcome::Waiting { message: format!("{what} changed in the meantime; retrying") }, Retry::LostRace)
 }
 
-/// After a plan at a parent's end.
-pub(super) fn after_ending(plan: &Plan, executed: &Executed) -> Conclusion {
+/// Concludes a plan for a parent that is being deleted.
+pub(super) fn after_deleting(plan: &Plan, executed: &Executed) -> Conclusion {
     if let Some(failed) = first_failure(executed) {
         return failed;
     }
     if let Some(key) = executed.stale.first() {
         return changed_meanwhile(&key.to_string());
     }
-    let leaving = plan.deletes.iter().map(|delete| &delete.key).chain(&plan.waiting).next();
-    match leaving {
-        // What is deleted is most often gone at once, and no watch reports that then.
+    let terminating = plan.deletes.iter().map(|delete| &delete.key).chain(&plan.waiting).next();
+    match terminating {
+        // A deleted object is most often gone at once and then removed from the index already: no watch event follows.
         Some(key) if !plan.deletes.is_empty() => {
             (Outcome::Waiting { message: format!("{key} is being deleted") }, Retry::LostRace)
         }
-        Some(key) => (Outcome::Waiting { message: format!("waiting until {key} is gone") }, Retry::No),
+        Some(key) => (Outcome::Waiting { message: format!("waiting for the deletion of {key}") }, Retry::No),
         None => (Outcome::Applied, Retry::No),
     }
 }
@@ -102,7 +104,7 @@ fn first_failure(executed: &Executed) -> Option<Conclusion> {
         ApiError::Invalid(_) | ApiError::Rejected(_) => {
             failed(Reason::ApplyRefused, message, false, Retry::After(None))
         }
-        // The same change is as impossible the next time: it is tried again when something changes.
+        // The same change would fail again: it is retried only once something changes.
         ApiError::Immutable(_) => failed(Reason::ImmutableField, message, true, Retry::No),
         ApiError::Transient { retry_after, .. } => {
             failed(Reason::ApplyFailed, message, false, Retry::After(*retry_after))
@@ -113,12 +115,11 @@ fn first_failure(executed: &Executed) -> Option<Conclusion> {
     })
 }
 
-/// After a call without an answer.
+/// Concludes a call without an answer.
 pub(super) fn without_answer(error: &CallError) -> (Conclusion, Called) {
     let CallError { reason, message, cause } = error;
     match cause {
-        // A provider is a pure function: the same parent is as invalid the next time. It is asked again once something
-        // changes.
+        // A provider is a pure function: the same parent stays invalid. It is called again once something changes.
         CallCause::Failure(failure) if failure.code == FailureCode::Invalid => {
             (failed(Reason::Invalid, message.clone(), true, Retry::No), Called::Answered)
         }
@@ -129,7 +130,7 @@ pub(super) fn without_answer(error: &CallError) -> (Conclusion, Called) {
         CallCause::Module(fault) => {
             (failed(*reason, message.clone(), false, Retry::After(None)), Called::Faulted(fault.clone()))
         }
-        // A request or an answer that is too large may well be the parent's fault.
+        // The parent may be the cause of a request or an answer that is too large.
         CallCause::Other => (failed(*reason, message.clone(), false, Retry::After(None)), Called::No),
     }
 }

@@ -1,4 +1,4 @@
-//! What a reconcile leaves behind.
+//! The report of a reconcile.
 
 use bartizan_contract::Kind;
 
@@ -12,33 +12,33 @@ use crate::related::References;
 use crate::snapshot::{Kept, Supplied};
 use crate::status::Outcome;
 
-/// What is to happen next.
+/// What follows a reconcile.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Next {
-    /// The queue takes note.
+    /// The parent is requeued, or done.
     Finish(Finished),
-    /// Ask again at once, with this in the request.
+    /// Call the provider again at once, with these related objects in the request.
     Supply(Supplied),
 }
 
-/// What a reconcile leaves behind.
+/// The report of a reconcile.
 #[derive(Clone, Debug)]
 pub struct Report {
-    /// What is to happen next.
+    /// What follows.
     pub next: Next,
-    /// What the parent refers to from now on.
+    /// The related objects that the parent references from now on.
     pub references: References,
-    /// What is kept for the next reconcile.
+    /// The state that is kept for the next reconcile.
     pub kept: Kept,
-    /// Objects as the API server returned them: newer than the cache.
+    /// Objects as the API server returned them, newer than the cache.
     pub observed: Vec<Observed>,
     /// Children that were deleted.
     pub deleted: Vec<Delete>,
-    /// Children whose write was not answered: what became of it must be read before anything is decided.
+    /// Children whose write got no response: they must be read before the next decision.
     pub unsure: Vec<(Kind, ObjectKey)>,
-    /// Names that others hold.
+    /// Names that are taken by other owners.
     pub wanted: Vec<ObjectKey>,
-    /// Whether the provider was asked, and answered.
+    /// Whether the provider was called, and answered.
     pub called: Called,
     /// How it ended.
     pub ended: Ended,
@@ -47,39 +47,39 @@ pub struct Report {
 /// How a reconcile ended.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Ended {
-    /// Nothing was decided: the parent goes without its provider, or what became of a write was read.
+    /// Nothing was decided: the parent is deleted without its provider, or the result of a lost write was read.
     Undecided,
     /// The request was that of the last complete decision: the provider was not called.
     Unchanged {
         /// SHA-256 of the request.
         request: Hash,
     },
-    /// The provider asked to see more.
+    /// The provider requested related objects that it was not given.
     AskedForMore {
         /// SHA-256 of the request.
         request: Hash,
-        /// What it is given next.
+        /// What it is given in the next round.
         supplied: Supplied,
     },
     /// A decision was made and executed.
     Decided(Box<Decided>),
 }
 
-/// A decision, and what came of it.
+/// A decision and its result.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Decided {
-    /// SHA-256 of the request, if the provider was asked.
+    /// SHA-256 of the request, if the provider was called.
     pub request: Option<Hash>,
     /// How it ended.
     pub outcome: Outcome,
-    /// What was to be done.
+    /// The plan.
     pub plan: Plan,
-    /// Names that hold something that is not this parent's, and whose it is.
+    /// Names that are taken by an object of another owner, which is described.
     pub taken: Vec<(ObjectKey, String)>,
-    /// What the gate refused.
+    /// Why the gate refused the answer.
     pub refused: Option<Refusal>,
     /// Why the status could not be written.
     pub status_error: Option<ApiError>,
-    /// What the provider asked to see, and what of it exists.
+    /// The related objects that the provider requested, as far as they exist.
     pub supplied: Supplied,
 }

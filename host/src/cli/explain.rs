@@ -109,23 +109,23 @@ mod tests {
             parent: "ObjectStore.minio.rook.io rook-minio/my-store".to_owned(),
             time: "2026-01-01T00:00:00Z".to_owned(),
             request: Some("00ff".to_owned()),
-            call: "called: the request changed, or a timer was due".to_owned(),
+            call: "called: the request changed, or a resync was due".to_owned(),
             outcome: "Refused".to_owned(),
             message: "The answer of provider minio was refused: response.children[0]: no".to_owned(),
             plan: "nothing to do".to_owned(),
             refused: Some("response.children[0]: no".to_owned()),
-            waits_for: vec!["ConfigMap n/x to be gone".to_owned()],
+            waits_for: vec!["ConfigMap n/x to be deleted".to_owned()],
             next: None,
             failures: 2,
         };
         let expected = "ObjectStore.minio.rook.io rook-minio/my-store (provider minio)\n\
                         \x20 decided:    2026-01-01T00:00:00Z\n\
                         \x20 request:    00ff\n\
-                        \x20 provider:   called: the request changed, or a timer was due\n\
+                        \x20 provider:   called: the request changed, or a resync was due\n\
                         \x20 outcome:    Refused\n\
                         \x20 refused:    response.children[0]: no\n\
                         \x20 plan:       nothing to do\n\
-                        \x20 waits for:  ConfigMap n/x to be gone\n\
+                        \x20 waits for:  ConfigMap n/x to be deleted\n\
                         \x20 next timer: none; it is due when something changes\n\
                         \x20 failures:   2 in a row\n";
         assert_eq!(describe(&explained), expected);

@@ -25,7 +25,7 @@ impl Sort {
         match phase::of(parent, &context.name, context.finalizes) {
             Phase::Serve(_) => Some(Self::Serve),
             Phase::Finalize => Some(Self::Finalize),
-            Phase::Going | Phase::Paused | Phase::LetGo(_) | Phase::Teardown => None,
+            Phase::Terminating | Phase::Paused | Phase::Release(_) | Phase::Teardown => None,
         }
     }
 

@@ -7,7 +7,7 @@ use std::time::Instant;
 use bartizan_contract::Reason;
 use bartizan_engine::ParentUid;
 use bartizan_engine::phase::{self, Phase};
-use bartizan_engine::preview::{self, Action, Foreseen};
+use bartizan_engine::preview::{self, Action, Prediction};
 use bartizan_engine::snapshot::{Snapshot, Supplied};
 use bartizan_engine::status;
 use tokio::task::{JoinError, JoinSet};
@@ -30,7 +30,7 @@ pub(super) struct Looked {
 enum Asked {
     Candidate,
     /// The one that serves, after the candidate answered this.
-    Active(Result<Foreseen, String>),
+    Active(Result<Prediction, String>),
 }
 
 /// A version that is being looked at.
@@ -130,8 +130,8 @@ impl Controller {
                 snapshot.supplied = supplied;
                 previewing.look(uid, snapshot, asked);
             }
-            Ok(Looked { uid, snapshot, asked, look: Look::Foreseen(foreseen) }) => {
-                self.compare(&mut previewing, uid, snapshot, asked, foreseen);
+            Ok(Looked { uid, snapshot, asked, look: Look::Prediction(prediction) }) => {
+                self.compare(&mut previewing, uid, snapshot, asked, prediction);
             }
             Err(error) => {
                 error!(provider = self.shared.provider(), "a preview ended unexpectedly: {error}");
@@ -147,21 +147,21 @@ impl Controller {
         uid: ParentUid,
         mut snapshot: Snapshot,
         asked: Asked,
-        foreseen: Result<Foreseen, String>,
+        prediction: Result<Prediction, String>,
     ) {
         let key = snapshot.parent.key.clone();
         match asked {
-            Asked::Candidate if foreseen.as_ref().is_ok_and(|foreseen| foreseen.plan.is_settled()) => {
+            Asked::Candidate if prediction.as_ref().is_ok_and(|prediction| prediction.plan.is_settled()) => {
                 previewing.preview.add(&key, Ok(Vec::new()));
             }
             Asked::Candidate if previewing.active.is_some() => {
                 let references = self.index.references(&uid);
                 let objects = self.index.related(&references);
                 snapshot.supplied = Supplied { references, objects, ..Supplied::default() };
-                previewing.look(uid, snapshot, Asked::Active(foreseen));
+                previewing.look(uid, snapshot, Asked::Active(prediction));
             }
             Asked::Candidate => {
-                let changes = foreseen.map(|candidate| preview::compare(&candidate, None, &snapshot.children));
+                let changes = prediction.map(|candidate| preview::compare(&candidate, None, &snapshot.children));
                 // It is no worse than before where nobody had an answer for this parent, or a name is taken anyway.
                 let changes = match (status::last_reason(&snapshot.parent), changes) {
                     (Some(reason), Err(_)) if reason.is_of_provider() => Ok(Vec::new()),
@@ -174,7 +174,7 @@ impl Controller {
                 previewing.preview.add(&key, changes);
             }
             Asked::Active(candidate) => {
-                let changes = match (candidate, foreseen) {
+                let changes = match (candidate, prediction) {
                     (Ok(candidate), active) => {
                         Ok(preview::compare(&candidate, active.ok().as_ref(), &snapshot.children))
                     }

@@ -1,4 +1,4 @@
-//! Runs calls of modules on threads of their own, in the order that the engine's call scheduler decides.
+//! Runs module calls on dedicated threads, in the order of the engine's call scheduler.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -6,18 +6,18 @@ use bartizan_engine::call_scheduler::{CallScheduler, Capacity, Granted};
 use bartizan_runtime::{LONG_CALL, Threads, processor_time};
 use tokio::sync::oneshot;
 
-/// Runs the calls of all providers of a host.
+/// Runs the module calls of all providers.
 #[derive(Clone)]
 pub(crate) struct CallPool {
     scheduler: Arc<Mutex<CallScheduler<oneshot::Sender<Permit>>>>,
     threads: Arc<Threads>,
 }
 
-/// Capacity for one call, released when this is dropped.
+/// Capacity for one call, released on drop.
 struct Permit {
     /// `None` once it is released.
     granted: Option<Granted>,
-    /// Whether the call was long; `None` if it was not made.
+    /// Whether the call was long; `None` if it did not run.
     was_long: Option<bool>,
     pool: CallPool,
 }
@@ -28,10 +28,10 @@ impl CallPool {
         Self { scheduler: Arc::new(Mutex::new(CallScheduler::new(capacity))), threads: Arc::default() }
     }
 
-    /// Waits for the capacity for one call that needs up to `bytes` of memory, and makes it.
+    /// Waits for capacity for one call that needs up to `bytes` of memory, and runs it.
     ///
     /// # Errors
-    /// Why it was not made, or that it panicked.
+    /// If it could not be run, or panicked.
     pub(crate) async fn run<T: Send + 'static>(
         &self,
         provider: &str,
@@ -39,22 +39,22 @@ impl CallPool {
         call: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, String> {
         // Never closed: the pool lives as long as the host.
-        let mut permit = self.acquire(provider, bytes).await.ok_or("the scheduler of calls has ended")?;
+        let mut permit = self.acquire(provider, bytes).await.ok_or("the call scheduler has stopped")?;
         let (done, result) = oneshot::channel();
         let run = move || {
             let before = processor_time();
             let returned = call();
             permit.was_long = Some(processor_time().saturating_sub(before) >= LONG_CALL);
-            // Whoever waits for the answer releases the capacity: this thread may be preempted at any time by threads of higher
-            // priority, and must not hold what they wait for. If nobody waits any more, it is released here.
+            // The receiver releases the capacity: this thread may be preempted at any time by threads of higher priority, and
+            // must not hold what they wait for. If the receiver is gone, it is released here.
             drop(done.send((returned, permit)));
         };
-        self.threads.run(run).map_err(|error| format!("no thread to call it on: {error}"))?;
-        let ended = result.await.map_err(|_| "the host's side of the call panicked, which its log shows".to_owned());
+        self.threads.run(run).map_err(|error| format!("no thread for the call: {error}"))?;
+        let ended = result.await.map_err(|_| "the host's side of the call panicked; see the host's log".to_owned());
         ended.map(|(returned, _permit)| returned)
     }
 
-    /// Waits for the capacity for one call. `None` never happens while the host lives.
+    /// Waits for capacity for one call. Never returns `None` while the host runs.
     async fn acquire(&self, provider: &str, bytes: usize) -> Option<Permit> {
         let (start, started) = oneshot::channel();
         self.lock().request(provider, u64::try_from(bytes).unwrap_or(u64::MAX), start);
@@ -62,13 +62,13 @@ impl CallPool {
         started.await.ok()
     }
 
-    /// Starts all calls that may start.
+    /// Starts every call for which there is capacity.
     fn grant(&self) {
         loop {
             let next = self.lock().grant();
             let Some((granted, start)) = next else { return };
             let permit = Permit { granted: Some(granted), was_long: None, pool: self.clone() };
-            // If nobody waits for it any more, its capacity goes to the next.
+            // If the caller has given up, its capacity goes to the next call.
             if let Err(mut permit) = start.send(permit)
                 && let Some(granted) = permit.granted.take()
             {
@@ -99,7 +99,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn capacity_goes_to_the_next_call_that_still_waits() {
+    async fn capacity_goes_to_the_next_call_that_is_still_waiting() {
         let pool = CallPool::new(Capacity { calls: 1, bytes: 100 });
         let first = pool.acquire("a", 10).await;
         let gave_up = tokio::time::timeout(Duration::from_millis(1), pool.acquire("b", 10)).await;
@@ -119,7 +119,7 @@ mod tests {
         let pool = CallPool::new(Capacity { calls: 1, bytes: 100 });
         assert_eq!(pool.run("a", 10, || 1).await, Ok(1));
         let panicked = pool.run("a", 10, || panic!("of a test")).await;
-        assert_eq!(panicked, Err::<(), _>("the host's side of the call panicked, which its log shows".to_owned()));
+        assert_eq!(panicked, Err::<(), _>("the host's side of the call panicked; see the host's log".to_owned()));
         let next = tokio::time::timeout(Duration::from_secs(10), pool.run("b", 100, || 2)).await;
         assert_eq!(next, Ok(Ok(2)));
     }

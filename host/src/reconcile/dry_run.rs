@@ -5,7 +5,7 @@ use bartizan_engine::ObjectKey;
 use bartizan_engine::crd_compat::Incompatibility;
 use bartizan_engine::decide::{DecideInput, Decision, Execute, decide};
 use bartizan_engine::plan::{FinalizerStep, Memory};
-use bartizan_engine::preview::{Action, Change, Foreseen};
+use bartizan_engine::preview::{Action, Change, Prediction};
 use bartizan_engine::snapshot::{Question, Snapshot, Supplied};
 use serde::{Deserialize, Serialize};
 
@@ -22,7 +22,7 @@ pub(crate) enum Look {
     /// It asks to see more.
     More(Supplied),
     /// What it would do, or why it has no acceptable answer.
-    Foreseen(Result<Foreseen, String>),
+    Prediction(Result<Prediction, String>),
 }
 
 /// Asks a version about one parent. Nothing is remembered of earlier writes: the version would begin anew.
@@ -30,22 +30,22 @@ pub(crate) async fn look(shared: &Shared, snapshot: &Snapshot) -> Look {
     let (context, question) = (&*shared.context, Question::Serve(FinalizerStep::Keep));
     let answer = match provider_call::call(shared, snapshot.request(context, question)).await {
         Ok(answer) => answer,
-        Err(error) => return Look::Foreseen(Err(error.to_string())),
+        Err(error) => return Look::Prediction(Err(error.to_string())),
     };
     let (issued, memory) = (snapshot.issued(), Memory::default());
-    Look::Foreseen(
+    Look::Prediction(
         match decide(&DecideInput { context, snapshot, question, issued: &issued, memory: &memory }, answer) {
             Decision::Supply(supplied) => return Look::More(supplied),
             Decision::Execute(execute) => {
                 let Execute { plan, intents, .. } = *execute;
-                Ok(Foreseen { intents, plan })
+                Ok(Prediction { intents, plan })
             }
             Decision::Hold(_) => Err("it would hold: nothing but the status is written".to_owned()),
             Decision::Refuse(refusal) => {
                 Err(format!("the answer of provider {} would be refused: {refusal}", shared.provider()))
             }
             // The gate refuses the first, since it was not asked to finish, and the second is for a namespace that goes.
-            Decision::MarkFinalized(_) | Decision::LeaveWithNamespace(_) => Ok(Foreseen::default()),
+            Decision::MarkFinalized(_) | Decision::RemoveFinalizer(_) => Ok(Prediction::default()),
         },
     )
 }

@@ -1,4 +1,4 @@
-//! Carries out the effects of a reconcile: the one place that writes parents and children.
+//! Carries out the effects of a reconcile. Parents and children are written only here.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use crate::reconcile::provider_call;
 use crate::reconcile::shared::Shared;
 use crate::telemetry::observer::Observer;
 
-/// Whose effects are carried out.
+/// The parent and the provider whose effects are carried out.
 pub(super) struct Target<'a> {
     /// The provider.
     pub(super) shared: &'a Shared,
@@ -21,12 +21,12 @@ pub(super) struct Target<'a> {
     pub(super) parent: &'a Observed,
     /// Its kind.
     pub(super) kind: &'a bartizan_contract::Kind,
-    /// Who counts and records.
+    /// Metrics and recordings.
     pub(super) observer: &'a Observer,
 }
 
 impl Target<'_> {
-    /// Carries out one effect; `issued` is what stands behind the tokens of the answer.
+    /// Carries out one effect; `issued` maps the tokens of the answer to their values.
     pub(super) async fn carry_out(&self, effect: Effect, issued: Arc<Revealed>) -> Reply {
         let Self { shared, parent, kind, .. } = self;
         let (writer, provider) = (&shared.writer, shared.provider());
@@ -61,7 +61,7 @@ impl Target<'_> {
     }
 }
 
-/// The object to send for a child: with the values behind its tokens, and generated ones.
+/// The object to send for a child, with the values behind its tokens and generated ones.
 fn filled(apply: &Apply, existing: Option<&Observed>, issued: &Revealed) -> Result<Value, ApiError> {
     generated_values::fill(&apply.intent, existing, issued)
         .map_err(|error| ApiError::transient(format!("no random numbers for generated values: {error}")))

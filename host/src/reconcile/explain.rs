@@ -1,4 +1,4 @@
-//! How a reconcile ended, for `bartizan explain` and for metrics.
+//! The result of a reconcile, for `bartizan explain` and for metrics.
 
 use crate::telemetry::timestamp;
 use bartizan_contract::names::PAUSED_ANNOTATION;
@@ -9,23 +9,23 @@ use bartizan_engine::status::Outcome;
 
 use crate::telemetry::explain::Explained;
 
-/// What to show of it; `None` if nothing was decided.
+/// The explanation; `None` if nothing was decided.
 pub(crate) fn explained(ended: &Ended) -> Option<Explained> {
     match ended {
         Ended::Undecided => None,
         Ended::Unchanged { request } => {
-            Some(now(Some(request), "not called: the request is the one that was last decided on completely"))
+            Some(now(Some(request), "not called: the request has not changed since the last complete reconcile"))
         }
         Ended::AskedForMore { request, supplied } => {
             let kinds: Vec<String> = supplied.references.iter().map(|reference| reference.kind.to_string()).collect();
-            let call = format!("called (round {}); it asks to see {}", supplied.round, kinds.join(", "));
+            let call = format!("called (round {}); it requests {}", supplied.round, kinds.join(", "));
             Some(Explained { outcome: "Asking".to_owned(), ..now(Some(request), &call) })
         }
         Ended::Decided(decided) => Some(of_decision(decided)),
     }
 }
 
-/// How it ended, as metrics count it; `None` if it goes on.
+/// The result as a label value of metrics; `None` if it continues.
 pub(crate) fn result(ended: &Ended) -> Option<&'static str> {
     match ended {
         Ended::Undecided | Ended::AskedForMore { .. } => None,
@@ -45,8 +45,8 @@ fn now(request: Option<&Hash>, call: &str) -> Explained {
 
 fn of_decision(decided: &Decided) -> Explained {
     let call = match decided.request {
-        Some(_) => "called: the request changed, or a timer was due",
-        None => "not called: what the parent asks for needs no provider",
+        Some(_) => "called: the request changed, or a resync was due",
+        None => "not called: this state of the parent needs no provider",
     };
     Explained {
         outcome: decided.outcome.reason().to_string(),
@@ -60,20 +60,22 @@ fn of_decision(decided: &Decided) -> Explained {
 
 fn waits_for(decided: &Decided) -> Vec<String> {
     let Decided { outcome, plan, taken, supplied, .. } = decided;
-    let gone = plan.waiting.iter().map(|key| format!("{key} to be gone"));
+    let deletions = plan.waiting.iter().map(|key| format!("{key} to be deleted"));
     let taken = taken.iter().map(|(key, holder)| format!("the name of {key} to be free: {holder}"));
-    let mut waits: Vec<String> = gone.chain(taken).collect();
+    let mut waits: Vec<String> = deletions.chain(taken).collect();
     match outcome {
         Outcome::Waiting { message } if waits.is_empty() => waits.push(message.clone()),
-        Outcome::Paused => waits.push(format!("the annotation {PAUSED_ANNOTATION} to be taken off")),
-        Outcome::Held => waits.push("a change of the parent, or of what the provider sees: it holds".to_owned()),
+        Outcome::Paused => waits.push(format!("the annotation {PAUSED_ANNOTATION} to be removed")),
+        Outcome::Held => {
+            waits.push("a change of the parent or of another object in the request: the provider set hold".to_owned())
+        }
         _ => {}
     }
     for reference in &supplied.references {
         for name in &reference.names {
             let key = ObjectKey::new(&reference.kind, reference.namespace.as_deref(), name);
             if !supplied.objects.iter().any(|object| object.key == key) {
-                waits.push(format!("{key}, which the provider asks to see, to be there"));
+                waits.push(format!("{key}, which the provider requests, to exist"));
             }
         }
     }

@@ -1,5 +1,5 @@
-//! Random values that a provider asked the host to make (`generate`): made once, when the Secret has none, and sent again
-//! as they are ever after, since server-side apply removes what is left out.
+//! Random values that a provider asks the host to generate (`generate`): generated once, when the Secret has none, and sent
+//! unchanged with every later apply, since server-side apply removes omitted fields.
 
 use bartizan_contract::{Generate, GenerateAlphabet, Kind};
 use bartizan_engine::secrets::{self, Revealed};
@@ -8,8 +8,8 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use serde_json::{Map, Value};
 
-/// The object to send for an intent: with the values that its tokens stand for, and the generated ones that `existing` holds,
-/// or new ones.
+/// The object to send for an intent: with the values behind its tokens, and with the generated values of `existing`, or new
+/// ones.
 ///
 /// # Errors
 /// If the operating system gives no random numbers.
@@ -25,38 +25,38 @@ pub(crate) fn fill(
     let existing = existing.map(revealed_value).unwrap_or_default();
     let Some(top) = object.as_object_mut() else { return Ok(object) };
     let mut data = top.get("data").and_then(Value::as_object).cloned().unwrap_or_default();
-    for wish in &intent.generate {
+    for spec in &intent.generate {
         let known =
-            existing.get("data").and_then(|data| data.get(&wish.key)).filter(|value| value.as_str() != Some(""));
+            existing.get("data").and_then(|data| data.get(&spec.key)).filter(|value| value.as_str() != Some(""));
         let value = match known {
             Some(value) => value.clone(),
-            None => BASE64_STANDARD.encode(random_text(wish)?).into(),
+            None => BASE64_STANDARD.encode(random_string(spec)?).into(),
         };
-        data.insert(wish.key.clone(), value);
+        data.insert(spec.key.clone(), value);
     }
     top.insert("data".to_owned(), Value::Object(Map::from_iter(data)));
     Ok(object)
 }
 
-/// The child as it is, with its values.
+/// The observed child, with the values behind its tokens.
 fn revealed_value(existing: &Observed) -> Value {
     let kind = Kind::from_api_version(&existing.api_version, &existing.key.kind);
     secrets::substitute(&kind, existing.value(), &existing.revealed)
 }
 
-/// Evenly distributed characters: bytes above the last whole multiple of the alphabet's size are drawn again.
-fn random_text(wish: &Generate) -> Result<String, getrandom::Error> {
-    let alphabet: &[u8] = match wish.alphabet {
+/// Uniformly distributed characters: rejects bytes above the largest multiple of the alphabet's size.
+fn random_string(spec: &Generate) -> Result<String, getrandom::Error> {
+    let alphabet: &[u8] = match spec.alphabet {
         GenerateAlphabet::Alphanumeric => b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789",
         GenerateAlphabet::Hex => b"0123456789abcdef",
     };
     let limit = 256 - 256 % alphabet.len();
-    let mut text = String::with_capacity(wish.length.into());
+    let mut text = String::with_capacity(spec.length.into());
     let mut bytes = [0_u8; 64];
-    while text.len() < usize::from(wish.length) {
+    while text.len() < usize::from(spec.length) {
         getrandom::fill(&mut bytes)?;
         let characters = bytes.iter().map(|byte| usize::from(*byte)).filter(|byte| *byte < limit);
-        let missing = usize::from(wish.length) - text.len();
+        let missing = usize::from(spec.length) - text.len();
         text.extend(
             characters.filter_map(|byte| alphabet.get(byte % alphabet.len())).take(missing).map(|c| char::from(*c)),
         );
@@ -87,30 +87,30 @@ mod tests {
         }
     }
 
-    fn wish(alphabet: GenerateAlphabet) -> Generate {
+    fn generate(alphabet: GenerateAlphabet) -> Generate {
         Generate { secret: "s".to_owned(), key: "password".to_owned(), length: 200, alphabet }
     }
 
     #[test]
-    fn a_value_is_made_of_its_alphabet_and_has_its_length() {
+    fn a_generated_value_has_its_alphabet_and_length() {
         for (alphabet, allowed) in [
             (GenerateAlphabet::Alphanumeric, char::is_alphanumeric as fn(char) -> bool),
             (GenerateAlphabet::Hex, |c: char| c.is_ascii_hexdigit() && !c.is_uppercase()),
         ] {
-            let text = random_text(&wish(alphabet)).unwrap();
+            let text = random_string(&generate(alphabet)).unwrap();
             assert_eq!(text.len(), 200);
             assert!(text.chars().all(allowed), "{text}");
-            assert_ne!(text, random_text(&wish(alphabet)).unwrap());
+            assert_ne!(text, random_string(&generate(alphabet)).unwrap());
         }
     }
 
     #[test]
-    fn an_existing_value_is_sent_again_and_a_missing_one_is_made() {
-        let intent = secret(vec![wish(GenerateAlphabet::Hex)]);
-        let mut made = fill(&intent, None, &Revealed::default()).unwrap();
-        assert_eq!(made["data"]["user"], "eA==");
-        made["metadata"] = json!({"name": "s", "namespace": "n", "uid": "u", "resourceVersion": "1"});
-        let existing = Observed::project(made.clone(), "m").unwrap();
-        assert_eq!(fill(&intent, Some(&existing), &Revealed::default()).unwrap()["data"], made["data"]);
+    fn an_existing_value_is_kept_and_a_missing_one_is_generated() {
+        let intent = secret(vec![generate(GenerateAlphabet::Hex)]);
+        let mut filled = fill(&intent, None, &Revealed::default()).unwrap();
+        assert_eq!(filled["data"]["user"], "eA==");
+        filled["metadata"] = json!({"name": "s", "namespace": "n", "uid": "u", "resourceVersion": "1"});
+        let existing = Observed::project(filled.clone(), "m").unwrap();
+        assert_eq!(fill(&intent, Some(&existing), &Revealed::default()).unwrap()["data"], filled["data"]);
     }
 }

@@ -1,4 +1,4 @@
-//! One call of a provider: once there is room, counted, recorded if that is wanted, and with what it logged in the host's log.
+//! One call of a provider: waits for capacity, counts, records if configured, and forwards the provider's logs.
 
 use std::time::{Duration, Instant};
 
@@ -13,26 +13,26 @@ use crate::reconcile::shared::Shared;
 use crate::telemetry::observer::Observer;
 use crate::telemetry::recorder::Call;
 
-/// What an answer says, or why it is none.
+/// A parsed answer, or why it is malformed.
 pub(crate) type Read = Result<ReconcileResponse, Refusal>;
 
-/// How a call ended.
+/// The result of a call.
 struct Called {
-    /// The answer as bytes and as what they say, or why there is none.
+    /// The answer, raw and parsed, or why there is none.
     result: Result<(Answer, Read), CallError>,
-    /// How long it took, without the wait for room.
+    /// Its duration, without the wait for capacity.
     duration: Duration,
-    /// The request, given back.
+    /// The request, returned to the caller.
     request: Vec<u8>,
 }
 
-/// Calls the provider, once there is room.
+/// Calls the provider once there is capacity.
 ///
 /// # Errors
 /// If there is no answer.
 pub(crate) async fn call(shared: &Shared, request: Vec<u8>) -> Result<Read, engine::CallError> {
     let called = run(shared, request).await.and_then(|Called { result, .. }| result);
-    called.map(|(_, read)| read).map_err(|error| described(&error))
+    called.map(|(_, read)| read).map_err(|error| engine_error(&error))
 }
 
 /// Calls the provider for a reconcile.
@@ -45,7 +45,7 @@ pub(super) async fn observed(
     parent: &Observed,
     observer: &Observer,
 ) -> Result<Read, engine::CallError> {
-    let Called { result, duration, request } = run(shared, request).await.map_err(|error| described(&error))?;
+    let Called { result, duration, request } = run(shared, request).await.map_err(|error| engine_error(&error))?;
     observer.metrics.called(duration);
     if observer.recorder.keeps(parent) {
         let (provider, module, limits) = (shared.provider(), shared.module.digest(), &shared.limits);
@@ -53,7 +53,7 @@ pub(super) async fn observed(
         observer.recorder.keep(Call { provider, module, limits, parent, request, result });
     }
     log(shared, parent, result.as_ref().map_or_else(|error| &error.logs, |(answer, _)| &answer.logs));
-    result.map(|(_, read)| read).map_err(|error| described(&error))
+    result.map(|(_, read)| read).map_err(|error| engine_error(&error))
 }
 
 async fn run(shared: &Shared, request: Vec<u8>) -> Result<Called, CallError> {
@@ -62,7 +62,7 @@ async fn run(shared: &Shared, request: Vec<u8>) -> Result<Called, CallError> {
         let started = Instant::now();
         let result = module.reconcile(&request, &limits);
         let duration = started.elapsed();
-        // A long answer is long to read, too: not on a thread that others wait for.
+        // Parsing a large answer takes long: not on a thread of the async runtime.
         let result = result.map(|answer| {
             let read = gate::read(&answer.response);
             (answer, read)
@@ -72,8 +72,8 @@ async fn run(shared: &Shared, request: Vec<u8>) -> Result<Called, CallError> {
     called.await.map_err(|cause| CallError { fault: Fault::Host { cause }, logs: Vec::new() })
 }
 
-/// The error as the engine decides by it.
-fn described(error: &CallError) -> engine::CallError {
+/// The error as the engine sees it.
+fn engine_error(error: &CallError) -> engine::CallError {
     let cause = match &error.fault {
         Fault::Failure(failure) => CallCause::Failure(failure.clone()),
         Fault::Trap { .. } | Fault::Timeout { .. } | Fault::Memory { .. } | Fault::BadAnswer { .. } => {

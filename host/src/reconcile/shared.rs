@@ -1,4 +1,4 @@
-//! What all reconciles of one provider share: the facts that the engine decides by, and the means to carry its effects out.
+//! What all reconciles of one provider share: the input of the engine's decisions, and the clients that carry out its effects.
 
 use std::sync::Arc;
 
@@ -13,19 +13,19 @@ use crate::version::Version;
 /// What all reconciles of one provider share.
 #[derive(Clone)]
 pub(crate) struct Shared {
-    /// What the engine decides by.
+    /// Input of the engine's decisions.
     pub(crate) context: Arc<ProviderContext>,
-    /// The provider's code.
+    /// The provider's module.
     pub(crate) module: Module,
-    /// Bounds of one call.
+    /// Limits of one call.
     pub(crate) limits: Limits,
-    /// Most reconciles at the same time.
+    /// Maximum number of concurrent reconciles.
     pub(crate) concurrency: usize,
-    /// Where to write.
+    /// Writes objects.
     pub(crate) writer: Writer,
-    /// Where to send events.
+    /// Sends events.
     pub(crate) events: Events,
-    /// Runs calls, shared by all providers.
+    /// Runs module calls, shared by all providers.
     pub(crate) calls: CallPool,
 }
 

@@ -61,13 +61,13 @@ const MUTATIONS: [Mutation; 14] = [
     Mutation {
         name: "what is to be kept is pruned",
         file: "plan.rs",
-        before: "!meant.contains(&child.key) && !input.keep.contains(&child.key)",
-        after: "!meant.contains(&child.key)",
+        before: "!desired.contains(&child.key) && !input.keep.contains(&child.key)",
+        after: "!desired.contains(&child.key)",
     },
     Mutation {
         name: "what somebody else owns is pruned",
         file: "plan.rs",
-        before: "!child.deleting && is_ours_to_end(child, input.parent, input.provider)) {",
+        before: "!child.deleting && may_prune(child, input.parent, input.provider)) {",
         after: "!child.deleting) {",
     },
     Mutation {

@@ -1,25 +1,25 @@
-//! The Pod Security Standards, field by field, as Kubernetes 1.36 has them (k8s.io/pod-security-admission), with the
-//! relaxations for pods in a user namespace of their own and for Windows. A field that is not understood counts as set: the
-//! API server refuses what it does not understand either.
+//! The Pod Security Standards, field by field, as Kubernetes 1.36 implements them (k8s.io/pod-security-admission), with the
+//! relaxations for pods in their own user namespace and for Windows. A field of an unexpected type counts as set: the API server
+//! rejects it anyway.
 
 use bartizan_contract::provider::PodLevel;
 use serde_json::Value;
 
 use super::{Template, containers, items};
 
-/// A field that a level does not allow.
+/// A field value that a level does not allow.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Violation {
     /// Path in the pod.
     pub(super) path: String,
-    /// What holds instead: a sentence that `at level ...` follows.
+    /// The rule, phrased so that `at level ...` can follow.
     pub(super) rule: String,
     /// The level that allows it.
     pub(super) needs: PodLevel,
 }
 
 impl Violation {
-    /// Of a rule that every level but Privileged has.
+    /// A violation of Baseline, and so of Restricted.
     pub(super) fn of_baseline(path: impl Into<String>, rule: impl Into<String>) -> Self {
         Self { path: path.into(), rule: rule.into(), needs: PodLevel::Privileged }
     }
@@ -29,7 +29,7 @@ impl Violation {
     }
 }
 
-/// Capabilities that Baseline lets containers add: those that a container runtime gives by itself.
+/// Capabilities that containers may add under Baseline: those that container runtimes grant by default.
 const CAPABILITIES: [&str; 13] = [
     "AUDIT_WRITE",
     "CHOWN",
@@ -45,9 +45,9 @@ const CAPABILITIES: [&str; 13] = [
     "SETUID",
     "SYS_CHROOT",
 ];
-/// The one that Restricted lets them add.
+/// The one capability that containers may add under Restricted.
 const BIND_SERVICE: &str = "NET_BIND_SERVICE";
-/// Sysctls that concern the pod alone.
+/// Sysctls that are namespaced to the pod.
 const SYSCTLS: [&str; 12] = [
     "kernel.shm_rmid_forced",
     "net.ipv4.ip_local_port_range",
@@ -62,9 +62,9 @@ const SYSCTLS: [&str; 12] = [
     "net.ipv4.tcp_syncookies",
     "net.ipv4.tcp_wmem",
 ];
-/// SELinux types of containers.
+/// SELinux types that are allowed.
 const SELINUX_TYPES: [&str; 5] = ["", "container_t", "container_init_t", "container_kvm_t", "container_engine_t"];
-/// Profiles of seccomp and AppArmor that are not "none".
+/// Allowed profile types of seccomp and AppArmor.
 const PROFILES: [&str; 2] = ["RuntimeDefault", "Localhost"];
 /// Volumes that Restricted allows.
 const VOLUMES: [&str; 9] = [
@@ -78,7 +78,7 @@ const VOLUMES: [&str; 9] = [
     "projected",
     "secret",
 ];
-/// Annotations that named AppArmor profiles before there was a field.
+/// Prefix of the annotations that set AppArmor profiles before there was a field.
 const APPARMOR_ANNOTATION: &str = "container.apparmor.security.beta.kubernetes.io/";
 
 /// Checks a pod against a level.
@@ -102,7 +102,7 @@ fn baseline(pod: &Value) -> Result<(), Violation> {
         if volume.get("hostPath").is_some_and(|source| !source.is_null()) {
             return Err(Violation::of_baseline(
                 format!("{path}.hostPath"),
-                "a directory of a node may not be a volume",
+                "a directory of a node is not allowed as a volume",
             ));
         }
     }
@@ -110,7 +110,7 @@ fn baseline(pod: &Value) -> Result<(), Violation> {
     for (position, sysctl) in pod.pointer("/securityContext/sysctls").and_then(list).into_iter().flatten().enumerate() {
         let name = text(sysctl.get("name"));
         if !SYSCTLS.contains(&name) {
-            let rule = format!("sysctl \"{name}\" may not be set");
+            let rule = format!("sysctl \"{name}\" is not allowed");
             return Err(Violation::of_baseline(format!("securityContext.sysctls[{position}].name"), rule));
         }
     }
@@ -122,9 +122,9 @@ fn baseline(pod: &Value) -> Result<(), Violation> {
     Ok(())
 }
 
-/// Fields of a securityContext that pods and containers have.
-fn baseline_context(holder: &Value, path: &str) -> Result<(), Violation> {
-    let Some(context) = holder.get("securityContext") else { return Ok(()) };
+/// Fields of a securityContext that pods and containers share.
+fn baseline_context(object: &Value, path: &str) -> Result<(), Violation> {
+    let Some(context) = object.get("securityContext") else { return Ok(()) };
     let path = format!("{path}securityContext");
     if is_set(context.pointer("/windowsOptions/hostProcess")) {
         return Err(Violation::of_baseline(format!("{path}.windowsOptions.hostProcess"), "must be false or left out"));
@@ -209,8 +209,8 @@ fn restricted(pod: &Value) -> Result<(), Violation> {
         }
         if !in_user_namespace(pod) {
             must_not_be_root(context, &format!("{path}."))?;
-            let wish = context.get("runAsNonRoot").filter(|wish| !wish.is_null()).or(of_pod.get("runAsNonRoot"));
-            if wish != Some(&Value::Bool(true)) {
+            let non_root = context.get("runAsNonRoot").filter(|value| !value.is_null()).or(of_pod.get("runAsNonRoot"));
+            if non_root != Some(&Value::Bool(true)) {
                 let rule = "must be true, here or in the securityContext of the pod";
                 return Err(Violation::of_restricted(at("runAsNonRoot"), rule));
             }
@@ -223,10 +223,10 @@ fn restricted(pod: &Value) -> Result<(), Violation> {
         }
         let dropped = context.pointer("/capabilities/drop").and_then(list);
         if !dropped.is_some_and(|dropped| dropped.iter().any(|capability| capability == "ALL")) {
-            return Err(Violation::of_restricted(at("capabilities.drop"), "must hold ALL"));
+            return Err(Violation::of_restricted(at("capabilities.drop"), "must contain ALL"));
         }
         added(container, &path, &[BIND_SERVICE], Violation::of_restricted)?;
-        // What stands there was checked before: every profile that may be there is one that is enough.
+        // The profile itself was checked under Baseline: every profile that passed there is sufficient here.
         let has_profile = |context: &Value| context.get("seccompProfile").is_some_and(|profile| !profile.is_null());
         if !has_profile(context) && !has_profile(of_pod) {
             let rule = "must be RuntimeDefault or Localhost, here or in the securityContext of the pod";
@@ -238,11 +238,11 @@ fn restricted(pod: &Value) -> Result<(), Violation> {
 
 fn must_not_be_root(context: &Value, path: &str) -> Result<(), Violation> {
     let at = |field: &str| format!("{path}securityContext.{field}");
-    if context.get("runAsNonRoot").is_some_and(|wish| !wish.is_null() && wish != true) {
+    if context.get("runAsNonRoot").is_some_and(|value| !value.is_null() && value != true) {
         return Err(Violation::of_restricted(at("runAsNonRoot"), "must be true"));
     }
     if context.get("runAsUser").is_some_and(|user| !user.is_null() && user.as_u64().is_none_or(|user| user == 0)) {
-        return Err(Violation::of_restricted(at("runAsUser"), "must be another user than 0"));
+        return Err(Violation::of_restricted(at("runAsUser"), "must not be 0"));
     }
     Ok(())
 }
@@ -258,13 +258,13 @@ fn added(
         let capability = text(Some(capability));
         if !allowed.contains(&capability) {
             let path = format!("{path}.securityContext.capabilities.add[{position}]");
-            return Err(violation(path, format!("capability \"{capability}\" may not be added")));
+            return Err(violation(path, format!("capability \"{capability}\" is not allowed")));
         }
     }
     Ok(())
 }
 
-/// Whether root in the pod is nobody on the node.
+/// Whether root in the pod is an unprivileged user on the node.
 fn in_user_namespace(pod: &Value) -> bool {
     pod.get("hostUsers") == Some(&Value::Bool(false))
 }

@@ -1,5 +1,5 @@
-//! Accounts that pods run as and Secrets that they get to see. A provider sees tokens, but its pods see values: a pod may see
-//! what is the parent's own, what somebody named in the parent's spec, and what the provider is granted to read.
+//! ServiceAccounts that pods run as, and Secrets that they use. A provider sees tokens, but its pods see values: a pod may use
+//! Secrets that belong to the parent, that the parent's spec names, or that the provider is granted to read.
 
 use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -13,56 +13,57 @@ use crate::intent::Intent;
 use crate::object::{ObjectKey, Observed};
 use crate::ownership;
 
-/// The account that every namespace has, and that a pod without another one runs as.
+/// The ServiceAccount that every namespace has, and that pods run as by default.
 const DEFAULT_ACCOUNT: &str = "default";
-/// The type of Secrets that the cluster puts the token of an account in.
+/// The type of Secrets into which the control plane writes the token of a ServiceAccount.
 const TOKEN_SECRET: &str = "kubernetes.io/service-account-token";
-/// Names the account of such a Secret.
+/// Names the ServiceAccount of such a Secret.
 const TOKEN_ACCOUNT_ANNOTATION: &str = "kubernetes.io/service-account.name";
 
-/// What pods may name.
+/// The objects that pods may use.
 pub(super) struct Known<'a> {
     input: &'a GateInput<'a>,
-    /// The parent's children as they are, but for those that go.
+    /// The observed children of the parent that are not being deleted.
     existing: BTreeSet<&'a ObjectKey>,
-    /// The children of this answer that are still to be written, with their waves: whether they are the parent's own is known
-    /// once they were.
-    to_come: BTreeMap<&'a ObjectKey, u32>,
-    /// The texts in the parent's spec, read once somebody asks.
+    /// The children of this answer that do not exist yet, with their waves: only their creation shows that they belong to the
+    /// parent.
+    pending: BTreeMap<&'a ObjectKey, u32>,
+    /// The strings in the parent's spec, collected on first use.
     named: OnceCell<BTreeSet<String>>,
 }
 
 impl<'a> Known<'a> {
-    /// What an answer and what is there already make known.
+    /// Collects them from the intents of an answer and the observed children.
     pub(super) fn new(intents: &'a [Intent], input: &'a GateInput<'a>) -> Self {
         let ours = input.children.iter().filter(|child| !child.deleting);
         let ours = ours.filter(|child| ownership::is_ours(child, input.parent, input.provider));
         let existing: BTreeSet<&ObjectKey> = ours.map(|child| &child.key).collect();
-        let to_come = intents.iter().map(|intent| (&intent.key, intent.wave));
-        let to_come = to_come.filter(|(key, _)| !existing.contains(key)).collect();
-        Self { input, existing, to_come, named: OnceCell::new() }
+        let pending = intents.iter().map(|intent| (&intent.key, intent.wave));
+        let pending = pending.filter(|(key, _)| !existing.contains(key)).collect();
+        Self { input, existing, pending, named: OnceCell::new() }
     }
 
-    /// Whether a child may use one of the parent's own: the key if it is still to be written, and then before the child is.
-    fn own(&self, user: &Intent, kind: &Kind, name: &str) -> Result<Option<ObjectKey>, NotOwn> {
+    /// Whether a child may use an object because it belongs to the parent. Returns its key if it does not exist yet and so must be
+    /// applied before the child.
+    fn owned(&self, user: &Intent, kind: &Kind, name: &str) -> Result<Option<ObjectKey>, NotOwned> {
         let key = ObjectKey::new(kind, user.key.namespace.as_deref(), name);
-        match self.to_come.get(&key) {
-            Some(wave) if *wave > user.wave => Err(NotOwn::Later),
+        match self.pending.get(&key) {
+            Some(wave) if *wave > user.wave => Err(NotOwned::LaterWave),
             Some(_) => Ok(Some(key)),
             None if self.existing.contains(&key) => Ok(None),
-            None => Err(NotOwn::Foreign),
+            None => Err(NotOwned::Foreign),
         }
     }
 
-    /// Whether a Secret is one that somebody named in the parent's spec. Who wrote the parent answers for that; a parent that this
-    /// provider wrote itself names nothing.
+    /// Whether the parent's spec names a Secret. Whoever wrote the parent is responsible for that; a parent that this provider
+    /// wrote itself does not count.
     fn is_named(&self, namespace: Option<&str>, name: &str) -> bool {
         let parent = self.input.parent;
-        let is_its_own_word = parent.provider.as_deref() == Some(self.input.provider);
+        let wrote_parent = parent.provider.as_deref() == Some(self.input.provider);
         namespace.is_some()
             && namespace == parent.key.namespace.as_deref()
-            && !is_its_own_word
-            && self.named.get_or_init(|| texts_of_spec(parent)).contains(name)
+            && !wrote_parent
+            && self.named.get_or_init(|| strings_of_spec(parent)).contains(name)
     }
 
     fn account(&self, user: &Intent, name: &str) -> Result<Option<ObjectKey>, String> {
@@ -70,11 +71,11 @@ impl<'a> Known<'a> {
         if name == DEFAULT_ACCOUNT || granted.iter().any(|granted| granted == name) {
             return Ok(None);
         }
-        self.own(user, &Kind::new("", "v1", "ServiceAccount"), name).map_err(|not_own| match not_own {
-            NotOwn::Later => {
-                format!("ServiceAccount \"{name}\" comes in a later wave: give it the same or an earlier one")
+        self.owned(user, &Kind::new("", "v1", "ServiceAccount"), name).map_err(|not_owned| match not_owned {
+            NotOwned::LaterWave => {
+                format!("ServiceAccount \"{name}\" is in a later wave: move it to the same or an earlier one")
             }
-            NotOwn::Foreign => format!(
+            NotOwned::Foreign => format!(
                 "ServiceAccount \"{name}\" is not among the children of this answer, and not in \
                  spec.grants.pods.serviceAccountNames"
             ),
@@ -88,26 +89,28 @@ impl<'a> Known<'a> {
         {
             return Ok(None);
         }
-        self.own(user, &Kind::new("", "v1", "Secret"), name).map_err(|not_own| match not_own {
-            NotOwn::Later => format!("Secret \"{name}\" comes in a later wave: give it the same or an earlier one"),
-            NotOwn::Foreign => format!(
+        self.owned(user, &Kind::new("", "v1", "Secret"), name).map_err(|not_owned| match not_owned {
+            NotOwned::LaterWave => {
+                format!("Secret \"{name}\" is in a later wave: move it to the same or an earlier one")
+            }
+            NotOwned::Foreign => format!(
                 "Secret \"{name}\" is not among the children of this answer, not named in the parent's spec, and not \
-                 granted to be read by spec.grants.related"
+                 granted by spec.grants.related"
             ),
         })
     }
 }
 
-/// Why something is not the parent's own.
-enum NotOwn {
-    /// It will be, too late.
-    Later,
-    /// Nothing says so.
+/// Why an object is not known to belong to the parent.
+enum NotOwned {
+    /// It is created in a later wave.
+    LaterWave,
+    /// It is neither an observed child nor in the answer.
     Foreign,
 }
 
-/// Every text in the spec of a parent. Sensitive fields are tokens there, which are nobody's name.
-fn texts_of_spec(parent: &Observed) -> BTreeSet<String> {
+/// Every string in the spec of a parent. Sensitive fields are tokens there, which match no name.
+fn strings_of_spec(parent: &Observed) -> BTreeSet<String> {
     fn collect(value: Value, into: &mut BTreeSet<String>) {
         match value {
             Value::String(text) => {
@@ -118,18 +121,18 @@ fn texts_of_spec(parent: &Observed) -> BTreeSet<String> {
             Value::Null | Value::Bool(_) | Value::Number(_) => {}
         }
     }
-    let mut texts = BTreeSet::new();
+    let mut strings = BTreeSet::new();
     if let Some(spec) = parent.value().get_mut("spec") {
-        collect(spec.take(), &mut texts);
+        collect(spec.take(), &mut strings);
     }
-    texts
+    strings
 }
 
-/// Checks what one child names, and returns what of that is still to be written.
+/// Checks the references of one child, and returns the referenced objects that do not exist yet.
 pub(super) fn check(intent: &Intent, known: &Known<'_>) -> Result<BTreeSet<ObjectKey>, Refused> {
     let mut uses = BTreeSet::new();
     let (kind, object) = (&intent.kind, &intent.object);
-    let mut ask = |path: String, asked: Result<Option<ObjectKey>, String>| match asked {
+    let mut allow = |path: String, checked: Result<Option<ObjectKey>, String>| match checked {
         Ok(key) => {
             uses.extend(key);
             Ok(())
@@ -137,38 +140,38 @@ pub(super) fn check(intent: &Intent, known: &Known<'_>) -> Result<BTreeSet<Objec
         Err(message) => Err(Refused { path, message }),
     };
     if is(kind, "", "Secret") && object.get("type").is_some_and(|type_| type_ == TOKEN_SECRET) {
-        // The cluster writes the token of that account into it, and a pod could mount that.
+        // The control plane writes the token of that ServiceAccount into it, and a pod could mount it.
         let annotations = object.get("metadata").and_then(|metadata| metadata.get("annotations"));
         let account = annotations.and_then(|annotations| annotations.get(TOKEN_ACCOUNT_ANNOTATION));
         let account = account.and_then(Value::as_str).unwrap_or_default();
-        ask(format!("metadata.annotations[{TOKEN_ACCOUNT_ANNOTATION}]"), known.account(intent, account))?;
+        allow(format!("metadata.annotations[{TOKEN_ACCOUNT_ANNOTATION}]"), known.account(intent, account))?;
     }
     if is(kind, "", "ServiceAccount") {
-        // The pods of an account pull with its Secrets.
+        // Pods that run as this ServiceAccount pull images with its Secrets.
         for (path, name) in names(items(object, "imagePullSecrets"), "name") {
-            ask(path, known.secret(intent, name))?;
+            allow(path, known.secret(intent, name))?;
         }
     }
     let Some(template) = template(kind, object) else { return Ok(uses) };
     let dot = if template.path.is_empty() { "" } else { "." };
     let below = format!("{}{dot}spec.", template.path);
-    // The second is the older name of the first, and still read.
+    // The second is the deprecated alias of the first, which is still honored.
     for field in ["serviceAccountName", "serviceAccount"] {
         if let Some(name) = name_of(template.spec, field) {
-            ask(format!("{below}{field}"), known.account(intent, name))?;
+            allow(format!("{below}{field}"), known.account(intent, name))?;
         }
     }
     for (path, name) in secrets_of(template.spec) {
-        ask(format!("{below}{path}"), known.secret(intent, name))?;
+        allow(format!("{below}{path}"), known.secret(intent, name))?;
     }
     Ok(uses)
 }
 
-/// The Secrets that a pod names, each with its path in the pod.
+/// The Secrets that a pod references, each with its path in the pod.
 fn secrets_of(pod: &Value) -> Vec<(String, &str)> {
     let mut found: Vec<(String, &str)> = names(items(pod, "imagePullSecrets"), "name").collect();
-    let within = |path: String, holder, list, reference| {
-        names(items(holder, list), reference).map(move |(item, name)| (format!("{path}.{item}"), name))
+    let within = |path: String, parent, list, reference| {
+        names(items(parent, list), reference).map(move |(item, name)| (format!("{path}.{item}"), name))
     };
     for (path, container) in containers(pod) {
         found.extend(within(path.clone(), container, "env", "valueFrom.secretKeyRef.name"));
@@ -187,7 +190,7 @@ fn secrets_of(pod: &Value) -> Vec<(String, &str)> {
     found
 }
 
-/// Where volumes name a Secret, beside those that are projected.
+/// Fields of volumes that reference a Secret, beside projected volumes.
 const VOLUME_SECRETS: [&str; 10] = [
     "secret.secretName",
     "azureFile.secretName",
@@ -201,7 +204,7 @@ const VOLUME_SECRETS: [&str; 10] = [
     "storageos.secretRef.name",
 ];
 
-/// The name that each item has at a path, where it has one, with the whole path.
+/// The name at a path in each item that has one, with its full path.
 fn names<'a>(
     items: impl Iterator<Item = (String, &'a Value)>,
     reference: &'static str,
@@ -209,7 +212,7 @@ fn names<'a>(
     items.filter_map(move |(path, item)| Some((format!("{path}.{reference}"), name_of(item, reference)?)))
 }
 
-/// The text at a path; `None` if there is none, or an empty one, which names nothing.
+/// The string at a path; `None` if there is none, or if it is empty and so references nothing.
 fn name_of<'a>(value: &'a Value, path: &str) -> Option<&'a str> {
     let found = path.split('.').try_fold(value, |value, field| value.get(field))?;
     found.as_str().filter(|name| !name.is_empty())

@@ -12,7 +12,7 @@ use crate::{Grant, Grants, Observed, PodBounds, Refusal};
 
 mod references;
 
-/// What one test grants, and what it finds.
+/// The grants and the observed objects of one test.
 struct Case {
     level: PodLevel,
     accounts: &'static [&'static str],
@@ -106,7 +106,7 @@ fn pod(spec: &Value) -> Value {
     object("v1", "Pod", &json!({"spec": spec}))
 }
 
-/// A pod that meets Restricted, with something merged into it and into its container.
+/// The spec of a pod that meets Restricted, with changes merged into it and into its container.
 fn hardened(pod: &Value, container: &Value) -> Value {
     let mut spec = json!({
         "securityContext": {"runAsNonRoot": true, "seccompProfile": {"type": "RuntimeDefault"}},
@@ -133,10 +133,10 @@ fn merge(into: &mut Value, from: &Value) {
 
 const NONE: fn() -> Value = || json!({});
 
-/// What follows every rule of a level.
+/// The suffix of a message about a rule of a level.
 fn of_level(granted: &str, needs: &str) -> String {
     format!(
-        " at level {granted} of the Pod Security Standards, which is what is granted; who needs more grants \
+        " at level {granted} of the Pod Security Standards, which is the granted level; to allow it, set \
          spec.grants.pods.level: {needs}"
     )
 }
@@ -148,7 +148,7 @@ fn of_level(granted: &str, needs: &str) -> String {
 #[case::path(
     json!({"volumes": [{"name": "a", "emptyDir": {}}, {"name": "v", "hostPath": {"path": "/"}}]}),
     NONE(),
-    "volumes[1].hostPath: a directory of a node may not be a volume"
+    "volumes[1].hostPath: a directory of a node is not allowed as a volume"
 )]
 #[case::privileged(
     NONE(),
@@ -168,7 +168,7 @@ fn of_level(granted: &str, needs: &str) -> String {
 #[case::capability(
     NONE(),
     json!({"securityContext": {"capabilities": {"add": ["CHOWN", "SYS_ADMIN"]}}}),
-    "containers[0].securityContext.capabilities.add[1]: capability \"SYS_ADMIN\" may not be added"
+    "containers[0].securityContext.capabilities.add[1]: capability \"SYS_ADMIN\" is not allowed"
 )]
 #[case::port(
     NONE(),
@@ -224,7 +224,7 @@ fn of_level(granted: &str, needs: &str) -> String {
 #[case::sysctl(
     json!({"securityContext": {"sysctls": [{"name": "net.ipv4.tcp_rmem"}, {"name": "kernel.msgmax"}]}}),
     NONE(),
-    "securityContext.sysctls[1].name: sysctl \"kernel.msgmax\" may not be set"
+    "securityContext.sysctls[1].name: sysctl \"kernel.msgmax\" is not allowed"
 )]
 #[case::windows_host(
     json!({"securityContext": {"windowsOptions": {"hostProcess": true}}}),
@@ -257,22 +257,22 @@ fn what_baseline_forbids_needs_privileged(#[case] spec: Value, #[case] container
     json!({"securityContext": {"allowPrivilegeEscalation": null}}),
     "containers[0].securityContext.allowPrivilegeEscalation: must be false"
 )]
-#[case::escalation_wished(
+#[case::escalation_allowed(
     NONE(),
     json!({"securityContext": {"allowPrivilegeEscalation": true}}),
     "containers[0].securityContext.allowPrivilegeEscalation: must be false"
 )]
-#[case::root_maybe(
+#[case::root_possible(
     json!({"securityContext": {"runAsNonRoot": null}}),
     NONE(),
     "containers[0].securityContext.runAsNonRoot: must be true, here or in the securityContext of the pod"
 )]
-#[case::root_wished(
+#[case::root_allowed(
     NONE(),
     json!({"securityContext": {"runAsNonRoot": false}}),
     "containers[0].securityContext.runAsNonRoot: must be true"
 )]
-#[case::root_wished_by_the_pod(
+#[case::root_allowed_by_the_pod(
     json!({"securityContext": {"runAsNonRoot": false}}),
     NONE(),
     "securityContext.runAsNonRoot: must be true"
@@ -280,12 +280,12 @@ fn what_baseline_forbids_needs_privileged(#[case] spec: Value, #[case] container
 #[case::user(
     json!({"securityContext": {"runAsUser": 0}}),
     NONE(),
-    "securityContext.runAsUser: must be another user than 0"
+    "securityContext.runAsUser: must not be 0"
 )]
 #[case::user_of_a_container(
     NONE(),
     json!({"securityContext": {"runAsUser": 0}}),
-    "containers[0].securityContext.runAsUser: must be another user than 0"
+    "containers[0].securityContext.runAsUser: must not be 0"
 )]
 #[case::seccomp(
     json!({"securityContext": {"seccompProfile": null}}),
@@ -296,12 +296,12 @@ fn what_baseline_forbids_needs_privileged(#[case] spec: Value, #[case] container
 #[case::capabilities(
     NONE(),
     json!({"securityContext": {"capabilities": {"drop": ["CHOWN"]}}}),
-    "containers[0].securityContext.capabilities.drop: must hold ALL"
+    "containers[0].securityContext.capabilities.drop: must contain ALL"
 )]
 #[case::capability(
     NONE(),
     json!({"securityContext": {"capabilities": {"add": ["CHOWN"]}}}),
-    "containers[0].securityContext.capabilities.add[0]: capability \"CHOWN\" may not be added"
+    "containers[0].securityContext.capabilities.add[0]: capability \"CHOWN\" is not allowed"
 )]
 fn what_restricted_forbids_needs_baseline(#[case] spec: Value, #[case] container: Value, #[case] rule: &str) {
     let children = json!([pod(&hardened(&spec, &container))]);
@@ -338,7 +338,7 @@ fn what_restricted_allows_passes(#[case] spec: Value, #[case] container: Value) 
 }
 
 #[test]
-fn a_user_namespace_lets_baseline_unmask_proc_and_restricted_not() {
+fn a_user_namespace_allows_an_unmasked_proc_under_baseline_only() {
     let unmasked = json!({"securityContext": {"procMount": "Unmasked"}});
     let children = json!([pod(&hardened(&json!({"hostUsers": false}), &unmasked))]);
     assert_eq!(Case::new(PodLevel::Baseline).refusal(&children), "");
@@ -356,7 +356,7 @@ fn a_user_namespace_lets_baseline_unmask_proc_and_restricted_not() {
 #[case("apps/v1", "ReplicaSet", "spec.template.")]
 #[case("batch/v1", "Job", "spec.template.")]
 #[case("batch/v1", "CronJob", "spec.jobTemplate.spec.template.")]
-fn every_kind_that_holds_a_pod_is_checked(#[case] api_version: &str, #[case] kind: &str, #[case] below: &str) {
+fn every_kind_with_a_pod_template_is_checked(#[case] api_version: &str, #[case] kind: &str, #[case] below: &str) {
     let wrap = |spec: &Value| {
         let fields = below.split('.').rev().filter(|field| !field.is_empty());
         fields.fold(json!({"spec": spec}), |inner, field| json!({field: inner}))
@@ -375,7 +375,7 @@ fn every_kind_that_holds_a_pod_is_checked(#[case] api_version: &str, #[case] kin
 }
 
 #[test]
-fn another_groups_deployment_is_none_and_an_app_armor_annotation_is_a_profile() {
+fn an_app_armor_annotation_counts_only_in_kinds_with_pods() {
     let template = json!({"spec": {"template": {
         "metadata": {"annotations": {
             "container.apparmor.security.beta.kubernetes.io/a": "localhost/x",
@@ -394,10 +394,10 @@ fn another_groups_deployment_is_none_and_an_app_armor_annotation_is_a_profile() 
 #[rstest]
 #[case("hostPath")]
 #[case("local")]
-fn a_directory_of_a_node_is_no_volume_either_if_it_is_an_object_of_its_own(#[case] source: &str) {
+fn a_persistent_volume_on_a_directory_of_a_node_needs_privileged(#[case] source: &str) {
     let volume = object("v1", "PersistentVolume", &json!({"spec": {source: {"path": "/"}}}));
     let expected = format!(
-        "response.children[0].object.spec.{source}: a directory of a node may not be a volume{}",
+        "response.children[0].object.spec.{source}: a directory of a node is not allowed as a volume{}",
         of_level("Baseline", "Privileged")
     );
     assert_eq!(Case::new(PodLevel::Baseline).refusal(&json!([volume])), expected);

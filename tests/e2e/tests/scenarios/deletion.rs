@@ -156,7 +156,7 @@ async fn a_restored_parent_adopts_only_if_it_says_so(
     let host = stage.host().await?;
     let message = message_of(stage.scripts(NS), "orphaned", "Synced", "False", "NameTaken").await?;
     let expected = format!(
-        "ConfigMap default/orphan exists and is not this parent's: it belongs to the parent with UID {old} of provider \
+        "ConfigMap default/orphan exists and does not belong to this parent: it belongs to the parent with UID {old} of provider \
          scripted. Delete or rename one of the two"
     );
     ensure!(message == expected, "{message}");

@@ -57,14 +57,14 @@ const FAULTS: [(&str, &str, &str, &str); 14] = [
         "Unasked",
         "Refused",
         "Reconciling",
-        "The answer of provider faulty was refused: response.finalized: nobody asked to finish: it is the answer to a \
-         request with finalizing=true",
+        "The answer of provider faulty was refused: response.finalized: is valid only in the answer to a request \
+         with finalizing=true",
     ),
     ("Failure", "Invalid", "Stalled", "spec.how: asks for a failure"),
     ("Retry", "ProviderFailed", "Reconciling", "asks to be tried again"),
     ("Wrong", "Invalid", "Stalled", "spec.how: \"Wrong\" is no way to fail that this provider knows"),
-    ("Hold", "Held", "", "The provider holds: nothing is applied or pruned until it lets go"),
-    ("Flood", "", "", "All children are as the provider means them"),
+    ("Hold", "Held", "", "The provider set hold: nothing is applied or pruned until it answers without it"),
+    ("Flood", "", "", "All children match the desired state"),
 ];
 const OUT_OF_MEMORY: &str =
     "the provider needs more than its 64Mi of memory and was stopped; raise limits.memory, or ask its author";
@@ -119,7 +119,7 @@ async fn each_fault_has_its_own_condition_and_harms_no_other_provider() -> Resul
     for (how, ..) in FAULTS {
         // An edit is served at once, however long the backoff has become.
         let message = message_of(stage.faults(), &name(how), "Synced", "True", "Applied").await?;
-        ensure!(message == "All children are as the provider means them", "{how}: {message}");
+        ensure!(message == "All children match the desired state", "{how}: {message}");
         let healed = stage.faults().get(&name(how)).await?;
         for gone in ["Reconciling", "Stalled"] {
             ensure!(condition(&healed, gone).is_none(), "{how}: {}", healed.data["status"]);

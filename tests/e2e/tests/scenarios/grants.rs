@@ -92,8 +92,8 @@ fn refused() -> [(&'static str, Value, String); 6] {
             set("privileged", &json!({"containers": privileged})),
             of_pod(
                 "containers[0].securityContext.privileged",
-                "must be false or left out at level Baseline of the Pod Security Standards, which is what is granted; who \
-                 needs more grants spec.grants.pods.level: Privileged",
+                "must be false or left out at level Baseline of the Pod Security Standards, which is the granted level; to \
+                 allow it, set spec.grants.pods.level: Privileged",
             ),
         ),
         (
@@ -101,8 +101,8 @@ fn refused() -> [(&'static str, Value, String); 6] {
             set("foreign-secret", &mounting(FOREIGN)),
             of_pod(
                 "volumes[0].secret.secretName",
-                "Secret \"foreign\" is not among the children of this answer, not named in the parent's spec, and not granted to \
-                 be read by spec.grants.related",
+                "Secret \"foreign\" is not among the children of this answer, not named in the parent's spec, and not granted by \
+                 spec.grants.related",
             ),
         ),
         (

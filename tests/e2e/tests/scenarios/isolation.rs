@@ -52,7 +52,7 @@ const BAD: [(&str, Reported); 6] = [
         "Many",
         Parent(
             "Refused",
-            "The answer of provider PROVIDER was refused: response.children: 5000 children are more than the limit of 1000",
+            "The answer of provider PROVIDER was refused: response.children: 5000 children exceed the limit of 1000",
         ),
     ),
     (
@@ -60,8 +60,8 @@ const BAD: [(&str, Reported); 6] = [
         Parent(
             "Unsettled",
             "ConfigMap default/{}-ok is written over and over, though nobody edits the parent: either the provider's answer \
-             depends on what it wrote before (report it to its author), or somebody else keeps changing that; trying again ever \
-             more seldom",
+             depends on its own writes (report it to its author), or another writer keeps changing the children; retrying with \
+             backoff",
         ),
     ),
 ];

@@ -41,7 +41,7 @@ async fn explain_shows_why_the_provider_was_called_and_the_outcome() -> Result<(
         if found[0]["plan"] == "nothing to do" { Ok(Some(found)) } else { anyhow::bail!("{found}") }
     };
     let found = wait_for("a decision that there is nothing to do", SOON, settled).await?;
-    ensure!(found[0]["call"] == "called: the request changed, or a timer was due", "{found}");
+    ensure!(found[0]["call"] == "called: the request changed, or a resync was due", "{found}");
     ensure!(found[0]["outcome"] == "Applied" && found[0]["provider"] == "scripted", "{found}");
     ensure!(found[0]["request"].as_str().is_some_and(|digest| digest.len() == 32), "{found}");
     ensure!(found[0]["next"].is_string(), "{found}");
@@ -55,7 +55,7 @@ async fn explain_shows_why_the_provider_was_called_and_the_outcome() -> Result<(
     ensure!(text.contains(&format!("\n  refused:    {refusal}\n")), "{text}");
     ensure!(text.contains("\n  failures:   "), "{text}");
     let (_, text, _) = ask("scripts/held", &["-o", "yaml"])?;
-    ensure!(text.contains("- ConfigMap default/later, which the provider asks to see, to be there\n"), "{text}");
+    ensure!(text.contains("- ConfigMap default/later, which the provider requests, to exist\n"), "{text}");
 
     explain_names_the_reason_when_it_has_no_answer(&stage, &server)?;
     explain_reaches_a_pod_through_a_port_forward(&stage).await?;

@@ -22,7 +22,7 @@ async fn a_taken_name_is_reported_left_untouched_and_used_once_it_is_free() -> R
 
     apply_text(&stage, &store(NS, "data", &json!({"scope": {"nodeCount": 4}}))).await?;
     let message = message_of(stage.stores(NS), "data", "Synced", "False", "NameTaken").await?;
-    let expected = "Service default/data-service exists and is not this parent's: it was made by someone else. Delete or \
+    let expected = "Service default/data-service exists and does not belong to this parent: it was created by another client. Delete or \
                     rename one of the two";
     ensure!(message == expected, "{message}");
     let parent = stage.stores(NS).get("data").await?;
@@ -49,7 +49,7 @@ async fn another_stores_child_is_foreign_too(stage: &Stage, holder: &str) -> Res
     apply_text(stage, &store(NS, "data-service", &json!({"scope": {"nodeCount": 4}}))).await?;
     let message = message_of(stage.stores(NS), "data-service", "Synced", "False", "NameTaken").await?;
     let expected = format!(
-        "Service default/data-service exists and is not this parent's: it belongs to the parent with UID {holder} of \
+        "Service default/data-service exists and does not belong to this parent: it belongs to the parent with UID {holder} of \
          provider minio. Delete or rename one of the two"
     );
     ensure!(message == expected, "{message}");
@@ -72,8 +72,8 @@ async fn a_forged_child_is_foreign_too(stage: &Stage) -> Result<()> {
     let before = stage.api::<Secret>(NS).get("young-credentials").await?;
     apply_text(stage, &store(NS, "young", &json!({"scope": {"nodeCount": 4}}))).await?;
     let message = message_of(stage.stores(NS), "young", "Synced", "False", "NameTaken").await?;
-    let expected = "Secret default/young-credentials exists and is not this parent's: it carries this parent's labels but \
-                    was not made by this host. Delete or rename one of the two";
+    let expected = "Secret default/young-credentials exists and does not belong to this parent: it carries this parent's labels but \
+                    was not applied by this host. Delete or rename one of the two";
     ensure!(message == expected, "{message}");
     ensure!(stage.api::<Secret>(NS).get("young-credentials").await? == before, "the forged Secret was touched");
 

@@ -87,7 +87,7 @@ async fn related_objects_that_were_not_granted_are_refused(stage: &Stage) -> Res
         ),
         (
             json!({"apiVersion": "v1", "kind": "Secret"}),
-            "response.related[0]: needs names or matchLabels: all objects of a kind are never supplied",
+            "response.related[0]: needs names or matchLabels: selecting all objects of a kind is not supported",
         ),
     ] {
         apply_text(stage, &script("refused", &json!({"answers": [{"answer": {"related": [related]}}]}))).await?;
@@ -162,7 +162,7 @@ async fn a_provider_copies_secrets_that_neither_it_nor_anyone_else_sees() -> Res
     apply_text(&stage, &script("thief", &json!({"answers": [{"answer": {"children": [{"object": stolen}]}}]}))).await?;
     let message = message_of(stage.scripts(NS), "thief", "Synced", "False", "Refused").await?;
     let expected = "The answer of provider scripted was refused: response.children[0].object.data.x: is a token that this request \
-                    did not hold: copy tokens as they are, and only from this request";
+                    did not contain: copy tokens unchanged, and only from this request";
     ensure!(message == expected, "{message}");
     let fail = json!({"code": "internal", "message": "the secret is $(parent.secret)"});
     let talker = script("talker", &json!({"secret": field, "answers": [{"fail": fail}]}));

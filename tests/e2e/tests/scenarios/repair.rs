@@ -35,7 +35,7 @@ async fn drift_is_repaired_children_are_collected_and_nothing_else_is_touched() 
     stripped_labels_come_back(&stage).await?;
     a_forged_child_is_not_pruned(&stage).await?;
     let message = message_of(stage.stores(NS), "data", "Synced", "True", "Applied").await?;
-    ensure!(message == "All children are as the provider means them", "{message}");
+    ensure!(message == "All children match the desired state", "{message}");
     children_are_deleted_with_their_parent_and_claims_stay(&stage, &parent).await?;
 
     let after = self::foreign_objects(&stage).await?;

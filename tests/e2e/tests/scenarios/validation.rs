@@ -104,7 +104,10 @@ async fn what_the_schema_cannot_express_is_a_condition_and_children_stay() -> Re
         let message = message_of(stage.stores(NS), "data", "Valid", "False", reason).await?;
         ensure!(message == expected, "{spec}: {message}");
         let message = message_of(stage.stores(NS), "data", "Synced", "False", "Held").await?;
-        ensure!(message == "The provider holds: nothing is applied or pruned until it lets go", "{message}");
+        ensure!(
+            message == "The provider set hold: nothing is applied or pruned until it answers without it",
+            "{message}"
+        );
         // The status reports what runs.
         let message = message_of(stage.stores(NS), "data", "Ready", "True", "Ready").await?;
         ensure!(message == "all 4 servers are ready", "{message}");

@@ -1,8 +1,8 @@
-//! Which Secrets and accounts pods may use.
+//! Which Secrets and ServiceAccounts pods may use.
 
 use super::*;
 
-const FOREIGN: &str = "is not among the children of this answer, not named in the parent's spec, and not granted to be read by \
+const FOREIGN: &str = "is not among the children of this answer, not named in the parent's spec, and not granted by \
                        spec.grants.related";
 
 #[rstest]
@@ -25,7 +25,7 @@ const FOREIGN: &str = "is not among the children of this answer, not named in th
     "volumes[0].csi.nodePublishSecretRef.name"
 )]
 #[case(json!({"volumes": [{"cephfs": {"secretRef": {"name": "x"}}}]}), "volumes[0].cephfs.secretRef.name")]
-fn a_pod_may_use_secrets_that_are_the_parents_own_named_by_it_or_granted(#[case] spec: Value, #[case] path: &str) {
+fn a_pod_may_use_secrets_owned_or_named_by_the_parent_or_granted(#[case] spec: Value, #[case] path: &str) {
     let spec_text = spec.to_string();
     let uses = |name: &str| pod(&serde_json::from_str(&spec_text.replace("\"x\"", &format!("\"{name}\""))).unwrap());
     let mut case = Case::new(PodLevel::Privileged);
@@ -48,7 +48,7 @@ fn a_pod_may_use_secrets_that_are_the_parents_own_named_by_it_or_granted(#[case]
 }
 
 #[test]
-fn a_parent_that_the_provider_wrote_itself_names_no_secret_for_it() {
+fn a_parent_written_by_the_provider_itself_names_no_secrets() {
     let uses = json!([pod(&json!({"imagePullSecrets": [{"name": "keys"}]}))]);
     let mut case = Case::new(PodLevel::Privileged);
     case.parent["metadata"]["labels"] = json!({PROVIDER_LABEL: "another"});
@@ -57,7 +57,7 @@ fn a_parent_that_the_provider_wrote_itself_names_no_secret_for_it() {
     assert!(case.refusal(&uses).ends_with(FOREIGN));
 }
 
-/// A Secret of the parent's as it is in the cluster.
+/// An observed Secret with the labels of a child of the parent.
 fn existing_secret(applied_by: &str) -> Value {
     let labels = json!({PROVIDER_LABEL: "minio", OWNER_UID_LABEL: "p-1"});
     object(
@@ -71,7 +71,7 @@ fn existing_secret(applied_by: &str) -> Value {
 }
 
 #[test]
-fn what_is_not_there_yet_is_written_before_the_pods_that_use_it() {
+fn a_secret_that_does_not_exist_yet_is_applied_before_its_pods() {
     let uses = pod(&json!({"imagePullSecrets": [{"name": "x"}], "serviceAccountName": "default"}));
     let own = object("v1", "Secret", &json!({}));
     let mut case = Case::new(PodLevel::Privileged);
@@ -82,14 +82,14 @@ fn what_is_not_there_yet_is_written_before_the_pods_that_use_it() {
     assert_eq!(used(&case), ["Secret n/x"]);
     case.children = vec![existing_secret("bartizan/minio")];
     assert_eq!(used(&case), Vec::<String>::new());
-    assert_eq!(case.refusal(&json!([uses])), "", "it is kept, or goes after the pod was written");
-    // Labels alone make nothing the parent's own: the plan will find that the name is taken.
+    assert_eq!(case.refusal(&json!([uses])), "", "it is kept, or deleted after the pod was applied");
+    // Labels alone do not prove ownership: the plan will find that the name is taken.
     case.children = vec![existing_secret("kubectl")];
     assert_eq!(used(&case), ["Secret n/x"]);
     assert!(case.refusal(&json!([uses])).ends_with(FOREIGN));
 
     let later = json!([uses, {"object": own, "wave": 1}]);
-    let expected = "response.children[0].object.spec.imagePullSecrets[0].name: Secret \"x\" comes in a later wave: give it \
+    let expected = "response.children[0].object.spec.imagePullSecrets[0].name: Secret \"x\" is in a later wave: move it to \
                     the same or an earlier one";
     assert_eq!(Case::new(PodLevel::Privileged).refusal(&later), expected);
 }
@@ -97,7 +97,7 @@ fn what_is_not_there_yet_is_written_before_the_pods_that_use_it() {
 #[rstest]
 #[case("serviceAccountName")]
 #[case("serviceAccount")]
-fn a_pod_runs_as_default_as_a_granted_account_or_as_one_of_the_answer(#[case] field: &str) {
+fn a_pod_runs_as_default_a_granted_account_or_one_of_the_answer(#[case] field: &str) {
     let runs_as = |name: &str| pod(&json!({field: name}));
     let mut case = Case::new(PodLevel::Privileged);
     let expected = format!(
@@ -116,7 +116,7 @@ fn a_pod_runs_as_default_as_a_granted_account_or_as_one_of_the_answer(#[case] fi
 }
 
 #[test]
-fn neither_a_token_secret_nor_the_pull_secrets_of_an_account_are_a_way_around() {
+fn token_secrets_and_pull_secrets_of_accounts_do_not_bypass_the_check() {
     let token = |account: &str| {
         object(
             "v1",
