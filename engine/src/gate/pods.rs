@@ -4,16 +4,16 @@
 
 mod levels;
 mod references;
+mod template;
 
 use std::collections::BTreeSet;
 
-use bartizan_contract::Kind;
 use bartizan_contract::provider::PodLevel;
-use serde_json::Value;
 
 use crate::gate::input::{GateInput, Refusal};
 use crate::intent::Intent;
 use crate::object::ObjectKey;
+use template::{Refused, is, template};
 
 /// Checks every pod among the children of an answer, and every object that would bypass that check. Returns for each child the
 /// objects that it may use only because the same answer contains them: they must be applied before the child.
@@ -32,15 +32,6 @@ pub(crate) fn check(intents: &[Intent], input: &GateInput<'_>) -> Result<Vec<BTr
     };
     let checked = intents.iter().enumerate();
     checked.map(|(position, intent)| check(intent).map_err(|refused| refusal(position, refused))).collect()
-}
-
-/// A refusal within one object.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Refused {
-    /// Path in the object, such as `spec.template.spec.hostNetwork`.
-    path: String,
-    /// What is wrong, and how to fix it.
-    message: String,
 }
 
 /// Checks the pod template of an object, and PersistentVolumes on a directory of a node.
@@ -71,45 +62,6 @@ fn refused(below: &str, violation: levels::Violation, granted: PodLevel) -> Refu
          spec.grants.pods.level: {needs:?}"
     );
     Refused { path, message }
-}
-
-/// The pod template of an object.
-struct Template<'a> {
-    /// Its path: empty for a Pod itself, otherwise such as `spec.template`.
-    path: String,
-    metadata: &'a Value,
-    spec: &'a Value,
-}
-
-/// The pod template of an object, if its kind has one. Without a spec there is nothing to run; the API server rejects that.
-fn template<'a>(kind: &Kind, object: &'a Value) -> Option<Template<'a>> {
-    let path: &[&str] = match (kind.group.as_str(), kind.kind.as_str()) {
-        ("", "Pod") => &[],
-        ("", "PodTemplate") => &["template"],
-        ("", "ReplicationController")
-        | ("apps", "Deployment" | "StatefulSet" | "DaemonSet" | "ReplicaSet")
-        | ("batch", "Job") => &["spec", "template"],
-        ("batch", "CronJob") => &["spec", "jobTemplate", "spec", "template"],
-        _ => return None,
-    };
-    let template = path.iter().try_fold(object, |value, field| value.get(field))?;
-    let metadata = template.get("metadata").unwrap_or(&Value::Null);
-    Some(Template { path: path.join("."), metadata, spec: template.get("spec")? })
-}
-
-/// Every container of a pod, of all three lists, with its path below `spec`.
-fn containers(pod: &Value) -> impl Iterator<Item = (String, &Value)> {
-    ["initContainers", "containers", "ephemeralContainers"].into_iter().flat_map(|list| items(pod, list))
-}
-
-/// The items of a list with the path of each.
-fn items<'a>(value: &'a Value, list: &'static str) -> impl Iterator<Item = (String, &'a Value)> {
-    let items = value.get(list).and_then(Value::as_array).into_iter().flatten();
-    items.enumerate().map(move |(position, item)| (format!("{list}[{position}]"), item))
-}
-
-fn is(kind: &Kind, group: &str, name: &str) -> bool {
-    kind.group == group && kind.kind == name
 }
 
 #[cfg(test)]

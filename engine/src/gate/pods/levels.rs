@@ -5,7 +5,7 @@
 use bartizan_contract::provider::PodLevel;
 use serde_json::Value;
 
-use super::{Template, containers, items};
+use super::template::{Template, containers, items};
 
 /// A field value that a level does not allow.
 #[derive(Clone, Debug, PartialEq, Eq)]

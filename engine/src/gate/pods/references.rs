@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use bartizan_contract::Kind;
 use serde_json::Value;
 
-use super::{Refused, containers, is, items, template};
+use super::template::{Refused, containers, is, items, template};
 use crate::gate::input::GateInput;
 use crate::intent::Intent;
 use crate::object::{ObjectKey, Observed};
