@@ -20,6 +20,7 @@ pub mod patch;
 pub mod phase;
 pub mod plan;
 pub mod preview;
+pub mod provider;
 pub mod queue;
 pub mod reconcile;
 pub mod related;

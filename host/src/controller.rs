@@ -4,6 +4,7 @@
 pub(crate) mod breakers;
 mod observe;
 mod previews;
+pub(crate) mod reporter;
 pub(crate) mod startup;
 mod watches;
 
@@ -15,6 +16,8 @@ use bartizan_contract::Kind;
 use bartizan_engine::breaker::Called;
 use bartizan_engine::descendants::Listing;
 use bartizan_engine::index::{Index, Kinds, Scope};
+use bartizan_engine::provider::claims::Claim;
+use bartizan_engine::provider::event::ControllerEvent;
 use bartizan_engine::queue::{BACKOFF_MAX, Finished};
 use bartizan_engine::reconcile::{Next, Report};
 use bartizan_engine::snapshot::{Kept, Snapshot, Supplied};
@@ -25,18 +28,16 @@ use tokio::task::{Id, JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
+use crate::catalog::Runnable;
 use crate::controller::breakers::{Breakers, Sort};
-use crate::declared::claims::Claim;
+use crate::controller::reporter::Reporter;
 use crate::kubernetes::served::Served;
 use crate::kubernetes::watch::Watch;
-use crate::reconcile::dry_run::Previewed;
 use crate::reconcile::shared::Shared;
 use crate::reconcile::{self, Job, reconcile};
 use crate::telemetry::explain::Board;
-use crate::telemetry::health::Health;
 use crate::telemetry::observer::Observer;
 use crate::telemetry::timestamp;
-use crate::version::Version;
 use previews::Previewing;
 use watches::watches;
 
@@ -50,12 +51,10 @@ const LISTING: Duration = Duration::from_secs(5);
 pub(crate) struct Surroundings {
     /// What each Provider claims.
     pub(crate) claims: Arc<[Claim]>,
-    /// Told how the provider is.
-    pub(crate) health: Health,
+    /// Whoever decides about the provider.
+    pub(crate) reporter: Reporter,
     /// Told what was decided.
     pub(crate) board: Board,
-    /// Told what another version would change.
-    pub(crate) told: mpsc::UnboundedSender<Previewed>,
 }
 
 /// Why a controller ended.
@@ -72,9 +71,9 @@ pub(crate) enum Ended {
 /// What a controller is told while it works.
 pub(crate) struct Inputs {
     /// The version to serve with.
-    pub(crate) versions: tokio::sync::watch::Receiver<Version>,
+    pub(crate) versions: tokio::sync::watch::Receiver<Runnable>,
     /// Another one, to look at what it would change.
-    pub(crate) candidates: tokio::sync::watch::Receiver<Option<Version>>,
+    pub(crate) candidates: tokio::sync::watch::Receiver<Option<Runnable>>,
 }
 
 /// The actor of one provider.
@@ -91,7 +90,7 @@ pub(crate) struct Controller {
     breakers: Breakers,
     listings: JoinSet<(Listing, Vec<Observed>)>,
     claims: Arc<[Claim]>,
-    health: Health,
+    reporter: Reporter,
     board: Board,
     observer: Observer,
     was_synced: bool,
@@ -103,7 +102,6 @@ pub(crate) struct Controller {
     stopping: bool,
     /// Another version that is being looked at.
     previewing: Option<Previewing>,
-    told: mpsc::UnboundedSender<Previewed>,
     /// Nothing is served: it is there for the preview of its own version.
     only_previews: bool,
 }
@@ -117,7 +115,7 @@ impl Controller {
         namespaces: &[String],
         surroundings: Surroundings,
     ) -> Self {
-        let Surroundings { claims, health, board, told } = surroundings;
+        let Surroundings { claims, reporter, board } = surroundings;
         let observer = board.observer(shared.provider(), shared.writer.projection().tokenizer.is_some());
         shared.writer.count_in(observer.metrics.clone());
         let watches = watches(client, &shared, &served, namespaces);
@@ -140,7 +138,7 @@ impl Controller {
             breakers: Breakers::default(),
             listings: JoinSet::new(),
             claims,
-            health,
+            reporter,
             board,
             observer,
             was_synced: false,
@@ -148,14 +146,13 @@ impl Controller {
             broken: BTreeMap::new(),
             stopping: false,
             previewing: None,
-            told,
             only_previews: false,
         }
     }
 
     /// Only looks at what its own version would change, and ends.
-    pub(crate) fn only_preview(mut self, version: &Version) -> Self {
-        self.previewing = Some(Previewing::new(version.id(), self.shared.clone(), None));
+    pub(crate) fn only_preview(mut self, version: &Runnable) -> Self {
+        self.previewing = Some(Previewing::new(version.version.id(), self.shared.clone(), None));
         self.only_previews = true;
         self
     }
@@ -228,8 +225,8 @@ impl Controller {
 
     /// Another version takes over: what is under way ends with the one before, what begins from now on asks this one. Every parent
     /// is looked at once more; what failed with the one before, first.
-    fn swap(&mut self, next: &Version) {
-        let (version, digest) = (next.number(), next.digest());
+    fn swap(&mut self, next: &Runnable) {
+        let (version, digest) = (next.version.number(), next.version.digest());
         info!(provider = self.shared.provider(), version, digest, "another version takes over");
         self.shared = Arc::new(self.shared.with(next));
         self.observer.metrics.swapped();
@@ -248,7 +245,7 @@ impl Controller {
         self.observer.metrics.load(parents, self.queue.waiting());
         if self.was_synced && self.told_parents != Some(parents) {
             self.told_parents = Some(parents);
-            self.health.serves(self.shared.provider(), parents);
+            self.reporter.report(ControllerEvent::Parents(parents));
         }
     }
 
@@ -260,18 +257,20 @@ impl Controller {
             self.observer.metrics.watch_up(kind, !known_old.contains(kind));
         }
         if let Some((scope, reason)) = self.broken.first_key_value() {
-            self.health.broken(self.shared.provider(), &scope.kind, reason);
+            let (kind, reason) = (scope.kind.clone(), reason.clone());
+            self.reporter.report(ControllerEvent::WatchBroken { kind, reason });
         } else if self.index.is_synced() {
             if !self.was_synced {
                 self.was_synced = true;
                 let parents = self.index.parent_uids().count();
                 info!(provider = self.shared.provider(), parents, objects = self.index.len(), "serving");
             }
-            self.health.serving(self.shared.provider());
+            self.reporter.report(ControllerEvent::Serving);
         } else {
             let waiting: BTreeSet<String> = self.index.unsynced().map(|scope| scope.kind.to_string()).collect();
             let waiting: Vec<String> = waiting.into_iter().collect();
-            self.health.waiting(self.shared.provider(), &format!("listing {}", waiting.join(", ")));
+            let reason = format!("listing {}", waiting.join(", "));
+            self.reporter.report(ControllerEvent::Waiting { reason });
         }
     }
 
@@ -310,7 +309,10 @@ impl Controller {
         for (sort, open) in self.breakers.open() {
             self.observer.metrics.breaker(sort.name(), open);
         }
-        self.health.breaker(self.shared.provider(), self.breakers.message());
+        self.reporter.report(match self.breakers.message() {
+            Some(message) => ControllerEvent::BreakerOpen { message },
+            None => ControllerEvent::BreakerClosed,
+        });
     }
 
     /// Starts a reconcile of a parent that the queue has given out.

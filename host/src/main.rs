@@ -3,13 +3,11 @@
 mod catalog;
 mod cli;
 mod controller;
-mod declared;
 mod kubernetes;
 mod providers;
 mod reconcile;
 mod run;
 mod telemetry;
-mod version;
 
 use std::process::ExitCode;
 

@@ -1,138 +1,86 @@
-//! Provider objects: what the folder wants is written, what is there is served by the modules of the catalogue, and each says how
-//! it is.
+//! The actor that serves Providers: it feeds what it observes to the fleet, which decides, and executes what the fleet returns.
 
 mod folder;
+pub(crate) mod object;
 pub(crate) mod release;
-mod removal;
-mod serve;
-mod status;
-mod upgrade;
+mod requests;
+mod runs;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
 use bartizan_contract::Kind;
-use bartizan_contract::names::{PROVIDER_API_VERSION, PROVIDER_FINALIZER, PROVIDER_KIND, PROVIDER_PLURAL};
-use bartizan_contract::provider::{self, Provider, ProviderSpec};
+use bartizan_contract::names::{PROVIDER_API_VERSION, PROVIDER_KIND};
+use bartizan_contract::provider::{self, Provider};
+use bartizan_engine::provider::event::{Answer, Effect, Event, Now, Target};
+use bartizan_engine::provider::fleet::Fleet;
+use bartizan_engine::provider::module::Parent;
+use bartizan_engine::provider::source::Wanted;
+use bartizan_engine::provider::version::Version;
+use bartizan_runtime::Module;
 use futures::StreamExt as _;
-use kube::Api;
-use kube::core::{ApiResource, DynamicObject};
+use kube::core::DynamicObject;
 use kube::runtime::WatchStreamExt as _;
-use kube::runtime::watcher::{self, Event, watcher};
+use kube::runtime::watcher::{self, watcher};
 use serde_json::Value;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use tracing::{error, warn};
+use tracing::{error, info, warn};
 
+use crate::catalog::Runnable;
 use crate::catalog::actor::Published;
 use crate::catalog::snapshot::CatalogSnapshot;
-use crate::catalog::wanted::Wanted;
-use crate::catalog::{Loaded, Origin, Parent};
-use crate::controller::startup::{Began, Host};
-use crate::declared::claims::Claim;
-use crate::declared::judge::{self, Judged, Last};
+use crate::controller::startup::Host;
 use crate::kubernetes::crds;
-use crate::providers::release::Ended;
-use crate::reconcile::dry_run::Previewed;
-use crate::version::Version;
-use removal::Removal;
-use upgrade::{Candidate, Turn};
+use crate::telemetry::health::Health;
+use crate::telemetry::timestamp;
+use bartizan_registry::parse_reference;
+use runs::Runs;
 
-/// Field manager of what the host writes for itself.
-const MANAGER: &str = bartizan_contract::names::HOST_FIELD_MANAGER;
-/// How long a provider may take to start before its status says that it does not serve.
-const STARTING: Duration = Duration::from_secs(10);
-/// Time until what failed is tried again.
+/// Time until what failed at the start is tried again.
 const RETRY: Duration = crate::kubernetes::backoff::PROVIDERS;
-/// Numbers of parents are not written more often: with many parents they change all the time.
-const COUNTED: Duration = Duration::from_secs(2);
-
-/// What decides whether a provider must start anew, beside its module.
-#[derive(Clone, PartialEq)]
-struct Key {
-    uid: Option<String>,
-    spec: ProviderSpec,
-    /// What others claim of the kinds that it claims.
-    others: Vec<Claim>,
-}
-
-/// A provider that was started.
-struct Runner {
-    key: Key,
-    since: Instant,
-    stop: CancellationToken,
-    /// The version that it serves with as soon as it can.
-    versions: watch::Sender<Version>,
-    /// Another one, to look at what it would change.
-    candidates: watch::Sender<Option<Version>>,
-}
 
 /// The actor that serves Providers.
 pub(crate) struct Providers {
     host: Host,
+    health: Health,
     published: Published,
-    catalogue: Arc<CatalogSnapshot>,
     wanted: watch::Sender<Wanted>,
-    /// What the folder wants, as it was written last, by name.
-    written: BTreeMap<String, Provider>,
-    objects: BTreeMap<String, Provider>,
-    relisted: BTreeMap<String, Provider>,
-    runners: BTreeMap<String, Runner>,
-    /// The version that served each Provider last, by its UID: it goes on if the next one cannot.
-    active: BTreeMap<String, Version>,
-    /// The modules that served before those, by UID: the way back needs no cache.
-    previous: BTreeMap<String, Loaded>,
-    /// Versions that may not serve yet, by name.
-    candidates: BTreeMap<String, Candidate>,
-    /// What each Provider claims, by its UID: it holds while its spec or module is broken.
-    claims: BTreeMap<String, Claim>,
-    /// The end of the runner that was started last for each name, whether or not it was stopped since.
-    ends: BTreeMap<String, CancellationToken>,
-    removals: BTreeMap<String, Removal>,
-    tasks: JoinSet<(String, anyhow::Result<()>)>,
-    ending: JoinSet<(String, Ended)>,
-    /// Who begins to serve says so. One message for each start, and a host that ends does not wait for room.
-    began: (mpsc::UnboundedSender<Began>, mpsc::UnboundedReceiver<Began>),
-    /// Who looked at what a version would change says so.
-    previewed: (mpsc::UnboundedSender<Previewed>, mpsc::UnboundedReceiver<Previewed>),
-    /// Something could not be done, and nothing else will say when it can.
-    retry_at: Option<Instant>,
-    /// Numbers of parents changed.
-    count_at: Option<Instant>,
+    fleet: Fleet,
+    /// Code of the modules that the fleet may decide on, by digest.
+    modules: BTreeMap<Arc<str>, Module>,
+    runs: Runs,
+    /// What controllers report.
+    reports: mpsc::UnboundedReceiver<Event>,
+    /// Requests to the API server; each ends with its answer.
+    requests: JoinSet<Event>,
+    /// Providers of a list that is not complete yet.
+    listing: Vec<Provider>,
 }
 
 impl Providers {
-    /// Serves the modules that are published as Providers say, among them those that the folder wants.
-    pub(crate) fn new(host: Host, published: Published, wanted: watch::Sender<Wanted>) -> Self {
+    /// Serves the modules that are published as Providers declare it, among them those that the folder declares.
+    pub(crate) fn new(host: Host, health: Health, published: Published, wanted: watch::Sender<Wanted>) -> Self {
+        let (reporting, reports) = mpsc::unbounded_channel();
         Self {
+            runs: Runs::new(host.clone(), reporting),
             host,
+            health,
             published,
-            catalogue: Arc::default(),
             wanted,
-            written: BTreeMap::new(),
-            objects: BTreeMap::new(),
-            relisted: BTreeMap::new(),
-            runners: BTreeMap::new(),
-            active: BTreeMap::new(),
-            previous: BTreeMap::new(),
-            candidates: BTreeMap::new(),
-            claims: BTreeMap::new(),
-            ends: BTreeMap::new(),
-            removals: BTreeMap::new(),
-            tasks: JoinSet::new(),
-            ending: JoinSet::new(),
-            began: mpsc::unbounded_channel(),
-            previewed: mpsc::unbounded_channel(),
-            retry_at: None,
-            count_at: None,
+            fleet: Fleet::new(check_reference),
+            modules: BTreeMap::new(),
+            reports,
+            requests: JoinSet::new(),
+            listing: Vec::new(),
         }
     }
 
-    /// Works until told to stop, then waits for what is under way.
+    /// Works until `stop` is cancelled, then waits for what is under way.
     ///
     /// # Errors
     /// If a provider's watch ends, which it never should.
@@ -143,249 +91,161 @@ impl Providers {
                 () = stop.cancelled() => return Ok(()),
             };
             let Err(error) = prepared else { break };
-            self.host.health.providers_wait(&format!("{error:#}"));
+            self.health.providers_wait(&format!("{error:#}"));
             error!("Providers cannot be served yet: {error:#}");
             tokio::select! {
                 () = tokio::time::sleep(RETRY) => {}
                 () = stop.cancelled() => return Ok(()),
             }
         }
-        let mut events = watcher(self.api(), watcher::Config::default()).default_backoff().boxed();
+        let mut events = watcher(object::api(&self.host.client), watcher::Config::default()).default_backoff().boxed();
         loop {
-            // While a provider starts, the time passes after which its status says so.
-            let look_again = self.runners.values().any(|runner| runner.since.elapsed() <= STARTING);
+            let due = self.fleet.next_due().map(Instant::from_std);
             tokio::select! {
                 () = stop.cancelled() => break,
                 Some(event) = events.next() => match event {
-                    Ok(event) => self.observe(event).await,
+                    Ok(event) => self.observe(event),
                     Err(error) => warn!("watch of Providers broke; listing again: {error}"),
                 },
-                Ok(()) = self.published.changed() => self.take_catalogue().await,
-                Some((name, version)) = self.began.1.recv() => self.take_beginning(&name, version).await,
-                Some(previewed) = self.previewed.1.recv() => self.take_preview(previewed).await,
-                Some(ended) = self.ending.join_next() => {
-                    let (name, ended) = ended.context("a removal ended unexpectedly")?;
-                    self.take_end(&name, ended).await;
+                Ok(()) = self.published.changed() => self.take_catalogue(),
+                Some(event) = self.reports.recv() => self.take(event),
+                Some(answered) = self.requests.join_next() => {
+                    self.take(answered.context("a request ended unexpectedly")?);
                 }
-                () = self.host.health.changed() => self.report().await,
-                () = self.host.health.counted() => self.count_at = self.count_at.or(Some(Instant::now() + COUNTED)),
-                () = sleep_until(self.count_at), if self.count_at.is_some() => {
-                    self.count_at = None;
-                    // Whether a Provider may go depends on it.
-                    if self.removals.is_empty() { self.report().await } else { self.settle().await }
-                }
-                () = tokio::time::sleep(STARTING), if look_again => self.report().await,
-                () = sleep_until(self.retry_at), if self.retry_at.is_some() => self.settle().await,
-                Some(ended) = self.tasks.join_next() => {
-                    let (name, result) = ended.context("a provider ended unexpectedly")?;
-                    result?;
-                    // What it said last is no longer about anything.
-                    if !self.runners.contains_key(&name) {
-                        self.host.health.forget(&name);
-                        // Of a version that waits while none serves, that is said again.
-                        if self.candidates.contains_key(&name) {
-                            self.settle().await;
-                        }
-                    }
-                }
+                ended = self.runs.next_end() => ended?,
+                () = sleep_until(due), if due.is_some() => self.take(Event::Tick),
             }
         }
-        self.ending.shutdown().await;
-        for runner in self.runners.values() {
-            runner.stop.cancel();
-        }
-        while let Some(ended) = self.tasks.join_next().await {
-            ended.context("a provider ended unexpectedly")?.1?;
-        }
-        Ok(())
+        self.requests.shutdown().await;
+        self.runs.end().await
     }
 
-    fn api(&self) -> Api<DynamicObject> {
-        Api::all_with(self.host.client.clone(), &resource())
-    }
-
-    /// Waits until the API server knows Providers and the folder was read, and writes those that the folder wants.
+    /// Waits until the API server knows Providers and the folder was read, and writes those that the folder declares.
     async fn prepare(&mut self) -> anyhow::Result<()> {
-        let published = self.published.wait_for(Option::is_some).await.context("the catalogue ended")?.clone();
-        self.catalogue = published.unwrap_or_default();
+        self.published.wait_for(Option::is_some).await.context("the catalogue ended")?;
         let crd = provider::crd();
         let name = crd.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default();
         if self.host.install_crds {
             crds::install(&self.host.client, &crd).await?;
         }
-        self.host.health.providers_wait(&format!("waiting for CustomResourceDefinition {name}"));
+        self.health.providers_wait(&format!("waiting for CustomResourceDefinition {name}"));
         let kind = Kind::from_api_version(PROVIDER_API_VERSION, PROVIDER_KIND);
         crds::established(&self.host.client, &Parent { kind, crd: name.to_owned() }).await?;
-        self.write_what_the_folder_wants().await?;
-        self.host.health.providers_wait("listing Providers");
+        self.take_catalogue();
+        let mut failure = None;
+        while let Some(answered) = self.requests.join_next().await {
+            let answered = answered.context("a request ended unexpectedly")?;
+            if let Event::Declared { result: Err(reason), .. } = &answered {
+                failure = Some(anyhow::anyhow!("{reason}"));
+            }
+            self.take(answered);
+        }
+        if let Some(failure) = failure {
+            return Err(failure);
+        }
+        self.health.providers_wait("listing Providers");
         Ok(())
     }
 
-    async fn take_catalogue(&mut self) {
-        let published = self.published.borrow_and_update().clone();
-        self.catalogue = published.unwrap_or_default();
-        self.settle().await;
+    fn take_catalogue(&mut self) {
+        let catalogue: Arc<CatalogSnapshot> = self.published.borrow_and_update().clone().unwrap_or_default();
+        self.modules.extend(catalogue.modules().map(|(digest, module)| (digest, module.clone())));
+        self.take(Event::Catalog(catalogue.facts(), folder::modules(&catalogue)));
+        let mut needed = self.fleet.modules();
+        needed.extend(catalogue.modules().map(|(digest, _)| digest));
+        self.modules.retain(|digest, _| needed.contains(digest));
     }
 
-    async fn take_beginning(&mut self, name: &str, version: Version) {
-        let uid = self.objects.get(name).and_then(|provider| provider.metadata.uid.clone());
-        // One that was stopped meanwhile says nothing any more; one that was told another version goes on to that at once.
-        if let (Some(uid), Some(runner)) = (uid, self.runners.get(name)) {
-            let told = runner.versions.borrow().clone();
-            let version = if told.loaded.has_shape_of(&version.loaded) { told } else { version };
-            self.serves(uid, version);
-            self.settle().await;
-        }
-    }
-
-    async fn observe(&mut self, event: Event<DynamicObject>) {
-        let parsed = |object: DynamicObject| match parse(object) {
-            Ok(provider) => Some(provider),
-            Err(error) => {
-                error!("{error:#}");
-                None
-            }
-        };
+    fn observe(&mut self, event: watcher::Event<DynamicObject>) {
         match event {
-            Event::Init => self.relisted.clear(),
-            Event::InitApply(object) => {
-                self.relisted.extend(parsed(object).map(|provider| (provider.metadata.name.clone(), provider)));
+            watcher::Event::Init => self.listing.clear(),
+            watcher::Event::InitApply(object) => self.listing.extend(understood(object)),
+            watcher::Event::InitDone => {
+                let listed = std::mem::take(&mut self.listing);
+                self.take(Event::Listed(listed));
             }
-            Event::InitDone => {
-                self.objects = std::mem::take(&mut self.relisted);
-                self.settle().await;
-                // Not sooner: by now each of them says for itself whether it serves.
-                self.host.health.providers_known();
-            }
-            Event::Apply(object) => {
-                if let Some(provider) = parsed(object) {
-                    self.objects.insert(provider.metadata.name.clone(), provider);
-                    self.settle().await;
+            watcher::Event::Apply(object) => {
+                if let Some(provider) = understood(object) {
+                    self.take(Event::Applied(Box::new(provider)));
                 }
             }
-            Event::Delete(object) => {
-                self.objects.remove(&object.metadata.name.unwrap_or_default());
-                self.settle().await;
+            watcher::Event::Delete(object) => self.take(Event::Deleted(object.metadata.name.unwrap_or_default())),
+        }
+    }
+
+    fn take(&mut self, event: Event) {
+        let now = Now { instant: Instant::now().into_std(), time: timestamp::now() };
+        for effect in self.fleet.on(event, &now) {
+            self.execute(effect);
+        }
+    }
+
+    fn execute(&mut self, effect: Effect) {
+        let client = self.host.client.clone();
+        match effect {
+            Effect::Declare(declaration) => {
+                self.requests.spawn(async move { folder::declare(&client, *declaration).await });
+            }
+            Effect::AddFinalizer(target) => self.request(target.clone(), async move {
+                Answer::FinalizerAdded(requests::add_finalizer(&client, &target).await)
+            }),
+            Effect::WriteStatus(target, status) => self.request(target.clone(), async move {
+                Answer::StatusWritten(requests::write_status(&client, &target, status).await)
+            }),
+            Effect::RemoveApproval(target) => self.request(target.clone(), async move {
+                Answer::ApprovalRemoved(requests::remove_approval(&client, &target).await)
+            }),
+            Effect::Remove(remove) => {
+                let (host, run) = (self.host.clone(), remove.run.and_then(|run| self.runs.predecessor(run)));
+                self.request(Target::of(&remove.provider), async move {
+                    Answer::Removal(release::remove(&host, *remove, run).await)
+                });
+            }
+            Effect::Start(start) => match self.runnable(&start.version) {
+                Ok(runnable) => self.runs.start(*start, runnable),
+                Err(error) => error!(provider = start.provider.metadata.name, "cannot start: {error:#}"),
+            },
+            Effect::Stop { provider, run } => {
+                self.runs.stop(run);
+                info!(provider, "stopped");
+            }
+            Effect::StopPreview(run) => self.runs.stop(run),
+            Effect::Swap(run, version) => match self.runnable(&version) {
+                Ok(runnable) => self.runs.swap(run, runnable),
+                Err(error) => error!("version {} cannot take over: {error:#}", version.number()),
+            },
+            Effect::Preview(run, version) => match version.map(|version| self.runnable(&version)).transpose() {
+                Ok(runnable) => self.runs.preview(run, runnable),
+                Err(error) => error!("a version cannot be previewed: {error:#}"),
+            },
+            Effect::PublishPlan { provider, plan } => self.host.board.plan_upgrade(&provider, plan.map(|plan| *plan)),
+            Effect::Report { provider, readiness } => self.health.report(&provider, readiness),
+            Effect::Known => self.health.providers_known(),
+            Effect::Request(wanted) => {
+                self.wanted.send_replace(wanted);
             }
         }
     }
 
-    /// Judges every Provider, takes note of what each claims, and asks the catalogue for what they need.
-    fn judge(&mut self) -> BTreeMap<String, Judged> {
-        let living: BTreeSet<String> = self.objects.values().map(uid_of).collect();
-        self.claims.retain(|uid, _| living.contains(uid));
-        self.active.retain(|uid, _| living.contains(uid));
-        self.previous.retain(|uid, _| living.contains(uid));
-        let (mut judged, mut wanted) = (BTreeMap::new(), Wanted::default());
-        for (name, provider) in &self.objects {
-            let last = Last::of(provider, self.active.get(&uid_of(provider)), &self.catalogue);
-            let origin = Origin::of(&provider.spec.module).ok();
-            match &origin {
-                Some(Origin::ConfigMap { name, key }) => {
-                    wanted.config_maps.entry(name.clone()).or_default().insert(key.clone());
-                }
-                Some(Origin::Oci(origin)) => {
-                    wanted.oci.insert(origin.clone());
-                }
-                Some(Origin::File(_)) | None => {}
-            }
-            let verdict = judge::judge(provider, &self.catalogue, last, self.previous.get(&uid_of(provider)));
-            // What served before this host began goes on until the next version may take over.
-            if let (Some(active), false) = (&provider.status.active, self.active.contains_key(&uid_of(provider)))
-                && (verdict.loaded.is_err()
-                    || verdict.accepted.is_err()
-                    || !verdict.version.as_ref().is_some_and(|version| version.is(active)))
-            {
-                wanted.digests.insert(active.digest.clone());
-            }
-            let back = origin.and_then(|origin| judge::wants_back(provider, &origin, &self.catalogue));
-            wanted.digests.extend(back);
-            // As long as the module before serves, its parents are claimed.
-            let active = self.active.get(&uid_of(provider)).filter(|_| self.runners.contains_key(name));
-            let claim = active.and_then(|active| Claim::new(provider, &active.loaded.owned()).ok());
-            if let Some(claim) = claim.or_else(|| verdict.claim.clone()) {
-                self.claims.insert(uid_of(provider), claim);
-            }
-            judged.insert(name.clone(), verdict);
-        }
-        self.wanted.send_if_modified(|before| {
-            let is_new = *before != wanted;
-            *before = wanted;
-            is_new
-        });
-        judged
+    fn request(&mut self, target: Target, answer: impl Future<Output = Answer> + Send + 'static) {
+        self.requests.spawn(async move { Event::Answered { target, answer: answer.await } });
     }
 
-    /// Starts what should run, stops what should not, and says how everything is.
-    async fn settle(&mut self) {
-        self.retry_at = None;
-        if let Err(error) = self.write_what_the_folder_wants().await {
-            error!("{error:#}");
-            self.retry();
-        }
-        let judged = self.judge();
-        let claims: Arc<[Claim]> = self.claims.values().cloned().collect();
-        let shadowed = judge::shadowed(&claims);
-        self.settle_removals(&claims);
-        let gone: Vec<String> = self.runners.keys().filter(|name| !self.objects.contains_key(*name)).cloned().collect();
-        for name in gone {
-            self.stop(&name);
-        }
-        for (name, judged) in &judged {
-            let Some(provider) = self.objects.get(name).cloned() else { continue };
-            let rests = provider.spec.suspend || shadowed.contains_key(name) || self.is_going(&provider);
-            if rests || self.is_ending(name) {
-                // Nothing is called, not even to look.
-                self.candidates.remove(name);
-            }
-            if self.is_ending(name) {
-                continue;
-            }
-            let turn = match &judged.accepted {
-                Ok(limits) if !rests => (self.turn(&provider, judged), Some(*limits)),
-                // What it serves with is still looked for, and nothing was stopped for that.
-                _ if judged.is_pending() && !rests => (Turn::Later, None),
-                _ => (Turn::Nothing, None),
-            };
-            match turn {
-                (Turn::Serve(version), Some(limits)) => {
-                    if let Err(error) = self.serve(&provider, judged, &version, limits, &claims).await {
-                        self.host.health.waiting(name, &format!("{error:#}"));
-                        error!(provider = name, "cannot start yet: {error:#}");
-                        self.retry();
-                    }
-                }
-                (Turn::Later, _) => {}
-                _ => self.stop(name),
-            }
-            self.look_at_candidate(&provider, judged, &claims);
-            self.forget_approval(&provider).await;
-        }
-        let gone: Vec<String> = self.candidates.keys().filter(|name| !judged.contains_key(*name)).cloned().collect();
-        for name in gone {
-            self.candidates.remove(&name);
-            self.host.board.plan_upgrade(&name, None);
-            self.host.health.forget(&name);
-        }
-        self.report_all(&judged, &shadowed).await;
-    }
-
-    /// Something failed that is to be tried again.
-    fn retry(&mut self) {
-        self.retry_at(Instant::now() + RETRY);
-    }
-
-    fn retry_at(&mut self, at: Instant) {
-        self.retry_at = Some(self.retry_at.map_or(at, |other| other.min(at)));
+    /// A version with its code, which is kept as long as the fleet may decide on it.
+    fn runnable(&self, version: &Version) -> anyhow::Result<Runnable> {
+        let module = self.modules.get(&version.module.digest).cloned();
+        let module = module.with_context(|| format!("module {} is not at hand", version.digest()))?;
+        Ok(Runnable { version: version.clone(), module })
     }
 }
 
-fn uid_of(provider: &Provider) -> String {
-    provider.metadata.uid.clone().unwrap_or_default()
+fn check_reference(text: &str) -> Result<(), String> {
+    parse_reference(text).map(|_| ()).map_err(|error| error.to_string())
 }
 
-fn has_finalizer(provider: &Provider) -> bool {
-    provider.metadata.finalizers.iter().any(|name| name == PROVIDER_FINALIZER)
+/// A Provider as the API server holds it; none if this host does not understand it.
+fn understood(object: DynamicObject) -> Option<Provider> {
+    object::parse(object).inspect_err(|error| error!("{error:#}")).ok()
 }
 
 async fn sleep_until(at: Option<Instant>) {
@@ -393,25 +253,20 @@ async fn sleep_until(at: Option<Instant>) {
     tokio::time::sleep_until(at.unwrap_or_else(Instant::now)).await;
 }
 
-/// The kind `Provider`, for requests.
-pub(crate) fn resource() -> ApiResource {
-    let (group, version) = PROVIDER_API_VERSION.split_once('/').unwrap_or_default();
-    ApiResource {
-        group: group.to_owned(),
-        version: version.to_owned(),
-        api_version: PROVIDER_API_VERSION.to_owned(),
-        kind: PROVIDER_KIND.to_owned(),
-        plural: PROVIDER_PLURAL.to_owned(),
-    }
-}
+#[cfg(test)]
+mod tests {
+    use bartizan_contract::provider::ModuleSource;
+    use bartizan_engine::provider::source::Origin;
 
-/// Reads a Provider as the API server holds it.
-fn parse(mut object: DynamicObject) -> anyhow::Result<Provider> {
-    let name = object.metadata.name.clone().unwrap_or_default();
-    object.metadata.managed_fields = None;
-    // Items of a list have no type of their own.
-    object.types =
-        Some(kube::core::TypeMeta { api_version: PROVIDER_API_VERSION.to_owned(), kind: PROVIDER_KIND.to_owned() });
-    let value = serde_json::to_value(object).with_context(|| format!("Provider {name}"))?;
-    serde_json::from_value(value).with_context(|| format!("Provider {name} is not one that this host understands"))
+    use super::*;
+
+    #[test]
+    fn a_reference_to_nothing_in_a_registry_is_refused_with_its_field() {
+        let source = |reference: &str| -> ModuleSource {
+            serde_json::from_value(serde_json::json!({"oci": {"reference": reference}})).unwrap()
+        };
+        assert!(Origin::of(&source("example.com/a:1"), check_reference).is_ok());
+        let error = Origin::of(&source("example.com/A"), check_reference).unwrap_err();
+        assert!(error.starts_with("spec.module.oci.reference: \"example.com/A\" is not a reference"), "{error}");
+    }
 }

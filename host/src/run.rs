@@ -8,6 +8,7 @@ use anyhow::Context as _;
 use bartizan_contract::names::{ACCOUNT_NAMESPACE, SYSTEM_NAMESPACE};
 use bartizan_contract::provider::parse_bytes;
 use bartizan_engine::call_scheduler::Capacity;
+use bartizan_engine::provider::source::Wanted;
 use bartizan_runtime::{Config as RuntimeConfig, Runtime};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
@@ -16,7 +17,6 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::catalog::actor::{CatalogActor, CatalogSettings, check_folder};
-use crate::catalog::wanted::Wanted;
 use crate::controller::startup::Host;
 use crate::kubernetes::connect::ClusterArgs;
 use crate::kubernetes::discovery;
@@ -112,7 +112,6 @@ pub(crate) async fn run(args: RunArgs) -> anyhow::Result<()> {
     tasks.spawn(catalog.run(stop.clone()));
     let host = Host {
         client,
-        health,
         board,
         changes,
         calls: CallPool::new(Capacity { calls: runtime.concurrent_calls(), bytes: args.call_memory }),
@@ -121,7 +120,7 @@ pub(crate) async fn run(args: RunArgs) -> anyhow::Result<()> {
         provider_namespace: args.provider_namespace,
         namespaces: args.namespaces,
     };
-    let providers = Providers::new(host, published, wanted);
+    let providers = Providers::new(host, health, published, wanted);
     let stopping = stop.clone();
     tasks.spawn(async move { providers.run(stopping).await });
     finish(tasks, stop).await

@@ -19,16 +19,15 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use super::config_maps::{ConfigMapEvent, ConfigMaps};
+use super::documents::{BadModule, Document, DocumentError, FolderModule, declare, document_names};
 use super::fetch::try_load;
 use super::folder::{self, EARLY_SCAN, SETTLE, Settling};
 use super::module::recall;
 use super::module_store::{Content, Load, ModuleStore, Outcome};
 use super::registries::{self, Pull, Registries};
 use super::snapshot::CatalogSnapshot;
-use super::wanted::Wanted;
 use super::watch_folder::FolderWatch;
-use super::{Loaded, Origin, Trouble};
-use crate::declared::{BadModule, Document, DocumentError, FolderModule, declare, document_names};
+use super::{Loaded, Origin, Trouble, Wanted};
 use crate::telemetry::health::Health;
 use crate::telemetry::metrics::Metrics;
 
@@ -202,9 +201,9 @@ impl CatalogActor {
         match &outcome {
             _ if load.is_ahead => {}
             Outcome::Loaded(loaded) => {
-                let Loaded { manifest, module, .. } = loaded.as_ref();
+                let Loaded { info, module } = loaded.as_ref();
                 self.metrics.module_loaded(origin.word(), "loaded");
-                let (version, digest, cached) = (&manifest.version, module.digest(), module.from_cache());
+                let (version, digest, cached) = (&info.manifest.version, &*info.digest, module.from_cache());
                 info!(module = %origin, version, digest, cached, "loaded");
             }
             Outcome::Refused(_) => {

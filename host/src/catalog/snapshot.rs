@@ -1,9 +1,13 @@
 //! What the catalog knows at one moment, as it is published to everybody who decides about Providers.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
+use bartizan_engine::provider::source::Snapshot;
+use bartizan_runtime::Module;
+
+use super::documents::Declared;
 use super::{Library, Loaded};
-use crate::declared::Declared;
 
 /// What the catalog knows.
 #[derive(Clone, Debug, Default)]
@@ -16,4 +20,22 @@ pub(crate) struct CatalogSnapshot {
     pub(crate) declared: BTreeMap<String, Declared>,
     /// Modules and documents in the folder.
     pub(crate) files: BTreeSet<String>,
+}
+
+impl CatalogSnapshot {
+    /// What decides about Providers must know of it.
+    pub(crate) fn facts(&self) -> Snapshot {
+        let info = |loaded: &Loaded| loaded.info.clone();
+        let library = self.library.iter();
+        let library = library.map(|(origin, state)| (origin.clone(), state.as_ref().map(info).map_err(Clone::clone)));
+        let recalled = self.recalled.iter().map(|(digest, loaded)| (digest.clone(), loaded.as_ref().map(info)));
+        Snapshot { library: library.collect(), recalled: recalled.collect(), files: self.files.clone() }
+    }
+
+    /// The code of all its modules, by digest.
+    pub(crate) fn modules(&self) -> impl Iterator<Item = (Arc<str>, &Module)> {
+        let library = self.library.values().filter_map(|state| state.as_ref().ok());
+        let loaded = library.chain(self.recalled.values().flatten());
+        loaded.map(|loaded| (loaded.info.digest.clone(), &loaded.module))
+    }
 }

@@ -68,7 +68,7 @@ pub(crate) async fn push(args: &PushArgs) -> anyhow::Result<ExitCode> {
         Err(failure) => return refused(failure),
     };
     println!("{reference}@{}", pushed.manifest);
-    let (name, version) = (&loaded.manifest.name, &loaded.manifest.version);
+    let (name, version) = (&loaded.info.manifest.name, &loaded.info.manifest.version);
     eprintln!("pushed {name} {version}; spec.module.digest pins it: {}", pushed.module);
     Ok(ExitCode::SUCCESS)
 }

@@ -13,10 +13,10 @@ use kube::core::DynamicObject;
 use serde_json::{Value, json};
 
 use crate::cli::host_client::{HostArgs, Output, api_message, object_name};
-use crate::declared::upgrade::counted_of;
 use crate::kubernetes::connect::ClusterArgs;
-use crate::providers;
-use crate::reconcile::dry_run::UpgradePlan;
+use crate::providers::object;
+use bartizan_engine::provider::upgrade_hold::counted_of;
+use bartizan_engine::provider::upgrade_plan::UpgradePlan;
 
 /// Longest value that is shown whole, in characters.
 const LONGEST_VALUE: usize = 120;
@@ -82,7 +82,7 @@ pub(crate) async fn diff(args: &DiffArgs) -> anyhow::Result<ExitCode> {
 pub(crate) async fn approve(args: &ApproveArgs) -> anyhow::Result<ExitCode> {
     let name = &args.provider;
     let client = args.cluster.connect().await?;
-    let api: Api<DynamicObject> = Api::all_with(client, &providers::resource());
+    let api: Api<DynamicObject> = Api::all_with(client, &object::resource());
     let found = api.get(name).await.map_err(api_message).with_context(|| format!("provider/{name}"))?;
     let version = found.metadata.resource_version.clone();
     let found: Provider = serde_json::to_value(found)
@@ -180,9 +180,9 @@ fn shown(value: &Value) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::reconcile::dry_run::{ParentPreview, Preview};
     use bartizan_contract::provider::{ActiveModule, CandidateChanges};
     use bartizan_engine::preview::Action;
+    use bartizan_engine::provider::upgrade_plan::{ParentPreview, Preview};
 
     #[test]
     fn a_provider_is_named_with_or_without_its_kind() {

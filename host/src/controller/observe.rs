@@ -7,13 +7,13 @@ use bartizan_contract::GroupKind;
 use bartizan_engine::Touched;
 use bartizan_engine::descendants::Listing;
 use bartizan_engine::index::Scope;
+use bartizan_engine::provider::claims::arbitrate;
 use bartizan_engine::{ObjectKey, Observed, Priority};
 use tokio::task::JoinError;
 use tracing::error;
 
 use super::Controller;
 use super::watches::list;
-use crate::declared::claims::arbitrate;
 use crate::kubernetes::watch::Seen;
 
 impl Controller {

@@ -8,15 +8,19 @@ use bartizan_contract::Reason;
 use bartizan_engine::ParentUid;
 use bartizan_engine::phase::{self, Phase};
 use bartizan_engine::preview::{self, Action, Prediction};
+use bartizan_engine::provider::event::ControllerEvent;
+use bartizan_engine::provider::upgrade_plan::Preview;
+use bartizan_engine::provider::version::VersionId;
 use bartizan_engine::snapshot::{Snapshot, Supplied};
 use bartizan_engine::status;
 use tokio::task::{JoinError, JoinSet};
 use tracing::{error, info};
 
 use super::Controller;
-use crate::reconcile::dry_run::{Look, Preview, Previewed, look};
+use crate::catalog::Runnable;
+use crate::reconcile::dry_run::{Look, look};
 use crate::reconcile::shared::Shared;
-use crate::version::{Version, VersionId};
+use crate::telemetry::timestamp;
 
 /// One look, with what it was about.
 pub(super) struct Looked {
@@ -83,10 +87,10 @@ impl Previewing {
 
 impl Controller {
     /// Begins to look at what this version would change; `None`: no longer.
-    pub(super) fn preview(&mut self, candidate: Option<&Version>) {
+    pub(super) fn preview(&mut self, candidate: Option<&Runnable>) {
         self.previewing = candidate.map(|candidate| {
             let shared = self.shared.with(candidate);
-            Previewing::new(candidate.id(), Arc::new(shared), Some(self.shared.clone()))
+            Previewing::new(candidate.version.id(), Arc::new(shared), Some(self.shared.clone()))
         });
     }
 
@@ -188,7 +192,7 @@ impl Controller {
 
     fn tell(&mut self, previewing: Previewing) {
         let Previewing { id, candidate, started, mut preview, .. } = previewing;
-        preview.finish();
+        preview.finish(&timestamp::now());
         info!(
             provider = self.shared.provider(),
             version = candidate.context.version,
@@ -198,8 +202,6 @@ impl Controller {
             seconds = started.map_or(0.0, |started| started.elapsed().as_secs_f64()),
             "asked another version what it would change"
         );
-        let provider = self.shared.provider().to_owned();
-        // Nobody listens any more when the host ends.
-        let _ = self.told.send(Previewed { provider, id, preview, crds: None });
+        self.reporter.report(ControllerEvent::Previewed { id, preview });
     }
 }

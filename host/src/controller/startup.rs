@@ -10,18 +10,21 @@ use bartizan_contract::provider::{EffectiveLimits, GrantedNamespaces, Provider};
 use bartizan_contract::{GroupKind, Kind};
 use bartizan_engine::crd_compat::Incompatibility;
 use bartizan_engine::object::Projection;
+use bartizan_engine::provider::claims::Claim;
+use bartizan_engine::provider::event::{ControllerEvent, Purpose};
+use bartizan_engine::provider::module::ModuleInfo;
+use bartizan_engine::provider::upgrade_plan::Preview;
 use bartizan_engine::secrets::Tokenizer;
 use bartizan_engine::snapshot::ProviderContext;
 use bartizan_engine::{Grant, Grants, PodBounds};
 use bartizan_runtime::Limits;
 use kube::Client;
-use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
-use crate::catalog::Loaded;
+use crate::catalog::Runnable;
+use crate::controller::reporter::Reporter;
 use crate::controller::{Controller, Ended, Inputs, Served, Surroundings};
-use crate::declared::claims::Claim;
 use crate::kubernetes::access_review;
 use crate::kubernetes::crds;
 use crate::kubernetes::deadline::in_time;
@@ -32,11 +35,9 @@ use crate::kubernetes::served::Resource;
 use crate::kubernetes::token_key;
 use crate::kubernetes::writer::Writer;
 use crate::reconcile::call_pool::CallPool;
-use crate::reconcile::dry_run::{Preview, Previewed};
 use crate::reconcile::shared::Shared;
 use crate::telemetry::explain::Board;
-use crate::telemetry::health::Health;
-use crate::version::Version;
+use crate::telemetry::timestamp;
 
 /// Time between two tries of what a provider needs before it can start.
 const START_RETRY: Duration = crate::kubernetes::backoff::PROVIDER_START;
@@ -48,8 +49,6 @@ const AT_ONCE: Duration = Duration::from_millis(500);
 pub(crate) struct Host {
     /// The API server.
     pub(crate) client: Client,
-    /// How the host is.
-    pub(crate) health: Health,
     /// What was decided last.
     pub(crate) board: Board,
     /// Changes of what the cluster serves.
@@ -65,9 +64,6 @@ pub(crate) struct Host {
     /// Serve only these; none: all.
     pub(crate) namespaces: Vec<String>,
 }
-
-/// Name of a provider that begins to serve, and the version.
-pub(crate) type Began = (String, Version);
 
 /// One that serves a provider still.
 #[derive(Clone)]
@@ -94,20 +90,16 @@ pub(crate) struct Start {
     pub(crate) provider: Provider,
     /// Its version, those that take over from it with the same watches and rights, and those to look at.
     pub(crate) inputs: Inputs,
-    /// Who is told what those would change.
-    pub(crate) told: mpsc::UnboundedSender<Previewed>,
+    /// Whoever decides about the provider.
+    pub(crate) reporter: Reporter,
     /// Who serves until this one can.
     pub(crate) before: Option<Predecessor>,
-    /// Told when it begins to serve, with which module.
-    pub(crate) began: mpsc::UnboundedSender<Began>,
     /// Its limits.
     pub(crate) limits: EffectiveLimits,
     /// Kinds that it may have written, now or at any time before.
     pub(crate) kinds: Vec<GroupKind>,
-    /// Nothing is served, only looked at what the version would change.
-    pub(crate) is_preview: bool,
-    /// Whether its CRDs are compared with those of the cluster, too.
-    pub(crate) compares_crds: bool,
+    /// Whether it is to serve, or only to look at what its version would change.
+    pub(crate) purpose: Purpose,
     /// What each Provider claims.
     pub(crate) claims: Arc<[Claim]>,
 }
@@ -127,49 +119,41 @@ impl Start {
         result
     }
 
-    /// Looks at what the version would change, with watches of its own, and says so once. What it waits for is said of the version
-    /// that could take over.
+    /// Previews what the version would change, with watches of its own, and reports that once.
     ///
     /// # Errors
     /// If a watch task ends.
     pub(crate) async fn preview(mut self, stop: CancellationToken) -> anyhow::Result<()> {
         let name = self.provider.metadata.name.clone();
-        let version = self.inputs.versions.borrow().clone();
-        let crds = match self.compares_crds {
-            true => tokio::select! {
-                crds = self.unfit(&name, &version.loaded) => Some(crds),
+        let version = self.inputs.versions.borrow().version.clone();
+        if self.purpose == (Purpose::Preview { compares_crds: true }) {
+            tokio::select! {
+                crds = self.unfit(&name, &version.module) => self.reporter.report(ControllerEvent::CrdsCompared(crds)),
                 () = stop.cancelled() => return Ok(()),
-            },
-            false => None,
-        };
-        // Whom this is sent to listens until the host ends.
-        if let Ok(Some((crd, reason))) = self.unseen(&version.loaded).await {
-            self.host.health.held(&name, None);
-            let preview = Preview::unseen(&crd, &reason);
-            let _ = self.told.send(Previewed { provider: name, id: version.id(), preview, crds });
+            }
+        }
+        if let Ok(Some((crd, reason))) = self.unseen(&version.module).await {
+            let time = timestamp::now();
+            let preview = Preview::unseen(&crd, &reason, &time);
+            self.reporter.report(ControllerEvent::Previewed { id: version.id(), preview });
             return Ok(());
         }
-        let (told, mut previewed) = mpsc::unbounded_channel();
-        let asks = std::mem::replace(&mut self.told, told);
-        self.work(&name, &stop).await?;
-        // What was found for a spec that is no more is nobody's.
-        if let Ok(previewed) = previewed.try_recv()
-            && !stop.is_cancelled()
-        {
-            let _ = asks.send(Previewed { crds, ..previewed });
-        }
-        Ok(())
+        self.work(&name, &stop).await
+    }
+
+    fn is_preview(&self) -> bool {
+        matches!(self.purpose, Purpose::Preview { .. })
     }
 
     /// What of the module's CRDs does not fit those of the cluster. Asks until it knows.
-    async fn unfit(&self, name: &str, loaded: &Loaded) -> Vec<Incompatibility> {
+    async fn unfit(&self, name: &str, module: &ModuleInfo) -> Vec<Incompatibility> {
         loop {
-            let error = match crds::incompatible_with_cluster(&self.host.client, &loaded.manifest.crds).await {
+            let error = match crds::incompatible_with_cluster(&self.host.client, &module.manifest.crds).await {
                 Ok(crds) => return crds,
                 Err(error) => error,
             };
             let reason = format!("it is not known whether its CustomResourceDefinitions fit: {error:#}");
-            self.wait(name, &reason);
+            self.wait(&reason);
             error!(provider = name, "{reason}");
             tokio::time::sleep(START_RETRY).await;
         }
@@ -177,9 +161,9 @@ impl Start {
 
     /// A CRD that is there without the version that the module needs, where it is the host that would bring that: nothing of this kind
     /// can be looked at before.
-    async fn unseen(&self, loaded: &Loaded) -> anyhow::Result<Option<(String, String)>> {
+    async fn unseen(&self, module: &ModuleInfo) -> anyhow::Result<Option<(String, String)>> {
         if self.host.install_crds {
-            for parent in &loaded.parents {
+            for parent in &module.parents {
                 if crds::serves_others_only(&self.host.client, parent).await? {
                     let reason = format!("its parents cannot be looked at before {} is served", parent.kind.version);
                     return Ok(Some((parent.crd.clone(), reason)));
@@ -201,7 +185,7 @@ impl Start {
             };
             match prepared {
                 Ok((controller, optional)) => {
-                    let controller = self.begin(name, version, controller).await;
+                    let controller = self.begin(&version, controller).await;
                     let changed = discovery::until_changed(self.host.client.clone(), optional, changes);
                     match controller.run(stop, &mut self.inputs, changed).await? {
                         Ended::Stopped | Ended::Previewed => return Ok(()),
@@ -211,7 +195,7 @@ impl Start {
                 }
                 Err(error) => {
                     let reason = format!("{error:#}");
-                    self.wait(name, &reason);
+                    self.wait(&reason);
                     error!(provider = name, "cannot start yet: {reason}");
                 }
             }
@@ -222,40 +206,35 @@ impl Start {
         }
     }
 
-    /// Takes over from the one before; or, where it is only looked, does not.
-    async fn begin(&mut self, name: &str, version: Version, controller: Controller) -> Controller {
-        if self.is_preview {
-            self.host.health.held(name, None);
-            return controller.only_preview(&version);
+    /// Takes over from the one before; or, where it only previews, does not.
+    async fn begin(&mut self, version: &Runnable, controller: Controller) -> Controller {
+        if self.is_preview() {
+            self.reporter.report(ControllerEvent::Began);
+            return controller.only_preview(version);
         }
         if let Some(before) = self.before.take() {
             before.end().await;
-            self.host.health.held(name, None);
         }
-        // Nobody listens any more when the host ends.
-        let _ = self.began.send((name.to_owned(), version));
+        self.reporter.report(ControllerEvent::Began);
         controller
     }
 
-    /// Says what it waits for.
-    fn wait(&self, name: &str, reason: &str) {
-        match &self.before {
-            _ if self.is_preview => self.host.health.held(name, Some(reason)),
-            Some(before) if !before.stop.is_cancelled() => self.host.health.held(name, Some(reason)),
-            _ => self.host.health.waiting(name, reason),
-        }
+    /// Reports what it waits for.
+    fn wait(&self, reason: &str) {
+        self.reporter.report(ControllerEvent::Waiting { reason: reason.to_owned() });
     }
 
     /// A controller, and the optional kinds that it was made for.
-    async fn prepare(&self, name: &str, version: &Version) -> anyhow::Result<(Controller, Vec<(Kind, bool)>)> {
-        let (loaded, manifest) = (&version.loaded, &version.loaded.manifest);
-        if self.host.install_crds && !self.is_preview {
+    async fn prepare(&self, name: &str, next: &Runnable) -> anyhow::Result<(Controller, Vec<(Kind, bool)>)> {
+        let version = &next.version;
+        let (module, manifest) = (&version.module, &version.module.manifest);
+        if self.host.install_crds && !self.is_preview() {
             for crd in &manifest.crds {
                 crds::install(&self.host.client, crd).await?;
             }
         }
         let key = token_key::load(&self.host.client, &self.host.system_namespace).await?;
-        let (served, optional) = self.served(name, loaded).await?;
+        let (served, optional) = self.served(name, module).await?;
         let namespaces = self.namespaces()?;
         let user = impersonation::user(&self.host.provider_namespace, &self.provider.service_account_name());
         let client = impersonation::acting_as(&self.host.client, &user)?;
@@ -287,7 +266,7 @@ impl Start {
         let context = ProviderContext {
             name: name.to_owned(),
             version: manifest.version.clone(),
-            digest: loaded.module.digest().into(),
+            digest: module.digest.clone(),
             settings: version.given(),
             max_children: to_usize(self.limits.children),
             grants,
@@ -301,20 +280,19 @@ impl Start {
         };
         let shared = Shared {
             context: Arc::new(context),
-            module: loaded.module.clone(),
+            module: next.module.clone(),
             limits: Limits::from(self.limits),
             concurrency: to_usize(self.limits.concurrency),
             writer: Writer::new(client.clone(), projection, Arc::new(resources.collect())),
             events: Events::new(self.host.client.clone(), &field_manager(name)),
             calls: self.host.calls.clone(),
         };
-        // Who only looks says nothing of the provider.
-        let (health, board) = match self.is_preview {
-            true => Default::default(),
-            false => (self.host.health.clone(), self.host.board.clone()),
+        // A controller that only previews shows nothing of its own.
+        let (reporter, board) = match self.is_preview() {
+            true => (self.reporter.only_previews(), Board::default()),
+            false => (self.reporter.clone(), self.host.board.clone()),
         };
-        let (claims, told) = (self.claims.clone(), self.told.clone());
-        let surroundings = Surroundings { claims, health, board, told };
+        let surroundings = Surroundings { claims: self.claims.clone(), reporter, board };
         let controller = Controller::new(&client, shared, served, &namespaces, surroundings);
         Ok((controller, optional))
     }
@@ -341,15 +319,15 @@ impl Start {
     }
 
     /// How the cluster serves what the provider works with, and the optional kinds among that.
-    async fn served(&self, name: &str, loaded: &Loaded) -> anyhow::Result<(Served, Vec<(Kind, bool)>)> {
+    async fn served(&self, name: &str, module: &ModuleInfo) -> anyhow::Result<(Served, Vec<(Kind, bool)>)> {
         let mut served = Served::default();
-        for parent in &loaded.parents {
+        for parent in &module.parents {
             let mut established = std::pin::pin!(crds::established(&self.host.client, parent));
             let found = match tokio::time::timeout(AT_ONCE, &mut established).await {
                 Ok(found) => found?,
                 // It is not there at all: it will be installed before there is a parent of it.
                 Err(_)
-                    if self.is_preview
+                    if self.is_preview()
                         && self.host.install_crds
                         && !crds::exists(&self.host.client, parent).await? =>
                 {
@@ -357,7 +335,7 @@ impl Start {
                 }
                 // Said once there is something to wait for: else it would take turns with what is really missing.
                 Err(_) => {
-                    self.wait(name, &format!("waiting for CustomResourceDefinition {}", parent.crd));
+                    self.wait(&format!("waiting for CustomResourceDefinition {}", parent.crd));
                     info!(provider = name, crd = parent.crd, "waiting until it is Established");
                     established.await?
                 }
@@ -371,7 +349,7 @@ impl Start {
             }
             served.parents.insert(parent.kind.clone(), found);
         }
-        let manifest = &loaded.manifest;
+        let manifest = &module.manifest;
         let mut optional = Vec::new();
         let grants = &self.provider.spec.grants;
         let writes = manifest.children.iter().map(|asked| (asked.kind(), asked.optional, Role::Child));

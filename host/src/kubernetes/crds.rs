@@ -16,9 +16,9 @@ use kube::{Api, Client};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use crate::catalog::Parent;
 use crate::kubernetes::deadline::in_time;
 use crate::kubernetes::served::{Resource, ServedParent};
+use bartizan_engine::provider::module::Parent;
 
 /// Applies one CRD, forced: the module that serves the kind owns its definition.
 ///

@@ -5,51 +5,40 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use bartizan_contract::GroupKind;
-use bartizan_contract::names::{PROVIDER_API_VERSION, PROVIDER_FINALIZER, PROVIDER_KIND, PROVIDER_PLURAL, finalizer};
-use bartizan_contract::provider::{OnRemoval, Provider};
+use bartizan_contract::names::{PROVIDER_FINALIZER, finalizer};
+use bartizan_contract::provider::Provider;
+use bartizan_engine::provider::claims::{Claim, arbitrate};
+use bartizan_engine::provider::event::{RemovalAttempt, RemovalResult, Remove};
+use bartizan_engine::provider::removal;
 use kube::api::{ListParams, Patch, PatchParams};
-use kube::core::{ApiResource, DynamicObject, GroupVersionKind, PartialObjectMeta};
+use kube::core::{ApiResource, DynamicObject, PartialObjectMeta};
 use kube::{Api, Client, ResourceExt as _};
 use serde_json::json;
-use tracing::info;
+use tracing::{info, warn};
 
-use crate::controller::startup::Predecessor;
-use crate::declared::claims::{Claim, arbitrate};
+use super::object::{MANAGER, api, resource};
+use crate::controller::startup::{Host, Predecessor};
 use crate::kubernetes::deadline::in_time;
 use crate::kubernetes::discovery;
+use crate::kubernetes::impersonation;
 
 /// Parents that are read in one request.
 const PAGE: u32 = 500;
-/// Field manager of what the host writes for itself.
-const MANAGER: &str = bartizan_contract::names::HOST_FIELD_MANAGER;
-
-/// What came of a try to end.
-#[derive(Debug)]
-pub(crate) enum Ended {
-    /// The finalizer is off.
-    Gone,
-    /// So many parents exist.
-    Parents(usize),
-    /// It could not be done, and why.
-    Failed(String),
-}
 
 /// A Provider that was deleted.
-pub(crate) struct End {
+struct Removal {
     /// The API server, as the host.
-    pub(crate) client: Client,
-    /// The API server, as the Provider's account: its parents are read and let go with its rights.
-    pub(crate) account: Client,
+    client: Client,
+    /// The API server, as the Provider's account: its parents are read and released with its rights.
+    account: Client,
     /// The host serves only these; none: all.
-    pub(crate) namespaces: Vec<String>,
+    namespaces: Vec<String>,
     /// The Provider.
-    pub(crate) provider: Provider,
+    provider: Provider,
     /// The kinds of its parents; `None`: nobody knows.
-    pub(crate) owned: Option<Vec<GroupKind>>,
+    owned: Option<Vec<GroupKind>>,
     /// What each Provider claims.
-    pub(crate) claims: Arc<[Claim]>,
-    /// Who serves it, or did last.
-    pub(crate) runner: Option<Predecessor>,
+    claims: Arc<[Claim]>,
 }
 
 /// A parent, and where it is.
@@ -59,34 +48,54 @@ struct Found {
     meta: PartialObjectMeta<DynamicObject>,
 }
 
-impl End {
-    /// Tries to end it.
-    pub(crate) async fn run(self) -> Ended {
-        self.end().await.unwrap_or_else(|error| Ended::Failed(format!("{error:#}")))
+/// Tries to remove a Provider, once whoever serves it was stopped.
+pub(super) async fn remove(host: &Host, remove: Remove, mut run: Option<Predecessor>) -> RemovalAttempt {
+    let name = remove.provider.metadata.name.clone();
+    let had_run = run.is_some();
+    let result = match Removal::new(host, remove) {
+        Ok(removal) => removal.run(&mut run).await,
+        Err(error) => Err(error),
+    };
+    let result = result.unwrap_or_else(|error| RemovalResult::Failed(format!("{error:#}")));
+    match &result {
+        RemovalResult::Removed => info!(provider = name, "removed"),
+        RemovalResult::Parents(_) => {}
+        RemovalResult::Failed(reason) => warn!(provider = name, "it was deleted and cannot go yet: {reason}"),
+    }
+    RemovalAttempt { stopped: had_run && run.is_none(), result }
+}
+
+impl Removal {
+    fn new(host: &Host, remove: Remove) -> anyhow::Result<Self> {
+        let Remove { provider, owned, claims, run: _ } = remove;
+        let user = impersonation::user(&host.provider_namespace, &provider.service_account_name());
+        let account = impersonation::acting_as(&host.client, &user)?;
+        let (client, namespaces) = (host.client.clone(), host.namespaces.clone());
+        Ok(Self { client, account, namespaces, provider, owned, claims })
     }
 
-    async fn end(mut self) -> anyhow::Result<Ended> {
-        let blocks = self.provider.spec.on_removal == OnRemoval::Block;
+    async fn run(&self, run: &mut Option<Predecessor>) -> anyhow::Result<RemovalResult> {
+        let blocks = removal::blocks(&self.provider);
         if blocks {
             let parents = self.parents().await?.len();
             if parents > 0 {
-                return Ok(Ended::Parents(parents));
+                return Ok(RemovalResult::Parents(parents));
             }
         }
-        if let Some(runner) = self.runner.take() {
-            runner.end().await;
+        if let Some(run) = run.take() {
+            run.end().await;
         }
         // Whoever served may have been given a parent meanwhile, and none after it ended.
         if blocks {
             let parents = self.parents().await?.len();
             if parents > 0 {
-                return Ok(Ended::Parents(parents));
+                return Ok(RemovalResult::Parents(parents));
             }
         } else {
             self.release().await?;
         }
-        self.let_go().await?;
-        Ok(Ended::Gone)
+        self.remove_finalizer().await?;
+        Ok(RemovalResult::Removed)
     }
 
     /// All objects of its parents' kinds.
@@ -172,14 +181,11 @@ impl End {
     }
 
     /// Takes the finalizer off the Provider.
-    async fn let_go(&self) -> anyhow::Result<()> {
+    async fn remove_finalizer(&self) -> anyhow::Result<()> {
         let name = self.provider.metadata.name.as_str();
-        let (group, version) = PROVIDER_API_VERSION.split_once('/').unwrap_or_default();
-        let gvk = GroupVersionKind::gvk(group, version, PROVIDER_KIND);
-        let resource = ApiResource::from_gvk_with_plural(&gvk, PROVIDER_PLURAL);
+        let resource = resource();
         let title = || format!("Provider {name} could not be let go");
-        let api: Api<DynamicObject> = Api::all_with(self.client.clone(), &resource);
-        let live = in_time(api.get_metadata_opt(name)).await.with_context(title)?;
+        let live = in_time(api(&self.client).get_metadata_opt(name)).await.with_context(title)?;
         let Some(live) = live.filter(|live| live.uid() == self.provider.metadata.uid) else { return Ok(()) };
         let others: Vec<&String> = live.finalizers().iter().filter(|name| *name != PROVIDER_FINALIZER).collect();
         let metadata = json!({"uid": live.uid(), "resourceVersion": live.resource_version(), "finalizers": others});

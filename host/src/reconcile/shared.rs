@@ -5,10 +5,10 @@ use std::sync::Arc;
 use bartizan_engine::snapshot::ProviderContext;
 use bartizan_runtime::{Limits, Module};
 
+use crate::catalog::Runnable;
 use crate::kubernetes::events::Events;
 use crate::kubernetes::writer::Writer;
 use crate::reconcile::call_pool::CallPool;
-use crate::version::Version;
 
 /// What all reconciles of one provider share.
 #[derive(Clone)]
@@ -36,13 +36,14 @@ impl Shared {
     }
 
     /// The same provider with another version.
-    pub(crate) fn with(&self, version: &Version) -> Self {
+    pub(crate) fn with(&self, next: &Runnable) -> Self {
+        let version = &next.version;
         let context = ProviderContext {
             version: version.number().to_owned(),
             digest: version.digest().into(),
             settings: version.given(),
             ..(*self.context).clone()
         };
-        Self { context: Arc::new(context), module: version.loaded.module.clone(), ..self.clone() }
+        Self { context: Arc::new(context), module: next.module.clone(), ..self.clone() }
     }
 }

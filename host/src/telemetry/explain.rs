@@ -5,9 +5,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bartizan_engine::ObjectKey;
 use bartizan_engine::ParentUid;
+use bartizan_engine::provider::upgrade_plan::UpgradePlan;
 use serde::{Deserialize, Serialize};
 
-use crate::reconcile::dry_run::UpgradePlan;
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::observer::Observer;
 use crate::telemetry::recorder::Recorder;

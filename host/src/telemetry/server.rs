@@ -8,11 +8,11 @@ use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderName, StatusCode};
 use axum::routing::get;
 use axum::{Json, Router};
+use bartizan_engine::provider::upgrade_plan::UpgradePlan;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
-use crate::reconcile::dry_run::UpgradePlan;
 use crate::telemetry::explain::{Board, Explained};
 use crate::telemetry::health::Health;
 use crate::telemetry::metrics;

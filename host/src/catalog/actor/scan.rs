@@ -10,7 +10,7 @@ use super::super::Origin;
 use super::super::folder::{self, Changes, SETTLE, Scan, Stamp};
 use super::super::module_store::Content;
 use super::CatalogActor;
-use crate::declared::DocumentError;
+use crate::catalog::documents::DocumentError;
 
 /// Time between two scans of a folder that does not exist yet.
 const ABSENT: Duration = Duration::from_secs(1);

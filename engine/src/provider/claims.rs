@@ -5,13 +5,13 @@ use std::collections::BTreeMap;
 use bartizan_contract::field::FieldError;
 use bartizan_contract::provider::{ParentClaim, Provider};
 use bartizan_contract::{GroupKind, LabelSelector};
-use k8s_openapi::jiff::Timestamp;
+use jiff::Timestamp;
 
-use super::granted;
+use super::grant_check;
 
 /// What one Provider claims. It holds also while the Provider is suspended, or another would take its parents over.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Claim {
+pub struct Claim {
     /// Name of the Provider.
     provider: String,
     /// When it was made; one that is not in the cluster yet is the youngest.
@@ -24,11 +24,11 @@ pub(crate) struct Claim {
 
 /// Who serves a parent.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Arbitration<'a> {
+pub struct Arbitration<'a> {
     /// The Provider that serves it; `None` if none claims it.
-    pub(crate) serves: Option<&'a str>,
+    pub serves: Option<&'a str>,
     /// The Providers that claim it too, and say so with a condition.
-    pub(crate) conflicts: Vec<&'a str>,
+    pub conflicts: Vec<&'a str>,
 }
 
 impl Claim {
@@ -36,34 +36,34 @@ impl Claim {
     ///
     /// # Errors
     /// If it claims a kind that the module does not own, or with a selector that Kubernetes would refuse.
-    pub(crate) fn new(provider: &Provider, owned: &[GroupKind]) -> Result<Self, FieldError> {
+    pub fn new(provider: &Provider, owned: &[GroupKind]) -> Result<Self, FieldError> {
         Ok(Self {
             provider: provider.metadata.name.clone(),
             created: provider.metadata.creation_timestamp.as_ref().and_then(|time| time.parse().ok()),
             namespaces: provider.spec.namespaces.clone(),
-            parents: granted::parents(&provider.spec, owned)?,
+            parents: grant_check::parents(&provider.spec, owned)?,
         })
     }
 
     /// Name of the Provider.
-    pub(crate) fn provider(&self) -> &str {
+    pub fn provider(&self) -> &str {
         &self.provider
     }
 
     /// The kinds that it claims.
-    pub(crate) fn kinds(&self) -> impl Iterator<Item = GroupKind> {
+    pub fn kinds(&self) -> impl Iterator<Item = GroupKind> {
         self.parents.iter().map(ParentClaim::group_kind)
     }
 
     /// Whether it claims every object of a kind.
-    pub(crate) fn claims_all(&self, kind: &GroupKind) -> bool {
+    pub fn claims_all(&self, kind: &GroupKind) -> bool {
         let any = LabelSelector::default();
         self.namespaces.is_empty()
             && self.parents.iter().any(|claim| claim.group_kind() == *kind && claim.selector == any)
     }
 
     /// Whether it goes before another.
-    pub(crate) fn is_older_than(&self, other: &Self) -> bool {
+    pub fn is_older_than(&self, other: &Self) -> bool {
         self.rank() < other.rank()
     }
 
@@ -80,7 +80,7 @@ impl Claim {
 }
 
 /// Who serves a parent of a kind, in a namespace (or none), with these labels.
-pub(crate) fn arbitrate<'a>(
+pub fn arbitrate<'a>(
     claims: &'a [Claim],
     kind: &GroupKind,
     namespace: Option<&str>,

@@ -6,10 +6,10 @@ use bartizan_contract::provider::{EffectiveLimits, ParentClaim, Provider};
 use bartizan_contract::{GroupKind, RelatedAccess};
 
 use super::claims::Claim;
-use super::granted;
-use crate::catalog::snapshot::CatalogSnapshot;
-use crate::catalog::{Loaded, Origin, Trouble};
-use crate::version::Version;
+use super::grant_check;
+use super::module::ModuleInfo;
+use super::source::{CheckReference, Origin, Snapshot, Trouble};
+use super::version::Version;
 
 /// Reason while it is not known yet what the module is.
 const LOADING: &str = "Loading";
@@ -19,47 +19,47 @@ const UNAVAILABLE: &str = "SourceUnavailable";
 
 /// Why a condition does not hold: CamelCase for programs, one sentence for people.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Problem {
-    pub(super) reason: &'static str,
-    pub(super) message: String,
+pub struct Problem {
+    /// For programs.
+    pub reason: &'static str,
+    /// For people.
+    pub message: String,
 }
 
-/// What can be said of a Provider before it serves.
+/// What is known of a Provider before it serves.
 #[derive(Clone, Debug)]
-pub(crate) struct Judged {
+pub struct Admission {
     /// The version that can serve: what its source holds now with the settings of the spec, or else the last that could.
-    pub(crate) version: Option<Version>,
+    pub version: Option<Version>,
     /// The version that served last, if it still may.
-    pub(crate) before: Last<Version>,
+    pub before: Last<Version>,
     /// The version that served last, whether it still may or not; `None` if it is not at hand.
-    pub(crate) known: Option<Version>,
+    pub known: Option<Version>,
     /// Whether its source holds that module.
-    pub(crate) loaded: Result<(), Problem>,
+    pub loaded: Result<(), Problem>,
     /// Whether its spec can be honoured, and with which limits.
-    pub(crate) accepted: Result<EffectiveLimits, Problem>,
+    pub accepted: Result<EffectiveLimits, Problem>,
     /// What it claims, if that is known.
-    pub(crate) claim: Option<Claim>,
+    pub claim: Option<Claim>,
     /// The file in the folder that it was made from, if that is gone.
-    pub(crate) orphaned_by: Option<String>,
+    pub orphaned_by: Option<String>,
 }
 
-impl Judged {
-    /// Whether nothing can be said yet.
-    pub(crate) fn is_pending(&self) -> bool {
+impl Admission {
+    /// Whether nothing is known yet.
+    pub fn is_pending(&self) -> bool {
         self.version.is_none() && matches!(&self.loaded, Err(problem) if problem.reason == LOADING)
     }
-}
 
-impl Judged {
     /// Whether the source could not be asked.
-    pub(crate) fn is_unavailable(&self) -> bool {
+    pub fn is_unavailable(&self) -> bool {
         matches!(&self.loaded, Err(problem) if problem.reason == UNAVAILABLE)
     }
 }
 
 /// The version that served a Provider last.
 #[derive(Clone, Debug)]
-pub(crate) enum Last<T> {
+pub enum Last<T> {
     /// There was none.
     None,
     /// There was one, and whether the host still has it is not known yet.
@@ -70,11 +70,11 @@ pub(crate) enum Last<T> {
 
 impl Last<Version> {
     /// What this host served, or else what the status says that one before it did.
-    pub(crate) fn of(provider: &Provider, served: Option<&Version>, catalogue: &CatalogSnapshot) -> Self {
+    pub fn of(provider: &Provider, served: Option<&Version>, snapshot: &Snapshot) -> Self {
         match (served, &provider.status.active) {
             (Some(served), _) => Self::Known(served.clone()),
             (None, None) => Self::None,
-            (None, Some(active)) => match catalogue.recalled.get(&active.digest) {
+            (None, Some(active)) => match snapshot.recalled.get(&active.digest) {
                 None => Self::Unknown,
                 Some(None) => Self::None,
                 Some(Some(recalled)) => Self::Known(Version::new(recalled, &active.settings)),
@@ -87,18 +87,19 @@ fn problem<T>(reason: &'static str, message: impl Into<String>) -> Result<T, Pro
     Err(Problem { reason, message: message.into() })
 }
 
-/// Judges one Provider by itself.
-pub(crate) fn judge(
+/// Decides about one Provider by itself.
+pub fn admit(
     provider: &Provider,
-    catalogue: &CatalogSnapshot,
+    snapshot: &Snapshot,
+    check_reference: CheckReference,
     last: Last<Version>,
-    previous: Option<&Loaded>,
-) -> Judged {
+    previous: Option<&ModuleInfo>,
+) -> Admission {
     let spec = &provider.spec;
     let from = provider.metadata.annotations.get(bartizan_contract::names::FILE_ANNOTATION);
-    let orphaned_by = from.filter(|file| !catalogue.files.contains(*file)).cloned();
+    let orphaned_by = from.filter(|file| !snapshot.files.contains(*file)).cloned();
     let errors: Vec<String> = spec.check().iter().map(ToString::to_string).collect();
-    let origin = match Origin::of(&spec.module) {
+    let origin = match Origin::of(&spec.module, check_reference) {
         _ if !errors.is_empty() => Err(Problem { reason: "Invalid", message: errors.join("; ") }),
         Ok(origin) => Ok(origin),
         Err(message) => Err(Problem { reason: "Invalid", message }),
@@ -111,11 +112,11 @@ pub(crate) fn judge(
             // Whatever is wrong with it, its parents stay its own: another Provider would take them over for good.
             let claim = claim(provider, None);
             let (before, accepted) = (Last::None, Err(problem));
-            return Judged { version: None, before, known: None, loaded, accepted, claim, orphaned_by };
+            return Admission { version: None, before, known: None, loaded, accepted, claim, orphaned_by };
         }
     };
     let newest =
-        newest(provider, &origin, catalogue, &last, previous).map(|loaded| Version::new(loaded, &spec.settings));
+        newest(provider, &origin, snapshot, &last, previous).map(|loaded| Version::new(loaded, &spec.settings));
     // Who serves until another may take over. Whether the spec pins that other one by its digest makes no difference to it.
     let last = match last {
         Last::Known(last) => {
@@ -140,7 +141,7 @@ pub(crate) fn judge(
             (version, accepted)
         }),
         match last {
-            Last::Known((last, _)) if is_pinned_to_another(provider, &last.loaded) => Last::None,
+            Last::Known((last, _)) if is_pinned_to_another(provider, &last.module) => Last::None,
             last => last,
         },
         |last| format!("version {} keeps serving", last.number()),
@@ -149,28 +150,28 @@ pub(crate) fn judge(
     let spec_alone =
         || spec.limits.effective().map_err(|error| Problem { reason: "Invalid", message: error.to_string() });
     let accepted = choice.accepted.unwrap_or_else(spec_alone);
-    let held = catalogue.library.get(&origin).and_then(|state| state.as_ref().ok());
-    let claim = claim(provider, choice.module.as_ref().map(|version| &version.loaded).or(held));
-    Judged { version: choice.module, before, known, loaded: choice.loaded, accepted, claim, orphaned_by }
+    let held = snapshot.library.get(&origin).and_then(|state| state.as_ref().ok());
+    let claim = claim(provider, choice.module.as_ref().map(|version| &version.module).or(held));
+    Admission { version: choice.module, before, known, loaded: choice.loaded, accepted, claim, orphaned_by }
 }
 
 /// The module that the source holds now.
 fn newest<'a>(
     provider: &Provider,
     origin: &Origin,
-    catalogue: &'a CatalogSnapshot,
+    snapshot: &'a Snapshot,
     last: &Last<Version>,
-    previous: Option<&'a Loaded>,
-) -> Result<&'a Loaded, Problem> {
-    let held = held(provider, origin, catalogue);
+    previous: Option<&'a ModuleInfo>,
+) -> Result<&'a ModuleInfo, Problem> {
+    let held = held(provider, origin, snapshot);
     let serves = match (last, &provider.status.active) {
         (Last::Known(last), _) => Some(last.digest()),
         (_, active) => active.as_ref().map(|active| active.digest.as_str()),
     };
     match &provider.spec.module.digest {
         // A version that served before is at hand, whatever the source holds by now: that is the way back.
-        Some(wanted) if held.is_err() && serves != Some(wanted) => match catalogue.recalled.get(wanted) {
-            _ if previous.is_some_and(|previous| previous.module.digest() == wanted) => previous.map_or(held, Ok),
+        Some(wanted) if held.is_err() && serves != Some(wanted) => match snapshot.recalled.get(wanted) {
+            _ if previous.is_some_and(|previous| *previous.digest == **wanted) => previous.map_or(held, Ok),
             Some(Some(recalled)) => Ok(recalled),
             Some(None) => held,
             None => problem(LOADING, format!("module {wanted} is looked for")),
@@ -180,14 +181,14 @@ fn newest<'a>(
 }
 
 /// The digest of a module that the spec wants, and that its source does not hold: it may be at hand since it served before.
-pub(crate) fn wants_back(provider: &Provider, origin: &Origin, catalogue: &CatalogSnapshot) -> Option<String> {
+pub fn wants_back(provider: &Provider, origin: &Origin, snapshot: &Snapshot) -> Option<String> {
     let wanted = provider.spec.module.digest.clone()?;
-    held(provider, origin, catalogue).is_err().then_some(wanted)
+    held(provider, origin, snapshot).is_err().then_some(wanted)
 }
 
 /// The module that the source holds now, if it is the one that the spec wants.
-fn held<'a>(provider: &Provider, origin: &Origin, catalogue: &'a CatalogSnapshot) -> Result<&'a Loaded, Problem> {
-    let loaded = match (catalogue.library.get(origin), origin) {
+fn held<'a>(provider: &Provider, origin: &Origin, snapshot: &'a Snapshot) -> Result<&'a ModuleInfo, Problem> {
+    let loaded = match (snapshot.library.get(origin), origin) {
         (None, Origin::File(file)) => {
             let message =
                 format!("there is no {file} in the host's folder of providers; it is loaded once it is there");
@@ -207,7 +208,7 @@ fn held<'a>(provider: &Provider, origin: &Origin, catalogue: &'a CatalogSnapshot
         (Some(Ok(loaded)), _) => loaded,
     };
     if is_pinned_to_another(provider, loaded) {
-        return mismatch(provider, origin, loaded.module.digest());
+        return mismatch(provider, origin, &loaded.digest);
     }
     Ok(loaded)
 }
@@ -217,11 +218,11 @@ fn mismatch<T>(provider: &Provider, origin: &Origin, digest: &str) -> Result<T, 
     problem("DigestMismatch", format!("module {origin} is {digest}, and spec.module.digest wants {wanted}"))
 }
 
-fn is_pinned_to_another(provider: &Provider, loaded: &Loaded) -> bool {
-    provider.spec.module.digest.as_ref().is_some_and(|wanted| wanted != loaded.module.digest())
+fn is_pinned_to_another(provider: &Provider, loaded: &ModuleInfo) -> bool {
+    provider.spec.module.digest.as_ref().is_some_and(|wanted| **wanted != *loaded.digest)
 }
 
-/// What serves, and what is said of it. `accepted` is `None` if there is no module to be judged by.
+/// What serves, and why nothing newer does. `accepted` is `None` if there is no module to decide by.
 struct Choice<T> {
     module: Option<T>,
     loaded: Result<(), Problem>,
@@ -259,7 +260,7 @@ fn choose<T: Clone>(
 
 /// What a Provider claims: of the kinds that its module owns, or, if there is none, what it names. `None` if that cannot be
 /// known.
-fn claim(provider: &Provider, module: Option<&Loaded>) -> Option<Claim> {
+fn claim(provider: &Provider, module: Option<&ModuleInfo>) -> Option<Claim> {
     let owned = match module {
         Some(loaded) => loaded.owned(),
         None if provider.spec.parents.is_empty() => return None,
@@ -269,12 +270,12 @@ fn claim(provider: &Provider, module: Option<&Loaded>) -> Option<Claim> {
 }
 
 fn accept(provider: &Provider, version: &Version) -> Result<EffectiveLimits, Problem> {
-    let (spec, manifest) = (&provider.spec, &version.loaded.manifest);
-    if let Err(error) = Claim::new(provider, &version.loaded.owned()) {
+    let (spec, manifest) = (&provider.spec, &version.module.manifest);
+    if let Err(error) = Claim::new(provider, &version.module.owned()) {
         return problem("Invalid", error.to_string());
     }
-    let missing = granted::not_granted(manifest, &spec.grants);
-    if let Some(message) = granted::message(manifest, &missing) {
+    let missing = grant_check::not_granted(manifest, &spec.grants);
+    if let Some(message) = grant_check::message(manifest, &missing) {
         problem("NotGranted", message)
     } else if spec.grants.related.iter().any(|grant| grant.access == RelatedAccess::Plaintext) {
         problem("NotSupported", "spec.grants.related: access: Plaintext is not supported by this host yet; use Opaque")
@@ -286,7 +287,7 @@ fn accept(provider: &Provider, version: &Version) -> Result<EffectiveLimits, Pro
 }
 
 /// The Providers that serve nothing since older ones claim all that they claim, each with the sentence that says so.
-pub(crate) fn shadowed(claims: &[Claim]) -> BTreeMap<String, String> {
+pub fn shadowed(claims: &[Claim]) -> BTreeMap<String, String> {
     let mut shadowed = BTreeMap::new();
     for claim in claims {
         let older = |kind: &GroupKind| claims.iter().find(|other| other.is_older_than(claim) && other.claims_all(kind));
@@ -308,7 +309,7 @@ pub(crate) fn shadowed(claims: &[Claim]) -> BTreeMap<String, String> {
 mod tests {
     use super::*;
 
-    type Judged = Result<(&'static str, Result<EffectiveLimits, Problem>), Problem>;
+    type Newest = Result<(&'static str, Result<EffectiveLimits, Problem>), Problem>;
 
     fn limits() -> Result<EffectiveLimits, Problem> {
         Ok(bartizan_contract::provider::ProviderLimits::default().effective().unwrap())
@@ -320,7 +321,7 @@ mod tests {
 
     /// What serves, why the newest does not, and why the spec cannot be honoured.
     fn chosen(
-        newest: Judged,
+        newest: Newest,
         last: Last<(&'static str, Result<EffectiveLimits, Problem>)>,
     ) -> (Option<&'static str>, String, String) {
         let choice = choose(newest, last, |module| format!("{module} keeps serving"));

@@ -1,13 +1,6 @@
 //! What a folder of modules wants: each module has a document beside it, `minio.yaml` beside `minio.wasm`, which is a
-//! Provider as one would apply it. A module without one gets what its manifest asks for, if the administrator said so.
+//! Provider as one would apply it. A module without one is granted what its manifest asks for, if the administrator allows it.
 //! No I/O: names and texts in, Providers or reasons out.
-
-pub(crate) mod claims;
-pub(crate) mod granted;
-pub(crate) mod judge;
-pub(crate) mod said;
-pub(crate) mod settings;
-pub(crate) mod upgrade;
 
 use std::collections::BTreeMap;
 

@@ -1,28 +1,28 @@
 //! Whether a version takes over or waits, from what it would change. No I/O.
 
+use crate::crd_compat::Incompatibility;
 use bartizan_contract::provider::{CandidateChanges, HoldOn, Upgrade, UpgradePolicy};
-use bartizan_engine::crd_compat::Incompatibility;
 
 /// Why a version waits: CamelCase for programs, a sentence for people.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Held {
+pub struct Held {
     /// The gravest reason.
-    pub(crate) reason: &'static str,
+    pub reason: &'static str,
     /// What it would do, and what to do about it.
-    pub(crate) message: String,
+    pub message: String,
 }
 
 /// What is known of a version that could take over.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Plan<'a> {
+pub struct Plan<'a> {
     /// What it would change.
-    pub(crate) changes: &'a CandidateChanges,
+    pub changes: &'a CandidateChanges,
     /// What of its CRDs does not fit those of the version that serves; where that is not at hand, those of the cluster.
-    pub(crate) crds: &'a [Incompatibility],
+    pub crds: &'a [Incompatibility],
 }
 
 /// Why this version does not take over by itself; `None`: it does.
-pub(crate) fn held(provider: &str, upgrade: &Upgrade, number: &str, plan: Plan<'_>) -> Option<Held> {
+pub fn held(provider: &str, upgrade: &Upgrade, number: &str, plan: Plan<'_>) -> Option<Held> {
     let CandidateChanges { parents, create, update, delete, recreate, release, refuse, fail } = *plan.changes;
     let holds = |on: HoldOn| upgrade.hold_on.contains(&on);
     let reason = if fail > 0 {
@@ -77,7 +77,7 @@ pub(crate) fn held(provider: &str, upgrade: &Upgrade, number: &str, plan: Plan<'
 }
 
 /// A number with what it counts.
-pub(crate) fn counted_of(count: u32, one: &str, many: &str) -> String {
+pub fn counted_of(count: u32, one: &str, many: &str) -> String {
     format!("{count} {}", if count == 1 { one } else { many })
 }
 
@@ -85,7 +85,7 @@ pub(crate) fn counted_of(count: u32, one: &str, many: &str) -> String {
 mod tests {
     use super::*;
 
-    fn said(policy: UpgradePolicy, hold_on: &[HoldOn], changes: CandidateChanges) -> Option<(&'static str, String)> {
+    fn hold(policy: UpgradePolicy, hold_on: &[HoldOn], changes: CandidateChanges) -> Option<(&'static str, String)> {
         let upgrade = Upgrade { policy, hold_on: hold_on.to_vec() };
         let plan = Plan { changes: &changes, crds: &[] };
         held("minio", &upgrade, "2.0.0", plan).map(|held| {
@@ -143,7 +143,7 @@ mod tests {
             (Automatic, &[][..], refuse, Some(("Refuses", "version 2.0.0 would fail to change 1 child of 1 parent"))),
         ] {
             let expected = expected.map(|(reason, message)| (reason, message.to_owned()));
-            assert_eq!(said(policy, hold_on, changes), expected, "{policy:?} {hold_on:?} {changes:?}");
+            assert_eq!(hold(policy, hold_on, changes), expected, "{policy:?} {hold_on:?} {changes:?}");
         }
     }
 }

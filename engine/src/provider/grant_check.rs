@@ -8,7 +8,7 @@ use bartizan_contract::{GroupKind, ProviderManifest, RelatedAccess};
 
 /// A kind that a manifest asks for and that is not granted.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum NotGranted {
+pub enum NotGranted {
     /// To write.
     Child(GroupKind),
     /// To see below children.
@@ -32,7 +32,7 @@ impl fmt::Display for NotGranted {
 
 /// The kinds that a manifest cannot do without and that are not granted. An optional kind that is not granted is for the
 /// provider one that the cluster does not serve.
-pub(crate) fn not_granted(manifest: &ProviderManifest, grants: &Grants) -> Vec<NotGranted> {
+pub fn not_granted(manifest: &ProviderManifest, grants: &Grants) -> Vec<NotGranted> {
     let children = manifest.children.iter().filter(|asked| !asked.optional).map(|asked| asked.kind());
     let descendants = manifest.descendants.iter().filter(|asked| !asked.optional).map(|asked| asked.kind());
     let children = children.filter(|kind| !grants.covers_child(kind)).map(|kind| NotGranted::Child((&kind).into()));
@@ -52,7 +52,7 @@ pub(crate) fn not_granted(manifest: &ProviderManifest, grants: &Grants) -> Vec<N
 }
 
 /// What to say in a condition; `None` if everything is granted.
-pub(crate) fn message(manifest: &ProviderManifest, missing: &[NotGranted]) -> Option<String> {
+pub fn message(manifest: &ProviderManifest, missing: &[NotGranted]) -> Option<String> {
     if missing.is_empty() {
         return None;
     }
@@ -68,7 +68,7 @@ pub(crate) fn message(manifest: &ProviderManifest, missing: &[NotGranted]) -> Op
 ///
 /// # Errors
 /// If it names a kind that the module does not own, or a selector that Kubernetes would refuse.
-pub(crate) fn parents(spec: &ProviderSpec, owned: &[GroupKind]) -> Result<Vec<ParentClaim>, FieldError> {
+pub fn parents(spec: &ProviderSpec, owned: &[GroupKind]) -> Result<Vec<ParentClaim>, FieldError> {
     if spec.parents.is_empty() {
         return Ok(owned.iter().map(ParentClaim::all).collect());
     }

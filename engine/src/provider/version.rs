@@ -2,34 +2,33 @@
 
 use std::sync::Arc;
 
+use crate::object::{hash_json, short_hex};
 use bartizan_contract::provider::ActiveModule;
-use bartizan_engine::object::{hash_json, short_hex};
 use serde_json::{Map, Value};
 
-use crate::catalog::Loaded;
-use crate::declared::settings;
+use super::module::ModuleInfo;
 
 /// A module with the settings that it serves with.
 #[derive(Clone, Debug)]
-pub(crate) struct Version {
+pub struct Version {
     /// The module.
-    pub(crate) loaded: Loaded,
+    pub module: ModuleInfo,
     /// The settings, as they were declared.
-    pub(crate) settings: Arc<Map<String, Value>>,
+    pub settings: Arc<Map<String, Value>>,
     /// The settings as the module is given them, with its defaults; or why they do not fit: then nobody is given them.
-    pub(crate) given: Result<Arc<Value>, Arc<str>>,
+    pub given: Result<Arc<Value>, Arc<str>>,
 }
 
 /// What tells versions apart: the digest of the module, and the settings.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct VersionId {
+pub struct VersionId {
     digest: String,
     settings: Arc<Map<String, Value>>,
 }
 
 impl VersionId {
     /// Whether an approval is for this version, whatever served before it.
-    pub(crate) fn is_approved_by(&self, approval: &str) -> bool {
+    pub fn is_approved_by(&self, approval: &str) -> bool {
         approval == self.digest || approval == self.with_settings()
     }
 
@@ -40,47 +39,47 @@ impl VersionId {
 
     /// What approves this version after one with these settings. The digest, which people can compare; if the settings change, too,
     /// their hash with it.
-    pub(crate) fn approval(&self, active_settings: &Map<String, Value>) -> String {
+    pub fn approval(&self, active_settings: &Map<String, Value>) -> String {
         if *self.settings == *active_settings { self.digest.clone() } else { self.with_settings() }
     }
 }
 
 impl Version {
     /// A version with these settings.
-    pub(crate) fn new(loaded: &Loaded, settings: &Map<String, Value>) -> Self {
-        let given = settings::resolve(settings, loaded);
+    pub fn new(module: &ModuleInfo, settings: &Map<String, Value>) -> Self {
+        let given = resolve(settings, module);
         let given = given.map(|given| Arc::new(Value::Object(given))).map_err(Into::into);
-        Self { loaded: loaded.clone(), settings: Arc::new(settings.clone()), given }
+        Self { module: module.clone(), settings: Arc::new(settings.clone()), given }
     }
 
     /// What tells it apart.
-    pub(crate) fn id(&self) -> VersionId {
+    pub fn id(&self) -> VersionId {
         VersionId { digest: self.digest().to_owned(), settings: self.settings.clone() }
     }
 
     /// The settings as a request holds them.
-    pub(crate) fn given(&self) -> Arc<Value> {
+    pub fn given(&self) -> Arc<Value> {
         self.given.clone().unwrap_or_else(|_| Arc::new(Value::Object(Map::new())))
     }
 
     /// Digest of its module.
-    pub(crate) fn digest(&self) -> &str {
-        self.loaded.module.digest()
+    pub fn digest(&self) -> &str {
+        &self.module.digest
     }
 
     /// Its number, as the manifest says.
-    pub(crate) fn number(&self) -> &str {
-        &self.loaded.manifest.version
+    pub fn number(&self) -> &str {
+        &self.module.manifest.version
     }
 
     /// Whether this is the version that the status calls active.
-    pub(crate) fn is(&self, active: &ActiveModule) -> bool {
+    pub fn is(&self, active: &ActiveModule) -> bool {
         active.is_version(self.digest(), &self.settings)
     }
 
-    /// What the status says of it.
-    pub(crate) fn said(&self) -> ActiveModule {
-        let mut owns = self.loaded.owned();
+    /// As the status names it.
+    pub fn active_module(&self) -> ActiveModule {
+        let mut owns = self.module.owned();
         owns.sort();
         ActiveModule {
             version: self.number().to_owned(),
@@ -88,6 +87,27 @@ impl Version {
             settings: (*self.settings).clone(),
             owns,
         }
+    }
+}
+
+/// Most errors that are listed at once: a condition's message has room for some thirty thousand characters.
+const MOST: usize = 32;
+
+/// Settings by the schema of a module, with its defaults.
+///
+/// # Errors
+/// Everything that does not fit, in one line.
+fn resolve(settings: &Map<String, Value>, module: &ModuleInfo) -> Result<Map<String, Value>, String> {
+    let manifest = &module.manifest;
+    match &module.settings {
+        None if settings.is_empty() => Ok(Map::new()),
+        None => Err(format!("spec.settings: {} {} has no settings; leave them out", manifest.name, manifest.version)),
+        Some(schema) => schema.resolve(settings).map_err(|errors| {
+            let more = errors.len().saturating_sub(MOST);
+            let mut listed: Vec<String> = errors.iter().take(MOST).map(ToString::to_string).collect();
+            listed.extend((more > 0).then(|| format!("and {more} more")));
+            listed.join("; ")
+        }),
     }
 }
 

@@ -1,84 +1,84 @@
-//! What a Provider says of itself: its status, from how it was judged and how it serves. No I/O.
+//! The status of a Provider, from its admission and from how it serves. No I/O.
 
 use bartizan_contract::provider::{CandidateModule, Provider, ProviderStatus, condition_types};
 use bartizan_contract::{Condition, ConditionStatus, GroupKind};
 
-use super::judge::Judged;
-use super::upgrade::Held;
-use crate::version::Version;
+use super::admission::Admission;
+use super::upgrade_hold::Held;
+use super::version::Version;
 
 /// How far a Provider is with serving.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Serving {
+pub enum Serving {
     /// It serves.
     Yes,
-    /// It starts; what was said before stays for a moment, so that a restart says nothing.
+    /// It starts; the condition stays as it was for a moment, so that a restart changes nothing.
     Starting,
     /// It does not, and why.
     No(&'static str, String),
 }
 
-/// What is known of a Provider beside how it was judged.
+/// What is known of a Provider beside its admission.
 #[derive(Clone, Debug)]
-pub(crate) struct Facts<'a> {
+pub struct Facts<'a> {
     /// Why an older Provider has all its parents.
-    pub(crate) conflict: Option<&'a String>,
+    pub conflict: Option<&'a String>,
     /// How far it is with serving.
-    pub(crate) serving: Serving,
+    pub serving: Serving,
     /// The version that serves now.
-    pub(crate) active: Option<&'a Version>,
+    pub active: Option<&'a Version>,
     /// The version that was started, whether or not it serves already.
-    pub(crate) started: Option<Version>,
+    pub started: Option<&'a Version>,
     /// Why the version that it should serve with cannot yet.
-    pub(crate) not_ready: Option<String>,
+    pub not_ready: Option<&'a str>,
     /// The version that may not serve yet, and why.
-    pub(crate) candidate: Option<(CandidateModule, Held)>,
+    pub candidate: Option<(CandidateModule, Held)>,
     /// Its parents; `None`: not counted yet.
-    pub(crate) parents: Option<usize>,
+    pub parents: Option<usize>,
     /// Why it is not gone yet though it was deleted: reason and message.
-    pub(crate) removal: Option<(&'static str, String)>,
+    pub removal: Option<(&'static str, String)>,
 }
 
 /// The status of a Provider.
-pub(crate) fn status(provider: &Provider, judged: &Judged, facts: Facts<'_>, now: &str) -> ProviderStatus {
+pub fn status(provider: &Provider, admission: &Admission, facts: Facts<'_>, now: &str) -> ProviderStatus {
     let before = &provider.status;
     let mut conditions = Vec::new();
-    let mut say = |type_: &str, status: bool, reason: &str, message: &str| {
+    let mut set = |type_: &str, status: bool, reason: &str, message: &str| {
         conditions.push(condition(provider, type_, status, reason, message, now));
     };
-    match (&judged.accepted, facts.conflict, &judged.orphaned_by) {
-        (Err(problem), ..) => say(condition_types::ACCEPTED, false, problem.reason, &problem.message),
-        (Ok(_), Some(message), _) => say(condition_types::ACCEPTED, false, "Conflict", message),
+    match (&admission.accepted, facts.conflict, &admission.orphaned_by) {
+        (Err(problem), ..) => set(condition_types::ACCEPTED, false, problem.reason, &problem.message),
+        (Ok(_), Some(message), _) => set(condition_types::ACCEPTED, false, "Conflict", message),
         (Ok(_), None, Some(file)) => {
             let message = format!(
                 "the spec can be honoured as it stands; {file}, which it was made from, is gone from the folder: delete \
                  the Provider if it should go, too"
             );
-            say(condition_types::ACCEPTED, true, "SourceMissing", &message);
+            set(condition_types::ACCEPTED, true, "SourceMissing", &message);
         }
         (Ok(_), None, None) => {
-            say(condition_types::ACCEPTED, true, "Accepted", "the spec can be honoured as it stands")
+            set(condition_types::ACCEPTED, true, "Accepted", "the spec can be honoured as it stands")
         }
     }
-    match (&judged.loaded, &facts.not_ready) {
-        (Err(problem), _) => say(condition_types::LOADED, false, problem.reason, &problem.message),
+    match (&admission.loaded, &facts.not_ready) {
+        (Err(problem), _) => set(condition_types::LOADED, false, problem.reason, &problem.message),
         (Ok(()), Some(reason)) => {
-            let next = judged.version.as_ref().map_or("", Version::number);
+            let next = admission.version.as_ref().map_or("", Version::number);
             let keeps = facts.active.map(|active| format!("; version {} keeps serving", active.number()));
             let message = format!("version {next} cannot start yet: {reason}{}", keeps.unwrap_or_default());
-            say(condition_types::LOADED, false, "NotReady", &message);
+            set(condition_types::LOADED, false, "NotReady", &message);
         }
-        (Ok(()), None) => say(condition_types::LOADED, true, "Loaded", "the module was loaded"),
+        (Ok(()), None) => set(condition_types::LOADED, true, "Loaded", "the module was loaded"),
     }
     if let Some((_, Held { reason, message })) = &facts.candidate {
-        say(condition_types::UPGRADE_HELD, true, reason, message);
+        set(condition_types::UPGRADE_HELD, true, reason, message);
     }
     if let Some((reason, message)) = &facts.removal {
-        say(condition_types::REMOVAL_BLOCKED, true, reason, message);
+        set(condition_types::REMOVAL_BLOCKED, true, reason, message);
     }
     match facts.serving {
-        Serving::Yes => say(condition_types::SERVING, true, "Serving", "parents are served"),
-        Serving::No(reason, message) => say(condition_types::SERVING, false, reason, &message),
+        Serving::Yes => set(condition_types::SERVING, true, "Serving", "parents are served"),
+        Serving::No(reason, message) => set(condition_types::SERVING, false, reason, &message),
         Serving::Starting => {
             conditions.extend(before.conditions.iter().find(|old| old.type_ == condition_types::SERVING).cloned());
         }
@@ -87,15 +87,15 @@ pub(crate) fn status(provider: &Provider, judged: &Judged, facts: Facts<'_>, now
         (Some(serves), Some(before)) if !serves.is(before) => Some(before.clone()),
         _ => before.previous.clone(),
     };
-    // What serves is said once it does: a host that starts in between must find what served before.
-    let first = || facts.started.as_ref().map(Version::said);
+    // What serves is recorded once it does: a host that starts in between must find what served before.
+    let first = || facts.started.map(Version::active_module);
     ProviderStatus {
         observed_generation: provider.metadata.generation,
-        active: facts.active.map(Version::said).or_else(|| before.active.clone()).or_else(first),
+        active: facts.active.map(Version::active_module).or_else(|| before.active.clone()).or_else(first),
         previous,
         candidate: facts.candidate.map(|(candidate, _)| candidate),
         parents: facts.parents.map(|parents| u32::try_from(parents).unwrap_or(u32::MAX)).or(before.parents),
-        kinds: kinds(provider, facts.started.as_ref()),
+        kinds: kinds(provider, facts.started),
         conditions,
     }
 }
@@ -112,10 +112,10 @@ fn condition(provider: &Provider, type_: &str, status: bool, reason: &str, messa
 }
 
 /// Every kind that the provider may have written: those of its children that it is granted, if it was started, and those of before.
-pub(crate) fn kinds(provider: &Provider, started: Option<&Version>) -> Vec<GroupKind> {
+pub fn kinds(provider: &Provider, started: Option<&Version>) -> Vec<GroupKind> {
     let mut kinds = provider.status.kinds.clone();
     if let Some(version) = started {
-        let asked = version.loaded.manifest.children.iter().map(|asked| asked.kind());
+        let asked = version.module.manifest.children.iter().map(|asked| asked.kind());
         let granted = asked.filter(|kind| provider.spec.grants.covers_child(kind));
         kinds.extend(granted.map(|kind| GroupKind::from(&kind)));
     }

@@ -1,0 +1,276 @@
+//! All Providers as one state machine: who claims what, what the sources of modules hold, and the life of each. Events go in, effects
+//! come out; nothing is read or written here.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bartizan_contract::provider::{Provider, ProviderStatus};
+
+use super::admission;
+use super::claims::Claim;
+use super::context::Context;
+use super::declaration::{Declaration, DeclaredModule, for_both_versions, stem};
+use super::event::{ControllerEvent, Effect, Event, Now};
+use super::life::{Follow, Life};
+use super::source::{CheckReference, Snapshot, Wanted};
+
+/// Numbers of parents are not written more often: with many parents they change all the time.
+const COUNTED: Duration = Duration::from_secs(2);
+
+/// All Providers.
+#[derive(Debug)]
+pub struct Fleet {
+    check_reference: CheckReference,
+    snapshot: Snapshot,
+    folder: Vec<DeclaredModule>,
+    /// What the folder declares, as it was written last, by the module's file.
+    written: BTreeMap<String, Provider>,
+    /// What is being written. Nothing is decided meanwhile: a module and its declaration take effect together.
+    declaring: BTreeMap<String, Provider>,
+    lives: BTreeMap<String, Life>,
+    claims: Arc<[Claim]>,
+    wanted: Wanted,
+    /// Whether it is known which Providers exist.
+    is_listed: bool,
+    /// Whether all of them were settled since.
+    is_settled: bool,
+    runs: u64,
+    retry_at: Option<Instant>,
+    /// Numbers of parents changed.
+    count_at: Option<Instant>,
+}
+
+impl Fleet {
+    /// One that knows nothing yet.
+    #[must_use]
+    pub fn new(check_reference: CheckReference) -> Self {
+        Self {
+            check_reference,
+            snapshot: Snapshot::default(),
+            folder: Vec::new(),
+            written: BTreeMap::new(),
+            declaring: BTreeMap::new(),
+            lives: BTreeMap::new(),
+            claims: Arc::default(),
+            wanted: Wanted::default(),
+            is_listed: false,
+            is_settled: false,
+            runs: 0,
+            retry_at: None,
+            count_at: None,
+        }
+    }
+
+    /// Takes an event, and says what is to be done. Effects are in order; each answer is an event of its own.
+    pub fn on(&mut self, event: Event, now: &Now) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        match event {
+            Event::Catalog(snapshot, folder) => {
+                (self.snapshot, self.folder) = (snapshot, folder);
+                self.settle(now, &mut effects);
+            }
+            Event::Listed(providers) => {
+                self.is_listed = true;
+                let mut listed: BTreeMap<String, Provider> =
+                    providers.into_iter().map(|provider| (provider.metadata.name.clone(), provider)).collect();
+                for (name, life) in &mut self.lives {
+                    life.observe(listed.remove(name));
+                }
+                for provider in listed.into_values() {
+                    self.observe(provider);
+                }
+                self.settle(now, &mut effects);
+            }
+            Event::Applied(provider) => {
+                self.observe(*provider);
+                self.settle(now, &mut effects);
+            }
+            Event::Deleted(name) => {
+                if let Some(life) = self.lives.get_mut(&name) {
+                    life.observe(None);
+                }
+                self.settle(now, &mut effects);
+            }
+            Event::Declared { file, result } => self.declared(&file, result, now, &mut effects),
+            Event::Controller { provider, run, event } => {
+                let counted = matches!(event, ControllerEvent::Parents(_));
+                let follow =
+                    self.with(&provider, now, &mut effects, |life, context| life.controller(run, event, context));
+                if counted {
+                    self.count_at = self.count_at.or(Some(now.instant + COUNTED));
+                }
+                self.follow(&provider, follow, now, &mut effects);
+            }
+            Event::Answered { target, answer } => {
+                let name = target.name.clone();
+                let answered = |life: &mut Life, context: &mut Context<'_>| life.answered(&target, answer, context);
+                let follow = self.with(&name, now, &mut effects, answered);
+                self.follow(&name, follow, now, &mut effects);
+            }
+            Event::Tick => self.tick(now, &mut effects),
+        }
+        self.lives.retain(|_, life| !life.is_over());
+        effects
+    }
+
+    /// When something is due that no event announces.
+    #[must_use]
+    pub fn next_due(&self) -> Option<Instant> {
+        let starts = self.lives.values().filter_map(Life::start_due);
+        starts.chain(self.retry_at).chain(self.count_at).min()
+    }
+
+    /// Digests of the modules that may still be needed, beside those that the sources hold.
+    #[must_use]
+    pub fn modules(&self) -> BTreeSet<Arc<str>> {
+        self.lives.values().flat_map(Life::modules).collect()
+    }
+
+    /// The status of a Provider; `None` if nothing is known of it yet.
+    #[must_use]
+    pub fn status(&self, provider: &str, now: &Now) -> Option<ProviderStatus> {
+        self.lives.get(provider)?.status(now)
+    }
+
+    fn tick(&mut self, now: &Now, effects: &mut Vec<Effect>) {
+        let is_due = |at: Option<Instant>| at.is_some_and(|at| at <= now.instant);
+        // Whether a Provider may go depends on the numbers of parents.
+        let is_counted = is_due(self.count_at);
+        if is_counted {
+            self.count_at = None;
+        }
+        let is_retried = is_due(self.retry_at);
+        if is_retried {
+            self.retry_at = None;
+        }
+        if is_retried || (is_counted && self.lives.values().any(Life::is_being_removed)) {
+            self.settle(now, effects);
+        }
+        let names: Vec<String> = self.lives.keys().cloned().collect();
+        for name in names {
+            let passed = self.lives.get_mut(&name).is_some_and(|life| life.pass_start(now.instant));
+            if passed || is_counted {
+                self.follow(&name, Follow::Report, now, effects);
+            }
+        }
+    }
+
+    fn observe(&mut self, provider: Provider) {
+        let name = provider.metadata.name.clone();
+        self.lives.entry(name).or_insert_with_key(|name| Life::new(name)).observe(Some(provider));
+    }
+
+    /// A step in the life of one Provider.
+    fn with(
+        &mut self,
+        name: &str,
+        now: &Now,
+        effects: &mut Vec<Effect>,
+        step: impl FnOnce(&mut Life, &mut Context<'_>) -> Follow,
+    ) -> Follow {
+        let Some(life) = self.lives.get_mut(name) else { return Follow::Nothing };
+        let (runs, retry_at) = (&mut self.runs, &mut self.retry_at);
+        step(life, &mut Context { now, claims: &self.claims, runs, effects, retry_at })
+    }
+
+    fn follow(&mut self, name: &str, follow: Follow, now: &Now, effects: &mut Vec<Effect>) {
+        let report = |life: &mut Life, context: &mut Context<'_>| {
+            life.report(context);
+            Follow::Nothing
+        };
+        match follow {
+            Follow::Nothing => {}
+            Follow::Report => {
+                self.with(name, now, effects, report);
+            }
+            // What is being declared is settled once it is written.
+            Follow::Settle if self.declaring.is_empty() => {
+                let conflict = admission::shadowed(&self.claims).remove(name);
+                self.with(name, now, effects, |life, context| {
+                    life.settle(conflict, context);
+                    Follow::Nothing
+                });
+            }
+            Follow::Settle => {}
+            Follow::SettleAll => self.settle(now, effects),
+        }
+    }
+
+    /// Has written what the folder declares otherwise than it was written last; then settles all Providers.
+    fn settle(&mut self, now: &Now, effects: &mut Vec<Effect>) {
+        if !self.declaring.is_empty() {
+            return;
+        }
+        self.retry_at = None;
+        let stems: BTreeSet<String> = self.folder.iter().map(|module| stem(&module.file).to_owned()).collect();
+        for module in &self.folder {
+            let life = module.provider.as_ref().and_then(|wanted| self.lives.get(&wanted.metadata.name));
+            let (existing, served) = (life.and_then(Life::provider), life.and_then(Life::active_digest));
+            let Some(provider) = for_both_versions(module, existing, served) else { continue };
+            let before = self.written.get(&module.file);
+            if before == Some(&provider) {
+                continue;
+            }
+            let file = module.file.clone();
+            self.declaring.insert(file.clone(), provider.clone());
+            let rewrites = before.is_some_and(|before| before.metadata.name == provider.metadata.name);
+            effects.push(Effect::Declare(Box::new(Declaration { file, provider, rewrites, stems: stems.clone() })));
+        }
+        if self.declaring.is_empty() {
+            self.settle_all(now, effects);
+        }
+    }
+
+    fn declared(
+        &mut self,
+        file: &str,
+        result: Result<Option<Box<Provider>>, String>,
+        now: &Now,
+        effects: &mut Vec<Effect>,
+    ) {
+        let Some(provider) = self.declaring.remove(file) else { return };
+        match result {
+            Ok(written) => {
+                // Known at once, so that nothing is decided by what was there before.
+                if let Some(written) = written {
+                    self.observe(*written);
+                }
+                self.written.insert(file.to_owned(), provider);
+            }
+            Err(_) => {
+                let (runs, retry_at) = (&mut self.runs, &mut self.retry_at);
+                Context { now, claims: &self.claims, runs, effects, retry_at }.retry();
+            }
+        }
+        if self.declaring.is_empty() {
+            self.settle_all(now, effects);
+        }
+    }
+
+    fn settle_all(&mut self, now: &Now, effects: &mut Vec<Effect>) {
+        // As long as it is not known which exist, an absent one means nothing.
+        if !self.is_listed {
+            return;
+        }
+        let mut wanted = Wanted::default();
+        for life in self.lives.values_mut() {
+            life.admit(&self.snapshot, self.check_reference, &mut wanted);
+        }
+        if wanted != self.wanted {
+            effects.push(Effect::Request(wanted.clone()));
+            self.wanted = wanted;
+        }
+        self.claims = self.lives.values().filter_map(Life::claim).cloned().collect();
+        let mut shadowed = admission::shadowed(&self.claims);
+        let (claims, runs, retry_at) = (&self.claims, &mut self.runs, &mut self.retry_at);
+        let mut context = Context { now, claims, runs, effects, retry_at };
+        for (name, life) in &mut self.lives {
+            life.settle(shadowed.remove(name), &mut context);
+        }
+        if !self.is_settled {
+            self.is_settled = true;
+            effects.push(Effect::Known);
+        }
+    }
+}

@@ -1,0 +1,208 @@
+//! The life of one Provider as a state machine: which version serves, which waits, how it ends. Each step leaves effects; computing
+//! the status changes nothing.
+
+mod report;
+mod serve;
+mod state;
+mod upgrade;
+
+use bartizan_contract::names::APPROVE_ANNOTATION;
+use bartizan_contract::provider::Provider;
+
+use super::admission::Admission;
+use super::context::{Context, RETRY};
+use super::event::{Answer, ControllerEvent, Effect, Readiness, RemovalAttempt, RemovalResult, Remove, RunId, Target};
+use super::removal::{self, Removal};
+
+pub use state::{Follow, Life};
+use state::{Request, Turn};
+
+impl Life {
+    /// Starts what should run, stops what should not, and writes the status.
+    pub fn settle(&mut self, conflict: Option<String>, context: &mut Context<'_>) {
+        self.conflict = conflict;
+        let (Some(provider), Some(admission)) = (self.provider.clone(), self.admission.clone()) else {
+            self.removal = None;
+            if self.runner.is_some() || self.reported.readiness.is_some() {
+                self.stop(context);
+            }
+            self.drop_candidate(context);
+            return;
+        };
+        self.settle_removal(&provider, context);
+        self.settle_version(&provider, &admission, context);
+        self.report(context);
+    }
+
+    fn settle_version(&mut self, provider: &Provider, admission: &Admission, context: &mut Context<'_>) {
+        let rests = provider.spec.suspend || self.conflict.is_some() || removal::has_ended(provider);
+        if rests || self.is_ending() {
+            // Nothing is called, not even for a preview.
+            self.drop_candidate(context);
+        }
+        if self.is_ending() {
+            return;
+        }
+        let turn = match &admission.accepted {
+            Ok(limits) if !rests => self.turn(provider, admission, *limits, context),
+            // What it serves with is still looked for, and nothing was stopped for that.
+            _ if admission.is_pending() && !rests => Turn::Later,
+            _ => Turn::Nothing,
+        };
+        match turn {
+            Turn::Serve(version, limits) => self.serve(provider, admission, &version, limits, context),
+            Turn::Later => {}
+            Turn::Nothing => self.stop(context),
+        }
+        self.preview_candidate(provider, admission, context);
+        self.remove_approval(provider, context);
+    }
+
+    /// Begins what is to be done for a Provider that was deleted.
+    fn settle_removal(&mut self, provider: &Provider, context: &mut Context<'_>) {
+        if !removal::awaits_removal(provider) {
+            self.removal = None;
+            return;
+        }
+        if self.is_ending() {
+            return;
+        }
+        let now = context.now.instant;
+        // The controller that serves knows them, and reports when that changes.
+        let parents = self.reported.parents.filter(|parents| removal::blocks(provider) && *parents > 0);
+        if let Some(parents) = parents {
+            self.removal = Some(Removal::blocked_by(parents, now));
+            return;
+        }
+        match &self.removal {
+            Some(Removal::Waits { until, .. }) if *until > now => context.retry_at(*until),
+            _ => {
+                let owned = self.claim.as_ref().map(|claim| claim.kinds().collect());
+                // One that never served has no parents.
+                let owned = owned.or_else(|| provider.status.active.is_none().then(Vec::new));
+                self.removal = Some(Removal::UnderWay);
+                let (provider, claims) = (provider.clone(), context.claims.clone());
+                let remove = Remove { provider, owned, claims, run: self.last_run };
+                context.emit(Effect::Remove(Box::new(remove)));
+            }
+        }
+    }
+
+    /// A controller reports.
+    pub fn controller(&mut self, run: RunId, event: ControllerEvent, context: &mut Context<'_>) -> Follow {
+        let previews = self.candidate.as_ref().and_then(|candidate| candidate.own_run()) == Some(run);
+        let is_current = self.runner.as_ref().is_some_and(|runner| runner.run == run);
+        let serves = self.serving_run == Some(run);
+        match event {
+            ControllerEvent::Ended => return self.ended(run, previews, context),
+            ControllerEvent::Began if is_current => return self.began(run),
+            ControllerEvent::Began if previews => self.reported.held = None,
+            ControllerEvent::CrdsCompared(crds) if previews => {
+                let active = self.provider.as_ref().and_then(|provider| provider.status.active.as_ref());
+                if let Some(candidate) = &mut self.candidate {
+                    candidate.compared_with_cluster(crds, active);
+                }
+            }
+            ControllerEvent::Previewed { id, preview } => return self.previewed(run, &id, preview, context),
+            ControllerEvent::Waiting { reason } if previews || (is_current && self.waits_to_take_over()) => {
+                self.reported.held = Some(reason);
+            }
+            ControllerEvent::Waiting { reason } if is_current || serves => {
+                self.report_readiness(Some(Readiness::NotYet(reason)), context);
+            }
+            ControllerEvent::Serving if serves => self.report_readiness(Some(Readiness::Ready), context),
+            ControllerEvent::WatchBroken { kind, reason } if serves => {
+                let reason = format!("watch of {kind} broke: {reason}");
+                self.report_readiness(Some(Readiness::NotYet(reason)), context);
+            }
+            ControllerEvent::BreakerOpen { message } if serves => self.reported.breaker = Some(message),
+            ControllerEvent::BreakerClosed if serves => self.reported.breaker = None,
+            ControllerEvent::Parents(parents) if serves => {
+                self.reported.parents = Some(parents);
+                // Numbers change all the time: the fleet reports them together.
+                return Follow::Nothing;
+            }
+            // Of a run that was stopped or replaced meanwhile.
+            _ => return Follow::Nothing,
+        }
+        Follow::Report
+    }
+
+    fn ended(&mut self, run: RunId, previews: bool, context: &mut Context<'_>) -> Follow {
+        if self.last_run == Some(run) {
+            self.last_run = None;
+        }
+        if previews && let Some(candidate) = &mut self.candidate {
+            // It ended without a result.
+            candidate.previewed_by = None;
+            context.retry();
+        }
+        Follow::Nothing
+    }
+
+    /// A request about this Provider was answered.
+    pub fn answered(&mut self, target: &Target, answer: Answer, context: &mut Context<'_>) -> Follow {
+        let Some(provider) = self.provider.as_mut().filter(|provider| provider.metadata.uid == target.uid) else {
+            return Follow::Nothing;
+        };
+        let request = match &answer {
+            Answer::Removal(_) => None,
+            _ => self.request.take(),
+        };
+        let failure = match answer {
+            Answer::FinalizerAdded(Ok(written)) => {
+                *provider = *written;
+                None
+            }
+            Answer::StatusWritten(Ok(status)) => {
+                provider.status = *status;
+                None
+            }
+            Answer::ApprovalRemoved(Ok(())) => {
+                provider.metadata.annotations.remove(APPROVE_ANNOTATION);
+                None
+            }
+            Answer::Removal(attempt) => return self.removal_tried(attempt, context),
+            Answer::FinalizerAdded(Err(failure))
+            | Answer::StatusWritten(Err(failure))
+            | Answer::ApprovalRemoved(Err(failure)) => Some(failure),
+        };
+        let was_postponed = std::mem::take(&mut self.postponed);
+        match (request, failure) {
+            (Some(Request::Finalizer | Request::Kinds), Some(failure)) => {
+                // It cannot start without.
+                self.report_readiness(Some(Readiness::NotYet(failure)), context);
+                context.retry();
+                Follow::Report
+            }
+            (Some(Request::Approval), Some(_)) => {
+                context.retry();
+                if was_postponed { Follow::Report } else { Follow::Nothing }
+            }
+            // The next event writes it again.
+            (_, Some(_)) if !was_postponed => Follow::Nothing,
+            _ => Follow::Settle,
+        }
+    }
+
+    fn removal_tried(&mut self, attempt: RemovalAttempt, context: &mut Context<'_>) -> Follow {
+        let RemovalAttempt { stopped, result } = attempt;
+        // Stopped for a second look, it may have to serve on: it is started again.
+        if stopped || result == RemovalResult::Removed {
+            self.stop(context);
+        }
+        self.removal = Some(Removal::after(result, context.now.instant + RETRY));
+        Follow::SettleAll
+    }
+
+    /// Whether its removal is under way, or done.
+    fn is_ending(&self) -> bool {
+        matches!(self.removal, Some(Removal::UnderWay | Removal::Done))
+    }
+
+    /// Writes the status if it differs from what the API server holds.
+    pub fn report(&mut self, context: &mut Context<'_>) {
+        let Some((target, status)) = self.unwritten_status(context.now) else { return };
+        self.request(Request::Status, Effect::WriteStatus(target, Box::new(status)), context);
+    }
+}

@@ -1,0 +1,94 @@
+//! What the status of a Provider says. Computing it changes nothing.
+
+use bartizan_contract::provider::{CandidateModule, Provider, ProviderStatus};
+
+use super::state::Life;
+use crate::provider::admission::Admission;
+use crate::provider::event::{Now, Readiness, Target};
+use crate::provider::removal;
+use crate::provider::status::{self, Facts, Serving};
+use crate::provider::upgrade_hold::Held;
+use crate::provider::version::Version;
+
+impl Life {
+    /// The status; `None` if nothing is known yet: it stays as it is.
+    #[must_use]
+    pub fn status(&self, now: &Now) -> Option<ProviderStatus> {
+        let (provider, admission) = (self.provider.as_ref()?, self.admission.as_ref()?);
+        (!admission.is_pending())
+            .then(|| status::status(provider, admission, self.facts(provider, admission, now), &now.time))
+    }
+
+    /// The status, if it differs from what the API server holds.
+    pub(super) fn unwritten_status(&self, now: &Now) -> Option<(Target, ProviderStatus)> {
+        let provider = self.provider.as_ref()?;
+        let status = self.status(now).filter(|status| *status != provider.status)?;
+        Some((Target::of(provider), status))
+    }
+
+    /// The status with the kinds that a version may write, before it does.
+    pub(super) fn status_before_start(
+        &self,
+        provider: &Provider,
+        admission: &Admission,
+        version: &Version,
+        now: &Now,
+    ) -> ProviderStatus {
+        let facts = self.facts(provider, admission, now);
+        let facts = Facts { conflict: None, serving: Serving::Starting, started: Some(version), ..facts };
+        status::status(provider, admission, facts, &now.time)
+    }
+
+    fn facts(&self, provider: &Provider, admission: &Admission, now: &Now) -> Facts<'_> {
+        let active = self.active.as_ref().filter(|_| self.runner.is_some());
+        let next = admission.version.as_ref().map(Version::id);
+        let candidate = self.candidate.as_ref().filter(|candidate| Some(candidate.version.id()) == next);
+        let candidate = candidate.and_then(|candidate| candidate.waits(provider));
+        Facts {
+            conflict: self.conflict.as_ref(),
+            serving: self.serving(provider, candidate.as_ref(), now),
+            active,
+            started: self.runner.as_ref().map(|runner| &runner.version),
+            // Of one that serves as it should, nothing is held.
+            not_ready: self.reported.held.as_deref().filter(|_| active.map(Version::id) != next),
+            candidate,
+            parents: self.parents(provider),
+            removal: self
+                .removal
+                .as_ref()
+                .filter(|_| removal::awaits_removal(provider))
+                .and_then(|removal| removal.reason(provider, self.reported.parents)),
+        }
+    }
+
+    /// Of one that does not serve, the number of parents is not known; one that never did has none.
+    fn parents(&self, provider: &Provider) -> Option<usize> {
+        let is_none = self.conflict.is_some() || provider.status.active.is_none();
+        self.reported.parents.or_else(|| is_none.then_some(0))
+    }
+
+    fn serving(&self, provider: &Provider, waits: Option<&(CandidateModule, Held)>, now: &Now) -> Serving {
+        let Some(runner) = &self.runner else {
+            if let Some((_, Held { message, .. })) = waits {
+                return Serving::No("UpgradeHeld", format!("nothing serves until it is approved: {message}"));
+            }
+            return match (removal::has_ended(provider), provider.spec.suspend, &self.conflict) {
+                (true, ..) => Serving::No("Removing", "it was deleted".to_owned()),
+                (false, true, _) => Serving::No("Suspended", "spec.suspend: nothing is called or written".to_owned()),
+                (false, false, Some(message)) => Serving::No("Conflict", message.clone()),
+                (false, false, None) => {
+                    Serving::No("NotStarted", "it is not accepted, or its module is not loaded".to_owned())
+                }
+            };
+        };
+        if let Some(message) = &self.reported.breaker {
+            return Serving::No("BreakerOpen", message.clone());
+        }
+        match &self.reported.readiness {
+            Some(Readiness::Ready) => Serving::Yes,
+            _ if runner.is_starting(now.instant) => Serving::Starting,
+            Some(Readiness::NotYet(reason)) => Serving::No("NotReady", reason.clone()),
+            None => Serving::No("NotReady", "it is starting".to_owned()),
+        }
+    }
+}
