@@ -3,6 +3,7 @@
 
 pub(crate) mod breakers;
 mod observe;
+mod previewing;
 mod previews;
 pub(crate) mod reporter;
 pub(crate) mod startup;
@@ -38,7 +39,7 @@ use crate::reconcile::{self, Job, reconcile};
 use crate::telemetry::explain::Board;
 use crate::telemetry::observer::Observer;
 use crate::telemetry::timestamp;
-use previews::Previewing;
+use previewing::Previewing;
 use watches::watches;
 
 /// Events that may wait for the actor; a full channel slows the watches down, and loses nothing.

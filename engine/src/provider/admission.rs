@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use bartizan_contract::provider::{EffectiveLimits, ParentClaim, Provider};
-use bartizan_contract::{GroupKind, RelatedAccess};
+use bartizan_contract::{GroupKind, Reason, RelatedAccess};
 
 use super::claims::Claim;
 use super::grant_check;
@@ -11,17 +11,11 @@ use super::module::ModuleInfo;
 use super::source::{CheckReference, Origin, Snapshot, Trouble};
 use super::version::Version;
 
-/// Reason while it is not known yet what the module is.
-const LOADING: &str = "Loading";
-
-/// Reason while the source of the module cannot be asked.
-const UNAVAILABLE: &str = "SourceUnavailable";
-
 /// Why a condition does not hold: CamelCase for programs, one sentence for people.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
     /// For programs.
-    pub reason: &'static str,
+    pub reason: Reason,
     /// For people.
     pub message: String,
 }
@@ -48,12 +42,12 @@ pub struct Admission {
 impl Admission {
     /// Whether nothing is known yet.
     pub fn is_pending(&self) -> bool {
-        self.version.is_none() && matches!(&self.loaded, Err(problem) if problem.reason == LOADING)
+        self.version.is_none() && matches!(&self.loaded, Err(problem) if problem.reason == Reason::Loading)
     }
 
     /// Whether the source could not be asked.
     pub fn is_unavailable(&self) -> bool {
-        matches!(&self.loaded, Err(problem) if problem.reason == UNAVAILABLE)
+        matches!(&self.loaded, Err(problem) if problem.reason == Reason::SourceUnavailable)
     }
 }
 
@@ -83,7 +77,7 @@ impl Last<Version> {
     }
 }
 
-fn problem<T>(reason: &'static str, message: impl Into<String>) -> Result<T, Problem> {
+fn problem<T>(reason: Reason, message: impl Into<String>) -> Result<T, Problem> {
     Err(Problem { reason, message: message.into() })
 }
 
@@ -100,15 +94,15 @@ pub fn admit(
     let orphaned_by = from.filter(|file| !snapshot.files.contains(*file)).cloned();
     let errors: Vec<String> = spec.check().iter().map(ToString::to_string).collect();
     let origin = match Origin::of(&spec.module, check_reference) {
-        _ if !errors.is_empty() => Err(Problem { reason: "Invalid", message: errors.join("; ") }),
+        _ if !errors.is_empty() => Err(Problem { reason: Reason::Invalid, message: errors.join("; ") }),
         Ok(origin) => Ok(origin),
-        Err(message) => Err(Problem { reason: "Invalid", message }),
+        Err(message) => Err(Problem { reason: Reason::Invalid, message }),
     };
     let origin = match origin {
         Ok(origin) => origin,
         Err(problem) => {
             let message = "the spec does not say which module".to_owned();
-            let loaded = Err(Problem { reason: "NotAccepted", message });
+            let loaded = Err(Problem { reason: Reason::NotAccepted, message });
             // Whatever is wrong with it, its parents stay its own: another Provider would take them over for good.
             let claim = claim(provider, None);
             let (before, accepted) = (Last::None, Err(problem));
@@ -148,7 +142,7 @@ pub fn admit(
     );
     // What a module asks for is not known without it.
     let spec_alone =
-        || spec.limits.effective().map_err(|error| Problem { reason: "Invalid", message: error.to_string() });
+        || spec.limits.effective().map_err(|error| Problem { reason: Reason::Invalid, message: error.to_string() });
     let accepted = choice.accepted.unwrap_or_else(spec_alone);
     let held = snapshot.library.get(&origin).and_then(|state| state.as_ref().ok());
     let claim = claim(provider, choice.module.as_ref().map(|version| &version.module).or(held));
@@ -174,7 +168,7 @@ fn newest<'a>(
             _ if previous.is_some_and(|previous| *previous.digest == **wanted) => previous.map_or(held, Ok),
             Some(Some(recalled)) => Ok(recalled),
             Some(None) => held,
-            None => problem(LOADING, format!("module {wanted} is looked for")),
+            None => problem(Reason::Loading, format!("module {wanted} is looked for")),
         },
         _ => held,
     }
@@ -192,17 +186,17 @@ fn held<'a>(provider: &Provider, origin: &Origin, snapshot: &'a Snapshot) -> Res
         (None, Origin::File(file)) => {
             let message =
                 format!("there is no {file} in the host's folder of providers; it is loaded once it is there");
-            return problem("SourceMissing", message);
+            return problem(Reason::SourceMissing, message);
         }
         (None, Origin::ConfigMap { .. } | Origin::Oci(_)) | (Some(Err(Trouble::Loading)), _) => {
-            return problem(LOADING, format!("module {origin} is being loaded"));
+            return problem(Reason::Loading, format!("module {origin} is being loaded"));
         }
-        (Some(Err(Trouble::Missing(message))), _) => return problem("SourceMissing", message),
+        (Some(Err(Trouble::Missing(message))), _) => return problem(Reason::SourceMissing, message),
         (Some(Err(Trouble::Unavailable(message))), _) => {
-            return problem(UNAVAILABLE, format!("module {origin}: {message}"));
+            return problem(Reason::SourceUnavailable, format!("module {origin}: {message}"));
         }
         (Some(Err(Trouble::Invalid(reason))), _) => {
-            return problem("ModuleInvalid", format!("module {origin}: {reason}"));
+            return problem(Reason::ModuleInvalid, format!("module {origin}: {reason}"));
         }
         (Some(Err(Trouble::OtherDigest(digest))), _) => return mismatch(provider, origin, digest),
         (Some(Ok(loaded)), _) => loaded,
@@ -215,7 +209,7 @@ fn held<'a>(provider: &Provider, origin: &Origin, snapshot: &'a Snapshot) -> Res
 
 fn mismatch<T>(provider: &Provider, origin: &Origin, digest: &str) -> Result<T, Problem> {
     let wanted = provider.spec.module.digest.as_deref().unwrap_or_default();
-    problem("DigestMismatch", format!("module {origin} is {digest}, and spec.module.digest wants {wanted}"))
+    problem(Reason::DigestMismatch, format!("module {origin} is {digest}, and spec.module.digest wants {wanted}"))
 }
 
 fn is_pinned_to_another(provider: &Provider, loaded: &ModuleInfo) -> bool {
@@ -249,7 +243,7 @@ fn choose<T: Clone>(
         }
         Last::Unknown => {
             let message = "the module that served before is looked for".to_owned();
-            Choice { module: None, loaded: Err(Problem { reason: LOADING, message }), accepted: None }
+            Choice { module: None, loaded: Err(Problem { reason: Reason::Loading, message }), accepted: None }
         }
         Last::None | Last::Known(_) => match newest {
             Ok((_, accepted)) => Choice { module: None, loaded: Ok(()), accepted: Some(accepted) },
@@ -272,17 +266,20 @@ fn claim(provider: &Provider, module: Option<&ModuleInfo>) -> Option<Claim> {
 fn accept(provider: &Provider, version: &Version) -> Result<EffectiveLimits, Problem> {
     let (spec, manifest) = (&provider.spec, &version.module.manifest);
     if let Err(error) = Claim::new(provider, &version.module.owned()) {
-        return problem("Invalid", error.to_string());
+        return problem(Reason::Invalid, error.to_string());
     }
     let missing = grant_check::not_granted(manifest, &spec.grants);
     if let Some(message) = grant_check::message(manifest, &missing) {
-        problem("NotGranted", message)
+        problem(Reason::NotGranted, message)
     } else if spec.grants.related.iter().any(|grant| grant.access == RelatedAccess::Plaintext) {
-        problem("NotSupported", "spec.grants.related: access: Plaintext is not supported by this host yet; use Opaque")
+        problem(
+            Reason::NotSupported,
+            "spec.grants.related: access: Plaintext is not supported by this host yet; use Opaque",
+        )
     } else if let Err(message) = &version.given {
-        problem("Invalid", message.to_string())
+        problem(Reason::Invalid, message.to_string())
     } else {
-        spec.limits.effective().map_err(|error| Problem { reason: "Invalid", message: error.to_string() })
+        spec.limits.effective().map_err(|error| Problem { reason: Reason::Invalid, message: error.to_string() })
     }
 }
 
@@ -315,8 +312,8 @@ mod tests {
         Ok(bartizan_contract::provider::ProviderLimits::default().effective().unwrap())
     }
 
-    fn refused(reason: &'static str) -> Problem {
-        Problem { reason, message: reason.to_lowercase() }
+    fn refused(reason: Reason) -> Problem {
+        Problem { reason, message: reason.as_str().to_lowercase() }
     }
 
     /// What serves, why the newest does not, and why the spec cannot be honoured.
@@ -335,18 +332,18 @@ mod tests {
 
     #[test]
     fn the_newest_module_serves_and_if_it_cannot_the_last_one_does_with_the_reason() {
-        let (good, bad) = (|| Ok(("new", limits())), || Err(refused("Broken")));
-        let ungranted = || Ok(("new", Err(refused("NotGranted"))));
+        let (good, bad) = (|| Ok(("new", limits())), || Err(refused(Reason::ModuleInvalid)));
+        let ungranted = || Ok(("new", Err(refused(Reason::NotGranted))));
         let old = || Last::Known(("old", limits()));
         for (newest, last, expected) in [
             (good(), Last::None, (Some("new"), "", "")),
             (good(), old(), (Some("new"), "", "")),
             (good(), Last::Unknown, (Some("new"), "", "")),
-            (bad(), Last::None, (None, "Broken: broken", "")),
-            (bad(), old(), (Some("old"), "Broken: broken; old keeps serving", "")),
+            (bad(), Last::None, (None, "ModuleInvalid: moduleinvalid", "")),
+            (bad(), old(), (Some("old"), "ModuleInvalid: moduleinvalid; old keeps serving", "")),
             (bad(), Last::Unknown, (None, "Loading: the module that served before is looked for", "")),
             // What the spec no longer allows does not keep serving.
-            (bad(), Last::Known(("old", Err(refused("NotGranted")))), (None, "Broken: broken", "")),
+            (bad(), Last::Known(("old", Err(refused(Reason::NotGranted)))), (None, "ModuleInvalid: moduleinvalid", "")),
             (ungranted(), Last::None, (None, "", "NotGranted: notgranted")),
             (ungranted(), old(), (Some("old"), "NotGranted: notgranted; old keeps serving", "")),
         ] {

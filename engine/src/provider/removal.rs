@@ -3,15 +3,11 @@
 
 use std::time::Instant;
 
+use bartizan_contract::Reason;
 use bartizan_contract::names::PROVIDER_FINALIZER;
 use bartizan_contract::provider::{OnRemoval, Provider};
 
 use super::event::RemovalResult;
-
-/// Reason of a Provider that waits for its parents.
-const PARENTS_EXIST: &str = "ParentsExist";
-/// Reason of a Provider that could not be removed.
-const REMOVAL_FAILED: &str = "RemovalFailed";
 
 /// How far the removal of a Provider is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,7 +17,7 @@ pub enum Removal {
     /// It waits.
     Waits {
         /// Reason.
-        reason: &'static str,
+        reason: Reason,
         /// What it waits for, and what to do about it.
         message: String,
         /// When to try again.
@@ -35,7 +31,7 @@ impl Removal {
     /// It waits for this many parents.
     #[must_use]
     pub fn blocked_by(parents: usize, until: Instant) -> Self {
-        Self::Waits { reason: PARENTS_EXIST, message: blocked(parents), until }
+        Self::Waits { reason: Reason::ParentsExist, message: blocked(parents), until }
     }
 
     /// How far it is after an attempt.
@@ -44,15 +40,15 @@ impl Removal {
         match result {
             RemovalResult::Removed => Self::Done,
             RemovalResult::Parents(parents) => Self::blocked_by(parents, until),
-            RemovalResult::Failed(message) => Self::Waits { reason: REMOVAL_FAILED, message, until },
+            RemovalResult::Failed(message) => Self::Waits { reason: Reason::RemovalFailed, message, until },
         }
     }
 
     /// Why a Provider that was deleted still exists: reason and message.
     #[must_use]
-    pub fn reason(&self, provider: &Provider, parents: Option<usize>) -> Option<(&'static str, String)> {
+    pub fn reason(&self, provider: &Provider, parents: Option<usize>) -> Option<(Reason, String)> {
         match (self, parents) {
-            (_, Some(parents)) if parents > 0 && blocks(provider) => Some((PARENTS_EXIST, blocked(parents))),
+            (_, Some(parents)) if parents > 0 && blocks(provider) => Some((Reason::ParentsExist, blocked(parents))),
             (Self::Waits { reason, message, .. }, _) => Some((*reason, message.clone())),
             (Self::UnderWay | Self::Done, _) => None,
         }

@@ -1,7 +1,7 @@
 //! The status of a Provider, from its admission and from how it serves. No I/O.
 
 use bartizan_contract::provider::{CandidateModule, Provider, ProviderStatus, condition_types};
-use bartizan_contract::{Condition, ConditionStatus, GroupKind};
+use bartizan_contract::{Condition, ConditionStatus, GroupKind, Reason};
 
 use super::admission::Admission;
 use super::upgrade_hold::Held;
@@ -15,7 +15,7 @@ pub enum Serving {
     /// It starts; the condition stays as it was for a moment, so that a restart changes nothing.
     Starting,
     /// It does not, and why.
-    No(&'static str, String),
+    No(Reason, String),
 }
 
 /// What is known of a Provider beside its admission.
@@ -36,28 +36,28 @@ pub struct Facts<'a> {
     /// Its parents; `None`: not counted yet.
     pub parents: Option<usize>,
     /// Why it is not gone yet though it was deleted: reason and message.
-    pub removal: Option<(&'static str, String)>,
+    pub removal: Option<(Reason, String)>,
 }
 
 /// The status of a Provider.
 pub fn status(provider: &Provider, admission: &Admission, facts: Facts<'_>, now: &str) -> ProviderStatus {
     let before = &provider.status;
     let mut conditions = Vec::new();
-    let mut set = |type_: &str, status: bool, reason: &str, message: &str| {
+    let mut set = |type_: &str, status: bool, reason: Reason, message: &str| {
         conditions.push(condition(provider, type_, status, reason, message, now));
     };
     match (&admission.accepted, facts.conflict, &admission.orphaned_by) {
         (Err(problem), ..) => set(condition_types::ACCEPTED, false, problem.reason, &problem.message),
-        (Ok(_), Some(message), _) => set(condition_types::ACCEPTED, false, "Conflict", message),
+        (Ok(_), Some(message), _) => set(condition_types::ACCEPTED, false, Reason::Conflict, message),
         (Ok(_), None, Some(file)) => {
             let message = format!(
                 "the spec can be honoured as it stands; {file}, which it was made from, is gone from the folder: delete \
                  the Provider if it should go, too"
             );
-            set(condition_types::ACCEPTED, true, "SourceMissing", &message);
+            set(condition_types::ACCEPTED, true, Reason::SourceMissing, &message);
         }
         (Ok(_), None, None) => {
-            set(condition_types::ACCEPTED, true, "Accepted", "the spec can be honoured as it stands")
+            set(condition_types::ACCEPTED, true, Reason::Accepted, "the spec can be honoured as it stands")
         }
     }
     match (&admission.loaded, &facts.not_ready) {
@@ -66,18 +66,18 @@ pub fn status(provider: &Provider, admission: &Admission, facts: Facts<'_>, now:
             let next = admission.version.as_ref().map_or("", Version::number);
             let keeps = facts.active.map(|active| format!("; version {} keeps serving", active.number()));
             let message = format!("version {next} cannot start yet: {reason}{}", keeps.unwrap_or_default());
-            set(condition_types::LOADED, false, "NotReady", &message);
+            set(condition_types::LOADED, false, Reason::NotReady, &message);
         }
-        (Ok(()), None) => set(condition_types::LOADED, true, "Loaded", "the module was loaded"),
+        (Ok(()), None) => set(condition_types::LOADED, true, Reason::Loaded, "the module was loaded"),
     }
     if let Some((_, Held { reason, message })) = &facts.candidate {
-        set(condition_types::UPGRADE_HELD, true, reason, message);
+        set(condition_types::UPGRADE_HELD, true, *reason, message);
     }
     if let Some((reason, message)) = &facts.removal {
-        set(condition_types::REMOVAL_BLOCKED, true, reason, message);
+        set(condition_types::REMOVAL_BLOCKED, true, *reason, message);
     }
     match facts.serving {
-        Serving::Yes => set(condition_types::SERVING, true, "Serving", "parents are served"),
+        Serving::Yes => set(condition_types::SERVING, true, Reason::Serving, "parents are served"),
         Serving::No(reason, message) => set(condition_types::SERVING, false, reason, &message),
         Serving::Starting => {
             conditions.extend(before.conditions.iter().find(|old| old.type_ == condition_types::SERVING).cloned());
@@ -101,9 +101,9 @@ pub fn status(provider: &Provider, admission: &Admission, facts: Facts<'_>, now:
 }
 
 /// A condition, with the time of its last transition kept where there was none.
-fn condition(provider: &Provider, type_: &str, status: bool, reason: &str, message: &str, now: &str) -> Condition {
+fn condition(provider: &Provider, type_: &str, status: bool, reason: Reason, message: &str, now: &str) -> Condition {
     let status = if status { ConditionStatus::True } else { ConditionStatus::False };
-    let mut condition = Condition::new(type_, status, reason, message);
+    let mut condition = Condition::new(type_, status, reason.as_str(), message);
     condition.observed_generation = provider.metadata.generation;
     let same = provider.status.conditions.iter().find(|old| old.type_ == type_ && old.status == status);
     let since = same.and_then(|old| old.last_transition_time.clone());

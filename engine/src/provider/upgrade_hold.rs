@@ -1,13 +1,14 @@
 //! Whether a version takes over or waits, from what it would change. No I/O.
 
 use crate::crd_compat::Incompatibility;
+use bartizan_contract::Reason;
 use bartizan_contract::provider::{CandidateChanges, HoldOn, Upgrade, UpgradePolicy};
 
 /// Why a version waits: CamelCase for programs, a sentence for people.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Held {
     /// The gravest reason.
-    pub reason: &'static str,
+    pub reason: Reason,
     /// What it would do, and what to do about it.
     pub message: String,
 }
@@ -26,17 +27,17 @@ pub fn held(provider: &str, upgrade: &Upgrade, number: &str, plan: Plan<'_>) -> 
     let CandidateChanges { parents, create, update, delete, recreate, release, refuse, fail } = *plan.changes;
     let holds = |on: HoldOn| upgrade.hold_on.contains(&on);
     let reason = if fail > 0 {
-        "Fails"
+        Reason::Fails
     } else if !plan.crds.is_empty() {
-        "CrdIncompatible"
+        Reason::CrdIncompatible
     } else if refuse > 0 {
-        "Refuses"
+        Reason::Refuses
     } else if delete > 0 && holds(HoldOn::Delete) {
-        "Deletes"
+        Reason::Deletes
     } else if recreate > 0 && holds(HoldOn::Recreate) {
-        "Recreates"
+        Reason::Recreates
     } else if upgrade.policy == UpgradePolicy::Manual {
-        "Manual"
+        Reason::Manual
     } else {
         return None;
     };
@@ -85,7 +86,7 @@ pub fn counted_of(count: u32, one: &str, many: &str) -> String {
 mod tests {
     use super::*;
 
-    fn hold(policy: UpgradePolicy, hold_on: &[HoldOn], changes: CandidateChanges) -> Option<(&'static str, String)> {
+    fn hold(policy: UpgradePolicy, hold_on: &[HoldOn], changes: CandidateChanges) -> Option<(Reason, String)> {
         let upgrade = Upgrade { policy, hold_on: hold_on.to_vec() };
         let plan = Plan { changes: &changes, crds: &[] };
         held("minio", &upgrade, "2.0.0", plan).map(|held| {
@@ -109,19 +110,19 @@ mod tests {
         for (policy, hold_on, changes, expected) in [
             (Automatic, &both[..], nothing, None),
             (Automatic, &both[..], update, None),
-            (Manual, &[][..], nothing, Some(("Manual", "version 2.0.0 would change no children"))),
+            (Manual, &[][..], nothing, Some((Reason::Manual, "version 2.0.0 would change no children"))),
             (
                 Manual,
                 &both[..],
                 update,
-                Some(("Manual", "version 2.0.0 would create 1 child and update 3 children of 3 parents")),
+                Some((Reason::Manual, "version 2.0.0 would create 1 child and update 3 children of 3 parents")),
             ),
             (
                 Automatic,
                 &both[..],
                 delete,
                 Some((
-                    "Deletes",
+                    Reason::Deletes,
                     "version 2.0.0 would create 1 child, update 3 children and delete 1 child of 1 parent",
                 )),
             ),
@@ -131,16 +132,24 @@ mod tests {
                 Automatic,
                 &both[..],
                 recreate,
-                Some(("Recreates", "version 2.0.0 would recreate 2 children of 2 parents")),
+                Some((Reason::Recreates, "version 2.0.0 would recreate 2 children of 2 parents")),
             ),
             // Nobody says that a version may fail.
             (
                 Automatic,
                 &[][..],
                 fail,
-                Some(("Fails", "version 2.0.0 would change no children, and has no acceptable answer for 1 parent")),
+                Some((
+                    Reason::Fails,
+                    "version 2.0.0 would change no children, and has no acceptable answer for 1 parent",
+                )),
             ),
-            (Automatic, &[][..], refuse, Some(("Refuses", "version 2.0.0 would fail to change 1 child of 1 parent"))),
+            (
+                Automatic,
+                &[][..],
+                refuse,
+                Some((Reason::Refuses, "version 2.0.0 would fail to change 1 child of 1 parent")),
+            ),
         ] {
             let expected = expected.map(|(reason, message)| (reason, message.to_owned()));
             assert_eq!(hold(policy, hold_on, changes), expected, "{policy:?} {hold_on:?} {changes:?}");

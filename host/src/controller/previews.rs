@@ -1,6 +1,5 @@
 //! The actor looks at what another version would change: one parent after another, between its own work.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -9,81 +8,16 @@ use bartizan_engine::ParentUid;
 use bartizan_engine::phase::{self, Phase};
 use bartizan_engine::preview::{self, Action, Prediction};
 use bartizan_engine::provider::event::ControllerEvent;
-use bartizan_engine::provider::upgrade_plan::Preview;
-use bartizan_engine::provider::version::VersionId;
 use bartizan_engine::snapshot::{Snapshot, Supplied};
 use bartizan_engine::status;
-use tokio::task::{JoinError, JoinSet};
+use tokio::task::JoinError;
 use tracing::{error, info};
 
 use super::Controller;
+use super::previewing::{Asked, Looked, Previewing};
 use crate::catalog::Runnable;
-use crate::reconcile::dry_run::{Look, look};
-use crate::reconcile::shared::Shared;
+use crate::reconcile::dry_run::Look;
 use crate::telemetry::timestamp;
-
-/// One look, with what it was about.
-pub(super) struct Looked {
-    uid: ParentUid,
-    snapshot: Snapshot,
-    asked: Asked,
-    look: Look,
-}
-
-/// Which version is asked.
-enum Asked {
-    Candidate,
-    /// The one that serves, after the candidate answered this.
-    Active(Result<Prediction, String>),
-}
-
-/// A version that is being looked at.
-pub(super) struct Previewing {
-    id: VersionId,
-    candidate: Arc<Shared>,
-    /// The version that serves, if it can be asked: what both would do is no change.
-    active: Option<Arc<Shared>>,
-    waiting: VecDeque<ParentUid>,
-    /// When the first parent was looked at.
-    started: Option<Instant>,
-    looking: JoinSet<Looked>,
-    preview: Preview,
-}
-
-impl Previewing {
-    pub(super) fn new(id: VersionId, candidate: Arc<Shared>, active: Option<Arc<Shared>>) -> Self {
-        Self {
-            id,
-            candidate,
-            active,
-            waiting: VecDeque::new(),
-            started: None,
-            looking: JoinSet::new(),
-            preview: Preview::default(),
-        }
-    }
-
-    /// The next look that ended; never, if there is none.
-    pub(super) async fn next(previewing: &mut Option<Self>) -> Result<Looked, JoinError> {
-        if let Some(previewing) = previewing
-            && let Some(looked) = previewing.looking.join_next().await
-        {
-            return looked;
-        }
-        std::future::pending().await
-    }
-
-    fn look(&mut self, uid: ParentUid, snapshot: Snapshot, asked: Asked) {
-        let shared = match (&asked, &self.active) {
-            (Asked::Active(_), Some(active)) => active.clone(),
-            _ => self.candidate.clone(),
-        };
-        self.looking.spawn(async move {
-            let look = look(&shared, &snapshot).await;
-            Looked { uid, snapshot, asked, look }
-        });
-    }
-}
 
 impl Controller {
     /// Begins to look at what this version would change; `None`: no longer.

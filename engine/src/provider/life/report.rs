@@ -1,5 +1,6 @@
 //! What the status of a Provider says. Computing it changes nothing.
 
+use bartizan_contract::Reason;
 use bartizan_contract::provider::{CandidateModule, Provider, ProviderStatus};
 
 use super::state::Life;
@@ -70,25 +71,27 @@ impl Life {
     fn serving(&self, provider: &Provider, waits: Option<&(CandidateModule, Held)>, now: &Now) -> Serving {
         let Some(runner) = &self.runner else {
             if let Some((_, Held { message, .. })) = waits {
-                return Serving::No("UpgradeHeld", format!("nothing serves until it is approved: {message}"));
+                return Serving::No(Reason::UpgradeHeld, format!("nothing serves until it is approved: {message}"));
             }
             return match (removal::has_ended(provider), provider.spec.suspend, &self.conflict) {
-                (true, ..) => Serving::No("Removing", "it was deleted".to_owned()),
-                (false, true, _) => Serving::No("Suspended", "spec.suspend: nothing is called or written".to_owned()),
-                (false, false, Some(message)) => Serving::No("Conflict", message.clone()),
+                (true, ..) => Serving::No(Reason::Removing, "it was deleted".to_owned()),
+                (false, true, _) => {
+                    Serving::No(Reason::Suspended, "spec.suspend: nothing is called or written".to_owned())
+                }
+                (false, false, Some(message)) => Serving::No(Reason::Conflict, message.clone()),
                 (false, false, None) => {
-                    Serving::No("NotStarted", "it is not accepted, or its module is not loaded".to_owned())
+                    Serving::No(Reason::NotStarted, "it is not accepted, or its module is not loaded".to_owned())
                 }
             };
         };
         if let Some(message) = &self.reported.breaker {
-            return Serving::No("BreakerOpen", message.clone());
+            return Serving::No(Reason::BreakerOpen, message.clone());
         }
         match &self.reported.readiness {
             Some(Readiness::Ready) => Serving::Yes,
             _ if runner.is_starting(now.instant) => Serving::Starting,
-            Some(Readiness::NotYet(reason)) => Serving::No("NotReady", reason.clone()),
-            None => Serving::No("NotReady", "it is starting".to_owned()),
+            Some(Readiness::NotYet(reason)) => Serving::No(Reason::NotReady, reason.clone()),
+            None => Serving::No(Reason::NotReady, "it is starting".to_owned()),
         }
     }
 }

@@ -1,0 +1,78 @@
+//! A version that is compared with the one that serves: which parents it was asked about, and what it would change.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Instant;
+
+use bartizan_engine::ParentUid;
+use bartizan_engine::preview::Prediction;
+use bartizan_engine::provider::upgrade_plan::Preview;
+use bartizan_engine::provider::version::VersionId;
+use bartizan_engine::snapshot::Snapshot;
+use tokio::task::{JoinError, JoinSet};
+
+use crate::reconcile::dry_run::{Look, look};
+use crate::reconcile::shared::Shared;
+
+/// One look, with what it was about.
+pub(super) struct Looked {
+    pub(super) uid: ParentUid,
+    pub(super) snapshot: Snapshot,
+    pub(super) asked: Asked,
+    pub(super) look: Look,
+}
+
+/// Which version is asked.
+pub(super) enum Asked {
+    Candidate,
+    /// The one that serves, after the candidate answered this.
+    Active(Result<Prediction, String>),
+}
+
+/// A version that is being looked at.
+pub(super) struct Previewing {
+    pub(super) id: VersionId,
+    pub(super) candidate: Arc<Shared>,
+    /// The version that serves, if it can be asked: what both would do is no change.
+    pub(super) active: Option<Arc<Shared>>,
+    pub(super) waiting: VecDeque<ParentUid>,
+    /// When the first parent was looked at.
+    pub(super) started: Option<Instant>,
+    pub(super) looking: JoinSet<Looked>,
+    pub(super) preview: Preview,
+}
+
+impl Previewing {
+    pub(super) fn new(id: VersionId, candidate: Arc<Shared>, active: Option<Arc<Shared>>) -> Self {
+        Self {
+            id,
+            candidate,
+            active,
+            waiting: VecDeque::new(),
+            started: None,
+            looking: JoinSet::new(),
+            preview: Preview::default(),
+        }
+    }
+
+    /// The next look that ended; never, if there is none.
+    pub(super) async fn next(previewing: &mut Option<Self>) -> Result<Looked, JoinError> {
+        if let Some(previewing) = previewing
+            && let Some(looked) = previewing.looking.join_next().await
+        {
+            return looked;
+        }
+        std::future::pending().await
+    }
+
+    pub(super) fn look(&mut self, uid: ParentUid, snapshot: Snapshot, asked: Asked) {
+        let shared = match (&asked, &self.active) {
+            (Asked::Active(_), Some(active)) => active.clone(),
+            _ => self.candidate.clone(),
+        };
+        self.looking.spawn(async move {
+            let look = look(&shared, &snapshot).await;
+            Looked { uid, snapshot, asked, look }
+        });
+    }
+}
