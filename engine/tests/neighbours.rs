@@ -1,4 +1,4 @@
-//! What the index knows beside parents and children: what lives below a child, and what a parent refers to.
+//! What the index holds beside parents and children: descendants of children, and related objects of parents.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should say so at once")]
 
 use std::collections::BTreeSet;
@@ -75,7 +75,7 @@ fn names<'a>(objects: impl IntoIterator<Item = &'a Arc<Observed>>) -> Vec<String
     objects.into_iter().map(|object| object.key.name.to_string()).collect()
 }
 
-fn below(index: &Index, parent: &str) -> Vec<String> {
+fn descendants(index: &Index, parent: &str) -> Vec<String> {
     names(&index.descendants(&index.children(parent)))
 }
 
@@ -83,26 +83,26 @@ fn uids(touched: &Touched) -> Vec<&str> {
     touched.iter().map(|uid| &**uid).collect()
 }
 
-fn gone(index: &mut Index, object: &Observed, version: &str) -> Touched {
+fn delete(index: &mut Index, object: &Observed, version: &str) -> Touched {
     index.delete(&object.key, &object.uid, version)
 }
 
 #[test]
-fn what_a_childs_selector_selects_is_below_it_and_touches_its_parent() {
+fn selected_objects_are_descendants_and_touch_the_parent() {
     let mut index = index();
     index.apply(set("data", "set", 2, "p", "data"));
     let first = pod("data-0", 3, "data", Some(("StatefulSet", "set")));
     assert_eq!(uids(&index.apply(first.clone())), ["p"]);
-    assert_eq!(uids(&index.apply(pod("loose", 4, "data", None))), ["p"], "nobody controls it");
+    assert_eq!(uids(&index.apply(pod("loose", 4, "data", None))), ["p"], "it has no controller");
     assert!(index.apply(pod("other", 5, "other", None)).is_empty());
-    assert_eq!(below(&index, "p"), ["data-0", "loose"]);
-    assert_eq!(uids(&gone(&mut index, &first, "6")), ["p"]);
-    assert_eq!(below(&index, "p"), ["loose"]);
-    assert_eq!(index.len(), 4, "what is below nobody is not kept");
+    assert_eq!(descendants(&index, "p"), ["data-0", "loose"]);
+    assert_eq!(uids(&delete(&mut index, &first, "6")), ["p"]);
+    assert_eq!(descendants(&index, "p"), ["loose"]);
+    assert_eq!(index.len(), 4, "an object without an ancestor is not kept");
 }
 
 #[test]
-fn of_two_children_whose_selectors_overlap_each_has_what_it_controls() {
+fn of_children_with_overlapping_selectors_each_has_what_it_controls() {
     let mut index = index();
     index.apply(set("one", "set-1", 2, "p", "same"));
     index.apply(set("two", "set-2", 3, "q", "same"));
@@ -111,24 +111,24 @@ fn of_two_children_whose_selectors_overlap_each_has_what_it_controls() {
     assert!(index.apply(pod("old-0", 6, "same", Some(("StatefulSet", "gone")))).is_empty(), "of an earlier one");
     // A controller of another kind stands in between, as a ReplicaSet does.
     assert_eq!(uids(&index.apply(pod("between", 7, "same", Some(("ReplicaSet", "x"))))), ["p", "q"]);
-    assert_eq!(below(&index, "p"), ["between", "one-0"]);
-    assert_eq!(below(&index, "q"), ["between", "two-0"]);
+    assert_eq!(descendants(&index, "p"), ["between", "one-0"]);
+    assert_eq!(descendants(&index, "q"), ["between", "two-0"]);
 }
 
 #[test]
-fn a_pod_that_moves_out_of_a_selector_touches_the_parent_that_it_leaves() {
+fn a_pod_that_leaves_a_selector_touches_its_former_parent() {
     let mut index = index();
     index.apply(set("one", "set-1", 2, "p", "one"));
     index.apply(set("two", "set-2", 3, "q", "two"));
     index.apply(pod("x", 4, "one", None));
     assert_eq!(uids(&index.apply(pod("x", 5, "two", None))), ["p", "q"]);
-    assert_eq!((below(&index, "p").len(), below(&index, "q").len()), (0, 1));
+    assert_eq!((descendants(&index, "p").len(), descendants(&index, "q").len()), (0, 1));
     assert_eq!(uids(&index.apply(pod("x", 6, "none", None))), ["q"]);
     assert!(index.get(&pod("x", 6, "none", None).key).is_none());
 }
 
 #[test]
-fn what_was_dropped_is_listed_once_its_selector_appears() {
+fn dropped_objects_are_listed_once_a_selector_for_them_appears() {
     let mut index = index();
     let early = pod("data-0", 2, "data", Some(("StatefulSet", "set")));
     assert!(index.apply(early.clone()).is_empty() && index.get(&early.key).is_none());
@@ -138,37 +138,37 @@ fn what_was_dropped_is_listed_once_its_selector_appears() {
     let listings = index.take_listings();
     let [listing] = listings.as_slice() else { panic!("{listings:?}") };
     assert_eq!((listing.namespace.as_deref(), listing.selector.to_string().as_str()), (Some("n"), "app=data"));
-    assert!(index.take_listings().is_empty() && index.is_being_listed("p"), "asked for once, and under way");
+    assert!(index.take_listings().is_empty() && index.is_being_listed("p"), "requested once, and in flight");
     assert_eq!(uids(&index.apply(early)), ["p"]);
     assert_eq!(uids(&index.listed(&listing.child)), ["p"]);
     assert!(!index.is_being_listed("p"));
-    assert_eq!(below(&index, "p"), ["data-0"]);
+    assert_eq!(descendants(&index, "p"), ["data-0"]);
 
     // The same selector is not listed again; another one is.
     index.apply(set("data", "set", 4, "p", "data"));
     assert!(index.take_listings().is_empty());
     index.apply(set("data", "set", 5, "p", "new"));
     assert_eq!(index.take_listings().len(), 1);
-    assert!(below(&index, "p").is_empty());
+    assert!(descendants(&index, "p").is_empty());
 }
 
 #[test]
-fn a_child_that_goes_takes_along_what_is_known_below_it() {
+fn deleting_a_child_drops_its_descendants() {
     let mut index = index();
     let child = set("data", "set", 2, "p", "data");
     index.apply(child.clone());
     index.apply(pod("data-0", 3, "data", None));
     assert_eq!(index.len(), 4);
-    gone(&mut index, &child, "4");
+    delete(&mut index, &child, "4");
     assert_eq!(index.len(), 2, "both parents");
-    // Made again under the same name, it is another child, whose pods are listed.
+    // Recreated under the same name, it is another child, whose pods are listed.
     index.take_listings();
     index.apply(set("data", "set-2", 5, "p", "data"));
     assert_eq!(index.take_listings().len(), 1);
 }
 
 #[test]
-fn nothing_below_is_dropped_before_all_was_listed_whatever_comes_first() {
+fn no_descendant_is_dropped_before_the_initial_lists_are_complete() {
     let mut index = empty();
     list(&mut index, "Pod", &[pod("data-0", 1, "data", None), pod("other", 1, "other", None)]);
     list(&mut index, "Store", &[object("Store", "s", "p", 1, json!({}))]);
@@ -176,13 +176,13 @@ fn nothing_below_is_dropped_before_all_was_listed_whatever_comes_first() {
     list(&mut index, "Secret", &[]);
     let touched = list(&mut index, "StatefulSet", &[set("data", "set", 2, "p", "data")]);
     assert_eq!(uids(&touched), ["p"]);
-    assert!(index.take_listings().is_empty(), "it was all there");
-    assert_eq!(below(&index, "p"), ["data-0"]);
+    assert!(index.take_listings().is_empty(), "all of it was listed");
+    assert_eq!(descendants(&index, "p"), ["data-0"]);
     assert!(index.get(&pod("other", 1, "other", None).key).is_none());
 }
 
 #[test]
-fn a_relist_of_pods_drops_what_vanished_and_keeps_what_is_below() {
+fn a_relist_drops_vanished_pods_and_keeps_descendants() {
     let mut index = index();
     index.apply(set("data", "set", 2, "p", "data"));
     for (name, version) in [("data-0", 3), ("data-1", 4)] {
@@ -190,7 +190,7 @@ fn a_relist_of_pods_drops_what_vanished_and_keeps_what_is_below() {
     }
     let touched = list(&mut index, "Pod", &[pod("data-1", 4, "data", None), pod("other", 5, "other", None)]);
     assert_eq!(uids(&touched), ["p"]);
-    assert_eq!(below(&index, "p"), ["data-1"]);
+    assert_eq!(descendants(&index, "p"), ["data-1"]);
 }
 
 fn by_name(names: &[&str]) -> Reference {
@@ -203,7 +203,7 @@ fn by_label(value: &str) -> Reference {
 }
 
 #[test]
-fn a_named_object_touches_who_refers_to_it_whether_it_comes_changes_or_goes() {
+fn a_named_object_touches_its_referrers_with_every_change() {
     let mut index = index();
     index.refer(&"p".into(), References::from([by_name(&["a", "b"])]));
     index.refer(&"q".into(), References::from([by_name(&["b"])]));
@@ -215,12 +215,12 @@ fn a_named_object_touches_who_refers_to_it_whether_it_comes_changes_or_goes() {
     let other = Reference { namespace: Some("m".to_owned()), ..by_name(&["a"]) };
     assert!(index.related(&References::from([other])).is_empty(), "another namespace");
     assert_eq!(uids(&index.apply(secret("b", 5, json!({"x": "y"})))), ["p", "q"]);
-    assert_eq!(uids(&gone(&mut index, &secret("b", 5, json!({})), "6")), ["p", "q"]);
+    assert_eq!(uids(&delete(&mut index, &secret("b", 5, json!({})), "6")), ["p", "q"]);
     assert_eq!(names(&index.related(&index.references("p"))), ["a"]);
 }
 
 #[test]
-fn a_labelled_object_touches_old_and_new_referrers_when_its_labels_change() {
+fn a_label_change_touches_the_old_and_the_new_referrers() {
     let mut index = index();
     index.refer(&"p".into(), References::from([by_label("gold")]));
     index.refer(&"q".into(), References::from([by_label("tin")]));
@@ -228,7 +228,7 @@ fn a_labelled_object_touches_old_and_new_referrers_when_its_labels_change() {
     assert_eq!(uids(&index.apply(secret("a", 3, json!({"tier": "tin"})))), ["p", "q"]);
     assert!(index.related(&index.references("p")).is_empty());
     assert_eq!(names(&index.related(&index.references("q"))), ["a"]);
-    // By name and by label: both must hold, and the name decides whom it concerns.
+    // By name and by label: both must match, and the name determines the referrers.
     let both = Reference { selector: Selector::of_labels([("tier", "gold")]), ..by_name(&["a"]) };
     index.refer(&"p".into(), References::from([both]));
     assert!(index.related(&index.references("p")).is_empty());
@@ -237,7 +237,7 @@ fn a_labelled_object_touches_old_and_new_referrers_when_its_labels_change() {
 }
 
 #[test]
-fn a_reference_that_changes_leaves_no_trace_of_the_one_before_and_a_parent_that_goes_leaves_none() {
+fn replaced_references_and_those_of_deleted_parents_are_forgotten() {
     let mut index = index();
     index.refer(&"p".into(), References::from([by_name(&["a"]), by_label("gold")]));
     assert_eq!(uids(&index.referrers_of_kind(&kind("Secret"))), ["p"]);
@@ -251,7 +251,7 @@ fn a_reference_that_changes_leaves_no_trace_of_the_one_before_and_a_parent_that_
 }
 
 #[test]
-fn a_relist_of_related_objects_touches_who_refers_to_what_vanished() {
+fn a_relist_touches_the_referrers_of_vanished_objects() {
     let mut index = index();
     index.refer(&"p".into(), References::from([by_name(&["a"])]));
     index.refer(&"q".into(), References::from([by_label("gold")]));

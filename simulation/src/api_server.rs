@@ -1,6 +1,6 @@
-//! The API server in memory: objects with UID, resourceVersion, generation and managed fields; applies under preconditions, merge
-//! patches, deletes, finalizers; and every watch event. It answers as the real one does for what this host sends, as far as the
-//! properties need it: no schemas, no defaults, no admission.
+//! An API server in memory: objects with UID, resourceVersion, generation and managed fields; applies with preconditions, merge
+//! patches, deletes, finalizers; and every watch event. It behaves like the real one for the requests of this host, as far as the
+//! properties need it: no schemas, no defaulting, no admission.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -15,38 +15,38 @@ use serde_json::{Value, json};
 
 use crate::fields;
 
-/// What a watch reports.
+/// An event of a watch.
 #[derive(Clone, Debug, PartialEq)]
 pub enum WatchEvent {
-    /// The object is there, in this state.
+    /// The object was created or updated to this state.
     Applied(Value),
-    /// The object is gone, and was last in this state.
+    /// The object was deleted, and was last in this state.
     Deleted(Value),
 }
 
-/// Who sends a request.
+/// The sender of a request.
 #[derive(Clone, Copy, Debug)]
 pub struct Caller<'a> {
     /// The provider.
     pub context: &'a ProviderContext,
     /// Its field manager.
     pub manager: &'a str,
-    /// The parent that is reconciled, as its snapshot has it.
+    /// The reconciled parent, as in its snapshot.
     pub parent: &'a Observed,
     /// Kind of the parent.
     pub kind: &'a Kind,
 }
 
-/// One accepted write, for those who look whether it was right.
+/// One accepted write, for checks.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Write {
     /// `create`, `apply`, `patch`, `delete` or `status`.
     pub verb: &'static str,
     /// The object.
     pub key: ObjectKey,
-    /// As it was before.
+    /// The object before the write.
     pub before: Option<Value>,
-    /// As it is now.
+    /// The object after the write.
     pub after: Option<Value>,
     /// The precondition of an apply.
     pub fence: Option<Fence>,
@@ -58,9 +58,9 @@ pub struct ApiServer {
     objects: BTreeMap<ObjectKey, Value>,
     version: u64,
     uids: u64,
-    /// Everything that a watch would have reported.
+    /// Every watch event so far.
     pub events: Vec<WatchEvent>,
-    /// Every write of a host that was accepted.
+    /// Every accepted write of a host.
     pub writes: Vec<Write>,
     /// Namespaces that are being deleted.
     pub terminating: Vec<String>,
@@ -73,7 +73,7 @@ impl ApiServer {
         &self.objects
     }
 
-    /// An object as it is now.
+    /// The current state of an object.
     #[must_use]
     pub fn get(&self, key: &ObjectKey) -> Option<&Value> {
         self.objects.get(key)
@@ -85,14 +85,14 @@ impl ApiServer {
         format!("u-{}", self.uids)
     }
 
-    /// The time of the next write: RFC 3339, a second later than that of the last.
+    /// The time of the next write: RFC 3339, one second after that of the last.
     #[must_use]
     pub fn now(&self) -> String {
         let second = self.version + 1;
         format!("2026-01-01T{:02}:{:02}:{:02}Z", second / 3600, second / 60 % 60, second % 60)
     }
 
-    /// Stores an object as it stands, with the next resource version.
+    /// Stores an object unchanged but for the next resource version.
     pub fn store(&mut self, key: &ObjectKey, mut object: Value) -> Value {
         self.version += 1;
         object["metadata"]["resourceVersion"] = self.version.to_string().into();
@@ -101,7 +101,7 @@ impl ApiServer {
         object
     }
 
-    /// Somebody creates an object, not by apply: all of it is theirs.
+    /// Creates an object by an update of another manager, which owns all of its fields.
     pub fn create(&mut self, manager: &str, key: &ObjectKey, mut object: Value) {
         object["metadata"]["uid"] = self.next_uid().into();
         let owner = Owner { manager, operation: "Update", subresource: "" };
@@ -109,7 +109,7 @@ impl ApiServer {
         self.store(key, object);
     }
 
-    /// Removes an object, whatever holds it.
+    /// Removes an object, regardless of finalizers.
     pub fn remove(&mut self, key: &ObjectKey) {
         if let Some(mut object) = self.objects.remove(key) {
             self.version += 1;
@@ -118,7 +118,7 @@ impl ApiServer {
         }
     }
 
-    /// Somebody asks for an object to be deleted: it goes at once, unless a finalizer holds it.
+    /// Handles a delete request: the object is removed at once, unless it has finalizers.
     pub fn begin_deletion(&mut self, key: &ObjectKey) {
         let Some(mut object) = self.objects.get(key).cloned() else { return };
         if finalizers(&object).is_empty() {
@@ -129,7 +129,7 @@ impl ApiServer {
         }
     }
 
-    /// Carries out an effect of a reconcile; `None` for a call of the provider, which is not the API server's.
+    /// Handles an effect of a reconcile; `None` for a call of the provider, which is not a request to the API server.
     pub fn handle(&mut self, caller: Caller<'_>, effect: &Effect) -> Option<Reply> {
         Some(match effect {
             Effect::Call(_) => return None,
@@ -165,7 +165,7 @@ impl ApiServer {
         found.filter_map(|(_, object)| observed(caller, object.clone()).ok()).map(Arc::new).collect()
     }
 
-    /// Server-side apply, forced, under a precondition.
+    /// Server-side apply with force and a precondition.
     ///
     /// # Errors
     /// If the precondition does not hold.
@@ -214,32 +214,32 @@ impl ApiServer {
         observed(caller, object)
     }
 
-    /// What an apply makes of an object: its fields are set, and fields that its manager alone owned and left out are removed.
+    /// Merges an apply into an object: sets its fields, and removes omitted fields that only its manager owned.
     fn merge_applied(&self, object: &mut Value, intent: &Value, owner: Owner<'_>) {
-        let meant = fields::of(intent);
+        let applied = fields::of(intent);
         let mut entries = entries(object);
         let known = entries.iter().find(|entry| owner.is(entry)).map(|entry| fields::from_v1(&entry["fieldsV1"]));
         let owned_by_others = |path: &fields::Path| {
             entries.iter().any(|entry| !owner.is(entry) && fields::from_v1(&entry["fieldsV1"]).contains(path))
         };
         let known = known.unwrap_or_default();
-        for path in known.difference(&meant).filter(|path| !owned_by_others(path)) {
+        for path in known.difference(&applied).filter(|path| !owned_by_others(path)) {
             fields::remove(object, path);
         }
-        let mut taken = fields::Fields::new();
-        for path in &meant {
+        let mut changed = fields::Fields::new();
+        for path in &applied {
             let value = fields::get(intent, path).cloned().unwrap_or_default();
             if fields::get(object, path) != Some(&value) {
-                taken.insert(path.clone());
+                changed.insert(path.clone());
                 fields::set(object, path, value);
             }
         }
-        give_up(&mut entries, owner, &taken);
-        let changed = !taken.is_empty() || known != meant;
+        disown(&mut entries, owner, &changed);
+        let is_changed = !changed.is_empty() || known != applied;
         let time = entries.iter().find(|entry| owner.is(entry)).map(|entry| entry["time"].clone());
-        let time = time.filter(|_| !changed).unwrap_or_else(|| self.now().into());
+        let time = time.filter(|_| !is_changed).unwrap_or_else(|| self.now().into());
         entries.retain(|entry| !owner.is(entry));
-        entries.push(owner.entry(&meant, time));
+        entries.push(owner.entry(&applied, time));
         object["metadata"]["managedFields"] = entries.into();
     }
 
@@ -247,8 +247,8 @@ impl ApiServer {
         let key = &patch.key;
         let before = self.objects.get(key).cloned().ok_or_else(|| not_found(key))?;
         for field in ["uid", "resourceVersion"] {
-            let wanted = patch.body["metadata"].get(field);
-            if wanted.is_some_and(|wanted| before["metadata"][field] != *wanted) {
+            let expected = patch.body["metadata"].get(field);
+            if expected.is_some_and(|expected| before["metadata"][field] != *expected) {
                 return Err(conflict(key));
             }
         }
@@ -262,7 +262,7 @@ impl ApiServer {
         observed(caller, object)
     }
 
-    /// Somebody changes an object, not by apply: what changed is theirs.
+    /// Updates an object as another manager, which then owns the changed fields.
     pub fn update(&mut self, manager: &str, key: &ObjectKey, change: impl FnOnce(&mut Value)) {
         let Some(before) = self.objects.get(key).cloned() else { return };
         let mut object = before.clone();
@@ -277,16 +277,16 @@ impl ApiServer {
         let (old, new) = (fields::of(before), fields::of(object));
         let changed = |path: &&fields::Path| fields::get(before, path) != fields::get(object, path);
         let changed: fields::Fields = new.iter().filter(changed).cloned().collect();
-        let gone: fields::Fields = old.difference(&new).cloned().collect();
-        if changed.is_empty() && gone.is_empty() {
+        let removed: fields::Fields = old.difference(&new).cloned().collect();
+        if changed.is_empty() && removed.is_empty() {
             return;
         }
         let owner = Owner { manager, operation: "Update", subresource: "" };
         let mut entries = entries(object);
         let known = entries.iter().find(|entry| owner.is(entry)).map(|entry| fields::from_v1(&entry["fieldsV1"]));
-        give_up(&mut entries, owner, &changed.union(&gone).cloned().collect());
+        disown(&mut entries, owner, &changed.union(&removed).cloned().collect());
         let mut owned = known.unwrap_or_default();
-        owned.retain(|path| !gone.contains(path));
+        owned.retain(|path| !removed.contains(path));
         owned.extend(changed);
         entries.retain(|entry| !owner.is(entry));
         if !owned.is_empty() {
@@ -320,8 +320,8 @@ impl ApiServer {
         Ok(())
     }
 
-    /// Stores what a host wrote; what changes nothing keeps its resource version, and what was held only by a finalizer that is
-    /// gone goes.
+    /// Stores a write of a host. A write without changes keeps the resource version; an object that is being deleted is removed
+    /// with its last finalizer.
     fn commit(
         &mut self,
         verb: &'static str,
@@ -346,7 +346,7 @@ impl ApiServer {
     }
 }
 
-/// Who owns fields.
+/// A manager of fields.
 #[derive(Clone, Copy)]
 struct Owner<'a> {
     manager: &'a str,
@@ -378,8 +378,8 @@ fn entries(object: &Value) -> Vec<Value> {
     object["metadata"]["managedFields"].as_array().cloned().unwrap_or_default()
 }
 
-/// All others give up what one has changed.
-fn give_up(entries: &mut Vec<Value>, owner: Owner<'_>, changed: &fields::Fields) {
+/// Removes the changed fields from the entries of all other managers.
+fn disown(entries: &mut Vec<Value>, owner: Owner<'_>, changed: &fields::Fields) {
     for entry in entries.iter_mut().filter(|entry| !owner.is(entry)) {
         let theirs = fields::from_v1(&entry["fieldsV1"]);
         if !theirs.is_disjoint(changed) {
@@ -397,7 +397,7 @@ fn observed(caller: Caller<'_>, object: Value) -> Result<Observed, ApiError> {
     Observed::project(object, caller.manager).map_err(|error| ApiError::transient(error.to_string()))
 }
 
-/// What the API server accepts of metadata, whatever the kind.
+/// Validates metadata, for every kind.
 fn validate(object: &Value) -> Result<(), ApiError> {
     let owners = object["metadata"]["ownerReferences"].as_array().into_iter().flatten();
     if owners.filter(|owner| owner["controller"] == true).count() > 1 {

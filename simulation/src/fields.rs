@@ -1,5 +1,5 @@
-//! Ownership of fields as server-side apply keeps it (KEP-555): sets of paths, and what an apply makes of an object with them.
-//! Lists are atomic, but those that are maps by a key.
+//! Field ownership as in server-side apply (KEP-555): sets of paths, and the operations on objects that an apply needs. Lists
+//! are atomic, except for those that are maps by a key.
 
 use std::collections::BTreeSet;
 
@@ -11,7 +11,7 @@ pub type Path = Vec<String>;
 /// Paths of leaves.
 pub type Fields = BTreeSet<Path>;
 
-/// Fields that nobody owns: identity, and what the API server writes.
+/// Fields that no manager owns: identity, and those that the API server sets.
 const UNOWNED: [&[&str]; 10] = [
     &["apiVersion"],
     &["kind"],
@@ -25,7 +25,7 @@ const UNOWNED: [&[&str]; 10] = [
     &["metadata", "managedFields"],
 ];
 
-/// Key of the items of a list that is a map; `None` if it is atomic.
+/// The key of a list of type `map`; `None` if the list is atomic.
 fn list_key(path: &[String]) -> Option<&'static str> {
     let names: Vec<&str> = path.iter().filter_map(|segment| segment.strip_prefix("f:")).collect();
     match names.as_slice() {
@@ -35,7 +35,7 @@ fn list_key(path: &[String]) -> Option<&'static str> {
     }
 }
 
-/// The leaves of an object that somebody may own.
+/// The leaves of an object that a manager may own.
 #[must_use]
 pub fn of(object: &Value) -> Fields {
     let mut found = Fields::new();
@@ -122,7 +122,7 @@ fn is_named(segment: &str, item: &Value) -> bool {
     keys.is_some_and(|keys| keys.iter().all(|(key, value)| item.get(key) == Some(value)))
 }
 
-/// Puts a value at a path; what leads there is made.
+/// Sets the value at a path; creates missing containers.
 pub fn set(object: &mut Value, path: &[String], value: Value) {
     let Some((segment, rest)) = path.split_first() else {
         *object = value;
@@ -149,7 +149,7 @@ pub fn set(object: &mut Value, path: &[String], value: Value) {
     }
 }
 
-/// Removes the value at a path, and containers that are empty then.
+/// Removes the value at a path, and containers that become empty.
 pub fn remove(object: &mut Value, path: &[String]) {
     let Some((segment, rest)) = path.split_first() else { return };
     let is_empty = |value: &Value| match value {
@@ -175,7 +175,7 @@ pub fn remove(object: &mut Value, path: &[String]) {
                 let is_key = |field: &String| segment.contains(&format!("\"{}\":", field.trim_start_matches("f:")));
                 match items.get_mut(position) {
                     Some(item) if !rest.iter().all(is_key) => remove(item, rest),
-                    // An item goes with its key.
+                    // An item is removed with its key.
                     _ => {
                         items.remove(position);
                     }
@@ -210,7 +210,7 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn a_field_set_is_read_back_as_it_was_written() {
+    fn a_field_set_survives_a_round_trip() {
         let object = json!({
             "apiVersion": "v1", "kind": "X", "metadata": {"name": "n", "labels": {"a": "b"}},
             "spec": {"list": [1, 2], "empty": {}},
@@ -222,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn an_item_of_a_list_that_is_a_map_is_set_and_removed_by_its_key() {
+    fn an_item_of_a_map_list_is_set_and_removed_by_its_key() {
         let mut object = json!({"status": {"conditions": [{"type": "A", "status": "True"}]}});
         let path = |field: &str| -> Path {
             ["f:status", "f:conditions", "k:{\"type\":\"B\"}", field].map(str::to_owned).to_vec()

@@ -1,5 +1,5 @@
-//! A host on the API server in memory: an index fed by watch events, what is kept of each parent, and the engine's own
-//! reconcile, driven as a schedule says.
+//! A host on the API server in memory: an index that watch events feed, the state that is kept for each parent, and the engine's
+//! reconcile, driven according to a schedule.
 
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
@@ -17,7 +17,7 @@ use bartizan_engine::{ApiError, Index, ObjectKey, Observed, ParentUid, Refusal};
 use crate::api_server::{ApiServer, Caller, WatchEvent};
 use crate::schedule::{Fault, Schedule};
 
-/// What a provider answers to a request: a pure function of its bytes.
+/// A provider: a pure function from a request to its answer.
 pub trait Provider {
     /// The answer, or why there is none.
     ///
@@ -38,29 +38,29 @@ pub struct Host {
     context: Arc<ProviderContext>,
     manager: String,
     kind: Kind,
-    /// What it knows of the cluster.
+    /// Its cache of the cluster.
     pub index: Index,
     kept: BTreeMap<ParentUid, Kept>,
     unsure: BTreeMap<ParentUid, Vec<(Kind, ObjectKey)>>,
     delivered: usize,
-    /// The effects of the last reconcile in the order in which they were carried out, and whether each succeeded as far as the
-    /// host knows.
+    /// The effects of the last reconcile in the order in which they were carried out, and whether each succeeded from the host's
+    /// point of view.
     pub trace: Vec<(Effect, bool)>,
 }
 
-/// How a reconcile of the model ended.
+/// The result of a simulated reconcile.
 #[derive(Debug)]
 pub enum Outcome {
-    /// There is no such parent.
+    /// The parent does not exist.
     NoParent,
-    /// The host crashed: what it knew is lost, and it must be started anew.
+    /// The host crashed: its state is lost, and it must be restarted.
     Crashed,
-    /// It ended with this.
+    /// It ended with this report.
     Ended(Box<Report>),
 }
 
 impl Host {
-    /// A host that has listed nothing and sees events from the first on.
+    /// A host with an empty cache, which receives all events from the first on.
     #[must_use]
     pub fn new(context: Arc<ProviderContext>, manager: &str, kind: Kind) -> Self {
         let kinds = Kinds { parents: vec![kind.clone()], ..Kinds::default() };
@@ -76,7 +76,7 @@ impl Host {
         }
     }
 
-    /// The same host after a start: it has listed what there is, and remembers nothing.
+    /// The same host after a restart: it has listed all objects, and remembers nothing.
     #[must_use]
     pub fn restarted(&self, server: &ApiServer) -> Self {
         let mut host = Self::new(self.context.clone(), &self.manager, self.kind.clone());
@@ -87,13 +87,13 @@ impl Host {
         host
     }
 
-    /// An object as this host sees it.
+    /// The projection of an object by this host.
     #[must_use]
     pub fn observe(&self, object: &serde_json::Value) -> Option<Observed> {
         Observed::project(object.clone(), &self.manager).ok()
     }
 
-    /// Its watches deliver so many events more.
+    /// Delivers this many more events of its watches.
     pub fn deliver(&mut self, server: &ApiServer, events: usize) {
         for event in server.events.iter().skip(self.delivered).take(events) {
             self.delivered += 1;
@@ -101,7 +101,7 @@ impl Host {
         }
     }
 
-    /// Takes one event, whenever it comes.
+    /// Handles one event, in any order.
     pub fn see(&mut self, event: &WatchEvent) {
         match event {
             WatchEvent::Applied(object) => {
@@ -123,7 +123,7 @@ impl Host {
         }
     }
 
-    /// The state that a decision on a parent would be made on.
+    /// The snapshot on which a decision on a parent would be based.
     #[must_use]
     pub fn snapshot(&self, uid: &ParentUid, mut supplied: Supplied) -> Option<Snapshot> {
         let parent = self.index.parent(uid)?;
@@ -140,7 +140,7 @@ impl Host {
         })
     }
 
-    /// What would be decided on a parent now, if its provider answered this.
+    /// The decision on a parent now, if its provider gave this answer.
     #[must_use]
     pub fn decide(&self, uid: &ParentUid, answer: ReconcileResponse) -> Option<Decision> {
         let snapshot = self.snapshot(uid, Supplied::default())?;
@@ -155,7 +155,8 @@ impl Host {
         Some(decide(&input, Ok(answer)))
     }
 
-    /// Reconciles a parent once, as the host's controller does: with the rounds in which the provider asks to see more.
+    /// Reconciles a parent once, as the host's controller does, including the rounds in which the provider requests related
+    /// objects.
     pub fn reconcile(
         &mut self,
         server: &mut ApiServer,
@@ -189,14 +190,14 @@ impl Host {
         self.trace.clear();
         let caller = Caller { context: &self.context, manager: &self.manager, parent: &parent, kind: &self.kind };
         let clock = FrozenClock { instant: Instant::now(), timestamp: server.now() };
-        let mut waiting: Vec<(Ticket, Effect)> = Vec::new();
+        let mut pending: Vec<(Ticket, Effect)> = Vec::new();
         loop {
-            waiting.extend(reconcile.effects(&clock));
-            if waiting.is_empty() {
+            pending.extend(reconcile.effects(&clock));
+            if pending.is_empty() {
                 return reconcile.into_report();
             }
-            let picked = schedule.pick(waiting.len()) % waiting.len();
-            let (ticket, effect) = waiting.remove(picked);
+            let picked = schedule.pick(pending.len()) % pending.len();
+            let (ticket, effect) = pending.remove(picked);
             let reply = match &effect {
                 Effect::Call(request) => Reply::Called(provider.answer(request)),
                 _ => carry_out(server, caller, &effect, schedule.fault())?,
@@ -206,14 +207,14 @@ impl Host {
         }
     }
 
-    /// Takes what a reconcile leaves behind, as the controller does; an error is what the provider asked to see.
+    /// Applies the report of a reconcile, as the controller does; an error holds the related objects that the provider requested.
     fn take(&mut self, uid: &ParentUid, report: Report) -> Result<Report, Supplied> {
         for object in &report.observed {
             self.index.apply(object.clone());
         }
         for delete in &report.deleted {
-            let held = self.index.get(&delete.key).is_some_and(|child| !child.finalizers.is_empty());
-            if !held {
+            let has_finalizers = self.index.get(&delete.key).is_some_and(|child| !child.finalizers.is_empty());
+            if !has_finalizers {
                 self.index.delete(&delete.key, &delete.uid, &delete.resource_version);
             }
         }
@@ -235,7 +236,7 @@ impl Host {
     }
 }
 
-/// Carries out an effect with what goes wrong with it; `None`: the host crashed.
+/// Carries out an effect with a fault, if any; `None` if the host crashed.
 fn carry_out(server: &mut ApiServer, caller: Caller<'_>, effect: &Effect, fault: Option<Fault>) -> Option<Reply> {
     let lost = || failed(effect, "the API server did not answer");
     match fault {
@@ -271,7 +272,7 @@ fn failed(effect: &Effect, message: &str) -> Reply {
         Effect::ReadNamespace(_) => Reply::Terminating(Err(error())),
         Effect::ListChildren => Reply::Children(Err(error())),
         Effect::ClaimItems { .. } => Reply::Claimed(Err(error())),
-        // Events may be lost, and nobody learns of it.
+        // Lost events are not reported as errors.
         Effect::SendEvent(_) => Reply::Done(Ok(())),
         Effect::Delete { .. } => Reply::Done(Err(error())),
         Effect::Call(_) | Effect::Get { .. } | Effect::Apply { .. } | Effect::Patch(_) | Effect::ApplyStatus(_) => {
@@ -280,7 +281,7 @@ fn failed(effect: &Effect, message: &str) -> Reply {
     }
 }
 
-/// Time stands still within a reconcile.
+/// Time does not advance within a reconcile.
 struct FrozenClock {
     instant: Instant,
     timestamp: String,

@@ -1,6 +1,6 @@
-//! A world for the engine without a cluster: an API server in memory, and a host that drives the engine's own reconciles
-//! against it, in any order of replies, with faults and crashes anywhere. The property tests run here; so will offline tools.
-//! Knows the engine, nothing above it.
+//! Simulates a cluster for the engine: an API server in memory, and a host that drives the engine's reconciles against it, with
+//! replies in any order, and with faults and crashes at any point. Used by the property tests, and later by offline tools.
+//! Depends on the engine, and on nothing above it.
 
 pub mod api_server;
 pub mod fields;

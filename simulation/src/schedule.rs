@@ -1,28 +1,28 @@
-//! What decides in which order effects are carried out, and what goes wrong with them.
+//! The order in which effects are carried out, and the faults that are injected.
 
-/// What goes wrong with one effect.
+/// A fault of one effect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
-    /// The request is lost, and is answered with a transient error.
+    /// The request is lost: it returns a transient error.
     Lost,
-    /// The request is carried out, and its answer is lost.
+    /// The request is carried out, and its response is lost: it returns a transient error.
     Unanswered,
-    /// The host ends before the request is sent.
+    /// The host crashes before it sends the request.
     CrashBefore,
-    /// The host ends after the request was carried out.
+    /// The host crashes after the request was carried out.
     CrashAfter,
 }
 
 /// Orders effects and injects faults.
 pub trait Schedule {
-    /// Which of `count` effects that may be carried out now comes first; the rest is taken modulo `count`.
+    /// Index of the next of `count` pending effects; taken modulo `count`.
     fn pick(&mut self, count: usize) -> usize;
 
-    /// What goes wrong with the effect that was picked.
+    /// The fault of the picked effect, if any.
     fn fault(&mut self) -> Option<Fault>;
 }
 
-/// In the order in which they were handed out, and nothing goes wrong.
+/// In the order in which the effects were returned, without faults.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct InOrder;
 
@@ -36,14 +36,14 @@ impl Schedule for InOrder {
     }
 }
 
-/// Choices that were made before, one byte each; in order and without faults once they are used up.
+/// Predetermined choices, one byte each; in order and without faults once they are used up.
 #[derive(Clone, Debug, Default)]
 pub struct Choices {
     bytes: std::collections::VecDeque<u8>,
 }
 
 impl Choices {
-    /// Makes these choices.
+    /// A schedule of these choices.
     #[must_use]
     pub fn new(bytes: impl IntoIterator<Item = u8>) -> Self {
         Self { bytes: bytes.into_iter().collect() }

@@ -1,5 +1,5 @@
-//! What must hold of every reconcile, whatever was observed, whatever the provider answers, in whatever order replies come, and
-//! wherever the host crashes. What is driven is the engine's own reconcile, as the host drives it.
+//! Properties of every reconcile, whatever the cluster state, the provider's answer, the order of replies, and the point at which
+//! the host crashes. The simulation drives the engine's own reconcile, as the host does.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should say so at once")]
 
@@ -17,55 +17,56 @@ use proptest::option;
 use proptest::prelude::*;
 use serde_json::json;
 use world::{
-    FINALIZER, State, Wish, check_trace, check_writes, children, host, is_owned, key, let_go, meant, observe,
-    parent_key, parent_uid, response, server, set, strangers,
+    DesiredChild, FINALIZER, State, check_trace, check_writes, children, desired, finish_deletions, foreign_objects,
+    host, is_owned, key, observe, parent_key, parent_uid, response, server, set,
 };
 
-/// Most children.
+/// Number of children.
 const CHILDREN: usize = 6;
-/// Rounds in which everything must be as it will be: what became of lost writes is read in one, labels come back in another, a
-/// child that is in the way goes in a third.
+/// Rounds within which the cluster must converge: one reads the result of lost writes, another restores labels, a third waits for
+/// a deletion.
 const ROUNDS: usize = 10;
 
 fn state() -> impl Strategy<Value = State> {
-    let wished = || (0u8..3, 0u8..3, any::<bool>());
+    let desired_child = || (0u8..3, 0u8..3, any::<bool>());
     prop_oneof![
         2 => Just(State::Absent),
-        4 => wished().prop_map(State::Ours),
-        2 => wished().prop_map(State::Edited),
-        1 => wished().prop_map(State::Deleting),
-        1 => wished().prop_map(State::Stripped),
-        1 => wished().prop_map(State::Controlled),
-        1 => wished().prop_map(State::Others),
-        1 => (wished(), any::<bool>()).prop_map(|(wish, reference)| State::Given(wish, reference)),
-        1 => wished().prop_map(State::Forged),
-        1 => wished().prop_map(State::Foreign),
-        1 => wished().prop_map(State::Retained),
+        4 => desired_child().prop_map(State::Ours),
+        2 => desired_child().prop_map(State::Edited),
+        1 => desired_child().prop_map(State::Deleting),
+        1 => desired_child().prop_map(State::Stripped),
+        1 => desired_child().prop_map(State::Controlled),
+        1 => desired_child().prop_map(State::Others),
+        1 => (desired_child(), any::<bool>()).prop_map(|(child, reference)| State::Given(child, reference)),
+        1 => desired_child().prop_map(State::Forged),
+        1 => desired_child().prop_map(State::Foreign),
+        1 => desired_child().prop_map(State::Retained),
     ]
 }
 
-/// What a provider may answer: children, and which of the others are to be kept.
-type Answered = (Vec<Option<Wish>>, Vec<usize>);
+/// An answer of the provider: desired children, and which of the others to keep.
+type Answered = (Vec<Option<DesiredChild>>, Vec<usize>);
 
 fn answered() -> impl Strategy<Value = Answered> {
-    let wish = (0u8..3, 0u32..3, any::<bool>()).prop_map(|(content, wave, retain)| Wish { content, wave, retain });
-    (vec(option::of(wish), CHILDREN), vec(0..CHILDREN, 0..2))
+    let child =
+        (0u8..3, 0u32..3, any::<bool>()).prop_map(|(content, wave, retain)| DesiredChild { content, wave, retain });
+    (vec(option::of(child), CHILDREN), vec(0..CHILDREN, 0..2))
 }
 
-/// What happens between two decisions, and the decisions themselves.
+/// One step of a run: an event between two decisions, or a decision.
 #[derive(Clone, Debug)]
 enum Step {
-    /// Somebody makes a child be something else, or go.
+    /// A child is replaced or removed.
     Set(usize, State),
-    /// Somebody edits it.
+    /// A child is edited by hand.
     Edit(usize, u8),
-    /// What is being deleted goes.
-    LetGo,
-    /// Watches deliver so many events.
+    /// Pending deletions complete.
+    FinishDeletions,
+    /// Watches deliver this many events.
     Deliver(usize),
-    /// The host starts anew.
+    /// The host restarts.
     Restart,
-    /// The provider is asked, and what it answers is executed in this order, with these faults.
+    /// The parent is reconciled with this answer, in this order of effects and with these faults.
     Decide(Answered, Vec<u8>),
 }
 
@@ -73,7 +74,7 @@ fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         3 => (0..CHILDREN, state()).prop_map(|(number, state)| Step::Set(number, state)),
         2 => (0..CHILDREN, any::<u8>()).prop_map(|(number, content)| Step::Edit(number, content)),
-        1 => Just(Step::LetGo),
+        1 => Just(Step::FinishDeletions),
         4 => (1usize..6).prop_map(Step::Deliver),
         1 => Just(Step::Restart),
         5 => (answered(), vec(any::<u8>(), 0..32)).prop_map(|(answer, choices)| Step::Decide(answer, choices)),
@@ -88,7 +89,7 @@ fn world(states: &[State]) -> ApiServer {
     server
 }
 
-/// What a host would do now.
+/// The plan that a host would execute now.
 fn plan(host: &Host, answer: &ReconcileResponse) -> Plan {
     match host.decide(&parent_uid(), answer.clone()) {
         Some(Decision::Execute(execute)) => execute.plan,
@@ -99,11 +100,11 @@ fn plan(host: &Host, answer: &ReconcileResponse) -> Plan {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(512))]
 
-    /// However old the cache is, whoever writes in between, whatever is lost on the way, and wherever the host crashes: nothing is
-    /// deleted or released that is not owned, nothing that is applied or kept goes in the same round, nothing goes before what is
-    /// meant is there, and no stranger is written to. Left alone, one answer then comes to an end in which nothing is done any more.
+    /// However stale the cache is, whoever else writes, whatever requests or responses are lost, and wherever the host crashes:
+    /// only owned children are deleted or released, none that the same reconcile applies or keeps, none before the desired children
+    /// are applied, and no foreign object is written. Left undisturbed, one answer then leads to a fixed point.
     #[test]
-    fn nothing_foreign_is_touched_and_every_run_ends_at_the_fixed_point(
+    fn no_foreign_object_is_touched_and_every_run_converges(
         states in vec(state(), CHILDREN),
         steps in vec(step(), 0..24),
         last in answered(),
@@ -114,14 +115,14 @@ proptest! {
             match step {
                 Step::Set(number, state) => set(&mut server, number, state),
                 Step::Edit(number, content) => world::edit(&mut server, number, content),
-                Step::LetGo => let_go(&mut server),
+                Step::FinishDeletions => finish_deletions(&mut server),
                 Step::Deliver(events) => host.deliver(&server, events),
                 Step::Restart => host = host.restarted(&server),
-                Step::Decide((wishes, kept), choices) => {
-                    let before = strangers(&server);
-                    let answer = response(&wishes, &kept);
+                Step::Decide((children, kept), choices) => {
+                    let before = foreign_objects(&server);
+                    let answer = response(&children, &kept);
                     let keep: Vec<ObjectKey> = kept.iter().copied().map(key).collect();
-                    let keep = if wishes.is_empty() { Vec::new() } else { keep };
+                    let keep = if children.is_empty() { Vec::new() } else { keep };
                     let name_taken = match host.decide(&parent_uid(), answer.clone()) {
                         Some(Decision::Execute(execute)) => !execute.plan.taken.is_empty(),
                         _ => false,
@@ -129,14 +130,14 @@ proptest! {
                     let provider = |_: &[u8]| answer.clone();
                     let ended = host.reconcile(&mut server, &parent_uid(), &provider, &mut Choices::new(choices));
                     let kept: Vec<ObjectKey> =
-                        keep.into_iter().filter(|key| meant(answer.clone(), "x").keep.contains(key)).collect();
+                        keep.into_iter().filter(|key| desired(answer.clone(), "x").keep.contains(key)).collect();
                     check_trace(&host.trace, &kept, name_taken).map_err(TestCaseError::fail)?;
                     check_writes(&mut server).map_err(TestCaseError::fail)?;
                     if let Outcome::Crashed = ended {
                         host = host.restarted(&server);
                     }
-                    let after = strangers(&server);
-                    prop_assert!(before.iter().all(|stranger| after.contains(stranger)), "{before:?}\n{after:?}");
+                    let after = foreign_objects(&server);
+                    prop_assert!(before.iter().all(|object| after.contains(object)), "{before:?}\n{after:?}");
                 }
             }
         }
@@ -146,7 +147,7 @@ proptest! {
         let mut rounds = 0;
         loop {
             host.deliver(&server, server.events.len());
-            let_go(&mut server);
+            finish_deletions(&mut server);
             host.deliver(&server, server.events.len());
             let events = server.events.len();
             let ended = host.reconcile(&mut server, &parent_uid(), &provider, &mut InOrder);
@@ -156,40 +157,40 @@ proptest! {
                 break;
             }
             rounds += 1;
-            prop_assert!(rounds < ROUNDS, "still at work after {ROUNDS} rounds: {}", plan(&host, &answer));
+            prop_assert!(rounds < ROUNDS, "not converged after {ROUNDS} rounds: {}", plan(&host, &answer));
         }
         let fixed = plan(&host, &answer);
-        let meant = meant(answer.clone(), world::OURS);
-        // What is left to say is only that names are taken; if none is, there is nothing at all, and all is as meant.
+        let desired = desired(answer.clone(), world::OURS);
+        // The plan may still report taken names; if none is taken, it is settled, and the children match the desired ones.
         let live = |key: &ObjectKey| server.get(key).map(observe);
-        let names_are_free = meant.intents.iter().all(|intent| live(&intent.key).is_none_or(|live| is_owned(&live)));
+        let names_are_free = desired.intents.iter().all(|intent| live(&intent.key).is_none_or(|live| is_owned(&live)));
         if names_are_free {
             prop_assert!(fixed.is_settled(), "{fixed}");
-            let keys: BTreeSet<&ObjectKey> = meant.intents.iter().map(|intent| &intent.key).collect();
+            let keys: BTreeSet<&ObjectKey> = desired.intents.iter().map(|intent| &intent.key).collect();
             for object in children(&server).filter(is_owned) {
-                prop_assert!(keys.contains(&object.key) || meant.keep.contains(&object.key), "{} is left", object.key);
+                prop_assert!(keys.contains(&object.key) || desired.keep.contains(&object.key), "{} still exists", object.key);
             }
-            for intent in &meant.intents {
-                // What others added beside it stays theirs.
+            for intent in &desired.intents {
+                // Fields that others added are left alone.
                 let content = |object: &serde_json::Value| object["data"]["content"].clone();
                 prop_assert_eq!(server.get(&intent.key).map(content), Some(content(&intent.object)));
             }
         } else {
             prop_assert!(fixed.deletes.is_empty() || !fixed.taken.is_empty() || !fixed.applies.is_empty(), "{fixed}");
         }
-        // A host that knows nothing of all this comes to the same end.
-        let mut anew = host.restarted(&server);
+        // A restarted host converges to the same state.
+        let mut restarted = host.restarted(&server);
         let events = server.events.len();
-        anew.reconcile(&mut server, &parent_uid(), &provider, &mut InOrder);
-        anew.deliver(&server, server.events.len());
+        restarted.reconcile(&mut server, &parent_uid(), &provider, &mut InOrder);
+        restarted.deliver(&server, server.events.len());
         let noise = server.events.len() - events;
-        prop_assert!(noise <= meant.intents.len(), "{noise} writes after a restart");
+        prop_assert!(noise <= desired.intents.len(), "{noise} writes after a restart");
     }
 
-    /// A watch delivers in order; the answers to the host's own writes come whenever they come, and more than once for all that
-    /// is known. The index, and with it the plan, is the same as if each had come in time.
+    /// A watch delivers in order; the responses to the host's own writes may arrive early, late or repeatedly. The index, and with
+    /// it the plan, is the same as if each had arrived in order.
     #[test]
-    fn a_plan_is_the_same_whatever_the_order_of_events(
+    fn a_plan_does_not_depend_on_the_order_of_events(
         states in vec(state(), CHILDREN),
         changes in vec((0..CHILDREN, state()), 0..12),
         late in vec((any::<prop::sample::Index>(), any::<prop::sample::Index>()), 0..12),
@@ -201,7 +202,7 @@ proptest! {
         }
         let mut events: Vec<WatchEvent> = server.events.clone();
         for (which, delay) in late {
-            // A copy of an event that is a write's answer, at some time after the event itself or before.
+            // A copy of an event, as the response to a write, at some time before or after the event itself.
             let copied = server.events[which.index(server.events.len())].clone();
             if let WatchEvent::Applied(_) = copied {
                 events.insert(delay.index(events.len() + 1), copied);
@@ -219,10 +220,10 @@ proptest! {
         prop_assert_eq!(plan(&host, &answer), plan(&fresh, &answer));
     }
 
-    /// At a parent's end the last wave goes first, each once the one after it is gone; what is retained stays; the finalizer
-    /// goes only when no owned child is left that is not retained; and no stranger is touched.
+    /// When a parent is deleted, its waves are deleted in reverse order, each once the later one is gone; retained children stay;
+    /// the finalizer is removed only once all other owned children are gone; and no foreign object is touched.
     #[test]
-    fn a_teardown_goes_from_the_last_wave_to_the_first_and_lets_the_parent_go_last(
+    fn a_teardown_deletes_waves_in_reverse_order_and_the_parent_last(
         states in vec(state(), CHILDREN),
         slow in vec(any::<bool>(), 32),
         choices in vec(any::<u8>(), 0..64),
@@ -234,7 +235,7 @@ proptest! {
         server.store(&parent_key(), object);
         server.begin_deletion(&parent_key());
         let mut host = host(true);
-        let before = strangers(&server);
+        let before = foreign_objects(&server);
         let mut lowest = u32::MAX;
         let finalized = |_: &[u8]| ReconcileResponse { finalized: true, ..ReconcileResponse::default() };
         for slow in slow.into_iter().chain(std::iter::repeat_n(false, 4 * CHILDREN)) {
@@ -256,21 +257,21 @@ proptest! {
             prop_assert!(server.writes.iter().all(|write| !matches!(write.verb, "create" | "apply")));
             check_writes(&mut server).map_err(TestCaseError::fail)?;
             if server.get(&parent_key()).is_none() {
-                prop_assert!(waves.is_empty(), "the parent went before {waves:?}");
+                prop_assert!(waves.is_empty(), "the parent was deleted before {waves:?}");
                 break;
             }
             if !slow {
-                let_go(&mut server);
+                finish_deletions(&mut server);
             }
         }
-        prop_assert!(server.get(&parent_key()).is_none(), "the parent is left");
+        prop_assert!(server.get(&parent_key()).is_none(), "the parent still exists");
         let left: Vec<ObjectKey> = children(&server).filter(is_owned).map(|child| child.key).collect();
-        let going = |key: &ObjectKey| server.get(key).map(observe).is_some_and(|live| live.deleting);
-        prop_assert!(left.iter().all(going), "{left:?} are left");
-        prop_assert_eq!(strangers(&server).into_iter().filter(|stranger| before.contains(stranger)).count(), before.len());
+        let terminating = |key: &ObjectKey| server.get(key).map(observe).is_some_and(|live| live.deleting);
+        prop_assert!(left.iter().all(terminating), "{left:?} still exist");
+        prop_assert_eq!(foreign_objects(&server).into_iter().filter(|object| before.contains(object)).count(), before.len());
     }
 
-    /// An answer that holds, or that the gate refuses, changes no child; the status says so.
+    /// An answer with `hold`, or one that the gate refuses, changes no child; the status reports it.
     #[test]
     fn a_hold_and_a_refused_answer_write_no_child(states in vec(state(), CHILDREN), answer in answered(), refuse in any::<bool>()) {
         let mut server = world(&states);
@@ -286,9 +287,9 @@ proptest! {
 }
 
 #[test]
-fn the_world_has_every_state() {
-    let wish = (1, 1, false);
-    let states = [State::Ours(wish), State::Given(wish, true), State::Forged(wish), State::Others(wish)];
+fn the_initial_states_are_owned_as_intended() {
+    let child = (1, 1, false);
+    let states = [State::Ours(child), State::Given(child, true), State::Forged(child), State::Others(child)];
     let server = world(&states);
     let owned: Vec<bool> =
         (0..4).map(|number| server.get(&key(number)).map(observe).is_some_and(|live| is_owned(&live))).collect();

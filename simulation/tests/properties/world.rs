@@ -1,4 +1,4 @@
-//! One parent, six children, and everybody else who writes: the states that the world of the properties begins with.
+//! The initial states of the properties: one parent, its children, and the objects of other writers.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 pub(crate) const PROVIDER: &str = "minio";
 pub(crate) const MANAGER: &str = "bartizan/minio";
 pub(crate) const FINALIZER: &str = "finalizer.bartizan.dev/minio";
-/// UID of the parent whose host this is, and of another one of the same provider.
+/// UID of the reconciled parent, and of another one of the same provider.
 pub(crate) const OURS: &str = "p-1";
 pub(crate) const OTHER: &str = "p-2";
 
@@ -39,7 +39,7 @@ fn parent_object(uid: &str) -> Value {
     })
 }
 
-/// The kind of the child with this number: half of them are fenced by their state, the others by their UID.
+/// The kind of the child with this number: half of them are applied with an exact precondition, the others with their UID.
 pub(crate) fn kind(number: usize) -> Kind {
     if number.is_multiple_of(2) { Kind::new("", "v1", "ConfigMap") } else { Kind::new("apps", "v1", "StatefulSet") }
 }
@@ -80,24 +80,24 @@ pub(crate) fn host(finalizes: bool) -> Host {
     Host::new(context(finalizes), MANAGER, parent_kind())
 }
 
-/// What a provider means a child to be.
+/// A desired child.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Wish {
+pub(crate) struct DesiredChild {
     pub(crate) content: u8,
     pub(crate) wave: u32,
     pub(crate) retain: bool,
 }
 
 /// An answer of the provider.
-pub(crate) fn response(wishes: &[Option<Wish>], kept: &[usize]) -> ReconcileResponse {
-    let wished = wishes.iter().enumerate().filter_map(|(number, wish)| wish.map(|wish| (number, wish)));
-    let children: Vec<Value> = wished
-        .map(|(number, Wish { content, wave, retain })| {
+pub(crate) fn response(desired: &[Option<DesiredChild>], kept: &[usize]) -> ReconcileResponse {
+    let numbered = desired.iter().enumerate().filter_map(|(number, child)| child.map(|child| (number, child)));
+    let children: Vec<Value> = numbered
+        .map(|(number, DesiredChild { content, wave, retain })| {
             let on_delete = if retain { "Retain" } else { "Delete" };
             json!({"object": bare(number, content), "wave": wave, "onDelete": on_delete})
         })
         .collect();
-    let kept = kept.iter().filter(|number| wishes.get(**number).is_none_or(Option::is_none));
+    let kept = kept.iter().filter(|number| desired.get(**number).is_none_or(Option::is_none));
     let keep: Vec<Value> = kept
         .map(|number| {
             json!({"apiVersion": kind(*number).api_version(), "kind": kind(*number).kind, "name": format!("c{number}")})
@@ -110,8 +110,8 @@ pub(crate) fn response(wishes: &[Option<Wish>], kept: &[usize]) -> ReconcileResp
     gate::read(&serde_json::to_vec(&response).unwrap()).unwrap()
 }
 
-/// The answer as it comes out of the gate, for a parent with this UID.
-pub(crate) fn meant(response: ReconcileResponse, uid: &str) -> Answer {
+/// The answer after the gate, for a parent with this UID.
+pub(crate) fn desired(response: ReconcileResponse, uid: &str) -> Answer {
     let input = GateInput {
         provider: PROVIDER,
         grants: &grants(),
@@ -125,35 +125,35 @@ pub(crate) fn meant(response: ReconcileResponse, uid: &str) -> Answer {
     gate::check(response, &input).unwrap()
 }
 
-/// Who owns what a state of the world begins with, or what somebody does to it.
+/// The state of a child at the start, or after an intervention.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum State {
-    /// Nothing is there.
+    /// It does not exist.
     Absent,
-    /// Made by the host for this parent.
-    Ours(Wished),
-    /// The same, and edited by somebody since.
-    Edited(Wished),
-    /// The same, and being deleted, held by a finalizer.
-    Deleting(Wished),
+    /// Applied by the host for this parent.
+    Ours(Content),
+    /// The same, and edited by hand since.
+    Edited(Content),
+    /// The same, and being deleted, with a finalizer.
+    Deleting(Content),
     /// The same, with its labels stripped.
-    Stripped(Wished),
-    /// The same, and another object took control of it.
-    Controlled(Wished),
-    /// Made by the host for another parent.
-    Others(Wished),
-    /// The same, and then given to this one by hand: labels, and perhaps the owner reference, too.
-    Given(Wished, bool),
-    /// Somebody's, with labels as if it were ours.
-    Forged(Wished),
-    /// Somebody's.
-    Foreign(Wished),
-    /// Left by an earlier parent of the same name.
-    Retained(Wished),
+    Stripped(Content),
+    /// The same, and controlled by another owner.
+    Controlled(Content),
+    /// Applied by the host for another parent.
+    Others(Content),
+    /// The same, and then moved to this one by hand: its labels, and possibly the owner reference.
+    Given(Content, bool),
+    /// Created by another client, with forged labels.
+    Forged(Content),
+    /// Created by another client.
+    Foreign(Content),
+    /// Retained by an earlier parent of the same name.
+    Retained(Content),
 }
 
-/// Content, wave, and whether it is to be retained.
-pub(crate) type Wished = (u8, u8, bool);
+/// Content, wave, and whether it is retained.
+pub(crate) type Content = (u8, u8, bool);
 
 /// A cluster with the parent in it.
 pub(crate) fn server() -> ApiServer {
@@ -162,34 +162,34 @@ pub(crate) fn server() -> ApiServer {
     server
 }
 
-/// Somebody makes the object with this number be in this state; what was there is gone.
+/// Replaces the object with this number by one in this state.
 pub(crate) fn set(server: &mut ApiServer, number: usize, state: State) {
     let key = key(number);
     server.remove(&key);
     let (content, wave, retain) = match state {
         State::Absent => return,
-        State::Ours(wish)
-        | State::Edited(wish)
-        | State::Deleting(wish)
-        | State::Stripped(wish)
-        | State::Controlled(wish)
-        | State::Others(wish)
-        | State::Given(wish, _)
-        | State::Forged(wish)
-        | State::Foreign(wish)
-        | State::Retained(wish) => wish,
+        State::Ours(content)
+        | State::Edited(content)
+        | State::Deleting(content)
+        | State::Stripped(content)
+        | State::Controlled(content)
+        | State::Others(content)
+        | State::Given(content, _)
+        | State::Forged(content)
+        | State::Foreign(content)
+        | State::Retained(content) => content,
     };
-    let mut wishes = vec![None; number];
-    wishes.push(Some(Wish { content, wave: wave.into(), retain }));
+    let mut children = vec![None; number];
+    children.push(Some(DesiredChild { content, wave: wave.into(), retain }));
     let owner = if matches!(state, State::Others(_) | State::Given(..)) { OTHER } else { OURS };
-    let intent = meant(response(&wishes, &[]), owner).intents.remove(0).object;
+    let intent = desired(response(&children, &[]), owner).intents.remove(0).object;
     match state {
         State::Forged(_) => return server.create("kubectl", &key, intent),
         State::Foreign(_) => return server.create("kubectl", &key, bare(number, content)),
         _ => {}
     }
     server.apply(MANAGER, &key, &intent, &Fence::CreateOnly).unwrap();
-    // What led to the world is no write of the host under test.
+    // The setup is not a write of the host under test.
     server.writes.clear();
     match state {
         State::Edited(_) => edit(server, number, content + 1),
@@ -220,17 +220,17 @@ fn owners(uid: &str) -> Value {
     json!([{"uid": uid, "kind": "ObjectStore", "name": "s", "controller": true}])
 }
 
-/// Somebody edits what is there.
+/// Edits an object by hand, if it exists.
 pub(crate) fn edit(server: &mut ApiServer, number: usize, content: u8) {
     server.update("kubectl", &key(number), |object| object["data"] = json!({"content": content, "by": "hand"}));
 }
 
-/// Whoever held back what is being deleted no longer does.
-pub(crate) fn let_go(server: &mut ApiServer) {
-    let going =
+/// Completes all pending deletions of children.
+pub(crate) fn finish_deletions(server: &mut ApiServer) {
+    let terminating =
         |object: &Value| object["metadata"].get("deletionTimestamp").is_some() && object["kind"] != "ObjectStore";
     let gone: Vec<ObjectKey> =
-        server.objects().iter().filter(|(_, object)| going(object)).map(|(key, _)| key.clone()).collect();
+        server.objects().iter().filter(|(_, object)| terminating(object)).map(|(key, _)| key.clone()).collect();
     gone.iter().for_each(|key| server.remove(key));
 }
 
@@ -238,12 +238,12 @@ pub(crate) fn observe(object: &Value) -> Observed {
     Observed::project(object.clone(), MANAGER).unwrap()
 }
 
-/// Children as they are.
+/// The live children.
 pub(crate) fn children(server: &ApiServer) -> impl Iterator<Item = Observed> {
     server.objects().values().filter(|object| object["kind"] != "ObjectStore").map(observe)
 }
 
-/// This parent's by everything that there is: labels that the host wrote, no other controller.
+/// Whether this parent owns an object: it has labels that the host applied, and no other controller.
 pub(crate) fn is_owned(object: &Observed) -> bool {
     object.is_child_of(OURS, PROVIDER)
         && object.applied_by_host
@@ -251,8 +251,8 @@ pub(crate) fn is_owned(object: &Observed) -> bool {
         && object.controller_uid.as_deref().is_none_or(|uid| uid == OURS)
 }
 
-/// Whether anything at all says that it is, or was, this parent's.
-pub(crate) fn has_to_do_with_us(object: &Observed) -> bool {
+/// Whether any mark on an object names this parent.
+pub(crate) fn refers_to_us(object: &Observed) -> bool {
     object.applied_by_host
         && (object.is_child_of(OURS, PROVIDER)
             || object.controller_uid.as_deref() == Some(OURS)
@@ -260,13 +260,13 @@ pub(crate) fn has_to_do_with_us(object: &Observed) -> bool {
             || object.marks.retained_for.as_deref() == Some(parent_key().title().as_str()))
 }
 
-/// The objects that have nothing to do with this parent, as they are.
-pub(crate) fn strangers(server: &ApiServer) -> Vec<String> {
+/// The live objects that do not refer to this parent.
+pub(crate) fn foreign_objects(server: &ApiServer) -> Vec<String> {
     let objects = server.objects().values().filter(|object| object["kind"] != "ObjectStore");
-    objects.filter(|object| !has_to_do_with_us(&observe(object))).map(ToString::to_string).collect()
+    objects.filter(|object| !refers_to_us(&observe(object))).map(ToString::to_string).collect()
 }
 
-/// What no write of a reconcile may ever be. Takes the writes since the last look.
+/// Checks the writes of a reconcile, and removes them from the server.
 pub(crate) fn check_writes(server: &mut ApiServer) -> Result<(), String> {
     for write in std::mem::take(&mut server.writes) {
         let Some(before) = write.before.as_ref().map(observe).filter(|before| *before.key.kind != *"ObjectStore")
@@ -276,25 +276,25 @@ pub(crate) fn check_writes(server: &mut ApiServer) -> Result<(), String> {
         let after = write.after.as_ref().map(observe);
         let is_released = after.as_ref().is_some_and(|after| after.owner_uid.is_none()) && before.owner_uid.is_some();
         if (write.verb == "delete" || is_released) && !is_owned(&before) {
-            return Err(format!("{} was deleted or released and is not owned", write.key));
+            return Err(format!("{} was deleted or released but is not owned", write.key));
         }
-        // A write that names the UID alone may meet a state that nobody has seen: that is its price.
-        let seen = matches!(write.fence, Some(Fence::Exact { .. }));
-        if write.verb == "apply" && seen && before.controller_uid.as_deref().is_some_and(|uid| uid != OURS) {
-            return Err(format!("{} was applied to and has another controller", write.key));
+        // A write with the UID alone may hit a state that was not observed: this is accepted.
+        let exact = matches!(write.fence, Some(Fence::Exact { .. }));
+        if write.verb == "apply" && exact && before.controller_uid.as_deref().is_some_and(|uid| uid != OURS) {
+            return Err(format!("{} was applied but has another controller", write.key));
         }
         let stateful = *before.key.kind == *"StatefulSet";
-        if write.verb == "apply" && stateful && !seen {
-            return Err(format!("{} was applied to in a state that nobody has seen", write.key));
+        if write.verb == "apply" && stateful && !exact {
+            return Err(format!("{} was applied in a state that was not observed", write.key));
         }
     }
     Ok(())
 }
 
-/// The order of a reconcile's effects: the waves in turn, nothing of a later one and nothing that goes once something failed,
-/// nothing that goes while a name is taken, and nothing that is applied or kept goes in the same round.
+/// Checks the order of a reconcile's effects: waves in ascending order; after a failure no later wave, delete or release, nor while a name is
+/// taken a delete or release; and no child is both applied or kept and deleted or released.
 pub(crate) fn check_trace(trace: &[(Effect, bool)], kept: &[ObjectKey], name_taken: bool) -> Result<(), String> {
-    let (mut wave, mut failed, mut gone) = (0, false, false);
+    let (mut wave, mut failed, mut deleted) = (0, false, false);
     let applied: Vec<&ObjectKey> = trace
         .iter()
         .filter_map(|(effect, _)| match effect {
@@ -305,8 +305,8 @@ pub(crate) fn check_trace(trace: &[(Effect, bool)], kept: &[ObjectKey], name_tak
     for (effect, ok) in trace {
         match effect {
             Effect::Apply { apply, .. } => {
-                if gone {
-                    return Err(format!("{} is applied after something was deleted", apply.intent.key));
+                if deleted {
+                    return Err(format!("{} is applied after a delete", apply.intent.key));
                 }
                 if apply.intent.wave < wave || (apply.intent.wave > wave && failed) {
                     return Err(format!("{} is applied out of turn", apply.intent.key));
@@ -315,15 +315,15 @@ pub(crate) fn check_trace(trace: &[(Effect, bool)], kept: &[ObjectKey], name_tak
                 failed |= !ok;
             }
             Effect::Delete { delete, .. } => {
-                gone = true;
+                deleted = true;
                 if failed || name_taken || applied.contains(&&delete.key) || kept.contains(&delete.key) {
-                    return Err(format!("{} is deleted although something failed, or it is meant", delete.key));
+                    return Err(format!("{} is deleted after a failure, or although it is desired", delete.key));
                 }
             }
             Effect::Patch(patch) if patch.body["metadata"]["labels"][PROVIDER_LABEL].is_null() => {
                 let labels = patch.body["metadata"].get("labels").is_some();
                 if labels && (failed || name_taken || applied.contains(&&patch.key) || kept.contains(&patch.key)) {
-                    return Err(format!("{} is released although something failed, or it is meant", patch.key));
+                    return Err(format!("{} is released after a failure, or although it is desired", patch.key));
                 }
             }
             _ => {}
