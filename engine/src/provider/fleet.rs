@@ -18,6 +18,15 @@ use super::source::{CheckReference, Snapshot, Wanted};
 /// Numbers of parents are not written more often: with many parents they change all the time.
 const COUNTED: Duration = Duration::from_secs(2);
 
+/// What became of a declaration.
+#[derive(Debug)]
+struct Written {
+    /// The Provider as it was declared.
+    provider: Provider,
+    /// The folder in which nothing was written; with other files in it, the verdict may be another.
+    unwritten_in: Option<BTreeSet<String>>,
+}
+
 /// All Providers.
 #[derive(Debug)]
 pub struct Fleet {
@@ -25,9 +34,9 @@ pub struct Fleet {
     snapshot: Snapshot,
     folder: Vec<DeclaredModule>,
     /// What the folder declares, as it was written last, by the module's file.
-    written: BTreeMap<String, Provider>,
+    written: BTreeMap<String, Written>,
     /// What is being written. Nothing is decided meanwhile: a module and its declaration take effect together.
-    declaring: BTreeMap<String, Provider>,
+    declaring: BTreeMap<String, Written>,
     lives: BTreeMap<String, Life>,
     claims: Arc<[Claim]>,
     wanted: Wanted,
@@ -203,23 +212,32 @@ impl Fleet {
             return;
         }
         self.retry_at = None;
-        let stems: BTreeSet<String> = self.folder.iter().map(|module| stem(&module.file).to_owned()).collect();
+        let stems = self.stems();
         for module in &self.folder {
             let life = module.provider.as_ref().and_then(|wanted| self.lives.get(&wanted.metadata.name));
             let (existing, served) = (life.and_then(Life::provider), life.and_then(Life::active_digest));
             let Some(provider) = for_both_versions(module, existing, served) else { continue };
             let before = self.written.get(&module.file);
-            if before == Some(&provider) {
+            let is_same = before.is_some_and(|before| before.provider == provider);
+            let folder_differs = |folder: &BTreeSet<String>| *folder != stems;
+            if is_same && !before.and_then(|before| before.unwritten_in.as_ref()).is_some_and(folder_differs) {
                 continue;
             }
             let file = module.file.clone();
-            self.declaring.insert(file.clone(), provider.clone());
-            let rewrites = before.is_some_and(|before| before.metadata.name == provider.metadata.name);
+            let written = Written { provider: provider.clone(), unwritten_in: Some(stems.clone()) };
+            self.declaring.insert(file.clone(), written);
+            let had_its_name = before.is_some_and(|before| before.provider.metadata.name == provider.metadata.name);
+            let rewrites = had_its_name && !is_same;
             effects.push(Effect::Declare(Box::new(Declaration { file, provider, rewrites, stems: stems.clone() })));
         }
         if self.declaring.is_empty() {
             self.settle_all(now, effects);
         }
+    }
+
+    /// Names of the modules in the folder, without their ending.
+    fn stems(&self) -> BTreeSet<String> {
+        self.folder.iter().map(|module| stem(&module.file).to_owned()).collect()
     }
 
     fn declared(
@@ -229,14 +247,15 @@ impl Fleet {
         now: &Now,
         effects: &mut Vec<Effect>,
     ) {
-        let Some(provider) = self.declaring.remove(file) else { return };
+        let Some(mut declared) = self.declaring.remove(file) else { return };
         match result {
             Ok(written) => {
                 // Known at once, so that nothing is decided by what was there before.
                 if let Some(written) = written {
+                    declared.unwritten_in = None;
                     self.observe(*written);
                 }
-                self.written.insert(file.to_owned(), provider);
+                self.written.insert(file.to_owned(), declared);
             }
             Err(_) => {
                 let (runs, retry_at) = (&mut self.runs, &mut self.retry_at);

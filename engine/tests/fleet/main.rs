@@ -1,9 +1,7 @@
 //! The life of Providers: each transition in a table, and what must hold whatever happens in whatever order.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on should say so at once")]
 
-#[path = "fleet/properties.rs"]
+mod folder;
 mod properties;
-#[path = "fleet/transitions.rs"]
 mod transitions;
-#[path = "fleet/world.rs"]
 mod world;
