@@ -42,38 +42,38 @@ use crate::telemetry::timestamp;
 use previewing::Previewing;
 use watches::watches;
 
-/// Events that may wait for the actor; a full channel slows the watches down, and loses nothing.
+/// Most watch events that are queued for the actor; a full channel slows the watches down and loses nothing.
 const EVENTS: usize = 1024;
 
-/// Time until a parent is looked at again whose descendants are being listed: that ends with an event most often.
+/// Delay until a parent is requeued whose descendants are being listed; usually the end of the list requeues it first.
 const LISTING: Duration = Duration::from_secs(5);
 
-/// Who is told of a controller's work, and who else works.
+/// What a controller needs to know of its surroundings, and where it reports.
 pub(crate) struct Surroundings {
     /// What each Provider claims.
     pub(crate) claims: Arc<[Claim]>,
-    /// Whoever decides about the provider.
+    /// Reports to the Providers actor.
     pub(crate) reporter: Reporter,
-    /// Told what was decided.
+    /// Takes the explanations of decisions.
     pub(crate) board: Board,
 }
 
 /// Why a controller ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Ended {
-    /// It was told to.
+    /// It was cancelled.
     Stopped,
-    /// What the cluster serves may have changed: see, and start again if so.
+    /// The served kinds may have changed: they are resolved anew before the next start.
     KindsChanged,
-    /// It was there for a preview only, and that is done.
+    /// It was started for a preview only, which is complete.
     Previewed,
 }
 
-/// What a controller is told while it works.
+/// Inputs of a running controller.
 pub(crate) struct Inputs {
-    /// The version to serve with.
+    /// The version that serves.
     pub(crate) versions: tokio::sync::watch::Receiver<Runnable>,
-    /// Another one, to look at what it would change.
+    /// A candidate to preview.
     pub(crate) candidates: tokio::sync::watch::Receiver<Option<Runnable>>,
 }
 
@@ -95,15 +95,15 @@ pub(crate) struct Controller {
     board: Board,
     observer: Observer,
     was_synced: bool,
-    /// Parents, as last told.
+    /// The number of parents in the last report.
     told_parents: Option<usize>,
-    /// Watches that broke and have not listed since: what is known of these may be old.
+    /// Watches that broke and have not relisted since: their objects may be stale.
     broken: BTreeMap<Scope, String>,
-    /// Nothing new is begun.
+    /// No new reconcile is started.
     stopping: bool,
-    /// Another version that is being looked at.
+    /// The candidate that is being previewed.
     previewing: Option<Previewing>,
-    /// Nothing is served: it is there for the preview of its own version.
+    /// Nothing is served: it only previews its own version.
     only_previews: bool,
 }
 
@@ -151,18 +151,18 @@ impl Controller {
         }
     }
 
-    /// Only looks at what its own version would change, and ends.
+    /// Only previews its own version, and ends.
     pub(crate) fn only_preview(mut self, version: &Runnable) -> Self {
         self.previewing = Some(Previewing::new(version.version.id(), self.shared.clone(), None));
         self.only_previews = true;
         self
     }
 
-    /// Works until told to stop, with the newest of the versions that it is told, or until `changed` says that what the cluster
-    /// serves may have changed; then finishes what is under way.
+    /// Runs until it is cancelled, with the newest version of its inputs, or until `changed` says that the served kinds may have
+    /// changed; then finishes the reconciles in flight.
     ///
     /// # Errors
-    /// If a watch task ends: without it nothing that the provider knows can be trusted.
+    /// If a watch task ends: without it the index cannot be trusted.
     pub(crate) async fn run(
         mut self,
         stop: &CancellationToken,
@@ -206,7 +206,7 @@ impl Controller {
                     let provider = self.shared.provider();
                     anyhow::bail!("a watch of provider {provider} ended, which it never should: {ended:?}");
                 }
-                // With every slot taken, what is due waits for one of them, not for its time.
+                // While every slot is taken, due parents wait for a slot, not for a timer.
                 () = sleep_until(due), if due.is_some() && self.running.len() < self.shared.concurrency => {}
             }
         };
@@ -224,14 +224,14 @@ impl Controller {
         Ok(ended)
     }
 
-    /// Another version takes over: what is under way ends with the one before, what begins from now on asks this one. Every parent
-    /// is looked at once more; what failed with the one before, first.
+    /// Another version takes over: reconciles in flight finish with the previous one, later ones call this one. Every parent is
+    /// requeued, failed ones first.
     fn swap(&mut self, next: &Runnable) {
         let (version, digest) = (next.version.number(), next.version.digest());
         info!(provider = self.shared.provider(), version, digest, "another version takes over");
         self.shared = Arc::new(self.shared.with(next));
         self.observer.metrics.swapped();
-        // What the one before did says nothing about this one.
+        // Faults of the previous version say nothing about this one.
         self.breakers = Breakers::default();
         self.report_breakers();
         let now = Instant::now();
@@ -287,7 +287,7 @@ impl Controller {
         }
     }
 
-    /// The next parent that is due, and that the breakers let begin.
+    /// The next due parent that the breakers admit.
     fn take(&mut self, now: Instant) -> Option<ParentUid> {
         if self.breakers.are_closed() {
             return self.queue.take(now);
@@ -297,7 +297,7 @@ impl Controller {
         self.queue.take_if(now, |uid| breakers.admit(sort(uid), now))
     }
 
-    /// Takes note of how a call ended.
+    /// Records how a call ended.
     fn called(&mut self, sort: Option<Sort>, uid: &ParentUid, called: Called, now: Instant) {
         let was_fine = self.breakers.are_closed();
         self.breakers.end(sort, uid, called, now);
@@ -316,7 +316,7 @@ impl Controller {
         });
     }
 
-    /// Starts a reconcile of a parent that the queue has given out.
+    /// Starts a reconcile of a parent that was taken from the queue.
     fn start(&mut self, uid: ParentUid, supplied: Supplied) {
         if self.index.is_being_listed(&uid) {
             self.queue.finish(&uid, Finished::Again { after: LISTING }, Instant::now(), 0.0);
@@ -363,7 +363,7 @@ impl Controller {
         let (id, report) = match finished {
             Ok((id, report)) => (id, report),
             Err(error) => {
-                // A panic is contained: this parent backs off, the others go on.
+                // A panic is contained: this parent backs off, the others are not affected.
                 error!(provider = self.shared.provider(), "reconcile ended unexpectedly: {error}");
                 self.observer.metrics.reconciled("failed");
                 (error.id(), None)
@@ -375,7 +375,7 @@ impl Controller {
             self.queue.finish(&uid, Finished::Retry { after: None, most: BACKOFF_MAX }, now, fastrand::f64());
             return;
         };
-        // What was written is part of the next request: the provider is asked until its answer no longer changes.
+        // Writes are part of the next request: the provider is called until its answer no longer changes.
         for object in report.observed {
             self.observe_object(object, now);
         }
@@ -412,14 +412,14 @@ impl Controller {
     }
 }
 
-/// A moment of the near future as people write it.
+/// The wall-clock time of a due instant, RFC 3339.
 fn time_of(due: Instant, now: Instant) -> String {
     let after = due.saturating_duration_since(now);
     timestamp::in_future(after)
 }
 
 async fn sleep_until(due: Option<Instant>) {
-    // Without a timer the branch is off; the duration is never waited for.
+    // Without a timer the branch is disabled; the duration is never slept.
     let due = due.unwrap_or_else(|| Instant::now() + Duration::from_secs(3600));
     tokio::time::sleep_until(due.into()).await;
 }

@@ -122,7 +122,7 @@ impl Providers {
 
     /// Waits until the API server knows Providers and the folder was read, and writes those that the folder declares.
     async fn prepare(&mut self) -> anyhow::Result<()> {
-        self.published.wait_for(Option::is_some).await.context("the catalogue ended")?;
+        self.published.wait_for(Option::is_some).await.context("the catalog ended")?;
         let crd = provider::crd();
         let name = crd.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default();
         if self.host.install_crds {
@@ -148,11 +148,11 @@ impl Providers {
     }
 
     fn take_catalogue(&mut self) {
-        let catalogue: Arc<CatalogSnapshot> = self.published.borrow_and_update().clone().unwrap_or_default();
-        self.modules.extend(catalogue.modules().map(|(digest, module)| (digest, module.clone())));
-        self.take(Event::Catalog(catalogue.facts(), folder::modules(&catalogue)));
+        let catalog: Arc<CatalogSnapshot> = self.published.borrow_and_update().clone().unwrap_or_default();
+        self.modules.extend(catalog.modules().map(|(digest, module)| (digest, module.clone())));
+        self.take(Event::Catalog(catalog.facts(), folder::modules(&catalog)));
         let mut needed = self.fleet.modules();
-        needed.extend(catalogue.modules().map(|(digest, _)| digest));
+        needed.extend(catalog.modules().map(|(digest, _)| digest));
         self.modules.retain(|digest, _| needed.contains(digest));
     }
 

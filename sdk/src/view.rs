@@ -149,6 +149,9 @@ pub struct Items<'a> {
     after: u8,
 }
 
+/// What was read of the text; none where that is malformed.
+type Parsed<T> = Option<T>;
+
 impl<'a> Iterator for Items<'a> {
     type Item = Result<JsonView<'a>, Malformed>;
 
@@ -165,8 +168,7 @@ impl<'a> Iterator for Items<'a> {
 }
 
 impl<'a> Items<'a> {
-    /// The outer option is none where the text is malformed.
-    fn try_next(&mut self) -> Option<Option<JsonView<'a>>> {
+    fn try_next(&mut self) -> Parsed<Option<JsonView<'a>>> {
         let bytes = self.text;
         self.at = after_space(bytes, self.at);
         if self.after == b'[' {
@@ -259,7 +261,7 @@ impl<'a> Fields<'a> {
     }
 
     #[inline(always)]
-    fn try_next_key(&mut self) -> Option<Option<&'a [u8]>> {
+    fn try_next_key(&mut self) -> Parsed<Option<&'a [u8]>> {
         let bytes = self.text;
         self.at = after_space(bytes, self.at);
         if self.after == b'{' {

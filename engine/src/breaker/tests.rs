@@ -44,7 +44,7 @@ fn one_failing_parent_never_opens_it_and_an_answer_resets_the_count() {
 }
 
 #[test]
-fn after_a_pause_one_parent_tries_and_each_failure_doubles_the_pause_up_to_a_cap() {
+fn one_parent_tries_after_a_pause_that_doubles_up_to_a_cap() {
     let mut now = Instant::now();
     let mut breaker = open(now);
     let mut pauses = Vec::new();

@@ -331,7 +331,7 @@ mod tests {
     }
 
     #[test]
-    fn the_newest_module_serves_and_if_it_cannot_the_last_one_does_with_the_reason() {
+    fn the_newest_module_serves_or_the_last_good_one_with_the_reason() {
         let (good, bad) = (|| Ok(("new", limits())), || Err(refused(Reason::ModuleInvalid)));
         let ungranted = || Ok(("new", Err(refused(Reason::NotGranted))));
         let old = || Last::Known(("old", limits()));

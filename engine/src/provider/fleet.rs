@@ -14,6 +14,7 @@ use super::declaration::{Declaration, DeclaredModule, for_both_versions, stem};
 use super::event::{ControllerEvent, Effect, Event, Now};
 use super::life::{Follow, Life};
 use super::source::{CheckReference, Snapshot, Wanted};
+use bartizan_contract::names::FILE_ANNOTATION;
 
 /// Numbers of parents are not written more often: with many parents they change all the time.
 const COUNTED: Duration = Duration::from_secs(2);
@@ -23,8 +24,18 @@ const COUNTED: Duration = Duration::from_secs(2);
 struct Written {
     /// The Provider as it was declared.
     provider: Provider,
-    /// The folder in which nothing was written; with other files in it, the verdict may be another.
+    /// The folder of the declaration, if nothing was written: another file of it may declare the same Provider.
     unwritten_in: Option<BTreeSet<String>>,
+}
+
+impl Written {
+    /// Whether the declaration is made again although it says the same: the Provider was made from another file, which kept this
+    /// one out, and the folder has changed since. A Provider that somebody deleted, or that somebody else made, stays as it is.
+    fn is_due_again(&self, existing: Option<&Provider>, stems: &BTreeSet<String>) -> bool {
+        let file = |provider: &Provider| provider.metadata.annotations.get(FILE_ANNOTATION).cloned();
+        let made_from_another = existing.and_then(file).is_some_and(|existing| Some(existing) != file(&self.provider));
+        made_from_another && self.unwritten_in.as_ref().is_some_and(|folder| folder != stems)
+    }
 }
 
 /// All Providers.
@@ -37,6 +48,8 @@ pub struct Fleet {
     written: BTreeMap<String, Written>,
     /// What is being written. Nothing is decided meanwhile: a module and its declaration take effect together.
     declaring: BTreeMap<String, Written>,
+    /// Whether one of those could not be written.
+    declaration_failed: bool,
     lives: BTreeMap<String, Life>,
     claims: Arc<[Claim]>,
     wanted: Wanted,
@@ -60,6 +73,7 @@ impl Fleet {
             folder: Vec::new(),
             written: BTreeMap::new(),
             declaring: BTreeMap::new(),
+            declaration_failed: false,
             lives: BTreeMap::new(),
             claims: Arc::default(),
             wanted: Wanted::default(),
@@ -219,8 +233,11 @@ impl Fleet {
             let Some(provider) = for_both_versions(module, existing, served) else { continue };
             let before = self.written.get(&module.file);
             let is_same = before.is_some_and(|before| before.provider == provider);
-            let folder_differs = |folder: &BTreeSet<String>| *folder != stems;
-            if is_same && !before.and_then(|before| before.unwritten_in.as_ref()).is_some_and(folder_differs) {
+            if is_same && !before.is_some_and(|before| before.is_due_again(existing, &stems)) {
+                continue;
+            }
+            // Of two files that declare one Provider, the second is judged by what the first has made of it.
+            if self.declaring.values().any(|other| other.provider.metadata.name == provider.metadata.name) {
                 continue;
             }
             let file = module.file.clone();
@@ -253,6 +270,9 @@ impl Fleet {
                 // Known at once, so that nothing is decided by what was there before.
                 if let Some(written) = written {
                     declared.unwritten_in = None;
+                    // It is what this file declares now, and no longer what another one did.
+                    let name = &declared.provider.metadata.name;
+                    self.written.retain(|_, other| other.provider.metadata.name != *name);
                     self.observe(*written);
                 }
                 self.written.insert(file.to_owned(), declared);
@@ -260,10 +280,16 @@ impl Fleet {
             Err(_) => {
                 let (runs, retry_at) = (&mut self.runs, &mut self.retry_at);
                 Context { now, claims: &self.claims, runs, effects, retry_at }.retry();
+                self.declaration_failed = true;
             }
         }
-        if self.declaring.is_empty() {
-            self.settle_all(now, effects);
+        if !self.declaring.is_empty() {
+            return;
+        }
+        // What the folder came to hold meanwhile is declared as well; after a failure, not before the retry.
+        match std::mem::take(&mut self.declaration_failed) {
+            false => self.settle(now, effects),
+            true => self.settle_all(now, effects),
         }
     }
 

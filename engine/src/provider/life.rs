@@ -96,6 +96,7 @@ impl Life {
         match event {
             ControllerEvent::Ended => return self.ended(run, previews, context),
             ControllerEvent::Began if is_current => return self.began(run),
+            ControllerEvent::Began if self.replaced.contains_key(&run) => return self.replaced_began(run),
             ControllerEvent::Began if previews => self.reported.held = None,
             ControllerEvent::CrdsCompared(crds) if previews => {
                 let active = self.provider.as_ref().and_then(|provider| provider.status.active.as_ref());
@@ -132,6 +133,7 @@ impl Life {
         if self.last_run == Some(run) {
             self.last_run = None;
         }
+        self.replaced.remove(&run);
         if previews && let Some(candidate) = &mut self.candidate {
             // It ended without a result.
             candidate.previewed_by = None;
@@ -151,7 +153,8 @@ impl Life {
         };
         let failure = match answer {
             Answer::FinalizerAdded(Ok(written)) => {
-                *provider = *written;
+                // A watch may have delivered a later state already.
+                provider.metadata.finalizers = written.metadata.finalizers;
                 None
             }
             Answer::StatusWritten(Ok(status)) => {

@@ -119,7 +119,7 @@ pub struct Snapshot {
     pub files: BTreeSet<String>,
 }
 
-/// What Providers ask the catalogue for, beside the folder.
+/// What Providers ask the catalog for, beside the folder.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Wanted {
     /// ConfigMaps by name, with the keys.

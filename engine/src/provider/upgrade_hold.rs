@@ -46,7 +46,7 @@ pub fn held(provider: &str, upgrade: &Upgrade, number: &str, plan: Plan<'_>) -> 
         (update, "update"),
         (recreate, "recreate"),
         (delete, "delete"),
-        (release, "let go of"),
+        (release, "release"),
         (refuse, "fail to change"),
     ];
     let counted: Vec<String> = counted
@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn what_would_be_deleted_or_made_again_waits_unless_the_administrator_does_not_mind() {
+    fn deletes_and_recreations_wait_unless_hold_on_leaves_them_out() {
         use UpgradePolicy::{Automatic, Manual};
         let both = [HoldOn::Delete, HoldOn::Recreate];
         let nothing = CandidateChanges::default();

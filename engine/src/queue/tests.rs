@@ -45,7 +45,7 @@ fn a_parent_touched_in_flight_runs_once_more_after_it() {
 }
 
 #[test]
-fn child_events_neither_shorten_the_backoff_nor_burn_an_attempt_and_an_edit_is_served_at_once() {
+fn child_events_do_not_shorten_the_backoff_and_an_edit_ends_it() {
     let now = Instant::now();
     let mut queue = Queue::default();
     queue.touch(&1, Priority::Child, now);

@@ -228,6 +228,34 @@ fn a_harmless_version_of_another_shape_takes_over_once_it_can() {
     assert!(world.done(MINIO).is_empty());
 }
 
+#[test]
+fn a_replaced_controller_that_begins_first_is_the_one_that_serves() {
+    // An approved version waits to take over when another one is published, and is replaced.
+    let mut world = served();
+    world.publish(MINIO, Some(Ok(other())));
+    find(&mut world, 1);
+    approve(&mut world, "sha256:3");
+    let second = world.last_run(MINIO);
+    world.publish(MINIO, Some(Ok(module("sha256:5", "4.0.0", &["Job"]))));
+    world.answer_all();
+    assert_ne!(world.last_run(MINIO), second);
+
+    world.begin(second);
+    world.answer_all();
+    assert_eq!(world.server[MINIO].status.active.as_ref().unwrap().version, "2.0.0");
+    world.report(second, ControllerEvent::Parents(7));
+    world.advance(5);
+    world.answer_all();
+    assert_eq!(world.server[MINIO].status.parents, Some(7));
+    assert_eq!(world.condition(MINIO, SERVING).unwrap().0, "Serving");
+
+    let last = world.live(MINIO).into_iter().next_back().unwrap();
+    world.begin(last);
+    world.answer_all();
+    let active = world.server[MINIO].status.active.as_ref().map(|active| active.version.clone());
+    assert_eq!((active.as_deref(), active.is_some()), (world.serving(MINIO), true));
+}
+
 #[rstest]
 #[case::of_the_same_shape(alike(), "preview 1.1.0", &["swap to 1.1.0", "hide plan", "preview nothing", "remove approval"])]
 #[case::of_another_shape(other(), "preview 2.0.0 alone", &["start 2.0.0 to take over", "hide plan", "remove approval"])]

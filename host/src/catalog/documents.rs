@@ -209,7 +209,7 @@ fn check_header(document: &Value) -> Result<(), String> {
         match document.get(field).map(Value::as_str) {
             Some(Some(found)) if found == expected => {}
             Some(Some(found)) => return Err(format!("{field}: is \"{found}\", must be \"{expected}\"")),
-            Some(None) => return Err(format!("{field}: is not a text, must be \"{expected}\"")),
+            Some(None) => return Err(format!("{field}: is not a string; must be \"{expected}\"")),
             None => return Err(format!("{field}: is missing, must be \"{expected}\"")),
         }
     }

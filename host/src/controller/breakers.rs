@@ -1,5 +1,5 @@
-//! The breakers of one provider: one for calls that serve parents, one for calls that finish them, so that a provider that cannot
-//! do the one still does the other.
+//! The breakers of one provider: one for calls that serve parents and one for calls that finalize them, so that a provider that
+//! fails at one still does the other.
 
 use std::time::Instant;
 
@@ -10,12 +10,12 @@ use bartizan_engine::phase::{self, Phase};
 
 use bartizan_engine::snapshot::ProviderContext;
 
-/// Sorts of calls.
+/// Purposes of calls.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Sort {
-    /// For a parent that is to be as its author wants it.
+    /// Reconciles a live parent.
     Serve,
-    /// For one that goes.
+    /// Finalizes a parent that is being deleted.
     Finalize,
 }
 
@@ -29,7 +29,7 @@ impl Sort {
         }
     }
 
-    /// As it is called in metrics.
+    /// Its label in metrics.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Serve => "serve",
@@ -46,17 +46,17 @@ pub(crate) struct Breakers {
 }
 
 impl Breakers {
-    /// Whether nothing is wrong.
+    /// Whether both are closed.
     pub(crate) fn are_closed(&self) -> bool {
         self.serve.fault().is_none() && self.finalize.fault().is_none()
     }
 
-    /// Whether a parent may be begun that is due for this sort of call.
+    /// Whether a parent that is due for this sort of call may start.
     pub(crate) fn admit(&self, sort: Option<Sort>, now: Instant) -> bool {
         sort.is_none_or(|sort| self.of(sort).admits(now))
     }
 
-    /// A parent is begun.
+    /// A reconcile of a parent starts.
     pub(crate) fn begin(&mut self, sort: Option<Sort>, parent: &ParentUid, now: Instant) {
         if let Some(sort) = sort {
             self.of_mut(sort).begin(parent, now);
@@ -70,7 +70,7 @@ impl Breakers {
         }
     }
 
-    /// When one of them lets somebody try, if that is later than now.
+    /// When one of them admits the next attempt, if that is later than now.
     pub(crate) fn next_try(&self, now: Instant) -> Option<Instant> {
         [&self.serve, &self.finalize].into_iter().filter_map(Breaker::until).filter(|until| *until > now).min()
     }
@@ -80,17 +80,17 @@ impl Breakers {
         [Sort::Serve, Sort::Finalize].map(|sort| (sort, self.of(sort).fault().is_some()))
     }
 
-    /// What to say of them; `None` if they are closed. The same as long as the fault is, so that nothing is said twice.
+    /// The message for the condition; `None` if they are closed. It stays the same as long as the fault does.
     pub(crate) fn message(&self) -> Option<String> {
         let of = |fault: Option<&str>, what: &str| {
             fault.map(|fault| {
                 format!(
-                    "no answer for {FAULTS} parents in a row{what}; others wait until it answers for one, which is tried ever \
-                     more seldom; last: {fault}"
+                    "no answer for {FAULTS} parents in a row{what}; others wait until it answers for one, which is retried with \
+                     backoff; last: {fault}"
                 )
             })
         };
-        let messages = [of(self.serve.fault(), ""), of(self.finalize.fault(), " that are to go")];
+        let messages = [of(self.serve.fault(), ""), of(self.finalize.fault(), " that are being deleted")];
         let messages: Vec<String> = messages.into_iter().flatten().collect();
         (!messages.is_empty()).then(|| messages.join(". "))
     }
@@ -126,8 +126,8 @@ mod tests {
         assert!(!breakers.admit(Some(Sort::Finalize), now));
         assert!(breakers.admit(Some(Sort::Serve), now) && breakers.admit(None, now));
         assert_eq!(breakers.open(), [(Sort::Serve, false), (Sort::Finalize, true)]);
-        let expected = "no answer for 5 parents in a row that are to go; others wait until it answers for one, which is tried \
-                        ever more seldom; last: it crashed";
+        let expected = "no answer for 5 parents in a row that are being deleted; others wait until it answers for one, which is \
+                        retried with backoff; last: it crashed";
         assert_eq!(breakers.message().as_deref(), Some(expected));
         assert!(breakers.next_try(now).is_some_and(|at| breakers.next_try(at).is_none()));
     }

@@ -1,4 +1,4 @@
-//! What the actor sees: events of watches, answers to writes, lists.
+//! What the actor observes: watch events, responses to writes, lists.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -28,7 +28,7 @@ impl Controller {
             Seen::Gone(object) => {
                 let touched = self.index.delete(&object.key, &object.uid, &object.resource_version);
                 self.touch(&touched, Priority::Child, now);
-                // Who waits for the name backs off, and need no longer.
+                // Parents that wait for the name are in backoff; now they need not wait.
                 self.touch(&self.index.wanted_by(&object.key), Priority::Edit, now);
             }
             Seen::Listed => {
@@ -44,12 +44,12 @@ impl Controller {
         }
     }
 
-    /// Takes an object as a watch or the answer to a write shows it. A parent that somebody made or edited goes first, even
-    /// if its edit is first seen in the answer to the host's own status write.
+    /// Takes an object from a watch or from the response to a write. A parent that was created or edited has priority, even if the
+    /// edit is first seen in the response to the host's own status write.
     pub(super) fn observe_object(&mut self, object: Observed, now: Instant) {
         let is_parent = self.served.parents.keys().any(|kind| object.key.is_of(kind));
         if is_parent && !self.is_mine(&object) {
-            // Another Provider serves it, from now on or as ever.
+            // Another Provider serves it.
             if let Some(known) = self.index.get(&object.key).cloned() {
                 let touched = self.index.delete(&known.key, &known.uid, &object.resource_version);
                 self.touch(&touched, Priority::Child, now);
@@ -65,7 +65,7 @@ impl Controller {
         self.touch(&touched, if edited { Priority::Edit } else { Priority::Child }, now);
     }
 
-    /// Whether this Provider is the one that serves a parent, among all that claim it.
+    /// Whether this Provider serves a parent, among all that claim it.
     fn is_mine(&self, parent: &Observed) -> bool {
         let kind = GroupKind::new(&parent.key.group, &parent.key.kind);
         let labels = parent.labels.iter().cloned().collect();
@@ -87,7 +87,7 @@ impl Controller {
         }
     }
 
-    /// Lists what new selectors select: it was dropped while nobody had asked for it.
+    /// Lists the objects that new selectors match: they were dropped before.
     pub(super) fn list_what_is_new(&mut self) {
         for listing in self.index.take_listings() {
             let shared = self.shared.clone();
@@ -112,7 +112,7 @@ impl Controller {
         }
     }
 
-    /// A deleted child without finalizers is gone; one with finalizers stays until its watch says so.
+    /// A deleted child without finalizers is gone; one with finalizers stays until its watch reports the deletion.
     pub(super) fn deleted(&mut self, key: &ObjectKey, uid: &str, resource_version: &str) -> Touched {
         let has_finalizers = |child: &Arc<Observed>| child.value().pointer("/metadata/finalizers").is_some();
         if self.index.get(key).is_some_and(has_finalizers) {

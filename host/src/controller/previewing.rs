@@ -1,4 +1,4 @@
-//! A version that is compared with the one that serves: which parents it was asked about, and what it would change.
+//! The preview of a candidate: the parents that are left, and what it would change so far.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use tokio::task::{JoinError, JoinSet};
 use crate::reconcile::dry_run::{Look, look};
 use crate::reconcile::shared::Shared;
 
-/// One look, with what it was about.
+/// One answer of a preview.
 pub(super) struct Looked {
     pub(super) uid: ParentUid,
     pub(super) snapshot: Snapshot,
@@ -22,21 +22,21 @@ pub(super) struct Looked {
     pub(super) look: Look,
 }
 
-/// Which version is asked.
+/// Which version was called.
 pub(super) enum Asked {
     Candidate,
-    /// The one that serves, after the candidate answered this.
+    /// The active version, after the candidate predicted this.
     Active(Result<Prediction, String>),
 }
 
-/// A version that is being looked at.
+/// A candidate that is being previewed.
 pub(super) struct Previewing {
     pub(super) id: VersionId,
     pub(super) candidate: Arc<Shared>,
-    /// The version that serves, if it can be asked: what both would do is no change.
+    /// The active version, if there is one: what both would do is no change.
     pub(super) active: Option<Arc<Shared>>,
     pub(super) waiting: VecDeque<ParentUid>,
-    /// When the first parent was looked at.
+    /// When the first parent was previewed.
     pub(super) started: Option<Instant>,
     pub(super) looking: JoinSet<Looked>,
     pub(super) preview: Preview,
@@ -55,7 +55,7 @@ impl Previewing {
         }
     }
 
-    /// The next look that ended; never, if there is none.
+    /// The next answer; pending forever if no call is in flight.
     pub(super) async fn next(previewing: &mut Option<Self>) -> Result<Looked, JoinError> {
         if let Some(previewing) = previewing
             && let Some(looked) = previewing.looking.join_next().await

@@ -1,4 +1,4 @@
-//! The actor looks at what another version would change: one parent after another, between its own work.
+//! Previews of candidates: the actor calls them for one parent after another, between its own reconciles.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -20,7 +20,7 @@ use crate::reconcile::dry_run::Look;
 use crate::telemetry::timestamp;
 
 impl Controller {
-    /// Begins to look at what this version would change; `None`: no longer.
+    /// Starts the preview of a candidate; `None` ends it.
     pub(super) fn preview(&mut self, candidate: Option<&Runnable>) {
         self.previewing = candidate.map(|candidate| {
             let shared = self.shared.with(candidate);
@@ -28,7 +28,7 @@ impl Controller {
         });
     }
 
-    /// Goes on with it. One look at a time: the parents' own work goes first.
+    /// Continues the preview. One call at a time: reconciles have priority.
     pub(super) fn go_on_previewing(&mut self) {
         let Some(mut previewing) = self.previewing.take() else { return };
         if self.index.is_synced() && previewing.looking.is_empty() {
@@ -51,7 +51,7 @@ impl Controller {
         self.previewing = Some(previewing);
     }
 
-    /// The snapshot of a parent that is served; `None` if nobody would be asked about it.
+    /// The snapshot of a parent that is served; `None` if its provider would not be called.
     fn look_at(&self, uid: &ParentUid) -> Option<Snapshot> {
         let references = self.index.references(uid);
         let snapshot = self.snapshot(uid, Supplied { references, ..Supplied::default() })?;
@@ -100,7 +100,7 @@ impl Controller {
             }
             Asked::Candidate => {
                 let changes = prediction.map(|candidate| preview::compare(&candidate, None, &snapshot.children));
-                // It is no worse than before where nobody had an answer for this parent, or a name is taken anyway.
+                // A parent that already fails, or whose name is already taken, is no worse off.
                 let changes = match (status::last_reason(&snapshot.parent), changes) {
                     (Some(reason), Err(_)) if reason.is_of_provider() => Ok(Vec::new()),
                     (Some(Reason::NameTaken), Ok(mut changes)) => {

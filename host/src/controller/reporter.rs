@@ -1,4 +1,4 @@
-//! What a controller reports to whoever decides about its Provider: all of it goes over one channel.
+//! Reports of controllers to the Providers actor, all over one channel.
 
 use bartizan_engine::provider::event::{ControllerEvent, Event, RunId};
 use tokio::sync::mpsc;
@@ -19,7 +19,7 @@ impl Reporter {
         Self { provider: provider.to_owned(), run, to, only_previews: false }
     }
 
-    /// The same for a controller that serves nothing: how its watches are is nobody's concern.
+    /// The same for a controller that only previews: the state of its watches is not reported.
     pub(crate) fn only_previews(&self) -> Self {
         Self { only_previews: true, ..self.clone() }
     }
@@ -28,7 +28,7 @@ impl Reporter {
     pub(crate) fn report(&self, event: ControllerEvent) {
         if !self.only_previews || matches!(event, ControllerEvent::Previewed { .. }) {
             let (provider, run) = (self.provider.clone(), self.run);
-            // Nobody listens any more when the host ends.
+            // The receiver is dropped when the host ends.
             let _ = self.to.send(Event::Controller { provider, run, event });
         }
     }

@@ -1,4 +1,4 @@
-//! What one provider needs before it can serve: its kinds, its rights, the key of tokens. Then its controller.
+//! Starts a controller: resolves its kinds, checks its rights, loads the token key.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -39,9 +39,9 @@ use crate::reconcile::shared::Shared;
 use crate::telemetry::explain::Board;
 use crate::telemetry::timestamp;
 
-/// Time between two tries of what a provider needs before it can start.
+/// Delay between attempts to start.
 const START_RETRY: Duration = crate::kubernetes::backoff::PROVIDER_START;
-/// What is there is found within this time.
+/// An existing CRD is found within this time.
 const AT_ONCE: Duration = Duration::from_millis(500);
 
 /// What all providers of a host share.
@@ -49,9 +49,9 @@ const AT_ONCE: Duration = Duration::from_millis(500);
 pub(crate) struct Host {
     /// The API server.
     pub(crate) client: Client,
-    /// What was decided last.
+    /// The last decisions.
     pub(crate) board: Board,
-    /// Changes of what the cluster serves.
+    /// Changes of the served kinds.
     pub(crate) changes: Changes,
     /// Runs calls.
     pub(crate) calls: CallPool,
@@ -65,17 +65,17 @@ pub(crate) struct Host {
     pub(crate) namespaces: Vec<String>,
 }
 
-/// One that serves a provider still.
+/// A controller that still serves.
 #[derive(Clone)]
 pub(crate) struct Predecessor {
-    /// Tells it to stop.
+    /// Cancels it.
     pub(crate) stop: CancellationToken,
-    /// Told when it has.
+    /// Cancelled once it has ended.
     pub(crate) ended: CancellationToken,
 }
 
 impl Predecessor {
-    /// Tells it to stop and waits until it has: a provider has one writer.
+    /// Cancels it and waits for its end: a provider has one writer.
     pub(crate) async fn end(self) {
         self.stop.cancel();
         self.ended.cancelled().await;
@@ -90,29 +90,29 @@ pub(crate) struct Start {
     pub(crate) provider: Provider,
     /// Its version, those that take over from it with the same watches and rights, and those to look at.
     pub(crate) inputs: Inputs,
-    /// Whoever decides about the provider.
+    /// Reports to the Providers actor.
     pub(crate) reporter: Reporter,
-    /// Who serves until this one can.
+    /// The controller that serves until this one can.
     pub(crate) before: Option<Predecessor>,
     /// Its limits.
     pub(crate) limits: EffectiveLimits,
-    /// Kinds that it may have written, now or at any time before.
+    /// Kinds that it may ever have written.
     pub(crate) kinds: Vec<GroupKind>,
-    /// Whether it is to serve, or only to look at what its version would change.
+    /// Whether it serves, or only previews its version.
     pub(crate) purpose: Purpose,
     /// What each Provider claims.
     pub(crate) claims: Arc<[Claim]>,
 }
 
 impl Start {
-    /// Prepares until that succeeds, then serves until told to stop. When an optional kind comes or goes, begins anew.
+    /// Retries until it can start, then serves until it is cancelled. It restarts when an optional kind is added or removed.
     ///
     /// # Errors
-    /// If a watch task ends: without it nothing that the provider knows can be trusted.
+    /// If a watch task ends: without it the index cannot be trusted.
     pub(crate) async fn serve(mut self, stop: CancellationToken) -> anyhow::Result<()> {
         let name = self.provider.metadata.name.clone();
         let result = self.work(&name, &stop).await;
-        // Whoever comes next waits for this one's end alone.
+        // The next controller waits for the end of this one only.
         if let Some(before) = self.before {
             before.end().await;
         }
@@ -145,7 +145,7 @@ impl Start {
         matches!(self.purpose, Purpose::Preview { .. })
     }
 
-    /// What of the module's CRDs does not fit those of the cluster. Asks until it knows.
+    /// Incompatibilities of the module's CRDs with those of the cluster. Retries until they are known.
     async fn unfit(&self, name: &str, module: &ModuleInfo) -> Vec<Incompatibility> {
         loop {
             let error = match crds::incompatible_with_cluster(&self.host.client, &module.manifest.crds).await {
@@ -175,7 +175,7 @@ impl Start {
 
     async fn work(&mut self, name: &str, stop: &CancellationToken) -> anyhow::Result<()> {
         loop {
-            // From before anything is asked: what changes meanwhile is asked for again.
+            // Marked before anything is read: later changes cause another attempt.
             let mut changes = self.host.changes.clone();
             changes.mark_unchanged();
             let version = self.inputs.versions.borrow_and_update().clone();
@@ -206,7 +206,7 @@ impl Start {
         }
     }
 
-    /// Takes over from the one before; or, where it only previews, does not.
+    /// Takes over from the previous controller, unless it only previews.
     async fn begin(&mut self, version: &Runnable, controller: Controller) -> Controller {
         if self.is_preview() {
             self.reporter.report(ControllerEvent::Began);
@@ -297,7 +297,7 @@ impl Start {
         Ok((controller, optional))
     }
 
-    /// The namespaces to look at: those of the Provider that the host was given; none: all.
+    /// The namespaces to watch: those of the Provider that the host serves; none: all.
     ///
     /// # Errors
     /// If they have none in common.
@@ -325,7 +325,7 @@ impl Start {
             let mut established = std::pin::pin!(crds::established(&self.host.client, parent));
             let found = match tokio::time::timeout(AT_ONCE, &mut established).await {
                 Ok(found) => found?,
-                // It is not there at all: it will be installed before there is a parent of it.
+                // It does not exist: it will be installed before there are parents.
                 Err(_)
                     if self.is_preview()
                         && self.host.install_crds
@@ -333,7 +333,7 @@ impl Start {
                 {
                     continue;
                 }
-                // Said once there is something to wait for: else it would take turns with what is really missing.
+                // Reported only if it takes long: otherwise it would alternate with the actual reason.
                 Err(_) => {
                     self.wait(&format!("waiting for CustomResourceDefinition {}", parent.crd));
                     info!(provider = name, crd = parent.crd, "waiting until it is Established");
@@ -361,7 +361,7 @@ impl Start {
                 Role::Descendant => grants.covers_descendant(&kind),
                 Role::Related => grants.covers_related(&kind).is_some(),
             };
-            // To a provider, what it is not granted is not there; what it cannot do without was checked before.
+            // A kind that is not granted is absent for the provider; required kinds were checked before.
             if !is_granted {
                 served.optional.insert(GroupKind::from(&kind).to_string(), false);
                 continue;
@@ -389,7 +389,7 @@ impl Start {
         Ok((served, optional))
     }
 
-    /// Kinds that an earlier version of the provider wrote are looked at still, or what it left would never be pruned.
+    /// Kinds that an earlier version wrote stay watched, or its children would never be pruned.
     async fn add_former(&self, served: &mut Served) -> anyhow::Result<()> {
         let known: Vec<GroupKind> = served.children.keys().map(GroupKind::from).collect();
         for former in self.kinds.iter().filter(|kind| !known.contains(kind)) {
@@ -406,7 +406,7 @@ fn to_usize(number: u32) -> usize {
     usize::try_from(number).unwrap_or(usize::MAX)
 }
 
-/// What a kind is to a provider.
+/// The role of a kind.
 #[derive(Clone, Copy)]
 enum Role {
     Child,

@@ -16,7 +16,7 @@ use crate::kubernetes::served::{Resource, Served};
 use crate::kubernetes::watch::Watch;
 use crate::reconcile::shared::Shared;
 
-/// One watch for each kind and scope: of children by their label; of what a provider sees below them or may ask to see, whole.
+/// One watch for each kind and scope: children by their label; descendants and related kinds unfiltered.
 pub(super) fn watches(client: &Client, shared: &Shared, served: &Served, namespaces: &[String]) -> Vec<Watch> {
     let selector = format!("{PROVIDER_LABEL}={}", shared.provider());
     let parents = served.parents.iter().map(|(kind, parent)| (kind, &parent.resource, None));
@@ -27,7 +27,7 @@ pub(super) fn watches(client: &Client, shared: &Shared, served: &Served, namespa
     for (kind, resource, selector) in parents.chain(whole).chain(children) {
         for namespace in scopes(resource, &wider(namespaces, kind, &shared.context.grants)) {
             let scope = Scope { kind: kind.clone(), namespace };
-            // The whole watch of a kind comes first, and sees the children among the others.
+            // An unfiltered watch of a kind comes first, and covers its children, too.
             watches.entry(scope.clone()).or_insert_with(|| Watch {
                 client: client.clone(),
                 scope,
@@ -40,7 +40,7 @@ pub(super) fn watches(client: &Client, shared: &Shared, served: &Served, namespa
     watches.into_values().collect()
 }
 
-/// Lists until it succeeds: a decision waits for it.
+/// Retries until the list succeeds: a decision waits for it.
 pub(super) async fn list(shared: &Shared, listing: &Listing) -> Vec<Observed> {
     let (namespace, selector) = (listing.namespace.as_deref(), listing.selector.to_string());
     let mut objects = Vec::new();

@@ -17,9 +17,9 @@ use crate::catalog::snapshot::CatalogSnapshot;
 use crate::kubernetes::deadline::in_time;
 
 /// What the folder declares of each of its modules.
-pub(super) fn modules(catalogue: &CatalogSnapshot) -> Vec<DeclaredModule> {
+pub(super) fn modules(catalog: &CatalogSnapshot) -> Vec<DeclaredModule> {
     let module = |(file, declared): (&String, &Declared)| {
-        let (provider, by_manifest_of) = match (declared, catalogue.library.get(&Origin::File(file.clone()))) {
+        let (provider, by_manifest_of) = match (declared, catalog.library.get(&Origin::File(file.clone()))) {
             (Declared::Document(provider), _) => (Some((**provider).clone()), None),
             (Declared::Manifest, Some(Ok(loaded))) => {
                 let provider = declared.clone().provider(&loaded.info.manifest, file);
@@ -30,7 +30,7 @@ pub(super) fn modules(catalogue: &CatalogSnapshot) -> Vec<DeclaredModule> {
         };
         DeclaredModule { file: file.clone(), provider, by_manifest_of }
     };
-    catalogue.declared.iter().map(module).collect()
+    catalog.declared.iter().map(module).collect()
 }
 
 /// Writes a Provider that the folder declares, unless it is there already.

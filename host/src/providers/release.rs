@@ -1,5 +1,5 @@
-//! The end of a Provider's work: its parents are counted, or let go, by live reads, so that a host that starts in the middle goes on
-//! where the one before ended. The finalizer on the Provider comes off last.
+//! Removal of a Provider: its parents are counted or released by live reads, so that a restarted host continues where the previous
+//! one ended. The finalizer of the Provider is removed last.
 
 use std::sync::Arc;
 
@@ -35,7 +35,7 @@ struct Removal {
     namespaces: Vec<String>,
     /// The Provider.
     provider: Provider,
-    /// The kinds of its parents; `None`: nobody knows.
+    /// The kinds of its parents; `None` if unknown.
     owned: Option<Vec<GroupKind>>,
     /// What each Provider claims.
     claims: Arc<[Claim]>,
@@ -85,7 +85,7 @@ impl Removal {
         if let Some(run) = run.take() {
             run.end().await;
         }
-        // Whoever served may have been given a parent meanwhile, and none after it ended.
+        // A parent may have been created while the controller ran, and none is served after its end.
         if blocks {
             let parents = self.parents().await?.len();
             if parents > 0 {
@@ -161,7 +161,7 @@ impl Removal {
         Ok(found)
     }
 
-    /// Takes its finalizer off everything that has it.
+    /// Removes its finalizer from every object that has it.
     async fn release(&self) -> anyhow::Result<()> {
         let ours = finalizer(&self.provider.metadata.name);
         for Found { kind, resource, meta } in self.found().await? {
@@ -174,17 +174,17 @@ impl Removal {
             let namespace = meta.namespace();
             patch(&self.account, &resource, namespace.as_deref(), &name, &json!({"metadata": metadata}))
                 .await
-                .with_context(|| format!("{kind} {name} could not be let go"))?;
-            info!(provider = self.provider.metadata.name, %kind, namespace, name, "let go");
+                .with_context(|| format!("{kind} {name} could not be released"))?;
+            info!(provider = self.provider.metadata.name, %kind, namespace, name, "released");
         }
         Ok(())
     }
 
-    /// Takes the finalizer off the Provider.
+    /// Removes the finalizer of the Provider.
     async fn remove_finalizer(&self) -> anyhow::Result<()> {
         let name = self.provider.metadata.name.as_str();
         let resource = resource();
-        let title = || format!("Provider {name} could not be let go");
+        let title = || format!("Provider {name} could not be released");
         let live = in_time(api(&self.client).get_metadata_opt(name)).await.with_context(title)?;
         let Some(live) = live.filter(|live| live.uid() == self.provider.metadata.uid) else { return Ok(()) };
         let others: Vec<&String> = live.finalizers().iter().filter(|name| *name != PROVIDER_FINALIZER).collect();
@@ -193,7 +193,7 @@ impl Removal {
     }
 }
 
-/// A patch of an object; that it is gone is as good.
+/// Patches an object; success if it is gone.
 async fn patch(
     client: &Client,
     resource: &ApiResource,

@@ -1,4 +1,4 @@
-//! Writes to Providers: the finalizer, the status, and the approval, which is taken off once it was used.
+//! Writes to Providers: the finalizer, the status, and the approval, which is removed once it was used.
 
 use anyhow::Context as _;
 use bartizan_contract::names::{APPROVE_ANNOTATION, PROVIDER_API_VERSION, PROVIDER_FINALIZER, PROVIDER_KIND};
@@ -13,7 +13,7 @@ use tracing::{error, info, warn};
 use super::object::{MANAGER, api, parse};
 use crate::kubernetes::deadline::in_time;
 
-/// Puts the finalizer on a Provider that is about to serve, and returns it as it is since.
+/// Adds the finalizer to a Provider before it serves, and returns its new state.
 ///
 /// # Errors
 /// In words, if it could not be put on.
@@ -66,7 +66,7 @@ pub(super) async fn write_status(
     }
 }
 
-/// Takes the approval off a Provider whose version took over.
+/// Removes the approval from a Provider whose version took over.
 ///
 /// # Errors
 /// In words, if it could not be taken off.

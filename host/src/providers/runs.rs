@@ -85,28 +85,28 @@ impl Runs {
         Some(Predecessor { stop: handle.stop.clone(), ended: handle.ended.clone() })
     }
 
-    /// Has one serve with another version.
+    /// Sets the version that one serves with.
     pub(super) fn swap(&self, run: RunId, runnable: Runnable) {
         if let Some(handle) = self.handles.get(&run) {
             handle.versions.send_replace(runnable);
         }
     }
 
-    /// Has one preview another version; `None`: no longer.
+    /// Sets the candidate that one previews; `None` ends the preview.
     pub(super) fn preview(&self, run: RunId, runnable: Option<Runnable>) {
         if let Some(handle) = self.handles.get(&run) {
             handle.candidates.send_replace(runnable);
         }
     }
 
-    /// Tells one to stop.
+    /// Cancels one.
     pub(super) fn stop(&self, run: RunId) {
         if let Some(handle) = self.handles.get(&run) {
             handle.stop.cancel();
         }
     }
 
-    /// Waits for the end of one; for ever, if there is none.
+    /// Waits for the end of one; forever if there is none.
     ///
     /// # Errors
     /// If one ended that never should.
@@ -117,7 +117,7 @@ impl Runs {
         result
     }
 
-    /// Tells all to stop, and waits until they have.
+    /// Cancels all, and waits for their end.
     ///
     /// # Errors
     /// If one ended otherwise than it should.

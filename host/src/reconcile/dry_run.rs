@@ -1,4 +1,4 @@
-//! What another version of a provider would change: it is asked about every parent, and nothing is written.
+//! A dry run of a candidate: it is called for a parent, and nothing is written.
 
 use bartizan_engine::decide::{DecideInput, Decision, Execute, decide};
 use bartizan_engine::plan::{FinalizerStep, Memory};
@@ -16,7 +16,7 @@ pub(crate) enum Look {
     Prediction(Result<Prediction, String>),
 }
 
-/// Asks a version about one parent. Nothing is remembered of earlier writes: the version would begin anew.
+/// Calls a version for one parent, without the memory of earlier writes, as after a restart.
 pub(crate) async fn look(shared: &Shared, snapshot: &Snapshot) -> Look {
     let (context, question) = (&*shared.context, Question::Serve(FinalizerStep::Keep));
     let answer = match provider_call::call(shared, snapshot.request(context, question)).await {
@@ -35,7 +35,7 @@ pub(crate) async fn look(shared: &Shared, snapshot: &Snapshot) -> Look {
             Decision::Refuse(refusal) => {
                 Err(format!("the answer of provider {} would be refused: {refusal}", shared.provider()))
             }
-            // The gate refuses the first, since it was not asked to finish, and the second is for a namespace that goes.
+            // The gate refuses the first when not finalizing; the second is for terminating namespaces.
             Decision::MarkFinalized(_) | Decision::RemoveFinalizer(_) => Ok(Prediction::default()),
         },
     )

@@ -64,7 +64,7 @@ impl Health {
     }
 
     fn lock(&self) -> MutexGuard<'_, HealthState> {
-        // A map of texts is as good after a panic as before.
+        // A panic elsewhere leaves these maps consistent.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -141,7 +141,7 @@ fn an_export_of_another_type_is_named(#[case] functions: &str, #[case] expected:
 fn a_core_module_without_the_exports_of_its_world_is_refused() {
     let message = refusal(&module("(module)"));
     assert!(message.starts_with("the core module cannot be turned into a component: "), "{message}");
-    assert!(message.ends_with("; build it again with one version of its SDK"), "{message}");
+    assert!(message.ends_with("; rebuild it with a single version of its SDK"), "{message}");
 }
 
 #[rstest]

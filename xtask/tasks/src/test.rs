@@ -141,7 +141,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_integration_test_of_the_packages_that_need_a_control_plane_is_forgotten() -> Result<()> {
+    fn no_integration_test_that_needs_a_control_plane_is_forgotten() -> Result<()> {
         let mut found = BTreeSet::new();
         for folder in ["tests/harness/tests", "tests/e2e/tests"] {
             for entry in std::fs::read_dir(build::workspace_root().join(folder))? {

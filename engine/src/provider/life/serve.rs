@@ -59,6 +59,9 @@ impl Life {
             self.report_readiness(Some(Readiness::NotYet("starting".to_owned())), context);
             (self.reported.held, self.reported.breaker) = (None, None);
             self.serving_run = None;
+            self.replaced.clear();
+        } else if let Some(before) = self.runner.as_ref().filter(|before| !before.has_begun) {
+            self.replaced.insert(before.run, before.version.clone());
         }
         let others = context.claims.iter().filter(|claim| claim.provider() != self.name).cloned();
         context.emit(Effect::Start(Box::new(Start {

@@ -1,5 +1,6 @@
 //! What is known of one Provider, and the changes to it that every step shares.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -34,6 +35,8 @@ pub struct Life {
     pub(super) runner: Option<Runner>,
     /// The run that was started last to serve, until it ended, whether or not it was stopped since.
     pub(super) last_run: Option<RunId>,
+    /// Runs that were to take over and were replaced before they began: one of them may still begin first.
+    pub(super) replaced: BTreeMap<RunId, Version>,
     /// The run that began to serve last: that one's reports are those of the Provider.
     pub(super) serving_run: Option<RunId>,
     pub(super) candidate: Option<Candidate>,
@@ -98,6 +101,7 @@ impl Life {
             conflict: None,
             runner: None,
             last_run: None,
+            replaced: BTreeMap::new(),
             serving_run: None,
             candidate: None,
             shows_plan: false,
@@ -143,7 +147,8 @@ impl Life {
     /// Whether nothing of it is left.
     #[must_use]
     pub fn is_over(&self) -> bool {
-        self.provider.is_none() && self.last_run.is_none()
+        let is_clean = self.runner.is_none() && self.candidate.is_none() && !self.shows_plan;
+        self.provider.is_none() && self.last_run.is_none() && is_clean && self.reported.readiness.is_none()
     }
 
     /// Whether it is being removed.
@@ -214,6 +219,7 @@ impl Life {
             context.emit(Effect::Stop { provider: self.name.clone(), run: runner.run });
         }
         self.serving_run = None;
+        self.replaced.clear();
         self.report_readiness(None, context);
         self.reported = Reported::default();
     }

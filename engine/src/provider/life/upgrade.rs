@@ -86,6 +86,7 @@ impl Life {
         };
         let (Some(next), Ok(limits)) = (&admission.version, admission.accepted.clone()) else { return };
         let (previewed_by, found_at) = (candidate.previewed_by, candidate.found.as_ref().map(|(_, at)| *at));
+        let spec = candidate.spec.clone();
         match &self.runner {
             // It may take over, and is about to.
             Some(runner) if runner.version.id() == next.id() => return,
@@ -104,7 +105,8 @@ impl Life {
         let served = self.active.as_ref().map(Version::id);
         let is_ready = self.reported.readiness == Some(Readiness::Ready);
         // The controller that serves knows all that is to be known, unless what the candidate works with is something else.
-        let runner = self.runner.as_mut().filter(|runner| runner.version.module.has_shape_of(&next.module));
+        let knows = |runner: &&mut Runner| runner.version.module.has_shape_of(&next.module) && runner.key.spec == spec;
+        let runner = self.runner.as_mut().filter(knows);
         match (runner, previewed_by) {
             (_, Some(Previewer::Alone(_))) => return,
             (Some(runner), Some(Previewer::Serving(run))) if runner.run == run && is_ready => return,
@@ -158,6 +160,17 @@ impl Life {
         runner.has_begun = true;
         let version = runner.version.clone();
         (self.serving_run, self.reported.held) = (Some(run), None);
+        self.replaced.clear();
+        self.serves(version);
+        Follow::SettleAll
+    }
+
+    /// A controller begins that another one was to replace: it serves until that one can.
+    pub(super) fn replaced_began(&mut self, run: RunId) -> Follow {
+        let Some(version) = self.replaced.remove(&run) else { return Follow::Nothing };
+        self.serving_run = Some(run);
+        // What the run before it reported is no longer about anything.
+        (self.reported.parents, self.reported.breaker) = (None, None);
         self.serves(version);
         Follow::SettleAll
     }
@@ -170,15 +183,24 @@ impl Life {
         preview: Preview,
         context: &mut Context<'_>,
     ) -> Follow {
-        let by_runner = |runner: &Runner| runner.run == run && runner.previews.as_ref() == Some(id);
-        let by_runner = self.runner.as_ref().is_some_and(by_runner);
         let (Some(provider), Some(candidate)) = (&self.provider, &mut self.candidate) else { return Follow::Nothing };
+        // A controller that was started with other grants predicts for those.
+        let by_runner = |runner: &Runner| {
+            runner.run == run && runner.previews.as_ref() == Some(id) && runner.key.spec == candidate.spec
+        };
+        let by_runner = self.runner.as_ref().is_some_and(by_runner);
         // What was found for another version, or with another spec, is no longer about anything.
         if candidate.version.id() != *id || !(by_runner || candidate.own_run() == Some(run)) {
             return Follow::Nothing;
         }
-        if candidate.own_run() == Some(run) {
-            self.reported.held = None;
+        match candidate.own_run() {
+            Some(own) if own == run => self.reported.held = None,
+            // Another controller found it first.
+            Some(other) => {
+                context.emit(Effect::StopPreview(other));
+                self.reported.held = None;
+            }
+            None => {}
         }
         candidate.previewed_by = None;
         candidate.found = Some((Arc::new(preview), context.now.instant));

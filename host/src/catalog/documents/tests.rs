@@ -42,7 +42,7 @@ fn a_document_that_could_not_be_read_is_reported_as_that(#[case] error: Document
 }
 
 #[test]
-fn a_document_is_the_provider_of_the_module_beside_it_and_keeps_its_own_name() {
+fn a_document_beside_a_module_is_its_provider_under_its_own_name() {
     // Written so that nothing but the grants of the document can be meant.
     let (mut declared, bad) = declare(vec![module("minio.wasm", &[("minio.yml", RIGHT)])], true);
     assert_eq!(bad, []);
@@ -72,7 +72,7 @@ fn marks_and_comments_around_a_document_do_not_count(#[case] before: &str) {
 }
 
 #[test]
-fn a_module_without_a_document_gets_what_its_manifest_asks_for_only_if_that_is_trusted() {
+fn a_manifest_is_granted_without_a_document_only_if_trusted() {
     let (mut declared, bad) = declare(vec![module("minio.wasm", &[])], true);
     assert_eq!(bad, []);
     let manifest = ProviderManifest::new("minio", "0.1.0");
@@ -100,7 +100,7 @@ fn documents_stand_beside_the_module_under_its_name() {
 }
 
 #[test]
-fn two_documents_for_one_module_are_refused_and_one_name_in_two_documents_too() {
+fn two_documents_for_a_module_or_one_name_twice_are_refused() {
     let (declared, bad) = declare(vec![module("minio.wasm", &[("minio.yaml", RIGHT), ("minio.yml", RIGHT)])], true);
     assert!(declared.is_empty());
     let expected = "module minio.wasm: minio.yaml and minio.yml both declare what it may do; remove one";
@@ -120,7 +120,7 @@ fn two_documents_for_one_module_are_refused_and_one_name_in_two_documents_too() 
 #[case("just text", "is not a Provider: begin with apiVersion: bartizan.dev/v1alpha1 and kind: Provider")]
 #[case("- a\n- b\n", "is not a Provider: begin with apiVersion: bartizan.dev/v1alpha1 and kind: Provider")]
 #[case("spec: {}", "apiVersion: is missing, must be \"bartizan.dev/v1alpha1\"")]
-#[case("apiVersion: 1\nkind: Provider", "apiVersion: is not a text, must be \"bartizan.dev/v1alpha1\"")]
+#[case("apiVersion: 1\nkind: Provider", "apiVersion: is not a string; must be \"bartizan.dev/v1alpha1\"")]
 #[case("apiVersion: v1\nkind: ConfigMap", "apiVersion: is \"v1\", must be \"bartizan.dev/v1alpha1\"")]
 #[case("apiVersion: bartizan.dev/v1alpha1\nkind: Providers", "kind: is \"Providers\", must be \"Provider\"")]
 #[case("apiVersion: bartizan.dev/v1alpha1\n", "kind: is missing, must be \"Provider\"")]

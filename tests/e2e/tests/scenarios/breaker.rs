@@ -36,7 +36,7 @@ async fn a_provider_that_crashes_for_all_parents_trips_only_its_own_breaker() ->
     let mut host = stage.host().await?;
     apply_faults(&stage, "Trap").await?;
     let message = message_of(providers(&stage), "faulty", "Serving", "False", "BreakerOpen").await?;
-    let expected = "no answer for 5 parents in a row; others wait until it answers for one, which is tried ever more seldom; \
+    let expected = "no answer for 5 parents in a row; others wait until it answers for one, which is retried with backoff; \
                     last: the provider crashed (wasm `unreachable` instruction executed); this is a bug in the provider: \
                     report it to its author";
     ensure!(message == expected, "{message}");

@@ -98,7 +98,7 @@ async fn removal_with_release_frees_all_parents_even_if_the_host_is_killed() -> 
     message_of(stage.provider_objects(), "scripted-finalizing", "RemovalBlocked", "True", "ParentsExist").await?;
     let release = r#"{"spec":{"onRemoval":"Release"}}"#;
     stage.kubectl(&["patch", "provider", "scripted-finalizing", "--type=merge", "-p", release], "").await?;
-    host.process.wait_for_line("let go", SOON).await?;
+    host.process.wait_for_line("released", SOON).await?;
     host.kill().await?;
     let host = stage.host().await?;
     wait_gone(stage.provider_objects(), "scripted-finalizing", SOON).await?;
