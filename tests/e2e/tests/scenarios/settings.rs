@@ -144,8 +144,10 @@ async fn with_policy_manual_changed_settings_wait_for_approval_across_restarts()
     let (code, _, complaint) = code_and_output(&bartizan(&stage, &["approve", "notice", "--kubeconfig", &kubeconfig])?);
     ensure!(code == Some(0), "{complaint}");
     wait_text(&stage, "* ho").await?;
-    let now = stage.provider_objects().get("notice").await?;
-    ensure!(now.data["status"]["previous"]["settings"] == json!({"prefix": "> "}), "{:#}", now.data["status"]);
+    wait_object(stage.provider_objects(), "notice", "the previous settings in the status", SOON, |now| {
+        now.data["status"]["previous"]["settings"] == json!({"prefix": "> "})
+    })
+    .await?;
     host.stop().await?;
     stage.stop().await
 }
