@@ -38,7 +38,9 @@ pub use outcome::Retry;
 pub use report::{Decided, Ended, Next, Report};
 
 use execution::{Execution, Slot, Target};
-use outcome::{Conclusion, after_deleting, after_serving, changed_meanwhile, failed, without_answer};
+use outcome::{
+    Conclusion, after_deleting, after_serving, changed_meanwhile, failed, retried_while_finalizing, without_answer,
+};
 
 /// One reconcile of one parent.
 #[derive(Debug)]
@@ -312,7 +314,7 @@ impl Reconcile {
                 // The deletion of the namespace does not wait for the provider.
                 match question.namespace_terminating() {
                     true => self.execute(plan::remove_finalizer(), &[], after_deleting, clock),
-                    false => self.conclude(conclusion, clock),
+                    false => self.conclude(retried_while_finalizing(conclusion, question), clock),
                 }
                 return;
             }
@@ -341,7 +343,7 @@ impl Reconcile {
             }
             Decision::Hold(answered) => {
                 self.draft.answered = Some(answered);
-                self.conclude((Outcome::Held, Retry::No), clock);
+                self.conclude(retried_while_finalizing((Outcome::Held, Retry::No), question), clock);
             }
             Decision::MarkFinalized(answered) => {
                 self.draft.answered = Some(answered);

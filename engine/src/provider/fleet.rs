@@ -24,6 +24,8 @@ const COUNTED: Duration = Duration::from_secs(2);
 struct Written {
     /// The Provider as it was declared.
     provider: Provider,
+    /// The Provider as the file wants it, without what the version that serves keeps.
+    wanted: Option<Provider>,
     /// The folder of the declaration, if nothing was written: another file of it may declare the same Provider.
     unwritten_in: Option<BTreeSet<String>>,
 }
@@ -232,7 +234,10 @@ impl Fleet {
             let (existing, served) = (life.and_then(Life::provider), life.and_then(Life::active_digest));
             let Some(provider) = for_both_versions(module, existing, served) else { continue };
             let before = self.written.get(&module.file);
-            let is_same = before.is_some_and(|before| before.provider == provider);
+            // Of a Provider that somebody deleted, there is no other version that keeps anything.
+            let is_same = before.is_some_and(|before| {
+                before.provider == provider || (existing.is_none() && before.wanted == module.provider)
+            });
             if is_same && !before.is_some_and(|before| before.is_due_again(existing, &stems)) {
                 continue;
             }
@@ -241,7 +246,11 @@ impl Fleet {
                 continue;
             }
             let file = module.file.clone();
-            let written = Written { provider: provider.clone(), unwritten_in: Some(stems.clone()) };
+            let written = Written {
+                provider: provider.clone(),
+                wanted: module.provider.clone(),
+                unwritten_in: Some(stems.clone()),
+            };
             self.declaring.insert(file.clone(), written);
             let had_its_name = before.is_some_and(|before| before.provider.metadata.name == provider.metadata.name);
             let rewrites = had_its_name && !is_same;

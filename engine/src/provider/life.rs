@@ -182,8 +182,10 @@ impl Life {
                 context.retry();
                 if was_postponed { Follow::Report } else { Follow::Nothing }
             }
-            // The next event writes it again.
-            (_, Some(_)) if !was_postponed => Follow::Nothing,
+            (_, Some(_)) => {
+                context.retry();
+                if was_postponed { Follow::Settle } else { Follow::Nothing }
+            }
             _ => Follow::Settle,
         }
     }

@@ -9,10 +9,11 @@ use crate::breaker::Called;
 use crate::plan::Plan;
 use crate::reconcile::effect::{CallCause, CallError};
 use crate::reconcile::execution::Executed;
+use crate::snapshot::Question;
 use crate::status::Outcome;
 
-/// Longest backoff for a taken name: of an object with another owner, watches report only the deletion, not other changes.
-const NAME_TAKEN: Duration = Duration::from_secs(30);
+/// Longest backoff where no watch reports what a parent waits for: of an object with another owner, for example, only the deletion.
+const UNWATCHED: Duration = Duration::from_secs(30);
 
 /// Whether the reconcile is retried.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,13 +47,13 @@ pub(super) fn after_serving(plan: &Plan, executed: &Executed) -> Conclusion {
     if let Some((key, holder)) = taken.or(forged) {
         let message =
             format!("{key} exists and does not belong to this parent: {holder}. Delete or rename one of the two");
-        return failed(Reason::NameTaken, message, true, Retry::Within(NAME_TAKEN));
+        return failed(Reason::NameTaken, message, true, Retry::Within(UNWATCHED));
     }
     if let Some(key) = executed.stale.first().or(executed.restored.first().map(|child| &child.key)) {
         return changed_meanwhile(&key.to_string());
     }
     if let Some(key) = executed.terminating.first() {
-        return (awaits_deletion(key), Retry::Within(NAME_TAKEN));
+        return (awaits_deletion(key), Retry::Within(UNWATCHED));
     }
     if let Some((key, field)) = executed.recreating.first() {
         let message = format!("{key} is being recreated, since a field of it is immutable: {field}");
@@ -113,6 +114,15 @@ fn first_failure(executed: &Executed) -> Option<Conclusion> {
             failed(Reason::ApplyFailed, message, false, Retry::After(None))
         }
     })
+}
+
+/// A parent that is being deleted is looked at again: its namespace may come to be deleted, too, which no watch reports, and then
+/// it waits for its provider no longer.
+pub(super) fn retried_while_finalizing((outcome, retry): Conclusion, question: Question) -> Conclusion {
+    match retry {
+        Retry::No if question.finalizing() => (outcome, Retry::Within(UNWATCHED)),
+        _ => (outcome, retry),
+    }
 }
 
 /// Concludes a call without an answer.

@@ -3,11 +3,12 @@
 use std::time::Instant;
 
 use bartizan_contract::names::FILE_ANNOTATION;
-use bartizan_contract::provider::ModuleSource;
+use bartizan_contract::provider::{Grants, ModuleSource};
 use bartizan_engine::provider::declaration::{Declaration, DeclaredModule, Verdict};
 use bartizan_engine::provider::event::{Effect, Event, Now};
 use bartizan_engine::provider::fleet::Fleet;
 use bartizan_engine::provider::source::Snapshot;
+use serde_json::json;
 
 use crate::world::provider;
 
@@ -17,6 +18,11 @@ fn declared(file: &str, name: &str) -> DeclaredModule {
     provider.spec.module = ModuleSource::file(file);
     provider.metadata.annotations.insert(FILE_ANNOTATION.to_owned(), file.to_owned());
     DeclaredModule { file: file.to_owned(), provider: Some(provider), by_manifest_of: None }
+}
+
+/// The grant of a core kind.
+fn grants(kind: &str) -> Grants {
+    serde_json::from_value(json!({"children": [{"group": "", "kinds": [kind]}]})).unwrap()
 }
 
 /// Something happens; what is to be declared.
@@ -88,6 +94,29 @@ fn a_deleted_provider_stays_away_whatever_other_files_come() {
     let declarations = on(&mut fleet, Event::Catalog(Snapshot::default(), files));
     let names: Vec<&str> = declarations.iter().map(|declaration| &*declaration.provider.metadata.name).collect();
     assert_eq!(names, ["other"]);
+}
+
+#[test]
+fn a_provider_that_is_deleted_while_an_upgrade_waits_stays_away() {
+    let mut fleet = empty();
+    let first = folder(&mut fleet, &["hello.wasm"]).remove(0);
+    let mut existing = first.provider.clone();
+    existing.spec.grants = grants("Secret");
+    existing.status.active = Some(serde_json::from_value(json!({"digest": "sha256:old", "version": "1.0.0"})).unwrap());
+    assert_eq!(answer(&mut fleet, &first, true), []);
+    on(&mut fleet, Event::Applied(Box::new(existing.clone())));
+
+    // The next version asks for another kind; the one that serves keeps its own.
+    let mut next = declared("hello.wasm", "hello");
+    next.by_manifest_of = Some("sha256:new".into());
+    next.provider.as_mut().unwrap().spec.grants = grants("Service");
+    let both = on(&mut fleet, Event::Catalog(Snapshot::default(), vec![next])).remove(0);
+    assert_eq!(both.provider.spec.grants, grants("Service").or(&grants("Secret")));
+    let mut written = both.clone();
+    written.provider.status = existing.status;
+    assert_eq!(answer(&mut fleet, &written, true), []);
+
+    assert_eq!(on(&mut fleet, Event::Deleted("hello".to_owned())), []);
 }
 
 #[test]

@@ -395,6 +395,23 @@ fn a_provider_that_comes_again_under_its_name_starts_from_the_beginning() {
 }
 
 #[test]
+fn a_status_that_could_not_be_written_is_written_again() {
+    let mut world = served();
+    world.edit(MINIO, |provider| provider.spec.suspend = true);
+    let serving = |world: &World| {
+        let conditions = &world.server[MINIO].status.conditions;
+        conditions.iter().find(|condition| condition.type_ == SERVING).map(|condition| condition.reason.clone())
+    };
+    while !world.requests.is_empty() {
+        world.answer(0, false);
+    }
+    assert_eq!(serving(&world).as_deref(), Some("Serving"));
+    world.advance(5);
+    world.answer_all();
+    assert_eq!(serving(&world).as_deref(), Some("Suspended"));
+}
+
+#[test]
 fn asking_for_the_status_changes_nothing() {
     let world = served();
     assert_eq!(world.condition(MINIO, SERVING), world.condition(MINIO, SERVING));

@@ -192,7 +192,9 @@ impl World {
             Effect::Stop { run, .. } | Effect::StopPreview(run) => self.end(run),
             Effect::Swap(run, version) => {
                 let run = self.runs.get_mut(&run).unwrap();
-                if run.has_begun {
+                // One that replaces what served before its controller has begun is what served from then on.
+                let serves = self.served.get(run.name()).is_some_and(|served| served == run.version.digest());
+                if run.has_begun || serves {
                     self.served.insert(run.name().to_owned(), version.digest().to_owned());
                 }
                 run.version = *version;

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use bartizan_contract::names::{OWNER_UID_LABEL, PROVIDER_LABEL};
-use bartizan_e2e::{Snapshot, Stage, condition};
+use bartizan_e2e::{Provider, Snapshot, Stage, condition};
 use bartizan_harness::AuditMark;
 use kube::api::ListParams;
 use kube::core::DynamicObject;
@@ -30,18 +30,25 @@ pub(super) struct Checks {
 /// All parents and children at one moment.
 struct Seen {
     parents: BTreeMap<(Kind, String), DynamicObject>,
+    /// The number of parents in the status of the kind's Provider, which follows a moment later.
+    counted: BTreeMap<Kind, Option<u64>>,
     children: Snapshot,
 }
 
 impl Seen {
     async fn now(stage: &Stage) -> Result<Self> {
-        let mut parents = BTreeMap::new();
-        for (kind, api) in [(Kind::Store, stage.stores(NAMESPACE)), (Kind::Greeting, stage.greetings())] {
+        let (mut parents, mut counted) = (BTreeMap::new(), BTreeMap::new());
+        for (kind, api, provider) in [
+            (Kind::Store, stage.stores(NAMESPACE), Provider::Minio),
+            (Kind::Greeting, stage.greetings(), Provider::Hello),
+        ] {
+            let status = stage.provider_objects().get(provider.name()).await?.data["status"].take();
+            counted.insert(kind, status["parents"].as_u64());
             for parent in api.list(&ListParams::default()).await? {
                 parents.insert((kind, parent.metadata.name.clone().unwrap_or_default()), parent);
             }
         }
-        Ok(Self { parents, children: stage.snapshot(NAMESPACE, PROVIDER_LABEL).await? })
+        Ok(Self { parents, counted, children: stage.snapshot(NAMESPACE, PROVIDER_LABEL).await? })
     }
 }
 
@@ -73,6 +80,12 @@ impl Checks {
                 (None, Some(_)) => problems.push(format!("{} was deleted and is there", parent.name)),
                 (Some(_), None) => problems.push(format!("{} is gone", parent.name)),
                 (Some(wanted), Some(found)) => problems.extend(parent_problems(parent, wanted, found, &seen.children)),
+            }
+        }
+        for (kind, counted) in &seen.counted {
+            let there = seen.parents.keys().filter(|(other, _)| other == kind).count();
+            if *counted != u64::try_from(there).ok() {
+                problems.push(format!("the Provider of a {kind:?} counts {counted:?} parents instead of {there}"));
             }
         }
         let living: BTreeSet<&str> =
