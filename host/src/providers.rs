@@ -132,16 +132,9 @@ impl Providers {
         let kind = Kind::from_api_version(PROVIDER_API_VERSION, PROVIDER_KIND);
         crds::established(&self.host.client, &Parent { kind, crd: name.to_owned() }).await?;
         self.take_catalogue();
-        let mut failure = None;
+        // What could not be written is tried again beside the work: it stops no other Provider.
         while let Some(answered) = self.requests.join_next().await {
-            let answered = answered.context("a request ended unexpectedly")?;
-            if let Event::Declared { result: Err(reason), .. } = &answered {
-                failure = Some(anyhow::anyhow!("{reason}"));
-            }
-            self.take(answered);
-        }
-        if let Some(failure) = failure {
-            return Err(failure);
+            self.take(answered.context("a request ended unexpectedly")?);
         }
         self.health.providers_wait("listing Providers");
         Ok(())

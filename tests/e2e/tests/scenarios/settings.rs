@@ -151,3 +151,21 @@ async fn with_policy_manual_changed_settings_wait_for_approval_across_restarts()
     host.stop().await?;
     stage.stop().await
 }
+
+#[tokio::test]
+async fn a_document_that_the_api_server_refuses_stops_no_other_provider() -> Result<()> {
+    let stage = Stage::start(&[Provider::Notice, Provider::Hello]).await?;
+    replace(&stage.providers().join("notice.yaml"), document(&json!({"prefix": "> "})).as_bytes())?;
+    let refused = json!({
+        "apiVersion": "bartizan.dev/v1alpha1", "kind": "Provider",
+        "metadata": {"name": "hello", "labels": {"not a label": "x"}},
+        "spec": {"module": {"file": "hello.wasm"}},
+    });
+    replace(&stage.providers().join("hello.yaml"), refused.to_string().as_bytes())?;
+    let mut host = stage.listening(stage.command()).await?;
+    host.process.wait_for_line("Provider hello could not be written", SOON).await?;
+    apply_text(&stage, &notice("hi")).await?;
+    wait_text(&stage, "> hi").await?;
+    host.stop().await?;
+    stage.stop().await
+}
