@@ -205,7 +205,9 @@ fn sizes_are_capped_before_anything_is_compiled() {
 #[test]
 fn the_compiler_has_a_timeout() {
     let config = Config { compile_timeout: std::time::Duration::ZERO, concurrent_calls: 1, ..Config::default() };
-    let error = Runtime::new(config).unwrap().load(&module(&core(MANIFEST, "", "unreachable"))).unwrap_err();
+    // Long enough that the compiler cannot be done before anybody waits for it.
+    let code = format!("{} unreachable", "i32.const 1 drop ".repeat(20_000));
+    let error = Runtime::new(config).unwrap().load(&module(&core(MANIFEST, "", &code))).unwrap_err();
     assert_eq!(
         error.to_string(),
         "could not be compiled within 0ns: the module is too complex; build it optimised, with smaller functions"
