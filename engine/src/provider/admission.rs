@@ -8,7 +8,7 @@ use bartizan_contract::{GroupKind, Reason, RelatedAccess};
 use super::claims::Claim;
 use super::grant_check;
 use super::module::ModuleInfo;
-use super::source::{CheckReference, Origin, Snapshot, Trouble};
+use super::source::{Origin, Snapshot, Trouble};
 use super::version::Version;
 
 /// Why a condition does not hold: CamelCase for programs, one sentence for people.
@@ -81,19 +81,23 @@ fn problem<T>(reason: Reason, message: impl Into<String>) -> Result<T, Problem> 
     Err(Problem { reason, message: message.into() })
 }
 
-/// Decides about one Provider by itself.
+/// Decides about one Provider by itself, whose spec says that its module is from `origin`.
 pub fn admit(
     provider: &Provider,
+    origin: Result<Origin, String>,
     snapshot: &Snapshot,
-    check_reference: CheckReference,
     last: Last<Version>,
     previous: Option<&ModuleInfo>,
 ) -> Admission {
     let spec = &provider.spec;
     let from = provider.metadata.annotations.get(bartizan_contract::names::FILE_ANNOTATION);
     let orphaned_by = from.filter(|file| !snapshot.files.contains(*file)).cloned();
+    let known = match &last {
+        Last::Known(last) => Some(last.clone()),
+        Last::Unknown | Last::None => None,
+    };
     let errors: Vec<String> = spec.check().iter().map(ToString::to_string).collect();
-    let origin = match Origin::of(&spec.module, check_reference) {
+    let origin = match origin {
         _ if !errors.is_empty() => Err(Problem { reason: Reason::Invalid, message: errors.join("; ") }),
         Ok(origin) => Ok(origin),
         Err(message) => Err(Problem { reason: Reason::Invalid, message }),
@@ -104,7 +108,7 @@ pub fn admit(
             let message = "the spec does not say which module".to_owned();
             let loaded = Err(Problem { reason: Reason::NotAccepted, message });
             // Whatever is wrong with it, its parents stay its own: another Provider would take them over for good.
-            let claim = claim(provider, None);
+            let claim = claim(provider, known.as_ref().map(|known| &known.module), None);
             let (before, accepted) = (Last::None, Err(problem));
             return Admission { version: None, before, known: None, loaded, accepted, claim, orphaned_by };
         }
@@ -125,10 +129,6 @@ pub fn admit(
         Last::Unknown => Last::Unknown,
         Last::Known(_) | Last::None => Last::None,
     };
-    let known = match &last {
-        Last::Known((last, _)) => Some(last.clone()),
-        Last::Unknown | Last::None => None,
-    };
     let choice = choose(
         newest.map(|version| {
             let accepted = accept(provider, &version);
@@ -145,7 +145,8 @@ pub fn admit(
         || spec.limits.effective().map_err(|error| Problem { reason: Reason::Invalid, message: error.to_string() });
     let accepted = choice.accepted.unwrap_or_else(spec_alone);
     let held = snapshot.library.get(&origin).and_then(|state| state.as_ref().ok());
-    let claim = claim(provider, choice.module.as_ref().map(|version| &version.module).or(held));
+    let next = choice.module.as_ref().map(|version| &version.module).or(held);
+    let claim = claim(provider, known.as_ref().map(|known| &known.module), next);
     Admission { version: choice.module, before, known, loaded: choice.loaded, accepted, claim, orphaned_by }
 }
 
@@ -252,15 +253,19 @@ fn choose<T: Clone>(
     }
 }
 
-/// What a Provider claims: of the kinds that its module owns, or, if there is none, what it names. `None` if that cannot be
-/// known.
-fn claim(provider: &Provider, module: Option<&ModuleInfo>) -> Option<Claim> {
-    let owned = match module {
-        Some(loaded) => loaded.owned(),
-        None if provider.spec.parents.is_empty() => return None,
-        None => provider.spec.parents.iter().map(ParentClaim::group_kind).collect(),
-    };
-    Claim::new(provider, &owned).ok()
+/// What a Provider claims. Its parents stay its own until another module takes over: first come the kinds that the module owned
+/// that served last, as far as that is known, then those of the module that is to serve, and without any module those that the
+/// spec names. `None` if that cannot be known.
+fn claim(provider: &Provider, last: Option<&ModuleInfo>, next: Option<&ModuleInfo>) -> Option<Claim> {
+    let of = |owned: &[GroupKind]| Claim::new(provider, owned).ok();
+    let recorded = || provider.status.active.as_ref().map(|active| active.owns.clone()).filter(|owns| !owns.is_empty());
+    let named = || provider.spec.parents.iter().map(ParentClaim::group_kind).collect::<Vec<_>>();
+    let served = last.map(ModuleInfo::owned).or_else(recorded).and_then(|owned| of(&owned));
+    served.or_else(|| match next {
+        Some(next) => of(&next.owned()),
+        None if last.is_none() && !provider.spec.parents.is_empty() => of(&named()),
+        None => None,
+    })
 }
 
 fn accept(provider: &Provider, version: &Version) -> Result<EffectiveLimits, Problem> {

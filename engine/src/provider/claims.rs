@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use bartizan_contract::GroupKind;
 use bartizan_contract::field::FieldError;
 use bartizan_contract::provider::{ParentClaim, Provider};
-use bartizan_contract::{GroupKind, LabelSelector};
 use jiff::Timestamp;
 
 use super::grant_check;
@@ -57,9 +57,8 @@ impl Claim {
 
     /// Whether it claims every object of a kind.
     pub fn claims_all(&self, kind: &GroupKind) -> bool {
-        let any = LabelSelector::default();
         self.namespaces.is_empty()
-            && self.parents.iter().any(|claim| claim.group_kind() == *kind && claim.selector == any)
+            && self.parents.iter().any(|claim| claim.group_kind() == *kind && claim.selector.is_empty())
     }
 
     /// Whether it goes before another.

@@ -3,8 +3,11 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bartizan_contract::provider::Provider;
+
 use super::claims::Claim;
 use super::event::{Effect, Now, RunId};
+use super::version::Version;
 
 /// Time until what failed is tried again.
 pub const RETRY: Duration = Duration::from_secs(5);
@@ -39,6 +42,14 @@ impl Context<'_> {
     pub fn new_run(&mut self) -> RunId {
         *self.runs += 1;
         RunId(*self.runs)
+    }
+
+    /// What each Provider claims, as a controller of this version starts with: its own claim is that of its version.
+    #[must_use]
+    pub fn claims_for(&self, provider: &Provider, version: &Version) -> Arc<[Claim]> {
+        let name = &provider.metadata.name;
+        let others = self.claims.iter().filter(|claim| claim.provider() != name).cloned();
+        others.chain(Claim::new(provider, &version.module.owned()).ok()).collect()
     }
 
     /// Has something done.

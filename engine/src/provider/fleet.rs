@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bartizan_contract::names::FILE_ANNOTATION;
 use bartizan_contract::provider::{Provider, ProviderStatus};
 
 use super::admission;
@@ -14,7 +15,6 @@ use super::declaration::{Declaration, DeclaredModule, for_both_versions, stem};
 use super::event::{ControllerEvent, Effect, Event, Now};
 use super::life::{Follow, Life};
 use super::source::{CheckReference, Snapshot, Wanted};
-use bartizan_contract::names::FILE_ANNOTATION;
 
 /// Numbers of parents are not written more often: with many parents they change all the time.
 const COUNTED: Duration = Duration::from_secs(2);
@@ -211,9 +211,8 @@ impl Fleet {
             }
             // What is being declared is settled once it is written.
             Follow::Settle if self.declaring.is_empty() => {
-                let conflict = admission::shadowed(&self.claims).remove(name);
                 self.with(name, now, effects, |life, context| {
-                    life.settle(conflict, context);
+                    life.settle(context);
                     Follow::Nothing
                 });
             }
@@ -320,7 +319,8 @@ impl Fleet {
         let (claims, runs, retry_at) = (&self.claims, &mut self.runs, &mut self.retry_at);
         let mut context = Context { now, claims, runs, effects, retry_at };
         for (name, life) in &mut self.lives {
-            life.settle(shadowed.remove(name), &mut context);
+            life.shadow(shadowed.remove(name));
+            life.settle(&mut context);
         }
         if !self.is_settled {
             self.is_settled = true;

@@ -19,8 +19,7 @@ use state::{Request, Turn};
 
 impl Life {
     /// Starts what should run, stops what should not, and writes the status.
-    pub fn settle(&mut self, conflict: Option<String>, context: &mut Context<'_>) {
-        self.conflict = conflict;
+    pub fn settle(&mut self, context: &mut Context<'_>) {
         let (Some(provider), Some(admission)) = (self.provider.clone(), self.admission.clone()) else {
             self.removal = None;
             if self.runner.is_some() || self.reported.readiness.is_some() {

@@ -8,6 +8,7 @@ use bartizan_engine::provider::event::ControllerEvent;
 use bartizan_engine::provider::module::ModuleInfo;
 use bartizan_engine::provider::source::Trouble;
 use rstest::rstest;
+use serde_json::json;
 
 use crate::world::{World, module, provider};
 
@@ -409,6 +410,44 @@ fn a_status_that_could_not_be_written_is_written_again() {
     world.advance(5);
     world.answer_all();
     assert_eq!(serving(&world).as_deref(), Some("Suspended"));
+}
+
+#[test]
+fn a_claim_holds_over_a_restart_without_the_module() {
+    let mut older = provider("older", 1);
+    older.spec.parents.clear();
+    let active = json!({"version": "1.0.0", "digest": "sha256:lost", "owns": ["ObjectStore.minio.rook.io"]});
+    older.status.active = Some(serde_json::from_value(active).unwrap());
+    let mut world = World::new(&[older, provider(MINIO, 2)]);
+    world.publish(MINIO, Some(Ok(first())));
+    world.answer_all();
+    assert_eq!(world.condition(MINIO, ACCEPTED).unwrap().0, "Conflict");
+    assert_eq!(world.condition("older", LOADED).unwrap().0, "SourceMissing");
+    assert!(world.runs.is_empty());
+}
+
+#[test]
+fn a_version_that_serves_claims_its_own_kinds_while_one_that_owns_fewer_waits() {
+    let mut manifest = (*first().manifest).clone();
+    let mut tenant = manifest.crds[0].clone();
+    tenant["metadata"]["name"] = json!("tenants.minio.rook.io");
+    tenant["spec"]["names"]["kind"] = json!("Tenant");
+    manifest.crds.push(tenant);
+    let mut of_all = provider(MINIO, 2);
+    of_all.spec.parents.clear();
+    let mut world = World::new(&[of_all]);
+    world.publish(MINIO, Some(Ok(ModuleInfo::new(manifest, "sha256:9").unwrap())));
+    world.answer_all();
+    world.begin(world.last_run(MINIO));
+    world.publish(MINIO, Some(Ok(alike())));
+    world.answer_all();
+    world.edit(MINIO, |provider| provider.spec.limits.concurrency = Some(2));
+    world.answer_all();
+    let restarted = world.runs.values().rev().find(|run| run.serves()).unwrap();
+    assert_eq!(restarted.version.digest(), "sha256:9");
+    let kinds: Vec<String> =
+        restarted.start.claims.iter().flat_map(|claim| claim.kinds()).map(|kind| kind.to_string()).collect();
+    assert_eq!(kinds, ["ObjectStore.minio.rook.io", "Tenant.minio.rook.io"]);
 }
 
 #[test]

@@ -63,14 +63,13 @@ impl Life {
         } else if let Some(before) = self.runner.as_ref().filter(|before| !before.has_begun) {
             self.replaced.insert(before.run, before.version.clone());
         }
-        let others = context.claims.iter().filter(|claim| claim.provider() != self.name).cloned();
         context.emit(Effect::Start(Box::new(Start {
             run,
             provider: provider.clone(),
             version: version.clone(),
             limits,
             kinds: provider.status.kinds.clone(),
-            claims: others.chain(admission.claim.clone()).collect(),
+            claims: context.claims_for(provider, version),
             // One writer for each Provider: the run before ends first, also one that was stopped a while ago.
             purpose: Purpose::Serve { after: self.last_run, takes_over },
         })));

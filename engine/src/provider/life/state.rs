@@ -184,17 +184,19 @@ impl Life {
     pub fn admit(&mut self, snapshot: &Snapshot, check_reference: CheckReference, wanted: &mut Wanted) {
         let Some(provider) = &self.provider else { return };
         let last = Last::of(provider, self.active.as_ref(), snapshot);
-        let origin = Origin::of(&provider.spec.module, check_reference).ok();
+        let origin = Origin::of(&provider.spec.module, check_reference);
         match &origin {
-            Some(Origin::ConfigMap { name, key }) => {
+            Ok(Origin::ConfigMap { name, key }) => {
                 wanted.config_maps.entry(name.clone()).or_default().insert(key.clone());
             }
-            Some(Origin::Oci(origin)) => {
+            Ok(Origin::Oci(origin)) => {
                 wanted.oci.insert(origin.clone());
             }
-            Some(Origin::File(_)) | None => {}
+            Ok(Origin::File(_)) | Err(_) => {}
         }
-        let admission = admission::admit(provider, snapshot, check_reference, last, self.previous.as_ref());
+        let wants_back = origin.as_ref().ok().and_then(|origin| admission::wants_back(provider, origin, snapshot));
+        wanted.digests.extend(wants_back);
+        let admission = admission::admit(provider, origin, snapshot, last, self.previous.as_ref());
         // What served before this process began goes on until the next version may take over.
         if let (Some(active), None) = (&provider.status.active, &self.active)
             && (admission.loaded.is_err()
@@ -203,14 +205,15 @@ impl Life {
         {
             wanted.digests.insert(active.digest.clone());
         }
-        wanted.digests.extend(origin.and_then(|origin| admission::wants_back(provider, &origin, snapshot)));
-        // As long as the module before serves, its parents are claimed.
-        let active = self.active.as_ref().filter(|_| self.runner.is_some());
-        let claim = active.and_then(|active| Claim::new(provider, &active.module.owned()).ok());
-        if let Some(claim) = claim.or_else(|| admission.claim.clone()) {
+        if let Some(claim) = admission.claim.clone() {
             self.claim = Some(claim);
         }
         self.admission = Some(admission);
+    }
+
+    /// Takes note of why an older Provider has all its parents, if one does.
+    pub fn shadow(&mut self, conflict: Option<String>) {
+        self.conflict = conflict;
     }
 
     /// Stops its controller. What that reported is no longer about anything.

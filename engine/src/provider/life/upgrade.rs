@@ -9,7 +9,6 @@ use bartizan_contract::provider::{EffectiveLimits, Provider};
 use super::state::{Follow, Life, Request, Turn};
 use crate::provider::admission::{Admission, Last};
 use crate::provider::candidate::{Candidate, PREVIEW_AGAIN, Previewer, approval};
-use crate::provider::claims::Claim;
 use crate::provider::context::Context;
 use crate::provider::event::{Effect, Purpose, Readiness, RunId, Start, Target};
 use crate::provider::runner::{self, Runner};
@@ -140,15 +139,13 @@ impl Life {
         context: &mut Context<'_>,
     ) {
         let run = context.new_run();
-        let own = Claim::new(provider, &next.module.owned()).ok();
-        let others = context.claims.iter().filter(|claim| claim.provider() != self.name).cloned();
         context.emit(Effect::Start(Box::new(Start {
             run,
             provider: provider.clone(),
             version: next.clone(),
             limits,
             kinds: provider.status.kinds.clone(),
-            claims: others.chain(own).collect(),
+            claims: context.claims_for(provider, next),
             purpose: Purpose::Preview { compares_crds },
         })));
         self.set_previewer(Previewer::Alone(run));

@@ -94,6 +94,13 @@ async fn a_namespace_is_deleted_though_the_provider_never_finishes(stage: &Stage
     stage.kubectl(&["create", "namespace", "doomed"], "").await?;
     apply_text(stage, &finalizing_script("doomed/endless", &never_finishing("endless"))).await?;
     message_of(stage.finalizing_scripts("doomed"), "endless", "Synced", "True", "Applied").await?;
+    // One that was held before: no watch reports that its namespace is being deleted.
+    let hold =
+        json!({"answers": [{"when": {"finalizing": true}, "answer": {"hold": true}}, {"answer": {"children": []}}]});
+    apply_text(stage, &finalizing_script("doomed/held", &hold)).await?;
+    message_of(stage.finalizing_scripts("doomed"), "held", "Synced", "True", "Applied").await?;
+    stage.kubectl(&["delete", "finalizingscript", "held", "--namespace", "doomed", "--wait=false"], "").await?;
+    message_of(stage.finalizing_scripts("doomed"), "held", "Synced", "False", "Held").await?;
     stage.kubectl(&["delete", "namespace", "doomed", "--wait=false"], "").await?;
     wait_gone(Api::<Namespace>::all(stage.cluster.client()), "doomed", SOON).await
 }
