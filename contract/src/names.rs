@@ -89,6 +89,5 @@ pub const SYSTEM_NAMESPACE: &str = "bartizan-system";
 /// Namespace of the ServiceAccounts that providers act as, unless the command line names another.
 pub const ACCOUNT_NAMESPACE: &str = "bartizan-providers";
 
-/// What kubectl's client-side apply leaves on objects: a copy of the whole object, secrets included.
 /// The annotation of kubectl's client-side apply: a copy of the whole object, secrets included.
 pub const LAST_APPLIED_ANNOTATION: &str = "kubectl.kubernetes.io/last-applied-configuration";

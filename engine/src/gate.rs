@@ -18,7 +18,7 @@ use serde_json::{Map, Value, json};
 use crate::grants::Grant;
 use crate::intent::Intent;
 use crate::object::{ObjectKey, Observed, hash_json, short_hex};
-use crate::secrets;
+use crate::secrets::{self, is_secret};
 
 pub use input::{GateInput, Refusal};
 pub use related::references;
@@ -384,7 +384,7 @@ fn check_body(object: &Map<String, Value>, kind: &Kind, path: &str) -> Result<()
             "the status of a child is set by its controller: leave it out",
         ));
     }
-    if kind.group.is_empty() && kind.kind == "Secret" && object.contains_key("stringData") {
+    if is_secret(kind) && object.contains_key("stringData") {
         let message = "set data (base64) instead: stringData is never read back, so drift in it would not be detected";
         return Err(Refusal::new(format!("{path}.stringData"), message));
     }

@@ -9,7 +9,8 @@ use bartizan_contract::Kind;
 
 use crate::descendants::{Descendants, Listing};
 use crate::object::{ObjectKey, Observed, ParentUid, Touched, compare_versions};
-use crate::related::{Place, References, ReverseIndex, place};
+use crate::plan::Delete;
+use crate::related::{Place, References, ReverseIndex, key_in, place};
 
 /// Scope of one watch: a kind, in all namespaces or in one.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -116,9 +117,8 @@ impl Index {
     /// Everything was listed: from now on, only descendants of a child are kept.
     fn match_descendants(&mut self) -> Touched {
         self.listings.clear();
-        let is_descendant = |key: &ObjectKey| self.kinds.descendants.iter().any(|kind| key.is_of(kind));
         let objects: Vec<Arc<Observed>> =
-            self.objects.values().filter(|object| is_descendant(&object.key)).cloned().collect();
+            self.objects.values().filter(|object| self.is_descendant(&object.key)).cloned().collect();
         let mut touched = Touched::new();
         for object in objects {
             let children = self.descendants.set_object(&object);
@@ -237,6 +237,15 @@ impl Index {
         }
     }
 
+    /// Takes note that the API server accepted a delete. A child without finalizers is gone; one with finalizers stays until its
+    /// watch reports the deletion.
+    pub fn deleted(&mut self, delete: &Delete) -> Touched {
+        if self.get(&delete.key).is_some_and(|child| !child.finalizers.is_empty()) {
+            return Touched::new();
+        }
+        self.delete(&delete.key, &delete.uid, &delete.resource_version)
+    }
+
     /// Sets the names that this parent wants and other objects have: it is due again when one of them becomes free.
     pub fn want(&mut self, parent_uid: &ParentUid, keys: impl IntoIterator<Item = ObjectKey>) {
         self.wanted.retain(|_, uids| {
@@ -307,10 +316,8 @@ impl Index {
     /// Whether the descendants of this parent's children are not known yet.
     #[must_use]
     pub fn is_being_listed(&self, parent_uid: &str) -> bool {
-        let children = self.children.get(parent_uid).into_iter().flatten();
-        let mut children = children.peekable();
-        children.peek().is_some()
-            && children.any(|child| self.listing.contains_key(child) || self.listings.contains_key(child))
+        let mut children = self.children.get(parent_uid).into_iter().flatten();
+        children.any(|child| self.listing.contains_key(child) || self.listings.contains_key(child))
     }
 
     /// The references of a parent as of its last decision.
@@ -335,9 +342,9 @@ impl Index {
     pub fn related(&self, references: &References) -> Vec<Arc<Observed>> {
         let mut found: BTreeMap<&ObjectKey, &Arc<Observed>> = BTreeMap::new();
         for reference in references {
-            let at = |name| ObjectKey::new(&reference.kind, reference.namespace.as_deref(), name);
-            let named = reference.names.iter().filter_map(|name| self.objects.get_key_value(&at(name)));
-            let place = self.related.get(&place(&at(""))).filter(|_| reference.names.is_empty());
+            let key = |name| key_in(reference, name);
+            let named = reference.names.iter().filter_map(|name| self.objects.get_key_value(&key(name)));
+            let place = self.related.get(&place(&key(""))).filter(|_| reference.names.is_empty());
             let selected = place.into_iter().flatten().filter_map(|key| self.objects.get_key_value(key));
             found.extend(named.chain(selected).filter(|(_, object)| reference.matches(object)));
         }

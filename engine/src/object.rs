@@ -287,6 +287,12 @@ impl Observed {
         compare_versions(&self.resource_version, other_version) == Some(std::cmp::Ordering::Less)
     }
 
+    /// Its kind, at the version that it was read at.
+    #[must_use]
+    pub fn kind(&self) -> Kind {
+        Kind::from_api_version(&self.api_version, &self.key.kind)
+    }
+
     /// Whether this carries the labels of that parent's child under that provider.
     #[must_use]
     pub fn is_child_of(&self, parent_uid: &str, provider: &str) -> bool {

@@ -27,8 +27,7 @@ impl MergePatch {
         if let (Some(metadata), Value::Object(fields)) = (metadata.as_object_mut(), fields) {
             metadata.extend(fields);
         }
-        let kind = Kind::from_api_version(&object.api_version, &object.key.kind);
-        Self { kind, key: object.key.clone(), body: json!({"metadata": metadata}) }
+        Self { kind: object.kind(), key: object.key.clone(), body: json!({"metadata": metadata}) }
     }
 
     /// Restores the host's labels on a child.
@@ -59,6 +58,12 @@ impl MergePatch {
             "ownerReferences": other_owners(&release.child),
         });
         Self::of(&release.child, fields)
+    }
+
+    /// Claims the fields of an object that another manager owns, by its managed fields as they are to be.
+    #[must_use]
+    pub fn claim(seen: &Observed, managed_fields: Value) -> Self {
+        Self::of(seen, json!({"managedFields": managed_fields}))
     }
 
     /// Replaces the finalizers of an object.

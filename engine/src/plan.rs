@@ -64,6 +64,20 @@ pub struct Delete {
     pub wave: u32,
 }
 
+impl Delete {
+    /// The delete of a child in the state that was observed.
+    #[must_use]
+    pub fn of(child: &Observed) -> Self {
+        Self {
+            key: child.key.clone(),
+            kind: child.kind(),
+            uid: child.uid.clone(),
+            resource_version: child.resource_version.clone(),
+            wave: child.marks.wave,
+        }
+    }
+}
+
 /// One child to release: it stays, without the host's labels and owner reference.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Release {
@@ -117,13 +131,6 @@ impl Plan {
     /// The applies of each wave, in order. Within a wave, a child comes after the children that it uses.
     pub fn waves(&self) -> impl Iterator<Item = &[Arc<Apply>]> {
         self.applies.chunk_by(|left, right| step(left) == step(right))
-    }
-
-    /// The wave whose first apply has this index; `None` if there are no more.
-    #[must_use]
-    pub fn wave_from(&self, first: usize) -> Option<&[Arc<Apply>]> {
-        let rest = self.applies.get(first..)?;
-        rest.chunk_by(|left, right| step(left) == step(right)).next()
     }
 }
 
@@ -240,7 +247,7 @@ pub fn plan(input: &PlanInput<'_>) -> Plan {
         if child.marks.retained_for.is_some() {
             plan.releases.push(release(child, input.parent));
         } else {
-            plan.deletes.push(delete(child));
+            plan.deletes.push(Delete::of(child));
         }
     }
     // Waves are pruned in reverse order.
@@ -265,7 +272,7 @@ pub fn teardown(provider: &str, parent: &Observed, children: &[Arc<Observed>]) -
         if child.deleting {
             plan.waiting.push(child.key.clone());
         } else {
-            plan.deletes.push(delete(child));
+            plan.deletes.push(Delete::of(child));
         }
     }
     plan
@@ -282,16 +289,6 @@ pub fn release_all(provider: &str, parent: &Observed, children: &[Arc<Observed>]
 #[must_use]
 pub fn remove_finalizer() -> Plan {
     Plan { finalizer: FinalizerStep::Remove, ..Plan::default() }
-}
-
-fn delete(child: &Observed) -> Delete {
-    Delete {
-        key: child.key.clone(),
-        kind: Kind::from_api_version(&child.api_version, &child.key.kind),
-        uid: child.uid.clone(),
-        resource_version: child.resource_version.clone(),
-        wave: child.marks.wave,
-    }
 }
 
 fn release(child: &Arc<Observed>, parent: &Observed) -> Release {

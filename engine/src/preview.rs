@@ -14,6 +14,7 @@ use crate::immutable;
 use crate::intent::Intent;
 use crate::object::{ObjectKey, Observed};
 use crate::plan::Plan;
+use crate::secrets::is_secret;
 
 /// Placeholder for a value of a Secret.
 const HIDDEN: &str = "(secret)";
@@ -143,7 +144,7 @@ fn changed(intent: &Intent, desired: Option<&Intent>, child: &Observed) -> Chang
         (Some(_), OnImmutableChange::Refuse) => Action::Refuse,
         (Some(_), OnImmutableChange::Recreate | OnImmutableChange::RecreateOrphan) => Action::Recreate,
     };
-    if intent.kind.group.is_empty() && intent.kind.kind == "Secret" {
+    if is_secret(&intent.kind) {
         fields.iter_mut().filter(|field| field.path.starts_with("/data")).for_each(hide);
     }
     Change { action, child: intent.key.to_string(), because_of, fields }

@@ -15,8 +15,8 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bartizan_contract::digest::sha256;
 use bartizan_contract::{Kind, ProviderEvent, Reason, ReconcileResponse};
-use sha2::{Digest as _, Sha256};
 
 use crate::api_error::ApiError;
 use crate::breaker::Called;
@@ -283,7 +283,7 @@ impl Reconcile {
     /// Calls the provider, unless nothing changed since the last complete decision.
     fn ask(&mut self, question: Question, clock: &dyn Clock) {
         let request = self.snapshot.request(&self.context, question);
-        let digest: Hash = Sha256::digest(&request).into();
+        let digest = sha256(&request);
         let resync_due = self.kept.resync_at.is_some_and(|at| at <= clock.instant());
         // The answer of another module does not count.
         let settled = Settled { request: digest, module: self.context.digest.clone() };

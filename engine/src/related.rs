@@ -61,7 +61,7 @@ pub(crate) fn place(key: &ObjectKey) -> Place {
 }
 
 /// The key of an object in the place of a reference.
-fn key_in(reference: &Reference, name: &str) -> ObjectKey {
+pub(crate) fn key_in(reference: &Reference, name: &str) -> ObjectKey {
     ObjectKey::new(&reference.kind, reference.namespace.as_deref(), name)
 }
 

@@ -163,7 +163,8 @@ fn data_of<'a>(kind: &Kind, object: &'a Map<String, Value>) -> impl Iterator<Ite
     data.into_iter().flatten()
 }
 
-fn is_secret(kind: &Kind) -> bool {
+/// Whether a kind is Secret.
+pub(crate) fn is_secret(kind: &Kind) -> bool {
     kind.group.is_empty() && kind.kind == "Secret"
 }
 

@@ -379,8 +379,8 @@ impl Controller {
         for object in report.observed {
             self.observe_object(object, now);
         }
-        for delete in report.deleted {
-            let touched = self.deleted(&delete.key, &delete.uid, &delete.resource_version);
+        for delete in &report.deleted {
+            let touched = self.index.deleted(delete);
             self.touch(&touched, Priority::Child, now);
         }
         if let Some(result) = reconcile::explain::result(&report.ended) {

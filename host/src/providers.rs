@@ -19,6 +19,7 @@ use bartizan_engine::provider::fleet::Fleet;
 use bartizan_engine::provider::module::Parent;
 use bartizan_engine::provider::source::Wanted;
 use bartizan_engine::provider::version::Version;
+use bartizan_registry::parse_reference;
 use bartizan_runtime::Module;
 use futures::StreamExt as _;
 use kube::core::DynamicObject;
@@ -38,7 +39,7 @@ use crate::controller::startup::Host;
 use crate::kubernetes::crds;
 use crate::telemetry::health::Health;
 use crate::telemetry::timestamp;
-use bartizan_registry::parse_reference;
+
 use runs::Runs;
 
 /// Time until what failed at the start is tried again.

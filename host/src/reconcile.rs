@@ -12,7 +12,6 @@ pub(crate) mod shared;
 use std::collections::VecDeque;
 use std::time::Instant;
 
-use crate::telemetry::timestamp;
 use bartizan_contract::Kind;
 use bartizan_engine::ObjectKey;
 use bartizan_engine::reconcile::{Clock, Decided, Ended, Reconcile, Report};
@@ -23,6 +22,8 @@ use futures::stream::FuturesUnordered;
 use tracing::{info, trace, warn};
 
 use crate::telemetry::observer::Observer;
+use crate::telemetry::timestamp;
+
 use effects::Target;
 use shared::Shared;
 

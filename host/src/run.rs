@@ -9,6 +9,7 @@ use bartizan_contract::names::{ACCOUNT_NAMESPACE, SYSTEM_NAMESPACE};
 use bartizan_contract::provider::parse_bytes;
 use bartizan_engine::call_scheduler::Capacity;
 use bartizan_engine::provider::source::Wanted;
+use bartizan_registry::Authorities;
 use bartizan_runtime::{Config as RuntimeConfig, Runtime};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
@@ -27,7 +28,6 @@ use crate::telemetry::health::Health;
 use crate::telemetry::logging::LogFormat;
 use crate::telemetry::recorder::RecordArgs;
 use crate::telemetry::server;
-use bartizan_registry::Authorities;
 
 /// Time for work under way after SIGTERM; less than the 30 s that Kubernetes gives a pod.
 const GRACE: Duration = Duration::from_secs(25);

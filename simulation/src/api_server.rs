@@ -5,10 +5,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use bartizan_contract::Kind;
-use bartizan_contract::names::{OWNER_UID_LABEL, PROVIDER_LABEL};
 use bartizan_engine::patch::MergePatch;
-use bartizan_engine::reconcile::{Effect, Propagation, Reply};
+use bartizan_engine::reconcile::{Effect, Reply};
 use bartizan_engine::snapshot::ProviderContext;
 use bartizan_engine::{ApiError, Delete, Fence, ObjectKey, Observed, managed_fields};
 use serde_json::{Value, json};
@@ -33,8 +31,6 @@ pub struct Caller<'a> {
     pub manager: &'a str,
     /// The reconciled parent, as in its snapshot.
     pub parent: &'a Observed,
-    /// Kind of the parent.
-    pub kind: &'a Kind,
 }
 
 /// One accepted write, for checks.
@@ -144,7 +140,7 @@ impl ApiServer {
             }
             Effect::ClaimItems { apply, seen } => Reply::Claimed(self.claim(caller, &apply.intent.object, seen)),
             Effect::Patch(patch) => Reply::Object(self.patch(caller, patch)),
-            Effect::Delete { delete, propagation } => Reply::Done(self.delete(delete, *propagation)),
+            Effect::Delete { delete, .. } => Reply::Done(self.delete(delete)),
             Effect::ApplyStatus(status) => Reply::Object(self.apply_status(caller, status)),
             Effect::SendEvent(_) => Reply::Done(Ok(())),
         })
@@ -156,13 +152,9 @@ impl ApiServer {
 
     fn children(&self, caller: Caller<'_>) -> Vec<Arc<Observed>> {
         let is_written = |key: &ObjectKey| caller.context.written_kinds.iter().any(|kind| key.is_of(kind));
-        let label = |object: &Value, name: &str| object["metadata"]["labels"][name].as_str().map(str::to_owned);
-        let is_child = |object: &Value| {
-            label(object, PROVIDER_LABEL).as_deref() == Some(&*caller.context.name)
-                && label(object, OWNER_UID_LABEL).as_deref() == Some(&*caller.parent.uid)
-        };
-        let found = self.objects.iter().filter(|(key, object)| is_written(key) && is_child(object));
-        found.filter_map(|(_, object)| observed(caller, object.clone()).ok()).map(Arc::new).collect()
+        let written = self.objects.iter().filter(|(key, _)| is_written(key));
+        let observed = written.filter_map(|(_, object)| observed(caller, object.clone()).ok());
+        observed.filter(|child| child.is_child_of(&caller.parent.uid, &caller.context.name)).map(Arc::new).collect()
     }
 
     /// Server-side apply with force and a precondition.
@@ -300,14 +292,10 @@ impl ApiServer {
         let Some(claimed) = managed_fields::claim(&live["metadata"]["managedFields"], caller.manager, intent) else {
             return Ok(None);
         };
-        let kind = Kind::from_api_version(&seen.api_version, &seen.key.kind);
-        let body = json!({"metadata": {
-            "uid": seen.uid, "resourceVersion": seen.resource_version, "managedFields": claimed,
-        }});
-        self.patch(caller, &MergePatch { kind, key: seen.key.clone(), body }).map(Some)
+        self.patch(caller, &MergePatch::claim(seen, claimed)).map(Some)
     }
 
-    fn delete(&mut self, delete: &Delete, _propagation: Propagation) -> Result<(), ApiError> {
+    fn delete(&mut self, delete: &Delete) -> Result<(), ApiError> {
         let key = &delete.key;
         let before = self.objects.get(key).cloned().ok_or_else(|| not_found(key))?;
         let metadata = &before["metadata"];

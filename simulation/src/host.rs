@@ -188,7 +188,7 @@ impl Host {
     ) -> Option<Report> {
         let parent = reconcile.snapshot().parent.clone();
         self.trace.clear();
-        let caller = Caller { context: &self.context, manager: &self.manager, parent: &parent, kind: &self.kind };
+        let caller = Caller { context: &self.context, manager: &self.manager, parent: &parent };
         let clock = FrozenClock { instant: Instant::now(), timestamp: server.now() };
         let mut pending: Vec<(Ticket, Effect)> = Vec::new();
         loop {
@@ -213,11 +213,9 @@ impl Host {
             self.index.apply(object.clone());
         }
         for delete in &report.deleted {
-            let has_finalizers = self.index.get(&delete.key).is_some_and(|child| !child.finalizers.is_empty());
-            if !has_finalizers {
-                self.index.delete(&delete.key, &delete.uid, &delete.resource_version);
-            }
+            self.index.deleted(delete);
         }
+        self.index.want(uid, report.wanted.iter().cloned());
         if self.index.parent(uid).is_some() {
             let children: BTreeSet<ObjectKey> =
                 self.index.children(uid).iter().map(|child| child.key.clone()).collect();

@@ -14,9 +14,7 @@ pub(crate) enum Build {
 /// One task of `cargo xtask`.
 pub(crate) struct Task {
     pub(crate) name: &'static str,
-    /// What it does, in a line.
-    pub(crate) about: &'static str,
-    /// What `--help` prints, as `bartizan-tasks` would: `cargo xtask generate` writes these files.
+    /// What `--help` prints, its first line what the task does, as `bartizan-tasks` would: `cargo xtask generate` writes these files.
     pub(crate) help: &'static str,
     /// Whether it needs Go when called with these arguments.
     pub(crate) needs_go: fn(&[String]) -> bool,
@@ -31,7 +29,6 @@ const WITHOUT_CLUSTER: [&str; 2] = ["lives", "mutations"];
 pub(crate) const TASKS: [Task; 7] = [
     Task {
         name: "demo",
-        about: "Show an ObjectStore become four ready MinIO pods, or a Cassandra ring of six members",
         help: include_str!("help/demo.txt"),
         needs_go: |_| true,
         builds: |arguments| {
@@ -40,7 +37,6 @@ pub(crate) const TASKS: [Task; 7] = [
     },
     Task {
         name: "test",
-        about: "Run formatting, lints, unit, property, doc and end-to-end tests",
         help: include_str!("help/test.txt"),
         needs_go: |arguments| !arguments.iter().any(|argument| argument == "--no-e2e"),
         // The host with it, which the steps need anyway. The rest is built beside the lints.
@@ -48,7 +44,6 @@ pub(crate) const TASKS: [Task; 7] = [
     },
     Task {
         name: "rig",
-        about: "Disturb the host on a real control plane: kill it at each write, let requests fail",
         help: include_str!("help/rig.txt"),
         needs_go: |arguments| arguments.first().is_none_or(|name| !WITHOUT_CLUSTER.contains(&name.as_str())),
         builds: |arguments| match arguments.first() {
@@ -58,28 +53,24 @@ pub(crate) const TASKS: [Task; 7] = [
     },
     Task {
         name: "bench",
-        about: "Measure the figures of the README, in a release build",
         help: include_str!("help/bench.txt"),
         needs_go: |arguments| arguments.first().is_none_or(|figure| figure != "hop"),
         builds: |_| vec![Build::Programs(&[])],
     },
     Task {
         name: "cluster",
-        about: "Run the control plane in the foreground and print its kubeconfig",
         help: include_str!("help/cluster.txt"),
         needs_go: |_| true,
         builds: |_| vec![Build::ControlPlane, Build::Programs(&[])],
     },
     Task {
         name: "kubectl",
-        about: "Run the kubectl that is part of the control plane",
         help: include_str!("help/kubectl.txt"),
         needs_go: |_| true,
         builds: |_| vec![Build::ControlPlane, Build::Programs(&[])],
     },
     Task {
         name: "generate",
-        about: "Write the files that are made from code: JSON schemas, CRDs, roles",
         help: include_str!("help/generate.txt"),
         needs_go: |_| false,
         builds: |_| vec![Build::Programs(&["bartizan"])],
@@ -91,6 +82,11 @@ fn demo_provider(arguments: &[String]) -> &'static str {
     if arguments.iter().any(|argument| argument == "cassandra") { "cassandra" } else { "minio" }
 }
 
+/// What a task does, in a line.
+fn summary(task: &Task) -> &'static str {
+    task.help.lines().next().unwrap_or_default()
+}
+
 /// What `cargo xtask --help` prints.
 pub(crate) fn overview() -> String {
     let mut lines = vec![
@@ -100,7 +96,7 @@ pub(crate) fn overview() -> String {
         String::new(),
         "Tasks:".to_owned(),
     ];
-    lines.extend(TASKS.iter().map(|task| format!("  {:<9} {}", task.name, task.about)));
+    lines.extend(TASKS.iter().map(|task| format!("  {:<9} {}", task.name, summary(task))));
     lines.push(String::new());
     lines.push("`cargo xtask <TASK> --help` describes the options of a task.".to_owned());
     lines.join("\n")
@@ -146,8 +142,9 @@ mod tests {
     fn the_overview_lists_every_task_with_its_summary() {
         let overview = overview();
         for task in &TASKS {
-            assert!(overview.contains(&format!("  {:<9} {}", task.name, task.about)), "{}", task.name);
-            assert!(task.help.starts_with(task.about), "{}", task.name);
+            let summary = summary(task);
+            assert!(!summary.is_empty(), "{}", task.name);
+            assert!(overview.contains(&format!("  {:<9} {summary}", task.name)), "{}", task.name);
         }
     }
 }

@@ -2,7 +2,6 @@
 //! to build: if two commands resolve them differently, half of the dependencies are compiled twice.
 
 use std::collections::BTreeSet;
-use std::process::Command;
 
 use anyhow::{Context as _, Result, ensure};
 use bartizan_build as build;
@@ -10,9 +9,8 @@ use serde_json::Value;
 
 /// What cargo would compile for a command: each package with its features and its profile.
 fn units(command: &[&str]) -> Result<BTreeSet<String>> {
-    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    build::forget_package(&mut cargo);
-    cargo.current_dir(build::workspace_root()).args(command);
+    let mut cargo = build::cargo();
+    cargo.args(command);
     // Only the unstable unit graph shows what a command compiles without compiling it; the toolchain is pinned.
     cargo.env("RUSTC_BOOTSTRAP", "1").args(["-Z", "unstable-options", "--unit-graph"]);
     let output = cargo.output().context("cargo cannot be run")?;
@@ -32,7 +30,7 @@ fn units(command: &[&str]) -> Result<BTreeSet<String>> {
 }
 
 /// What `cargo xtask` builds before it hands over, what nested builds ask for, and the steps of `cargo xtask test`.
-const COMMANDS: [&str; 8] = [
+const COMMANDS: [&str; 10] = [
     "build --workspace --bin bartizan --bin bartizan-tasks",
     "build --workspace --bin bartizan-tasks",
     "build --workspace --bin bartizan",
@@ -40,6 +38,8 @@ const COMMANDS: [&str; 8] = [
     "test --workspace --exclude bartizan-harness --exclude bartizan-e2e",
     "test --workspace --lib --bins",
     "test --workspace --doc",
+    "test --workspace --test cluster",
+    "test --workspace --test cluster --test objectstore",
     "test --workspace --test control_plane --test host_process --test scenarios",
 ];
 

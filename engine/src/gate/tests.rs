@@ -1,9 +1,10 @@
 use std::collections::BTreeMap;
 
+use rstest::rstest;
+
 use super::*;
 use crate::grants::Grants;
 use crate::secrets::Revealed;
-use rstest::rstest;
 
 fn parent() -> Observed {
     let object = json!({

@@ -1,7 +1,8 @@
-use super::*;
 use bartizan_contract::names::{OWNER_UID_LABEL, PROVIDER_LABEL};
 use proptest::prelude::*;
 use serde_json::json;
+
+use super::*;
 
 fn scope(kind: &str) -> Scope {
     Scope { kind: kind_of(kind), namespace: None }

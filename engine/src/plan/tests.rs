@@ -1,8 +1,9 @@
-use super::*;
 use bartizan_contract::names::{INTENT_ANNOTATION, OWNER_UID_LABEL, PROVIDER_LABEL};
 use bartizan_contract::{OnDelete, OnImmutableChange};
 use proptest::prelude::*;
 use serde_json::{Value, json};
+
+use super::*;
 
 const MANAGER: &str = "bartizan/minio";
 

@@ -1,7 +1,7 @@
-use super::*;
 use bartizan_contract::names::OWNER_UID_LABEL;
 use serde_json::json;
 
+use super::*;
 use crate::plan::tests::{self as plan_tests, parent};
 use crate::plan::{FinalizerStep, Memory, PlanInput, plan};
 

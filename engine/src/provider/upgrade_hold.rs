@@ -1,8 +1,9 @@
 //! Whether a version takes over or waits, from what it would change. No I/O.
 
-use crate::crd_compat::Incompatibility;
 use bartizan_contract::Reason;
 use bartizan_contract::provider::{CandidateChanges, HoldOn, Upgrade, UpgradePolicy};
+
+use crate::crd_compat::Incompatibility;
 
 /// Why a version waits: CamelCase for programs, a sentence for people.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use crate::object::{hash_json, short_hex};
 use bartizan_contract::provider::ActiveModule;
 use serde_json::{Map, Value};
 
 use super::module::ModuleInfo;
+use crate::object::{hash_json, short_hex};
 
 /// A module with the settings that it serves with.
 #[derive(Clone, Debug)]

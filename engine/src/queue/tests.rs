@@ -1,6 +1,8 @@
-use super::*;
-use proptest::prelude::*;
 use std::collections::BTreeMap;
+
+use proptest::prelude::*;
+
+use super::*;
 
 const DONE: Finished = Finished::Done { resync: None };
 const RETRY: Finished = Finished::Retry { after: None, most: BACKOFF_MAX };

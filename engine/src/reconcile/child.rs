@@ -147,14 +147,7 @@ impl ChildWrite {
             OnImmutableChange::RecreateOrphan => Propagation::Orphan,
             OnImmutableChange::Recreate => Propagation::Background,
         };
-        let delete = Delete {
-            key: self.key().clone(),
-            kind: self.apply.intent.kind.clone(),
-            uid: seen.uid.clone(),
-            resource_version: seen.resource_version.clone(),
-            wave: seen.marks.wave,
-        };
-        self.send(Step::Deleted(field), Effect::Delete { delete, propagation })
+        self.send(Step::Deleted(field), Effect::Delete { delete: Delete::of(seen), propagation })
     }
 
     /// A name that was believed free is taken: the live object shows its owner.

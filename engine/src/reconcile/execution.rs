@@ -5,8 +5,6 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use bartizan_contract::Kind;
-
 use crate::api_error::ApiError;
 use crate::object::{ObjectKey, Observed};
 use crate::ownership::may_prune;
@@ -106,9 +104,9 @@ pub(super) struct Execution {
 #[derive(Debug)]
 enum Stage {
     AddFinalizer,
-    /// The applies of one wave, the first of which has this index in the plan.
+    /// The applies of one wave.
     Wave {
-        first: usize,
+        number: usize,
         children: Vec<Writing>,
     },
     /// One release after another.
@@ -165,7 +163,7 @@ impl Execution {
                 self.finalizer_set(true, reply, target);
                 self.wave(0, target)
             }
-            Stage::Wave { first, children } => self.child(slot, reply, first, children, target),
+            Stage::Wave { number, children } => self.child(slot, reply, number, children, target),
             Stage::Release { number, tries, step } => self.released(number, tries, step, reply, target),
             Stage::Delete { number } => {
                 if let Some(delete) = self.plan.deletes.get(number) {
@@ -194,19 +192,19 @@ impl Execution {
         }
     }
 
-    /// Begins the wave whose first apply has this index.
-    fn wave(&mut self, first: usize, target: Target<'_>) -> Vec<(Slot, Effect)> {
+    /// Begins a wave.
+    fn wave(&mut self, number: usize, target: Target<'_>) -> Vec<(Slot, Effect)> {
         if !self.executed.is_complete() {
             return self.end();
         }
-        let Some(wave) = self.plan.wave_from(first) else {
+        let Some(wave) = self.plan.waves().nth(number) else {
             return if self.plan.taken.is_empty() { self.release(0, target) } else { self.end() };
         };
         let begun =
             wave.iter().map(|apply| ChildWrite::begin(apply.clone(), self.children.get(&apply.intent.key).cloned()));
         let (children, effects): (Vec<ChildWrite>, Vec<Effect>) = begun.unzip();
         let children = children.into_iter().map(|child| Writing { child, applied: None }).collect();
-        self.stage = Stage::Wave { first, children };
+        self.stage = Stage::Wave { number, children };
         effects.into_iter().enumerate().collect()
     }
 
@@ -215,7 +213,7 @@ impl Execution {
         &mut self,
         slot: Slot,
         reply: Reply,
-        first: usize,
+        number: usize,
         mut children: Vec<Writing>,
         target: Target<'_>,
     ) -> Vec<(Slot, Effect)> {
@@ -227,17 +225,16 @@ impl Execution {
             }
         }
         if children.iter().any(|writing| writing.applied.is_none()) {
-            self.stage = Stage::Wave { first, children };
+            self.stage = Stage::Wave { number, children };
             return effects;
         }
         // Recorded in the order of the answer, whatever the order of the replies.
-        let next = first + children.len();
         for Writing { child, applied } in children {
             if let Some(applied) = applied {
                 self.executed.record_child(&child, applied);
             }
         }
-        self.wave(next, target)
+        self.wave(number + 1, target)
     }
 
     fn release(&mut self, number: usize, target: Target<'_>) -> Vec<(Slot, Effect)> {
@@ -264,7 +261,7 @@ impl Execution {
         let (key, result) = match step {
             Releasing::Sent(release) => match reply.object().map(|_| ()) {
                 Err(ApiError::Conflict(_)) if tries < RELEASE_TRIES => {
-                    let (kind, key) = (kind_of(&release.child), release.child.key.clone());
+                    let (kind, key) = (release.child.kind(), release.child.key.clone());
                     self.stage = Stage::Release { number, tries, step: Releasing::Read(release) };
                     return vec![(0, Effect::Get { kind, key })];
                 }
@@ -309,8 +306,4 @@ fn set_finalizer(on: bool, target: Target<'_>) -> Effect {
     let others = target.parent.finalizers.iter().filter(|name| *name != target.finalizer).cloned();
     let finalizers: Vec<String> = others.chain(on.then(|| target.finalizer.to_owned())).collect();
     Effect::Patch(MergePatch::finalizers(target.parent, &finalizers))
-}
-
-fn kind_of(object: &Observed) -> Kind {
-    Kind::from_api_version(&object.api_version, &object.key.kind)
 }

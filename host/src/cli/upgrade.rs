@@ -7,6 +7,8 @@ use anyhow::{Context as _, bail};
 use bartizan_contract::names::{APPROVE_ANNOTATION, CLI_FIELD_MANAGER};
 use bartizan_contract::provider::Provider;
 use bartizan_engine::preview::{Change, FieldChange};
+use bartizan_engine::provider::upgrade_hold::counted_of;
+use bartizan_engine::provider::upgrade_plan::UpgradePlan;
 use kube::Api;
 use kube::api::{Patch, PatchParams};
 use kube::core::DynamicObject;
@@ -15,8 +17,6 @@ use serde_json::{Value, json};
 use crate::cli::host_client::{HostArgs, Output, api_message, object_name};
 use crate::kubernetes::connect::ClusterArgs;
 use crate::providers::object;
-use bartizan_engine::provider::upgrade_hold::counted_of;
-use bartizan_engine::provider::upgrade_plan::UpgradePlan;
 
 /// Longest value that is shown whole, in characters.
 const LONGEST_VALUE: usize = 120;

@@ -1,6 +1,5 @@
 //! What the actor observes: watch events, responses to writes, lists.
 
-use std::sync::Arc;
 use std::time::Instant;
 
 use bartizan_contract::GroupKind;
@@ -8,7 +7,7 @@ use bartizan_engine::Touched;
 use bartizan_engine::descendants::Listing;
 use bartizan_engine::index::Scope;
 use bartizan_engine::provider::claims::arbitrate;
-use bartizan_engine::{ObjectKey, Observed, Priority};
+use bartizan_engine::{Observed, Priority};
 use tokio::task::JoinError;
 use tracing::error;
 
@@ -110,14 +109,5 @@ impl Controller {
             }
             Err(error) => error!(provider = self.shared.provider(), "a list ended unexpectedly: {error}"),
         }
-    }
-
-    /// A deleted child without finalizers is gone; one with finalizers stays until its watch reports the deletion.
-    pub(super) fn deleted(&mut self, key: &ObjectKey, uid: &str, resource_version: &str) -> Touched {
-        let has_finalizers = |child: &Arc<Observed>| child.value().pointer("/metadata/finalizers").is_some();
-        if self.index.get(key).is_some_and(has_finalizers) {
-            return Touched::new();
-        }
-        self.index.delete(key, uid, resource_version)
     }
 }

@@ -6,6 +6,7 @@ use anyhow::Context as _;
 use bartizan_contract::Kind;
 use bartizan_contract::names::HOST_FIELD_MANAGER;
 use bartizan_engine::crd_compat::{Incompatibility, incompatibilities};
+use bartizan_engine::provider::module::Parent;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
     CustomResourceDefinition, CustomResourceDefinitionVersion, JSONSchemaProps,
 };
@@ -18,7 +19,6 @@ use serde_json::Value;
 
 use crate::kubernetes::deadline::in_time;
 use crate::kubernetes::served::{Resource, ServedParent};
-use bartizan_engine::provider::module::Parent;
 
 /// Applies one CRD, forced: the module that serves the kind owns its definition.
 ///

@@ -120,10 +120,7 @@ impl Writer {
         let Some(managed_fields) = managed_fields::claim(&managed_fields, self.manager(), intent) else {
             return Ok(None);
         };
-        let body = json!({"metadata": {
-            "uid": seen.uid, "resourceVersion": seen.resource_version, "managedFields": managed_fields,
-        }});
-        self.merge(&MergePatch { kind: kind.clone(), key: key.clone(), body }).await.map(Some)
+        self.merge(&MergePatch::claim(seen, managed_fields)).await.map(Some)
     }
 
     /// The current state of an object.

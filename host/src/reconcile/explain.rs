@@ -1,6 +1,5 @@
 //! The result of a reconcile, for `bartizan explain` and for metrics.
 
-use crate::telemetry::timestamp;
 use bartizan_contract::names::PAUSED_ANNOTATION;
 use bartizan_engine::ObjectKey;
 use bartizan_engine::object::{Hash, short_hex};
@@ -8,6 +7,7 @@ use bartizan_engine::reconcile::{Decided, Ended};
 use bartizan_engine::status::Outcome;
 
 use crate::telemetry::explain::Explained;
+use crate::telemetry::timestamp;
 
 /// The explanation; `None` if nothing was decided.
 pub(crate) fn explained(ended: &Ended) -> Option<Explained> {

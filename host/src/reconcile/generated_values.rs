@@ -1,7 +1,7 @@
 //! Random values that a provider asks the host to generate (`generate`): generated once, when the Secret has none, and sent
 //! unchanged with every later apply, since server-side apply removes omitted fields.
 
-use bartizan_contract::{Generate, GenerateAlphabet, Kind};
+use bartizan_contract::{Generate, GenerateAlphabet};
 use bartizan_engine::secrets::{self, Revealed};
 use bartizan_engine::{Intent, Observed};
 use base64::Engine as _;
@@ -40,8 +40,7 @@ pub(crate) fn fill(
 
 /// The observed child, with the values behind its tokens.
 fn revealed_value(existing: &Observed) -> Value {
-    let kind = Kind::from_api_version(&existing.api_version, &existing.key.kind);
-    secrets::substitute(&kind, existing.value(), &existing.revealed)
+    secrets::substitute(&existing.kind(), existing.value(), &existing.revealed)
 }
 
 /// Uniformly distributed characters: rejects bytes above the largest multiple of the alphabet's size.
@@ -67,6 +66,7 @@ fn random_string(spec: &Generate) -> Result<String, getrandom::Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use bartizan_contract::Kind;
     use bartizan_contract::{OnDelete, OnImmutableChange};
     use bartizan_engine::ObjectKey;
     use serde_json::json;

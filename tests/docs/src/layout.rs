@@ -1,9 +1,10 @@
 //! The page on the layout is true: every function of the trip is where it says.
 
-use std::fs;
 use std::path::Path;
 
 use anyhow::{Context as _, Result, ensure};
+
+use crate::repository::read;
 
 /// The page.
 const PAGE: &str = "docs/layout.md";
@@ -19,11 +20,10 @@ fn trip(markdown: &str) -> Vec<(String, String)> {
 
 #[test]
 fn every_function_of_the_trip_is_where_the_layout_says() -> Result<()> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-    let steps = trip(&fs::read_to_string(root.join(PAGE)).context(PAGE)?);
+    let steps = trip(&read(Path::new(PAGE))?);
     ensure!(steps.len() >= 15, "{PAGE} has no table with the steps of the trip: {steps:?}");
     for (function, file) in steps {
-        let source = fs::read_to_string(root.join(&file)).with_context(|| format!("{PAGE} names {file}"))?;
+        let source = read(Path::new(&file)).with_context(|| format!("{PAGE} names {file}"))?;
         let defined = [format!("fn {function}("), format!("fn {function}<")].iter().any(|text| source.contains(text));
         ensure!(defined, "{PAGE} names {function} in {file}, which has no such function");
     }

@@ -88,12 +88,18 @@ pub fn programs(names: &[&str], profile: Profile, observer: Observer<'_>) -> Res
         .collect()
 }
 
-/// `cargo build` in the workspace, as if typed into a fresh shell.
-fn cargo_build() -> Command {
+/// Cargo in the workspace, as if called from a fresh shell.
+pub fn cargo() -> Command {
     // Inside `cargo test`, CARGO is the cargo of the toolchain in use.
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     forget_package(&mut cargo);
-    cargo.current_dir(workspace_root()).args(["build", "--color", "never", "--target-dir"]).arg(target_dir());
+    cargo.current_dir(workspace_root());
+    cargo
+}
+
+fn cargo_build() -> Command {
+    let mut cargo = cargo();
+    cargo.args(["build", "--color", "never", "--target-dir"]).arg(target_dir());
     cargo
 }
 

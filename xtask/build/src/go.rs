@@ -6,8 +6,9 @@ use std::{
     process::Command,
 };
 
-use crate::{Lock, Observer, key::Key, run_observed, target_dir};
 use anyhow::{Context, Result, bail};
+
+use crate::{Lock, Observer, key::Key, run_observed, target_dir};
 
 /// Builds the program in `sources` into `target/<name>/<name>` and returns its path. `what` names it in errors.
 ///

@@ -8,8 +8,9 @@ use std::{
     process::{Command, Stdio},
 };
 
-use crate::{Lock, Observer, key::Key, run_observed, target_dir, workspace_root};
 use anyhow::{Context, Result};
+
+use crate::{Lock, Observer, key::Key, run_observed, target_dir, workspace_root};
 
 /// A language that the hello provider is written in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -150,7 +151,7 @@ pub fn hello_in(language: Language, observer: Observer<'_>) -> Result<Module> {
 }
 
 /// Whether a command runs and exits with 0.
-fn runs(command: &[&str]) -> bool {
+pub(crate) fn runs(command: &[&str]) -> bool {
     let [program, arguments @ ..] = command else { return false };
     let status =
         Command::new(program).args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status();

@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Result, bail};
 
-use crate::{control_plane_sources, go::go_version, workspace_root};
+use crate::{control_plane_sources, go::go_version, languages::runs, workspace_root};
 
 /// The target that providers are compiled for.
 pub(crate) const GUEST_TARGET: &str = "wasm32-unknown-unknown";
@@ -66,16 +66,8 @@ fn add_wasm_target(say: &dyn Fn(&str)) -> Option<String> {
 /// rustc links with it, and the cryptography of the Kubernetes client is partly written in C.
 fn missing_c_compiler(compiler: &str) -> Option<String> {
     // CC may carry arguments ("ccache gcc").
-    let mut words = compiler.split_whitespace();
-    let found = words.next().is_some_and(|program| {
-        Command::new(program)
-            .args(words)
-            .arg("--version")
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .status()
-            .is_ok_and(|status| status.success())
-    });
+    let words: Vec<&str> = compiler.split_whitespace().collect();
+    let found = !words.is_empty() && runs(&[&words[..], &["--version"]].concat());
     (!found).then(|| {
         format!("missing prerequisite: a C compiler (`{compiler}`): install gcc or clang, on Debian `apt-get install build-essential`")
     })

@@ -88,9 +88,10 @@ fn hop(json: bool) -> Result<ExitCode> {
     let modules =
         progress::step("providers (minio, cassandra)", |observer| build::guests(&["minio", "cassandra"], observer))?;
     let folder = modules.first().and_then(|module| module.parent()).context("no module was built")?;
-    let mut bench = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    bench.current_dir(build::workspace_root());
-    bench.args(["run", "--quiet", "--release", "--package", "bartizan-bench", "--", "hop", "--guests"]).arg(folder);
+    let programs =
+        progress::step("bench", |observer| build::programs(&["bartizan-bench"], Profile::Release, observer))?;
+    let mut bench = Command::new(programs.first().context("no bench was built")?);
+    bench.args(["hop", "--guests"]).arg(folder);
     if json {
         bench.arg("--json");
     }

@@ -91,13 +91,12 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
 /// test of each provider does the work, because only native code of a provider can tell its manifest; the whole workspace is
 /// selected so that cargo builds with the same features as `cargo test --workspace`.
 fn manifests(check: bool) -> Result<()> {
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let mut command = Command::new(cargo);
+    let mut command = build::cargo();
     command.args(["test", "--quiet", "--workspace", "--test", "cluster", "--test", "objectstore", "manifest::"]);
     if !check {
         command.env("BARTIZAN_UPDATE_MANIFEST", "1");
     }
-    let status = command.current_dir(build::workspace_root()).status().context("cargo cannot be run")?;
+    let status = command.status().context("cargo cannot be run")?;
     if !status.success() {
         bail!("the manifests are not what the code says: run `cargo xtask generate` and commit the result");
     }

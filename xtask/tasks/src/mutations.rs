@@ -2,7 +2,6 @@
 //! mutation that survives is a rule that no test holds.
 
 use std::path::Path;
-use std::process::Command;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use bartizan_harness::build;
@@ -145,9 +144,8 @@ fn manifest(whole: &str) -> Result<String> {
 
 /// Whether the tests pass; `None` if they do not compile.
 fn tests_pass(folder: &Path) -> Result<Option<bool>> {
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let run = |arguments: &[&str]| {
-        let mut command = Command::new(&cargo);
+        let mut command = build::cargo();
         command.current_dir(folder).args(["test", "--quiet"]).args(TESTED).args(arguments);
         command.arg("--target-dir").arg(build::target_dir().join("mutations"));
         // Less of what a surviving mutation would say anyway; failures are not kept as regressions.

@@ -1,9 +1,10 @@
 //! Rigs that disturb the host while it works.
 
+use std::path::PathBuf;
 use std::process::{Command, ExitCode, Output, Stdio};
 
 use anyhow::{Context as _, Result, ensure};
-use bartizan_harness::build;
+use bartizan_harness::build::{self, Profile};
 
 use crate::mutations;
 
@@ -42,7 +43,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         return Ok(if mutations::all()? { ExitCode::SUCCESS } else { ExitCode::FAILURE });
     }
     build::control_plane(&build::silent)?;
-    let mut rig = built()?;
+    let mut rig = Command::new(program()?);
     rig.arg(&args.name);
     for (flag, value) in [("--seconds", args.seconds), ("--seed", args.seed)] {
         if let Some(value) = value {
@@ -55,9 +56,10 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
 
 /// Runs [`ALL_LIVES`]; returns whether they passed.
 pub(crate) fn all_lives() -> Result<bool> {
-    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    cargo.current_dir(build::workspace_root()).env("BARTIZAN_LIVES", ALL_LIVES);
-    cargo.args(["test", "--package", "cassandra", "--test", "cluster", "--", "--nocapture", "random::"]);
+    let mut cargo = build::cargo();
+    // The whole workspace, of which this is some, as in every other step: with its features, nothing is compiled again.
+    cargo.env("BARTIZAN_LIVES", ALL_LIVES).args(["test", "--workspace", "--test", "cluster"]);
+    cargo.args(["--", "--nocapture", "random::"]);
     Ok(cargo.status().context("cargo cannot be run")?.success())
 }
 
@@ -69,12 +71,13 @@ pub(crate) fn all(every_point: bool) -> Result<bool> {
         "crash" => Some("60"),
         _ => Some("35"),
     };
+    let program = program()?;
     let mut running = Vec::new();
     for name in RIGS {
         let arguments: Vec<&str> =
             [name].into_iter().chain(seconds(name).into_iter().flat_map(|s| ["--seconds", s])).collect();
         println!("$ cargo xtask rig {}", arguments.join(" "));
-        let mut rig = built()?;
+        let mut rig = Command::new(&program);
         rig.args(arguments).stdin(Stdio::null());
         running.push(rig.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().context("a rig cannot be run")?);
     }
@@ -87,11 +90,7 @@ pub(crate) fn all(every_point: bool) -> Result<bool> {
     Ok(good)
 }
 
-/// The program of the rigs, built with the features of `cargo test --workspace`, so that nothing is compiled twice.
-fn built() -> Result<Command> {
-    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    cargo.current_dir(build::workspace_root()).args(["build", "--quiet", "--workspace", "--bin", "bartizan-rig"]);
-    cargo.arg("--target-dir").arg(build::target_dir());
-    ensure!(cargo.status().context("cargo cannot be run")?.success(), "the rigs cannot be built");
-    Ok(Command::new(build::target_dir().join("debug/bartizan-rig")))
+/// The program of the rigs.
+fn program() -> Result<PathBuf> {
+    build::programs(&["bartizan-rig"], Profile::Dev, &build::silent)?.pop().context("no rig was built")
 }

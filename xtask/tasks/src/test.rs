@@ -1,6 +1,6 @@
 //! Everything that must hold before a change lands.
 
-use std::process::{Command, ExitCode};
+use std::process::ExitCode;
 
 use anyhow::{Context as _, Result, anyhow};
 use bartizan_harness::build::{self, Language, Module};
@@ -114,13 +114,7 @@ fn other_languages(steps: &Steps) -> Result<()> {
 /// Runs cargo on the workspace and shows its output; returns whether it succeeded.
 fn cargo(arguments: &[&str]) -> Result<bool> {
     println!("$ cargo {}", arguments.join(" "));
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let status = Command::new(cargo)
-        .args(arguments)
-        .current_dir(build::workspace_root())
-        .status()
-        .context("cargo cannot be run")?;
-    Ok(status.success())
+    Ok(build::cargo().args(arguments).status().context("cargo cannot be run")?.success())
 }
 
 /// Silent like the other builds beside clippy, which prints.

@@ -22,9 +22,6 @@ use bartizan_build as build;
 
 use crate::graph::Crate;
 
-/// NOT YET: crates that still have import cycles. Nothing is ever added here.
-const NOT_YET: [&str; 0] = [];
-
 #[test]
 fn no_files_of_a_crate_import_each_other() -> Result<()> {
     let root = build::workspace_root();
@@ -39,11 +36,7 @@ fn no_files_of_a_crate_import_each_other() -> Result<()> {
                 read.imports().values().map(|to| to.len()).sum::<usize>(),
                 cycles.len()
             );
-            match (NOT_YET.contains(&folder), cycles.is_empty()) {
-                (true, true) => wrong.push(format!("{folder} has no cycles any more: take it out of NOT_YET")),
-                (true, false) => eprintln!("{}", cycles.join("\n")),
-                (false, _) => wrong.extend(cycles),
-            }
+            wrong.extend(cycles);
         }
     }
     ensure!(wrong.is_empty(), "files that import each other:\n{}", wrong.join("\n"));

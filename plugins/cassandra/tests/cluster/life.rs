@@ -1,7 +1,8 @@
 //! Whole lives of clusters: the steps that were taken, in order, and the final state.
 
-use crate::world::{World, condition, doing, rack, scale};
 use serde_json::json;
+
+use crate::world::{World, condition, doing, rack, scale};
 
 #[test]
 fn members_join_one_by_one_in_the_rack_with_the_fewest() {

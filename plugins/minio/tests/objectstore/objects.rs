@@ -2,11 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use crate::store::{Store, child};
 use minio::{Layout, MinIo, Mode};
 use proptest::prelude::*;
 use rstest::rstest;
 use serde_json::{Value, json};
+
+use crate::store::{Store, child};
 
 fn servers(store: Store) -> Value {
     child(&store.request().answer::<MinIo>().unwrap(), "StatefulSet", "photos").clone()

@@ -1,9 +1,10 @@
 //! Published samples are accepted unchanged.
 
-use crate::store::{Store, condition};
 use minio::MinIo;
 use rstest::rstest;
 use serde_json::Value;
+
+use crate::store::{Store, condition};
 
 #[rstest]
 #[case::minimal("object-store-minimal")]

@@ -1,9 +1,10 @@
 //! The status of a store, from the observed state.
 
-use crate::store::{Store, condition};
 use minio::MinIo;
 use rstest::rstest;
 use serde_json::{Value, json};
+
+use crate::store::{Store, condition};
 
 /// The condition `Ready` and the printer column of the same name.
 fn ready(store: &Store) -> (String, String, String, Value) {

@@ -1,9 +1,10 @@
 //! Every invalid value and its message. Nothing changes until the spec is fixed.
 
-use crate::store::{Store, condition};
 use minio::MinIo;
 use rstest::rstest;
 use serde_json::{Value, json};
+
+use crate::store::{Store, condition};
 
 /// The message of `Valid` for a spec with invalid fields, with and without running servers.
 #[rstest]
