@@ -40,7 +40,12 @@ pub enum Decision {
     /// The provider has finalized a parent that is being deleted: this is recorded before any child is deleted.
     MarkFinalized(Answered),
     /// The parent's namespace is being deleted with everything in it: the finalizer is removed, whatever the answer was.
-    RemoveFinalizer(Plan),
+    RemoveFinalizer {
+        /// What to do.
+        plan: Plan,
+        /// Why the gate would have refused the answer.
+        refused: Option<Refusal>,
+    },
     /// The plan is executed.
     Execute(Box<Execute>),
 }
@@ -73,14 +78,17 @@ pub fn decide(input: &DecideInput<'_>, answer: Result<ReconcileResponse, Refusal
     let bounds = input.snapshot.gate_input(input.context, input.issued, input.question);
     let missing =
         answer.as_ref().map_or(Ok(None), |response| missing_related(response, &bounds, &input.snapshot.supplied));
-    match missing {
-        Ok(Some(supplied)) => Decision::Supply(supplied),
-        _ if input.question.namespace_terminating() => Decision::RemoveFinalizer(plan::remove_finalizer()),
+    let checked = match missing {
+        Ok(Some(supplied)) => return Decision::Supply(supplied),
+        Ok(None) => answer.and_then(|response| gate::check(response, &bounds)),
+        Err(refusal) => Err(refusal),
+    };
+    match checked {
+        checked if input.question.namespace_terminating() => {
+            Decision::RemoveFinalizer { plan: plan::remove_finalizer(), refused: checked.err() }
+        }
+        Ok(answer) => act(input, answer),
         Err(refusal) => Decision::Refuse(refusal),
-        Ok(None) => match answer.and_then(|response| gate::check(response, &bounds)) {
-            Ok(answer) => act(input, answer),
-            Err(refusal) => Decision::Refuse(refusal),
-        },
     }
 }
 

@@ -110,6 +110,7 @@ struct Draft {
     executed: Executed,
     called: Called,
     refused: Option<Refusal>,
+    ignored: Option<String>,
     status_error: Option<ApiError>,
 }
 
@@ -124,6 +125,7 @@ impl Default for Draft {
             executed: Executed::default(),
             called: Called::No,
             refused: None,
+            ignored: None,
             status_error: None,
         }
     }
@@ -313,7 +315,10 @@ impl Reconcile {
                 self.draft.called = called;
                 // The deletion of the namespace does not wait for the provider.
                 match question.namespace_terminating() {
-                    true => self.execute(plan::remove_finalizer(), &[], after_deleting, clock),
+                    true => {
+                        self.draft.ignored = Some(error.message);
+                        self.execute(plan::remove_finalizer(), &[], after_deleting, clock);
+                    }
                     false => self.conclude(retried_while_finalizing(conclusion, question), clock),
                 }
                 return;
@@ -332,7 +337,7 @@ impl Reconcile {
         );
         match decision {
             Decision::Refuse(refusal) => {
-                let message = format!("The answer of provider {} was refused: {refusal}", self.context.name);
+                let message = self.refusal(&refusal);
                 self.draft.refused = Some(refusal);
                 self.conclude(failed(Reason::Refused, message, false, Retry::After(None)), clock);
             }
@@ -351,7 +356,11 @@ impl Reconcile {
                 let patch = MergePatch::finalized(&self.snapshot.parent, &self.context.name);
                 self.send(State::MarkingFinalized, Effect::Patch(patch));
             }
-            Decision::RemoveFinalizer(plan) => self.execute(plan, &[], after_deleting, clock),
+            Decision::RemoveFinalizer { plan, refused } => {
+                self.draft.ignored = refused.as_ref().map(|refusal| self.refusal(refusal));
+                self.draft.refused = refused;
+                self.execute(plan, &[], after_deleting, clock);
+            }
             Decision::Execute(execute) => {
                 let Execute { plan, answered, .. } = *execute;
                 self.draft.answered = Some(answered);
@@ -359,6 +368,10 @@ impl Reconcile {
                 self.execute(plan, &children, after_serving, clock);
             }
         }
+    }
+
+    fn refusal(&self, refusal: &Refusal) -> String {
+        format!("The answer of provider {} was refused: {refusal}", self.context.name)
     }
 
     fn finalized_marked(&mut self, result: Result<Observed, ApiError>, clock: &dyn Clock) {

@@ -1,7 +1,7 @@
 //! One provider at work: an actor that owns its index and queue. Watches and finished reconciles come in as messages, so
 //! that nothing is shared and nothing is locked.
 
-pub(crate) mod breakers;
+mod breakers;
 mod observe;
 mod previewing;
 mod previews;
@@ -111,14 +111,13 @@ impl Controller {
     /// A controller for the provider that `shared` names, over the given namespaces (none: all).
     pub(crate) fn new(
         client: &Client,
-        mut shared: Shared,
+        shared: Shared,
         served: Served,
         namespaces: &[String],
         surroundings: Surroundings,
     ) -> Self {
         let Surroundings { claims, reporter, board } = surroundings;
         let observer = board.observer(shared.provider(), shared.writer.projection().tokenizer.is_some());
-        shared.writer.count_in(observer.metrics.clone());
         let watches = watches(client, &shared, &served, namespaces);
         let expected: BTreeSet<Scope> = watches.iter().map(|watch| watch.scope.clone()).collect();
         let kinds = Kinds {

@@ -2,7 +2,7 @@
 
 mod folder;
 pub(crate) mod object;
-pub(crate) mod release;
+mod release;
 mod requests;
 mod runs;
 
@@ -25,7 +25,6 @@ use futures::StreamExt as _;
 use kube::core::DynamicObject;
 use kube::runtime::WatchStreamExt as _;
 use kube::runtime::watcher::{self, watcher};
-use serde_json::Value;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -37,6 +36,7 @@ use crate::catalog::actor::Published;
 use crate::catalog::snapshot::CatalogSnapshot;
 use crate::controller::startup::Host;
 use crate::kubernetes::crds;
+use crate::kubernetes::watch_throttle::throttled;
 use crate::telemetry::health::Health;
 use crate::telemetry::timestamp;
 
@@ -99,7 +99,9 @@ impl Providers {
                 () = stop.cancelled() => return Ok(()),
             }
         }
-        let mut events = watcher(object::api(&self.host.client), watcher::Config::default()).default_backoff().boxed();
+        let mut events = watcher(object::api(&throttled(self.host.client.clone())), watcher::Config::default())
+            .default_backoff()
+            .boxed();
         loop {
             let due = self.fleet.next_due().map(Instant::from_std);
             tokio::select! {
@@ -125,7 +127,7 @@ impl Providers {
     async fn prepare(&mut self) -> anyhow::Result<()> {
         self.published.wait_for(Option::is_some).await.context("the catalog ended")?;
         let crd = provider::crd();
-        let name = crd.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default();
+        let name = crds::name(&crd);
         if self.host.install_crds {
             crds::install(&self.host.client, &crd).await?;
         }

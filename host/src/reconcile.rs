@@ -80,9 +80,12 @@ fn log(shared: &Shared, parent: &ObjectKey, ended: &Ended) {
         Ended::Unchanged { .. } => trace!(provider, %parent, "the request has not changed since the last call"),
         Ended::Undecided | Ended::AskedForMore { .. } => {}
         Ended::Decided(decided) => {
-            let Decided { outcome, status_error, .. } = &**decided;
+            let Decided { outcome, ignored, status_error, .. } = &**decided;
             if let Outcome::Failed { reason, message, .. } = outcome {
                 warn!(provider, %parent, %reason, "{message}");
+            }
+            if let Some(message) = ignored {
+                warn!(provider, %parent, "released all the same, since its namespace is being deleted: {message}");
             }
             if let Some(error) = status_error {
                 warn!(provider, %parent, "writing the status failed: {error}");

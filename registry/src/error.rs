@@ -24,7 +24,7 @@ pub enum RegistryError {
 
 /// Why a manifest does not name a module that can be fetched.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
-pub enum ManifestError {
+pub(crate) enum ManifestError {
     /// The manifest is too large.
     #[error("its manifest has {bytes} bytes, which is too large")]
     TooLarge {

@@ -10,7 +10,7 @@ mod store;
 
 pub use client::{Authorities, Pushed, Registry, Resolved, parse_reference};
 pub use credentials::{CredentialSource, Login};
-pub use error::{AuthoritiesError, CredentialsError, ManifestError, ReferenceError, RegistryError};
+pub use error::{AuthoritiesError, CredentialsError, ReferenceError, RegistryError};
 pub use manifest::Layer;
 pub use oci_client::Reference;
 pub use store::{Store, StoreEntry};

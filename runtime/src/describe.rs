@@ -2,9 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use bartizan_contract::ProviderManifest;
 use bartizan_contract::field::{is_dns_label, not_a_dns_label};
 use bartizan_contract::names::{API_VERSION, MANIFEST_KIND};
+use bartizan_contract::{GroupKind, ProviderManifest};
 use serde_json::Value;
 
 use crate::logs::LogLine;
@@ -79,18 +79,18 @@ pub(crate) fn parse(bytes: &[u8]) -> Result<ProviderManifest, ManifestError> {
 
 /// A kind has one role and one version in a provider, since the identity of an object does not include its version.
 fn check_children(manifest: &ProviderManifest) -> Result<(), ManifestError> {
-    let mut seen: BTreeSet<(String, String)> = BTreeSet::new();
+    let mut seen = BTreeSet::new();
     for (index, crd) in manifest.crds.iter().enumerate() {
         let part = |pointer| crd.pointer(pointer).and_then(Value::as_str);
         let Some((group, kind)) = part("/spec/group").zip(part("/spec/names/kind")) else { continue };
-        if !seen.insert((group.to_owned(), kind.to_owned())) {
+        if !seen.insert(GroupKind::new(group, kind)) {
             let message = format!("{kind}.{group} is owned twice");
             return Err(field(&format!("manifest.crds[{index}]"), message));
         }
     }
     for (index, child) in manifest.children.iter().enumerate() {
         let kind = child.kind();
-        if !seen.insert((kind.group.clone(), kind.kind.clone())) {
+        if !seen.insert(GroupKind::from(&kind)) {
             let message = format!("{kind} is declared twice, or is one of the provider's own parents");
             return Err(field(&format!("manifest.children[{index}]"), message));
         }

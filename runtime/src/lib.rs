@@ -1,8 +1,8 @@
 //! Loads and calls provider modules in the sandbox: wasmtime, and nothing that knows Kubernetes.
 //!
 //! There is one [`Runtime`] per process. [`Runtime::load`] turns the bytes of a `.wasm` into a [`Module`], which is cheap to
-//! clone and may be called from many threads at once; every call runs in a fresh instance that is dropped afterwards. All calls block: an async host makes them on [`Threads`], and makes no more than
-//! [`Runtime::concurrent_calls`] at the same time.
+//! clone and may be called from many threads at once; every call runs in a fresh instance that is dropped afterwards. All calls
+//! block: an async host makes them on [`Threads`], and makes no more than [`Runtime::concurrent_calls`] at the same time.
 //!
 //! ```no_run
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {

@@ -78,6 +78,18 @@ impl Claim {
     }
 }
 
+/// The namespaces in which a Provider is served by a host that serves only some, too; for both, none means all. `None`: they have
+/// none in common, and nothing is served.
+pub fn namespaces(host: &[String], own: &[String]) -> Option<Vec<String>> {
+    match (host, own) {
+        ([], all_or_some) | (all_or_some, []) => Some(all_or_some.to_vec()),
+        (host, own) => {
+            let both: Vec<String> = own.iter().filter(|name| host.contains(name)).cloned().collect();
+            (!both.is_empty()).then_some(both)
+        }
+    }
+}
+
 /// Who serves a parent of a kind, in a namespace (or none), with these labels.
 pub fn arbitrate<'a>(
     claims: &'a [Claim],
@@ -180,6 +192,24 @@ mod tests {
         assert_eq!(decide(&claims, Some("x"), json!({})), verdict(Some("here"), &["everywhere"]));
         assert_eq!(decide(&claims, Some("y"), json!({})), verdict(Some("everywhere"), &[]));
         assert_eq!(decide(&claims, None, json!({})), verdict(Some("everywhere"), &[]));
+    }
+
+    #[test]
+    fn a_provider_is_served_where_both_the_host_and_its_spec_allow_it() {
+        let namespaces = |host: &[&str], own: &[&str]| {
+            let owned = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+            namespaces(&owned(host), &owned(own))
+        };
+        let some = |names: &[&str]| Some(names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>());
+        for (host, own, both) in [
+            (&[][..], &[][..], some(&[])),
+            (&["a", "b"], &[], some(&["a", "b"])),
+            (&[], &["b"], some(&["b"])),
+            (&["a", "b"], &["b", "c"], some(&["b"])),
+            (&["a"], &["c"], None),
+        ] {
+            assert_eq!(namespaces(host, own), both, "{host:?} {own:?}");
+        }
     }
 
     #[test]

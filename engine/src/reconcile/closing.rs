@@ -136,6 +136,7 @@ impl Reconcile {
             plan: draft.plan,
             taken: draft.executed.taken.clone(),
             refused: draft.refused,
+            ignored: draft.ignored,
             status_error: draft.status_error,
             supplied: self.snapshot.supplied.clone(),
         };

@@ -78,6 +78,8 @@ pub struct Decided {
     pub taken: Vec<(ObjectKey, String)>,
     /// Why the gate refused the answer.
     pub refused: Option<Refusal>,
+    /// Why there was no acceptable answer, where that made no difference: the parent's namespace is being deleted.
+    pub ignored: Option<String>,
     /// Why the status could not be written.
     pub status_error: Option<ApiError>,
     /// The related objects that the provider requested, as far as they exist.

@@ -30,7 +30,8 @@ pub(super) struct ConfigMapEvent {
 
 /// The watches.
 pub(super) struct ConfigMaps {
-    api: Api<ConfigMap>,
+    client: Client,
+    namespace: String,
     to: mpsc::Sender<ConfigMapEvent>,
     tasks: JoinSet<()>,
     watched: BTreeMap<String, Watched>,
@@ -46,8 +47,8 @@ impl ConfigMaps {
     /// Watches in the given namespace; none yet.
     pub(super) fn new(client: &Client, namespace: &str) -> (Self, mpsc::Receiver<ConfigMapEvent>) {
         let (to, from) = mpsc::channel(WAITING);
-        let api = Api::namespaced(throttled(client.clone()), namespace);
-        (Self { api, to, tasks: JoinSet::new(), watched: BTreeMap::new() }, from)
+        let (client, namespace) = (client.clone(), namespace.to_owned());
+        (Self { client, namespace, to, tasks: JoinSet::new(), watched: BTreeMap::new() }, from)
     }
 
     /// Watches these ConfigMaps and no others.
@@ -61,7 +62,8 @@ impl ConfigMaps {
         });
         for (name, keys) in wanted {
             if !self.watched.contains_key(name) {
-                let task = self.tasks.spawn(watch(self.api.clone(), name.clone(), keys.clone(), self.to.clone()));
+                let api = Api::namespaced(throttled(self.client.clone()), &self.namespace);
+                let task = self.tasks.spawn(watch(api, name.clone(), keys.clone(), self.to.clone()));
                 self.watched.insert(name.clone(), Watched { keys: keys.clone(), task });
             }
         }

@@ -8,6 +8,8 @@ use bartizan_contract::{GroupKind, Kind, ProviderManifest, RelatedAccess};
 use clap::ValueEnum;
 use serde_json::{Value, json};
 
+use crate::kubernetes::crds;
+
 /// API group of roles and bindings.
 const RBAC: &str = "rbac.authorization.k8s.io";
 /// The verbs on objects that are only read.
@@ -84,7 +86,7 @@ fn render(
 ) -> anyhow::Result<String> {
     let outside = manifest.crds.iter().find(|crd| crd.pointer("/spec/scope").is_some_and(|scope| scope == "Cluster"));
     if let (Some(crd), false) = (outside, namespaces.is_empty()) {
-        let name = crd.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default();
+        let name = crds::name(crd);
         anyhow::bail!("{name} are cluster-scoped, so that rights in namespaces are not enough: leave out --namespace");
     }
     let rules = rules(manifest);
@@ -142,12 +144,12 @@ pub(crate) fn rules(manifest: &ProviderManifest) -> Vec<Rule> {
     }
     let descendants = manifest.descendants.iter().map(|asked| (asked.kind(), asked.optional)).collect();
     plurals.add(descendants, "Descendants of its children", READ, &mut seen, &mut rules);
-    let opaque = |access| manifest.related.iter().filter(move |asked| asked.access == access);
+    let of_access = |access| manifest.related.iter().filter(move |asked| asked.access == access);
     for (access, reason) in [
         (RelatedAccess::Opaque, "Related objects that it may ask for"),
         (RelatedAccess::Plaintext, "Related objects that it may ask for, Secrets with their plain values"),
     ] {
-        let related = opaque(access).map(|asked| (asked.kind(), asked.optional)).collect();
+        let related = of_access(access).map(|asked| (asked.kind(), asked.optional)).collect();
         plurals.add(related, reason, READ, &mut seen, &mut rules);
     }
     rules

@@ -10,7 +10,7 @@ use bartizan_contract::provider::{EffectiveLimits, GrantedNamespaces, Provider};
 use bartizan_contract::{GroupKind, Kind};
 use bartizan_engine::crd_compat::Incompatibility;
 use bartizan_engine::object::Projection;
-use bartizan_engine::provider::claims::Claim;
+use bartizan_engine::provider::claims::{self, Claim};
 use bartizan_engine::provider::event::{ControllerEvent, Purpose};
 use bartizan_engine::provider::module::ModuleInfo;
 use bartizan_engine::provider::upgrade_plan::Preview;
@@ -278,19 +278,19 @@ impl Start {
             related_kinds: kinds(&served.related),
             cluster_version: server.git_version,
         };
+        // A controller that only previews shows nothing of its own.
+        let (reporter, board) = match self.is_preview() {
+            true => (self.reporter.only_previews(), Board::default()),
+            false => (self.reporter.clone(), self.host.board.clone()),
+        };
         let shared = Shared {
             context: Arc::new(context),
             module: next.module.clone(),
             limits: Limits::from(self.limits),
             concurrency: to_usize(self.limits.concurrency),
-            writer: Writer::new(client.clone(), projection, Arc::new(resources.collect())),
+            writer: Writer::new(client.clone(), projection, Arc::new(resources.collect()), board.metrics().of(name)),
             events: Events::new(self.host.client.clone(), &field_manager(name)),
             calls: self.host.calls.clone(),
-        };
-        // A controller that only previews shows nothing of its own.
-        let (reporter, board) = match self.is_preview() {
-            true => (self.reporter.only_previews(), Board::default()),
-            false => (self.reporter.clone(), self.host.board.clone()),
         };
         let surroundings = Surroundings { claims: self.claims.clone(), reporter, board };
         let controller = Controller::new(&client, shared, served, &namespaces, surroundings);
@@ -302,20 +302,10 @@ impl Start {
     /// # Errors
     /// If they have none in common.
     fn namespaces(&self) -> anyhow::Result<Vec<String>> {
-        let (host, own) = (&self.host.namespaces, &self.provider.spec.namespaces);
-        match (host.is_empty(), own.is_empty()) {
-            (true, _) => Ok(own.clone()),
-            (false, true) => Ok(host.clone()),
-            (false, false) => {
-                let both: Vec<String> = own.iter().filter(|name| host.contains(name)).cloned().collect();
-                anyhow::ensure!(
-                    !both.is_empty(),
-                    "this host serves {} only (--namespace), and spec.namespaces names none of them",
-                    host.join(", ")
-                );
-                Ok(both)
-            }
-        }
+        let host = &self.host.namespaces;
+        claims::namespaces(host, &self.provider.spec.namespaces).with_context(|| {
+            format!("this host serves {} only (--namespace), and spec.namespaces names none of them", host.join(", "))
+        })
     }
 
     /// How the cluster serves what the provider works with, and the optional kinds among that.

@@ -18,14 +18,19 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::kubernetes::deadline::in_time;
-use crate::kubernetes::served::{Resource, ServedParent};
+use crate::kubernetes::served::{Resource, ServedParent, api_resource};
+
+/// Name of a CRD.
+pub(crate) fn name(crd: &Value) -> &str {
+    crd.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default()
+}
 
 /// Applies one CRD, forced: the module that serves the kind owns its definition.
 ///
 /// # Errors
 /// If the API server refuses it, most often for lack of rights.
 pub(crate) async fn install(client: &Client, crd: &Value) -> anyhow::Result<()> {
-    let name = crd.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default();
+    let name = name(crd);
     let api: Api<CustomResourceDefinition> = Api::all(client.clone());
     in_time(api.patch(name, &PatchParams::apply(HOST_FIELD_MANAGER).force(), &Patch::Apply(crd)))
         .await
@@ -75,7 +80,7 @@ pub(crate) async fn incompatible_with_cluster(client: &Client, crds: &[Value]) -
     // Untyped, since the typed ones lack fields of newer API servers.
     let api: Api<DynamicObject> = Api::all_with(client.clone(), &ApiResource::erase::<CustomResourceDefinition>(&()));
     for crd in crds {
-        let name = crd.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default();
+        let name = name(crd);
         if let Some(served) = get(&api, name).await? {
             found.extend(incompatibilities(&serde_json::to_value(served)?, crd));
         }
@@ -110,13 +115,7 @@ fn served(crd: &CustomResourceDefinition, kind: &Kind) -> ServedParent {
     let subresources = version.and_then(|version| version.subresources.as_ref());
     ServedParent {
         resource: Resource {
-            api: ApiResource {
-                group: kind.group.clone(),
-                version: kind.version.clone(),
-                api_version: kind.api_version(),
-                kind: kind.kind.clone(),
-                plural: crd.spec.names.plural.clone(),
-            },
+            api: api_resource(kind, &crd.spec.names.plural),
             namespaced: crd.spec.scope == "Namespaced",
         },
         has_status: subresources.is_some_and(|subresources| subresources.status.is_some())

@@ -5,7 +5,7 @@ use std::time::Duration;
 /// Longest time for one request. The API server itself gives up after 60 s; a reconcile should not wait that long.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
 
-/// Sends a request outside of a reconcile, with the same deadline.
+/// Sends a request that no writer sends, with the same deadline.
 ///
 /// # Errors
 /// If it fails, or the API server does not answer in time.

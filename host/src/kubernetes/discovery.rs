@@ -15,6 +15,7 @@ use tracing::debug;
 
 use crate::kubernetes::deadline::in_time;
 use crate::kubernetes::served::Resource;
+use crate::kubernetes::watch_throttle::throttled;
 
 /// Discovers a kind; `None` if the API server does not serve it.
 ///
@@ -60,7 +61,7 @@ const LAG: Duration = Duration::from_secs(5);
 /// Watches the metadata of CustomResourceDefinitions: any change is a reason to repeat discovery.
 pub(crate) fn watch_changes(client: &Client, stop: CancellationToken) -> (Changes, impl Future<Output = ()> + use<>) {
     let (changed, changes) = watch::channel(0);
-    let api: Api<PartialObjectMeta<CustomResourceDefinition>> = Api::all(client.clone());
+    let api: Api<PartialObjectMeta<CustomResourceDefinition>> = Api::all(throttled(client.clone()));
     let watching = async move {
         let mut events = watcher(api, watcher::Config::default()).default_backoff().boxed();
         loop {

@@ -1,8 +1,10 @@
 //! Converts objects of the API to those of the engine.
 
+use bartizan_contract::Kind;
 use bartizan_engine::Observed;
 use bartizan_engine::object::Projection;
-use kube::core::DynamicObject;
+use kube::core::{ApiResource, DynamicObject, TypeMeta};
+use kube::{Api, Client};
 
 /// Projects an object for the engine. Watches and responses to writes both use this: otherwise an object would differ by how it was
 /// received, which would look like drift.
@@ -12,4 +14,17 @@ use kube::core::DynamicObject;
 pub(crate) fn project(object: DynamicObject, projection: &Projection) -> Result<Observed, String> {
     let value = serde_json::to_value(&object).map_err(|error| error.to_string())?;
     Observed::project_for(value, projection).map_err(|error| error.to_string())
+}
+
+/// Gives an item of a list its type, which the API server leaves out there.
+pub(crate) fn stamp(object: &mut DynamicObject, kind: &Kind) {
+    object.types = Some(TypeMeta { api_version: kind.api_version(), kind: kind.kind.clone() });
+}
+
+/// Requests about the objects of a kind, in a namespace or in all; cluster-scoped ones are in none.
+pub(crate) fn objects(client: &Client, namespace: Option<&str>, resource: &ApiResource) -> Api<DynamicObject> {
+    match namespace {
+        Some(namespace) => Api::namespaced_with(client.clone(), namespace, resource),
+        None => Api::all_with(client.clone(), resource),
+    }
 }

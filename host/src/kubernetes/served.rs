@@ -15,6 +15,17 @@ pub(crate) struct Resource {
     pub(crate) namespaced: bool,
 }
 
+/// A kind and its plural, for requests.
+pub(crate) fn api_resource(kind: &Kind, plural: &str) -> ApiResource {
+    ApiResource {
+        group: kind.group.clone(),
+        version: kind.version.clone(),
+        api_version: kind.api_version(),
+        kind: kind.kind.clone(),
+        plural: plural.to_owned(),
+    }
+}
+
 /// The kinds that one provider works with.
 pub(crate) type Resources = Arc<BTreeMap<Kind, Resource>>;
 

@@ -8,15 +8,15 @@ use bartizan_engine::Observed;
 use bartizan_engine::index::Scope;
 use bartizan_engine::object::Projection;
 use futures::{StreamExt as _, TryStreamExt as _};
+use kube::Client;
 use kube::core::DynamicObject;
 use kube::runtime::watcher::{self, Event, watcher};
-use kube::{Api, Client};
 use tokio::sync::mpsc;
 use tracing::warn;
 
 use crate::kubernetes::backoff::{self, Backoff};
 use crate::kubernetes::error::chain;
-use crate::kubernetes::object::project;
+use crate::kubernetes::object::{objects, project, stamp};
 use crate::kubernetes::served::Resource;
 use crate::kubernetes::watch_throttle::throttled;
 
@@ -74,10 +74,7 @@ impl Watch {
 
     /// One list and its changes. `Ok` means that the receiver is dropped.
     async fn once(&self, to: &mpsc::Sender<(Scope, Seen)>) -> Result<(), String> {
-        let api: Api<DynamicObject> = match &self.scope.namespace {
-            Some(namespace) => Api::namespaced_with(throttled(self.client.clone()), namespace, &self.resource.api),
-            None => Api::all_with(throttled(self.client.clone()), &self.resource.api),
-        };
+        let api = objects(&throttled(self.client.clone()), self.scope.namespace.as_deref(), &self.resource.api);
         let mut config = watcher::Config::default();
         if let Some(selector) = &self.selector {
             config = config.labels(selector);
@@ -100,11 +97,7 @@ impl Watch {
     }
 
     fn project(&self, mut object: DynamicObject) -> Option<Box<Observed>> {
-        // The items of a list carry no apiVersion and kind.
-        object.types = Some(kube::core::TypeMeta {
-            api_version: self.scope.kind.api_version(),
-            kind: self.scope.kind.kind.clone(),
-        });
+        stamp(&mut object, &self.scope.kind);
         match project(object, &self.projection) {
             Ok(observed) => Some(Box::new(observed)),
             Err(reason) => {

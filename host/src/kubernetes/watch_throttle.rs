@@ -1,15 +1,13 @@
 //! Throttles watches that the API server, or a proxy in front of it, ends as soon as they start. kube's watcher takes a clean end
 //! for the usual one after some minutes, and would start the next watch without a delay.
 
-use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use http::{Request, Response};
+use http::Request;
 use kube::Client;
 use kube::client::Body;
-use tower::{BoxError, Service};
+use tower::service_fn;
 
 use crate::kubernetes::backoff::{self, Backoff};
 
@@ -45,42 +43,25 @@ impl Throttle {
 /// A client for one watcher.
 pub(crate) fn throttled(client: Client) -> Client {
     let namespace = client.default_namespace().to_owned();
-    Client::new(Throttled { client, throttle: Arc::new(Mutex::new(Throttle::new())) }, namespace)
-}
-
-#[derive(Clone)]
-struct Throttled {
-    client: Client,
-    throttle: Arc<Mutex<Throttle>>,
-}
-
-impl Service<Request<Body>> for Throttled {
-    type Response = Response<Body>;
-    type Error = BoxError;
-    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Self::Error>> + Send>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
-        // The inner client waits for readiness when it is called.
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, request: Request<Body>) -> Self::Future {
+    let throttle = Arc::new(Mutex::new(Throttle::new()));
+    let service = service_fn(move |request: Request<Body>| {
         let is_watch =
             request.uri().query().is_some_and(|query| query.split('&').any(|part| part.starts_with("watch=")));
         let delay = if is_watch {
             // A panic cannot leave it in between two states.
-            self.throttle.lock().unwrap_or_else(PoisonError::into_inner).delay(Instant::now())
+            throttle.lock().unwrap_or_else(PoisonError::into_inner).delay(Instant::now())
         } else {
             Duration::ZERO
         };
-        let client = self.client.clone();
-        Box::pin(async move {
+        let client = client.clone();
+        async move {
             if !delay.is_zero() {
                 tokio::time::sleep(delay).await;
             }
-            client.send(request).await.map_err(Into::into)
-        })
-    }
+            client.send(request).await
+        }
+    });
+    Client::new(service, namespace)
 }
 
 #[cfg(test)]

@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 
 use crate::kubernetes::deadline::DEADLINE;
 use crate::kubernetes::error::classify;
-use crate::kubernetes::object::project;
+use crate::kubernetes::object::{project, stamp};
 use crate::kubernetes::served::{Resource, Resources};
 use crate::telemetry::metrics::ProviderMetrics;
 
@@ -26,24 +26,18 @@ pub(crate) struct Writer {
     client: Client,
     projection: Arc<Projection>,
     resources: Resources,
-    metrics: Option<ProviderMetrics>,
+    metrics: ProviderMetrics,
 }
 
 impl Writer {
-    /// A writer with the field manager of `projection`, for the given kinds.
-    pub(crate) fn new(client: Client, projection: Arc<Projection>, resources: Resources) -> Self {
-        Self { client, projection, resources, metrics: None }
-    }
-
-    /// Counts every write from now on.
-    pub(crate) fn count_in(&mut self, metrics: ProviderMetrics) {
-        self.metrics = Some(metrics);
-    }
-
-    fn count(&self, verb: &'static str) {
-        if let Some(metrics) = &self.metrics {
-            metrics.wrote(verb);
-        }
+    /// A writer with the field manager of `projection`, for the given kinds. It counts every write.
+    pub(crate) fn new(
+        client: Client,
+        projection: Arc<Projection>,
+        resources: Resources,
+        metrics: ProviderMetrics,
+    ) -> Self {
+        Self { client, projection, resources, metrics }
     }
 
     /// How objects are projected for the provider.
@@ -79,7 +73,7 @@ impl Writer {
                 }
             }
         }
-        self.count("apply");
+        self.metrics.wrote("apply");
         let request = self.request(kind, key)?.patch(&key.name, &self.apply_params(), &Patch::Apply(&object));
         self.observe(key, request).await
     }
@@ -98,7 +92,7 @@ impl Writer {
             "metadata": {"name": &*key.name, "uid": parent.uid},
             "status": status,
         });
-        self.count("status");
+        self.metrics.wrote("status");
         let patch = Patch::Apply(&object);
         let request = self.request(kind, key)?.patch_subresource("status", &key.name, &self.apply_params(), &patch);
         self.observe(key, request).await
@@ -140,7 +134,7 @@ impl Writer {
             propagation_policy: Some(propagation),
             ..DeleteParams::default()
         };
-        self.count("delete");
+        self.metrics.wrote("delete");
         let request = self.request(kind, key)?.delete(&key.name, &params);
         self.send::<Value>(key, request).await.map(|_| ())
     }
@@ -149,7 +143,7 @@ impl Writer {
     pub(crate) async fn merge(&self, patch: &MergePatch) -> Result<Observed, ApiError> {
         let MergePatch { kind, key, body } = patch;
         let params = PatchParams { field_manager: Some(self.manager().to_owned()), ..PatchParams::default() };
-        self.count("patch");
+        self.metrics.wrote("patch");
         let request = self.request(kind, key)?.patch(&key.name, &params, &Patch::Merge(body));
         self.observe(key, request).await
     }
@@ -182,8 +176,7 @@ impl Writer {
         let any = ObjectKey::new(kind, namespace, "");
         let list: kube::core::ObjectList<DynamicObject> = self.send(&any, request).await?;
         let stamped = list.items.into_iter().map(|mut object| {
-            // The items of a list carry no apiVersion and kind.
-            object.types = Some(kube::core::TypeMeta { api_version: kind.api_version(), kind: kind.kind.clone() });
+            stamp(&mut object, kind);
             project(object, &self.projection).map_err(ApiError::transient)
         });
         stamped.collect()

@@ -7,12 +7,12 @@ use anyhow::Context as _;
 use bartizan_contract::GroupKind;
 use bartizan_contract::names::{PROVIDER_FINALIZER, finalizer};
 use bartizan_contract::provider::Provider;
-use bartizan_engine::provider::claims::{Claim, arbitrate};
+use bartizan_engine::provider::claims::{Claim, arbitrate, namespaces};
 use bartizan_engine::provider::event::{RemovalAttempt, RemovalResult, Remove};
 use bartizan_engine::provider::removal;
 use kube::api::{ListParams, Patch, PatchParams};
 use kube::core::{ApiResource, DynamicObject, PartialObjectMeta};
-use kube::{Api, Client, ResourceExt as _};
+use kube::{Client, ResourceExt as _};
 use serde_json::json;
 use tracing::{info, warn};
 
@@ -21,6 +21,7 @@ use crate::controller::startup::{Host, Predecessor};
 use crate::kubernetes::deadline::in_time;
 use crate::kubernetes::discovery;
 use crate::kubernetes::impersonation;
+use crate::kubernetes::object::objects;
 
 /// Parents that are read in one request.
 const PAGE: u32 = 500;
@@ -107,16 +108,18 @@ impl Removal {
             )
         })?;
         let mut found = Vec::new();
+        // Where it is not served, it has no parents; and its account may be limited to where it is.
+        let Some(namespaces) = namespaces(&self.namespaces, &self.provider.spec.namespaces) else { return Ok(found) };
+        let namespaces: Vec<Option<&str>> = namespaces.iter().map(|name| Some(name.as_str())).collect();
         for kind in owned {
             let served =
                 in_time(discovery::preferred(&self.client, kind)).await.with_context(|| format!("kind {kind}"))?;
             // What the cluster does not serve has no objects.
             let Some((_, resource)) = served else { continue };
-            for namespace in self.scopes(resource.namespaced) {
-                let api: Api<DynamicObject> = match namespace {
-                    Some(namespace) => Api::namespaced_with(self.account.clone(), namespace, &resource.api),
-                    None => Api::all_with(self.account.clone(), &resource.api),
-                };
+            let everywhere = [None];
+            let scopes = if resource.namespaced && !namespaces.is_empty() { &namespaces[..] } else { &everywhere };
+            for namespace in scopes {
+                let api = objects(&self.account, *namespace, &resource.api);
                 let mut params = ListParams::default().limit(PAGE);
                 loop {
                     let page = in_time(api.list_metadata(&params)).await;
@@ -137,26 +140,12 @@ impl Removal {
         Ok(found)
     }
 
-    /// The namespaces that it was served in, and that its account may be limited to; `None`: all at once.
-    fn scopes(&self, namespaced: bool) -> Vec<Option<&str>> {
-        let own = &self.provider.spec.namespaces;
-        let namespaces = if self.namespaces.is_empty() { own } else { &self.namespaces };
-        if namespaced && !namespaces.is_empty() {
-            namespaces.iter().map(|name| Some(name.as_str())).collect()
-        } else {
-            vec![None]
-        }
-    }
-
     /// Those that it serves.
     async fn parents(&self) -> anyhow::Result<Vec<Found>> {
         let mut found = self.found().await?;
         found.retain(|Found { kind, meta, .. }| {
-            let namespace = meta.namespace();
-            let in_scope =
-                self.namespaces.is_empty() || namespace.as_ref().is_some_and(|n| self.namespaces.contains(n));
-            let serves = arbitrate(&self.claims, kind, namespace.as_deref(), meta.labels()).serves;
-            in_scope && serves == Some(self.provider.metadata.name.as_str())
+            let serves = arbitrate(&self.claims, kind, meta.namespace().as_deref(), meta.labels()).serves;
+            serves == Some(self.provider.metadata.name.as_str())
         });
         Ok(found)
     }
@@ -201,11 +190,7 @@ async fn patch(
     name: &str,
     patch: &serde_json::Value,
 ) -> anyhow::Result<()> {
-    let client = client.clone();
-    let api: Api<DynamicObject> = match namespace {
-        Some(namespace) => Api::namespaced_with(client, namespace, resource),
-        None => Api::all_with(client, resource),
-    };
+    let api = objects(client, namespace, resource);
     let params = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
     match in_time(api.patch(name, &params, &Patch::Merge(patch))).await {
         Ok(_) => Ok(()),

@@ -36,7 +36,7 @@ pub(crate) async fn look(shared: &Shared, snapshot: &Snapshot) -> Look {
                 Err(format!("the answer of provider {} would be refused: {refusal}", shared.provider()))
             }
             // The gate refuses the first when not finalizing; the second is for terminating namespaces.
-            Decision::MarkFinalized(_) | Decision::RemoveFinalizer(_) => Ok(Prediction::default()),
+            Decision::MarkFinalized(_) | Decision::RemoveFinalizer { .. } => Ok(Prediction::default()),
         },
     )
 }
