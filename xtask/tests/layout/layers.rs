@@ -1,4 +1,4 @@
-//! Which crates may depend on which.
+//! Which crates may depend on which, and which rooms of the host may import which.
 
 use std::collections::BTreeMap;
 
@@ -15,6 +15,10 @@ pub(crate) const LAYERS: [(&str, &[&str]); 10] = [
     ("plugins/cassandra", &["sdk"]),
     ("examples/hello", &["sdk"]),
 ];
+
+/// The rooms of the host: each may import from itself and from those before it.
+pub(crate) const ROOMS: [&str; 9] =
+    ["telemetry", "kubernetes", "catalog", "reconcile", "controller", "providers", "run", "cli", "main"];
 
 /// Folders below which crates are for tests and tasks, and may depend on everything.
 pub(crate) const FREE: [&str; 2] = ["tests/", "xtask"];

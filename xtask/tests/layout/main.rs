@@ -1,4 +1,5 @@
-//! The layout of the code: no import cycles between the files of a crate, and dependencies between crates run downwards only.
+//! The layout of the code: no import cycles between the files of a crate, and dependencies between crates, and between
+//! the rooms of the host, run downwards only.
 //!
 //! A file *imports* another if it names something that the other declares: in a `use`, or with a path in code that starts with
 //! `crate::`, `super::`, `self::` or the name of a child module. A path is followed through re-exports to the file that
@@ -40,6 +41,27 @@ fn no_files_of_a_crate_import_each_other() -> Result<()> {
         }
     }
     ensure!(wrong.is_empty(), "files that import each other:\n{}", wrong.join("\n"));
+    Ok(())
+}
+
+#[test]
+fn rooms_of_the_host_import_downwards_only() -> Result<()> {
+    let root = build::workspace_root();
+    let host = Crate::read("host/src/main.rs", &|name| fs::read_to_string(root.join(name)).ok());
+    let room = |file: &str| {
+        let name = file.trim_start_matches("host/src/").split(['/', '.']).next().unwrap_or_default().to_owned();
+        let level = layers::ROOMS.iter().position(|room| *room == name);
+        level.with_context(|| format!("{file} has no place in ROOMS: which rooms may it know?"))
+    };
+    let mut wrong = Vec::new();
+    for (file, imported) in host.imports() {
+        for other in imported {
+            if room(other)? > room(file)? {
+                wrong.push(format!("{file} -> {other}"));
+            }
+        }
+    }
+    ensure!(wrong.is_empty(), "imports that are not allowed:\n{}", wrong.join("\n"));
     Ok(())
 }
 
