@@ -63,9 +63,11 @@ fn root(parent: &ParentKind, spec: &Value, status: Option<Value>) -> impl WriteJ
     })
 }
 
-/// Adds the conditions to the schema of the status. They are a map by type, since provider and host each own some of them.
+/// Adds the conditions to the schema of the status. They are a map by type, since provider and host each own some of them. Nothing
+/// is required: the host must be able to say why there is no status of the provider's yet.
 fn with_conditions(status: Option<Value>) -> Value {
     let mut status = status.unwrap_or_else(|| Value::Object(Map::new()));
+    remove_required(&mut status);
     if let Value::Object(node) = &mut status {
         let properties = node.entry("properties").or_insert_with(|| Value::Object(Map::new()));
         if let Value::Object(properties) = properties {
@@ -75,6 +77,20 @@ fn with_conditions(status: Option<Value>) -> Value {
         node.insert("x-kubernetes-preserve-unknown-fields".to_owned(), Value::Bool(true));
     }
     status
+}
+
+fn remove_required(schema: &mut Value) {
+    match schema {
+        Value::Object(node) => {
+            // A property of that name has a schema, which is no list.
+            if node.get("required").is_some_and(Value::is_array) {
+                node.remove("required");
+            }
+            node.values_mut().for_each(remove_required);
+        }
+        Value::Array(nodes) => nodes.iter_mut().for_each(remove_required),
+        _ => {}
+    }
 }
 
 fn columns(columns: &[Column]) -> impl WriteJson {

@@ -28,6 +28,7 @@ mod progress;
 mod provider;
 mod request;
 mod response;
+mod retired;
 pub mod schema;
 mod settings;
 pub mod storage;
@@ -50,6 +51,7 @@ pub use progress::Progress;
 pub use provider::{Provider, answer, crd, is_token, manifest, reconcile_bytes, secret_data};
 pub use request::{ParentMetadata, Request};
 pub use response::{Response, Treatment};
+pub use retired::RetiredField;
 pub use settings::SettingsSchema;
 pub use version::Version;
 

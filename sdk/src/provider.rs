@@ -1,18 +1,27 @@
 //! The trait that providers implement, and what the SDK derives from it: manifest, CRD and the handling of requests.
 
 use bartizan_contract::names::TOKEN_PREFIX;
-use bartizan_contract::{Failure, KindRequest, ProviderManifest, ReconcileResponse, RelatedAccess, RelatedKind};
+use bartizan_contract::{
+    Condition, ConditionStatus, Failure, FailureCode, KindRequest, ProviderManifest, ReconcileResponse, RelatedAccess,
+    RelatedKind,
+};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use crate::failure;
+use crate::condition;
+use crate::failure::{self, Fault};
+use crate::json::Object;
 use crate::kind::{ChildKind, ParentKind};
 use crate::request::Request;
 use crate::response::Response;
+use crate::retired::RetiredField;
 use crate::settings::SettingsSchema;
+
+/// The reason of the conditions of a parent whose spec cannot be read.
+const INVALID_SPEC: &str = "InvalidSpec";
 
 /// A provider of one kind.
 pub trait Provider {
@@ -36,6 +45,10 @@ pub trait Provider {
     /// Sensitive fields of the parent, as JSON pointers (`/spec/credentials/secretKey`): the provider sees a token instead of each
     /// value ([`is_token`](crate::is_token)), which the host replaces by the value in the `data` of a Secret.
     const SENSITIVE: &'static [&'static str] = &[];
+
+    /// Fields that an earlier published version of the kind had. [`Request::retired_faults`] refuses those that are set, and they are
+    /// not among the unknown fields that are ignored.
+    const RETIRED: &'static [RetiredField] = &[];
 
     /// The schema of the settings that an administrator can make in the Provider's `spec.settings`, as in
     /// `Some(SettingsSchema::of::<StoreSettings>())`; [`Request::settings`] reads them. Absent: there are no settings.
@@ -94,10 +107,28 @@ pub fn crd<P: Provider>() -> Value {
 /// Handles one request, as bytes in and bytes out.
 ///
 /// # Errors
-/// `internal` for a malformed request, `invalid` for a parent that does not fit the spec type, and failures of the provider.
+/// `internal` for a malformed request, and failures of the provider.
 pub fn reconcile_bytes<P: Provider>(request: &[u8]) -> Result<Vec<u8>, Failure> {
-    let request = Request::<P::Spec>::parse(request, &P::PARENT)?;
-    P::reconcile(&request)?.finish(&request.metadata, &request.unknown_fields)
+    let request = match Request::<P::Spec>::parse(request, &P::PARENT) {
+        Ok(request) => request,
+        Err(Failure { code: FailureCode::Invalid, message, field: Some(field), .. }) => {
+            return unreadable::<P>(request, Fault::new(field, message));
+        }
+        Err(failure) => return Err(failure),
+    };
+    let is_ignored = |field: &&String| !P::RETIRED.iter().any(|retired| retired.is(field));
+    let ignored: Vec<String> = request.unknown_fields.iter().filter(is_ignored).cloned().collect();
+    P::reconcile(&request)?.finish(&request.metadata, &ignored)
+}
+
+/// The answer about a parent whose spec does not fit the type: nothing changes, and its conditions say why, so that none of an earlier
+/// spec stays as if it were about this one.
+fn unreadable<P: Provider>(request: &[u8], fault: Fault) -> Result<Vec<u8>, Failure> {
+    let request = Request::<Object>::parse(request, &P::PARENT)?;
+    let message = "not known until the spec is valid".to_owned();
+    let ready = Condition::new(condition::READY, ConditionStatus::Unknown, INVALID_SPEC, message);
+    let response = Response::hold().condition(ready).condition(condition::invalid(INVALID_SPEC, &[fault]));
+    response.finish(&request.metadata, &[])
 }
 
 /// Handles one request and parses the response as the host does. For tests.

@@ -10,8 +10,10 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::bytes::same;
+use crate::failure::Fault;
 use crate::kind::{ChildKind, ParentKind};
 use crate::observed::{Fields, ObjectView, Observed};
+use crate::retired::{self, RetiredField};
 use crate::view::{self, Field, JsonView, Malformed};
 use crate::{failure, json, typing};
 
@@ -78,6 +80,14 @@ pub struct ParentMetadata {
     pub labels: json::Object,
     /// The parent's annotations.
     pub annotations: json::Object,
+}
+
+impl<S> Request<'_, S> {
+    /// The faults of retired fields that the parent sets: pass [`Provider::RETIRED`](crate::Provider::RETIRED).
+    #[must_use]
+    pub fn retired_faults(&self, retired: &[RetiredField]) -> Vec<Fault> {
+        retired::faults(&self.unknown_fields, retired)
+    }
 }
 
 impl<'a, S: DeserializeOwned> Request<'a, S> {

@@ -19,13 +19,14 @@ fn a_greeting_becomes_a_config_map() {
 }
 
 #[test]
-fn a_greeting_without_a_name_is_refused_with_the_field() {
+fn a_greeting_without_a_name_is_held_with_the_field() {
     let parent = json!({
         "apiVersion": "hello.bartizan.dev/v1alpha1",
         "kind": "Greeting",
         "metadata": {"name": "hello"},
         "spec": {},
     });
-    let failure = TestRequest::new(parent).answer::<Hello>().unwrap_err();
-    assert_eq!(failure.to_string(), "spec.name: is required");
+    let answer = TestRequest::new(parent).answer::<Hello>().unwrap();
+    let status = answer.status.unwrap();
+    assert!(answer.hold && status["conditions"][1]["message"] == "spec.name: is required", "{status}");
 }

@@ -79,6 +79,7 @@ fn check_rack(rack: &RackSpec, path: fmt::Arguments<'_>, faults: &mut Vec<Fault>
     faults.extend(claim_faults(templates, claims));
     faults.extend(annotation_faults(&rack.annotations, format_args!("{path}.annotations")));
     faults.extend(rack.resources.component_faults(format_args!("{path}.resources"), &COMPONENTS));
+    faults.extend(rack.placement.faults(format_args!("{path}.placement")));
     let name = rack.config_map_name.as_deref().unwrap_or("none");
     let message = format_args!("must be the name of a ConfigMap, but is \"{name}\"");
     faults.extend(Fault::unless(name.split('.').all(is_dns_label), format_args!("{path}.configMapName"), message));

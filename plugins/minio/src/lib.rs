@@ -17,7 +17,9 @@ use bartizan_sdk::k8s_openapi::api::core::v1::{Secret, Service};
 use bartizan_sdk::k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use bartizan_sdk::kubernetes::{LONGEST_STATEFUL_SET, SERVICE_NAME_PATTERN};
 use bartizan_sdk::observed::StatefulSetView;
-use bartizan_sdk::{ChildKind, Column, Failure, NameRule, ParentKind, Provider, Request, Response, condition, schema};
+use bartizan_sdk::{
+    ChildKind, Column, Failure, NameRule, ParentKind, Provider, Request, Response, RetiredField, condition, schema,
+};
 use serde_json::Value;
 
 pub use layout::Layout;
@@ -50,6 +52,25 @@ impl Provider for MinIo {
         ChildKind::of::<StatefulSet>(),
         ChildKind::of::<PodDisruptionBudget>(),
     ];
+    const RETIRED: &'static [RetiredField] = &[
+        RetiredField { path: "spec.port", instead: "set spec.network.ports to [{name: api, port: 9000}]" },
+        RetiredField {
+            path: "spec.storageAmount",
+            instead: "set it in spec.scope.volumeClaimTemplates[0].spec.resources.requests.storage",
+        },
+        RetiredField { path: "spec.scope.placement", instead: "it is spec.placement now" },
+        RetiredField {
+            path: "spec.scope.nodes",
+            instead: "set spec.scope.nodeCount, and spec.placement to choose nodes",
+        },
+        RetiredField { path: "spec.scope.useAllNodes", instead: "set spec.scope.nodeCount" },
+        RetiredField { path: "spec.scope.devices", instead: "set spec.scope.volumeClaimTemplates" },
+        RetiredField { path: "spec.scope.useAllDevices", instead: "set spec.scope.volumeClaimTemplates" },
+        RetiredField { path: "spec.scope.deviceFilter", instead: "set spec.scope.volumeClaimTemplates" },
+        RetiredField { path: "spec.scope.devicePathFilter", instead: "set spec.scope.volumeClaimTemplates" },
+        RetiredField { path: "spec.scope.directories", instead: "set spec.scope.volumeClaimTemplates" },
+        RetiredField { path: "spec.tls", instead: "TLS is not supported yet: leave it out" },
+    ];
     const SENSITIVE: &'static [&'static str] = &["/spec/credentials/accessKey", "/spec/credentials/secretKey"];
 
     fn status_schema() -> Option<Value> {
@@ -58,7 +79,7 @@ impl Provider for MinIo {
 
     fn reconcile(request: &Request<'_, ObjectStoreSpec>) -> Result<Response, Failure> {
         let observed = request.child::<StatefulSetView>(request.name())?;
-        let (plan, faults) = validation::plan(request);
+        let (plan, faults) = validation::plan(request, Self::RETIRED);
         let (response, valid, plan) = match plan {
             None => (Response::hold(), condition::invalid("InvalidSpec", &faults), None),
             Some(plan) => match permanent::faults(&plan, observed.as_ref()) {
@@ -66,7 +87,9 @@ impl Provider for MinIo {
                 faults => (Response::hold(), condition::invalid("PermanentField", &faults), None),
             },
         };
-        Ok(status::report(response, request, plan.as_ref(), observed.as_ref()).condition(valid))
+        let response = status::report(response, request, plan.as_ref(), observed.as_ref()).condition(valid);
+        let is_ephemeral = request.spec.scope.volume_claim_templates.is_empty();
+        Ok(if is_ephemeral { response.condition(status::not_durable()) } else { response })
     }
 }
 

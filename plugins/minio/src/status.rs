@@ -1,7 +1,7 @@
 //! The status of an ObjectStore.
 
 use bartizan_sdk::observed::{Rollout, StatefulSetView};
-use bartizan_sdk::{Condition, Request, Response, condition};
+use bartizan_sdk::{Condition, ConditionStatus, Request, Response, condition};
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -51,6 +51,13 @@ pub(crate) fn report(
         endpoint,
     };
     response.status(status).condition(readiness(plan.is_some(), nodes, observed))
+}
+
+/// `Durable=False`: the store has no volume claims.
+pub(crate) fn not_durable() -> Condition {
+    let message =
+        "each server keeps its data in an emptyDir, which is deleted with its pod: set spec.scope.volumeClaimTemplates";
+    Condition::new("Durable", ConditionStatus::False, "EmptyDir", message)
 }
 
 /// Whether all servers are ready and up to date.

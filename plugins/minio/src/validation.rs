@@ -4,20 +4,24 @@ use bartizan_sdk::kubernetes::stateful_set_name_fault;
 use bartizan_sdk::storage::{
     Credentials, CredentialsSource, Network, annotation_faults, claim_faults, claims, environment_faults, volume_names,
 };
-use bartizan_sdk::{Fault, Request, is_token};
+use bartizan_sdk::{Fault, Request, RetiredField, is_token};
 
 use crate::layout::{self, DEFAULT_DOMAIN, DEFAULT_PORT, EPHEMERAL_VOLUME, Layout};
 use crate::plan::{ACCESS_KEY_VARIABLE, COMPONENT, PORT_NAME, Plan, SECRET_KEY_VARIABLE};
 use crate::spec::{ObjectStoreSpec, SHORTEST_ACCESS_KEY, SHORTEST_SECRET_KEY};
 
 /// The plan for a store, or none and the faults.
-pub(crate) fn plan<'a>(request: &'a Request<'_, ObjectStoreSpec>) -> (Option<Plan<'a>>, Vec<Fault>) {
+pub(crate) fn plan<'a>(
+    request: &'a Request<'_, ObjectStoreSpec>,
+    retired: &[RetiredField],
+) -> (Option<Plan<'a>>, Vec<Fault>) {
     let spec = &request.spec;
-    let mut faults = Vec::new();
+    let mut faults = request.retired_faults(retired);
     faults.extend(stateful_set_name_fault(request.name()).map(|message| Fault::new("metadata.name", message)));
     let mode = spec.mode.unwrap_or_default();
     let nodes = check_scope(spec, &mut faults);
     faults.extend(spec.resources.component_faults("spec.resources", &[COMPONENT]));
+    faults.extend(spec.placement.faults("spec.placement"));
     faults.extend(annotation_faults(&spec.annotations, "spec.annotations"));
     faults.extend(annotation_faults(&spec.service_annotations, "spec.serviceAnnotations"));
     faults.extend(environment_faults(&spec.env, "spec.env", |name| {

@@ -1,8 +1,11 @@
 //! The placement of pods on nodes.
 
+use std::fmt::Display;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::failure::Fault;
 use crate::json::{Object, object};
 use crate::json::{WriteJson, optional};
 use crate::schema;
@@ -34,6 +37,23 @@ pub struct Placement {
 }
 
 impl Placement {
+    /// The faults of tolerations in the field `path` whose fields are of another type than a pod's.
+    #[must_use]
+    pub fn faults(&self, path: impl Display) -> Vec<Fault> {
+        let mut faults = Vec::new();
+        for (index, toleration) in self.tolerations.iter().flatten().enumerate() {
+            for (field, value) in toleration.iter().filter(|(_, value)| !value.is_null()) {
+                let (is_right, expected) = match field.as_str() {
+                    "tolerationSeconds" => (value.is_i64(), "a number of seconds"),
+                    _ => (value.is_string(), "a string"),
+                };
+                let message = format_args!("must be {expected}, but is {value}");
+                faults.extend(Fault::unless(is_right, format_args!("{path}.tolerations[{index}].{field}"), message));
+            }
+        }
+        faults
+    }
+
     /// The field `affinity` of a pod; null if none is set.
     pub fn affinity(&self) -> impl WriteJson {
         let Self { node_affinity, pod_affinity, pod_anti_affinity, .. } = self;

@@ -21,13 +21,17 @@ fn a_store_without_servers_is_being_made() {
         "type": "Ready", "status": "False", "reason": "Creating", "message": "the servers are being created",
     });
     let valid = json!({"type": "Valid", "status": "True", "reason": "SpecValid", "message": ""});
+    let durable = json!({
+        "type": "Durable", "status": "False", "reason": "EmptyDir",
+        "message": "each server keeps its data in an emptyDir, which is deleted with its pod: set spec.scope.volumeClaimTemplates",
+    });
     let expected = json!({
         "observedGeneration": 3,
         "nodes": 4,
         "readyServers": 0,
         "ready": "0/4",
         "endpoint": "http://photos-service.storage.svc.cluster.local:9000",
-        "conditions": [ready, valid],
+        "conditions": [ready, valid, durable],
     });
     assert_eq!(answer.status, Some(expected));
 }
