@@ -77,7 +77,8 @@ pub fn not_a_dns_label(text: &str) -> String {
 }
 
 /// The message for a text that is not a DNS subdomain.
-pub(crate) fn not_a_dns_subdomain(text: &str) -> String {
+#[must_use]
+pub fn not_a_dns_subdomain(text: &str) -> String {
     format!(
         "\"{text}\" is not a DNS subdomain: up to {DNS_SUBDOMAIN_LENGTH} lower-case letters, digits, '-' and '.', a letter \
          or digit at both ends of each part"

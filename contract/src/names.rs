@@ -33,6 +33,9 @@ pub const INTENT_ANNOTATION: &str = "bartizan.dev/intent";
 
 /// Annotation on children without an owner reference: the UID of the parent, as in the label, in case somebody removes labels.
 pub const OWNER_UID_ANNOTATION: &str = OWNER_UID_LABEL;
+/// Annotation on children without an owner reference: the parent, such as `ObjectStore.minio.rook.io rook-minio/my-store`, so that
+/// whoever is to adopt them can look whether it exists.
+pub const OWNER_ANNOTATION: &str = "bartizan.dev/owner";
 /// Annotation on children of any wave but the first: later waves are deleted before earlier ones.
 pub const WAVE_ANNOTATION: &str = "bartizan.dev/wave";
 /// Annotation on children that outlive their parent (`onDelete: Retain`) and on released ones: the parent, such as

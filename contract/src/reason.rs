@@ -121,6 +121,8 @@ reasons! {
     UpgradeHeld,
     /// A candidate has no acceptable answer for some parents.
     Fails,
+    /// A candidate could not be asked about some parents.
+    Unknown,
     /// A candidate's CustomResourceDefinitions do not fit.
     CrdIncompatible,
     /// A candidate would change what cannot be changed.

@@ -17,10 +17,15 @@ pub enum ApiError {
     /// The provider's ServiceAccount lacks the permission, or a quota or a terminating namespace forbids it (401, 403).
     #[error("{0}")]
     Forbidden(String),
-    /// A field of the object fails validation (422).
-    #[error("{0}")]
-    Invalid(String),
-    /// The write changes an immutable field (422).
+    /// The object fails validation (422).
+    #[error("{message}")]
+    Invalid {
+        /// What is wrong with it.
+        message: String,
+        /// The fields that the API server names as causes, as in `spec.ports[0].name`. None if a policy or a webhook refused it.
+        fields: Vec<String>,
+    },
+    /// The write changes a field that is immutable by the rules of its kind.
     #[error("{0}")]
     Immutable(String),
     /// The request is malformed, or an admission webhook denies it (400, 406, 413, 415).
@@ -33,6 +38,8 @@ pub enum ApiError {
         message: String,
         /// The delay that the API server asked for (`Retry-After`).
         retry_after: Option<Duration>,
+        /// Whether the API server did not answer, or was too busy to: it said nothing about the request itself.
+        is_busy: bool,
     },
     /// The kind was not found by discovery when the provider started.
     #[error("kind {0} is not served by this cluster")]
@@ -43,7 +50,7 @@ impl ApiError {
     /// An error that a retry may resolve.
     #[must_use]
     pub fn transient(message: String) -> Self {
-        Self::Transient { message, retry_after: None }
+        Self::Transient { message, retry_after: None, is_busy: true }
     }
 
     /// The delay that the API server asked for (`Retry-After`).

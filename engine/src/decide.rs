@@ -1,6 +1,7 @@
 //! The decision that follows from a provider's answer about a parent. A pure function that the live host, the preview of an
 //! upgrade and the property tests share.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use bartizan_contract::{ProviderEvent, ReconcileResponse};
@@ -8,6 +9,7 @@ use serde_json::Value;
 
 use crate::gate::{self, GateInput, Refusal};
 use crate::intent::Intent;
+use crate::object::ObjectKey;
 use crate::plan::{self, FinalizerStep, Memory, Plan, PlanInput};
 use crate::related::{MAX_ROUNDS, References};
 use crate::secrets::Revealed;
@@ -26,6 +28,8 @@ pub struct DecideInput<'a> {
     pub issued: &'a Revealed,
     /// What the host last wrote for this parent.
     pub memory: &'a Memory,
+    /// Children of which it is not known whether the last write took effect.
+    pub unsure: &'a BTreeSet<ObjectKey>,
 }
 
 /// What follows from an answer.
@@ -110,6 +114,7 @@ fn act(input: &DecideInput<'_>, answer: gate::Answer) -> Decision {
         children: &input.snapshot.children,
         keep: &keep,
         memory: input.memory,
+        unsure: input.unsure,
         finalizer: match input.question {
             Question::Serve(step) => step,
             Question::Finalize { .. } => FinalizerStep::Keep,

@@ -2,15 +2,16 @@
 //! partial answer must never lead to a prune (invariant 4).
 
 mod input;
+mod name;
 mod pods;
 mod related;
 
 use std::collections::BTreeSet;
 
-use bartizan_contract::field::DNS_SUBDOMAIN_LENGTH;
+use bartizan_contract::field::{is_dns_label, not_a_dns_label};
 use bartizan_contract::names::{
-    API_VERSION, INTENT_ANNOTATION, OWNER_UID_ANNOTATION, OWNER_UID_LABEL, PREFIX, PROVIDER_LABEL, RESPONSE_KIND,
-    RETAINED_FOR_ANNOTATION, WAVE_ANNOTATION,
+    API_VERSION, INTENT_ANNOTATION, OWNER_ANNOTATION, OWNER_UID_ANNOTATION, OWNER_UID_LABEL, PREFIX, PROVIDER_LABEL,
+    RESPONSE_KIND, RETAINED_FOR_ANNOTATION, WAVE_ANNOTATION,
 };
 use bartizan_contract::{Child, Generate, KeepRef, Kind, OnDelete, ProviderEvent, ReconcileResponse};
 use serde_json::{Map, Value, json};
@@ -241,14 +242,17 @@ fn intent(child: Child, generate: Vec<Generate>, path: &str, input: &GateInput<'
     let grant = input.grants.children.get(&kind).ok_or_else(|| not_granted(&kind, path, input))?;
     let metadata = object.remove("metadata").unwrap_or(Value::Null);
     let name = required("metadata.name", metadata.get("name"))?;
-    // It becomes a part of a URL; the API server checks everything else about a name.
-    if name == "." || name == ".." || name.len() > DNS_SUBDOMAIN_LENGTH || name.contains(['/', '%', '?', '#']) {
-        let message = format!("{name:?} is not a valid object name");
-        return Err(Refusal::new(format!("{path}.metadata.name"), message));
-    }
+    name::check(&kind, &name).map_err(|message| Refusal::new(format!("{path}.metadata.name"), message))?;
     let Value::Object(mut metadata) = metadata else {
         return Err(Refusal::new(format!("{path}.metadata"), "must be an object"));
     };
+    // As Go writes objects: `creationTimestamp: null`, `labels: null`, `status: {}`.
+    metadata.retain(|_, value| !value.is_null());
+    object.retain(|field, value| match field.as_str() {
+        "status" => !value.is_null() && value.as_object().is_none_or(|status| !status.is_empty()),
+        "stringData" => !value.is_null(),
+        _ => true,
+    });
     let namespace = namespace(&metadata, &kind, grant, path, input)?;
     check_metadata(&metadata, path)?;
     check_body(&object, &kind, path)?;
@@ -278,6 +282,8 @@ fn intent(child: Child, generate: Vec<Generate>, path: &str, input: &GateInput<'
         annotations.insert(RETAINED_FOR_ANNOTATION.to_owned(), input.parent.key.title().into());
     }
     let key = ObjectKey::new(&kind, namespace.as_deref(), &name);
+    // The record of the parent is no part of the hash: children that were applied before there was one are not written again for it.
+    let record = annotations.contains_key(OWNER_UID_ANNOTATION).then(|| input.parent.key.title());
     let hash = {
         let mut hashed = metadata.clone();
         hashed.insert("annotations".to_owned(), annotations.clone().into());
@@ -285,6 +291,7 @@ fn intent(child: Child, generate: Vec<Generate>, path: &str, input: &GateInput<'
         object.insert("metadata".to_owned(), hashed.into());
         short_hex(&hash_json(&json!([object, generate])))
     };
+    annotations.extend(record.map(|title| (OWNER_ANNOTATION.to_owned(), title.into())));
     annotations.insert(INTENT_ANNOTATION.to_owned(), hash.clone().into());
     metadata.insert("annotations".to_owned(), annotations.into());
     object.insert("metadata".to_owned(), metadata.into());
@@ -335,6 +342,7 @@ fn namespace(
     }
     let own = input.parent.key.namespace.as_deref();
     match requested.or(own) {
+        Some(namespace) if !is_dns_label(namespace) => Err(Refusal::new(path, not_a_dns_label(namespace))),
         Some(namespace) if grant.covers(namespace, input.parent) => Ok(Some(namespace.to_owned())),
         Some(other) => {
             let message = match own {

@@ -31,6 +31,57 @@ pub fn refused<'a>(
     })
 }
 
+/// Whether the API server refused an update of an object because of an immutable field.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Immutability {
+    /// One of the fields that it named is immutable by the rules of the kind.
+    Immutable,
+    /// None of them is.
+    Mutable,
+    /// The rules of the kind are not known.
+    Unknown,
+}
+
+/// Judges a refused update by the fields that the API server named as causes (`spec.clusterIPs[0]`), never by its words.
+#[must_use]
+pub fn judge(kind: &GroupKind, live: &Value, desired: &Value, fields: &[String]) -> Immutability {
+    if rules(kind, live, desired).is_none() {
+        return Immutability::Unknown;
+    }
+    let pointers: Vec<String> = fields.iter().map(|field| pointer(field)).collect();
+    match refused(kind, live, desired, pointers.iter().map(String::as_str)) {
+        Some(_) => Immutability::Immutable,
+        None => Immutability::Mutable,
+    }
+}
+
+/// A field path as the API server writes it (`data[a.b]`, `spec.ports[0].name`) as a JSON pointer.
+fn pointer(field: &str) -> String {
+    let mut pointer = String::new();
+    let mut within_brackets = false;
+    for (position, character) in field.char_indices() {
+        match character {
+            '[' if !within_brackets => {
+                within_brackets = true;
+                pointer.push('/');
+            }
+            ']' if within_brackets => within_brackets = false,
+            '.' if !within_brackets => pointer.push('/'),
+            character => {
+                if position == 0 {
+                    pointer.push('/');
+                }
+                match character {
+                    '~' => pointer.push_str("~0"),
+                    '/' => pointer.push_str("~1"),
+                    other => pointer.push(other),
+                }
+            }
+        }
+    }
+    pointer
+}
+
 /// The immutable fields of a kind, and mutable fields within those. `*` stands for each element of a list.
 struct Rules {
     fixed: Vec<&'static str>,

@@ -8,7 +8,8 @@ use bartizan_contract::Kind;
 use bartizan_contract::digest::{hex, sha256};
 use bartizan_contract::names::{
     ABANDON_ANNOTATION, ADOPT_FROM_ANNOTATION, FINALIZED_ANNOTATION, INTENT_ANNOTATION, LAST_APPLIED_ANNOTATION,
-    OWNER_UID_ANNOTATION, OWNER_UID_LABEL, PAUSED_ANNOTATION, PROVIDER_LABEL, RETAINED_FOR_ANNOTATION, WAVE_ANNOTATION,
+    OWNER_ANNOTATION, OWNER_UID_ANNOTATION, OWNER_UID_LABEL, PAUSED_ANNOTATION, PROVIDER_LABEL,
+    RETAINED_FOR_ANNOTATION, WAVE_ANNOTATION,
 };
 use bytes::Bytes;
 use serde_json::{Map, Value};
@@ -67,11 +68,17 @@ impl ObjectKey {
         }
     }
 
+    /// Kind and group: `ObjectStore.minio.rook.io`.
+    #[must_use]
+    pub fn kind_title(&self) -> String {
+        let dot = if self.group.is_empty() { "" } else { "." };
+        format!("{}{dot}{}", self.kind, self.group)
+    }
+
     /// Kind, group, namespace and name, for annotations: `ObjectStore.minio.rook.io rook-minio/my-store`.
     #[must_use]
     pub fn title(&self) -> String {
-        let dot = if self.group.is_empty() { "" } else { "." };
-        format!("{}{dot}{} {}", self.kind, self.group, self.path())
+        format!("{} {}", self.kind_title(), self.path())
     }
 }
 
@@ -137,6 +144,8 @@ pub struct Observed {
 pub struct Marks {
     /// UID of the parent, on children without an owner reference.
     pub owner_uid: Option<String>,
+    /// Kind, group, namespace and name of the parent, on children without an owner reference.
+    pub owner: Option<String>,
     /// Wave of the child.
     pub wave: u32,
     /// The parent (`Kind.group namespace/name`) for which it is retained after the parent's deletion.
@@ -157,6 +166,7 @@ impl Marks {
         let is_true = |key: &str| annotation(key).as_deref() == Some("true");
         Self {
             owner_uid: annotation(OWNER_UID_ANNOTATION),
+            owner: annotation(OWNER_ANNOTATION),
             wave: annotation(WAVE_ANNOTATION).and_then(|wave| wave.parse().ok()).unwrap_or_default(),
             retained_for: annotation(RETAINED_FOR_ANNOTATION),
             paused: is_true(PAUSED_ANNOTATION),

@@ -3,7 +3,8 @@
 
 use bartizan_contract::Kind;
 use bartizan_contract::names::{
-    FINALIZED_ANNOTATION, OWNER_UID_ANNOTATION, OWNER_UID_LABEL, PROVIDER_LABEL, RETAINED_FOR_ANNOTATION,
+    FINALIZED_ANNOTATION, OWNER_ANNOTATION, OWNER_UID_ANNOTATION, OWNER_UID_LABEL, PROVIDER_LABEL,
+    RETAINED_FOR_ANNOTATION,
 };
 use serde_json::{Value, json};
 
@@ -42,7 +43,7 @@ impl MergePatch {
     pub fn adopt(live: &Observed, provider: &str, parent_uid: &str) -> Self {
         let fields = json!({
             "labels": {PROVIDER_LABEL: provider, OWNER_UID_LABEL: parent_uid},
-            "annotations": {RETAINED_FOR_ANNOTATION: null, OWNER_UID_ANNOTATION: null},
+            "annotations": {RETAINED_FOR_ANNOTATION: null, OWNER_UID_ANNOTATION: null, OWNER_ANNOTATION: null},
             "ownerReferences": other_owners(live),
         });
         Self::of(live, fields)
@@ -54,7 +55,9 @@ impl MergePatch {
     pub fn release(release: &Release) -> Self {
         let fields = json!({
             "labels": {PROVIDER_LABEL: null, OWNER_UID_LABEL: null},
-            "annotations": {RETAINED_FOR_ANNOTATION: release.retained_for, OWNER_UID_ANNOTATION: null},
+            "annotations": {
+                RETAINED_FOR_ANNOTATION: release.retained_for, OWNER_UID_ANNOTATION: null, OWNER_ANNOTATION: null,
+            },
             "ownerReferences": other_owners(&release.child),
         });
         Self::of(&release.child, fields)

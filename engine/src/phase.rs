@@ -4,6 +4,7 @@ use bartizan_contract::names;
 
 use crate::object::Observed;
 use crate::plan::FinalizerStep;
+use crate::snapshot::Question;
 
 /// Finalizer that the API server sets for a deletion that orphans dependents (`--cascade=orphan`).
 const ORPHAN: &str = "orphan";
@@ -25,16 +26,31 @@ pub enum Phase {
     Release(FinalizerStep),
 }
 
+/// What its provider is asked about a parent, as if it were not paused; `None` if it is not asked. A preview must not take a parent
+/// that was not asked about for one that would not change.
+#[must_use]
+pub fn question(parent: &Observed, provider: &str, finalizes: bool) -> Option<Question> {
+    match derive(parent, provider, finalizes, false) {
+        Phase::Serve(step) => Some(Question::Serve(step)),
+        Phase::Finalize => Some(Question::Finalize { namespace_terminating: false }),
+        Phase::Terminating | Phase::Paused | Phase::Teardown | Phase::Release(_) => None,
+    }
+}
+
 /// Derives the phase from the parent, its provider, and whether that finalizes.
 #[must_use]
 pub fn of(parent: &Observed, provider: &str, finalizes: bool) -> Phase {
+    derive(parent, provider, finalizes, parent.marks.paused)
+}
+
+fn derive(parent: &Observed, provider: &str, finalizes: bool, paused: bool) -> Phase {
     let finalizer = names::finalizer(provider);
     let finished = parent.marks.finalized.as_deref() == Some(provider);
     let held = parent.finalizers.contains(&finalizer);
     if parent.deleting {
         let step = if held { FinalizerStep::Remove } else { FinalizerStep::Keep };
         let orphaned = parent.finalizers.iter().any(|name| name == ORPHAN);
-        return match (parent.marks.abandon || orphaned, held, parent.marks.paused) {
+        return match (parent.marks.abandon || orphaned, held, paused) {
             (true, ..) => Phase::Release(step),
             (false, false, _) => Phase::Terminating,
             (false, true, true) => Phase::Paused,
@@ -42,7 +58,7 @@ pub fn of(parent: &Observed, provider: &str, finalizes: bool) -> Phase {
             (false, true, false) => Phase::Teardown,
         };
     }
-    match (parent.marks.paused, finalizes, held) {
+    match (paused, finalizes, held) {
         (true, ..) => Phase::Paused,
         (false, true, false) => Phase::Serve(FinalizerStep::Add),
         (false, false, true) => Phase::Serve(FinalizerStep::Remove),
@@ -88,5 +104,8 @@ mod tests {
         object["metadata"].as_object_mut().unwrap().extend(metadata.as_object().unwrap().clone());
         let parent = Observed::project(object, "bartizan/minio").unwrap();
         assert_eq!(of(&parent, "minio", finalizes), phase);
+        // A paused parent is previewed as what it will be.
+        let asked = question(&parent, "minio", finalizes);
+        assert_eq!(asked.is_some(), matches!(phase, Phase::Serve(_) | Phase::Finalize | Phase::Paused), "{asked:?}");
     }
 }

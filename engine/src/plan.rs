@@ -114,6 +114,11 @@ pub struct Plan {
     pub waiting: Vec<ObjectKey>,
     /// Names of children that are taken by an object of another owner.
     pub taken: Vec<ObjectKey>,
+    /// The lowest wave with a desired child that cannot be applied now: its name is taken, it is being deleted, its last write is
+    /// unsure, or it uses such a child. Later waves are not applied then, and nothing is deleted or released.
+    pub blocked: Option<u32>,
+    /// Children that are no longer desired and are being deleted, with their waves. Earlier waves are not deleted yet.
+    pub leaving: Vec<(ObjectKey, u32)>,
 }
 
 impl Plan {
@@ -128,9 +133,40 @@ impl Plan {
             && self.taken.is_empty()
     }
 
-    /// The applies of each wave, in order. Within a wave, a child comes after the children that it uses.
+    /// The applies of each wave that is not blocked, in order. Within a wave, a child comes after the children that it uses.
     pub fn waves(&self) -> impl Iterator<Item = &[Arc<Apply>]> {
-        self.applies.chunk_by(|left, right| step(left) == step(right))
+        let waves = self.applies.chunk_by(|left, right| step(left) == step(right));
+        waves
+            .take_while(|wave| wave.iter().all(|apply| self.blocked.is_none_or(|blocked| apply.intent.wave <= blocked)))
+    }
+
+    /// The releases that are not blocked.
+    #[must_use]
+    pub fn due_releases(&self) -> &[Release] {
+        if self.blocked.is_none() { &self.releases } else { &[] }
+    }
+
+    /// The deletes that are not blocked: those of the last wave that still has a child.
+    #[must_use]
+    pub fn due_deletes(&self) -> &[Delete] {
+        let leaving = self.leaving.iter().map(|(_, wave)| *wave).max();
+        let last = self.deletes.first().map(|delete| delete.wave).max(leaving);
+        let due = self.deletes.iter().take_while(|delete| Some(delete.wave) == last).count();
+        if self.blocked.is_none() { &self.deletes[..due] } else { &[] }
+    }
+
+    /// The child whose deletion must complete before those of earlier waves are deleted.
+    #[must_use]
+    pub fn held_up_by(&self) -> Option<&ObjectKey> {
+        let is_held_up = self.blocked.is_none() && !self.deletes.is_empty() && self.due_deletes().is_empty();
+        let last = self.leaving.iter().max_by_key(|(_, wave)| *wave);
+        last.filter(|_| is_held_up).map(|(key, _)| key)
+    }
+
+    /// Whether any child is written now.
+    #[must_use]
+    pub fn writes_children(&self) -> bool {
+        self.waves().next().is_some() || !self.due_releases().is_empty() || !self.due_deletes().is_empty()
     }
 }
 
@@ -149,15 +185,15 @@ impl fmt::Display for Plan {
             f.write_str("add the finalizer")?;
             separator = ", ";
         }
-        for apply in &self.applies {
+        for apply in self.waves().flatten() {
             write!(f, "{separator}apply {} ({:?})", apply.intent.key, apply.reason)?;
             separator = ", ";
         }
-        for delete in &self.deletes {
+        for delete in self.due_deletes() {
             write!(f, "{separator}delete {}", delete.key)?;
             separator = ", ";
         }
-        for release in &self.releases {
+        for release in self.due_releases() {
             write!(f, "{separator}release {}", release.child.key)?;
             separator = ", ";
         }
@@ -167,6 +203,10 @@ impl fmt::Display for Plan {
         }
         for key in &self.taken {
             write!(f, "{separator}{key} is not owned by this parent")?;
+            separator = ", ";
+        }
+        if let Some(key) = self.held_up_by() {
+            write!(f, "{separator}wait for {key} to be deleted")?;
             separator = ", ";
         }
         if self.finalizer == FinalizerStep::Remove {
@@ -212,6 +252,8 @@ pub struct PlanInput<'a> {
     pub memory: &'a Memory,
     /// What to do with the parent's finalizer.
     pub finalizer: FinalizerStep,
+    /// Children of which it is not known whether the last write took effect: they are left alone.
+    pub unsure: &'a BTreeSet<ObjectKey>,
 }
 
 /// Compares the desired with the observed children.
@@ -237,14 +279,23 @@ pub fn plan(input: &PlanInput<'_>) -> Plan {
         }
     }
     // Pods must not use what does not belong to the parent.
-    let not_owned: BTreeSet<&ObjectKey> = plan.taken.iter().chain(&plan.waiting).collect();
-    plan.applies.retain(|apply| apply.intent.uses.iter().all(|used| !not_owned.contains(used)));
+    let not_owned: BTreeSet<&ObjectKey> = plan.taken.iter().chain(&plan.waiting).chain(input.unsure).collect();
+    let is_blocked =
+        |intent: &Intent| not_owned.contains(&intent.key) || intent.uses.iter().any(|used| not_owned.contains(used));
+    plan.applies.retain(|apply| !is_blocked(&apply.intent));
+    plan.blocked = input.intents.iter().filter(|intent| is_blocked(intent)).map(|intent| intent.wave).min();
+    // It may be one that is to be pruned, or that was.
+    if plan.blocked.is_none() && !input.unsure.is_empty() {
+        plan.blocked = Some(u32::MAX);
+    }
     plan.applies.sort_by_key(|apply| step(apply));
     let desired: BTreeSet<&ObjectKey> = input.intents.iter().map(|intent| &intent.key).collect();
     let surplus =
         input.children.iter().filter(|child| !desired.contains(&child.key) && !input.keep.contains(&child.key));
-    for child in surplus.filter(|child| !child.deleting && may_prune(child, input.parent, input.provider)) {
-        if child.marks.retained_for.is_some() {
+    for child in surplus.filter(|child| may_prune(child, input.parent, input.provider)) {
+        if child.deleting {
+            plan.leaving.push((child.key.clone(), child.marks.wave));
+        } else if child.marks.retained_for.is_some() {
             plan.releases.push(release(child, input.parent));
         } else {
             plan.deletes.push(Delete::of(child));

@@ -6,7 +6,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use bartizan_contract::names::INTENT_ANNOTATION;
-use bartizan_contract::{GroupKind, OnImmutableChange};
+use bartizan_contract::{GroupKind, OnImmutableChange, Reason};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -26,6 +26,61 @@ pub struct Prediction {
     pub intents: Vec<Intent>,
     /// What the host would do now.
     pub plan: Plan,
+}
+
+/// Why a version has no acceptable answer for a parent.
+#[derive(Clone, Debug, PartialEq)]
+pub struct NoPrediction {
+    /// As it would stand in the parent's condition.
+    pub reason: Reason,
+    /// What happened.
+    pub message: String,
+}
+
+/// What a version would do to a parent, beside the version that serves it.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Outlook {
+    /// It would change these children.
+    Changes(Vec<Change>),
+    /// It has no acceptable answer, and neither has the version that serves, for the same reason: nothing changes.
+    AsBefore(NoPrediction),
+    /// It has no acceptable answer.
+    Fails(NoPrediction),
+}
+
+/// Compares what two versions have to say about one parent.
+#[must_use]
+pub fn outlook(
+    candidate: Result<Prediction, NoPrediction>,
+    active: Result<Prediction, NoPrediction>,
+    children: &[Arc<Observed>],
+) -> Outlook {
+    match (candidate, active) {
+        (Ok(candidate), active) => Outlook::Changes(compare(&candidate, active.ok().as_ref(), children)),
+        (Err(failure), Err(before)) if failure.reason == before.reason => Outlook::AsBefore(failure),
+        (Err(failure), _) => Outlook::Fails(failure),
+    }
+}
+
+/// Judges what a version has to say about one parent by the reason of its last condition: the version that serves it is not at hand.
+#[must_use]
+pub fn outlook_alone(
+    candidate: Result<Prediction, NoPrediction>,
+    last: Option<Reason>,
+    children: &[Arc<Observed>],
+) -> Outlook {
+    match candidate {
+        Ok(candidate) => {
+            let mut changes = compare(&candidate, None, children);
+            // A parent whose name is already taken is no worse off.
+            if last == Some(Reason::NameTaken) {
+                changes.retain(|change| change.action != Action::Refuse || change.because_of.is_some());
+            }
+            Outlook::Changes(changes)
+        }
+        Err(failure) if last == Some(failure.reason) => Outlook::AsBefore(failure),
+        Err(failure) => Outlook::Fails(failure),
+    }
 }
 
 /// The kind of a change.

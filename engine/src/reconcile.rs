@@ -9,6 +9,7 @@ mod closing;
 mod effect;
 mod execution;
 mod outcome;
+mod recreate;
 mod report;
 
 use std::collections::VecDeque;
@@ -17,6 +18,7 @@ use std::time::Duration;
 
 use bartizan_contract::digest::sha256;
 use bartizan_contract::{Kind, ProviderEvent, Reason, ReconcileResponse};
+use serde_json::Value;
 
 use crate::api_error::ApiError;
 use crate::breaker::Called;
@@ -26,7 +28,7 @@ use crate::object::{Hash, ObjectKey, Observed};
 use crate::patch::MergePatch;
 use crate::phase::{self, Phase};
 use crate::plan::{self, FinalizerStep, Plan};
-use crate::queue::{BACKOFF_MAX, Finished};
+use crate::queue::Finished;
 use crate::secrets::Revealed;
 use crate::snapshot::{Kept, Origin, ProviderContext, Question, Settled, Snapshot};
 use crate::status::Outcome;
@@ -58,6 +60,8 @@ pub struct Reconcile {
     report: Option<Report>,
     /// The plan whose execution has begun, until it is taken.
     started_plan: Option<String>,
+    /// Children of which it is still not known whether their last write took effect, and why it could not be read.
+    unsure: Vec<(ObjectKey, ApiError)>,
 }
 
 #[derive(Debug)]
@@ -112,6 +116,10 @@ struct Draft {
     refused: Option<Refusal>,
     ignored: Option<String>,
     status_error: Option<ApiError>,
+    /// Digest of the status that was sent last.
+    sent_status: Option<Hash>,
+    /// The host's part of the status as the API server stored it last.
+    stored_status: Option<Value>,
 }
 
 impl Default for Draft {
@@ -127,13 +135,15 @@ impl Default for Draft {
             refused: None,
             ignored: None,
             status_error: None,
+            sent_status: None,
+            stored_status: None,
         }
     }
 }
 
 impl Reconcile {
-    /// A reconcile of the parent of `snapshot`. `unsure` are children whose last write got no response: they are read first, and
-    /// nothing else is decided in this reconcile.
+    /// A reconcile of the parent of `snapshot`. `unsure` are children whose last write got no response: they are read first. If a
+    /// read shows something, nothing else is decided in this reconcile; those that cannot be read are left alone.
     #[must_use]
     pub fn new(context: Arc<ProviderContext>, snapshot: Snapshot, kept: Kept, unsure: Vec<(Kind, ObjectKey)>) -> Self {
         Self {
@@ -146,6 +156,7 @@ impl Reconcile {
             draft: Draft::default(),
             report: None,
             started_plan: None,
+            unsure: Vec::new(),
         }
     }
 
@@ -178,7 +189,7 @@ impl Reconcile {
     /// Takes the reply to an effect.
     pub fn reply(&mut self, ticket: Ticket, reply: Reply, clock: &dyn Clock) {
         match std::mem::replace(&mut self.state, State::Done) {
-            State::ReadingUnsure { keys, replies } => self.unsure_read(ticket, reply, keys, replies),
+            State::ReadingUnsure { keys, replies } => self.unsure_read(ticket, reply, keys, replies, clock),
             State::ReadingNamespace => match reply {
                 Reply::Terminating(Ok(namespace_terminating)) => {
                     self.ask(Question::Finalize { namespace_terminating }, clock);
@@ -207,10 +218,7 @@ impl Reconcile {
                 self.executing(ticket.0, reply, *execution, conclude, clock);
             }
             State::WritingStatus => self.status_written(reply.object(), clock),
-            State::WritingRefusal => {
-                self.draft.status_error = reply.object().err().or(self.draft.status_error.take());
-                self.send_events(Err(None), clock);
-            }
+            State::WritingRefusal => self.refusal_written(reply.object().map(Some), clock),
             State::SendingEvents { waiting, status } => self.next_event(waiting, status, clock),
             state @ (State::Begin { .. } | State::Done) => self.state = state,
         }
@@ -235,6 +243,10 @@ impl Reconcile {
             self.state = State::ReadingUnsure { keys: unsure, replies };
             return;
         }
+        self.begin_phase(clock);
+    }
+
+    fn begin_phase(&mut self, clock: &dyn Clock) {
         match phase::of(&self.snapshot.parent, &self.context.name, self.context.finalizes) {
             Phase::Terminating => self.undecided(Finished::Done { resync: None }, Executed::default()),
             Phase::Paused => self.conclude((Outcome::Paused, Retry::No), clock),
@@ -252,13 +264,14 @@ impl Reconcile {
     }
 
     /// Handles the reads of children whose last write got no response. The next decision depends on their state, so nothing else
-    /// is decided now.
+    /// is decided now if one was read. One that cannot be read must not keep the parent from being edited or deleted.
     fn unsure_read(
         &mut self,
         ticket: Ticket,
         reply: Reply,
         keys: Vec<(Kind, ObjectKey)>,
         mut replies: Vec<Option<Result<Observed, ApiError>>>,
+        clock: &dyn Clock,
     ) {
         if let Some(slot) = replies.get_mut(ticket.0) {
             *slot = Some(reply.object());
@@ -275,11 +288,12 @@ impl Reconcile {
                 Err(error) => executed.failed.push((key, error)),
             }
         }
-        let finished = match executed.failed.first() {
-            Some((_, error)) => Finished::Retry { after: error.retry_after(), most: BACKOFF_MAX },
-            None => Finished::Again { after: Duration::ZERO },
-        };
-        self.undecided(finished, executed);
+        if executed.failed.is_empty() || !executed.restored.is_empty() {
+            self.undecided(Finished::Again { after: Duration::ZERO }, executed);
+        } else {
+            self.unsure = executed.failed;
+            self.begin_phase(clock);
+        }
     }
 
     /// Calls the provider, unless nothing changed since the last complete decision.
@@ -291,7 +305,7 @@ impl Reconcile {
         let settled = Settled { request: digest, module: self.context.digest.clone() };
         let is_settled = self.kept.settled.as_ref() == Some(&settled);
         // Within the rounds of a decision, a request may equal an earlier one that was complete when fewer objects existed.
-        if is_settled && !resync_due && self.snapshot.supplied.origin == Origin::Memory {
+        if is_settled && !resync_due && self.unsure.is_empty() && self.snapshot.supplied.origin == Origin::Memory {
             let resync = self.kept.resync_at.map(|at| at.saturating_duration_since(clock.instant()));
             let next = Next::Finish(Finished::Done { resync });
             self.done(next, Executed::default(), Ended::Unchanged { request: digest });
@@ -325,6 +339,7 @@ impl Reconcile {
             }
         };
         self.draft.called = Called::Answered;
+        let unsure = self.unsure.iter().map(|(key, _)| key.clone()).collect();
         let decision = decide(
             &DecideInput {
                 context: &self.context,
@@ -332,6 +347,7 @@ impl Reconcile {
                 question,
                 issued: &self.issued,
                 memory: &self.kept.memory,
+                unsure: &unsure,
             },
             answer,
         );
@@ -381,7 +397,10 @@ impl Reconcile {
                 let message = "its children are being deleted".to_owned();
                 (Outcome::Waiting { message }, Retry::LostRace)
             }
-            Err(ApiError::Conflict(_)) => changed_meanwhile("it"),
+            Err(ApiError::Conflict(message)) => {
+                self.draft.executed.stale.push((self.snapshot.parent.key.clone(), message));
+                changed_meanwhile("it")
+            }
             Err(error) => {
                 let after = Retry::After(error.retry_after());
                 failed(Reason::DeletionBlocked, error.to_string(), false, after)
@@ -435,7 +454,8 @@ impl Reconcile {
     ) {
         self.outbox.extend(effects.into_iter().map(|(slot, effect)| (Ticket(slot), effect)));
         match execution.finished() {
-            Some((plan, executed)) => {
+            Some((plan, mut executed)) => {
+                executed.failed.append(&mut self.unsure);
                 let conclusion = conclude(&plan, &executed);
                 (self.draft.plan, self.draft.executed) = (plan, executed);
                 self.conclude(conclusion, clock);

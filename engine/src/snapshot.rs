@@ -15,6 +15,7 @@ use crate::plan::{FinalizerStep, Memory};
 use crate::related::References;
 use crate::request::{self, RequestInput};
 use crate::secrets::Revealed;
+use crate::status::Outcome;
 use crate::write_loop::WriteLoop;
 
 /// What all reconciles of one provider share.
@@ -129,6 +130,22 @@ pub struct Kept {
     pub events_sent: Option<Vec<ProviderEvent>>,
     /// Detects decisions that only trigger the next one.
     pub write_loop: WriteLoop,
+    /// Reconciles in a row in which a write met a conflict.
+    pub conflicts: u32,
+    /// The last status that was written, and what became of it.
+    pub status: Option<WrittenStatus>,
+    /// What people were last told by an event, since it could not be written into the status.
+    pub told: Option<Outcome>,
+}
+
+/// A status that was written. What the API server makes of it may differ: it prunes, defaults and converts. A difference that it
+/// made itself is no reason to write again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WrittenStatus {
+    /// Digest of what was sent.
+    pub sent: Hash,
+    /// Digest of the host's part of the status that came back.
+    pub stored: Hash,
 }
 
 /// A request whose plan was executed completely, and the module that answered it.

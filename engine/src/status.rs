@@ -5,7 +5,7 @@ use bartizan_contract::{Condition, ConditionStatus, EventType, ProviderEvent, Re
 use serde_json::{Map, Value};
 
 use crate::gate::HOST_CONDITIONS;
-use crate::object::Observed;
+use crate::object::{Hash, Observed, hash_json};
 
 /// How a reconcile ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -129,6 +129,25 @@ pub fn next(input: &StatusInput<'_>) -> Option<Value> {
     (!same(&status, input.owned)).then_some(status)
 }
 
+/// Whether a status reports this outcome. It does not where the CustomResourceDefinition has no room for conditions.
+#[must_use]
+pub fn reports(owned: &Value, outcome: &Outcome) -> bool {
+    let reason = outcome.reason();
+    conditions_of(owned).iter().any(|condition| condition.type_ == SYNCED && condition.reason == reason.as_str())
+}
+
+/// Digest of a status without the times of its conditions, which follow from the rest.
+#[must_use]
+pub fn digest(status: &Value) -> Hash {
+    let mut status = status.clone();
+    for condition in status.get_mut("conditions").and_then(Value::as_array_mut).into_iter().flatten() {
+        if let Some(condition) = condition.as_object_mut() {
+            condition.remove("lastTransitionTime");
+        }
+    }
+    hash_json(&status)
+}
+
 fn host_conditions(outcome: &Outcome) -> Vec<Condition> {
     use ConditionStatus::{False, True};
     let condition = |type_, status, message: &str| Condition::new(type_, status, outcome.reason().as_str(), message);
@@ -152,6 +171,22 @@ fn host_conditions(outcome: &Outcome) -> Vec<Condition> {
             let type_ = if *stalled { "Stalled" } else { "Reconciling" };
             vec![condition(SYNCED, False, message), condition(type_, True, message)]
         }
+    }
+}
+
+/// The host's event where the status cannot hold what happened, or cannot be written: each failure once, and its end.
+#[must_use]
+pub fn event_instead(told: Option<&Outcome>, outcome: &Outcome) -> Option<ProviderEvent> {
+    let was_failed = matches!(told, Some(Outcome::Failed { .. }));
+    let event = |type_, message: &str| {
+        Some(ProviderEvent { type_, reason: outcome.reason().to_string(), message: shorten(message) })
+    };
+    match outcome {
+        Outcome::Failed { message, .. } if told.map(Outcome::reason) != Some(outcome.reason()) => {
+            event(EventType::Warning, message)
+        }
+        Outcome::Applied if was_failed => event(EventType::Normal, "All children match the desired state again"),
+        _ => None,
     }
 }
 

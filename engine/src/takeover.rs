@@ -1,15 +1,20 @@
 //! Decides what to do with an object that exists under a name that was believed free.
 
-use crate::object::Observed;
+use bartizan_contract::Kind;
+use bartizan_contract::names::ADOPT_FROM_ANNOTATION;
+use serde_json::Value;
+
+use crate::object::{ObjectKey, Observed};
 
 /// What to do with an object that exists where a child should be created.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Takeover {
     /// It belongs to this parent, with its labels stripped: restore them, observe it, and reconcile again.
     RestoreLabels,
-    /// It was retained for a parent of this name, or belongs to the parent that this one adopts from: adopt it in its current
-    /// state.
+    /// It was retained for a parent of this name: adopt it in its current state.
     Adopt,
+    /// It belongs to the parent that this one adopts from: adopt it, if that parent is gone.
+    AdoptFrom(Earlier),
     /// It belongs to this parent, and is being deleted or is a child that the cache lacks: wait for the watch.
     Wait,
     /// It belongs to another owner: nothing is written.
@@ -17,6 +22,15 @@ pub enum Takeover {
         /// Its owner, for the message.
         holder: String,
     },
+}
+
+/// The earlier parent of a child.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Earlier {
+    /// Its UID.
+    pub uid: String,
+    /// Where it was, if the child has a record of that.
+    pub key: Option<ObjectKey>,
 }
 
 /// Decides from the live object.
@@ -29,15 +43,20 @@ pub fn decide(live: &Observed, parent: &Observed, provider: &str) -> Takeover {
         return if live.deleting || labelled { Takeover::Wait } else { Takeover::RestoreLabels };
     }
     // The field manager names the provider: what another provider retained is not adopted.
-    if live.applied_by_host && (is_retained_for(live, parent) || is_to_be_adopted(live, parent, provider)) {
+    if live.applied_by_host && is_retained_for(live, parent) {
         return if live.deleting { Takeover::Wait } else { Takeover::Adopt };
     }
-    let holder = match (&live.owner_uid, &live.controller_uid, &live.provider) {
-        (Some(uid), _, Some(other)) => format!("it belongs to the parent with UID {uid} of provider {other}"),
-        (_, Some(uid), _) => format!("it is controlled by the object with UID {uid}"),
-        _ => "it was created by another client".to_owned(),
-    };
-    Takeover::NameTaken { holder }
+    // Without managed fields, too: backups often restore none. Whoever annotates the parent vouches for its children.
+    if let Some(uid) = earlier_parent(live, parent, provider) {
+        if live.deleting {
+            return Takeover::Wait;
+        }
+        return match recorded_owner(live, parent) {
+            Ok(key) => Takeover::AdoptFrom(Earlier { uid: uid.to_owned(), key }),
+            Err(holder) => Takeover::NameTaken { holder },
+        };
+    }
+    Takeover::NameTaken { holder: holder(live, parent, provider) }
 }
 
 /// Whether it was retained for a parent of this kind and name. The earlier parent no longer exists, since this one has its name.
@@ -45,17 +64,67 @@ fn is_retained_for(live: &Observed, parent: &Observed) -> bool {
     live.marks.retained_for.as_deref() == Some(parent.key.title().as_str()) && live.controller_uid.is_none()
 }
 
-/// Whether it belongs to the parent that this one declares to replace, for example after a restore.
-fn is_to_be_adopted(live: &Observed, parent: &Observed, provider: &str) -> bool {
-    parent.marks.adopt_from.as_deref().is_some_and(|uid| {
-        live.is_child_of(uid, provider) && live.controller_uid.as_deref().is_none_or(|controller| controller == uid)
-    })
+/// The UID of the parent that this one declares to replace, for example after a restore, if the object belongs to that.
+fn earlier_parent<'a>(live: &Observed, parent: &'a Observed, provider: &str) -> Option<&'a str> {
+    let uid = parent.marks.adopt_from.as_deref().filter(|uid| *uid != parent.uid)?;
+    let is_its_child =
+        live.is_child_of(uid, provider) && live.controller_uid.as_deref().is_none_or(|controller| controller == uid);
+    is_its_child.then_some(uid)
+}
+
+/// Where the owner of a child was, by its owner reference or its annotation; an error if that is an object of another kind.
+fn recorded_owner(live: &Observed, parent: &Observed) -> Result<Option<ObjectKey>, String> {
+    let another_kind = |title: &str| format!("it belongs to {title}, which is of another kind");
+    if let Some(owner) = controller_reference(live) {
+        let text = |field: &str| owner.get(field).and_then(Value::as_str).unwrap_or_default();
+        let namespace = parent.key.namespace.as_ref().and(live.key.namespace.as_deref());
+        let kind = Kind::from_api_version(text("apiVersion"), text("kind"));
+        let key = ObjectKey::new(&kind, namespace, text("name"));
+        return if parent.key.is_of(&kind) { Ok(Some(key)) } else { Err(another_kind(&key.title())) };
+    }
+    let Some(title) = &live.marks.owner else { return Ok(None) };
+    let path = title.strip_prefix(&parent.key.kind_title()).and_then(|rest| rest.strip_prefix(' '));
+    let Some(path) = path else { return Err(another_kind(title)) };
+    let (namespace, name) = match path.split_once('/') {
+        Some((namespace, name)) => (Some(namespace), name),
+        None => (None, path),
+    };
+    Ok(Some(ObjectKey { namespace: namespace.map(Into::into), name: name.into(), ..parent.key.clone() }))
+}
+
+fn controller_reference(live: &Observed) -> Option<Value> {
+    live.controller_uid.as_ref()?;
+    let object = live.value();
+    let owners = object.pointer("/metadata/ownerReferences")?.as_array()?;
+    owners.iter().find(|owner| owner.get("controller").and_then(Value::as_bool) == Some(true)).cloned()
+}
+
+/// The owner of an object, for messages.
+fn holder(live: &Observed, parent: &Observed, provider: &str) -> String {
+    match (&live.owner_uid, &live.controller_uid, &live.provider) {
+        (Some(uid), _, Some(other)) if *uid == parent.uid && other == provider => {
+            "it carries this parent's labels but was not applied by this host".to_owned()
+        }
+        (Some(uid), _, Some(other)) if *uid == parent.uid => {
+            format!("it belongs to this parent as provider {other} serves it")
+        }
+        (Some(uid), _, Some(other)) if other == provider => format!(
+            "it belongs to the parent with UID {uid} of provider {other} (if that no longer exists, annotate this one with \
+             {ADOPT_FROM_ANNOTATION}={uid})"
+        ),
+        (Some(uid), _, Some(other)) => format!("it belongs to the parent with UID {uid} of provider {other}"),
+        (_, Some(uid), _) if *uid == parent.uid => {
+            "it is controlled by this parent but was not applied by this host".to_owned()
+        }
+        (_, Some(uid), _) => format!("it is controlled by the object with UID {uid}"),
+        _ => "it was created by another client".to_owned(),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::{Value, json};
+    use serde_json::json;
 
     fn parent(annotations: Value) -> Observed {
         let object = json!({
@@ -96,14 +165,18 @@ mod tests {
     #[test]
     fn an_object_with_forged_labels_is_left_alone() {
         let labels = json!({"bartizan.dev/owner-uid": "p", "bartizan.dev/provider": "minio"});
-        let taken = Takeover::NameTaken { holder: "it belongs to the parent with UID p of provider minio".to_owned() };
-        assert_eq!(decide_for_p(&live(labels, None, "kubectl")), taken);
+        let holder = "it carries this parent's labels but was not applied by this host".to_owned();
+        assert_eq!(decide_for_p(&live(labels, None, "kubectl")), Takeover::NameTaken { holder });
     }
 
     #[test]
     fn a_child_of_another_parent_is_left_alone_even_if_the_host_applied_it() {
         let labels = json!({"bartizan.dev/owner-uid": "q", "bartizan.dev/provider": "minio"});
-        let taken = Takeover::NameTaken { holder: "it belongs to the parent with UID q of provider minio".to_owned() };
+        let holder =
+            "it belongs to the parent with UID q of provider minio (if that no longer exists, annotate this one with \
+                      bartizan.dev/adopt-from=q)"
+                .to_owned();
+        let taken = Takeover::NameTaken { holder };
         assert_eq!(decide_for_p(&live(labels, Some("q"), "bartizan/minio")), taken);
     }
 
@@ -126,12 +199,39 @@ mod tests {
 
     #[test]
     fn children_of_an_earlier_parent_are_adopted_only_on_request() {
-        let child = left(json!({}), "old", Some("old"));
+        let child = left(json!({}), "old", None);
         assert!(matches!(decide_for_p(&child), Takeover::NameTaken { .. }));
         let adopter = parent(json!({"bartizan.dev/adopt-from": "old"}));
-        assert_eq!(decide(&child, &adopter, "minio"), Takeover::Adopt);
+        let earlier = |key| Takeover::AdoptFrom(Earlier { uid: "old".to_owned(), key });
+        assert_eq!(decide(&child, &adopter, "minio"), earlier(None));
         let moved = left(json!({}), "old", Some("somebody"));
         assert!(matches!(decide(&moved, &adopter, "minio"), Takeover::NameTaken { .. }));
+        // A backup has restored it without managed fields.
+        let mut restored = child.clone();
+        restored.applied_by_host = false;
+        assert_eq!(decide(&restored, &adopter, "minio"), earlier(None));
+        // A parent cannot adopt from itself what it never applied.
+        let own = parent(json!({"bartizan.dev/adopt-from": "p"}));
+        restored.owner_uid = Some("p".to_owned());
+        assert!(matches!(decide(&restored, &own, "minio"), Takeover::NameTaken { .. }));
+    }
+
+    #[test]
+    fn a_child_records_where_its_parent_is() {
+        let adopter = parent(json!({"bartizan.dev/adopt-from": "old"}));
+        let key = |namespace: &str| ObjectKey { namespace: Some(namespace.into()), ..adopter.key.clone() };
+        let earlier = |key| Takeover::AdoptFrom(Earlier { uid: "old".to_owned(), key: Some(key) });
+        let recorded = |title: &str| left(json!({"bartizan.dev/owner": title}), "old", None);
+        assert_eq!(decide(&recorded("ObjectStore.minio.rook.io m/s"), &adopter, "minio"), earlier(key("m")));
+        let taken =
+            Takeover::NameTaken { holder: "it belongs to Tenant.minio m/s, which is of another kind".to_owned() };
+        assert_eq!(decide(&recorded("Tenant.minio m/s"), &adopter, "minio"), taken);
+        let mut object = left(json!({}), "old", Some("old")).value();
+        object["metadata"]["ownerReferences"][0]["apiVersion"] = json!("minio.rook.io/v1alpha1");
+        object["metadata"]["ownerReferences"][0]["kind"] = json!("ObjectStore");
+        object["metadata"]["ownerReferences"][0]["name"] = json!("s");
+        let controlled = Observed::project(object, "bartizan/minio").unwrap();
+        assert_eq!(decide(&controlled, &adopter, "minio"), earlier(key("n")));
     }
 
     #[test]

@@ -20,7 +20,7 @@ use bartizan_engine::index::{Index, Kinds, Scope};
 use bartizan_engine::provider::claims::Claim;
 use bartizan_engine::provider::event::ControllerEvent;
 use bartizan_engine::queue::{BACKOFF_MAX, Finished};
-use bartizan_engine::reconcile::{Next, Report};
+use bartizan_engine::reconcile::{Ended as ReconcileEnded, Next, Report};
 use bartizan_engine::snapshot::{Kept, Snapshot, Supplied};
 use bartizan_engine::{ObjectKey, Observed, ParentUid, Priority, Queue};
 use kube::Client;
@@ -105,6 +105,8 @@ pub(crate) struct Controller {
     previewing: Option<Previewing>,
     /// Nothing is served: it only previews its own version.
     only_previews: bool,
+    /// Parents whose status could not be written the last time.
+    status_blocked: BTreeSet<ParentUid>,
 }
 
 impl Controller {
@@ -147,6 +149,7 @@ impl Controller {
             stopping: false,
             previewing: None,
             only_previews: false,
+            status_blocked: BTreeSet::new(),
         }
     }
 
@@ -305,6 +308,19 @@ impl Controller {
         }
     }
 
+    /// Reports the number of parents whose status cannot be written, if it changes.
+    fn report_status(&mut self, uid: &ParentUid, error: Option<String>) {
+        let has_changed = match error {
+            Some(_) => self.status_blocked.insert(uid.clone()),
+            None => self.status_blocked.remove(uid),
+        };
+        if has_changed {
+            let (parents, example) =
+                (self.status_blocked.len(), error.unwrap_or_else(|| "see their events".to_owned()));
+            self.reporter.report(ControllerEvent::StatusBlocked { parents, example });
+        }
+    }
+
     fn report_breakers(&self) {
         for (sort, open) in self.breakers.open() {
             self.observer.metrics.breaker(sort.name(), open);
@@ -386,6 +402,10 @@ impl Controller {
             self.observer.metrics.reconciled(result);
         }
         let parent = self.index.parent(&uid);
+        if let ReconcileEnded::Decided(decided) = &report.ended {
+            let blocked = parent.as_ref().zip(decided.status_error.as_ref());
+            self.report_status(&uid, blocked.map(|(parent, error)| format!("{}: {error}", parent.key)));
+        }
         if parent.is_some() {
             let children: BTreeSet<ObjectKey> =
                 self.index.children(&uid).iter().map(|child| child.key.clone()).collect();

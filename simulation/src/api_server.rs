@@ -3,6 +3,7 @@
 //! properties need it: no schemas, no defaulting, no admission.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use bartizan_engine::patch::MergePatch;
@@ -132,6 +133,7 @@ impl ApiServer {
             Effect::ReadNamespace(name) => Reply::Terminating(Ok(self.terminating.contains(name))),
             Effect::ListChildren => Reply::Children(Ok(self.children(caller))),
             Effect::Get { key, .. } => Reply::Object(self.read(caller, key)),
+            Effect::FindParent(earlier) => Reply::Parent(Ok(self.parent(caller, &earlier.uid))),
             Effect::Apply { apply, fence, .. } => {
                 let (key, object) = (&apply.intent.key, &apply.intent.object);
                 Reply::Object(
@@ -139,6 +141,8 @@ impl ApiServer {
                 )
             }
             Effect::ClaimItems { apply, seen } => Reply::Claimed(self.claim(caller, &apply.intent.object, seen)),
+            Effect::TryCreate { apply, .. } => Reply::Done(self.try_create(&apply.intent.key, &apply.intent.object)),
+            Effect::ReadAddress(address) => Reply::Address(Ok(self.holder(*address))),
             Effect::Patch(patch) => Reply::Object(self.patch(caller, patch)),
             Effect::Delete { delete, .. } => Reply::Done(self.delete(delete)),
             Effect::ApplyStatus(status) => Reply::Object(self.apply_status(caller, status)),
@@ -148,6 +152,25 @@ impl ApiServer {
 
     fn read(&self, caller: Caller<'_>, key: &ObjectKey) -> Result<Observed, ApiError> {
         observed(caller, self.objects.get(key).cloned().ok_or_else(|| not_found(key))?)
+    }
+
+    /// The object of the parent's kind with this UID.
+    fn parent(&self, caller: Caller<'_>, uid: &str) -> Option<ObjectKey> {
+        let is_of_kind = |key: &ObjectKey| key.kind == caller.parent.key.kind && key.group == caller.parent.key.group;
+        let mut parents = self.objects.iter().filter(|(key, _)| is_of_kind(key));
+        parents.find(|(_, object)| object["metadata"]["uid"] == *uid).map(|(key, _)| key.clone())
+    }
+
+    /// A dry-run create.
+    fn try_create(&self, key: &ObjectKey, object: &Value) -> Result<(), ApiError> {
+        validate(object)?;
+        if self.objects.contains_key(key) { Ok(()) } else { Err(not_found(key)) }
+    }
+
+    /// The Service that has an address.
+    fn holder(&self, address: IpAddr) -> Option<String> {
+        let has = |object: &Value| object["spec"]["clusterIP"] == *address.to_string();
+        self.objects.iter().find(|(key, object)| &*key.kind == "Service" && has(object)).map(|(key, _)| key.to_string())
     }
 
     fn children(&self, caller: Caller<'_>) -> Vec<Arc<Observed>> {
@@ -189,6 +212,9 @@ impl ApiServer {
         };
         self.merge_applied(&mut object, intent, Owner { manager, operation: "Apply", subresource: "" });
         validate(&object)?;
+        if let Some(before) = &before {
+            validate_update(before, &object)?;
+        }
         let verb = if before.is_none() { "create" } else { "apply" };
         Ok(self.commit(verb, key, before, object, Some(fence.clone())))
     }
@@ -385,12 +411,36 @@ fn observed(caller: Caller<'_>, object: Value) -> Result<Observed, ApiError> {
     Observed::project(object, caller.manager).map_err(|error| ApiError::transient(error.to_string()))
 }
 
-/// Validates metadata, for every kind.
+/// Validates an update: the data of a ConfigMap that is marked immutable, and the address of a Service, are immutable.
+fn validate_update(before: &Value, object: &Value) -> Result<(), ApiError> {
+    let changes = |field: &str| before.pointer(field) != object.pointer(field);
+    let invalid = |field: &str, message: &str| {
+        Err(ApiError::Invalid { message: format!("{field}: {message}"), fields: vec![field.to_owned()] })
+    };
+    match before["kind"].as_str() {
+        Some("ConfigMap") if before["immutable"] == true && changes("/data") => {
+            invalid("data", "field is immutable when `immutable` is set")
+        }
+        Some("Service") if changes("/spec/clusterIP") => invalid("spec.clusterIP", "may not change once set"),
+        _ => Ok(()),
+    }
+}
+
+/// Validates metadata, for every kind, and the keys of a ConfigMap.
 fn validate(object: &Value) -> Result<(), ApiError> {
+    let data = object["data"].as_object().into_iter().flatten();
+    let is_bad = |key: &&String| {
+        key.contains(|character: char| !character.is_ascii_alphanumeric() && !"-_.".contains(character))
+    };
+    if let Some(key) = data.map(|(key, _)| key).find(is_bad) {
+        let field = format!("data[{key}]");
+        return Err(ApiError::Invalid { message: format!("{field}: not a valid config map key"), fields: vec![field] });
+    }
     let owners = object["metadata"]["ownerReferences"].as_array().into_iter().flatten();
     if owners.filter(|owner| owner["controller"] == true).count() > 1 {
         let message = "metadata.ownerReferences: Only one reference can have Controller set to true";
-        return Err(ApiError::Invalid(message.to_owned()));
+        let fields = vec!["metadata.ownerReferences".to_owned()];
+        return Err(ApiError::Invalid { message: message.to_owned(), fields });
     }
     Ok(())
 }

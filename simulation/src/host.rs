@@ -151,6 +151,7 @@ impl Host {
             question: Question::Serve(FinalizerStep::Keep),
             issued: &issued,
             memory: &kept.memory,
+            unsure: &BTreeSet::new(),
         };
         Some(decide(&input, Ok(answer)))
     }
@@ -259,6 +260,8 @@ fn is_ok(reply: &Reply) -> bool {
         Reply::Children(result) => result.is_ok(),
         Reply::Object(result) => result.is_ok(),
         Reply::Claimed(result) => result.is_ok(),
+        Reply::Parent(result) => result.is_ok(),
+        Reply::Address(result) => result.is_ok(),
         Reply::Done(result) => result.is_ok(),
     }
 }
@@ -272,7 +275,9 @@ fn failed(effect: &Effect, message: &str) -> Reply {
         Effect::ClaimItems { .. } => Reply::Claimed(Err(error())),
         // Lost events are not reported as errors.
         Effect::SendEvent(_) => Reply::Done(Ok(())),
-        Effect::Delete { .. } => Reply::Done(Err(error())),
+        Effect::FindParent(_) => Reply::Parent(Err(error())),
+        Effect::ReadAddress(_) => Reply::Address(Err(error())),
+        Effect::Delete { .. } | Effect::TryCreate { .. } => Reply::Done(Err(error())),
         Effect::Call(_) | Effect::Get { .. } | Effect::Apply { .. } | Effect::Patch(_) | Effect::ApplyStatus(_) => {
             Reply::Object(Err(error()))
         }

@@ -239,13 +239,13 @@ pub struct Upgrade {
     /// The policy. Default: Automatic.
     pub policy: UpgradePolicy,
     /// Changes that wait for an approval even if the policy is Automatic. Default: all of them.
-    #[schemars(length(max = 2), extend("x-kubernetes-list-type" = "set"))]
+    #[schemars(length(max = 3), extend("x-kubernetes-list-type" = "set"))]
     pub hold_on: Vec<HoldOn>,
 }
 
 impl Default for Upgrade {
     fn default() -> Self {
-        Self { policy: UpgradePolicy::Automatic, hold_on: vec![HoldOn::Delete, HoldOn::Recreate] }
+        Self { policy: UpgradePolicy::Automatic, hold_on: vec![HoldOn::Delete, HoldOn::Recreate, HoldOn::Unknown] }
     }
 }
 
@@ -266,6 +266,8 @@ pub enum HoldOn {
     Delete,
     /// A child would be deleted and created again.
     Recreate,
+    /// The version could not be asked about a parent.
+    Unknown,
 }
 
 /// What happens to the parents when their Provider is deleted.

@@ -20,6 +20,8 @@ pub mod condition_types {
     pub const UPGRADE_HELD: &str = "UpgradeHeld";
     /// Whether a Provider that is being deleted waits for something; present only then.
     pub const REMOVAL_BLOCKED: &str = "RemovalBlocked";
+    /// Whether the status of some parents cannot be written; present only then.
+    pub const STATUS_BLOCKED: &str = "StatusBlocked";
 }
 
 /// The status of a Provider. Unknown fields, which a newer host may have written, are ignored.
@@ -47,7 +49,7 @@ pub struct ProviderStatus {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 1024), inner(length(max = 317)), extend("x-kubernetes-list-type" = "set"))]
     pub kinds: Vec<GroupKind>,
-    /// The conditions Accepted, Loaded, Serving, UpgradeHeld and RemovalBlocked.
+    /// The conditions Accepted, Loaded, Serving, UpgradeHeld, RemovalBlocked and StatusBlocked.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "schema::conditions")]
     pub conditions: Vec<Condition>,
@@ -115,6 +117,8 @@ pub struct CandidateChanges {
     pub release: u32,
     /// Children that could not be changed, because a field is immutable or the name is taken.
     pub refuse: u32,
-    /// Parents for which it fails, while the active module does not.
+    /// Parents for which it fails, while the active module does not, or fails otherwise.
     pub fail: u32,
+    /// Parents that it could not be asked about.
+    pub unknown: u32,
 }

@@ -70,7 +70,7 @@ fn the_least_spec_has_the_defaults_and_writes_none_of_them() {
     assert_eq!(provider.spec, ProviderSpec::new(ModuleSource::file("minio.wasm")));
     assert_eq!(provider.service_account_name(), "provider-minio");
     assert_eq!(provider.spec.on_removal, OnRemoval::Block);
-    assert_eq!(provider.spec.upgrade.hold_on, [HoldOn::Delete, HoldOn::Recreate]);
+    assert_eq!(provider.spec.upgrade.hold_on, [HoldOn::Delete, HoldOn::Recreate, HoldOn::Unknown]);
     assert_eq!(provider.spec.grants.pods.level, PodLevel::Restricted);
     assert_eq!(provider.spec.limits.effective(), Ok(EffectiveLimits::default()));
     assert_eq!(provider.spec.check(), []);

@@ -257,3 +257,34 @@ fn of_a_pod_little_changes(#[case] old: Value, #[case] new: Value, #[case] expec
     let refused = first_refused("Pod", &json!({"spec": old}), &json!({"spec": new}));
     assert_eq!(refused.as_deref(), expected);
 }
+
+#[rstest]
+#[case::sealed("ConfigMap", "data", Immutability::Immutable)]
+#[case::of_another_kind("Gizmo.example.com", "data", Immutability::Unknown)]
+#[case::mutable_field("ConfigMap", "metadata.labels", Immutability::Mutable)]
+#[case::in_brackets("ConfigMap", "data[a.b]", Immutability::Immutable)]
+fn a_refused_update_is_judged_by_the_fields_that_are_named(
+    #[case] kind: &str,
+    #[case] field: &str,
+    #[case] expected: Immutability,
+) {
+    let live = json!({"immutable": true, "data": {"a.b": "1"}, "metadata": {"labels": {}}});
+    let desired = json!({"immutable": true, "data": {"a.b": "2"}, "metadata": {"labels": {"x": "y"}}});
+    assert_eq!(judge(&kind.parse().unwrap(), &live, &desired, &[field.to_owned()]), expected);
+}
+
+#[test]
+fn a_claim_that_would_shrink_is_no_matter_of_immutability() {
+    let claim = |storage: &str| json!({"spec": {"resources": {"requests": {"storage": storage}}}});
+    let fields = ["spec.resources.requests.storage".to_owned()];
+    let kind = "PersistentVolumeClaim".parse().unwrap();
+    assert_eq!(judge(&kind, &claim("2Gi"), &claim("1Gi"), &fields), Immutability::Mutable);
+}
+
+#[rstest]
+#[case("spec.ports[0].name", "/spec/ports/0/name")]
+#[case("data[a.b/c]", "/data/a.b~1c")]
+#[case("roleRef", "/roleRef")]
+fn a_field_path_becomes_a_pointer(#[case] field: &str, #[case] expected: &str) {
+    assert_eq!(pointer(field), expected);
+}

@@ -1,4 +1,4 @@
-use bartizan_contract::names::{INTENT_ANNOTATION, OWNER_UID_LABEL, PROVIDER_LABEL};
+use bartizan_contract::names::{INTENT_ANNOTATION, OWNER_UID_LABEL, PROVIDER_LABEL, WAVE_ANNOTATION};
 use bartizan_contract::{OnDelete, OnImmutableChange};
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -61,7 +61,7 @@ fn observed(mut object: Value, version: u64, managers: &[(&str, &str, u8)]) -> O
 
 fn plan_of(intents: &[Intent], children: &[Observed], memory: &Memory) -> Plan {
     let children: Vec<Arc<Observed>> = children.iter().cloned().map(Arc::new).collect();
-    let (keep, finalizer) = (BTreeSet::new(), FinalizerStep::Keep);
+    let (keep, unsure, finalizer) = (BTreeSet::new(), BTreeSet::new(), FinalizerStep::Keep);
     plan(&PlanInput {
         provider: "minio",
         parent: &parent(),
@@ -70,6 +70,7 @@ fn plan_of(intents: &[Intent], children: &[Observed], memory: &Memory) -> Plan {
         keep: &keep,
         memory,
         finalizer,
+        unsure: &unsure,
     })
 }
 
@@ -298,4 +299,47 @@ proptest! {
         prop_assert!(second.applies.is_empty() && second.deletes.is_empty(), "not settled: {second}");
         prop_assert_eq!(second.taken, first.taken);
     }
+}
+
+/// A stored child that is being deleted.
+fn going(intent: &Intent) -> Observed {
+    let mut object = intent.object.clone();
+    object["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
+    observed(object, 5, &[(MANAGER, "Apply", 10)])
+}
+
+fn in_wave(mut intent: Intent, wave: u32) -> Intent {
+    intent.wave = wave;
+    intent.object["metadata"]["annotations"][WAVE_ANNOTATION] = json!(wave.to_string());
+    intent
+}
+
+#[test]
+fn nothing_is_pruned_and_no_later_wave_is_written_while_a_desired_child_is_terminating() {
+    let (old, new) = (intent("ConfigMap", "old", 1), intent("ConfigMap", "new", 1));
+    let (beside, later) = (intent("ConfigMap", "beside", 1), in_wave(intent("ConfigMap", "later", 1), 1));
+    let plan = plan_of(&[new.clone(), beside, later], &[stored(&old, 5), going(&new)], &Memory::default());
+    assert_eq!(plan.to_string(), "apply ConfigMap n/beside (Absent), wait for ConfigMap n/new to be deleted");
+    assert_eq!((plan.deletes.len(), plan.due_deletes()), (1, &[][..]), "what would be pruned is known, and waits");
+}
+
+#[test]
+fn nothing_is_pruned_and_no_later_wave_is_written_while_a_name_is_taken() {
+    let (old, new) = (intent("ConfigMap", "old", 1), intent("ConfigMap", "new", 1));
+    let foreign = observed(new.object.clone(), 5, &[("kubectl", "Apply", 10)]);
+    let later = in_wave(intent("ConfigMap", "later", 1), 1);
+    let plan = plan_of(&[new, later], &[stored(&old, 5), foreign], &Memory::default());
+    assert_eq!(plan.to_string(), "ConfigMap n/new is not owned by this parent");
+}
+
+#[test]
+fn waves_are_pruned_one_after_another() {
+    let child = |name: &str, wave| in_wave(intent("ConfigMap", name, 1), wave);
+    let (first, last) = (child("first", 0), child("last", 2));
+    let plan = plan_of(&[], &[stored(&first, 5), stored(&last, 5)], &Memory::default());
+    assert_eq!(plan.to_string(), "delete ConfigMap n/last");
+    let plan = plan_of(&[], &[stored(&first, 5), going(&last)], &Memory::default());
+    assert_eq!(plan.to_string(), "wait for ConfigMap n/last to be deleted");
+    let plan = plan_of(&[], &[stored(&last, 5), going(&first)], &Memory::default());
+    assert_eq!(plan.to_string(), "delete ConfigMap n/last");
 }

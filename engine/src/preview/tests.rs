@@ -34,6 +34,7 @@ fn predict(intents: &[Intent], children: &[Arc<Observed>]) -> Prediction {
         keep: &keep,
         memory: &memory,
         finalizer: FinalizerStep::Keep,
+        unsure: &BTreeSet::new(),
     });
     Prediction { intents: intents.to_vec(), plan }
 }
@@ -139,4 +140,21 @@ fn a_taken_name_is_refused_unless_it_was_before() {
     let (old, new) = (predict(&before, &children), predict(&after, &children));
     assert_eq!(words(&compare(&new, Some(&old), &children)), ["refuse ConfigMap n/theirs"]);
     assert_eq!(compare(&new, Some(&new), &children), []);
+}
+
+#[test]
+fn a_failure_of_both_versions_is_no_change_if_it_is_the_same() {
+    let failure = |reason| Err(NoPrediction { reason, message: format!("{reason}") });
+    let fine = || Ok(Prediction::default());
+    let as_before = |outlook| matches!(outlook, Outlook::AsBefore(_));
+    let fails = |outlook| matches!(outlook, Outlook::Fails(_));
+    for reason in [Reason::Held, Reason::Invalid, Reason::ProviderCrashed] {
+        assert!(as_before(outlook(failure(reason), failure(reason), &[])));
+        assert!(fails(outlook(failure(reason), failure(Reason::Refused), &[])), "another failure is a change");
+        assert!(fails(outlook(failure(reason), fine(), &[])));
+        assert!(as_before(outlook_alone(failure(reason), Some(reason), &[])));
+        assert!(fails(outlook_alone(failure(reason), Some(Reason::Applied), &[])));
+        assert!(fails(outlook_alone(failure(reason), None, &[])));
+    }
+    assert_eq!(outlook(fine(), failure(Reason::Invalid), &[]), Outlook::Changes(Vec::new()));
 }

@@ -92,6 +92,13 @@ pub enum ControllerEvent {
     },
     /// Calls are no longer suspended.
     BreakerClosed,
+    /// The status of so many parents cannot be written.
+    StatusBlocked {
+        /// How many; 0: of none any more.
+        parents: usize,
+        /// One of them, and why.
+        example: String,
+    },
     /// CRDs of the version that is previewed were compared with those of the cluster.
     CrdsCompared(Vec<Incompatibility>),
     /// What a version would change is known.

@@ -117,6 +117,9 @@ impl Life {
             }
             ControllerEvent::BreakerOpen { message } if serves => self.reported.breaker = Some(message),
             ControllerEvent::BreakerClosed if serves => self.reported.breaker = None,
+            ControllerEvent::StatusBlocked { parents, example } if serves => {
+                self.reported.status_blocked = (parents > 0).then_some((parents, example));
+            }
             ControllerEvent::Parents(parents) if serves => {
                 self.reported.parents = Some(parents);
                 // Numbers change all the time: the fleet reports them together.

@@ -57,6 +57,8 @@ pub struct Reported {
     pub held: Option<String>,
     /// How many parents it serves.
     pub parents: Option<usize>,
+    /// The status of how many parents cannot be written, and one of them with the reason.
+    pub status_blocked: Option<(usize, String)>,
 }
 
 impl Runner {

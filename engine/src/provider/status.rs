@@ -35,6 +35,8 @@ pub struct Facts<'a> {
     pub candidate: Option<(CandidateModule, Held)>,
     /// Its parents; `None`: not counted yet.
     pub parents: Option<usize>,
+    /// The status of how many parents cannot be written, and one of them with the reason.
+    pub status_blocked: Option<&'a (usize, String)>,
     /// Why it is not gone yet though it was deleted: reason and message.
     pub removal: Option<(Reason, String)>,
 }
@@ -75,6 +77,11 @@ pub fn status(provider: &Provider, admission: &Admission, facts: Facts<'_>, now:
     }
     if let Some((reason, message)) = &facts.removal {
         set(condition_types::REMOVAL_BLOCKED, true, *reason, message);
+    }
+    if let Some((parents, example)) = facts.status_blocked {
+        let of = if *parents == 1 { "1 parent".to_owned() } else { format!("{parents} parents") };
+        let message = format!("the status of {of} cannot be written, so that events are sent instead: {example}");
+        set(condition_types::STATUS_BLOCKED, true, Reason::StatusRefused, &message);
     }
     match facts.serving {
         Serving::Yes => set(condition_types::SERVING, true, Reason::Serving, "parents are served"),

@@ -25,12 +25,14 @@ pub struct Plan<'a> {
 
 /// Why this version does not take over by itself; `None`: it does.
 pub fn held(provider: &str, upgrade: &Upgrade, number: &str, plan: Plan<'_>) -> Option<Held> {
-    let CandidateChanges { parents, create, update, delete, recreate, release, refuse, fail } = *plan.changes;
+    let CandidateChanges { parents, create, update, delete, recreate, release, refuse, fail, unknown } = *plan.changes;
     let holds = |on: HoldOn| upgrade.hold_on.contains(&on);
     let reason = if fail > 0 {
         Reason::Fails
     } else if !plan.crds.is_empty() {
         Reason::CrdIncompatible
+    } else if unknown > 0 && holds(HoldOn::Unknown) {
+        Reason::Unknown
     } else if refuse > 0 {
         Reason::Refuses
     } else if delete > 0 && holds(HoldOn::Delete) {
@@ -64,6 +66,9 @@ pub fn held(provider: &str, upgrade: &Upgrade, number: &str, plan: Plan<'_>) -> 
     };
     if fail > 0 {
         would.push_str(&format!(", and has no acceptable answer for {}", counted_of(fail, "parent", "parents")));
+    }
+    if unknown > 0 {
+        would.push_str(&format!(", and could not be asked about {}", counted_of(unknown, "parent", "parents")));
     }
     if let Some(first) = plan.crds.first() {
         let more = plan.crds.len() - 1;
@@ -135,6 +140,16 @@ mod tests {
                 recreate,
                 Some((Reason::Recreates, "version 2.0.0 would recreate 2 children of 2 parents")),
             ),
+            (
+                Automatic,
+                &[HoldOn::Unknown],
+                CandidateChanges { unknown: 2, ..nothing },
+                Some((
+                    Reason::Unknown,
+                    "version 2.0.0 would change no children, and could not be asked about 2 parents",
+                )),
+            ),
+            (Automatic, &both[..], CandidateChanges { unknown: 2, ..nothing }, None),
             // Nobody says that a version may fail.
             (
                 Automatic,

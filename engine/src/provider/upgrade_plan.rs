@@ -4,7 +4,7 @@ use bartizan_contract::provider::{ActiveModule, CandidateChanges};
 use serde::{Deserialize, Serialize};
 
 use crate::object::ObjectKey;
-use crate::preview::{Action, Change};
+use crate::preview::{Action, Change, Outlook};
 
 /// The most bytes of changes that are kept to be shown. All are counted.
 const KEPT_BYTES: usize = 4 * 1024 * 1024;
@@ -19,7 +19,7 @@ pub struct Preview {
     pub looked_at: u32,
     /// What would change, counted.
     pub changes: CandidateChanges,
-    /// Parents for which something would change, or that would fail.
+    /// Parents for which something would change, or for which there is no acceptable answer.
     pub parents: Vec<ParentPreview>,
     /// Parents for which something would change, and that are only counted: there are too many to keep.
     pub left_out: u32,
@@ -37,6 +37,9 @@ pub struct ParentPreview {
     /// Why the version has no acceptable answer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failure: Option<String>,
+    /// Whether the version that serves has none either, for the same reason: that is no reason to wait.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub as_before: bool,
     /// What would become of its children.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub changes: Vec<Change>,
@@ -66,24 +69,42 @@ impl Preview {
     #[must_use]
     pub fn unseen(crd: &str, reason: &str, time: &str) -> Self {
         let parent = format!("CustomResourceDefinition {crd}");
-        let unseen = ParentPreview { parent, failure: Some(reason.to_owned()), changes: Vec::new() };
-        let changes = CandidateChanges { fail: 1, ..CandidateChanges::default() };
-        let mut preview = Self { changes, parents: vec![unseen], ..Self::default() };
+        let mut preview = Self::default();
+        preview.changes.unknown += 1;
+        preview.list(ParentPreview { parent, failure: Some(reason.to_owned()), ..ParentPreview::default() });
         preview.finish(time);
         preview
     }
 
+    /// Takes note of a parent about which the version could not be asked, and why.
+    pub fn add_unknown(&mut self, parent: &ObjectKey, why: &str) {
+        self.changes.unknown += 1;
+        let failure = Some(why.to_owned());
+        self.list(ParentPreview { parent: parent.title(), failure, ..ParentPreview::default() });
+    }
+
     /// Takes note of one parent.
-    pub fn add(&mut self, parent: &ObjectKey, found: Result<Vec<Change>, String>) {
+    pub fn add(&mut self, parent: &ObjectKey, outlook: Outlook) {
         self.looked_at += 1;
-        let (failure, changes) = match found {
-            Ok(changes) if changes.is_empty() => return,
-            Ok(changes) => (None, changes),
-            Err(failure) => (Some(failure), Vec::new()),
-        };
-        self.changes.parents += u32::from(!changes.is_empty());
-        self.changes.fail += u32::from(failure.is_some());
-        for change in &changes {
+        let mut entry = ParentPreview { parent: parent.title(), ..ParentPreview::default() };
+        match outlook {
+            Outlook::Changes(changes) if changes.is_empty() => return,
+            Outlook::Changes(changes) => {
+                self.changes.parents += 1;
+                self.count(&changes);
+                entry.changes = changes;
+            }
+            Outlook::AsBefore(failure) => (entry.failure, entry.as_before) = (Some(failure.message), true),
+            Outlook::Fails(failure) => {
+                self.changes.fail += 1;
+                entry.failure = Some(failure.message);
+            }
+        }
+        self.list(entry);
+    }
+
+    fn count(&mut self, changes: &[Change]) {
+        for change in changes {
             *match change.action {
                 Action::Create => &mut self.changes.create,
                 Action::Update => &mut self.changes.update,
@@ -93,7 +114,9 @@ impl Preview {
                 Action::Refuse => &mut self.changes.refuse,
             } += 1;
         }
-        let entry = ParentPreview { parent: parent.title(), failure, changes };
+    }
+
+    fn list(&mut self, entry: ParentPreview) {
         let size = serde_json::to_vec(&entry).map_or(0, |bytes| bytes.len());
         if self.bytes + size > KEPT_BYTES {
             self.left_out += 1;
@@ -112,7 +135,8 @@ impl Preview {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use bartizan_contract::Kind;
+    use crate::preview::NoPrediction;
+    use bartizan_contract::{Kind, Reason};
 
     #[test]
     fn everything_is_counted_and_what_is_too_much_is_not_kept() {
@@ -120,19 +144,21 @@ mod tests {
         let change =
             |action| Change { action, child: "x".repeat(KEPT_BYTES / 3), because_of: None, fields: Vec::new() };
         let mut preview = Preview::default();
-        preview.add(&key("a"), Ok(Vec::new()));
-        preview.add(&key("b"), Err("no".to_owned()));
+        let failure = || NoPrediction { reason: Reason::Invalid, message: "no".to_owned() };
+        preview.add(&key("a"), Outlook::Changes(Vec::new()));
+        preview.add(&key("b"), Outlook::Fails(failure()));
         for name in ["c", "d", "e"] {
-            preview.add(&key(name), Ok(vec![change(Action::Delete)]));
+            preview.add(&key(name), Outlook::Changes(vec![change(Action::Delete)]));
         }
+        preview.add(&key("f"), Outlook::AsBefore(failure()));
+        preview.add_unknown(&key("g"), "why");
         preview.finish("2026-01-01T00:00:00Z");
-        assert_eq!((preview.looked_at, preview.left_out), (5, 1));
-        assert_eq!(preview.changes, CandidateChanges { parents: 3, delete: 3, fail: 1, ..CandidateChanges::default() });
+        assert_eq!((preview.looked_at, preview.left_out), (6, 1));
+        let counted = CandidateChanges { parents: 3, delete: 3, fail: 1, unknown: 1, ..CandidateChanges::default() };
+        assert_eq!(preview.changes, counted);
         let kept: Vec<&str> = preview.parents.iter().map(|kept| kept.parent.as_str()).collect();
-        assert_eq!(
-            kept,
-            ["ObjectStore.minio.rook.io n/b", "ObjectStore.minio.rook.io n/c", "ObjectStore.minio.rook.io n/d"]
-        );
+        assert_eq!(kept, ["b", "c", "d", "f", "g"].map(|name| format!("ObjectStore.minio.rook.io n/{name}")));
+        assert_eq!(preview.parents.iter().filter(|kept| kept.as_before).count(), 1);
         assert!(!preview.time.is_empty());
     }
 }

@@ -2,14 +2,16 @@
 
 use std::sync::Arc;
 
-use bartizan_contract::OnImmutableChange;
+use bartizan_contract::{GroupKind, OnImmutableChange};
 
 use crate::api_error::ApiError;
+use crate::immutable::{self, Immutability};
 use crate::object::{ObjectKey, Observed};
 use crate::patch::MergePatch;
-use crate::plan::{Apply, ApplyReason, Delete, Fence};
+use crate::plan::{Apply, ApplyReason, Fence};
 use crate::reconcile::effect::{Effect, Propagation, Reply};
-use crate::takeover::{self, Takeover};
+use crate::reconcile::recreate::{self, Recreate};
+use crate::takeover::{self, Earlier, Takeover};
 
 /// The write of one child, in progress.
 #[derive(Debug)]
@@ -26,14 +28,18 @@ enum Step {
     Applied,
     /// To the claim of list items of other managers, after the apply was rejected with this error.
     Claimed(ApiError),
-    /// To the apply after that claim.
-    AppliedOverClaim,
-    /// To the live read of a name that was believed free.
-    Read,
+    /// To the apply after that claim, or after the adoption of a child that no host has applied.
+    AppliedAgain,
+    /// To the live read of a name that was believed free, after the create was answered with this conflict.
+    Read(String),
+    /// To the search for the parent that it belonged to.
+    Found { earlier: Earlier, live: Box<Observed> },
+    /// To the patch that adopts it, although no host has applied it.
+    Adopted,
     /// To the patch that restores its labels or adopts it.
     Patched,
-    /// To the delete of a child that is recreated because of this immutable field.
-    Deleted(String),
+    /// To a request about its recreation.
+    Recreating(Box<Recreate>),
 }
 
 /// What follows.
@@ -52,14 +58,16 @@ pub(super) enum Applied {
     Written(Box<Observed>),
     /// Its labels were restored, or it is newer than the cache: the next decision uses this state.
     Restored(Box<Observed>),
-    /// It was deleted in order to be recreated, because of this immutable field.
+    /// It was deleted in order to be recreated. This is why its update was refused.
     Recreating(String),
+    /// An immutable field changes, and it was not deleted, since it could not be created: this is why.
+    Kept(ApiError),
     /// Its name is taken by an object that is being deleted, and no watch will report the end of that.
     Terminating,
     /// Its name is taken by an object of another owner, which is described.
     Taken(String),
-    /// It changed since the snapshot.
-    Stale,
+    /// It changed since the snapshot; what the API server said.
+    Stale(String),
     /// The write failed.
     Failed(ApiError),
 }
@@ -87,7 +95,7 @@ impl ChildWrite {
             Step::Applied => match (reply.object(), self.apply.reason, &self.existing) {
                 // The same intent was accepted before, so it is rejected because of what another manager added since, such as a
                 // second port of the same name. An apply removes that only if our manager owns it.
-                (Err(refused @ (ApiError::Invalid(_) | ApiError::Immutable(_))), ApplyReason::Drifted, Some(seen)) => {
+                (Err(refused @ ApiError::Invalid { .. }), ApplyReason::Drifted, Some(seen)) => {
                     let effect = Effect::ClaimItems { apply: self.apply.clone(), seen: seen.clone() };
                     self.send(Step::Claimed(refused), effect)
                 }
@@ -97,24 +105,41 @@ impl ChildWrite {
                 Reply::Claimed(Ok(Some(claimed))) => {
                     let fence = Fence::Exact { uid: claimed.uid, resource_version: claimed.resource_version };
                     let (apply, existing) = (self.apply.clone(), self.existing.clone());
-                    self.send(Step::AppliedOverClaim, Effect::Apply { apply, fence, existing })
+                    self.send(Step::AppliedAgain, Effect::Apply { apply, fence, existing })
                 }
                 Reply::Claimed(Ok(None)) => self.applied(Err(refused)),
                 Reply::Claimed(Err(error)) => self.applied(Err(error)),
                 other => Next::Done(Applied::Failed(other.unexpected())),
             },
-            Step::AppliedOverClaim => self.applied(reply.object()),
-            Step::Read => self.read(reply.object(), parent, provider),
+            Step::AppliedAgain => self.applied(reply.object()),
+            Step::Read(conflict) => self.read(conflict, reply.object(), parent, provider),
+            Step::Found { earlier, live } => match reply {
+                Reply::Parent(Ok(None)) => self.adopt(&live, parent, provider),
+                Reply::Parent(Ok(Some(found))) => {
+                    Next::Done(Applied::Taken(format!("it belongs to {found}, which exists (UID {})", earlier.uid)))
+                }
+                Reply::Parent(Err(error)) => Next::Done(Applied::Taken(format!(
+                    "whether the parent with UID {}, to which it belonged, still exists could not be read: {error}",
+                    earlier.uid
+                ))),
+                other => Next::Done(Applied::Failed(other.unexpected())),
+            },
+            // Its managed fields do not name this host: the apply makes it a child like any other.
+            Step::Adopted => match reply.object() {
+                Ok(live) => {
+                    let fence = Fence::Exact { uid: live.uid.clone(), resource_version: live.resource_version.clone() };
+                    let (apply, existing) = (self.apply.clone(), Some(Arc::new(live)));
+                    self.send(Step::AppliedAgain, Effect::Apply { apply, fence, existing })
+                }
+                Err(ApiError::Conflict(message)) => Next::Done(Applied::Stale(message)),
+                Err(error) => Next::Done(Applied::Failed(error)),
+            },
             Step::Patched => Next::Done(match reply.object() {
                 Ok(observed) => Applied::Restored(Box::new(observed)),
-                Err(ApiError::Conflict(_)) => Applied::Stale,
+                Err(ApiError::Conflict(message)) => Applied::Stale(message),
                 Err(error) => Applied::Failed(error),
             }),
-            Step::Deleted(field) => Next::Done(match reply.done() {
-                Ok(()) | Err(ApiError::NotFound(_)) => Applied::Recreating(field),
-                Err(ApiError::Conflict(_)) => Applied::Stale,
-                Err(error) => Applied::Failed(error),
-            }),
+            Step::Recreating(recreate) => self.recreating(recreate.reply(reply)),
         }
     }
 
@@ -126,35 +151,58 @@ impl ChildWrite {
     fn applied(&mut self, result: Result<Observed, ApiError>) -> Next {
         match result {
             Ok(observed) => Next::Done(Applied::Written(Box::new(observed))),
-            Err(ApiError::Conflict(_)) if self.apply.fence == Fence::CreateOnly => {
+            Err(ApiError::Conflict(message)) if self.apply.fence == Fence::CreateOnly => {
                 let (kind, key) = (self.apply.intent.kind.clone(), self.key().clone());
-                self.send(Step::Read, Effect::Get { kind, key })
+                self.send(Step::Read(message), Effect::Get { kind, key })
             }
-            Err(ApiError::Conflict(_)) => Next::Done(Applied::Stale),
-            Err(ApiError::Immutable(field)) => match self.existing.clone() {
-                Some(seen) => self.recreate(&seen, field),
-                None => Next::Done(Applied::Failed(ApiError::Invalid(field))),
+            Err(ApiError::Conflict(message)) => Next::Done(Applied::Stale(message)),
+            Err(ApiError::Invalid { message, fields }) => match self.existing.clone() {
+                Some(seen) => self.update_refused(seen, message, fields),
+                None => Next::Done(Applied::Failed(ApiError::Invalid { message, fields })),
             },
             Err(error) => Next::Done(Applied::Failed(error)),
         }
     }
 
-    /// A field is immutable: the child is recreated if the provider asked for that. The create is left to a later decision, which
-    /// observes that the child is gone, so that a crash in between does no harm.
-    fn recreate(&mut self, seen: &Observed, field: String) -> Next {
-        let propagation = match self.apply.intent.on_immutable_change {
-            OnImmutableChange::Refuse => return Next::Done(Applied::Failed(ApiError::Immutable(field))),
-            OnImmutableChange::RecreateOrphan => Propagation::Orphan,
-            OnImmutableChange::Recreate => Propagation::Background,
+    /// An update is refused. If that is because of an immutable field, the child is recreated, provided that its author asked for it.
+    /// The fields that the API server names decide, with the rules of the kind where they are known. Where they are not, what can be
+    /// created but not updated is immutable.
+    fn update_refused(&mut self, seen: Arc<Observed>, message: String, fields: Vec<String>) -> Next {
+        let intent = &self.apply.intent;
+        let immutability = immutable::judge(&GroupKind::from(&intent.kind), &seen.value(), &intent.object, &fields);
+        let propagation = match (intent.on_immutable_change, immutability) {
+            (OnImmutableChange::Refuse, Immutability::Immutable) => {
+                return Next::Done(Applied::Failed(ApiError::Immutable(message)));
+            }
+            (OnImmutableChange::RecreateOrphan, Immutability::Immutable | Immutability::Unknown) => Propagation::Orphan,
+            (OnImmutableChange::Recreate, Immutability::Immutable | Immutability::Unknown) => Propagation::Background,
+            (OnImmutableChange::Refuse, _) | (_, Immutability::Mutable) => {
+                return Next::Done(Applied::Failed(ApiError::Invalid { message, fields }));
+            }
         };
-        self.send(Step::Deleted(field), Effect::Delete { delete: Delete::of(seen), propagation })
+        // Policies and webhooks name no fields.
+        if fields.is_empty() {
+            return Next::Done(Applied::Failed(ApiError::Invalid { message, fields }));
+        }
+        self.recreating(Recreate::begin(self.apply.clone(), seen, propagation, message))
+    }
+
+    fn recreating(&mut self, step: recreate::Step) -> Next {
+        Next::Done(match step {
+            recreate::Step::Send(recreate, effect) => return self.send(Step::Recreating(recreate), effect),
+            recreate::Step::Deleted(refused) => Applied::Recreating(refused),
+            recreate::Step::Stale(message) => Applied::Stale(message),
+            recreate::Step::Kept(error) => Applied::Kept(error),
+            recreate::Step::Failed(error) => Applied::Failed(error),
+        })
     }
 
     /// A name that was believed free is taken: the live object shows its owner.
-    fn read(&mut self, live: Result<Observed, ApiError>, parent: &Observed, provider: &str) -> Next {
+    fn read(&mut self, conflict: String, live: Result<Observed, ApiError>, parent: &Observed, provider: &str) -> Next {
         let live = match live {
             Ok(live) => live,
-            Err(ApiError::NotFound(_)) => return Next::Done(Applied::Stale),
+            // It has gone meanwhile, or it is a webhook that reports the conflict.
+            Err(ApiError::NotFound(_)) => return Next::Done(Applied::Stale(conflict)),
             Err(error) => return Next::Done(Applied::Failed(error)),
         };
         match takeover::decide(&live, parent, provider) {
@@ -168,7 +216,16 @@ impl ChildWrite {
             Takeover::RestoreLabels => {
                 self.send(Step::Patched, Effect::Patch(MergePatch::restore_labels(&live, provider, &parent.uid)))
             }
-            Takeover::Adopt => self.send(Step::Patched, Effect::Patch(MergePatch::adopt(&live, provider, &parent.uid))),
+            Takeover::Adopt => self.adopt(&live, parent, provider),
+            Takeover::AdoptFrom(earlier) => {
+                let effect = Effect::FindParent(earlier.clone());
+                self.send(Step::Found { earlier, live: Box::new(live) }, effect)
+            }
         }
+    }
+
+    fn adopt(&mut self, live: &Observed, parent: &Observed, provider: &str) -> Next {
+        let step = if live.applied_by_host { Step::Patched } else { Step::Adopted };
+        self.send(step, Effect::Patch(MergePatch::adopt(live, provider, &parent.uid)))
     }
 }

@@ -16,13 +16,15 @@ use crate::queue::{BACKOFF_MAX, Finished};
 use crate::reconcile::clock::Clock;
 use crate::reconcile::effect::Effect;
 use crate::reconcile::execution::Executed;
-use crate::reconcile::outcome::{Conclusion, Retry, failed};
+use crate::reconcile::outcome::{Conclusion, Retry, failed, persistent_conflict};
 use crate::reconcile::report::{Decided, Ended, Next, Report};
-use crate::snapshot::{Settled, Snapshot};
+use crate::snapshot::{Settled, Snapshot, WrittenStatus};
 use crate::status::{self, Outcome, ReportedStatus, StatusInput};
 
 /// Delay of the retry after a lost race: the watch has most often delivered the new state by then.
 const LOST_RACE: Duration = Duration::from_millis(250);
+/// Conflicts in a row that may be lost races: the watch has delivered the new state by then.
+const MAX_CONFLICTS: u32 = 8;
 /// Longest backoff of a parent in a write loop.
 const WRITE_LOOP_BACKOFF_MAX: Duration = Duration::from_secs(30);
 
@@ -30,6 +32,7 @@ impl Reconcile {
     /// The plan is executed: the status is next.
     pub(super) fn conclude(&mut self, (outcome, retry): Conclusion, clock: &dyn Clock) {
         (self.draft.outcome, self.draft.retry) = (outcome, retry);
+        self.detect_persistent_conflict();
         self.detect_write_loop();
         // A lost race is resolved by the next retry: not worth a condition that flaps.
         let writes_status =
@@ -39,36 +42,54 @@ impl Reconcile {
             None => ReportedStatus::NoAnswer,
         };
         match writes_status.then(|| self.status(reported, &self.draft.outcome, clock)).flatten() {
-            Some(status) => self.send(State::WritingStatus, Effect::ApplyStatus(status)),
+            Some(status) => self.write_status(State::WritingStatus, status),
             None => self.send_events(Ok(None), clock),
         }
     }
 
+    /// The status to write; `None` if the parent has it, or has what the API server made of it.
     fn status(&self, reported: ReportedStatus<'_>, outcome: &Outcome, clock: &dyn Clock) -> Option<Value> {
         let Snapshot { parent, .. } = &self.snapshot;
-        status::next(&StatusInput {
+        let status = status::next(&StatusInput {
             owned: &parent.owned_status,
             reported,
             outcome,
             generation: parent.generation,
             now: &clock.timestamp(),
-        })
+        })?;
+        let written = WrittenStatus { sent: status::digest(&status), stored: status::digest(&parent.owned_status) };
+        (self.kept.status != Some(written)).then_some(status)
+    }
+
+    fn write_status(&mut self, state: State, status: Value) {
+        self.draft.sent_status = Some(status::digest(&status));
+        self.send(state, Effect::ApplyStatus(status));
+    }
+
+    /// Remembers what the API server made of the status.
+    fn remember_status(&mut self, parent: &Observed) {
+        let stored = status::digest(&parent.owned_status);
+        self.kept.status = self.draft.sent_status.take().map(|sent| WrittenStatus { sent, stored });
+        self.draft.stored_status = Some(parent.owned_status.clone());
     }
 
     pub(super) fn status_written(&mut self, result: Result<Observed, ApiError>, clock: &dyn Clock) {
         let status = match result {
-            Ok(parent) => Ok(Some(Box::new(parent))),
-            // The parent is gone, or was recreated under the same name: there is no status to write.
-            Err(ApiError::NotFound(_) | ApiError::Conflict(_)) => Ok(None),
+            Ok(parent) => {
+                self.remember_status(&parent);
+                Ok(Some(Box::new(parent)))
+            }
             Err(error) => {
-                let retry_after = error.retry_after();
-                let refused = match &error {
-                    ApiError::Invalid(refused) => Some(refused.clone()),
-                    _ => None,
-                };
+                let (retry_after, message) = (error.retry_after(), error.to_string());
+                // Whether the parent, or its status, is gone, is for its watch to say.
+                let is_refused = !matches!(
+                    error,
+                    ApiError::NotFound(_) | ApiError::Conflict(_) | ApiError::Transient { is_busy: true, .. }
+                );
                 self.draft.status_error = Some(error);
-                if let Some(refused) = refused {
-                    self.status_refused(&refused, clock);
+                // Without an answer, the status has nothing that could be left out.
+                if is_refused && self.draft.answered.is_some() {
+                    self.status_refused(&message, clock);
                     return;
                 }
                 Err(retry_after)
@@ -77,25 +98,54 @@ impl Reconcile {
         self.send_events(status, clock);
     }
 
-    /// The CRD rejected the provider's status: reports at least that.
+    /// The status cannot be written, most often since the CRD rejects it: reports at least that.
     fn status_refused(&mut self, refused: &str, clock: &dyn Clock) {
         let provider = &self.context.name;
-        let message =
-            format!("The status of provider {provider} is invalid under its CustomResourceDefinition: {refused}");
-        let outcome = Outcome::Failed { reason: Reason::StatusRefused, message, stalled: false };
-        match self.status(ReportedStatus::NoAnswer, &outcome, clock) {
-            Some(status) => self.send(State::WritingRefusal, Effect::ApplyStatus(status)),
-            None => self.send_events(Err(None), clock),
+        let message = format!("The status that provider {provider} gave could not be written: {refused}");
+        let outcome = match self.draft.outcome.clone() {
+            // It is the graver one.
+            Outcome::Failed { reason, message: failure, stalled } => {
+                Outcome::Failed { reason, message: format!("{failure}. {message}"), stalled }
+            }
+            _ => Outcome::Failed { reason: Reason::StatusRefused, message, stalled: false },
+        };
+        let status = self.status(ReportedStatus::NoAnswer, &outcome, clock);
+        self.draft.outcome = outcome;
+        match status {
+            Some(status) => self.write_status(State::WritingRefusal, status),
+            None => self.refusal_written(Ok(None), clock),
         }
     }
 
-    /// Sends the events that are new since the last decision. The host's own event is sent only with a written status, since it
-    /// would repeat with every retry otherwise. The first decision after a start sends none of the provider's events if there is
+    /// The status that reports the refusal was written, or was there already (`None`).
+    pub(super) fn refusal_written(&mut self, result: Result<Option<Observed>, ApiError>, clock: &dyn Clock) {
+        match result {
+            Ok(Some(parent)) => {
+                self.remember_status(&parent);
+                self.draft.executed.parent = Some(parent);
+            }
+            Ok(None) => {}
+            Err(error) => self.draft.status_error = Some(error),
+        }
+        self.send_events(Err(None), clock);
+    }
+
+    /// Sends the events that are new since the last decision. The host's own event is sent with the status that it goes with; where
+    /// none can be written, once for each failure. The first decision after a start sends none of the provider's events if there is
     /// nothing to do, since they were sent before.
     pub(super) fn send_events(&mut self, status: StatusWrite, clock: &dyn Clock) {
         let mut events = VecDeque::new();
-        if let Ok(Some(_)) = &status {
-            events.extend(status::event(&self.snapshot.parent.owned_status, &self.draft.outcome));
+        // A lost race is not worth a word.
+        if self.draft.retry != Retry::LostRace && !self.draft.executed.finalizer_removed {
+            let outcome = &self.draft.outcome;
+            let (before, now) = (&self.snapshot.parent.owned_status, self.draft.stored_status.as_ref());
+            if status::reports(now.unwrap_or(before), outcome) {
+                events.extend(now.and_then(|_| status::event(before, outcome)));
+                self.kept.told = None;
+            } else {
+                events.extend(status::event_instead(self.kept.told.as_ref(), outcome));
+                self.kept.told = Some(outcome.clone());
+            }
         }
         if let Some(answered) = &self.draft.answered {
             let is_unchanged = self.draft.plan.is_settled() && matches!(status, Ok(None));
@@ -147,6 +197,18 @@ impl Reconcile {
         }
     }
 
+    /// Counts reconciles in which a write met a conflict, and backs off if there are too many in a row.
+    fn detect_persistent_conflict(&mut self) {
+        let Some((key, message)) = self.draft.executed.stale.first() else {
+            self.kept.conflicts = 0;
+            return;
+        };
+        self.kept.conflicts += 1;
+        if self.kept.conflicts > MAX_CONFLICTS && self.draft.retry == Retry::LostRace {
+            (self.draft.outcome, self.draft.retry) = persistent_conflict(key, message);
+        }
+    }
+
     /// Counts decisions that write, and backs off in a write loop.
     pub(super) fn detect_write_loop(&mut self) {
         let draft = &self.draft;
@@ -156,7 +218,7 @@ impl Reconcile {
             return;
         }
         let plan = &draft.plan;
-        let wrote = !(plan.applies.is_empty() && plan.deletes.is_empty() && plan.releases.is_empty());
+        let wrote = plan.writes_children();
         // Waiting for a deletion is neither settled nor a write.
         if !wrote && !plan.is_settled() {
             return;
@@ -177,7 +239,8 @@ impl Reconcile {
         let mut kept = std::mem::take(&mut self.kept);
         let mut observed = executed.restored;
         let kinds = &self.context.written_kinds;
-        let lost = executed.failed.iter().filter(|(_, error)| error.is_unsure()).map(|(key, _)| key);
+        let lost =
+            executed.failed.iter().chain(&self.unsure).filter(|(_, error)| error.is_unsure()).map(|(key, _)| key);
         let unsure = lost.filter_map(|key| Some((kinds.iter().find(|kind| key.is_of(kind))?.clone(), key.clone())));
         let unsure = unsure.collect();
         for (intent, child) in executed.written {

@@ -1,6 +1,7 @@
 //! The effects of a reconcile, and the replies to them. The host sends effects to the API server and to the module; the
 //! simulation answers them from memory.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use bartizan_contract::{Failure, Kind, ProviderEvent, Reason, ReconcileResponse};
@@ -12,6 +13,7 @@ use crate::gate::Refusal;
 use crate::object::{ObjectKey, Observed};
 use crate::patch::MergePatch;
 use crate::plan::{Apply, Delete, Fence};
+use crate::takeover::Earlier;
 
 /// Identifies one effect of a reconcile, so that replies may arrive in any order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -33,6 +35,8 @@ pub enum Effect {
         /// Its key.
         key: ObjectKey,
     },
+    /// Look whether an earlier parent, of the kind of this one, still exists. Replied with [`Reply::Parent`].
+    FindParent(Earlier),
     /// Apply a child with force and this precondition; the driver fills in the values behind its tokens, and generated ones.
     /// Replied with [`Reply::Object`].
     Apply {
@@ -51,6 +55,17 @@ pub enum Effect {
         /// The observed child, with its generated values.
         seen: Arc<Observed>,
     },
+    /// Ask whether a child that exists could be created as it is desired: a dry-run create that is answered AlreadyExists has passed
+    /// validation, admission and quota. Replied with [`Reply::Done`]: an error is why it could not, or
+    /// [`ApiError::NotFound`] if it does not exist.
+    TryCreate {
+        /// The child.
+        apply: Arc<Apply>,
+        /// The observed child, with its generated values.
+        seen: Arc<Observed>,
+    },
+    /// Read who has this address of a Service. Replied with [`Reply::Address`].
+    ReadAddress(IpAddr),
     /// Patch an object. Replied with [`Reply::Object`].
     Patch(MergePatch),
     /// Delete an object under preconditions. Replied with [`Reply::Done`].
@@ -86,8 +101,12 @@ pub enum Reply {
     Children(Result<Vec<Arc<Observed>>, ApiError>),
     /// The object as the API server returned it.
     Object(Result<Observed, ApiError>),
+    /// The earlier parent, if it exists.
+    Parent(Result<Option<ObjectKey>, ApiError>),
     /// The child after the claim; `None` if there is nothing to claim.
     Claimed(Result<Option<Observed>, ApiError>),
+    /// Who has the address, as `Service namespace/name`; `None` if nobody has it.
+    Address(Result<Option<String>, ApiError>),
     /// The effect returns nothing.
     Done(Result<(), ApiError>),
 }

@@ -1,6 +1,6 @@
-//! The execution of a plan. First the finalizer is added; then the waves are applied, each only once every apply of the previous
-//! one was accepted; then, only if all were accepted and no name is taken, children are released and deleted; the finalizer is
-//! removed last.
+//! The execution of a plan. First the finalizer is added; then the waves are applied, each only once every child of the previous
+//! one is as desired; then, only if all children are, others are released and deleted, one wave at a time; the finalizer is removed
+//! last.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -30,14 +30,16 @@ pub struct Executed {
     pub restored: Vec<Observed>,
     /// Children that were deleted, or were gone already.
     pub deleted: Vec<Delete>,
-    /// Children that were deleted in order to be recreated, each with its immutable field.
+    /// Children that were deleted in order to be recreated, and why their update was refused.
     pub recreating: Vec<(ObjectKey, String)>,
+    /// Children with a change of an immutable field that were not deleted, since they could not be created.
+    pub kept: Vec<(ObjectKey, ApiError)>,
     /// Names that are taken by an object that is being deleted, and whose end no watch will report.
     pub terminating: Vec<ObjectKey>,
     /// Names that are taken by an object of another owner, which is described.
     pub taken: Vec<(ObjectKey, String)>,
-    /// Children that changed since the snapshot.
-    pub stale: Vec<ObjectKey>,
+    /// Objects that changed since the snapshot, and what the API server said.
+    pub stale: Vec<(ObjectKey, String)>,
     /// Writes that failed.
     pub failed: Vec<(ObjectKey, ApiError)>,
 }
@@ -48,6 +50,7 @@ impl Executed {
     pub fn is_complete(&self) -> bool {
         self.restored.is_empty()
             && self.recreating.is_empty()
+            && self.kept.is_empty()
             && self.terminating.is_empty()
             && self.taken.is_empty()
             && self.stale.is_empty()
@@ -58,7 +61,7 @@ impl Executed {
     fn record(&mut self, key: &ObjectKey, result: Result<(), ApiError>) {
         match result {
             Ok(()) | Err(ApiError::NotFound(_)) => {}
-            Err(ApiError::Conflict(_)) => self.stale.push(key.clone()),
+            Err(ApiError::Conflict(message)) => self.stale.push((key.clone(), message)),
             Err(error) => self.failed.push((key.clone(), error)),
         }
     }
@@ -68,10 +71,11 @@ impl Executed {
         match applied {
             Applied::Written(observed) => self.written.push((child.intent().to_owned(), *observed)),
             Applied::Restored(observed) => self.restored.push(*observed),
-            Applied::Recreating(field) => self.recreating.push((key, field)),
+            Applied::Recreating(refused) => self.recreating.push((key, refused)),
+            Applied::Kept(error) => self.kept.push((key, error)),
             Applied::Terminating => self.terminating.push(key),
             Applied::Taken(holder) => self.taken.push((key, holder)),
-            Applied::Stale => self.stale.push(key),
+            Applied::Stale(message) => self.stale.push((key, message)),
             Applied::Failed(error) => self.failed.push((key, error)),
         }
     }
@@ -166,7 +170,7 @@ impl Execution {
             Stage::Wave { number, children } => self.child(slot, reply, number, children, target),
             Stage::Release { number, tries, step } => self.released(number, tries, step, reply, target),
             Stage::Delete { number } => {
-                if let Some(delete) = self.plan.deletes.get(number) {
+                if let Some(delete) = self.plan.due_deletes().get(number) {
                     match reply.done() {
                         Ok(()) | Err(ApiError::NotFound(_)) => self.executed.deleted.push(delete.clone()),
                         Err(error) => self.executed.record(&delete.key, Err(error)),
@@ -198,7 +202,7 @@ impl Execution {
             return self.end();
         }
         let Some(wave) = self.plan.waves().nth(number) else {
-            return if self.plan.taken.is_empty() { self.release(0, target) } else { self.end() };
+            return self.release(0, target);
         };
         let begun =
             wave.iter().map(|apply| ChildWrite::begin(apply.clone(), self.children.get(&apply.intent.key).cloned()));
@@ -238,7 +242,7 @@ impl Execution {
     }
 
     fn release(&mut self, number: usize, target: Target<'_>) -> Vec<(Slot, Effect)> {
-        match self.plan.releases.get(number).cloned() {
+        match self.plan.due_releases().get(number).cloned() {
             Some(release) => self.send_release(number, 1, release),
             None => self.delete(0, target),
         }
@@ -285,11 +289,12 @@ impl Execution {
     }
 
     fn delete(&mut self, number: usize, target: Target<'_>) -> Vec<(Slot, Effect)> {
-        if let Some(delete) = self.plan.deletes.get(number).cloned() {
+        if let Some(delete) = self.plan.due_deletes().get(number).cloned() {
             self.stage = Stage::Delete { number };
             return vec![(0, Effect::Delete { delete, propagation: Propagation::Background })];
         }
-        if self.plan.finalizer == FinalizerStep::Remove && self.executed.is_complete() {
+        let all_are_due = self.plan.due_deletes().len() == self.plan.deletes.len() && self.plan.blocked.is_none();
+        if self.plan.finalizer == FinalizerStep::Remove && self.executed.is_complete() && all_are_due {
             self.stage = Stage::RemoveFinalizer;
             return vec![(0, set_finalizer(false, target))];
         }

@@ -6,6 +6,7 @@ use bartizan_contract::{FailureCode, Reason};
 
 use crate::api_error::ApiError;
 use crate::breaker::Called;
+use crate::object::ObjectKey;
 use crate::plan::Plan;
 use crate::reconcile::effect::{CallCause, CallError};
 use crate::reconcile::execution::Executed;
@@ -41,6 +42,9 @@ pub(super) fn after_serving(plan: &Plan, executed: &Executed) -> Conclusion {
     if let Some(failed) = first_failure(executed) {
         return failed;
     }
+    if let Some((key, error)) = executed.kept.first() {
+        return not_recreated(key, error);
+    }
     let taken = executed.taken.first().map(|(key, holder)| (key, holder.as_str()));
     let forged =
         plan.taken.first().map(|key| (key, "it carries this parent's labels but was not applied by this host"));
@@ -49,20 +53,31 @@ pub(super) fn after_serving(plan: &Plan, executed: &Executed) -> Conclusion {
             format!("{key} exists and does not belong to this parent: {holder}. Delete or rename one of the two");
         return failed(Reason::NameTaken, message, true, Retry::Within(UNWATCHED));
     }
-    if let Some(key) = executed.stale.first().or(executed.restored.first().map(|child| &child.key)) {
+    let restored = executed.restored.first().map(|child| &child.key);
+    if let Some(key) = executed.stale.first().map(|(key, _)| key).or(restored) {
         return changed_meanwhile(&key.to_string());
     }
     if let Some(key) = executed.terminating.first() {
         return (awaits_deletion(key), Retry::Within(UNWATCHED));
     }
-    if let Some((key, field)) = executed.recreating.first() {
-        let message = format!("{key} is being recreated, since a field of it is immutable: {field}");
+    if let Some((key, refused)) = executed.recreating.first() {
+        let message = format!("{key} is being recreated, since a field of it is immutable: {refused}");
         return (Outcome::Waiting { message }, Retry::No);
     }
     if let Some(key) = plan.waiting.first() {
         return (awaits_deletion(key), Retry::No);
     }
-    (Outcome::Applied, Retry::No)
+    if let Some(key) = plan.held_up_by() {
+        let message = format!("{key} is being deleted; earlier waves are deleted once that has completed");
+        return (Outcome::Waiting { message }, Retry::No);
+    }
+    match plan.due_deletes().last() {
+        // A deleted object is most often gone at once and then removed from the index already: no watch event follows.
+        Some(delete) if plan.due_deletes().len() < plan.deletes.len() => {
+            (Outcome::Waiting { message: format!("{} is being deleted", delete.key) }, Retry::LostRace)
+        }
+        _ => (Outcome::Applied, Retry::No),
+    }
 }
 
 fn awaits_deletion(key: &impl std::fmt::Display) -> Outcome {
@@ -74,12 +89,18 @@ pub(super) fn changed_meanwhile(what: &str) -> Conclusion {
     (Outcome::Waiting { message: format!("{what} changed in the meantime; retrying") }, Retry::LostRace)
 }
 
+/// The same write met a conflict in too many reconciles in a row for that to be a race: a webhook answers so, or the cache lags.
+pub(super) fn persistent_conflict(key: &ObjectKey, message: &str) -> Conclusion {
+    let message = format!("{key} could not be written, since the API server reports a conflict each time: {message}");
+    failed(Reason::ApplyRefused, message, false, Retry::After(None))
+}
+
 /// Concludes a plan for a parent that is being deleted.
 pub(super) fn after_deleting(plan: &Plan, executed: &Executed) -> Conclusion {
     if let Some(failed) = first_failure(executed) {
         return failed;
     }
-    if let Some(key) = executed.stale.first() {
+    if let Some((key, _)) = executed.stale.first() {
         return changed_meanwhile(&key.to_string());
     }
     let terminating = plan.deletes.iter().map(|delete| &delete.key).chain(&plan.waiting).next();
@@ -102,7 +123,7 @@ fn first_failure(executed: &Executed) -> Option<Conclusion> {
     let message = format!("{key} could not be written: {error}{others}");
     Some(match error {
         ApiError::Forbidden(_) => failed(Reason::Forbidden, message, false, Retry::After(None)),
-        ApiError::Invalid(_) | ApiError::Rejected(_) => {
+        ApiError::Invalid { .. } | ApiError::Rejected(_) => {
             failed(Reason::ApplyRefused, message, false, Retry::After(None))
         }
         // The same change would fail again: it is retried only once something changes.
@@ -114,6 +135,19 @@ fn first_failure(executed: &Executed) -> Option<Conclusion> {
             failed(Reason::ApplyFailed, message, false, Retry::After(None))
         }
     })
+}
+
+/// A child must be recreated and could not be: it stays. Quotas, policies and addresses may come to allow it.
+fn not_recreated(key: &ObjectKey, error: &ApiError) -> Conclusion {
+    let reason = match error {
+        ApiError::Forbidden(_) => Reason::Forbidden,
+        ApiError::Transient { .. } => Reason::ApplyFailed,
+        _ => Reason::ApplyRefused,
+    };
+    let message = format!(
+        "{key} must be recreated to change an immutable field, and was not deleted, since it could not be created again: {error}"
+    );
+    failed(reason, message, false, Retry::After(error.retry_after()))
 }
 
 /// A parent that is being deleted is looked at again: its namespace may come to be deleted, too, which no watch reports, and then

@@ -70,8 +70,11 @@ pub(crate) async fn diff(args: &DiffArgs) -> anyhow::Result<ExitCode> {
         None => print!("{}", describe(&args.provider, &plan)),
     }
     let preview = &plan.preview;
-    let differs =
-        !preview.parents.is_empty() || preview.left_out > 0 || preview.changes.fail > 0 || !plan.crds.is_empty();
+    let is_known = preview.changes.fail == 0 && preview.changes.unknown == 0;
+    let differs = preview.parents.iter().any(|parent| !parent.as_before)
+        || preview.left_out > 0
+        || !is_known
+        || !plan.crds.is_empty();
     Ok(if differs { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
@@ -128,7 +131,10 @@ fn describe(provider: &str, plan: &UpgradePlan) -> String {
     for parent in &preview.parents {
         let _ = writeln!(text, "\n{}", parent.parent);
         if let Some(failure) = &parent.failure {
-            let _ = writeln!(text, "  ! no acceptable answer: {failure}");
+            let _ = match parent.as_before {
+                true => writeln!(text, "  = no acceptable answer, as before: {failure}"),
+                false => writeln!(text, "  ! no acceptable answer: {failure}"),
+            };
         }
         for change in &parent.changes {
             child(&mut text, change);
@@ -152,6 +158,9 @@ fn describe(provider: &str, plan: &UpgradePlan) -> String {
         changes.refuse,
         counted_of(changes.fail, "parent", "parents")
     );
+    if changes.unknown > 0 {
+        let _ = writeln!(text, "{} could not be asked about", counted_of(changes.unknown, "parent", "parents"));
+    }
     let _ = writeln!(text, "Approve it with: bartizan approve provider/{provider} --digest {approval}");
     text
 }
@@ -225,8 +234,22 @@ mod tests {
             ..Preview::default()
         };
         preview.parents = vec![
-            ParentPreview { parent: "Thing.x n/s".to_owned(), failure: None, changes: vec![update, delete] },
-            ParentPreview { parent: "Thing.x n/t".to_owned(), failure: Some("it trapped".to_owned()), changes: vec![] },
+            ParentPreview {
+                parent: "Thing.x n/s".to_owned(),
+                changes: vec![update, delete],
+                ..ParentPreview::default()
+            },
+            ParentPreview {
+                parent: "Thing.x n/t".to_owned(),
+                failure: Some("it trapped".to_owned()),
+                ..ParentPreview::default()
+            },
+            ParentPreview {
+                parent: "Thing.x n/u".to_owned(),
+                failure: Some("it would hold".to_owned()),
+                as_before: true,
+                ..ParentPreview::default()
+            },
         ];
         let crds = vec!["v1 spec.size: was removed".to_owned()];
         let approval = "sha256:2".to_owned();
@@ -246,6 +269,9 @@ mod tests {
              \n\
              Thing.x n/t\n\
              \x20 ! no acceptable answer: it trapped\n\
+             \n\
+             Thing.x n/u\n\
+             \x20 = no acceptable answer, as before: it would hold\n\
              \n\
              Plan over 3 parents at 2026-01-01T00:00:00Z: 0 to create, 0 to update, 1 to recreate, 1 to delete, \
              0 to release, 0 to refuse; 1 parent would fail\n\

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bartizan_engine::ParentUid;
-use bartizan_engine::preview::Prediction;
+use bartizan_engine::preview::{NoPrediction, Prediction};
 use bartizan_engine::provider::upgrade_plan::Preview;
 use bartizan_engine::provider::version::VersionId;
-use bartizan_engine::snapshot::Snapshot;
+use bartizan_engine::snapshot::{Question, Snapshot};
 use tokio::task::{JoinError, JoinSet};
 
 use crate::reconcile::dry_run::{Look, look};
@@ -18,6 +18,7 @@ use crate::reconcile::shared::Shared;
 pub(super) struct Looked {
     pub(super) uid: ParentUid,
     pub(super) snapshot: Snapshot,
+    pub(super) question: Question,
     pub(super) asked: Asked,
     pub(super) look: Look,
 }
@@ -26,7 +27,7 @@ pub(super) struct Looked {
 pub(super) enum Asked {
     Candidate,
     /// The active version, after the candidate predicted this.
-    Active(Result<Prediction, String>),
+    Active(Result<Prediction, NoPrediction>),
 }
 
 /// A candidate that is being previewed.
@@ -65,14 +66,15 @@ impl Previewing {
         std::future::pending().await
     }
 
-    pub(super) fn look(&mut self, uid: ParentUid, snapshot: Snapshot, asked: Asked) {
+    /// Calls a version for a parent.
+    pub(super) fn look(&mut self, uid: ParentUid, snapshot: Snapshot, question: Question, asked: Asked) {
         let shared = match (&asked, &self.active) {
             (Asked::Active(_), Some(active)) => active.clone(),
             _ => self.candidate.clone(),
         };
         self.looking.spawn(async move {
-            let look = look(&shared, &snapshot).await;
-            Looked { uid, snapshot, asked, look }
+            let look = look(&shared, &snapshot, question).await;
+            Looked { uid, snapshot, question, asked, look }
         });
     }
 }

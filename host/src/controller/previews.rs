@@ -3,12 +3,11 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use bartizan_contract::Reason;
 use bartizan_engine::ParentUid;
-use bartizan_engine::phase::{self, Phase};
-use bartizan_engine::preview::{self, Action, Prediction};
+use bartizan_engine::phase;
+use bartizan_engine::preview::{self, NoPrediction, Outlook, Prediction};
 use bartizan_engine::provider::event::ControllerEvent;
-use bartizan_engine::snapshot::{Snapshot, Supplied};
+use bartizan_engine::snapshot::{Question, Snapshot, Supplied};
 use bartizan_engine::status;
 use tokio::task::JoinError;
 use tracing::{error, info};
@@ -39,8 +38,8 @@ impl Controller {
             while previewing.looking.is_empty()
                 && let Some(uid) = previewing.waiting.pop_front()
             {
-                if let Some(snapshot) = self.look_at(&uid) {
-                    previewing.look(uid, snapshot, Asked::Candidate);
+                if let Some((snapshot, question)) = self.look_at(&uid) {
+                    previewing.look(uid, snapshot, question, Asked::Candidate);
                 }
             }
             if previewing.looking.is_empty() {
@@ -51,29 +50,30 @@ impl Controller {
         self.previewing = Some(previewing);
     }
 
-    /// The snapshot of a parent that is served; `None` if its provider would not be called.
-    fn look_at(&self, uid: &ParentUid) -> Option<Snapshot> {
+    /// The snapshot of a parent, and what its provider would be asked about it, as if it were not paused; `None` if it would not be
+    /// asked.
+    fn look_at(&self, uid: &ParentUid) -> Option<(Snapshot, Question)> {
         let references = self.index.references(uid);
         let snapshot = self.snapshot(uid, Supplied { references, ..Supplied::default() })?;
         let context = &self.shared.context;
-        let phase = phase::of(&snapshot.parent, &context.name, context.finalizes);
-        matches!(phase, Phase::Serve(_)).then_some(snapshot)
+        let question = phase::question(&snapshot.parent, &context.name, context.finalizes)?;
+        Some((snapshot, question))
     }
 
     pub(super) fn looked(&mut self, looked: Result<Looked, JoinError>) {
         let Some(mut previewing) = self.previewing.take() else { return };
         match looked {
-            Ok(Looked { uid, mut snapshot, asked, look: Look::More(mut supplied) }) => {
+            Ok(Looked { uid, mut snapshot, question, asked, look: Look::More(mut supplied) }) => {
                 supplied.objects = self.index.related(&supplied.references);
                 snapshot.supplied = supplied;
-                previewing.look(uid, snapshot, asked);
+                previewing.look(uid, snapshot, question, asked);
             }
-            Ok(Looked { uid, snapshot, asked, look: Look::Prediction(prediction) }) => {
-                self.compare(&mut previewing, uid, snapshot, asked, prediction);
+            Ok(Looked { uid, snapshot, question, asked, look: Look::Prediction(prediction) }) => {
+                self.compare(&mut previewing, uid, snapshot, question, asked, prediction);
             }
             Err(error) => {
                 error!(provider = self.shared.provider(), "a preview ended unexpectedly: {error}");
-                previewing.preview.changes.fail += 1;
+                previewing.preview.changes.unknown += 1;
             }
         }
         self.previewing = Some(previewing);
@@ -84,44 +84,28 @@ impl Controller {
         previewing: &mut Previewing,
         uid: ParentUid,
         mut snapshot: Snapshot,
+        question: Question,
         asked: Asked,
-        prediction: Result<Prediction, String>,
+        prediction: Result<Prediction, NoPrediction>,
     ) {
         let key = snapshot.parent.key.clone();
-        match asked {
+        let outlook = match asked {
             Asked::Candidate if prediction.as_ref().is_ok_and(|prediction| prediction.plan.is_settled()) => {
-                previewing.preview.add(&key, Ok(Vec::new()));
+                Outlook::Changes(Vec::new())
             }
             Asked::Candidate if previewing.active.is_some() => {
                 let references = self.index.references(&uid);
                 let objects = self.index.related(&references);
                 snapshot.supplied = Supplied { references, objects, ..Supplied::default() };
-                previewing.look(uid, snapshot, Asked::Active(prediction));
+                previewing.look(uid, snapshot, question, Asked::Active(prediction));
+                return;
             }
             Asked::Candidate => {
-                let changes = prediction.map(|candidate| preview::compare(&candidate, None, &snapshot.children));
-                // A parent that already fails, or whose name is already taken, is no worse off.
-                let changes = match (status::last_reason(&snapshot.parent), changes) {
-                    (Some(reason), Err(_)) if reason.is_of_provider() => Ok(Vec::new()),
-                    (Some(Reason::NameTaken), Ok(mut changes)) => {
-                        changes.retain(|change| change.action != Action::Refuse || change.because_of.is_some());
-                        Ok(changes)
-                    }
-                    (_, changes) => changes,
-                };
-                previewing.preview.add(&key, changes);
+                preview::outlook_alone(prediction, status::last_reason(&snapshot.parent), &snapshot.children)
             }
-            Asked::Active(candidate) => {
-                let changes = match (candidate, prediction) {
-                    (Ok(candidate), active) => {
-                        Ok(preview::compare(&candidate, active.ok().as_ref(), &snapshot.children))
-                    }
-                    (Err(_), Err(_)) => Ok(Vec::new()),
-                    (Err(failure), Ok(_)) => Err(failure),
-                };
-                previewing.preview.add(&key, changes);
-            }
-        }
+            Asked::Active(candidate) => preview::outlook(candidate, prediction, &snapshot.children),
+        };
+        previewing.preview.add(&key, outlook);
     }
 
     fn tell(&mut self, previewing: Previewing) {
@@ -133,6 +117,7 @@ impl Controller {
             parents = preview.looked_at,
             changed = preview.changes.parents,
             failing = preview.changes.fail,
+            unknown = preview.changes.unknown,
             seconds = started.map_or(0.0, |started| started.elapsed().as_secs_f64()),
             "asked another version what it would change"
         );

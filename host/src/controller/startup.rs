@@ -288,7 +288,13 @@ impl Start {
             module: next.module.clone(),
             limits: Limits::from(self.limits),
             concurrency: to_usize(self.limits.concurrency),
-            writer: Writer::new(client.clone(), projection, Arc::new(resources.collect()), board.metrics().of(name)),
+            writer: Writer::new(
+                client.clone(),
+                self.host.client.clone(),
+                projection,
+                Arc::new(resources.collect()),
+                board.metrics().of(name),
+            ),
             events: Events::new(self.host.client.clone(), &field_manager(name)),
             calls: self.host.calls.clone(),
         };

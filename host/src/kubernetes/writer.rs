@@ -1,16 +1,21 @@
 //! Writes and live reads of one provider. Every request has a deadline, and every error is classified by who can act on it.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use bartizan_contract::Kind;
 use bartizan_contract::names::{OWNER_UID_LABEL, PROVIDER_LABEL};
 use bartizan_engine::object::Projection;
 use bartizan_engine::patch::MergePatch;
+use bartizan_engine::takeover::Earlier;
 use bartizan_engine::{ApiError, Delete, Fence, ObjectKey, Observed, managed_fields};
 use k8s_openapi::api::core::v1::Namespace;
-use kube::api::{DeleteParams, GetParams, ListParams, Patch, PatchParams, Preconditions, PropagationPolicy, Request};
+use k8s_openapi::api::networking::v1::{IPAddress, ParentReference};
+use kube::api::{
+    DeleteParams, GetParams, ListParams, Patch, PatchParams, PostParams, Preconditions, PropagationPolicy, Request,
+};
 use kube::core::DynamicObject;
-use kube::{Client, Resource as _};
+use kube::{Api, Client, Resource as _};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
@@ -23,7 +28,10 @@ use crate::telemetry::metrics::ProviderMetrics;
 /// Writes and live reads of one provider.
 #[derive(Clone)]
 pub(crate) struct Writer {
+    /// Acts as the provider's account.
     client: Client,
+    /// Acts as the host itself.
+    host_client: Client,
     projection: Arc<Projection>,
     resources: Resources,
     metrics: ProviderMetrics,
@@ -33,11 +41,12 @@ impl Writer {
     /// A writer with the field manager of `projection`, for the given kinds. It counts every write.
     pub(crate) fn new(
         client: Client,
+        host_client: Client,
         projection: Arc<Projection>,
         resources: Resources,
         metrics: ProviderMetrics,
     ) -> Self {
-        Self { client, projection, resources, metrics }
+        Self { client, host_client, projection, resources, metrics }
     }
 
     /// How objects are projected for the provider.
@@ -76,6 +85,35 @@ impl Writer {
         self.metrics.wrote("apply");
         let request = self.request(kind, key)?.patch(&key.name, &self.apply_params(), &Patch::Apply(&object));
         self.observe(key, request).await
+    }
+
+    /// Whether an object that exists could be created like this: a dry-run create. It is answered AlreadyExists once validation,
+    /// admission and quota have passed.
+    pub(crate) async fn try_create(&self, kind: &Kind, key: &ObjectKey, object: &Value) -> Result<(), ApiError> {
+        let body = serde_json::to_vec(object)
+            .map_err(|error| ApiError::transient(format!("the object could not be written as JSON: {error}")))?;
+        let params = PostParams { dry_run: true, field_manager: Some(self.manager().to_owned()) };
+        let request = self.request(kind, key)?.create(&params, body);
+        match self.response::<Value>(request).await? {
+            Ok(_) => Err(ApiError::NotFound(format!("{key} does not exist any more"))),
+            Err(kube::Error::Api(status)) if status.is_already_exists() => Ok(()),
+            Err(error) => Err(classify(&error, key)),
+        }
+    }
+
+    /// Who has this address of a Service, if anybody. It is read as the host, from the objects in which the API server keeps the
+    /// addresses that it allocated (KEP-1880).
+    pub(crate) async fn address_holder(&self, address: IpAddr) -> Result<Option<String>, ApiError> {
+        let key = ObjectKey::new(&Kind::new("networking.k8s.io", "v1", "IPAddress"), None, &address.to_string());
+        let addresses: Api<IPAddress> = Api::all(self.host_client.clone());
+        match tokio::time::timeout(DEADLINE, addresses.get_opt(&key.name)).await {
+            Ok(Ok(address)) => Ok(address.map(|address| {
+                let ParentReference { resource, namespace, name, .. } = address.spec.parent_ref;
+                format!("{resource} {}/{name}", namespace.unwrap_or_default())
+            })),
+            Ok(Err(error)) => Err(classify(&error, &key)),
+            Err(_) => Err(too_late()),
+        }
     }
 
     /// Server-side apply of the status of an object that must still have this UID.
@@ -148,6 +186,20 @@ impl Writer {
         self.observe(key, request).await
     }
 
+    /// The earlier parent of a child, of this kind, if it exists: read at its recorded place, or sought among all of the kind.
+    pub(crate) async fn find_parent(&self, kind: &Kind, earlier: &Earlier) -> Result<Option<ObjectKey>, ApiError> {
+        let Earlier { uid, key } = earlier;
+        // A list, since accounts may list their parents, and need no other right to read them.
+        let found = match key {
+            Some(key) => {
+                let params = ListParams::default().fields(&format!("metadata.name={}", key.name));
+                self.list_with(kind, key.namespace.as_deref(), &params).await?
+            }
+            None => self.list(kind, None, "").await?,
+        };
+        Ok(found.into_iter().find(|parent| parent.uid == *uid).map(|parent| parent.key))
+    }
+
     /// The current children of a parent, of every kind that this provider writes, read from the API server.
     pub(crate) async fn list_children(
         &self,
@@ -170,9 +222,17 @@ impl Writer {
         namespace: Option<&str>,
         selector: &str,
     ) -> Result<Vec<Observed>, ApiError> {
+        self.list_with(kind, namespace, &ListParams::default().labels(selector)).await
+    }
+
+    async fn list_with(
+        &self,
+        kind: &Kind,
+        namespace: Option<&str>,
+        params: &ListParams,
+    ) -> Result<Vec<Observed>, ApiError> {
         let Resource { api, .. } = self.resources.get(kind).ok_or_else(|| ApiError::NotServed(kind.clone()))?;
-        let params = ListParams::default().labels(selector);
-        let request = Request::new(DynamicObject::url_path(api, namespace)).list(&params);
+        let request = Request::new(DynamicObject::url_path(api, namespace)).list(params);
         let any = ObjectKey::new(kind, namespace, "");
         let list: kube::core::ObjectList<DynamicObject> = self.send(&any, request).await?;
         let stamped = list.items.into_iter().map(|mut object| {
@@ -215,13 +275,19 @@ impl Writer {
         key: &ObjectKey,
         request: Result<http::Request<Vec<u8>>, kube::core::request::Error>,
     ) -> Result<T, ApiError> {
-        let request = request.map_err(|error| ApiError::transient(format!("request could not be made: {error}")))?;
-        match tokio::time::timeout(DEADLINE, self.client.request::<T>(request)).await {
-            Ok(Ok(value)) => Ok(value),
-            Ok(Err(error)) => Err(classify(&error, key)),
-            Err(_) => {
-                Err(ApiError::transient(format!("the API server did not answer within {} s", DEADLINE.as_secs())))
-            }
-        }
+        self.response(request).await?.map_err(|error| classify(&error, key))
     }
+
+    async fn response<T: DeserializeOwned>(
+        &self,
+        request: Result<http::Request<Vec<u8>>, kube::core::request::Error>,
+    ) -> Result<Result<T, kube::Error>, ApiError> {
+        // The same object makes no other request later.
+        let request = request.map_err(|error| ApiError::Rejected(format!("no request can be made of it: {error}")))?;
+        tokio::time::timeout(DEADLINE, self.client.request::<T>(request)).await.map_err(|_| too_late())
+    }
+}
+
+fn too_late() -> ApiError {
+    ApiError::transient(format!("the API server did not answer within {} s", DEADLINE.as_secs()))
 }

@@ -39,6 +39,7 @@ impl Target<'_> {
                 Reply::Children(writer.list_children(&shared.context.written_kinds, provider, parent).await)
             }
             Effect::Get { kind, key } => Reply::Object(writer.get(&kind, &key).await),
+            Effect::FindParent(earlier) => Reply::Parent(writer.find_parent(kind, &earlier).await),
             Effect::Apply { apply, fence, existing } => {
                 Reply::Object(match filled(&apply, existing.as_deref(), &issued) {
                     Ok(object) => writer.apply(&apply.intent.kind, &apply.intent.key, object, &fence).await,
@@ -49,6 +50,11 @@ impl Target<'_> {
                 Ok(object) => writer.claim(&apply.intent.kind, &seen, &object).await,
                 Err(error) => Err(error),
             }),
+            Effect::TryCreate { apply, seen } => Reply::Done(match filled(&apply, Some(&seen), &issued) {
+                Ok(object) => writer.try_create(&apply.intent.kind, &apply.intent.key, &object).await,
+                Err(error) => Err(error),
+            }),
+            Effect::ReadAddress(address) => Reply::Address(writer.address_holder(address).await),
             Effect::Patch(patch) => Reply::Object(writer.merge(&patch).await),
             Effect::Delete { delete, propagation } => Reply::Done(writer.delete(&delete, policy(propagation)).await),
             Effect::ApplyStatus(status) => Reply::Object(writer.apply_status(kind, parent, status).await),

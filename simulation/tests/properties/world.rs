@@ -245,9 +245,13 @@ pub(crate) fn children(server: &ApiServer) -> impl Iterator<Item = Observed> {
 
 /// Whether this parent owns an object: it has labels that the host applied, and no other controller.
 pub(crate) fn is_owned(object: &Observed) -> bool {
+    object.labelled_by_host && may_be_applied(object)
+}
+
+/// Whether an object is applied for this parent, even if another writer has set its labels.
+pub(crate) fn may_be_applied(object: &Observed) -> bool {
     object.is_child_of(OURS, PROVIDER)
         && object.applied_by_host
-        && object.labelled_by_host
         && object.controller_uid.as_deref().is_none_or(|uid| uid == OURS)
 }
 
@@ -291,10 +295,11 @@ pub(crate) fn check_writes(server: &mut ApiServer) -> Result<(), String> {
     Ok(())
 }
 
-/// Checks the order of a reconcile's effects: waves in ascending order; after a failure no later wave, delete or release, nor while a name is
-/// taken a delete or release; and no child is both applied or kept and deleted or released.
-pub(crate) fn check_trace(trace: &[(Effect, bool)], kept: &[ObjectKey], name_taken: bool) -> Result<(), String> {
-    let (mut wave, mut failed, mut deleted) = (0, false, false);
+/// Checks the order of a reconcile's effects: waves in ascending order; after a failure, or beyond the wave in which a desired child
+/// is blocked, no later wave, delete or release; deletes of one wave only; and no child is both applied or kept and deleted or
+/// released.
+pub(crate) fn check_trace(trace: &[(Effect, bool)], kept: &[ObjectKey], blocked: Option<u32>) -> Result<(), String> {
+    let (mut wave, mut failed, mut deleted) = (0, false, None);
     let applied: Vec<&ObjectKey> = trace
         .iter()
         .filter_map(|(effect, _)| match effect {
@@ -305,24 +310,28 @@ pub(crate) fn check_trace(trace: &[(Effect, bool)], kept: &[ObjectKey], name_tak
     for (effect, ok) in trace {
         match effect {
             Effect::Apply { apply, .. } => {
-                if deleted {
+                if deleted.is_some() {
                     return Err(format!("{} is applied after a delete", apply.intent.key));
                 }
-                if apply.intent.wave < wave || (apply.intent.wave > wave && failed) {
+                let is_blocked = blocked.is_some_and(|blocked| apply.intent.wave > blocked);
+                if is_blocked || apply.intent.wave < wave || (apply.intent.wave > wave && failed) {
                     return Err(format!("{} is applied out of turn", apply.intent.key));
                 }
                 wave = apply.intent.wave;
                 failed |= !ok;
             }
             Effect::Delete { delete, .. } => {
-                deleted = true;
-                if failed || name_taken || applied.contains(&&delete.key) || kept.contains(&delete.key) {
+                if deleted.replace(delete.wave).is_some_and(|wave| wave != delete.wave) {
+                    return Err(format!("{} is deleted with another wave", delete.key));
+                }
+                if failed || blocked.is_some() || applied.contains(&&delete.key) || kept.contains(&delete.key) {
                     return Err(format!("{} is deleted after a failure, or although it is desired", delete.key));
                 }
             }
             Effect::Patch(patch) if patch.body["metadata"]["labels"][PROVIDER_LABEL].is_null() => {
                 let labels = patch.body["metadata"].get("labels").is_some();
-                if labels && (failed || name_taken || applied.contains(&&patch.key) || kept.contains(&patch.key)) {
+                if labels && (failed || blocked.is_some() || applied.contains(&&patch.key) || kept.contains(&patch.key))
+                {
                     return Err(format!("{} is released after a failure, or although it is desired", patch.key));
                 }
             }

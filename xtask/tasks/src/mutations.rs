@@ -19,7 +19,7 @@ struct Mutation {
 }
 
 /// All of them: `decide`, gate, plan, and the execution of a plan.
-const MUTATIONS: [Mutation; 14] = [
+const MUTATIONS: [Mutation; 17] = [
     Mutation {
         name: "a stateful child is written in a state that nobody has seen",
         file: "plan.rs",
@@ -34,9 +34,9 @@ const MUTATIONS: [Mutation; 14] = [
     },
     Mutation {
         name: "a taken name does not stop the prune",
-        file: "reconcile/execution.rs",
-        before: "return if self.plan.taken.is_empty() {",
-        after: "return if true {",
+        file: "plan.rs",
+        before: "if self.blocked.is_none() { &self.deletes[..due] } else { &[] }",
+        after: "&self.deletes[..due]",
     },
     Mutation {
         name: "the finalizer is removed although something failed",
@@ -66,8 +66,8 @@ const MUTATIONS: [Mutation; 14] = [
     Mutation {
         name: "what somebody else owns is pruned",
         file: "plan.rs",
-        before: "!child.deleting && may_prune(child, input.parent, input.provider)) {",
-        after: "!child.deleting) {",
+        before: "surplus.filter(|child| may_prune(child, input.parent, input.provider)) {",
+        after: "surplus {",
     },
     Mutation {
         name: "labels alone prove ownership",
@@ -86,6 +86,24 @@ const MUTATIONS: [Mutation; 14] = [
         file: "plan.rs",
         before: "plan.applies.sort_by_key(|apply| step(apply));",
         after: "",
+    },
+    Mutation {
+        name: "a later wave is applied while an earlier one waits",
+        file: "plan.rs",
+        before: "self.blocked.is_none_or(|blocked| apply.intent.wave <= blocked)",
+        after: "self.blocked.is_none_or(|_| apply.intent.wave <= u32::MAX)",
+    },
+    Mutation {
+        name: "all waves are pruned together",
+        file: "plan.rs",
+        before: "self.deletes.iter().take_while(|delete| Some(delete.wave) == last).count()",
+        after: "self.deletes.iter().take_while(|delete| last.is_some() && delete.wave < u32::MAX).count()",
+    },
+    Mutation {
+        name: "what cannot be created again is deleted",
+        file: "reconcile/recreate.rs",
+        before: "Err(error) => Step::Kept(error),\n            },\n            Awaits::Holder",
+        after: "Err(_) => self.look_up(),\n            },\n            Awaits::Holder",
     },
     Mutation {
         name: "a teardown begins with the first wave",

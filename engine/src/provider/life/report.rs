@@ -54,6 +54,7 @@ impl Life {
             not_ready: self.reported.held.as_deref().filter(|_| active.map(Version::id) != next),
             candidate,
             parents: self.parents(provider),
+            status_blocked: self.reported.status_blocked.as_ref().filter(|_| self.runner.is_some()),
             removal: self
                 .removal
                 .as_ref()

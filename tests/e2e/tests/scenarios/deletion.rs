@@ -164,7 +164,8 @@ async fn a_restored_parent_adopts_only_if_it_says_so(
     let message = message_of(stage.scripts(NS), "orphaned", "Synced", "False", "NameTaken").await?;
     let expected = format!(
         "ConfigMap default/orphan exists and does not belong to this parent: it belongs to the parent with UID {old} of provider \
-         scripted. Delete or rename one of the two"
+         scripted (if that no longer exists, annotate this one with bartizan.dev/adopt-from={old}). Delete or rename one of the \
+         two"
     );
     ensure!(message == expected, "{message}");
     stage.kubectl(&["annotate", "script", "orphaned", &format!("bartizan.dev/adopt-from={old}")], "").await?;

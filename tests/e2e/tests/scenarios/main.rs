@@ -2,6 +2,7 @@
 //! topic. All are in one test binary, so that they run in parallel, since most of their time is waiting. To run one
 //! topic alone: `cargo test -p bartizan-e2e repair::`.
 
+mod adoption;
 mod breaker;
 mod cassandra;
 mod catalog;
@@ -15,6 +16,7 @@ mod grants;
 mod isolation;
 mod languages;
 mod observe;
+mod order;
 mod ownership;
 mod providers;
 mod quiet;

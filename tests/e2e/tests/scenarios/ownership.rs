@@ -50,7 +50,8 @@ async fn another_stores_child_is_foreign_too(stage: &Stage, holder: &str) -> Res
     let message = message_of(stage.stores(NS), "data-service", "Synced", "False", "NameTaken").await?;
     let expected = format!(
         "Service default/data-service exists and does not belong to this parent: it belongs to the parent with UID {holder} of \
-         provider minio. Delete or rename one of the two"
+         provider minio (if that no longer exists, annotate this one with bartizan.dev/adopt-from={holder}). Delete or rename one \
+         of the two"
     );
     ensure!(message == expected, "{message}");
     ensure!(stage.api::<Service>(NS).get("data-service").await? == before, "another store's Service was touched");

@@ -37,7 +37,7 @@ async fn uid_of(stage: &Stage, parent: &str) -> Result<String> {
 fn name_taken_message(child: &str, holder: &str) -> String {
     format!(
         "ConfigMap default/{child} exists and does not belong to this parent: it belongs to the parent with UID {holder} of provider \
-         scripted. Delete or rename one of the two"
+         scripted (if that no longer exists, annotate this one with bartizan.dev/adopt-from={holder}). Delete or rename one of the two"
     )
 }
 

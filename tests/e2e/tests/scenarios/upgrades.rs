@@ -266,6 +266,37 @@ async fn recreations_refusals_and_failures_hold_a_version_until_it_is_fixed() ->
 }
 
 #[tokio::test]
+async fn a_plan_sees_paused_parents_and_a_spec_that_both_versions_hold_blocks_nothing() -> Result<()> {
+    let stage = Stage::start(&[Provider::Scripted]).await?;
+    let host = stage.host().await?;
+    let first = [stateful_set("db", "db", "Refuse")];
+    apply_text(&stage, &parent("shop", &first, &[])).await?;
+    message_of(stage.scripts(NS), "shop", "Synced", "True", "Applied").await?;
+    stage.kubectl(&["annotate", "script", "shop", "bartizan.dev/paused=true"], "").await?;
+    message_of(stage.scripts(NS), "shop", "Synced", "False", "Paused").await?;
+    apply_text(&stage, &script("invalid", &json!({"answers": [{"answer": {"hold": true}}]}))).await?;
+    message_of(stage.scripts(NS), "invalid", "Synced", "False", "Held").await?;
+    serves(&stage, "0.1.0").await?;
+    let uid = stage.api::<StatefulSet>(NS).get("db").await?.uid();
+
+    install(&stage, 2)?;
+    let message = held(&stage, "Deletes").await?;
+    ensure!(message == "version 0.2.0 would delete 1 child of 1 parent", "{message}");
+    let (_, text, _) = diff(&stage, &host, &[])?;
+    let listed = "Script.test.bartizan.dev default/invalid\n  = no acceptable answer, as before: it would hold";
+    ensure!(text.contains(listed), "{text}");
+    stage.kubectl(&["annotate", "script", "shop", "bartizan.dev/paused-"], "").await?;
+    message_of(stage.scripts(NS), "shop", "Synced", "True", "Applied").await?;
+    ensure!(stage.api::<StatefulSet>(NS).get("db").await?.uid() == uid, "it was deleted once the parent was unpaused");
+
+    apply_text(&stage, &parent("shop", &first, &first)).await?;
+    install(&stage, 3)?;
+    serves(&stage, "0.3.0").await?;
+    host.stop().await?;
+    stage.stop().await
+}
+
+#[tokio::test]
 async fn a_version_with_other_kinds_is_previewed_with_watches_of_its_own() -> Result<()> {
     let stage = Stage::start(&[Provider::Scripted]).await?;
     let host = stage.host().await?;

@@ -1,0 +1,199 @@
+//! Single faults, step by step: what follows from one reply of the API server.
+
+use std::time::Instant;
+
+use bartizan_contract::ReconcileResponse;
+use bartizan_engine::patch::MergePatch;
+use bartizan_engine::queue::Finished;
+use bartizan_engine::reconcile::{Clock, Effect, Ended, Next, Reconcile, Reply, Report, Ticket};
+use bartizan_engine::snapshot::{Kept, Supplied};
+use bartizan_engine::status::Outcome;
+use bartizan_engine::{ApiError, Observed};
+use bartizan_simulation::ApiServer;
+use serde_json::{Value, json};
+
+use crate::world::{self, DesiredChild, State, key, kind, parent_key, parent_uid};
+
+struct Frozen;
+
+impl Clock for Frozen {
+    fn instant(&self) -> Instant {
+        Instant::now()
+    }
+
+    fn timestamp(&self) -> String {
+        "2026-01-01T00:00:00Z".to_owned()
+    }
+}
+
+fn child(content: u8) -> Option<DesiredChild> {
+    Some(DesiredChild { content, wave: 0, retain: false })
+}
+
+/// A reconcile of the parent as it is on the server, with what was kept, and children whose last write is unsure.
+fn reconcile(server: &ApiServer, kept: Kept, unsure: &[usize]) -> Reconcile {
+    let mut host = world::host(false);
+    host.deliver(server, server.events.len());
+    let snapshot = host.snapshot(&parent_uid(), Supplied::default()).unwrap();
+    let unsure = unsure.iter().map(|number| (kind(*number), key(*number))).collect();
+    Reconcile::new(world::context(false), snapshot, kept, unsure)
+}
+
+/// Drives it with these replies, and returns what was asked for, in words, and the report.
+fn run(mut reconcile: Reconcile, reply: impl Fn(&Effect) -> Reply) -> (Vec<String>, Report) {
+    let mut seen = Vec::new();
+    let mut pending: Vec<(Ticket, Effect)> = Vec::new();
+    loop {
+        pending.extend(reconcile.effects(&Frozen));
+        if pending.is_empty() {
+            return (seen, reconcile.into_report().unwrap());
+        }
+        let (ticket, effect) = pending.remove(0);
+        seen.push(match &effect {
+            Effect::Get { key, .. } => format!("get {key}"),
+            Effect::Call(_) => "call".to_owned(),
+            Effect::Apply { apply, .. } => format!("apply {}", apply.intent.key),
+            Effect::Delete { delete, .. } => format!("delete {}", delete.key),
+            Effect::ApplyStatus(status) => format!("status {}", status["conditions"].as_array().map_or(0, Vec::len)),
+            Effect::SendEvent(event) => format!("event {}", event.reason),
+            Effect::Patch(MergePatch { key, .. }) => format!("patch {key}"),
+            other => format!("{other:?}"),
+        });
+        let reply = reply(&effect);
+        reconcile.reply(ticket, reply, &Frozen);
+    }
+}
+
+fn error(message: &str) -> ApiError {
+    ApiError::transient(message.to_owned())
+}
+
+fn answered(answer: &ReconcileResponse) -> Reply {
+    Reply::Called(Ok(Ok(answer.clone())))
+}
+
+/// The parent as the API server would return it, with this status of the host's.
+fn parent_with(server: &ApiServer, status: &Value) -> Observed {
+    let mut object = server.get(&parent_key()).cloned().unwrap();
+    object["status"] = status.clone();
+    let mut parent = world::observe(&object);
+    parent.owned_status = status.clone();
+    parent
+}
+
+fn outcome(report: &Report) -> &Outcome {
+    match &report.ended {
+        Ended::Decided(decided) => &decided.outcome,
+        other => unreachable!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_child_that_cannot_be_read_blocks_no_edit_and_is_left_alone() {
+    let mut server = world::server();
+    for number in [0, 1, 2] {
+        world::set(&mut server, number, State::Ours((0, 0, false)));
+    }
+    // 0 and 3 are wanted with other content, 1 no longer is.
+    let answer = world::response(&[child(5), None, child(5), child(5)], &[]);
+    let reply = |effect: &Effect| match effect {
+        Effect::Get { .. } => Reply::Object(Err(error("no answer"))),
+        Effect::Call(_) => answered(&answer),
+        Effect::Apply { apply, .. } => Reply::Object(Ok(world::observe(&with_identity(&apply.intent.object)))),
+        Effect::ApplyStatus(status) => Reply::Object(Ok(parent_with(&server, status))),
+        _ => Reply::Done(Ok(())),
+    };
+    let (seen, report) = run(reconcile(&server, Kept::default(), &[0]), reply);
+    let expected = [
+        "get ConfigMap n/c0",
+        "call",
+        "apply ConfigMap n/c2",
+        "apply StatefulSet n/c3",
+        "status 3",
+        "event ApplyFailed",
+    ];
+    assert_eq!(seen, expected, "the others are applied, nothing is deleted, and it is said");
+    assert_eq!(report.unsure, [(kind(0), key(0))], "it is read again");
+    assert!(matches!(report.next, Next::Finish(Finished::Retry { .. })), "{:?}", report.next);
+}
+
+/// What the API server adds to an object that it stores.
+fn with_identity(object: &Value) -> Value {
+    let mut object = object.clone();
+    object["metadata"]["uid"] = json!("u");
+    object["metadata"]["resourceVersion"] = json!("99");
+    object
+}
+
+#[test]
+fn a_conflict_that_persists_backs_off_and_is_said_in_the_words_of_who_reports_it() {
+    let server = world::server();
+    let answer = world::response(&[child(1)], &[]);
+    let reply = |effect: &Effect| match effect {
+        Effect::Call(_) => answered(&answer),
+        Effect::Apply { .. } => Reply::Object(Err(ApiError::Conflict("the webhook says no".to_owned()))),
+        Effect::Get { .. } => Reply::Object(Err(ApiError::NotFound("not there".to_owned()))),
+        Effect::ApplyStatus(status) => Reply::Object(Ok(parent_with(&server, status))),
+        _ => Reply::Done(Ok(())),
+    };
+    let mut kept = Kept::default();
+    let mut rounds = 0;
+    let message = loop {
+        let (_, report) = run(reconcile(&server, kept, &[]), reply);
+        rounds += 1;
+        assert!(rounds < 20, "it never backs off");
+        kept = report.kept.clone();
+        if let (Outcome::Failed { message, .. }, Next::Finish(Finished::Retry { .. })) =
+            (outcome(&report), &report.next)
+        {
+            break message.clone();
+        }
+    };
+    assert!(message.ends_with(": the webhook says no"), "{message}");
+}
+
+#[test]
+fn a_failure_is_said_by_an_event_once_if_the_status_cannot_be_written() {
+    let server = world::server();
+    let answer = world::response(&[child(1)], &[]);
+    let reply = |effect: &Effect| match effect {
+        Effect::Call(_) => answered(&answer),
+        Effect::Apply { .. } => Reply::Object(Err(ApiError::Forbidden("no".to_owned()))),
+        Effect::ApplyStatus(_) => {
+            Reply::Object(Err(ApiError::Invalid { message: "required".to_owned(), fields: vec![] }))
+        }
+        _ => Reply::Done(Ok(())),
+    };
+    let (seen, report) = run(reconcile(&server, Kept::default(), &[]), reply);
+    assert_eq!(seen, ["call", "apply ConfigMap n/c0", "status 3", "status 2", "event Forbidden"]);
+    assert!(matches!(report.next, Next::Finish(Finished::Retry { .. })), "{:?}", report.next);
+    let (seen, _) = run(reconcile(&server, report.kept, &[]), reply);
+    assert_eq!(seen, ["call", "apply ConfigMap n/c0", "status 3", "status 2"], "once");
+}
+
+#[test]
+fn a_status_of_which_the_api_server_makes_something_else_is_written_once() {
+    let mut server = world::server();
+    world::set(&mut server, 0, State::Ours((1, 0, false)));
+    let answer = world::response(&[child(1)], &[]);
+    // It prunes the conditions of the host and defaults a field.
+    let pruned = json!({"defaulted": true});
+    let stored = parent_with(&server, &pruned);
+    let reply = |effect: &Effect| match effect {
+        Effect::Call(_) => answered(&answer),
+        Effect::ApplyStatus(_) => Reply::Object(Ok(stored.clone())),
+        _ => Reply::Done(Ok(())),
+    };
+    let (seen, report) = run(reconcile(&server, Kept::default(), &[]), reply);
+    assert_eq!(seen, ["call", "status 2"]);
+    let mut object = server.get(&parent_key()).cloned().unwrap();
+    object["status"] = pruned.clone();
+    object["metadata"]["managedFields"] = json!([{
+        "manager": world::MANAGER, "operation": "Apply", "subresource": "status", "fieldsV1": {"f:status": {"f:defaulted": {}}},
+    }]);
+    server.store(&parent_key(), object);
+    let mut kept = report.kept;
+    kept.settled = None;
+    let (seen, _) = run(reconcile(&server, kept, &[]), reply);
+    assert_eq!(seen, ["call"]);
+}
