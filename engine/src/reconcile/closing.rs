@@ -81,10 +81,10 @@ impl Reconcile {
             }
             Err(error) => {
                 let (retry_after, message) = (error.retry_after(), error.to_string());
-                // Whether the parent, or its status, is gone, is for its watch to say.
-                let is_refused = !matches!(
+                // Less of it helps only if it was looked at.
+                let is_refused = matches!(
                     error,
-                    ApiError::NotFound(_) | ApiError::Conflict(_) | ApiError::Transient { is_busy: true, .. }
+                    ApiError::Invalid { .. } | ApiError::Rejected(_) | ApiError::Transient { is_busy: false, .. }
                 );
                 self.draft.status_error = Some(error);
                 // Without an answer, the status has nothing that could be left out.

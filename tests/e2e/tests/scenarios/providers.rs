@@ -145,6 +145,7 @@ async fn the_host_may_create_providers_and_write_their_status_and_no_more() -> R
         ),
         (providers, "status", &["patch"], &["get", "update"]),
         (crds, "", &["get", "list", "watch"], &["create", "update", "patch", "delete"]),
+        ("ipaddresses.networking.k8s.io", "", &["get"], &["list", "watch", "update", "delete"]),
         ("events.events.k8s.io", "", &["create", "patch"], &["get", "list", "watch", "update", "delete"]),
         ("configmaps", "", &[], &["get", "list", "watch", "create", "update", "patch", "delete"]),
         ("secrets", "", &[], &["get", "list", "watch", "create", "update", "patch", "delete"]),
@@ -182,6 +183,7 @@ async fn the_accounts_of_host_and_provider_have_exactly_the_rights_they_need() -
     let everywhere = [
         "customresourcedefinitions.apiextensions.k8s.io [] [] [get list watch]",
         "events.events.k8s.io [] [] [create patch]",
+        "ipaddresses.networking.k8s.io [] [] [get]",
         "providers.bartizan.dev [] [] [get list watch create patch]",
         "providers.bartizan.dev/status [] [] [patch]",
     ];

@@ -112,7 +112,7 @@ async fn a_version_that_would_delete_a_stateful_set_is_held_until_approved() -> 
     let now = provider(&stage).await?;
     let (status, active) = (&now.data["status"], &before.data["status"]["active"]);
     ensure!(status["active"] == *active, "{status:#}");
-    let expected = json!({"parents": 1, "update": 1, "delete": 1, "create": 0, "recreate": 0, "release": 0, "refuse": 0, "fail": 0});
+    let expected = json!({"parents": 1, "update": 1, "delete": 1, "create": 0, "recreate": 0, "release": 0, "refuse": 0, "fail": 0, "unknown": 0});
     ensure!(status["candidate"]["changes"] == expected, "{status:#}");
     // The version before keeps serving.
     apply_text(&stage, &parent("new", &[config_map("two", &none)], &[config_map("two", &none)])).await?;
