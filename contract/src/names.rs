@@ -87,6 +87,12 @@ pub fn field_manager(provider: &str) -> String {
     format!("{HOST_FIELD_MANAGER}/{provider}")
 }
 
+/// Whether a field manager is that of a provider's children.
+#[must_use]
+pub fn is_field_manager(manager: &str) -> bool {
+    manager.strip_prefix(HOST_FIELD_MANAGER).is_some_and(|rest| rest.starts_with('/'))
+}
+
 /// Namespace of the host itself, unless the command line names another.
 pub const SYSTEM_NAMESPACE: &str = "bartizan-system";
 /// Namespace of the ServiceAccounts that providers act as, unless the command line names another.

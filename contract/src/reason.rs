@@ -53,10 +53,14 @@ reasons! {
     Forbidden,
     /// A change of a child meets a field that is immutable.
     ImmutableField,
+    /// Another client keeps changing a child.
+    Contested,
     /// The children are written again and again, though nobody edits the parent.
     Unsettled,
-    /// The status does not fit the parent's CustomResourceDefinition.
+    /// The API server does not take the parent's status.
     StatusRefused,
+    /// The parent left the claim of its provider, which released its children.
+    Released,
     /// A step of the parent's deletion failed.
     DeletionBlocked,
     /// It is not known whether the parent's namespace is being deleted.
@@ -137,25 +141,6 @@ reasons! {
     ParentsExist,
     /// A step of the removal failed.
     RemovalFailed,
-}
-
-impl Reason {
-    /// Whether the provider is the cause: it has no acceptable answer for the parent.
-    #[must_use]
-    pub fn is_of_provider(self) -> bool {
-        matches!(
-            self,
-            Self::Invalid
-                | Self::Refused
-                | Self::Held
-                | Self::ResponseTooLarge
-                | Self::ProviderFailed
-                | Self::ProviderCrashed
-                | Self::ProviderTimedOut
-                | Self::ProviderOutOfMemory
-                | Self::ProviderAnswerInvalid
-        )
-    }
 }
 
 impl fmt::Display for Reason {

@@ -22,8 +22,8 @@ pub enum ApiError {
     Invalid {
         /// What is wrong with it.
         message: String,
-        /// The fields that the API server names as causes, as in `spec.ports[0].name`. None if a policy or a webhook refused it.
-        fields: Vec<String>,
+        /// The fields that the API server names as causes. None if a policy or a webhook refused it.
+        fields: Vec<InvalidField>,
     },
     /// The write changes a field that is immutable by the rules of its kind.
     #[error("{0}")]
@@ -46,11 +46,38 @@ pub enum ApiError {
     NotServed(Kind),
 }
 
+/// A field that the API server names as a cause of a refusal.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InvalidField {
+    /// Its path, as in `spec.ports[0].name`.
+    pub path: String,
+    /// Whether it must not be set, or not be changed (`FieldValueForbidden`).
+    pub is_forbidden: bool,
+}
+
 impl ApiError {
     /// An error that a retry may resolve.
     #[must_use]
     pub fn transient(message: String) -> Self {
         Self::Transient { message, retry_after: None, is_busy: true }
+    }
+
+    /// The same error, with what it is about.
+    #[must_use]
+    pub fn context(self, what: &str) -> Self {
+        let with = |message: String| format!("{what}: {message}");
+        match self {
+            Self::Conflict(message) => Self::Conflict(with(message)),
+            Self::NotFound(message) => Self::NotFound(with(message)),
+            Self::Forbidden(message) => Self::Forbidden(with(message)),
+            Self::Invalid { message, fields } => Self::Invalid { message: with(message), fields },
+            Self::Immutable(message) => Self::Immutable(with(message)),
+            Self::Rejected(message) => Self::Rejected(with(message)),
+            Self::Transient { message, retry_after, is_busy } => {
+                Self::Transient { message: with(message), retry_after, is_busy }
+            }
+            Self::NotServed(kind) => Self::NotServed(kind),
+        }
     }
 
     /// The delay that the API server asked for (`Retry-After`).
@@ -60,6 +87,12 @@ impl ApiError {
             Self::Transient { retry_after, .. } => *retry_after,
             _ => None,
         }
+    }
+
+    /// Whether it says nothing about the request itself: the object changed or is gone, or the API server was busy.
+    #[must_use]
+    pub fn may_pass(&self) -> bool {
+        matches!(self, Self::Conflict(_) | Self::NotFound(_) | Self::Transient { is_busy: true, .. })
     }
 
     /// Whether the request may have taken effect: the object must be read before the next decision.

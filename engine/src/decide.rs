@@ -30,6 +30,8 @@ pub struct DecideInput<'a> {
     pub memory: &'a Memory,
     /// Children of which it is not known whether the last write took effect.
     pub unsure: &'a BTreeSet<ObjectKey>,
+    /// Children that another writer keeps changing, and that are not repaired yet.
+    pub resting: &'a BTreeSet<ObjectKey>,
 }
 
 /// What follows from an answer.
@@ -115,6 +117,7 @@ fn act(input: &DecideInput<'_>, answer: gate::Answer) -> Decision {
         keep: &keep,
         memory: input.memory,
         unsure: input.unsure,
+        resting: input.resting,
         finalizer: match input.question {
             Question::Serve(step) => step,
             Question::Finalize { .. } => FinalizerStep::Keep,

@@ -6,6 +6,8 @@
 use bartizan_contract::GroupKind;
 use serde_json::{Map, Value};
 
+use crate::api_error::InvalidField;
+
 /// The first of the changes that concerns an immutable field.
 ///
 /// `old` and `new` are the object as it was applied and as it would be applied now; `changed` are JSON pointers (RFC 6901) to where
@@ -38,17 +40,20 @@ pub enum Immutability {
     Immutable,
     /// None of them is.
     Mutable,
-    /// The rules of the kind are not known.
-    Unknown,
+    /// The rules of the kind are not known, and one of them must not be changed as it is.
+    Forbidden,
 }
 
-/// Judges a refused update by the fields that the API server named as causes (`spec.clusterIPs[0]`), never by its words.
+/// Judges a refused update by the fields that the API server named as causes, never by its words. Of a kind whose rules are not
+/// known, a field is immutable if its cause is `FieldValueForbidden`: a rule of a custom kind (`x-kubernetes-validations`) says so
+/// with `reason`, and what it says otherwise may protect data.
 #[must_use]
-pub fn judge(kind: &GroupKind, live: &Value, desired: &Value, fields: &[String]) -> Immutability {
+pub fn judge(kind: &GroupKind, live: &Value, desired: &Value, fields: &[InvalidField]) -> Immutability {
     if rules(kind, live, desired).is_none() {
-        return Immutability::Unknown;
+        let is_forbidden = fields.iter().any(|field| field.is_forbidden);
+        return if is_forbidden { Immutability::Forbidden } else { Immutability::Mutable };
     }
-    let pointers: Vec<String> = fields.iter().map(|field| pointer(field)).collect();
+    let pointers: Vec<String> = fields.iter().map(|field| pointer(&field.path)).collect();
     match refused(kind, live, desired, pointers.iter().map(String::as_str)) {
         Some(_) => Immutability::Immutable,
         None => Immutability::Mutable,
@@ -57,9 +62,9 @@ pub fn judge(kind: &GroupKind, live: &Value, desired: &Value, fields: &[String])
 
 /// A field path as the API server writes it (`data[a.b]`, `spec.ports[0].name`) as a JSON pointer.
 fn pointer(field: &str) -> String {
-    let mut pointer = String::new();
+    let mut pointer = "/".to_owned();
     let mut within_brackets = false;
-    for (position, character) in field.char_indices() {
+    for character in field.chars() {
         match character {
             '[' if !within_brackets => {
                 within_brackets = true;
@@ -67,16 +72,9 @@ fn pointer(field: &str) -> String {
             }
             ']' if within_brackets => within_brackets = false,
             '.' if !within_brackets => pointer.push('/'),
-            character => {
-                if position == 0 {
-                    pointer.push('/');
-                }
-                match character {
-                    '~' => pointer.push_str("~0"),
-                    '/' => pointer.push_str("~1"),
-                    other => pointer.push(other),
-                }
-            }
+            '~' => pointer.push_str("~0"),
+            '/' => pointer.push_str("~1"),
+            other => pointer.push(other),
         }
     }
     pointer

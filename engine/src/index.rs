@@ -237,9 +237,13 @@ impl Index {
         }
     }
 
-    /// Takes note that the API server accepted a delete. A child without finalizers is gone; one with finalizers stays until its
-    /// watch reports the deletion.
+    /// Takes note that the API server accepted a delete. A child without finalizers is gone; one with finalizers, a Pod, which has time to
+    /// end, and a Namespace, which has content, stay until their watch reports the deletion.
     pub fn deleted(&mut self, delete: &Delete) -> Touched {
+        let takes_time = delete.key.group.is_empty() && matches!(&*delete.key.kind, "Pod" | "Namespace");
+        if takes_time {
+            return Touched::new();
+        }
         if self.get(&delete.key).is_some_and(|child| !child.finalizers.is_empty()) {
             return Touched::new();
         }

@@ -5,6 +5,7 @@
 pub mod api_error;
 pub mod breaker;
 pub mod call_scheduler;
+pub mod contest;
 pub mod crd_compat;
 pub mod decide;
 pub mod descendants;
@@ -33,7 +34,7 @@ pub mod status;
 pub mod takeover;
 pub mod write_loop;
 
-pub use api_error::ApiError;
+pub use api_error::{ApiError, InvalidField};
 pub use decide::{Decision, decide};
 pub use gate::Refusal;
 pub use grants::{Grant, Grants, PodBounds};

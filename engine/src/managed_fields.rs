@@ -1,6 +1,7 @@
 //! Managed fields: the part of an object that a field manager owns, by `metadata.managedFields` (KEP-555, "fieldsV1"). A status that
 //! is applied again must contain every field that its manager owns, or server-side apply removes the others.
 
+use bartizan_contract::names;
 use serde_json::{Map, Value};
 
 /// The part of `value` that a field set covers. A set is a tree of `f:<field>`, `k:<keys of a list item>`, `v:<value>` and `.` (the
@@ -63,6 +64,23 @@ pub fn claim(managed_fields: &Value, manager: &str, intent: &Value) -> Option<Va
     entries.retain(|entry| entry.get("fieldsV1").and_then(Value::as_object).is_none_or(|fields| !fields.is_empty()));
     entries.push(ours);
     claimed.then_some(Value::Array(entries))
+}
+
+/// `managedFields` in which `manager` owns what another provider applied, so that its next apply removes what it leaves out. `None` if
+/// it applied before, or none did.
+#[must_use]
+pub fn inherit(managed_fields: &Value, manager: &str) -> Option<Value> {
+    let mut entries = managed_fields.as_array()?.clone();
+    let text = |entry: &Value, field: &str| entry.get(field).and_then(Value::as_str).unwrap_or_default().to_owned();
+    let applies = |entry: &Value| text(entry, "operation") == "Apply" && text(entry, "subresource").is_empty();
+    if entries.iter().any(|entry| applies(entry) && text(entry, "manager") == manager) {
+        return None;
+    }
+    let is_a_providers = |entry: &&mut Value| applies(entry) && names::is_field_manager(&text(entry, "manager"));
+    // One only: there can be one entry of a manager, operation and version.
+    let entry = entries.iter_mut().find(is_a_providers)?;
+    *entry.get_mut("manager")? = manager.into();
+    Some(Value::Array(entries))
 }
 
 /// Moves items that `intent` does not have, of lists in which it has some, from `theirs` to `ours`. Returns whether there were any.

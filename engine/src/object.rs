@@ -7,7 +7,7 @@ use std::sync::Arc;
 use bartizan_contract::Kind;
 use bartizan_contract::digest::{hex, sha256};
 use bartizan_contract::names::{
-    ABANDON_ANNOTATION, ADOPT_FROM_ANNOTATION, FINALIZED_ANNOTATION, INTENT_ANNOTATION, LAST_APPLIED_ANNOTATION,
+    self, ABANDON_ANNOTATION, ADOPT_FROM_ANNOTATION, FINALIZED_ANNOTATION, INTENT_ANNOTATION, LAST_APPLIED_ANNOTATION,
     OWNER_ANNOTATION, OWNER_UID_ANNOTATION, OWNER_UID_LABEL, PAUSED_ANNOTATION, PROVIDER_LABEL,
     RETAINED_FOR_ANNOTATION, WAVE_ANNOTATION,
 };
@@ -124,11 +124,15 @@ pub struct Observed {
     pub selector: Option<Selector>,
     /// Whether the host's field manager has applied to it.
     pub applied_by_host: bool,
+    /// Whether any provider's field manager has applied to it.
+    pub applied_by_a_provider: bool,
     /// Whether the host owns the label that names the parent's UID, so that nobody else changed it. An object that somebody assigned to
     /// this parent by hand is not deleted with it.
     pub labelled_by_host: bool,
     /// Whether another manager wrote the object (not a subresource) at or after the time of the host's last apply.
     pub written_by_others_since: bool,
+    /// The manager of the last of those writes.
+    pub last_writer: Option<String>,
     /// The part of the status that the host's manager owns; `Null` if none.
     pub owned_status: Value,
     /// The object as JSON, without managedFields and last-applied annotation, and with tokens instead of secret values.
@@ -223,7 +227,8 @@ impl Observed {
             text(&object, "/metadata/resourceVersion").ok_or(ProjectError::Missing("metadata.resourceVersion"))?;
         let namespace = text(&object, "/metadata/namespace");
         let kind = Kind::from_api_version(&api_version, &kind_name);
-        let Managers { applied_by_host, labelled_by_host, written_by_others_since } = managers(&object, manager);
+        let Managers { applied_by_host, applied_by_a_provider, labelled_by_host, written_by_others_since, last_writer } =
+            managers(&object, manager);
         let owned_status = owned_status(&object, manager);
 
         if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) {
@@ -269,8 +274,10 @@ impl Observed {
             finalizers: finalizers.map(text_of).collect(),
             selector: object.pointer("/spec/selector").and_then(Selector::parse),
             applied_by_host,
+            applied_by_a_provider,
             labelled_by_host,
             written_by_others_since,
+            last_writer,
             owned_status,
             raw: raw.into(),
             revealed,
@@ -366,8 +373,10 @@ fn controller(object: &Value, field: &str) -> Option<String> {
 /// What managed fields tell about the host's writes.
 struct Managers {
     applied_by_host: bool,
+    applied_by_a_provider: bool,
     labelled_by_host: bool,
     written_by_others_since: bool,
+    last_writer: Option<String>,
 }
 
 /// Whether the host's manager applied and owns the label, and whether another manager wrote at or after that. Times are RFC 3339 in UTC
@@ -376,9 +385,10 @@ fn managers(object: &Value, manager: &str) -> Managers {
     let label = format!("f:{OWNER_UID_LABEL}");
     let entries = object.pointer("/metadata/managedFields").and_then(Value::as_array);
     let field = |entry: &Map<String, Value>, name: &str| entry.get(name).and_then(Value::as_str).map(str::to_owned);
-    let (mut applied_by_host, mut labelled_by_host) = (false, false);
+    let (mut applied_by_host, mut applied_by_a_provider, mut labelled_by_host) = (false, false, false);
     let mut ours: Option<String> = None;
     let mut others: Option<String> = None;
+    let mut last_writer = None;
     for entry in entries.into_iter().flatten().filter_map(Value::as_object) {
         if entry.get("subresource").and_then(Value::as_str).is_some_and(|name| !name.is_empty()) {
             continue;
@@ -388,6 +398,8 @@ fn managers(object: &Value, manager: &str) -> Managers {
         let labels = || entry.get("fieldsV1")?.get("f:metadata")?.get("f:labels")?.get(&label);
         let applies = is_ours && field(entry, "operation").as_deref() == Some("Apply");
         applied_by_host |= applies;
+        applied_by_a_provider |= field(entry, "operation").as_deref() == Some("Apply")
+            && field(entry, "manager").is_some_and(|manager| names::is_field_manager(&manager));
         labelled_by_host |= is_ours && labels().is_some();
         // Restoring labels is an Update of ours, which does not revert what others wrote before.
         let slot = match (applies, is_ours) {
@@ -397,6 +409,9 @@ fn managers(object: &Value, manager: &str) -> Managers {
         };
         if slot.as_ref().is_none_or(|seen| *seen < time) {
             *slot = Some(time);
+            if !is_ours {
+                last_writer = field(entry, "manager");
+            }
         }
     }
     let written_by_others_since = match (&ours, &others) {
@@ -404,7 +419,8 @@ fn managers(object: &Value, manager: &str) -> Managers {
         (Some(_), None) => false,
         (None, _) => true,
     };
-    Managers { applied_by_host, labelled_by_host, written_by_others_since }
+    let last_writer = last_writer.filter(|_| written_by_others_since);
+    Managers { applied_by_host, applied_by_a_provider, labelled_by_host, written_by_others_since, last_writer }
 }
 
 /// The fields of the status that the host's manager owns.

@@ -38,15 +38,26 @@ impl MergePatch {
     }
 
     /// Adopts an object as a child of a parent: sets the labels, and removes the annotations and the owner reference of the
-    /// previous parent. The next apply sets the desired state.
+    /// previous parent; with its managed fields as they are to be, if they change. The next apply sets the desired state.
     #[must_use]
-    pub fn adopt(live: &Observed, provider: &str, parent_uid: &str) -> Self {
-        let fields = json!({
+    pub fn adopt(live: &Observed, provider: &str, parent_uid: &str, managed_fields: Option<Value>) -> Self {
+        let mut fields = json!({
             "labels": {PROVIDER_LABEL: provider, OWNER_UID_LABEL: parent_uid},
             "annotations": {RETAINED_FOR_ANNOTATION: null, OWNER_UID_ANNOTATION: null, OWNER_ANNOTATION: null},
             "ownerReferences": other_owners(live),
         });
+        if let Some(managed_fields) = managed_fields {
+            fields["managedFields"] = managed_fields;
+        }
         Self::of(live, fields)
+    }
+
+    /// Removes the owner reference of the previous parent from an object that no provider has applied. Its marks stay until the apply that
+    /// follows, so that it is found again if that fails.
+    #[must_use]
+    pub fn disown(live: &Observed) -> Self {
+        let annotations = json!({RETAINED_FOR_ANNOTATION: null});
+        Self::of(live, json!({"annotations": annotations, "ownerReferences": other_owners(live)}))
     }
 
     /// Releases a child: removes the host's labels, by which it is watched, and the owner reference, and adds an annotation by

@@ -135,9 +135,9 @@ impl Plan {
 
     /// The applies of each wave that is not blocked, in order. Within a wave, a child comes after the children that it uses.
     pub fn waves(&self) -> impl Iterator<Item = &[Arc<Apply>]> {
+        let is_due = |apply: &Arc<Apply>| self.blocked.is_none_or(|blocked| apply.intent.wave <= blocked);
         let waves = self.applies.chunk_by(|left, right| step(left) == step(right));
-        waves
-            .take_while(|wave| wave.iter().all(|apply| self.blocked.is_none_or(|blocked| apply.intent.wave <= blocked)))
+        waves.take_while(move |wave| wave.first().is_some_and(is_due))
     }
 
     /// The releases that are not blocked.
@@ -254,6 +254,8 @@ pub struct PlanInput<'a> {
     pub finalizer: FinalizerStep,
     /// Children of which it is not known whether the last write took effect: they are left alone.
     pub unsure: &'a BTreeSet<ObjectKey>,
+    /// Children that are not repaired yet, since another writer keeps changing them.
+    pub resting: &'a BTreeSet<ObjectKey>,
 }
 
 /// Compares the desired with the observed children.
@@ -272,7 +274,9 @@ pub fn plan(input: &PlanInput<'_>) -> Plan {
             Some(child) if !is_ours(child, input.parent, input.provider) => plan.taken.push(intent.key.clone()),
             Some(child) if child.deleting => plan.waiting.push(intent.key.clone()),
             Some(child) => {
-                if let Some(reason) = difference(intent, child, input.memory) {
+                let rests =
+                    |reason: &ApplyReason| *reason == ApplyReason::Drifted && input.resting.contains(&intent.key);
+                if let Some(reason) = difference(intent, child, input.memory).filter(|reason| !rests(reason)) {
                     plan.applies.push(Arc::new(Apply { intent: intent.clone(), fence: fence(child), reason }));
                 }
             }
@@ -284,7 +288,7 @@ pub fn plan(input: &PlanInput<'_>) -> Plan {
         |intent: &Intent| not_owned.contains(&intent.key) || intent.uses.iter().any(|used| not_owned.contains(used));
     plan.applies.retain(|apply| !is_blocked(&apply.intent));
     plan.blocked = input.intents.iter().filter(|intent| is_blocked(intent)).map(|intent| intent.wave).min();
-    // It may be one that is to be pruned, or that was.
+    // It may be a child that is not desired: still, nothing is deleted.
     if plan.blocked.is_none() && !input.unsure.is_empty() {
         plan.blocked = Some(u32::MAX);
     }

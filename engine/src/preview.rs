@@ -37,6 +37,19 @@ pub struct NoPrediction {
     pub message: String,
 }
 
+impl NoPrediction {
+    /// Whether it fails like another version: for the same reason. A spec that one calls invalid, another may hold.
+    fn is_like(&self, other: Reason) -> bool {
+        let kind = |reason| if reason == Reason::Held { Reason::Invalid } else { reason };
+        kind(self.reason) == kind(other)
+    }
+
+    /// Whether the host could not ask, so that nothing is known of the version.
+    fn is_of_host(&self) -> bool {
+        matches!(self.reason, Reason::HostBusy | Reason::HostError)
+    }
+}
+
 /// What a version would do to a parent, beside the version that serves it.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Outlook {
@@ -46,6 +59,8 @@ pub enum Outlook {
     AsBefore(NoPrediction),
     /// It has no acceptable answer.
     Fails(NoPrediction),
+    /// It could not be asked, or nothing is known of the version that serves.
+    Unknown(NoPrediction),
 }
 
 /// Compares what two versions have to say about one parent.
@@ -57,7 +72,8 @@ pub fn outlook(
 ) -> Outlook {
     match (candidate, active) {
         (Ok(candidate), active) => Outlook::Changes(compare(&candidate, active.ok().as_ref(), children)),
-        (Err(failure), Err(before)) if failure.reason == before.reason => Outlook::AsBefore(failure),
+        (Err(failure), _) if failure.is_of_host() => Outlook::Unknown(failure),
+        (Err(failure), Err(before)) if failure.is_like(before.reason) => Outlook::AsBefore(failure),
         (Err(failure), _) => Outlook::Fails(failure),
     }
 }
@@ -78,7 +94,9 @@ pub fn outlook_alone(
             }
             Outlook::Changes(changes)
         }
-        Err(failure) if last == Some(failure.reason) => Outlook::AsBefore(failure),
+        // The condition of a paused parent does not say how it was served.
+        Err(failure) if failure.is_of_host() || last == Some(Reason::Paused) => Outlook::Unknown(failure),
+        Err(failure) if last.is_some_and(|last| failure.is_like(last)) => Outlook::AsBefore(failure),
         Err(failure) => Outlook::Fails(failure),
     }
 }

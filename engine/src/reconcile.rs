@@ -97,6 +97,8 @@ enum State {
 enum End {
     Release(FinalizerStep),
     Teardown,
+    /// It lives, and is no longer this provider's.
+    Leave,
 }
 
 /// Result of the status write: `Ok` with the parent if it was written; `Err` requests a retry, after the given delay if any.
@@ -247,6 +249,12 @@ impl Reconcile {
     }
 
     fn begin_phase(&mut self, clock: &dyn Clock) {
+        let parent = &self.snapshot.parent;
+        // What is being deleted is finalized by whoever holds its finalizer.
+        if self.snapshot.left.is_some() && !parent.deleting && !parent.marks.paused {
+            self.send(State::Listing(End::Leave), Effect::ListChildren);
+            return;
+        }
         match phase::of(&self.snapshot.parent, &self.context.name, self.context.finalizes) {
             Phase::Terminating => self.undecided(Finished::Done { resync: None }, Executed::default()),
             Phase::Paused => self.conclude((Outcome::Paused, Retry::No), clock),
@@ -340,6 +348,7 @@ impl Reconcile {
         };
         self.draft.called = Called::Answered;
         let unsure = self.unsure.iter().map(|(key, _)| key.clone()).collect();
+        let resting = self.kept.contest.resting(clock.instant());
         let decision = decide(
             &DecideInput {
                 context: &self.context,
@@ -348,6 +357,7 @@ impl Reconcile {
                 issued: &self.issued,
                 memory: &self.kept.memory,
                 unsure: &unsure,
+                resting: &resting,
             },
             answer,
         );
@@ -415,6 +425,10 @@ impl Reconcile {
         let plan = match end {
             End::Release(step) => plan::release_all(provider, parent, children, step),
             End::Teardown => plan::teardown(provider, parent, children),
+            End::Leave if parent.finalizers.contains(&self.context.finalizer) => {
+                plan::release_all(provider, parent, children, FinalizerStep::Remove)
+            }
+            End::Leave => plan::release_all(provider, parent, children, FinalizerStep::Keep),
         };
         self.execute(plan, children, after_deleting, clock);
     }

@@ -8,9 +8,10 @@ use std::time::Instant;
 use bartizan_contract::{Kind, ProviderEvent};
 use serde_json::Value;
 
+use crate::contest::Contest;
 use crate::gate::GateInput;
 use crate::grants::Grants;
-use crate::object::{Hash, Observed};
+use crate::object::{Hash, ObjectKey, Observed};
 use crate::plan::{FinalizerStep, Memory};
 use crate::related::References;
 use crate::request::{self, RequestInput};
@@ -66,6 +67,15 @@ pub struct Snapshot {
     pub supplied: Supplied,
     /// Optional kinds, as `Kind.group`, and whether the cluster serves each.
     pub optional_kinds: BTreeMap<String, bool>,
+    /// Set if the provider does not claim the parent any more.
+    pub left: Option<Left>,
+}
+
+/// A parent that has left the claim of its provider, by a label, a selector or a namespace.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Left {
+    /// The provider that claims it now; `None`: nobody does.
+    pub successor: Option<String>,
 }
 
 /// Related objects of one round.
@@ -130,12 +140,25 @@ pub struct Kept {
     pub events_sent: Option<Vec<ProviderEvent>>,
     /// Detects decisions that only trigger the next one.
     pub write_loop: WriteLoop,
-    /// Reconciles in a row in which a write met a conflict.
-    pub conflicts: u32,
-    /// The last status that was written, and what became of it.
+    /// Children that another writer keeps changing.
+    pub contest: Contest,
+    /// Reconciles in a row in which the write of one object met a conflict.
+    pub conflicts: Option<Conflicts>,
+    /// The last status that was written, and what the API server stored.
     pub status: Option<WrittenStatus>,
-    /// What people were last told by an event, since it could not be written into the status.
+    /// The failure that people were told by an event, since it could not be written into the status, and that has not ended.
     pub told: Option<Outcome>,
+}
+
+/// Conflicts that the write of one object met.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Conflicts {
+    /// The object.
+    pub key: ObjectKey,
+    /// Digest of the parent: after an edit the count starts again.
+    pub parent: Hash,
+    /// Reconciles in a row.
+    pub count: u32,
 }
 
 /// A status that was written. What the API server makes of it may differ: it prunes, defaults and converts. A difference that it

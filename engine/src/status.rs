@@ -177,14 +177,16 @@ fn host_conditions(outcome: &Outcome) -> Vec<Condition> {
 /// The host's event where the status cannot hold what happened, or cannot be written: each failure once, and its end.
 #[must_use]
 pub fn event_instead(told: Option<&Outcome>, outcome: &Outcome) -> Option<ProviderEvent> {
-    let was_failed = matches!(told, Some(Outcome::Failed { .. }));
+    event_after(told.map(Outcome::reason), told.is_some(), outcome)
+}
+
+/// The event for an outcome after this reason, if there was one, and after a failure or none.
+fn event_after(before: Option<Reason>, was_failed: bool, outcome: &Outcome) -> Option<ProviderEvent> {
     let event = |type_, message: &str| {
         Some(ProviderEvent { type_, reason: outcome.reason().to_string(), message: shorten(message) })
     };
     match outcome {
-        Outcome::Failed { message, .. } if told.map(Outcome::reason) != Some(outcome.reason()) => {
-            event(EventType::Warning, message)
-        }
+        Outcome::Failed { reason, message, .. } if before != Some(*reason) => event(EventType::Warning, message),
         Outcome::Applied if was_failed => event(EventType::Normal, "All children match the desired state again"),
         _ => None,
     }
@@ -199,16 +201,7 @@ pub fn event(owned: &Value, outcome: &Outcome) -> Option<ProviderEvent> {
         let was_waiting = matches!(reason_before, Some(Reason::Waiting | Reason::Held | Reason::Paused));
         before.status != ConditionStatus::True && !was_waiting
     };
-    let event = |type_, message: &str| {
-        Some(ProviderEvent { type_, reason: outcome.reason().to_string(), message: shorten(message) })
-    };
-    match outcome {
-        Outcome::Failed { reason, message, .. } if reason_before != Some(*reason) => event(EventType::Warning, message),
-        Outcome::Applied if before.as_ref().is_some_and(was_failed) => {
-            event(EventType::Normal, "All children match the desired state again")
-        }
-        _ => None,
-    }
+    event_after(reason_before, before.as_ref().is_some_and(was_failed), outcome)
 }
 
 fn conditions_of(status: &Value) -> Vec<Condition> {

@@ -1,10 +1,13 @@
 //! Decides what to do with an object that exists under a name that was believed free.
 
 use bartizan_contract::Kind;
-use bartizan_contract::names::ADOPT_FROM_ANNOTATION;
+use bartizan_contract::names::{ADOPT_FROM_ANNOTATION, OWNER_UID_LABEL, PROVIDER_LABEL};
 use serde_json::Value;
 
 use crate::object::{ObjectKey, Observed};
+
+/// Describes an object that has a parent's labels, and no field that the host applied.
+pub(crate) const FORGED: &str = "it carries this parent's labels but was not applied by this host";
 
 /// What to do with an object that exists where a child should be created.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,6 +18,11 @@ pub enum Takeover {
     Adopt,
     /// It belongs to the parent that this one adopts from: adopt it, if that parent is gone.
     AdoptFrom(Earlier),
+    /// It belongs to this parent as another provider served it, which is to release it.
+    AwaitRelease {
+        /// That provider.
+        provider: String,
+    },
     /// It belongs to this parent, and is being deleted or is a child that the cache lacks: wait for the watch.
     Wait,
     /// It belongs to another owner: nothing is written.
@@ -42,9 +50,16 @@ pub fn decide(live: &Observed, parent: &Observed, provider: &str) -> Takeover {
     if live.applied_by_host && (labelled || controlled || annotated) {
         return if live.deleting || labelled { Takeover::Wait } else { Takeover::RestoreLabels };
     }
-    // The field manager names the provider: what another provider retained is not adopted.
-    if live.applied_by_host && is_retained_for(live, parent) {
+    // What another provider retained is not adopted, unless it was released: then it is nobody's child.
+    let is_released = live.applied_by_a_provider && live.owner_uid.is_none() && live.provider.is_none();
+    if (live.applied_by_host || is_released) && is_retained_for(live, parent) {
         return if live.deleting { Takeover::Wait } else { Takeover::Adopt };
+    }
+    if let Some(other) = live.provider.as_deref().filter(|other| *other != provider)
+        && live.applied_by_a_provider
+        && live.owner_uid.as_deref() == Some(parent.uid.as_str())
+    {
+        return Takeover::AwaitRelease { provider: other.to_owned() };
     }
     // Without managed fields, too: backups often restore none. Whoever annotates the parent vouches for its children.
     if let Some(uid) = earlier_parent(live, parent, provider) {
@@ -102,9 +117,7 @@ fn controller_reference(live: &Observed) -> Option<Value> {
 /// The owner of an object, for messages.
 fn holder(live: &Observed, parent: &Observed, provider: &str) -> String {
     match (&live.owner_uid, &live.controller_uid, &live.provider) {
-        (Some(uid), _, Some(other)) if *uid == parent.uid && other == provider => {
-            "it carries this parent's labels but was not applied by this host".to_owned()
-        }
+        (Some(uid), _, Some(other)) if *uid == parent.uid && other == provider => FORGED.to_owned(),
         (Some(uid), _, Some(other)) if *uid == parent.uid => {
             format!("it belongs to this parent as provider {other} serves it")
         }
@@ -117,6 +130,11 @@ fn holder(live: &Observed, parent: &Observed, provider: &str) -> String {
             "it is controlled by this parent but was not applied by this host".to_owned()
         }
         (_, Some(uid), _) => format!("it is controlled by the object with UID {uid}"),
+        _ if is_retained_for(live, parent) => format!(
+            "it is marked as retained for this parent, but no provider has applied it, as after a restore without managed fields (to \
+             adopt it, label it with {PROVIDER_LABEL}={provider} and {OWNER_UID_LABEL}=retained, and annotate this parent with \
+             {ADOPT_FROM_ANNOTATION}=retained)"
+        ),
         _ => "it was created by another client".to_owned(),
     }
 }

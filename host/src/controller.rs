@@ -2,6 +2,7 @@
 //! that nothing is shared and nothing is locked.
 
 mod breakers;
+mod former_namespaces;
 mod observe;
 mod previewing;
 mod previews;
@@ -17,7 +18,7 @@ use bartizan_contract::Kind;
 use bartizan_engine::breaker::Called;
 use bartizan_engine::descendants::Listing;
 use bartizan_engine::index::{Index, Kinds, Scope};
-use bartizan_engine::provider::claims::Claim;
+use bartizan_engine::provider::claims::{Claim, serves};
 use bartizan_engine::provider::event::ControllerEvent;
 use bartizan_engine::queue::{BACKOFF_MAX, Finished};
 use bartizan_engine::reconcile::{Ended as ReconcileEnded, Next, Report};
@@ -295,7 +296,12 @@ impl Controller {
             return self.queue.take(now);
         }
         let (index, breakers, shared) = (&self.index, &self.breakers, &self.shared);
-        let sort = |uid: &ParentUid| index.parent(uid).and_then(|parent| Sort::of(&parent, &shared.context));
+        let claims = &self.claims;
+        let is_served = |parent: &Observed| serves(claims, parent) == Some(shared.provider());
+        let sort = |uid: &ParentUid| {
+            let parent = index.parent(uid).filter(|parent| is_served(parent))?;
+            Sort::of(&parent, &shared.context)
+        };
         self.queue.take_if(now, |uid| breakers.admit(sort(uid), now))
     }
 
@@ -315,8 +321,7 @@ impl Controller {
             None => self.status_blocked.remove(uid),
         };
         if has_changed {
-            let (parents, example) =
-                (self.status_blocked.len(), error.unwrap_or_else(|| "see their events".to_owned()));
+            let (parents, example) = (self.status_blocked.len(), error.unwrap_or_default());
             self.reporter.report(ControllerEvent::StatusBlocked { parents, example });
         }
     }
@@ -340,7 +345,10 @@ impl Controller {
         match self.job(&uid, supplied) {
             Some(job) => {
                 let shared = self.shared.clone();
-                let sort = Sort::of(&job.snapshot.parent, &shared.context);
+                let sort = match &job.snapshot.left {
+                    None => Sort::of(&job.snapshot.parent, &shared.context),
+                    Some(_) => None,
+                };
                 self.breakers.begin(sort, &uid, Instant::now());
                 let handle = self.running.spawn(async move { reconcile(&shared, job).await });
                 self.in_flight.insert(handle.id(), (uid, sort));
@@ -369,6 +377,7 @@ impl Controller {
             optional_kinds: self.served.optional.clone(),
             kind: kind.clone(),
             has_status: served.has_status,
+            left: self.left(&parent),
             parent,
         })
     }
@@ -404,7 +413,11 @@ impl Controller {
         let parent = self.index.parent(&uid);
         if let ReconcileEnded::Decided(decided) = &report.ended {
             let blocked = parent.as_ref().zip(decided.status_error.as_ref());
-            self.report_status(&uid, blocked.map(|(parent, error)| format!("{}: {error}", parent.key)));
+            // A lost race writes none, and an error that may pass says nothing about the status.
+            let is_raced = matches!(report.next, Next::Finish(Finished::Again { .. }));
+            if !is_raced && !blocked.is_some_and(|(_, error)| error.may_pass()) {
+                self.report_status(&uid, blocked.map(|(parent, error)| format!("{}: {error}", parent.key)));
+            }
         }
         if parent.is_some() {
             let children: BTreeSet<ObjectKey> =
@@ -417,6 +430,9 @@ impl Controller {
             if !report.unsure.is_empty() {
                 self.unsure.insert(uid.clone(), report.unsure);
             }
+        }
+        if let (Some(parent), Next::Finish(Finished::Done { .. })) = (&parent, &report.next) {
+            self.forget_if_left(parent, now);
         }
         match report.next {
             Next::Supply(supplied) if !self.stopping => self.start(uid.clone(), supplied),

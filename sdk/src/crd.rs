@@ -87,6 +87,11 @@ fn remove_required(schema: &mut Value) {
                 node.remove("required");
             }
             node.values_mut().for_each(remove_required);
+            // The API server wants the keys of a list that is a map.
+            let keys = node.get("x-kubernetes-list-map-keys").cloned();
+            if let (Some(keys), Some(Value::Object(items))) = (keys, node.get_mut("items")) {
+                items.insert("required".to_owned(), keys);
+            }
         }
         Value::Array(nodes) => nodes.iter_mut().for_each(remove_required),
         _ => {}

@@ -128,7 +128,7 @@ fn unreadable<P: Provider>(request: &[u8], fault: Fault) -> Result<Vec<u8>, Fail
     let message = "not known until the spec is valid".to_owned();
     let ready = Condition::new(condition::READY, ConditionStatus::Unknown, INVALID_SPEC, message);
     let response = Response::hold().condition(ready).condition(condition::invalid(INVALID_SPEC, &[fault]));
-    response.finish(&request.metadata, &[])
+    response.status_text(&request.status_without_conditions()).finish(&request.metadata, &[])
 }
 
 /// Handles one request and parses the response as the host does. For tests.

@@ -26,6 +26,8 @@ pub struct Request<'a, S> {
     pub spec: S,
     /// Paths of the parent's fields that the spec type does not know. The SDK reports them in a condition.
     pub unknown_fields: Vec<String>,
+    /// The parent's status before this request.
+    status: JsonView<'a>,
     children: Objects<'a>,
     /// Objects below the children, such as pods.
     descendants: Objects<'a>,
@@ -83,6 +85,20 @@ pub struct ParentMetadata {
 }
 
 impl<S> Request<'_, S> {
+    /// What the parent's status holds beside conditions.
+    pub(crate) fn status_without_conditions(&self) -> Vec<u8> {
+        let mut text = b"{".to_vec();
+        let fields = self.status.fields().map_while(Result::ok);
+        for (key, value) in fields.filter(|(key, _)| *key != b"conditions") {
+            let separator: &[u8] = if text.len() > 1 { b",\"" } else { b"\"" };
+            for part in [separator, key, b"\":", value.text()] {
+                text.extend_from_slice(part);
+            }
+        }
+        text.push(b'}');
+        text
+    }
+
     /// The faults of retired fields that the parent sets: pass [`Provider::RETIRED`](crate::Provider::RETIRED).
     #[must_use]
     pub fn retired_faults(&self, retired: &[RetiredField]) -> Vec<Fault> {
@@ -131,10 +147,21 @@ impl<'a, S: DeserializeOwned> Request<'a, S> {
             return Err(self::no_request(format!("it is a {found}, and this provider understands {API_VERSION}")));
         }
         let parent = parent.ok_or_else(|| self::no_request("it has no parent"))?;
-        let Parent { metadata, spec, unknown_fields } = Parent::read(parent, parent_kind)?;
+        let Parent { metadata, spec, status, unknown_fields } = Parent::read(parent, parent_kind)?;
         let typing::Typed { value: spec, unknown_fields: mut all } = typing::typed::<S>("spec", &spec)?;
         all.extend(unknown_fields);
-        Ok(Self { metadata, spec, unknown_fields: all, children, descendants, related, provider, cluster, finalizing })
+        Ok(Self {
+            metadata,
+            spec,
+            status,
+            unknown_fields: all,
+            children,
+            descendants,
+            related,
+            provider,
+            cluster,
+            finalizing,
+        })
     }
 }
 
@@ -198,16 +225,17 @@ fn no_request(error: impl std::fmt::Display) -> Failure {
 }
 
 /// A parent whose spec is not typed yet.
-struct Parent {
+struct Parent<'a> {
     metadata: ParentMetadata,
     spec: Value,
+    status: JsonView<'a>,
     unknown_fields: Vec<String>,
 }
 
-impl Parent {
-    fn read(parent: JsonView<'_>, expected: &ParentKind) -> Result<Self, Failure> {
+impl<'a> Parent<'a> {
+    fn read(parent: JsonView<'a>, expected: &ParentKind) -> Result<Self, Failure> {
         let (mut api_version, mut kind) = (&b""[..], &b""[..]);
-        let (mut metadata, mut spec) = (JsonView::EMPTY_OBJECT, JsonView::NULL);
+        let (mut metadata, mut spec, mut status) = (JsonView::EMPTY_OBJECT, JsonView::NULL, JsonView::NULL);
         let mut unknown_fields = Vec::new();
         for field in parent.fields() {
             match field.map_err(|error| no_request(format!("its parent: {error}")))? {
@@ -216,7 +244,7 @@ impl Parent {
                 (b"metadata", value) if !value.is_null() => metadata = value,
                 (b"metadata", _) => {}
                 (b"spec", value) => spec = value,
-                (b"status", _) => {}
+                (b"status", value) => status = value,
                 (unknown, _) => unknown_fields.push(lossy(unknown).into_owned()),
             }
         }
@@ -228,7 +256,7 @@ impl Parent {
         let fault = |what: &str, error: &dyn std::fmt::Display| no_request(format!("its parent's {what}: {error}"));
         let metadata = ParentMetadata::read(metadata, |error| fault("metadata", error))?;
         let spec = spec.parse().map_err(|error| fault("spec", &error))?;
-        Ok(Self { metadata, spec, unknown_fields })
+        Ok(Self { metadata, spec, status, unknown_fields })
     }
 }
 

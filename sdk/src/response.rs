@@ -172,6 +172,14 @@ impl Response {
         self
     }
 
+    /// Sets the status, as text.
+    pub(crate) fn status_text(mut self, status: &[u8]) -> Self {
+        let mut writer = Writer::default();
+        writer.raw(status);
+        self.status = Some(writer);
+        self
+    }
+
     /// Adds a condition of the parent, in place of any earlier one of the same type.
     #[must_use]
     pub fn condition(mut self, condition: Condition) -> Self {

@@ -8,7 +8,7 @@ use crate::failure::Fault;
 pub struct RetiredField {
     /// Its path, with `[]` for any item of a list: `spec.storageAmount`, `spec.racks[].nodes`.
     pub path: &'static str,
-    /// What to do instead.
+    /// What became of it, and what to do: `has become spec.scope.volumeClaimTemplates`.
     pub instead: &'static str,
 }
 
@@ -36,7 +36,7 @@ impl RetiredField {
 pub(crate) fn faults(unknown: &[String], retired: &[RetiredField]) -> Vec<Fault> {
     let fault = |field: &String| {
         let retired = retired.iter().find(|retired| retired.is(field))?;
-        Some(Fault::new(field.clone(), format!("is no longer a field of this kind: {}", retired.instead)))
+        Some(Fault::new(field.clone(), retired.instead))
     };
     unknown.iter().filter_map(fault).collect()
 }
@@ -47,9 +47,9 @@ mod tests {
 
     #[test]
     fn a_retired_field_is_found_by_its_path_whatever_the_index() {
-        let retired = [RetiredField { path: "spec.racks[].nodes", instead: "use members" }];
+        let retired = [RetiredField { path: "spec.racks[].nodes", instead: "has become members" }];
         let unknown = ["spec.racks[12].nodes".to_owned(), "spec.nodes".to_owned()];
         let faults: Vec<String> = faults(&unknown, &retired).iter().map(ToString::to_string).collect();
-        assert_eq!(faults, ["spec.racks[12].nodes: is no longer a field of this kind: use members"]);
+        assert_eq!(faults, ["spec.racks[12].nodes: has become members"]);
     }
 }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use bartizan_engine::patch::MergePatch;
 use bartizan_engine::reconcile::{Effect, Reply};
 use bartizan_engine::snapshot::ProviderContext;
-use bartizan_engine::{ApiError, Delete, Fence, ObjectKey, Observed, managed_fields};
+use bartizan_engine::{ApiError, Delete, Fence, InvalidField, ObjectKey, Observed, managed_fields};
 use serde_json::{Value, json};
 
 use crate::fields;
@@ -141,6 +141,7 @@ impl ApiServer {
                 )
             }
             Effect::ClaimItems { apply, seen } => Reply::Claimed(self.claim(caller, &apply.intent.object, seen)),
+            Effect::Adopt(live) => Reply::Object(self.adopt(caller, live)),
             Effect::TryCreate { apply, .. } => Reply::Done(self.try_create(&apply.intent.key, &apply.intent.object)),
             Effect::ReadAddress(address) => Reply::Address(Ok(self.holder(*address))),
             Effect::Patch(patch) => Reply::Object(self.patch(caller, patch)),
@@ -152,6 +153,15 @@ impl ApiServer {
 
     fn read(&self, caller: Caller<'_>, key: &ObjectKey) -> Result<Observed, ApiError> {
         observed(caller, self.objects.get(key).cloned().ok_or_else(|| not_found(key))?)
+    }
+
+    fn adopt(&mut self, caller: Caller<'_>, seen: &Observed) -> Result<Observed, ApiError> {
+        let live = self.objects.get(&seen.key).ok_or_else(|| not_found(&seen.key))?;
+        let patch = match managed_fields::inherit(&live["metadata"]["managedFields"], caller.manager) {
+            None => MergePatch::disown(seen),
+            inherited => MergePatch::adopt(seen, &caller.context.name, &caller.parent.uid, inherited),
+        };
+        self.patch(caller, &patch)
     }
 
     /// The object of the parent's kind with this UID.
@@ -415,7 +425,7 @@ fn observed(caller: Caller<'_>, object: Value) -> Result<Observed, ApiError> {
 fn validate_update(before: &Value, object: &Value) -> Result<(), ApiError> {
     let changes = |field: &str| before.pointer(field) != object.pointer(field);
     let invalid = |field: &str, message: &str| {
-        Err(ApiError::Invalid { message: format!("{field}: {message}"), fields: vec![field.to_owned()] })
+        Err(ApiError::Invalid { message: format!("{field}: {message}"), fields: vec![invalid_field(field)] })
     };
     match before["kind"].as_str() {
         Some("ConfigMap") if before["immutable"] == true && changes("/data") => {
@@ -426,6 +436,10 @@ fn validate_update(before: &Value, object: &Value) -> Result<(), ApiError> {
     }
 }
 
+fn invalid_field(path: &str) -> InvalidField {
+    InvalidField { path: path.to_owned(), is_forbidden: true }
+}
+
 /// Validates metadata, for every kind, and the keys of a ConfigMap.
 fn validate(object: &Value) -> Result<(), ApiError> {
     let data = object["data"].as_object().into_iter().flatten();
@@ -434,12 +448,13 @@ fn validate(object: &Value) -> Result<(), ApiError> {
     };
     if let Some(key) = data.map(|(key, _)| key).find(is_bad) {
         let field = format!("data[{key}]");
-        return Err(ApiError::Invalid { message: format!("{field}: not a valid config map key"), fields: vec![field] });
+        let message = format!("{field}: not a valid config map key");
+        return Err(ApiError::Invalid { message, fields: vec![invalid_field(&field)] });
     }
     let owners = object["metadata"]["ownerReferences"].as_array().into_iter().flatten();
     if owners.filter(|owner| owner["controller"] == true).count() > 1 {
         let message = "metadata.ownerReferences: Only one reference can have Controller set to true";
-        let fields = vec!["metadata.ownerReferences".to_owned()];
+        let fields = vec![invalid_field("metadata.ownerReferences")];
         return Err(ApiError::Invalid { message: message.to_owned(), fields });
     }
     Ok(())

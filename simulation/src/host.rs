@@ -11,7 +11,7 @@ use bartizan_engine::decide::{DecideInput, Decision, decide};
 use bartizan_engine::index::Kinds;
 use bartizan_engine::plan::FinalizerStep;
 use bartizan_engine::reconcile::{CallError, Clock, Effect, Next, Reconcile, Reply, Report, Ticket};
-use bartizan_engine::snapshot::{Kept, ProviderContext, Question, Snapshot, Supplied};
+use bartizan_engine::snapshot::{Kept, Left, ProviderContext, Question, Snapshot, Supplied};
 use bartizan_engine::{ApiError, Index, ObjectKey, Observed, ParentUid, Refusal};
 
 use crate::api_server::{ApiServer, Caller, WatchEvent};
@@ -43,6 +43,8 @@ pub struct Host {
     kept: BTreeMap<ParentUid, Kept>,
     unsure: BTreeMap<ParentUid, Vec<(Kind, ObjectKey)>>,
     delivered: usize,
+    /// Set if its provider does not claim the parents any more.
+    pub left: Option<Left>,
     /// The effects of the last reconcile in the order in which they were carried out, and whether each succeeded from the host's
     /// point of view.
     pub trace: Vec<(Effect, bool)>,
@@ -72,6 +74,7 @@ impl Host {
             kept: BTreeMap::new(),
             unsure: BTreeMap::new(),
             delivered: 0,
+            left: None,
             trace: Vec::new(),
         }
     }
@@ -80,6 +83,7 @@ impl Host {
     #[must_use]
     pub fn restarted(&self, server: &ApiServer) -> Self {
         let mut host = Self::new(self.context.clone(), &self.manager, self.kind.clone());
+        host.left = self.left.clone();
         for object in server.objects().values() {
             host.see(&WatchEvent::Applied(object.clone()));
         }
@@ -134,6 +138,7 @@ impl Host {
             kind: self.kind.clone(),
             has_status: true,
             optional_kinds: BTreeMap::new(),
+            left: self.left.clone(),
             parent,
             children,
             supplied,
@@ -152,6 +157,7 @@ impl Host {
             issued: &issued,
             memory: &kept.memory,
             unsure: &BTreeSet::new(),
+            resting: &BTreeSet::new(),
         };
         Some(decide(&input, Ok(answer)))
     }
@@ -278,9 +284,12 @@ fn failed(effect: &Effect, message: &str) -> Reply {
         Effect::FindParent(_) => Reply::Parent(Err(error())),
         Effect::ReadAddress(_) => Reply::Address(Err(error())),
         Effect::Delete { .. } | Effect::TryCreate { .. } => Reply::Done(Err(error())),
-        Effect::Call(_) | Effect::Get { .. } | Effect::Apply { .. } | Effect::Patch(_) | Effect::ApplyStatus(_) => {
-            Reply::Object(Err(error()))
-        }
+        Effect::Call(_)
+        | Effect::Get { .. }
+        | Effect::Apply { .. }
+        | Effect::Patch(_)
+        | Effect::Adopt(_)
+        | Effect::ApplyStatus(_) => Reply::Object(Err(error())),
     }
 }
 

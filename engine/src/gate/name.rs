@@ -5,20 +5,33 @@ use bartizan_contract::field::{
     DNS_SUBDOMAIN_LENGTH, is_dns_label, is_dns_subdomain, not_a_dns_label, not_a_dns_subdomain,
 };
 
-/// Whether an object of this kind can have this name, which becomes a part of URLs. The rules are those of the API server: names of
-/// RBAC's kinds are path segments, those of Namespaces and Services are DNS labels, all others are DNS subdomains.
+/// API groups of built-in kinds, all of whose names are DNS subdomains but for those of Namespaces and Services.
+const SUBDOMAINS: [&str; 9] = [
+    "",
+    "apps",
+    "autoscaling",
+    "batch",
+    "coordination.k8s.io",
+    "discovery.k8s.io",
+    "policy",
+    "scheduling.k8s.io",
+    "storage.k8s.io",
+];
+
+/// Whether an object of this kind can have this name, which becomes a part of URLs. The API server checks what is not known here: names
+/// of other kinds may be any path segment, as those of Roles are.
 pub(super) fn check(kind: &Kind, name: &str) -> Result<(), String> {
     let is_segment = || {
         let is_plain = |byte: u8| byte.is_ascii_graphic() && !b"/%?#".contains(&byte);
         name.len() <= DNS_SUBDOMAIN_LENGTH && name != "." && name != ".." && name.bytes().all(is_plain)
     };
     match (kind.group.as_str(), kind.kind.as_str()) {
-        ("rbac.authorization.k8s.io", _) if is_segment() => Ok(()),
-        ("rbac.authorization.k8s.io", _) => Err(format!("{name:?} is not a valid object name")),
         ("", "Namespace" | "Service") if is_dns_label(name) => Ok(()),
         ("", "Namespace" | "Service") => Err(not_a_dns_label(name)),
-        _ if is_dns_subdomain(name) => Ok(()),
-        _ => Err(not_a_dns_subdomain(name)),
+        (group, _) if SUBDOMAINS.contains(&group) && is_dns_subdomain(name) => Ok(()),
+        (group, _) if SUBDOMAINS.contains(&group) => Err(not_a_dns_subdomain(name)),
+        _ if is_segment() => Ok(()),
+        _ => Err(format!("{name:?} is not a valid object name")),
     }
 }
 

@@ -260,9 +260,10 @@ fn of_a_pod_little_changes(#[case] old: Value, #[case] new: Value, #[case] expec
 
 #[rstest]
 #[case::sealed("ConfigMap", "data", Immutability::Immutable)]
-#[case::of_another_kind("Gizmo.example.com", "data", Immutability::Unknown)]
 #[case::mutable_field("ConfigMap", "metadata.labels", Immutability::Mutable)]
 #[case::in_brackets("ConfigMap", "data[a.b]", Immutability::Immutable)]
+#[case::forbidden_in_a_custom_kind("Gizmo.example.com", "spec!", Immutability::Forbidden)]
+#[case::invalid_in_a_custom_kind("Gizmo.example.com", "spec", Immutability::Mutable)]
 fn a_refused_update_is_judged_by_the_fields_that_are_named(
     #[case] kind: &str,
     #[case] field: &str,
@@ -270,13 +271,15 @@ fn a_refused_update_is_judged_by_the_fields_that_are_named(
 ) {
     let live = json!({"immutable": true, "data": {"a.b": "1"}, "metadata": {"labels": {}}});
     let desired = json!({"immutable": true, "data": {"a.b": "2"}, "metadata": {"labels": {"x": "y"}}});
-    assert_eq!(judge(&kind.parse().unwrap(), &live, &desired, &[field.to_owned()]), expected);
+    let (path, is_forbidden) = field.strip_suffix('!').map_or((field, false), |path| (path, true));
+    let field = InvalidField { path: path.to_owned(), is_forbidden };
+    assert_eq!(judge(&kind.parse().unwrap(), &live, &desired, &[field]), expected);
 }
 
 #[test]
 fn a_claim_that_would_shrink_is_no_matter_of_immutability() {
     let claim = |storage: &str| json!({"spec": {"resources": {"requests": {"storage": storage}}}});
-    let fields = ["spec.resources.requests.storage".to_owned()];
+    let fields = [InvalidField { path: "spec.resources.requests.storage".to_owned(), is_forbidden: true }];
     let kind = "PersistentVolumeClaim".parse().unwrap();
     assert_eq!(judge(&kind, &claim("2Gi"), &claim("1Gi"), &fields), Immutability::Mutable);
 }

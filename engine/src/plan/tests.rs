@@ -71,6 +71,7 @@ fn plan_of(intents: &[Intent], children: &[Observed], memory: &Memory) -> Plan {
         memory,
         finalizer,
         unsure: &unsure,
+        resting: &unsure,
     })
 }
 

@@ -35,6 +35,7 @@ fn predict(intents: &[Intent], children: &[Arc<Observed>]) -> Prediction {
         memory: &memory,
         finalizer: FinalizerStep::Keep,
         unsure: &BTreeSet::new(),
+        resting: &BTreeSet::new(),
     });
     Prediction { intents: intents.to_vec(), plan }
 }
@@ -157,4 +158,8 @@ fn a_failure_of_both_versions_is_no_change_if_it_is_the_same() {
         assert!(fails(outlook_alone(failure(reason), None, &[])));
     }
     assert_eq!(outlook(fine(), failure(Reason::Invalid), &[]), Outlook::Changes(Vec::new()));
+    assert!(as_before(outlook(failure(Reason::Held), failure(Reason::Invalid), &[])), "an invalid spec may be held");
+    let unknown = |outlook| matches!(outlook, Outlook::Unknown(_));
+    assert!(unknown(outlook(failure(Reason::HostBusy), failure(Reason::HostBusy), &[])), "nobody was asked");
+    assert!(unknown(outlook_alone(failure(Reason::Held), Some(Reason::Paused), &[])));
 }

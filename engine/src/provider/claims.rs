@@ -8,6 +8,7 @@ use bartizan_contract::provider::{ParentClaim, Provider};
 use jiff::Timestamp;
 
 use super::grant_check;
+use crate::object::Observed;
 
 /// What one Provider claims. It holds also while the Provider is suspended, or another would take its parents over.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -101,6 +102,13 @@ pub fn arbitrate<'a>(
     claiming.sort_by_key(|claim| claim.rank());
     let mut names = claiming.into_iter().map(|claim| claim.provider.as_str());
     Arbitration { serves: names.next(), conflicts: names.collect() }
+}
+
+/// The Provider that serves a parent, among all that claim it.
+pub fn serves<'a>(claims: &'a [Claim], parent: &Observed) -> Option<&'a str> {
+    let kind = GroupKind::new(&parent.key.group, &parent.key.kind);
+    let labels = parent.labels.iter().cloned().collect();
+    arbitrate(claims, &kind, parent.key.namespace.as_deref(), &labels).serves
 }
 
 #[cfg(test)]

@@ -80,7 +80,9 @@ pub fn status(provider: &Provider, admission: &Admission, facts: Facts<'_>, now:
     }
     if let Some((parents, example)) = facts.status_blocked {
         let of = if *parents == 1 { "1 parent".to_owned() } else { format!("{parents} parents") };
-        let message = format!("the status of {of} cannot be written, so that events are sent instead: {example}");
+        let example = if example.is_empty() { String::new() } else { format!("; {example}") };
+        let message =
+            format!("the status of {of} cannot be written as given; failures are reported as events{example}");
         set(condition_types::STATUS_BLOCKED, true, Reason::StatusRefused, &message);
     }
     match facts.serving {

@@ -70,17 +70,10 @@ impl Preview {
     pub fn unseen(crd: &str, reason: &str, time: &str) -> Self {
         let parent = format!("CustomResourceDefinition {crd}");
         let mut preview = Self::default();
-        preview.changes.unknown += 1;
+        preview.changes.fail += 1;
         preview.list(ParentPreview { parent, failure: Some(reason.to_owned()), ..ParentPreview::default() });
         preview.finish(time);
         preview
-    }
-
-    /// Takes note of a parent about which the version could not be asked, and why.
-    pub fn add_unknown(&mut self, parent: &ObjectKey, why: &str) {
-        self.changes.unknown += 1;
-        let failure = Some(why.to_owned());
-        self.list(ParentPreview { parent: parent.title(), failure, ..ParentPreview::default() });
     }
 
     /// Takes note of one parent.
@@ -97,6 +90,10 @@ impl Preview {
             Outlook::AsBefore(failure) => (entry.failure, entry.as_before) = (Some(failure.message), true),
             Outlook::Fails(failure) => {
                 self.changes.fail += 1;
+                entry.failure = Some(failure.message);
+            }
+            Outlook::Unknown(failure) => {
+                self.changes.unknown += 1;
                 entry.failure = Some(failure.message);
             }
         }
@@ -119,7 +116,8 @@ impl Preview {
     fn list(&mut self, entry: ParentPreview) {
         let size = serde_json::to_vec(&entry).map_or(0, |bytes| bytes.len());
         if self.bytes + size > KEPT_BYTES {
-            self.left_out += 1;
+            // What changes nothing is not missed.
+            self.left_out += u32::from(!entry.as_before);
         } else {
             self.bytes += size;
             self.parents.push(entry);
@@ -151,9 +149,9 @@ mod tests {
             preview.add(&key(name), Outlook::Changes(vec![change(Action::Delete)]));
         }
         preview.add(&key("f"), Outlook::AsBefore(failure()));
-        preview.add_unknown(&key("g"), "why");
+        preview.add(&key("g"), Outlook::Unknown(failure()));
         preview.finish("2026-01-01T00:00:00Z");
-        assert_eq!((preview.looked_at, preview.left_out), (6, 1));
+        assert_eq!((preview.looked_at, preview.left_out), (7, 1));
         let counted = CandidateChanges { parents: 3, delete: 3, fail: 1, unknown: 1, ..CandidateChanges::default() };
         assert_eq!(preview.changes, counted);
         let kept: Vec<&str> = preview.parents.iter().map(|kept| kept.parent.as_str()).collect();

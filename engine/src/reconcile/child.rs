@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bartizan_contract::{GroupKind, OnImmutableChange};
 
-use crate::api_error::ApiError;
+use crate::api_error::{ApiError, InvalidField};
 use crate::immutable::{self, Immutability};
 use crate::object::{ObjectKey, Observed};
 use crate::patch::MergePatch;
@@ -58,12 +58,23 @@ pub(super) enum Applied {
     Written(Box<Observed>),
     /// Its labels were restored, or it is newer than the cache: the next decision uses this state.
     Restored(Box<Observed>),
+    /// It can only be recreated, which waits until every other child of the wave is as desired.
+    ToRecreate {
+        /// Its observed state.
+        seen: Arc<Observed>,
+        /// What happens to its dependents.
+        propagation: Propagation,
+        /// Why its update was refused.
+        refused: String,
+    },
     /// It was deleted in order to be recreated. This is why its update was refused.
     Recreating(String),
     /// An immutable field changes, and it was not deleted, since it could not be created: this is why.
     Kept(ApiError),
     /// Its name is taken by an object that is being deleted, and no watch will report the end of that.
     Terminating,
+    /// It belongs to this parent as this other provider served it, which is to release it.
+    NotReleased(String),
     /// Its name is taken by an object of another owner, which is described.
     Taken(String),
     /// It changed since the snapshot; what the API server said.
@@ -111,20 +122,26 @@ impl ChildWrite {
                 Reply::Claimed(Err(error)) => self.applied(Err(error)),
                 other => Next::Done(Applied::Failed(other.unexpected())),
             },
-            Step::AppliedAgain => self.applied(reply.object()),
+            Step::AppliedAgain => match reply.object() {
+                Err(ApiError::Conflict(message)) => Next::Done(Applied::Stale(message)),
+                result => self.applied(result),
+            },
             Step::Read(conflict) => self.read(conflict, reply.object(), parent, provider),
             Step::Found { earlier, live } => match reply {
                 Reply::Parent(Ok(None)) => self.adopt(&live, parent, provider),
                 Reply::Parent(Ok(Some(found))) => {
                     Next::Done(Applied::Taken(format!("it belongs to {found}, which exists (UID {})", earlier.uid)))
                 }
-                Reply::Parent(Err(error)) => Next::Done(Applied::Taken(format!(
-                    "whether the parent with UID {}, to which it belonged, still exists could not be read: {error}",
-                    earlier.uid
-                ))),
+                Reply::Parent(Err(error)) => {
+                    let uid = &earlier.uid;
+                    let what = format!(
+                        "it is not known whether the parent with UID {uid}, to which it belonged, still exists"
+                    );
+                    Next::Done(Applied::Failed(error.context(&what)))
+                }
                 other => Next::Done(Applied::Failed(other.unexpected())),
             },
-            // Its managed fields do not name this host: the apply makes it a child like any other.
+            // The apply makes it a child like any other. Until then it is marked as before, so that it is decided on again if this fails.
             Step::Adopted => match reply.object() {
                 Ok(live) => {
                     let fence = Fence::Exact { uid: live.uid.clone(), resource_version: live.resource_version.clone() };
@@ -164,27 +181,33 @@ impl ChildWrite {
         }
     }
 
-    /// An update is refused. If that is because of an immutable field, the child is recreated, provided that its author asked for it.
-    /// The fields that the API server names decide, with the rules of the kind where they are known. Where they are not, what can be
-    /// created but not updated is immutable.
-    fn update_refused(&mut self, seen: Arc<Observed>, message: String, fields: Vec<String>) -> Next {
+    /// An update is refused. If that is because of an immutable field, the child is to be recreated, provided that its author asked for
+    /// it. The fields that the API server names decide, with the rules of the kind where they are known.
+    fn update_refused(&mut self, seen: Arc<Observed>, message: String, fields: Vec<InvalidField>) -> Next {
         let intent = &self.apply.intent;
-        let immutability = immutable::judge(&GroupKind::from(&intent.kind), &seen.value(), &intent.object, &fields);
-        let propagation = match (intent.on_immutable_change, immutability) {
-            (OnImmutableChange::Refuse, Immutability::Immutable) => {
-                return Next::Done(Applied::Failed(ApiError::Immutable(message)));
+        let judged = immutable::judge(&GroupKind::from(&intent.kind), &seen.value(), &intent.object, &fields);
+        // The values that the host has generated would be others.
+        let may_be_recreated = intent.generate.is_empty() && seen.labelled_by_host;
+        let propagation = match (intent.on_immutable_change, judged) {
+            (OnImmutableChange::RecreateOrphan, Immutability::Immutable | Immutability::Forbidden)
+                if may_be_recreated =>
+            {
+                Propagation::Orphan
             }
-            (OnImmutableChange::RecreateOrphan, Immutability::Immutable | Immutability::Unknown) => Propagation::Orphan,
-            (OnImmutableChange::Recreate, Immutability::Immutable | Immutability::Unknown) => Propagation::Background,
-            (OnImmutableChange::Refuse, _) | (_, Immutability::Mutable) => {
+            (OnImmutableChange::Recreate, Immutability::Immutable | Immutability::Forbidden) if may_be_recreated => {
+                Propagation::Background
+            }
+            (_, Immutability::Immutable) => return Next::Done(Applied::Failed(ApiError::Immutable(message))),
+            (_, Immutability::Mutable | Immutability::Forbidden) => {
                 return Next::Done(Applied::Failed(ApiError::Invalid { message, fields }));
             }
         };
-        // Policies and webhooks name no fields.
-        if fields.is_empty() {
-            return Next::Done(Applied::Failed(ApiError::Invalid { message, fields }));
-        }
-        self.recreating(Recreate::begin(self.apply.clone(), seen, propagation, message))
+        Next::Done(Applied::ToRecreate { seen, propagation, refused: message })
+    }
+
+    /// Begins the recreation of a child whose update was refused.
+    pub(super) fn recreate(&mut self, seen: Arc<Observed>, propagation: Propagation, refused: String) -> Next {
+        self.recreating(Recreate::begin(self.apply.clone(), seen, propagation, refused))
     }
 
     fn recreating(&mut self, step: recreate::Step) -> Next {
@@ -213,6 +236,7 @@ impl ChildWrite {
             // It is newer than the cache: the next decision uses it.
             Takeover::Wait => Next::Done(Applied::Restored(Box::new(live))),
             Takeover::NameTaken { holder } => Next::Done(Applied::Taken(holder)),
+            Takeover::AwaitRelease { provider } => Next::Done(Applied::NotReleased(provider)),
             Takeover::RestoreLabels => {
                 self.send(Step::Patched, Effect::Patch(MergePatch::restore_labels(&live, provider, &parent.uid)))
             }
@@ -225,7 +249,10 @@ impl ChildWrite {
     }
 
     fn adopt(&mut self, live: &Observed, parent: &Observed, provider: &str) -> Next {
-        let step = if live.applied_by_host { Step::Patched } else { Step::Adopted };
-        self.send(step, Effect::Patch(MergePatch::adopt(live, provider, &parent.uid)))
+        if live.applied_by_host {
+            self.send(Step::Patched, Effect::Patch(MergePatch::adopt(live, provider, &parent.uid, None)))
+        } else {
+            self.send(Step::Adopted, Effect::Adopt(Box::new(live.clone())))
+        }
     }
 }

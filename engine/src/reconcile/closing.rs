@@ -3,22 +3,22 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use bartizan_contract::{ProviderEvent, Reason};
-use serde_json::Value;
+use bartizan_contract::{EventType, ProviderEvent, Reason};
+use serde_json::{Value, json};
 
 use super::{Reconcile, State, StatusWrite};
 use crate::api_error::ApiError;
 use crate::breaker::Called;
 use crate::decide::Answered;
-use crate::object::Observed;
-use crate::plan::Plan;
+use crate::object::{ObjectKey, Observed};
+use crate::plan::{ApplyReason, Plan};
 use crate::queue::{BACKOFF_MAX, Finished};
 use crate::reconcile::clock::Clock;
 use crate::reconcile::effect::Effect;
 use crate::reconcile::execution::Executed;
 use crate::reconcile::outcome::{Conclusion, Retry, failed, persistent_conflict};
 use crate::reconcile::report::{Decided, Ended, Next, Report};
-use crate::snapshot::{Settled, Snapshot, WrittenStatus};
+use crate::snapshot::{Conflicts, Left, Settled, Snapshot, WrittenStatus};
 use crate::status::{self, Outcome, ReportedStatus, StatusInput};
 
 /// Delay of the retry after a lost race: the watch has most often delivered the new state by then.
@@ -33,6 +33,16 @@ impl Reconcile {
     pub(super) fn conclude(&mut self, (outcome, retry): Conclusion, clock: &dyn Clock) {
         (self.draft.outcome, self.draft.retry) = (outcome, retry);
         self.detect_persistent_conflict();
+        self.detect_contest(clock);
+        if self.has_left() {
+            // What it said about the parent is no longer its to say.
+            let is_clear = self.snapshot.parent.owned_status.as_object().is_none_or(serde_json::Map::is_empty);
+            match self.snapshot.has_status && !is_clear {
+                true => self.send(State::WritingStatus, Effect::ApplyStatus(json!({}))),
+                false => self.send_events(Ok(None), clock),
+            }
+            return;
+        }
         self.detect_write_loop();
         // A lost race is resolved by the next retry: not worth a condition that flaps.
         let writes_status =
@@ -45,6 +55,13 @@ impl Reconcile {
             Some(status) => self.write_status(State::WritingStatus, status),
             None => self.send_events(Ok(None), clock),
         }
+    }
+
+    /// Whether the parent is no longer this provider's, and all that it had was released.
+    fn has_left(&self) -> bool {
+        let Snapshot { parent, left, .. } = &self.snapshot;
+        let leaves = left.is_some() && !parent.deleting && !parent.marks.paused;
+        leaves && self.draft.retry == Retry::No && self.draft.outcome == Outcome::Applied
     }
 
     /// The status to write; `None` if the parent has it, or has what the API server made of it.
@@ -81,14 +98,14 @@ impl Reconcile {
             }
             Err(error) => {
                 let (retry_after, message) = (error.retry_after(), error.to_string());
-                // Less of it helps only if it was looked at.
+                // A smaller status helps only if the API server rejected the content.
                 let is_refused = matches!(
                     error,
                     ApiError::Invalid { .. } | ApiError::Rejected(_) | ApiError::Transient { is_busy: false, .. }
                 );
                 self.draft.status_error = Some(error);
                 // Without an answer, the status has nothing that could be left out.
-                if is_refused && self.draft.answered.is_some() {
+                if is_refused && self.draft.answered.is_some() && self.snapshot.left.is_none() {
                     self.status_refused(&message, clock);
                     return;
                 }
@@ -103,7 +120,7 @@ impl Reconcile {
         let provider = &self.context.name;
         let message = format!("The status that provider {provider} gave could not be written: {refused}");
         let outcome = match self.draft.outcome.clone() {
-            // It is the graver one.
+            // The earlier failure matters more: its reason stays.
             Outcome::Failed { reason, message: failure, stalled } => {
                 Outcome::Failed { reason, message: format!("{failure}. {message}"), stalled }
             }
@@ -135,16 +152,25 @@ impl Reconcile {
     /// nothing to do, since they were sent before.
     pub(super) fn send_events(&mut self, status: StatusWrite, clock: &dyn Clock) {
         let mut events = VecDeque::new();
-        // A lost race is not worth a word.
-        if self.draft.retry != Retry::LostRace && !self.draft.executed.finalizer_removed {
+        if self.has_left() {
+            events.extend(self.snapshot.left.as_ref().map(|left| released(&self.context.name, left)));
+        } else if self.draft.retry != Retry::LostRace && !self.draft.executed.finalizer_removed {
             let outcome = &self.draft.outcome;
             let (before, now) = (&self.snapshot.parent.owned_status, self.draft.stored_status.as_ref());
-            if status::reports(now.unwrap_or(before), outcome) {
+            let told = self.kept.told.take();
+            let was_told = told.as_ref().map(Outcome::reason) == Some(outcome.reason());
+            if !status::reports(now.unwrap_or(before), outcome) {
+                events.extend(status::event_instead(told.as_ref(), outcome));
+                self.kept.told = match outcome {
+                    Outcome::Failed { .. } => Some(outcome.clone()),
+                    Outcome::Applied => None,
+                    // The failure may go on afterwards.
+                    _ => told,
+                };
+            } else if told.is_some() && *outcome == Outcome::Applied {
+                events.extend(status::event_instead(told.as_ref(), outcome));
+            } else if !was_told {
                 events.extend(now.and_then(|_| status::event(before, outcome)));
-                self.kept.told = None;
-            } else {
-                events.extend(status::event_instead(self.kept.told.as_ref(), outcome));
-                self.kept.told = Some(outcome.clone());
             }
         }
         if let Some(answered) = &self.draft.answered {
@@ -175,6 +201,7 @@ impl Reconcile {
             (Retry::Within(most), _) => Finished::Retry { after: None, most },
             (_, Err(after)) => Finished::Retry { after: *after, most: BACKOFF_MAX },
             (Retry::LostRace, Ok(_)) => Finished::Again { after: LOST_RACE },
+            (Retry::Later(after), Ok(_)) => Finished::Again { after },
             (Retry::No, Ok(_)) => Finished::Done { resync },
         };
         let draft = std::mem::take(&mut self.draft);
@@ -197,16 +224,47 @@ impl Reconcile {
         }
     }
 
-    /// Counts reconciles in which a write met a conflict, and backs off if there are too many in a row.
+    /// Counts reconciles in which the write of one object met a conflict, and backs off if there are too many in a row.
     fn detect_persistent_conflict(&mut self) {
         let Some((key, message)) = self.draft.executed.stale.first() else {
-            self.kept.conflicts = 0;
+            self.kept.conflicts = None;
             return;
         };
-        self.kept.conflicts += 1;
-        if self.kept.conflicts > MAX_CONFLICTS && self.draft.retry == Retry::LostRace {
+        let edited = self.snapshot.parent.digest;
+        let before = self.kept.conflicts.take().filter(|before| before.key == *key && before.parent == edited);
+        let count = before.map_or(0, |before| before.count) + 1;
+        self.kept.conflicts = Some(Conflicts { key: key.clone(), parent: edited, count });
+        if count > MAX_CONFLICTS && self.draft.retry == Retry::LostRace {
             (self.draft.outcome, self.draft.retry) = persistent_conflict(key, message);
         }
+    }
+
+    /// Takes note of repairs, and reports a child that another writer keeps changing.
+    fn detect_contest(&mut self, clock: &dyn Clock) {
+        let now = clock.instant();
+        let contest = &mut self.kept.contest;
+        let is_repair = |key: &ObjectKey| {
+            let mut applies = self.draft.plan.applies.iter();
+            applies.any(|apply| apply.intent.key == *key && apply.reason == ApplyReason::Drifted)
+        };
+        for (_, child) in self.draft.executed.written.iter().filter(|(_, child)| is_repair(&child.key)) {
+            contest.repaired(&child.key, now);
+        }
+        let children = &self.snapshot.children;
+        contest.forget_quiet(|key| children.iter().any(|child| child.key == *key), now);
+        let Some((key, after)) = contest.contested(now) else { return };
+        let is_fine = self.draft.outcome == Outcome::Applied && self.draft.retry == Retry::No;
+        if !is_fine || self.draft.answered.is_none() {
+            return;
+        }
+        let child = children.iter().find(|child| child.key == *key);
+        let writer = child.and_then(|child| child.last_writer.as_deref()).unwrap_or("unknown");
+        let message = format!(
+            "{key} is changed again and again by another client (field manager {writer:?}); it is repaired at growing intervals, \
+             and looked at again in {} s. Stop one of the two",
+            after.as_secs().max(1)
+        );
+        (self.draft.outcome, self.draft.retry) = failed(Reason::Contested, message, false, Retry::Later(after));
     }
 
     /// Counts decisions that write, and backs off in a write loop.
@@ -262,9 +320,19 @@ impl Reconcile {
     }
 }
 
+/// The event on a parent that has left the claim of its provider.
+fn released(provider: &str, left: &Left) -> ProviderEvent {
+    let now = match &left.successor {
+        Some(successor) => format!("provider {successor} serves it from now on"),
+        None => "no provider claims it: its children stay as they are".to_owned(),
+    };
+    let message = format!("Provider {provider} no longer claims it and has released its children; {now}");
+    ProviderEvent { type_: EventType::Normal, reason: Reason::Released.to_string(), message }
+}
+
 fn write_loop_message(plan: &Plan) -> String {
-    let applied = plan.applies.first().map(|apply| &apply.intent.key);
-    let deleted = plan.deletes.first().map(|delete| &delete.key);
+    let applied = plan.waves().flatten().next().map(|apply| &apply.intent.key);
+    let deleted = plan.due_deletes().first().map(|delete| &delete.key);
     let child = applied.or(deleted).map_or_else(|| "its children".to_owned(), ToString::to_string);
     format!(
         "{child} is written over and over, though nobody edits the parent: either the provider's answer depends on its own \

@@ -4,7 +4,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use bartizan_contract::{Failure, Kind, ProviderEvent, Reason, ReconcileResponse};
+use bartizan_contract::{Failure, FailureCode, Kind, ProviderEvent, Reason, ReconcileResponse};
 use serde_json::Value;
 use thiserror::Error;
 
@@ -35,7 +35,7 @@ pub enum Effect {
         /// Its key.
         key: ObjectKey,
     },
-    /// Look whether an earlier parent, of the kind of this one, still exists. Replied with [`Reply::Parent`].
+    /// Check whether an earlier parent, of the kind of this one, still exists. Replied with [`Reply::Parent`].
     FindParent(Earlier),
     /// Apply a child with force and this precondition; the driver fills in the values behind its tokens, and generated ones.
     /// Replied with [`Reply::Object`].
@@ -55,6 +55,9 @@ pub enum Effect {
         /// The observed child, with its generated values.
         seen: Arc<Observed>,
     },
+    /// Adopt an object that this provider has not applied yet, with the fields that another provider applied. If none did, only its
+    /// owner reference is removed: the apply that follows adopts it. Replied with [`Reply::Object`].
+    Adopt(Box<Observed>),
     /// Ask whether a child that exists could be created as it is desired: a dry-run create that is answered AlreadyExists has passed
     /// validation, admission and quota. Replied with [`Reply::Done`]: an error is why it could not, or
     /// [`ApiError::NotFound`] if it does not exist.
@@ -138,12 +141,23 @@ impl Reply {
 #[derive(Clone, Debug, Error, PartialEq)]
 #[error("{message}")]
 pub struct CallError {
-    /// For conditions.
+    /// What kind of fault it is.
     pub reason: Reason,
     /// What happened.
     pub message: String,
     /// Who is at fault.
     pub cause: CallCause,
+}
+
+impl CallError {
+    /// The reason of the parent's condition.
+    #[must_use]
+    pub fn condition_reason(&self) -> Reason {
+        match &self.cause {
+            CallCause::Failure(failure) if failure.code == FailureCode::Invalid => Reason::Invalid,
+            _ => self.reason,
+        }
+    }
 }
 
 /// Who is at fault if there is no answer.

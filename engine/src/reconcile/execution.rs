@@ -32,10 +32,14 @@ pub struct Executed {
     pub deleted: Vec<Delete>,
     /// Children that were deleted in order to be recreated, and why their update was refused.
     pub recreating: Vec<(ObjectKey, String)>,
+    /// Children that can only be recreated, which waits until every other child is as desired.
+    pub to_recreate: Vec<ObjectKey>,
     /// Children with a change of an immutable field that were not deleted, since they could not be created.
     pub kept: Vec<(ObjectKey, ApiError)>,
     /// Names that are taken by an object that is being deleted, and whose end no watch will report.
     pub terminating: Vec<ObjectKey>,
+    /// Names of objects that another provider, which served this parent before, is to release.
+    pub not_released: Vec<(ObjectKey, String)>,
     /// Names that are taken by an object of another owner, which is described.
     pub taken: Vec<(ObjectKey, String)>,
     /// Objects that changed since the snapshot, and what the API server said.
@@ -50,7 +54,9 @@ impl Executed {
     pub fn is_complete(&self) -> bool {
         self.restored.is_empty()
             && self.recreating.is_empty()
+            && self.to_recreate.is_empty()
             && self.kept.is_empty()
+            && self.not_released.is_empty()
             && self.terminating.is_empty()
             && self.taken.is_empty()
             && self.stale.is_empty()
@@ -72,8 +78,10 @@ impl Executed {
             Applied::Written(observed) => self.written.push((child.intent().to_owned(), *observed)),
             Applied::Restored(observed) => self.restored.push(*observed),
             Applied::Recreating(refused) => self.recreating.push((key, refused)),
+            Applied::ToRecreate { .. } => self.to_recreate.push(key),
             Applied::Kept(error) => self.kept.push((key, error)),
             Applied::Terminating => self.terminating.push(key),
+            Applied::NotReleased(provider) => self.not_released.push((key, provider)),
             Applied::Taken(holder) => self.taken.push((key, holder)),
             Applied::Stale(message) => self.stale.push((key, message)),
             Applied::Failed(error) => self.failed.push((key, error)),
@@ -91,6 +99,9 @@ pub(super) struct Target<'a> {
     /// The parent.
     pub(super) parent: &'a Observed,
 }
+
+/// A child that can only be recreated: its write, its observed state, what happens to its dependents, and why its update was refused.
+type ToRecreate = (ChildWrite, Arc<Observed>, Propagation, String);
 
 /// Identifies an effect within an execution.
 pub(super) type Slot = usize;
@@ -233,12 +244,36 @@ impl Execution {
             return effects;
         }
         // Recorded in the order of the answer, whatever the order of the replies.
+        let mut to_recreate = Vec::new();
         for Writing { child, applied } in children {
-            if let Some(applied) = applied {
-                self.executed.record_child(&child, applied);
+            match applied {
+                Some(Applied::ToRecreate { seen, propagation, refused }) => {
+                    to_recreate.push((child, seen, propagation, refused));
+                }
+                Some(applied) => self.executed.record_child(&child, applied),
+                None => {}
             }
         }
-        self.wave(number + 1, target)
+        self.recreate(number, to_recreate, target)
+    }
+
+    /// Recreates a child of a wave, once every other one is as desired; one at a time, so that nothing is deleted while another cannot
+    /// be created.
+    fn recreate(&mut self, number: usize, mut children: Vec<ToRecreate>, target: Target<'_>) -> Vec<(Slot, Effect)> {
+        let may_begin = self.executed.is_complete() && self.plan.blocked.is_none() && !children.is_empty();
+        let first = may_begin.then(|| children.remove(0));
+        self.executed.to_recreate.extend(children.into_iter().map(|(child, ..)| child.key().clone()));
+        let Some((mut child, seen, propagation, refused)) = first else { return self.wave(number + 1, target) };
+        match child.recreate(seen, propagation, refused) {
+            Next::Send(effect) => {
+                self.stage = Stage::Wave { number, children: vec![Writing { child, applied: None }] };
+                vec![(0, effect)]
+            }
+            Next::Done(applied) => {
+                self.executed.record_child(&child, applied);
+                self.wave(number + 1, target)
+            }
+        }
     }
 
     fn release(&mut self, number: usize, target: Target<'_>) -> Vec<(Slot, Effect)> {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use bartizan_contract::{FailureCode, Reason};
+use bartizan_contract::Reason;
 
 use crate::api_error::ApiError;
 use crate::breaker::Called;
@@ -12,6 +12,7 @@ use crate::reconcile::effect::{CallCause, CallError};
 use crate::reconcile::execution::Executed;
 use crate::snapshot::Question;
 use crate::status::Outcome;
+use crate::takeover;
 
 /// Longest backoff where no watch reports what a parent waits for: of an object with another owner, for example, only the deletion.
 const UNWATCHED: Duration = Duration::from_secs(30);
@@ -23,6 +24,8 @@ pub enum Retry {
     No,
     /// A race was lost, which is not a failure: shortly.
     LostRace,
+    /// It did not fail, and is due again after this delay.
+    Later(Duration),
     /// It failed: after the given delay, or with backoff.
     After(Option<Duration>),
     /// It failed: with a backoff of at most this.
@@ -42,13 +45,13 @@ pub(super) fn after_serving(plan: &Plan, executed: &Executed) -> Conclusion {
     if let Some(failed) = first_failure(executed) {
         return failed;
     }
-    if let Some((key, error)) = executed.kept.first() {
-        return not_recreated(key, error);
+    if let Some((key, provider)) = executed.not_released.first() {
+        let message =
+            format!("{key} is adopted once provider {provider}, which served this parent before, has released it");
+        return (Outcome::Waiting { message }, Retry::Within(UNWATCHED));
     }
     let taken = executed.taken.first().map(|(key, holder)| (key, holder.as_str()));
-    let forged =
-        plan.taken.first().map(|key| (key, "it carries this parent's labels but was not applied by this host"));
-    if let Some((key, holder)) = taken.or(forged) {
+    if let Some((key, holder)) = taken.or(plan.taken.first().map(|key| (key, takeover::FORGED))) {
         let message =
             format!("{key} exists and does not belong to this parent: {holder}. Delete or rename one of the two");
         return failed(Reason::NameTaken, message, true, Retry::Within(UNWATCHED));
@@ -66,6 +69,13 @@ pub(super) fn after_serving(plan: &Plan, executed: &Executed) -> Conclusion {
     }
     if let Some(key) = plan.waiting.first() {
         return (awaits_deletion(key), Retry::No);
+    }
+    if let Some((key, error)) = executed.kept.first() {
+        return not_recreated(key, error);
+    }
+    if let Some(key) = executed.to_recreate.first() {
+        let message = format!("{key} is recreated to change an immutable field, once every other child is as desired");
+        return (Outcome::Waiting { message }, Retry::LostRace);
     }
     if let Some(key) = plan.held_up_by() {
         let message = format!("{key} is being deleted; earlier waves are deleted once that has completed");
@@ -161,20 +171,21 @@ pub(super) fn retried_while_finalizing((outcome, retry): Conclusion, question: Q
 
 /// Concludes a call without an answer.
 pub(super) fn without_answer(error: &CallError) -> (Conclusion, Called) {
-    let CallError { reason, message, cause } = error;
+    let CallError { message, cause, .. } = error;
+    let reason = error.condition_reason();
     match cause {
         // A provider is a pure function: the same parent stays invalid. It is called again once something changes.
-        CallCause::Failure(failure) if failure.code == FailureCode::Invalid => {
-            (failed(Reason::Invalid, message.clone(), true, Retry::No), Called::Answered)
+        CallCause::Failure(_) if reason == Reason::Invalid => {
+            (failed(reason, message.clone(), true, Retry::No), Called::Answered)
         }
         CallCause::Failure(failure) => {
             let after = failure.retry_after_seconds.map(|seconds| Duration::from_secs(seconds.max(1).into()));
-            (failed(*reason, message.clone(), false, Retry::After(after)), Called::Answered)
+            (failed(reason, message.clone(), false, Retry::After(after)), Called::Answered)
         }
         CallCause::Module(fault) => {
-            (failed(*reason, message.clone(), false, Retry::After(None)), Called::Faulted(fault.clone()))
+            (failed(reason, message.clone(), false, Retry::After(None)), Called::Faulted(fault.clone()))
         }
         // The parent may be the cause of a request or an answer that is too large.
-        CallCause::Other => (failed(*reason, message.clone(), false, Retry::After(None)), Called::No),
+        CallCause::Other => (failed(reason, message.clone(), false, Retry::After(None)), Called::No),
     }
 }

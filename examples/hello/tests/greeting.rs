@@ -25,8 +25,11 @@ fn a_greeting_without_a_name_is_held_with_the_field() {
         "kind": "Greeting",
         "metadata": {"name": "hello"},
         "spec": {},
+        "status": {"conditions": [{"type": "Ready"}], "greeted": "before", "times": 3},
     });
     let answer = TestRequest::new(parent).answer::<Hello>().unwrap();
     let status = answer.status.unwrap();
     assert!(answer.hold && status["conditions"][1]["message"] == "spec.name: is required", "{status}");
+    // The rest of the status stays.
+    assert_eq!((&status["greeted"], &status["times"]), (&json!("before"), &json!(3)));
 }

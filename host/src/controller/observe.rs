@@ -2,11 +2,11 @@
 
 use std::time::Instant;
 
-use bartizan_contract::GroupKind;
 use bartizan_engine::Touched;
 use bartizan_engine::descendants::Listing;
 use bartizan_engine::index::Scope;
-use bartizan_engine::provider::claims::arbitrate;
+use bartizan_engine::provider::claims::serves;
+use bartizan_engine::snapshot::Left;
 use bartizan_engine::{Observed, Priority};
 use tokio::task::JoinError;
 use tracing::error;
@@ -47,7 +47,7 @@ impl Controller {
     /// edit is first seen in the response to the host's own status write.
     pub(super) fn observe_object(&mut self, object: Observed, now: Instant) {
         let is_parent = self.served.parents.keys().any(|kind| object.key.is_of(kind));
-        if is_parent && !self.is_mine(&object) {
+        if is_parent && !self.is_mine(&object) && !self.is_held(&object) {
             // Another Provider serves it.
             if let Some(known) = self.index.get(&object.key).cloned() {
                 let touched = self.index.delete(&known.key, &known.uid, &object.resource_version);
@@ -65,11 +65,30 @@ impl Controller {
     }
 
     /// Whether this Provider serves a parent, among all that claim it.
-    fn is_mine(&self, parent: &Observed) -> bool {
-        let kind = GroupKind::new(&parent.key.group, &parent.key.kind);
-        let labels = parent.labels.iter().cloned().collect();
-        let serves = arbitrate(&self.claims, &kind, parent.key.namespace.as_deref(), &labels).serves;
-        serves == Some(self.shared.provider())
+    pub(super) fn is_mine(&self, parent: &Observed) -> bool {
+        serves(&self.claims, parent) == Some(self.shared.provider())
+    }
+
+    /// Whether a parent that this Provider does not serve has something of it: its finalizer, its status, or children. It is let go of
+    /// first; one that is being deleted is finalized by whoever holds its finalizer.
+    fn is_held(&self, parent: &Observed) -> bool {
+        let has_finalizer = parent.finalizers.contains(&self.shared.context.finalizer);
+        let has_status = parent.owned_status.as_object().is_some_and(|status| !status.is_empty());
+        has_finalizer || !parent.deleting && (has_status || !self.index.children(&parent.uid).is_empty())
+    }
+
+    /// Who serves a parent that this Provider does not serve any more; `None` if it serves it.
+    pub(super) fn left(&self, parent: &Observed) -> Option<Left> {
+        let successor = serves(&self.claims, parent).map(str::to_owned);
+        (successor.as_deref() != Some(self.shared.provider())).then_some(Left { successor })
+    }
+
+    /// Forgets a parent that was let go of.
+    pub(super) fn forget_if_left(&mut self, parent: &Observed, now: Instant) {
+        if !parent.deleting && !parent.marks.paused && !self.is_mine(parent) {
+            let touched = self.index.delete(&parent.key, &parent.uid, &parent.resource_version);
+            self.touch(&touched, Priority::Child, now);
+        }
     }
 
     pub(super) fn touch(&mut self, touched: &Touched, priority: Priority, now: Instant) {

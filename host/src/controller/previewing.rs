@@ -4,11 +4,11 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Instant;
 
-use bartizan_engine::ParentUid;
 use bartizan_engine::preview::{NoPrediction, Prediction};
 use bartizan_engine::provider::upgrade_plan::Preview;
 use bartizan_engine::provider::version::VersionId;
 use bartizan_engine::snapshot::{Question, Snapshot};
+use bartizan_engine::{ObjectKey, ParentUid};
 use tokio::task::{JoinError, JoinSet};
 
 use crate::reconcile::dry_run::{Look, look};
@@ -41,6 +41,8 @@ pub(super) struct Previewing {
     pub(super) started: Option<Instant>,
     pub(super) looking: JoinSet<Looked>,
     pub(super) preview: Preview,
+    /// The parent that is being asked about.
+    pub(super) asked_about: Option<ObjectKey>,
 }
 
 impl Previewing {
@@ -53,6 +55,7 @@ impl Previewing {
             started: None,
             looking: JoinSet::new(),
             preview: Preview::default(),
+            asked_about: None,
         }
     }
 
@@ -68,6 +71,7 @@ impl Previewing {
 
     /// Calls a version for a parent.
     pub(super) fn look(&mut self, uid: ParentUid, snapshot: Snapshot, question: Question, asked: Asked) {
+        self.asked_about = Some(snapshot.parent.key.clone());
         let shared = match (&asked, &self.active) {
             (Asked::Active(_), Some(active)) => active.clone(),
             _ => self.candidate.clone(),

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use bartizan_contract::Reason;
 use bartizan_engine::ParentUid;
 use bartizan_engine::phase;
 use bartizan_engine::preview::{self, NoPrediction, Outlook, Prediction};
@@ -55,6 +56,10 @@ impl Controller {
     fn look_at(&self, uid: &ParentUid) -> Option<(Snapshot, Question)> {
         let references = self.index.references(uid);
         let snapshot = self.snapshot(uid, Supplied { references, ..Supplied::default() })?;
+        // What this Provider lets go of, no version of it changes.
+        if snapshot.left.is_some() {
+            return None;
+        }
         let context = &self.shared.context;
         let question = phase::question(&snapshot.parent, &context.name, context.finalizes)?;
         Some((snapshot, question))
@@ -73,7 +78,10 @@ impl Controller {
             }
             Err(error) => {
                 error!(provider = self.shared.provider(), "a preview ended unexpectedly: {error}");
-                previewing.preview.changes.unknown += 1;
+                if let Some(key) = &previewing.asked_about {
+                    let message = "the host could not ask about it".to_owned();
+                    previewing.preview.add(key, Outlook::Unknown(NoPrediction { reason: Reason::HostError, message }));
+                }
             }
         }
         self.previewing = Some(previewing);

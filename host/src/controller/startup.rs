@@ -1,6 +1,6 @@
 //! Starts a controller: resolves its kinds, checks its rights, loads the token key.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,6 +23,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use crate::catalog::Runnable;
+use crate::controller::former_namespaces;
 use crate::controller::reporter::Reporter;
 use crate::controller::{Controller, Ended, Inputs, Served, Surroundings};
 use crate::kubernetes::access_review;
@@ -298,8 +299,27 @@ impl Start {
             events: Events::new(self.host.client.clone(), &field_manager(name)),
             calls: self.host.calls.clone(),
         };
+        let former = match self.is_preview() {
+            true => BTreeSet::new(),
+            false => {
+                former_namespaces::find(&client, &self.provider, &served, &namespaces, &self.host.namespaces).await
+            }
+        };
+        let mut watched = namespaces;
+        for namespace in former {
+            let alone = std::slice::from_ref(&namespace);
+            match access_review::check(&client, &user, &served, manifest.finalizes, alone).await {
+                Ok(()) => watched.push(namespace),
+                Err(error) => {
+                    warn!(
+                        provider = name,
+                        namespace, "its parents there are not let go of, although it claims none: {error:#}"
+                    );
+                }
+            }
+        }
         let surroundings = Surroundings { claims: self.claims.clone(), reporter, board };
-        let controller = Controller::new(&client, shared, served, &namespaces, surroundings);
+        let controller = Controller::new(&client, shared, served, &watched, surroundings);
         Ok((controller, optional))
     }
 

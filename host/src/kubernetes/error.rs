@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use bartizan_engine::{ApiError, ObjectKey};
+use bartizan_engine::{ApiError, InvalidField, ObjectKey};
+use kube::core::response::StatusCause;
 
 /// Classifies an error of kube. The API server may quote the values of a Secret, so that only the code of such an error is kept.
 pub(crate) fn classify(error: &kube::Error, key: &ObjectKey) -> ApiError {
@@ -17,7 +18,7 @@ pub(crate) fn classify(error: &kube::Error, key: &ObjectKey) -> ApiError {
     match status.code {
         409 => ApiError::Conflict(message),
         // Another object has this name by now.
-        422 if fields(status).iter().any(|field| field == "metadata.uid") => ApiError::Conflict(message),
+        422 if fields(status).iter().any(|field| field.path == "metadata.uid") => ApiError::Conflict(message),
         404 | 410 => ApiError::NotFound(message),
         401 => ApiError::Forbidden("the API server does not accept the host's credentials".to_owned()),
         // The form of RBAC's own denials; quotas and terminating namespaces are 403, too.
@@ -25,6 +26,8 @@ pub(crate) fn classify(error: &kube::Error, key: &ObjectKey) -> ApiError {
             ApiError::Forbidden(format!("{message}; grant it to that account"))
         }
         403 => ApiError::Forbidden(message),
+        // A webhook may name fields, too: what it protects is not to be deleted. Its words serve to refuse only.
+        422 if message.starts_with("admission webhook ") => ApiError::Invalid { message, fields: Vec::new() },
         422 => ApiError::Invalid { message, fields: fields(status) },
         400 | 406 | 413 | 415 => ApiError::Rejected(message),
         _ => {
@@ -37,9 +40,13 @@ pub(crate) fn classify(error: &kube::Error, key: &ObjectKey) -> ApiError {
 }
 
 /// The fields that the API server names as causes.
-fn fields(status: &kube::core::Status) -> Vec<String> {
-    let causes = status.details.iter().flat_map(|details| &details.causes);
-    causes.map(|cause| cause.field.clone()).filter(|field| !field.is_empty()).collect()
+fn fields(status: &kube::core::Status) -> Vec<InvalidField> {
+    let causes = status.details.iter().flat_map(|details| &details.causes).filter(|cause| !cause.field.is_empty());
+    let field = |cause: &StatusCause| InvalidField {
+        path: cause.field.clone(),
+        is_forbidden: cause.reason == "FieldValueForbidden",
+    };
+    causes.map(field).collect()
 }
 
 /// An error with its causes, each once: the last one is what people need ("connection refused").
@@ -89,15 +96,19 @@ mod tests {
 
     #[test]
     fn an_invalid_object_is_described_by_the_fields_that_are_named_as_causes() {
-        let cause = |field: &str| serde_json::json!({"reason": "FieldValueInvalid", "message": "m", "field": field});
+        let cause = |field: &str| serde_json::json!({"reason": "FieldValueForbidden", "message": "m", "field": field});
         let status = serde_json::json!({
             "status": "Failure", "message": "m", "reason": "Invalid", "code": 422,
             "details": {"causes": [cause("spec.clusterIPs[0]"), cause("")]}
         });
-        let status: Status = serde_json::from_value(status).unwrap();
+        let mut status: Status = serde_json::from_value(status).unwrap();
         let key = ObjectKey::new(&Kind::new("", "v1", "Service"), Some("n"), "s");
-        let fields = vec!["spec.clusterIPs[0]".to_owned()];
-        let error = classify(&kube::Error::Api(status.boxed()), &key);
+        let fields = vec![InvalidField { path: "spec.clusterIPs[0]".to_owned(), is_forbidden: true }];
+        let error = classify(&kube::Error::Api(status.clone().boxed()), &key);
         assert_eq!(error, ApiError::Invalid { message: "m".to_owned(), fields });
+        // Whatever a webhook names, nothing is recreated because of it.
+        status.message = "admission webhook \"x\" denied the request: m".to_owned();
+        let error = classify(&kube::Error::Api(status.boxed()), &key);
+        assert!(matches!(error, ApiError::Invalid { fields, .. } if fields.is_empty()));
     }
 }

@@ -14,7 +14,7 @@ use k8s_openapi::api::networking::v1::{IPAddress, ParentReference};
 use kube::api::{
     DeleteParams, GetParams, ListParams, Patch, PatchParams, PostParams, Preconditions, PropagationPolicy, Request,
 };
-use kube::core::DynamicObject;
+use kube::core::{DynamicObject, Status};
 use kube::{Api, Client, Resource as _};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -106,13 +106,23 @@ impl Writer {
     pub(crate) async fn address_holder(&self, address: IpAddr) -> Result<Option<String>, ApiError> {
         let key = ObjectKey::new(&Kind::new("networking.k8s.io", "v1", "IPAddress"), None, &address.to_string());
         let addresses: Api<IPAddress> = Api::all(self.host_client.clone());
-        match tokio::time::timeout(DEADLINE, addresses.get_opt(&key.name)).await {
-            Ok(Ok(address)) => Ok(address.map(|address| {
+        let error = match tokio::time::timeout(DEADLINE, addresses.get(&key.name)).await {
+            Ok(Ok(address)) => {
                 let ParentReference { resource, namespace, name, .. } = address.spec.parent_ref;
-                format!("{resource} {}/{name}", namespace.unwrap_or_default())
-            })),
-            Ok(Err(error)) => Err(classify(&error, &key)),
-            Err(_) => Err(too_late()),
+                return Ok(Some(format!("{resource} {}/{name}", namespace.unwrap_or_default())));
+            }
+            Ok(Err(error)) => error,
+            Err(_) => return Err(too_late()),
+        };
+        // Where addresses are not served (before Kubernetes 1.33), the answer is 404, too, and names none.
+        let is_free = |status: &Status| {
+            status.is_not_found() && status.details.as_ref().is_some_and(|found| found.name == *key.name)
+        };
+        match &error {
+            kube::Error::Api(status) if is_free(status) => Ok(None),
+            error => {
+                Err(classify(error, &key).context(&format!("whether the address {address} is in use cannot be read")))
+            }
         }
     }
 
@@ -144,15 +154,28 @@ impl Writer {
         seen: &Observed,
         intent: &Value,
     ) -> Result<Option<Observed>, ApiError> {
-        let key = &seen.key;
-        let request = self.request(kind, key)?.get(&key.name, &GetParams::default());
-        let live: DynamicObject = self.send(key, request).await?;
-        let managed_fields = serde_json::to_value(&live.metadata.managed_fields)
-            .map_err(|error| ApiError::transient(format!("managed fields could not be read: {error}")))?;
+        let managed_fields = self.managed_fields(kind, &seen.key).await?;
         let Some(managed_fields) = managed_fields::claim(&managed_fields, self.manager(), intent) else {
             return Ok(None);
         };
         self.merge(&MergePatch::claim(seen, managed_fields)).await.map(Some)
+    }
+
+    /// Adopts an object that is still in the observed state, with the fields that another provider applied.
+    pub(crate) async fn adopt(&self, seen: &Observed, provider: &str, parent_uid: &str) -> Result<Observed, ApiError> {
+        let managed_fields = self.managed_fields(&seen.kind(), &seen.key).await?;
+        self.merge(&match managed_fields::inherit(&managed_fields, self.manager()) {
+            None => MergePatch::disown(seen),
+            inherited => MergePatch::adopt(seen, provider, parent_uid, inherited),
+        })
+        .await
+    }
+
+    async fn managed_fields(&self, kind: &Kind, key: &ObjectKey) -> Result<Value, ApiError> {
+        let request = self.request(kind, key)?.get(&key.name, &GetParams::default());
+        let live: DynamicObject = self.send(key, request).await?;
+        serde_json::to_value(&live.metadata.managed_fields)
+            .map_err(|error| ApiError::transient(format!("managed fields could not be read: {error}")))
     }
 
     /// The current state of an object.

@@ -1,15 +1,20 @@
 //! Removal of a Provider: its parents are counted or released by live reads, so that a restarted host continues where the previous
 //! one ended. The finalizer of the Provider is removed last.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use bartizan_contract::GroupKind;
-use bartizan_contract::names::{PROVIDER_FINALIZER, finalizer};
+use bartizan_contract::names::{PROVIDER_FINALIZER, PROVIDER_LABEL, field_manager, finalizer};
 use bartizan_contract::provider::Provider;
+use bartizan_contract::{GroupKind, Kind};
+use bartizan_engine::Observed;
+use bartizan_engine::patch::MergePatch;
+use bartizan_engine::plan::{self, FinalizerStep};
 use bartizan_engine::provider::claims::{Claim, arbitrate, namespaces};
 use bartizan_engine::provider::event::{RemovalAttempt, RemovalResult, Remove};
 use bartizan_engine::provider::removal;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry;
 use kube::api::{ListParams, Patch, PatchParams};
 use kube::core::{ApiResource, DynamicObject, PartialObjectMeta};
 use kube::{Client, ResourceExt as _};
@@ -22,6 +27,7 @@ use crate::kubernetes::deadline::in_time;
 use crate::kubernetes::discovery;
 use crate::kubernetes::impersonation;
 use crate::kubernetes::object::objects;
+use crate::kubernetes::served::Resource;
 
 /// Parents that are read in one request.
 const PAGE: u32 = 500;
@@ -44,7 +50,7 @@ struct Removal {
 
 /// A parent, and where it is.
 struct Found {
-    kind: GroupKind,
+    kind: Kind,
     resource: ApiResource,
     meta: PartialObjectMeta<DynamicObject>,
 }
@@ -99,7 +105,7 @@ impl Removal {
         Ok(RemovalResult::Removed)
     }
 
-    /// All objects of its parents' kinds.
+    /// All objects of its parents' kinds, in all namespaces if its account may list them, otherwise where it is served.
     async fn found(&self) -> anyhow::Result<Vec<Found>> {
         let owned = self.owned.as_ref().with_context(|| {
             format!(
@@ -108,65 +114,162 @@ impl Removal {
             )
         })?;
         let mut found = Vec::new();
-        // Where it is not served, it has no parents; and its account may be limited to where it is.
-        let Some(namespaces) = namespaces(&self.namespaces, &self.provider.spec.namespaces) else { return Ok(found) };
-        let namespaces: Vec<Option<&str>> = namespaces.iter().map(|name| Some(name.as_str())).collect();
         for kind in owned {
             let served =
                 in_time(discovery::preferred(&self.client, kind)).await.with_context(|| format!("kind {kind}"))?;
             // What the cluster does not serve has no objects.
-            let Some((_, resource)) = served else { continue };
-            let everywhere = [None];
-            let scopes = if resource.namespaced && !namespaces.is_empty() { &namespaces[..] } else { &everywhere };
-            for namespace in scopes {
-                let api = objects(&self.account, *namespace, &resource.api);
-                let mut params = ListParams::default().limit(PAGE);
-                loop {
-                    let page = in_time(api.list_metadata(&params)).await;
-                    let page = page.with_context(|| format!("{kind} cannot be listed"))?;
-                    let resource = &resource.api;
-                    found.extend(page.items.into_iter().map(|meta| Found {
-                        kind: kind.clone(),
-                        resource: resource.clone(),
-                        meta,
-                    }));
-                    match page.metadata.continue_.filter(|token| !token.is_empty()) {
-                        Some(token) => params = params.continue_token(&token),
-                        None => break,
-                    }
-                }
-            }
+            let Some((version, resource)) = served else { continue };
+            let listed = self.everywhere(&resource, ListParams::default()).await;
+            let listed = listed.with_context(|| format!("{kind} cannot be listed"))?;
+            found.extend(listed.into_iter().map(|meta| Found {
+                kind: version.clone(),
+                resource: resource.api.clone(),
+                meta,
+            }));
         }
         Ok(found)
     }
 
-    /// Those that it serves.
+    /// The metadata of all objects of a kind that match, as far as its account may list them.
+    async fn everywhere(
+        &self,
+        resource: &Resource,
+        params: ListParams,
+    ) -> anyhow::Result<Vec<PartialObjectMeta<DynamicObject>>> {
+        let namespaces = namespaces(&self.namespaces, &self.provider.spec.namespaces).unwrap_or_default();
+        if self.namespaces.is_empty() || !resource.namespaced {
+            let listed = self.list(&resource.api, None, params.clone()).await;
+            let is_forbidden = |error: &anyhow::Error| matches!(error.downcast_ref(), Some(kube::Error::Api(status)) if status.code == 403);
+            match listed {
+                Err(error) if is_forbidden(&error) && resource.namespaced && !namespaces.is_empty() => {}
+                listed => return listed,
+            }
+        }
+        let mut found = Vec::new();
+        for namespace in &namespaces {
+            found.extend(self.list(&resource.api, Some(namespace), params.clone()).await?);
+        }
+        Ok(found)
+    }
+
+    async fn list(
+        &self,
+        resource: &ApiResource,
+        namespace: Option<&str>,
+        params: ListParams,
+    ) -> anyhow::Result<Vec<PartialObjectMeta<DynamicObject>>> {
+        let api = objects(&self.account, namespace, resource);
+        let (mut params, mut found) = (params.limit(PAGE), Vec::new());
+        loop {
+            let page = in_time(api.list_metadata(&params)).await?;
+            found.extend(page.items);
+            match page.metadata.continue_.filter(|token| !token.is_empty()) {
+                Some(token) => params = params.continue_token(&token),
+                None => return Ok(found),
+            }
+        }
+    }
+
+    /// Those that it serves, and those that have its finalizer: without it, nobody takes that off.
     async fn parents(&self) -> anyhow::Result<Vec<Found>> {
-        let mut found = self.found().await?;
+        let (mut found, name) = (self.found().await?, self.provider.metadata.name.as_str());
         found.retain(|Found { kind, meta, .. }| {
-            let serves = arbitrate(&self.claims, kind, meta.namespace().as_deref(), meta.labels()).serves;
-            serves == Some(self.provider.metadata.name.as_str())
+            let kind = GroupKind::from(kind);
+            let serves = arbitrate(&self.claims, &kind, meta.namespace().as_deref(), meta.labels()).serves;
+            serves == Some(name) || meta.finalizers().contains(&finalizer(name))
         });
         Ok(found)
     }
 
-    /// Removes its finalizer from every object that has it.
+    /// Lets its parents go: releases their children, so that another Provider may adopt them, clears what it said about them, and removes
+    /// its finalizer.
     async fn release(&self) -> anyhow::Result<()> {
-        let ours = finalizer(&self.provider.metadata.name);
-        for Found { kind, resource, meta } in self.found().await? {
+        let name = self.provider.metadata.name.as_str();
+        let (ours, parents) = (finalizer(name), self.parents().await?);
+        let mut observed = BTreeMap::new();
+        for parent in &parents {
+            let Found { kind, meta, .. } = parent;
+            let object = json!({"apiVersion": kind.api_version(), "kind": kind.kind, "metadata": meta.metadata});
+            let object = Observed::project(object, &field_manager(name)).with_context(|| kind.to_string())?;
+            observed.insert(object.uid.clone(), object);
+        }
+        self.release_children(&observed).await?;
+        for Found { kind, resource, meta } in parents {
+            let parent = meta.name_any();
+            let title = || format!("{kind} {parent} could not be released");
+            self.clear_status(&kind, &resource, &meta).await.with_context(title)?;
             if !meta.finalizers().contains(&ours) {
                 continue;
             }
-            let others: Vec<&String> = meta.finalizers().iter().filter(|name| **name != ours).collect();
-            let metadata = json!({"uid": meta.uid(), "resourceVersion": meta.resource_version(), "finalizers": others});
-            let name = meta.name_any();
+            // The status was just written: the finalizer is removed whatever the version, by a test of the list.
             let namespace = meta.namespace();
-            patch(&self.account, &resource, namespace.as_deref(), &name, &json!({"metadata": metadata}))
+            let api = objects(&self.account, namespace.as_deref(), &resource);
+            let Some(live) = in_time(api.get_metadata_opt(&parent)).await.with_context(title)? else { continue };
+            if live.uid() != meta.uid() || !live.finalizers().contains(&ours) {
+                continue;
+            }
+            let others: Vec<&String> = live.finalizers().iter().filter(|name| **name != ours).collect();
+            let metadata = json!({"uid": live.uid(), "resourceVersion": live.resource_version(), "finalizers": others});
+            patch(&self.account, &resource, namespace.as_deref(), &parent, &json!({"metadata": metadata}))
                 .await
-                .with_context(|| format!("{kind} {name} could not be released"))?;
-            info!(provider = self.provider.metadata.name, %kind, namespace, name, "released");
+                .with_context(title)?;
+            info!(provider = name, %kind, namespace, name = parent, "released");
         }
         Ok(())
+    }
+
+    /// Releases the children of these parents, of every kind that it ever wrote.
+    async fn release_children(&self, parents: &BTreeMap<String, Observed>) -> anyhow::Result<()> {
+        let name = self.provider.metadata.name.as_str();
+        let labelled = ListParams::default().labels(&format!("{PROVIDER_LABEL}={name}"));
+        for kind in &self.provider.status.kinds {
+            let served =
+                in_time(discovery::preferred(&self.client, kind)).await.with_context(|| format!("kind {kind}"))?;
+            let Some((version, resource)) = served else { continue };
+            let listed = self.everywhere(&resource, labelled.clone()).await;
+            let mut children: BTreeMap<String, Vec<Arc<Observed>>> = BTreeMap::new();
+            for meta in listed.with_context(|| format!("{kind} cannot be listed"))? {
+                let object =
+                    json!({"apiVersion": version.api_version(), "kind": version.kind, "metadata": meta.metadata});
+                let child = Observed::project(object, &field_manager(name)).with_context(|| kind.to_string())?;
+                children.entry(child.owner_uid.clone().unwrap_or_default()).or_default().push(Arc::new(child));
+            }
+            for (uid, parent) in parents {
+                let children = children.remove(uid).unwrap_or_default();
+                for release in plan::release_all(name, parent, &children, FinalizerStep::Keep).releases {
+                    let MergePatch { key, body, .. } = MergePatch::release(&release);
+                    patch(&self.account, &resource.api, key.namespace.as_deref(), &key.name, &body)
+                        .await
+                        .with_context(|| format!("{key} could not be released"))?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes back what it said in the status of a parent.
+    async fn clear_status(
+        &self,
+        kind: &Kind,
+        resource: &ApiResource,
+        meta: &PartialObjectMeta<DynamicObject>,
+    ) -> anyhow::Result<()> {
+        let manager = field_manager(&self.provider.metadata.name);
+        let mut managers = meta.managed_fields().iter();
+        let is_ours = |entry: &ManagedFieldsEntry| {
+            entry.manager.as_deref() == Some(&manager) && entry.subresource.as_deref() == Some("status")
+        };
+        if !managers.any(is_ours) {
+            return Ok(());
+        }
+        let (name, namespace) = (meta.name_any(), meta.namespace());
+        let document = json!({
+            "apiVersion": kind.api_version(), "kind": kind.kind,
+            "metadata": {"name": name, "uid": meta.uid()}, "status": {},
+        });
+        let api = objects(&self.account, namespace.as_deref(), resource);
+        let params = PatchParams::apply(&manager).force();
+        unless_gone(in_time(api.patch_status(&name, &params, &Patch::Apply(&document))).await)
     }
 
     /// Removes the finalizer of the Provider.
@@ -192,7 +295,11 @@ async fn patch(
 ) -> anyhow::Result<()> {
     let api = objects(client, namespace, resource);
     let params = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
-    match in_time(api.patch(name, &params, &Patch::Merge(patch))).await {
+    unless_gone(in_time(api.patch(name, &params, &Patch::Merge(patch))).await)
+}
+
+fn unless_gone<T>(result: anyhow::Result<T>) -> anyhow::Result<()> {
+    match result {
         Ok(_) => Ok(()),
         Err(error) => match error.downcast_ref::<kube::Error>() {
             Some(kube::Error::Api(status)) if status.code == 404 => Ok(()),

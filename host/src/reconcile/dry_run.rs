@@ -25,12 +25,20 @@ pub(crate) async fn look(shared: &Shared, snapshot: &Snapshot, question: Questio
     let none = |reason, message| Look::Prediction(Err(NoPrediction { reason, message }));
     let answer = match provider_call::call(shared, snapshot.request(context, question)).await {
         Ok(answer) => answer,
-        Err(error) => return none(error.reason, error.message),
+        Err(error) => return none(error.condition_reason(), error.message),
     };
-    let (issued, memory) = (snapshot.issued(), Memory::default());
+    let (issued, memory, none_of_them) = (snapshot.issued(), Memory::default(), BTreeSet::new());
     Look::Prediction(
         match decide(
-            &DecideInput { context, snapshot, question, issued: &issued, memory: &memory, unsure: &BTreeSet::new() },
+            &DecideInput {
+                context,
+                snapshot,
+                question,
+                issued: &issued,
+                memory: &memory,
+                unsure: &none_of_them,
+                resting: &none_of_them,
+            },
             answer,
         ) {
             Decision::Supply(supplied) => return Look::More(supplied),

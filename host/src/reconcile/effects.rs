@@ -50,6 +50,7 @@ impl Target<'_> {
                 Ok(object) => writer.claim(&apply.intent.kind, &seen, &object).await,
                 Err(error) => Err(error),
             }),
+            Effect::Adopt(live) => Reply::Object(writer.adopt(&live, provider, &parent.uid).await),
             Effect::TryCreate { apply, seen } => Reply::Done(match filled(&apply, Some(&seen), &issued) {
                 Ok(object) => writer.try_create(&apply.intent.kind, &apply.intent.key, &object).await,
                 Err(error) => Err(error),

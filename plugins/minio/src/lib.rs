@@ -53,23 +53,20 @@ impl Provider for MinIo {
         ChildKind::of::<PodDisruptionBudget>(),
     ];
     const RETIRED: &'static [RetiredField] = &[
-        RetiredField { path: "spec.port", instead: "set spec.network.ports to [{name: api, port: 9000}]" },
+        RetiredField { path: "spec.port", instead: "has become spec.network.ports, as in [{name: api, port: 9000}]" },
         RetiredField {
             path: "spec.storageAmount",
-            instead: "set it in spec.scope.volumeClaimTemplates[0].spec.resources.requests.storage",
+            instead: "has become spec.scope.volumeClaimTemplates[0].spec.resources.requests.storage",
         },
-        RetiredField { path: "spec.scope.placement", instead: "it is spec.placement now" },
-        RetiredField {
-            path: "spec.scope.nodes",
-            instead: "set spec.scope.nodeCount, and spec.placement to choose nodes",
-        },
-        RetiredField { path: "spec.scope.useAllNodes", instead: "set spec.scope.nodeCount" },
-        RetiredField { path: "spec.scope.devices", instead: "set spec.scope.volumeClaimTemplates" },
-        RetiredField { path: "spec.scope.useAllDevices", instead: "set spec.scope.volumeClaimTemplates" },
-        RetiredField { path: "spec.scope.deviceFilter", instead: "set spec.scope.volumeClaimTemplates" },
-        RetiredField { path: "spec.scope.devicePathFilter", instead: "set spec.scope.volumeClaimTemplates" },
-        RetiredField { path: "spec.scope.directories", instead: "set spec.scope.volumeClaimTemplates" },
-        RetiredField { path: "spec.tls", instead: "TLS is not supported yet: leave it out" },
+        RetiredField { path: "spec.scope.placement", instead: "has become spec.placement" },
+        RetiredField { path: "spec.scope.nodes", instead: "has become spec.scope.nodeCount and spec.placement" },
+        RetiredField { path: "spec.scope.useAllNodes", instead: "has become spec.scope.nodeCount" },
+        RetiredField { path: "spec.scope.devices", instead: "has become spec.scope.volumeClaimTemplates" },
+        RetiredField { path: "spec.scope.useAllDevices", instead: "has become spec.scope.volumeClaimTemplates" },
+        RetiredField { path: "spec.scope.deviceFilter", instead: "has become spec.scope.volumeClaimTemplates" },
+        RetiredField { path: "spec.scope.devicePathFilter", instead: "has become spec.scope.volumeClaimTemplates" },
+        RetiredField { path: "spec.scope.directories", instead: "has become spec.scope.volumeClaimTemplates" },
+        RetiredField { path: "spec.tls", instead: "is not supported yet: leave it out" },
     ];
     const SENSITIVE: &'static [&'static str] = &["/spec/credentials/accessKey", "/spec/credentials/secretKey"];
 
@@ -88,8 +85,10 @@ impl Provider for MinIo {
             },
         };
         let response = status::report(response, request, plan.as_ref(), observed.as_ref()).condition(valid);
-        let is_ephemeral = request.spec.scope.volume_claim_templates.is_empty();
-        Ok(if is_ephemeral { response.condition(status::not_durable()) } else { response })
+        Ok(match status::durability(&request.spec, observed.as_ref()) {
+            Some(condition) => response.condition(condition),
+            None => response,
+        })
     }
 }
 

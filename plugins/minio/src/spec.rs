@@ -1,5 +1,5 @@
 //! The spec of an ObjectStore. Fields of later versions (pools, tls, buckets, users, monitoring) are deliberately missing: until
-//! they work, they are reported as unknown.
+//! they work, they are reported as unknown, or refused where they say how data is kept.
 
 use bartizan_sdk::storage::{Annotations, Credentials, Network, Placement, ResourceSpec, StorageScope};
 use bartizan_sdk::{Object, schema};

@@ -53,11 +53,15 @@ pub(crate) fn report(
     response.status(status).condition(readiness(plan.is_some(), nodes, observed))
 }
 
-/// `Durable=False`: the store has no volume claims.
-pub(crate) fn not_durable() -> Condition {
-    let message =
-        "each server keeps its data in an emptyDir, which is deleted with its pod: set spec.scope.volumeClaimTemplates";
-    Condition::new("Durable", ConditionStatus::False, "EmptyDir", message)
+/// `Durable=False` if the store that runs, or else the one that is wanted, has no volume claims.
+pub(crate) fn durability(spec: &ObjectStoreSpec, observed: Option<&StatefulSetView<'_>>) -> Option<Condition> {
+    const EPHEMERAL: &str = "each server keeps its data in an emptyDir, which is deleted with its pod";
+    let (is_ephemeral, advice) = match observed {
+        Some(set) => (set.spec.volume_claim_templates.is_empty(), "make another store with claims, and copy the data"),
+        None => (spec.scope.volume_claim_templates.is_empty(), "set spec.scope.volumeClaimTemplates"),
+    };
+    let message = format!("{EPHEMERAL}: {advice}");
+    is_ephemeral.then(|| Condition::new("Durable", ConditionStatus::False, "EmptyDir", message))
 }
 
 /// Whether all servers are ready and up to date.

@@ -2,14 +2,14 @@
 
 use std::time::Instant;
 
-use bartizan_contract::ReconcileResponse;
+use bartizan_contract::{OnImmutableChange, ReconcileResponse};
 use bartizan_engine::patch::MergePatch;
 use bartizan_engine::queue::Finished;
 use bartizan_engine::reconcile::{Clock, Effect, Ended, Next, Reconcile, Reply, Report, Ticket};
-use bartizan_engine::snapshot::{Kept, Supplied};
+use bartizan_engine::snapshot::{Kept, Left, Supplied};
 use bartizan_engine::status::Outcome;
-use bartizan_engine::{ApiError, Observed};
-use bartizan_simulation::ApiServer;
+use bartizan_engine::{ApiError, InvalidField, Observed};
+use bartizan_simulation::{ApiServer, InOrder};
 use serde_json::{Value, json};
 
 use crate::world::{self, DesiredChild, State, key, kind, parent_key, parent_uid};
@@ -196,4 +196,65 @@ fn a_status_of_which_the_api_server_makes_something_else_is_written_once() {
     kept.settled = None;
     let (seen, _) = run(reconcile(&server, kept, &[]), reply);
     assert_eq!(seen, ["call"]);
+}
+
+#[test]
+fn a_recreation_waits_until_every_other_child_of_its_wave_is_as_desired() {
+    let mut server = world::server();
+    world::set(&mut server, 0, State::Ours((0, 0, false)));
+    server.update("kubectl", &key(0), |object| object["immutable"] = json!(true));
+    let mut answer = world::response(&[child(5), None, child(5)], &[]);
+    answer.children[0].on_immutable_change = OnImmutableChange::Recreate;
+    let immutable = || InvalidField { path: "data".to_owned(), is_forbidden: true };
+    let reply = |other: Result<(), ApiError>| {
+        let (server, answer) = (&server, &answer);
+        move |effect: &Effect| match effect {
+            Effect::Call(_) => answered(answer),
+            Effect::Apply { apply, .. } if apply.intent.key == key(0) => {
+                Reply::Object(Err(ApiError::Invalid { message: "immutable".to_owned(), fields: vec![immutable()] }))
+            }
+            Effect::Apply { apply, .. } => {
+                Reply::Object(other.clone().map(|()| world::observe(&with_identity(&apply.intent.object))))
+            }
+            Effect::ApplyStatus(status) => Reply::Object(Ok(parent_with(server, status))),
+            // Drift is claimed first.
+            Effect::ClaimItems { .. } => Reply::Claimed(Ok(None)),
+            _ => Reply::Done(Ok(())),
+        }
+    };
+    let deletes = |seen: &[String]| seen.iter().any(|step| step.starts_with("delete"));
+    let (seen, _) = run(reconcile(&server, Kept::default(), &[]), reply(Err(ApiError::Forbidden("quota".to_owned()))));
+    assert!(!deletes(&seen), "it is deleted while another cannot be made: {seen:?}");
+    let (seen, report) = run(reconcile(&server, Kept::default(), &[]), reply(Ok(())));
+    assert!(deletes(&seen) && seen.iter().any(|step| step.starts_with("TryCreate")), "{seen:?}");
+    assert!(matches!(outcome(&report), Outcome::Waiting { .. }), "{report:?}");
+}
+
+#[test]
+fn a_parent_that_has_left_is_let_go_of_with_its_children_status_and_finalizer() {
+    let mut server = world::server();
+    world::set(&mut server, 0, State::Ours((0, 0, false)));
+    world::set(&mut server, 1, State::Forged((0, 0, false)));
+    let mut object = server.get(&parent_key()).cloned().unwrap();
+    object["metadata"]["finalizers"] = json!([world::FINALIZER]);
+    object["status"] = json!({"ready": true});
+    object["metadata"]["managedFields"] = json!([{
+        "manager": world::MANAGER, "operation": "Apply", "subresource": "status", "fieldsV1": {"f:status": {"f:ready": {}}},
+    }]);
+    server.store(&parent_key(), object);
+    let mut host = world::host(true);
+    host.left = Some(Left { successor: Some("other".to_owned()) });
+    host.deliver(&server, server.events.len());
+    let never = |_: &[u8]| -> ReconcileResponse { unreachable!("its provider is not asked") };
+    for _ in 0..3 {
+        host.reconcile(&mut server, &parent_uid(), &never, &mut InOrder);
+        host.deliver(&server, server.events.len());
+    }
+    let parent = server.get(&parent_key()).map(world::observe).unwrap();
+    let is_clear = parent.owned_status.as_object().is_none_or(serde_json::Map::is_empty);
+    assert!(parent.finalizers.is_empty() && is_clear, "{parent:?}");
+    let child = server.get(&key(0)).map(world::observe).unwrap();
+    assert_eq!((child.owner_uid, child.provider), (None, None));
+    assert_eq!(child.marks.retained_for, Some(parent_key().title()));
+    assert!(server.writes.iter().all(|write| write.key != key(1) && write.verb != "delete"), "{:?}", server.writes);
 }

@@ -28,12 +28,11 @@ use crate::store::{Store, condition};
 )]
 #[case::retired(
     json!({"storageAmount": "10G"}),
-    "spec.storageAmount: is no longer a field of this kind: set it in \
-     spec.scope.volumeClaimTemplates[0].spec.resources.requests.storage"
+    "spec.storageAmount: has become spec.scope.volumeClaimTemplates[0].spec.resources.requests.storage"
 )]
 #[case::retired_below(
     json!({"scope": {"nodeCount": 4, "placement": {"tolerations": [{}]}}}),
-    "spec.scope.placement: is no longer a field of this kind: it is spec.placement now"
+    "spec.scope.placement: has become spec.placement"
 )]
 #[case::many_alone(
     json!({"mode": "standalone"}),

@@ -13,6 +13,7 @@ mod depth;
 mod faults;
 mod fields;
 mod grants;
+mod handover;
 mod isolation;
 mod languages;
 mod observe;

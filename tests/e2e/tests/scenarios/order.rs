@@ -106,10 +106,14 @@ async fn an_object_that_is_invalid_stays(stage: &Stage) -> Result<()> {
 async fn deploy_gizmos(stage: &Stage) -> Result<()> {
     let spec = json!({
         "type": "object", "x-kubernetes-preserve-unknown-fields": true,
-        "properties": {"image": {"type": "string"}, "zone": {"type": "string"}},
+        "properties": {"image": {"type": "string"}, "zone": {"type": "string"}, "size": {"type": "integer"}},
         "x-kubernetes-validations": [
             {"rule": "!has(self.image) || self.image.contains('@')", "message": "image must be an immutable reference"},
-            {"rule": "!has(oldSelf.zone) || has(self.zone) && self.zone == oldSelf.zone", "message": "zone stays"},
+            {
+                "rule": "!has(oldSelf.zone) || has(self.zone) && self.zone == oldSelf.zone", "message": "zone stays",
+                "reason": "FieldValueForbidden",
+            },
+            {"rule": "!has(oldSelf.size) || has(self.size) && self.size >= oldSelf.size", "message": "size must not shrink"},
         ],
     });
     let crd = json!({
@@ -142,15 +146,21 @@ async fn words_of_a_rule_delete_nothing(stage: &Stage) -> Result<()> {
             json!({"apiVersion": format!("{GROUP}/v1"), "kind": "Gizmo", "metadata": {"name": "g"}, "spec": spec});
         script_with("g", &[recreated(&object)])
     };
-    apply_text(stage, &gizmo(json!({"image": "a@sha256:1", "zone": "a"}))).await?;
+    apply_text(stage, &gizmo(json!({"image": "a@sha256:1", "zone": "a", "size": 3}))).await?;
     message_of(stage.scripts(NS), "g", "Synced", "True", "Applied").await?;
     let before = gizmos.get("g").await?;
     apply_text(stage, &gizmo(json!({"image": "a:1", "zone": "a"}))).await?;
     let message = message_of(stage.scripts(NS), "g", "Synced", "False", "ApplyRefused").await?;
     ensure!(message.contains("image must be an immutable reference"), "{message}");
     ensure!(gizmos.get("g").await?.uid() == before.uid(), "it was deleted because of a word");
-    // What can be created like this, and cannot be changed to it, is immutable.
-    apply_text(stage, &gizmo(json!({"image": "a@sha256:1", "zone": "b"}))).await?;
+    // A rule may protect data: it could be created like this.
+    apply_text(stage, &gizmo(json!({"image": "a@sha256:1", "zone": "a", "size": 2}))).await?;
+    let shrinks =
+        |parent: &DynamicObject| parent.data["status"]["conditions"].to_string().contains("size must not shrink");
+    wait_object(stage.scripts(NS), "g", "told that it cannot shrink", SOON, shrinks).await?;
+    ensure!(gizmos.get("g").await?.uid() == before.uid(), "it was deleted although its size is protected");
+    // One that forbids the change makes the field immutable.
+    apply_text(stage, &gizmo(json!({"image": "a@sha256:1", "zone": "b", "size": 3}))).await?;
     message_of(stage.scripts(NS), "g", "Synced", "True", "Applied").await?;
     let after = gizmos.get("g").await?;
     ensure!(after.uid() != before.uid() && after.data["spec"]["zone"] == "b", "it was not recreated");

@@ -2,10 +2,10 @@
 
 use anyhow::{Context as _, Result, ensure};
 use bartizan_contract::names::{INTENT_ANNOTATION, OWNER_UID_LABEL, PROVIDER_LABEL};
-use bartizan_e2e::{Provider, SOON, Stage, apply_text, message_of, store};
+use bartizan_e2e::{Provider, SOON, Stage, apply_text, condition, message_of, script, store};
 use bartizan_harness::wait::{wait_for, wait_gone, wait_object};
 use k8s_openapi::api::apps::v1::StatefulSet;
-use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Secret, Service};
+use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolumeClaim, Secret, Service};
 use kube::ResourceExt as _;
 use kube::api::{DeleteParams, ListParams};
 use kube::core::DynamicObject;
@@ -209,4 +209,47 @@ async fn children_are_deleted_with_their_parent_and_claims_stay(stage: &Stage, p
     ensure!(names == ["d-data-0", "d-data-1", "d-data-2", "d-data-3"], "{names:?}");
     ensure!(claims.iter().all(|claim| claim.metadata.deletion_timestamp.is_none()), "claims are being deleted");
     Ok(())
+}
+
+#[tokio::test]
+async fn a_child_that_another_client_keeps_changing_is_repaired_at_intervals_and_named() -> Result<()> {
+    let stage = Stage::start(&[Provider::Scripted]).await?;
+    let host = stage.host().await?;
+    let child = |name: &str| json!({"object": {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": {"text": "ours"}}});
+    let children = json!([child("fought"), child("sibling")]);
+    apply_text(&stage, &script("fight", &json!({"answers": [{"answer": {"children": children}}]}))).await?;
+    message_of(stage.scripts(NS), "fight", "Synced", "True", "Applied").await?;
+    let is_ours = |child: &ConfigMap| child.data.as_ref().is_some_and(|data| data["text"] == "ours");
+    let edit = |name: &'static str, number: u32| {
+        let stage = &stage;
+        async move {
+            let patch = json!({"data": {"text": format!("theirs {number}")}}).to_string();
+            let arguments = ["patch", "configmap", name, "--field-manager=fighter", "--type=merge", "-p", &patch];
+            stage.kubectl(&arguments, "").await
+        }
+    };
+    let contested = async || {
+        let parent = stage.scripts(NS).get("fight").await?;
+        anyhow::Ok(condition(&parent, "Synced").is_some_and(|synced| synced["reason"] == "Contested"))
+    };
+    let mut edits = 0;
+    while !contested().await? {
+        ensure!(edits < 40, "it is repaired at once, however often it is changed");
+        edits += 1;
+        edit("fought", edits).await?;
+        let repaired = async || {
+            let child = stage.api::<ConfigMap>(NS).get("fought").await?;
+            Ok((is_ours(&child) || contested().await?).then_some(()))
+        };
+        wait_for("the child to be repaired", SOON, repaired).await?;
+    }
+    let message = message_of(stage.scripts(NS), "fight", "Synced", "False", "Contested").await?;
+    ensure!(message.starts_with("ConfigMap default/fought is changed again and again by another client"), "{message}");
+    // Its sibling does not wait.
+    edit("sibling", 1).await?;
+    wait_object(stage.api::<ConfigMap>(NS), "sibling", "repaired", SOON, is_ours).await?;
+    // It is repaired, still.
+    wait_object(stage.api::<ConfigMap>(NS), "fought", "repaired", SOON, is_ours).await?;
+    host.stop().await?;
+    stage.stop().await
 }
