@@ -431,7 +431,10 @@ fn owned_status(object: &Value, manager: &str) -> Value {
         is("manager", manager) && is("operation", "Apply") && is("subresource", "status")
     });
     match (object.get("status"), ours.and_then(|entry| entry.pointer("/fieldsV1/f:status"))) {
-        (Some(status), Some(fields)) => extract(status, fields),
+        // An empty set is what is left of an empty status: it owns nothing.
+        (Some(status), Some(fields)) if fields.as_object().is_none_or(|fields| !fields.is_empty()) => {
+            extract(status, fields)
+        }
         _ => Value::Null,
     }
 }

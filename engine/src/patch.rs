@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use crate::object::{ObjectKey, Observed};
 use crate::plan::Release;
+use crate::status;
 
 /// A merge patch with the observed UID and resource version as preconditions.
 #[derive(Clone, Debug, PartialEq)]
@@ -20,6 +21,8 @@ pub struct MergePatch {
     pub key: ObjectKey,
     /// The patch.
     pub body: Value,
+    /// Whether it is about the status, which is a subresource.
+    pub is_of_status: bool,
 }
 
 impl MergePatch {
@@ -28,7 +31,7 @@ impl MergePatch {
         if let (Some(metadata), Value::Object(fields)) = (metadata.as_object_mut(), fields) {
             metadata.extend(fields);
         }
-        Self { kind: object.kind(), key: object.key.clone(), body: json!({"metadata": metadata}) }
+        Self { kind: object.kind(), key: object.key.clone(), body: json!({"metadata": metadata}), is_of_status: false }
     }
 
     /// Restores the host's labels on a child.
@@ -78,6 +81,17 @@ impl MergePatch {
     #[must_use]
     pub fn claim(seen: &Observed, managed_fields: Value) -> Self {
         Self::of(seen, json!({"managedFields": managed_fields}))
+    }
+
+    /// Takes back what the host's manager said in the status of a parent. An apply without these fields could leave a null where the
+    /// API server wants an object.
+    #[must_use]
+    pub fn withdraw_status(parent: &Observed) -> Self {
+        let live = parent.value().get("status").cloned().unwrap_or_default();
+        let mut patch = Self::of(parent, Value::Null);
+        patch.body["status"] = status::without(&live, &parent.owned_status);
+        patch.is_of_status = true;
+        patch
     }
 
     /// Replaces the finalizers of an object.

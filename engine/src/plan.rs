@@ -262,6 +262,7 @@ pub struct PlanInput<'a> {
 #[must_use]
 pub fn plan(input: &PlanInput<'_>) -> Plan {
     let mut plan = Plan { finalizer: input.finalizer, ..Plan::default() };
+    let mut has_resting = false;
     let existing: BTreeMap<&ObjectKey, &Arc<Observed>> =
         input.children.iter().map(|child| (&child.key, child)).collect();
     for intent in input.intents {
@@ -274,9 +275,10 @@ pub fn plan(input: &PlanInput<'_>) -> Plan {
             Some(child) if !is_ours(child, input.parent, input.provider) => plan.taken.push(intent.key.clone()),
             Some(child) if child.deleting => plan.waiting.push(intent.key.clone()),
             Some(child) => {
-                let rests =
-                    |reason: &ApplyReason| *reason == ApplyReason::Drifted && input.resting.contains(&intent.key);
-                if let Some(reason) = difference(intent, child, input.memory).filter(|reason| !rests(reason)) {
+                let reason = difference(intent, child, input.memory);
+                if reason == Some(ApplyReason::Drifted) && input.resting.contains(&intent.key) {
+                    has_resting = true;
+                } else if let Some(reason) = reason {
                     plan.applies.push(Arc::new(Apply { intent: intent.clone(), fence: fence(child), reason }));
                 }
             }
@@ -288,8 +290,8 @@ pub fn plan(input: &PlanInput<'_>) -> Plan {
         |intent: &Intent| not_owned.contains(&intent.key) || intent.uses.iter().any(|used| not_owned.contains(used));
     plan.applies.retain(|apply| !is_blocked(&apply.intent));
     plan.blocked = input.intents.iter().filter(|intent| is_blocked(intent)).map(|intent| intent.wave).min();
-    // It may be a child that is not desired: still, nothing is deleted.
-    if plan.blocked.is_none() && !input.unsure.is_empty() {
+    // An unsure child may not be desired, and one that rests is not as desired: nothing is deleted.
+    if plan.blocked.is_none() && (has_resting || !input.unsure.is_empty()) {
         plan.blocked = Some(u32::MAX);
     }
     plan.applies.sort_by_key(|apply| step(apply));
@@ -337,6 +339,14 @@ pub fn teardown(provider: &str, parent: &Observed, children: &[Arc<Observed>]) -
 #[must_use]
 pub fn release_all(provider: &str, parent: &Observed, children: &[Arc<Observed>], finalizer: FinalizerStep) -> Plan {
     let ours = children.iter().filter(|child| !child.deleting && may_prune(child, parent, provider));
+    Plan { finalizer, releases: ours.map(|child| release(child, parent)).collect(), ..Plan::default() }
+}
+
+/// Releases all children of a parent that is no longer the provider's. Also those whose labels somebody restored by hand: nothing is
+/// deleted by it.
+#[must_use]
+pub fn let_go(provider: &str, parent: &Observed, children: &[Arc<Observed>], finalizer: FinalizerStep) -> Plan {
+    let ours = children.iter().filter(|child| !child.deleting && is_ours(child, parent, provider));
     Plan { finalizer, releases: ours.map(|child| release(child, parent)).collect(), ..Plan::default() }
 }
 

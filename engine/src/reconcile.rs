@@ -248,10 +248,15 @@ impl Reconcile {
         self.begin_phase(clock);
     }
 
+    /// Whether the parent is no longer this provider's. One that is being deleted is finalized by whoever holds its finalizer, and a
+    /// paused one stays as it is.
+    fn is_leaving(&self) -> bool {
+        let Snapshot { parent, left, .. } = &self.snapshot;
+        left.is_some() && !parent.deleting && !parent.marks.paused
+    }
+
     fn begin_phase(&mut self, clock: &dyn Clock) {
-        let parent = &self.snapshot.parent;
-        // What is being deleted is finalized by whoever holds its finalizer.
-        if self.snapshot.left.is_some() && !parent.deleting && !parent.marks.paused {
+        if self.is_leaving() {
             self.send(State::Listing(End::Leave), Effect::ListChildren);
             return;
         }
@@ -426,9 +431,9 @@ impl Reconcile {
             End::Release(step) => plan::release_all(provider, parent, children, step),
             End::Teardown => plan::teardown(provider, parent, children),
             End::Leave if parent.finalizers.contains(&self.context.finalizer) => {
-                plan::release_all(provider, parent, children, FinalizerStep::Remove)
+                plan::let_go(provider, parent, children, FinalizerStep::Remove)
             }
-            End::Leave => plan::release_all(provider, parent, children, FinalizerStep::Keep),
+            End::Leave => plan::let_go(provider, parent, children, FinalizerStep::Keep),
         };
         self.execute(plan, children, after_deleting, clock);
     }

@@ -129,6 +129,29 @@ pub fn next(input: &StatusInput<'_>) -> Option<Value> {
     (!same(&status, input.owned)).then_some(status)
 }
 
+/// A merge patch that removes from a status what a manager owns of it: its fields, and of the conditions its own.
+#[must_use]
+pub fn without(live: &Value, owned: &Value) -> Value {
+    let mut patch = Map::new();
+    for (field, value) in owned.as_object().into_iter().flatten() {
+        let live = live.get(field).unwrap_or(&Value::Null);
+        let rest = match value {
+            Value::Array(ours) if field == "conditions" => {
+                let type_of = |condition: &Value| condition.get("type").cloned();
+                let is_others = |condition: &&Value| !ours.iter().any(|own| type_of(own) == type_of(condition));
+                let others: Vec<Value> = live.as_array().into_iter().flatten().filter(is_others).cloned().collect();
+                if others.is_empty() { Value::Null } else { Value::Array(others) }
+            }
+            Value::Object(nested) if live.as_object().is_some_and(|live| live.len() > nested.len()) => {
+                without(live, value)
+            }
+            _ => Value::Null,
+        };
+        patch.insert(field.clone(), rest);
+    }
+    Value::Object(patch)
+}
+
 /// Whether a status reports this outcome. It does not where the CustomResourceDefinition has no room for conditions.
 #[must_use]
 pub fn reports(owned: &Value, outcome: &Outcome) -> bool {
@@ -255,6 +278,15 @@ mod tests {
 
     fn input<'a>(owned: &'a Value, reported: ReportedStatus<'a>, outcome: &'a Outcome) -> StatusInput<'a> {
         StatusInput { owned, reported, outcome, generation: Some(3), now: NOW }
+    }
+
+    #[test]
+    fn a_manager_takes_back_its_own_fields_and_conditions_only() {
+        let live = json!({"ready": 4, "other": 1, "nested": {"ours": 1, "theirs": 2}, "conditions": [{"type": "A"}, {"type": "B"}]});
+        let owned = json!({"ready": 4, "nested": {"ours": 1}, "conditions": [{"type": "A"}]});
+        let expected = json!({"ready": null, "nested": {"ours": null}, "conditions": [{"type": "B"}]});
+        assert_eq!(without(&live, &owned), expected);
+        assert_eq!(without(&json!({"conditions": [{"type": "A"}]}), &owned)["conditions"], Value::Null);
     }
 
     #[test]

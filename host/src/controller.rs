@@ -78,6 +78,16 @@ pub(crate) struct Inputs {
     pub(crate) candidates: tokio::sync::watch::Receiver<Option<Runnable>>,
 }
 
+/// A reconcile in flight.
+struct InFlight {
+    /// Its parent.
+    uid: ParentUid,
+    /// The sort of call that it makes.
+    sort: Option<Sort>,
+    /// Whether it lets go of a parent that another provider claims.
+    leaves: bool,
+}
+
 /// The actor of one provider.
 pub(crate) struct Controller {
     shared: Arc<Shared>,
@@ -88,7 +98,7 @@ pub(crate) struct Controller {
     kept: BTreeMap<ParentUid, Kept>,
     unsure: BTreeMap<ParentUid, Vec<(Kind, ObjectKey)>>,
     running: JoinSet<Option<Report>>,
-    in_flight: BTreeMap<Id, (ParentUid, Option<Sort>)>,
+    in_flight: BTreeMap<Id, InFlight>,
     breakers: Breakers,
     listings: JoinSet<(Listing, Vec<Observed>)>,
     claims: Arc<[Claim]>,
@@ -350,8 +360,9 @@ impl Controller {
                     Some(_) => None,
                 };
                 self.breakers.begin(sort, &uid, Instant::now());
+                let leaves = job.snapshot.left.is_some();
                 let handle = self.running.spawn(async move { reconcile(&shared, job).await });
-                self.in_flight.insert(handle.id(), (uid, sort));
+                self.in_flight.insert(handle.id(), InFlight { uid, sort, leaves });
             }
             None => self.queue.finish(&uid, Finished::Done { resync: None }, Instant::now(), 0.0),
         }
@@ -393,7 +404,7 @@ impl Controller {
                 (error.id(), None)
             }
         };
-        let Some((uid, sort)) = self.in_flight.remove(&id) else { return };
+        let Some(InFlight { uid, sort, leaves }) = self.in_flight.remove(&id) else { return };
         self.called(sort, &uid, report.as_ref().map_or(Called::No, |report| report.called.clone()), now);
         let Some(report) = report else {
             self.queue.finish(&uid, Finished::Retry { after: None, most: BACKOFF_MAX }, now, fastrand::f64());
@@ -431,14 +442,19 @@ impl Controller {
                 self.unsure.insert(uid.clone(), report.unsure);
             }
         }
-        if let (Some(parent), Next::Finish(Finished::Done { .. })) = (&parent, &report.next) {
-            self.forget_if_left(parent, now);
-        }
+        let finished_at = match &report.next {
+            Next::Finish(finished) => Some(*finished),
+            Next::Supply(_) => None,
+        };
         match report.next {
             Next::Supply(supplied) if !self.stopping => self.start(uid.clone(), supplied),
             Next::Supply(_) => {}
             Next::Finish(finished) => self.queue.finish(&uid, finished, now, fastrand::f64()),
         }
+        if leaves && matches!(finished_at, Some(Finished::Done { .. })) {
+            self.forget_if_left(&uid, now);
+        }
+        let parent = self.index.parent(&uid);
         if let (Some(parent), Some(mut explained)) = (parent, reconcile::explain::explained(&report.ended)) {
             explained.next = self.queue.due(&uid).map(|due| time_of(due, now));
             explained.failures = self.queue.failures(&uid);

@@ -12,6 +12,7 @@ pub(crate) mod impersonation;
 pub(crate) mod object;
 pub(crate) mod served;
 pub(crate) mod token_key;
+pub(crate) mod user_agent;
 pub(crate) mod watch;
 pub(crate) mod watch_throttle;
 pub(crate) mod writer;

@@ -4,13 +4,15 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use bartizan_contract::{EventType, ProviderEvent, Reason};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::{Reconcile, State, StatusWrite};
 use crate::api_error::ApiError;
 use crate::breaker::Called;
+use crate::contest::Contested;
 use crate::decide::Answered;
 use crate::object::{ObjectKey, Observed};
+use crate::patch::MergePatch;
 use crate::plan::{ApplyReason, Plan};
 use crate::queue::{BACKOFF_MAX, Finished};
 use crate::reconcile::clock::Clock;
@@ -34,11 +36,16 @@ impl Reconcile {
         (self.draft.outcome, self.draft.retry) = (outcome, retry);
         self.detect_persistent_conflict();
         self.detect_contest(clock);
-        if self.has_left() {
-            // What it said about the parent is no longer its to say.
+        if self.is_leaving() {
+            // What it said about the parent is no longer its to say, nor is a failure to let go.
             let is_clear = self.snapshot.parent.owned_status.as_object().is_none_or(serde_json::Map::is_empty);
-            match self.snapshot.has_status && !is_clear {
-                true => self.send(State::WritingStatus, Effect::ApplyStatus(json!({}))),
+            match self.has_left() && self.snapshot.has_status && !is_clear {
+                true => {
+                    // The finalizer may have been removed since the snapshot.
+                    let parent = self.draft.executed.parent.as_ref().unwrap_or(&self.snapshot.parent);
+                    let patch = MergePatch::withdraw_status(parent);
+                    self.send(State::WritingStatus, Effect::Patch(patch));
+                }
                 false => self.send_events(Ok(None), clock),
             }
             return;
@@ -59,9 +66,7 @@ impl Reconcile {
 
     /// Whether the parent is no longer this provider's, and all that it had was released.
     fn has_left(&self) -> bool {
-        let Snapshot { parent, left, .. } = &self.snapshot;
-        let leaves = left.is_some() && !parent.deleting && !parent.marks.paused;
-        leaves && self.draft.retry == Retry::No && self.draft.outcome == Outcome::Applied
+        self.is_leaving() && self.draft.retry == Retry::No && self.draft.outcome == Outcome::Applied
     }
 
     /// The status to write; `None` if the parent has it, or has what the API server made of it.
@@ -104,8 +109,14 @@ impl Reconcile {
                     ApiError::Invalid { .. } | ApiError::Rejected(_) | ApiError::Transient { is_busy: false, .. }
                 );
                 self.draft.status_error = Some(error);
+                if self.is_leaving() {
+                    // What the API server does not let it take back, it leaves.
+                    let is_final = is_refused || matches!(self.draft.status_error, Some(ApiError::Forbidden(_)));
+                    self.send_events(if is_final { Ok(None) } else { Err(retry_after) }, clock);
+                    return;
+                }
                 // Without an answer, the status has nothing that could be left out.
-                if is_refused && self.draft.answered.is_some() && self.snapshot.left.is_none() {
+                if is_refused && self.draft.answered.is_some() {
                     self.status_refused(&message, clock);
                     return;
                 }
@@ -153,13 +164,15 @@ impl Reconcile {
     pub(super) fn send_events(&mut self, status: StatusWrite, clock: &dyn Clock) {
         let mut events = VecDeque::new();
         if self.has_left() {
-            events.extend(self.snapshot.left.as_ref().map(|left| released(&self.context.name, left)));
+            let did_something = !self.draft.plan.is_settled() || self.draft.stored_status.is_some();
+            let left = self.snapshot.left.as_ref().filter(|_| did_something);
+            events.extend(left.map(|left| released(&self.context.name, left)));
         } else if self.draft.retry != Retry::LostRace && !self.draft.executed.finalizer_removed {
             let outcome = &self.draft.outcome;
             let (before, now) = (&self.snapshot.parent.owned_status, self.draft.stored_status.as_ref());
             let told = self.kept.told.take();
             let was_told = told.as_ref().map(Outcome::reason) == Some(outcome.reason());
-            if !status::reports(now.unwrap_or(before), outcome) {
+            if self.is_leaving() || !status::reports(now.unwrap_or(before), outcome) {
                 events.extend(status::event_instead(told.as_ref(), outcome));
                 self.kept.told = match outcome {
                     Outcome::Failed { .. } => Some(outcome.clone()),
@@ -247,24 +260,27 @@ impl Reconcile {
             let mut applies = self.draft.plan.applies.iter();
             applies.any(|apply| apply.intent.key == *key && apply.reason == ApplyReason::Drifted)
         };
-        for (_, child) in self.draft.executed.written.iter().filter(|(_, child)| is_repair(&child.key)) {
-            contest.repaired(&child.key, now);
-        }
         let children = &self.snapshot.children;
-        contest.forget_quiet(|key| children.iter().any(|child| child.key == *key), now);
-        let Some((key, after)) = contest.contested(now) else { return };
-        let is_fine = self.draft.outcome == Outcome::Applied && self.draft.retry == Retry::No;
-        if !is_fine || self.draft.answered.is_none() {
-            return;
+        let before = |key: &ObjectKey| children.iter().find(|child| child.key == *key);
+        for (_, child) in self.draft.executed.written.iter().filter(|(_, child)| is_repair(&child.key)) {
+            // What others add without changing what is desired is no fight.
+            if let Some(before) = before(&child.key).filter(|before| before.digest != child.digest) {
+                contest.repaired(&child.key, before.last_writer.as_deref(), now);
+            }
         }
-        let child = children.iter().find(|child| child.key == *key);
-        let writer = child.and_then(|child| child.last_writer.as_deref()).unwrap_or("unknown");
-        let message = format!(
-            "{key} is changed again and again by another client (field manager {writer:?}); it is repaired at growing intervals, \
-             and looked at again in {} s. Stop one of the two",
-            after.as_secs().max(1)
-        );
-        (self.draft.outcome, self.draft.retry) = failed(Reason::Contested, message, false, Retry::Later(after));
+        contest.forget_quiet(|key| children.iter().any(|child| child.key == *key), now);
+        let Some(Contested { key, writer, interval, after }) = contest.contested(now) else { return };
+        let Some(answered) = self.draft.answered.as_ref().filter(|_| self.draft.retry == Retry::No) else { return };
+        if self.draft.outcome == Outcome::Applied {
+            let message = format!(
+                "{key} is changed again and again by another client (field manager {writer:?}); it is repaired no more often than \
+                 every {} s. Stop one of the two",
+                interval.as_secs()
+            );
+            let outcome = Outcome::Failed { reason: Reason::Contested, message, stalled: false };
+            self.draft.outcome = outcome;
+        }
+        self.draft.retry = Retry::Later(answered.resync.map_or(after, |resync| resync.min(after)));
     }
 
     /// Counts decisions that write, and backs off in a write loop.

@@ -46,8 +46,10 @@ pub(super) fn after_serving(plan: &Plan, executed: &Executed) -> Conclusion {
         return failed;
     }
     if let Some((key, provider)) = executed.not_released.first() {
-        let message =
-            format!("{key} is adopted once provider {provider}, which served this parent before, has released it");
+        let message = format!(
+            "{key} is adopted once provider {provider}, which served this parent before, has released it (not while it is \
+             suspended, in conflict, or without its module)"
+        );
         return (Outcome::Waiting { message }, Retry::Within(UNWATCHED));
     }
     let taken = executed.taken.first().map(|(key, holder)| (key, holder.as_str()));

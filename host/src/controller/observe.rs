@@ -1,5 +1,6 @@
 //! What the actor observes: watch events, responses to writes, lists.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use bartizan_engine::Touched;
@@ -7,7 +8,7 @@ use bartizan_engine::descendants::Listing;
 use bartizan_engine::index::Scope;
 use bartizan_engine::provider::claims::serves;
 use bartizan_engine::snapshot::Left;
-use bartizan_engine::{Observed, Priority};
+use bartizan_engine::{Observed, ParentUid, Priority};
 use tokio::task::JoinError;
 use tracing::error;
 
@@ -74,7 +75,9 @@ impl Controller {
     fn is_held(&self, parent: &Observed) -> bool {
         let has_finalizer = parent.finalizers.contains(&self.shared.context.finalizer);
         let has_status = parent.owned_status.as_object().is_some_and(|status| !status.is_empty());
-        has_finalizer || !parent.deleting && (has_status || !self.index.children(&parent.uid).is_empty())
+        // Labels alone may be forged.
+        let is_child = |child: &Arc<Observed>| child.applied_by_host && child.labelled_by_host;
+        has_finalizer || !parent.deleting && (has_status || self.index.children(&parent.uid).iter().any(is_child))
     }
 
     /// Who serves a parent that this Provider does not serve any more; `None` if it serves it.
@@ -84,8 +87,9 @@ impl Controller {
     }
 
     /// Forgets a parent that was let go of.
-    pub(super) fn forget_if_left(&mut self, parent: &Observed, now: Instant) {
-        if !parent.deleting && !parent.marks.paused && !self.is_mine(parent) {
+    pub(super) fn forget_if_left(&mut self, uid: &ParentUid, now: Instant) {
+        let Some(parent) = self.index.parent(uid) else { return };
+        if !parent.deleting && !parent.marks.paused && !self.is_mine(&parent) {
             let touched = self.index.delete(&parent.key, &parent.uid, &parent.resource_version);
             self.touch(&touched, Priority::Child, now);
         }

@@ -238,7 +238,7 @@ impl Start {
         let (served, optional) = self.served(name, module).await?;
         let namespaces = self.namespaces()?;
         let user = impersonation::user(&self.host.provider_namespace, &self.provider.service_account_name());
-        let client = impersonation::acting_as(&self.host.client, &user)?;
+        let client = impersonation::acting_as(&self.host.client, &user, name)?;
         access_review::check(&client, &user, &served, manifest.finalizes, &namespaces).await?;
         let server = in_time(self.host.client.apiserver_version()).await.context("version of the API server")?;
         let granted = &self.provider.spec.grants;

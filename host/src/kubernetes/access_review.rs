@@ -75,7 +75,7 @@ fn needed(served: &Served, finalizes: bool, namespaces: &[String]) -> Vec<Right>
     }
     for (kinds, verbs) in [
         (&served.children, &["get", "list", "watch", "create", "patch", "delete"][..]),
-        (&served.former, &["get", "list", "watch", "delete"]),
+        (&served.former, &["get", "list", "watch", "patch", "delete"]),
         (&served.descendants, &["list", "watch"]),
         (&served.related, &["list", "watch"]),
     ] {

@@ -2,10 +2,13 @@
 //! what the provider may not read, and the API server denies what it may not write, whatever the host believes.
 
 use anyhow::Context as _;
+use http::header::USER_AGENT;
 use http::{HeaderName, HeaderValue, Request};
 use kube::Client;
 use kube::client::Body;
 use tower::service_fn;
+
+use crate::kubernetes::user_agent;
 
 /// The groups of a ServiceAccount are added by the API server.
 const IMPERSONATE: HeaderName = HeaderName::from_static("impersonate-user");
@@ -15,15 +18,17 @@ pub(crate) fn user(namespace: &str, name: &str) -> String {
     format!("system:serviceaccount:{namespace}:{name}")
 }
 
-/// A client that makes every request as this user.
+/// A client that makes every request as this user, for a provider.
 ///
 /// # Errors
-/// If the name is not valid in a header.
-pub(crate) fn acting_as(client: &Client, user: &str) -> anyhow::Result<Client> {
+/// If a name is not valid in a header.
+pub(crate) fn acting_as(client: &Client, user: &str, provider: &str) -> anyhow::Result<Client> {
     let user = HeaderValue::from_str(user).with_context(|| format!("{user:?} cannot be a user"))?;
+    let agent = user_agent::of(Some(provider))?;
     let (client, namespace) = (client.clone(), client.default_namespace().to_owned());
     let service = service_fn(move |mut request: Request<Body>| {
         request.headers_mut().insert(IMPERSONATE, user.clone());
+        request.headers_mut().insert(USER_AGENT, agent.clone());
         let client = client.clone();
         async move { client.send(request).await }
     });

@@ -202,10 +202,14 @@ impl Writer {
 
     /// Patches an object.
     pub(crate) async fn merge(&self, patch: &MergePatch) -> Result<Observed, ApiError> {
-        let MergePatch { kind, key, body } = patch;
+        let MergePatch { kind, key, body, is_of_status } = patch;
         let params = PatchParams { field_manager: Some(self.manager().to_owned()), ..PatchParams::default() };
         self.metrics.wrote("patch");
-        let request = self.request(kind, key)?.patch(&key.name, &params, &Patch::Merge(body));
+        let (request, patch) = (self.request(kind, key)?, Patch::Merge(body));
+        let request = match is_of_status {
+            true => request.patch_subresource("status", &key.name, &params, &patch),
+            false => request.patch(&key.name, &params, &patch),
+        };
         self.observe(key, request).await
     }
 
@@ -233,7 +237,12 @@ impl Writer {
         let selector = format!("{PROVIDER_LABEL}={provider},{OWNER_UID_LABEL}={}", parent.uid);
         let mut children = Vec::new();
         for kind in kinds {
-            children.extend(self.list(kind, None, &selector).await?.into_iter().map(Arc::new));
+            let listed = match (self.list(kind, None, &selector).await, &parent.key.namespace) {
+                // An account that is limited to some namespaces.
+                (Err(ApiError::Forbidden(_)), Some(namespace)) => self.list(kind, Some(namespace), &selector).await,
+                (listed, _) => listed,
+            };
+            children.extend(listed?.into_iter().map(Arc::new));
         }
         Ok(children)
     }

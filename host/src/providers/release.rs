@@ -26,7 +26,7 @@ use crate::controller::startup::{Host, Predecessor};
 use crate::kubernetes::deadline::in_time;
 use crate::kubernetes::discovery;
 use crate::kubernetes::impersonation;
-use crate::kubernetes::object::objects;
+use crate::kubernetes::object::{objects, stamp};
 use crate::kubernetes::served::Resource;
 
 /// Parents that are read in one request.
@@ -76,7 +76,7 @@ impl Removal {
     fn new(host: &Host, remove: Remove) -> anyhow::Result<Self> {
         let Remove { provider, owned, claims, run: _ } = remove;
         let user = impersonation::user(&host.provider_namespace, &provider.service_account_name());
-        let account = impersonation::acting_as(&host.client, &user)?;
+        let account = impersonation::acting_as(&host.client, &user, &provider.metadata.name)?;
         let (client, namespaces) = (host.client.clone(), host.namespaces.clone());
         Ok(Self { client, account, namespaces, provider, owned, claims })
     }
@@ -172,48 +172,58 @@ impl Removal {
 
     /// Those that it serves, and those that have its finalizer: without it, nobody takes that off.
     async fn parents(&self) -> anyhow::Result<Vec<Found>> {
-        let (mut found, name) = (self.found().await?, self.provider.metadata.name.as_str());
-        found.retain(|Found { kind, meta, .. }| {
-            let kind = GroupKind::from(kind);
-            let serves = arbitrate(&self.claims, &kind, meta.namespace().as_deref(), meta.labels()).serves;
-            serves == Some(name) || meta.finalizers().contains(&finalizer(name))
-        });
+        let (mut found, ours) = (self.found().await?, finalizer(&self.provider.metadata.name));
+        found.retain(|parent| self.serves(parent) || parent.meta.finalizers().contains(&ours));
         Ok(found)
     }
 
-    /// Lets its parents go: releases their children, so that another Provider may adopt them, clears what it said about them, and removes
-    /// its finalizer.
+    fn serves(&self, Found { kind, meta, .. }: &Found) -> bool {
+        let kind = GroupKind::from(kind);
+        let serves = arbitrate(&self.claims, &kind, meta.namespace().as_deref(), meta.labels()).serves;
+        serves == Some(self.provider.metadata.name.as_str())
+    }
+
+    /// Whether a parent has its finalizer or its status.
+    fn has_marks(&self, Found { meta, .. }: &Found) -> bool {
+        let manager = field_manager(&self.provider.metadata.name);
+        let mut managers = meta.managed_fields().iter();
+        meta.finalizers().contains(&finalizer(&self.provider.metadata.name))
+            || managers.any(|entry| {
+                entry.manager.as_deref() == Some(&manager) && entry.subresource.as_deref() == Some("status")
+            })
+    }
+
+    /// Lets its parents go: releases their children, so that another Provider may adopt them, removes its finalizer, and takes back what
+    /// it said about them. Children of a parent that is being deleted go with that.
     async fn release(&self) -> anyhow::Result<()> {
         let name = self.provider.metadata.name.as_str();
-        let (ours, parents) = (finalizer(name), self.parents().await?);
+        let ours = finalizer(name);
+        let mut parents = self.found().await?;
+        parents.retain(|parent| self.serves(parent) || self.has_marks(parent));
         let mut observed = BTreeMap::new();
-        for parent in &parents {
-            let Found { kind, meta, .. } = parent;
+        for Found { kind, meta, .. } in
+            parents.iter().filter(|parent| parent.meta.metadata.deletion_timestamp.is_none())
+        {
             let object = json!({"apiVersion": kind.api_version(), "kind": kind.kind, "metadata": meta.metadata});
             let object = Observed::project(object, &field_manager(name)).with_context(|| kind.to_string())?;
             observed.insert(object.uid.clone(), object);
         }
         self.release_children(&observed).await?;
-        for Found { kind, resource, meta } in parents {
-            let parent = meta.name_any();
-            let title = || format!("{kind} {parent} could not be released");
-            self.clear_status(&kind, &resource, &meta).await.with_context(title)?;
-            if !meta.finalizers().contains(&ours) {
-                continue;
+        for Found { kind, resource, meta } in &parents {
+            let (parent, namespace) = (meta.name_any(), meta.namespace());
+            if meta.finalizers().contains(&ours) {
+                let others: Vec<&String> = meta.finalizers().iter().filter(|name| **name != ours).collect();
+                let metadata =
+                    json!({"uid": meta.uid(), "resourceVersion": meta.resource_version(), "finalizers": others});
+                patch(&self.account, resource, namespace.as_deref(), &parent, &json!({"metadata": metadata}))
+                    .await
+                    .with_context(|| format!("{kind} {parent} could not be released"))?;
+                info!(provider = name, %kind, namespace, name = parent, "released");
             }
-            // The status was just written: the finalizer is removed whatever the version, by a test of the list.
-            let namespace = meta.namespace();
-            let api = objects(&self.account, namespace.as_deref(), &resource);
-            let Some(live) = in_time(api.get_metadata_opt(&parent)).await.with_context(title)? else { continue };
-            if live.uid() != meta.uid() || !live.finalizers().contains(&ours) {
-                continue;
+            // A status that cannot be taken back holds nobody.
+            if let Err(error) = self.clear_status(kind, resource, meta).await {
+                warn!(provider = name, %kind, namespace, name = parent, "its status stays: {error:#}");
             }
-            let others: Vec<&String> = live.finalizers().iter().filter(|name| **name != ours).collect();
-            let metadata = json!({"uid": live.uid(), "resourceVersion": live.resource_version(), "finalizers": others});
-            patch(&self.account, &resource, namespace.as_deref(), &parent, &json!({"metadata": metadata}))
-                .await
-                .with_context(title)?;
-            info!(provider = name, %kind, namespace, name = parent, "released");
         }
         Ok(())
     }
@@ -263,13 +273,15 @@ impl Removal {
             return Ok(());
         }
         let (name, namespace) = (meta.name_any(), meta.namespace());
-        let document = json!({
-            "apiVersion": kind.api_version(), "kind": kind.kind,
-            "metadata": {"name": name, "uid": meta.uid()}, "status": {},
-        });
         let api = objects(&self.account, namespace.as_deref(), resource);
-        let params = PatchParams::apply(&manager).force();
-        unless_gone(in_time(api.patch_status(&name, &params, &Patch::Apply(&document))).await)
+        // A list, since its account may list its parents, and need no other right to read them.
+        let listed = in_time(api.list(&ListParams::default().fields(&format!("metadata.name={name}")))).await?;
+        let Some(mut live) = listed.items.into_iter().find(|live| live.uid() == meta.uid()) else { return Ok(()) };
+        stamp(&mut live, kind);
+        let live = Observed::project(serde_json::to_value(live)?, &manager)?;
+        let patch = MergePatch::withdraw_status(&live);
+        let params = PatchParams { field_manager: Some(manager), ..PatchParams::default() };
+        unless_gone(in_time(api.patch_status(&name, &params, &Patch::Merge(&patch.body))).await)
     }
 
     /// Removes the finalizer of the Provider.

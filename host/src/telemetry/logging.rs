@@ -13,9 +13,10 @@ pub(crate) enum LogFormat {
     Json,
 }
 
-/// Starts logging to standard error. By default, kube and its HTTP stack only log warnings and errors.
+/// Starts logging to standard error. By default, kube and its HTTP stack log nothing: what concerns anybody, the host says itself. `RUST_LOG`
+/// shows their lines.
 pub(crate) fn init(format: LogFormat) {
-    let default = || EnvFilter::new("info,kube=warn,hyper=warn,tower=warn");
+    let default = || EnvFilter::new("info,kube=off,hyper=off,tower=off");
     let set = std::env::var_os(EnvFilter::DEFAULT_ENV).is_some_and(|value| !value.is_empty());
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|error| {
         if set {
