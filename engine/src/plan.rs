@@ -338,16 +338,24 @@ pub fn teardown(provider: &str, parent: &Observed, children: &[Arc<Observed>]) -
 /// Releases all children, and the parent: it was deleted with orphaning, or abandoned.
 #[must_use]
 pub fn release_all(provider: &str, parent: &Observed, children: &[Arc<Observed>], finalizer: FinalizerStep) -> Plan {
-    let ours = children.iter().filter(|child| !child.deleting && may_prune(child, parent, provider));
-    Plan { finalizer, releases: ours.map(|child| release(child, parent)).collect(), ..Plan::default() }
+    release_those(parent, children, finalizer, |child| may_prune(child, parent, provider))
 }
 
 /// Releases all children of a parent that is no longer the provider's. Also those whose labels somebody restored by hand: nothing is
 /// deleted by it.
 #[must_use]
 pub fn let_go(provider: &str, parent: &Observed, children: &[Arc<Observed>], finalizer: FinalizerStep) -> Plan {
-    let ours = children.iter().filter(|child| !child.deleting && is_ours(child, parent, provider));
-    Plan { finalizer, releases: ours.map(|child| release(child, parent)).collect(), ..Plan::default() }
+    release_those(parent, children, finalizer, |child| is_ours(child, parent, provider))
+}
+
+fn release_those(
+    parent: &Observed,
+    children: &[Arc<Observed>],
+    finalizer: FinalizerStep,
+    wanted: impl Fn(&Observed) -> bool,
+) -> Plan {
+    let released = children.iter().filter(|child| !child.deleting && wanted(child));
+    Plan { finalizer, releases: released.map(|child| release(child, parent)).collect(), ..Plan::default() }
 }
 
 /// The parent's namespace is being deleted with everything in it: the finalizer is removed without waiting for the provider.

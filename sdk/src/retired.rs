@@ -15,20 +15,10 @@ pub struct RetiredField {
 impl RetiredField {
     /// Whether a field is this one.
     pub(crate) fn is(&self, field: &str) -> bool {
-        let mut generic = String::with_capacity(field.len());
-        let mut is_index = false;
-        for character in field.chars() {
-            if character == ']' {
-                is_index = false;
-            }
-            if !is_index {
-                generic.push(character);
-            }
-            if character == '[' {
-                is_index = true;
-            }
-        }
-        generic == self.path
+        let mut parts = field.split('[');
+        let start = parts.next();
+        let after_an_index = parts.map(|part| part.split_once(']').map_or(part, |(_, rest)| rest));
+        start.into_iter().chain(after_an_index).eq(self.path.split("[]"))
     }
 }
 

@@ -24,7 +24,7 @@ pub enum Retry {
     No,
     /// A race was lost, which is not a failure: shortly.
     LostRace,
-    /// It did not fail, and is due again after this delay.
+    /// It is due again after this delay, which does not count as a failure.
     Later(Duration),
     /// It failed: after the given delay, or with backoff.
     After(Option<Duration>),

@@ -3,19 +3,15 @@
 
 use std::collections::BTreeSet;
 
-use bartizan_contract::names::{field_manager, finalizer};
 use bartizan_contract::provider::Provider;
 use kube::api::ListParams;
 use kube::core::{ApiResource, DynamicObject, PartialObjectMeta};
 use kube::{Client, ResourceExt as _};
 use tracing::debug;
 
-use crate::kubernetes::deadline::in_time;
+use crate::kubernetes::metadata::{each_metadata, has_marks_of};
 use crate::kubernetes::object::objects;
 use crate::kubernetes::served::Served;
-
-/// Parents that are read in one request.
-const PAGE: u32 = 500;
 
 /// The namespaces, beside those that it serves, with parents that have its finalizer or its status. Those that its account may not
 /// see, or that the host does not serve, are not among them.
@@ -44,23 +40,12 @@ pub(super) async fn find(
 
 /// The namespaces of parents that have something of a provider.
 async fn held(client: &Client, resource: &ApiResource, provider: &str) -> anyhow::Result<BTreeSet<String>> {
-    let (finalizer, manager) = (finalizer(provider), field_manager(provider));
-    let is_held = |parent: &PartialObjectMeta<DynamicObject>| {
-        let mut managers = parent.managed_fields().iter();
-        parent.finalizers().contains(&finalizer)
-            || managers.any(|entry| {
-                entry.manager.as_deref() == Some(&manager) && entry.subresource.as_deref() == Some("status")
-            })
-    };
-    let api = objects(client, None, resource);
-    let mut params = ListParams::default().limit(PAGE);
     let mut namespaces = BTreeSet::new();
-    loop {
-        let page = in_time(api.list_metadata(&params)).await?;
-        namespaces.extend(page.items.iter().filter(|parent| is_held(parent)).filter_map(kube::ResourceExt::namespace));
-        match page.metadata.continue_.filter(|token| !token.is_empty()) {
-            Some(token) => params = params.continue_token(&token),
-            None => return Ok(namespaces),
+    let collect = |parent: PartialObjectMeta<DynamicObject>| {
+        if has_marks_of(&parent, provider) {
+            namespaces.extend(parent.namespace());
         }
-    }
+    };
+    each_metadata(&objects(client, None, resource), ListParams::default(), collect).await?;
+    Ok(namespaces)
 }

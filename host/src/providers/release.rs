@@ -14,7 +14,6 @@ use bartizan_engine::plan::{self, FinalizerStep};
 use bartizan_engine::provider::claims::{Claim, arbitrate, namespaces};
 use bartizan_engine::provider::event::{RemovalAttempt, RemovalResult, Remove};
 use bartizan_engine::provider::removal;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry;
 use kube::api::{ListParams, Patch, PatchParams};
 use kube::core::{ApiResource, DynamicObject, PartialObjectMeta};
 use kube::{Client, ResourceExt as _};
@@ -26,11 +25,9 @@ use crate::controller::startup::{Host, Predecessor};
 use crate::kubernetes::deadline::in_time;
 use crate::kubernetes::discovery;
 use crate::kubernetes::impersonation;
+use crate::kubernetes::metadata::{each_metadata, has_marks_of, has_status_of};
 use crate::kubernetes::object::{objects, stamp};
 use crate::kubernetes::served::Resource;
-
-/// Parents that are read in one request.
-const PAGE: u32 = 500;
 
 /// A Provider that was deleted.
 struct Removal {
@@ -159,15 +156,9 @@ impl Removal {
         params: ListParams,
     ) -> anyhow::Result<Vec<PartialObjectMeta<DynamicObject>>> {
         let api = objects(&self.account, namespace, resource);
-        let (mut params, mut found) = (params.limit(PAGE), Vec::new());
-        loop {
-            let page = in_time(api.list_metadata(&params)).await?;
-            found.extend(page.items);
-            match page.metadata.continue_.filter(|token| !token.is_empty()) {
-                Some(token) => params = params.continue_token(&token),
-                None => return Ok(found),
-            }
-        }
+        let mut found = Vec::new();
+        each_metadata(&api, params, |meta| found.push(meta)).await?;
+        Ok(found)
     }
 
     /// Those that it serves, and those that have its finalizer: without it, nobody takes that off.
@@ -183,23 +174,13 @@ impl Removal {
         serves == Some(self.provider.metadata.name.as_str())
     }
 
-    /// Whether a parent has its finalizer or its status.
-    fn has_marks(&self, Found { meta, .. }: &Found) -> bool {
-        let manager = field_manager(&self.provider.metadata.name);
-        let mut managers = meta.managed_fields().iter();
-        meta.finalizers().contains(&finalizer(&self.provider.metadata.name))
-            || managers.any(|entry| {
-                entry.manager.as_deref() == Some(&manager) && entry.subresource.as_deref() == Some("status")
-            })
-    }
-
     /// Lets its parents go: releases their children, so that another Provider may adopt them, removes its finalizer, and takes back what
     /// it said about them. Children of a parent that is being deleted go with that.
     async fn release(&self) -> anyhow::Result<()> {
         let name = self.provider.metadata.name.as_str();
         let ours = finalizer(name);
         let mut parents = self.found().await?;
-        parents.retain(|parent| self.serves(parent) || self.has_marks(parent));
+        parents.retain(|parent| self.serves(parent) || has_marks_of(&parent.meta, name));
         let mut observed = BTreeMap::new();
         for Found { kind, meta, .. } in
             parents.iter().filter(|parent| parent.meta.metadata.deletion_timestamp.is_none())
@@ -264,14 +245,11 @@ impl Removal {
         resource: &ApiResource,
         meta: &PartialObjectMeta<DynamicObject>,
     ) -> anyhow::Result<()> {
-        let manager = field_manager(&self.provider.metadata.name);
-        let mut managers = meta.managed_fields().iter();
-        let is_ours = |entry: &ManagedFieldsEntry| {
-            entry.manager.as_deref() == Some(&manager) && entry.subresource.as_deref() == Some("status")
-        };
-        if !managers.any(is_ours) {
+        let provider = self.provider.metadata.name.as_str();
+        if !has_status_of(meta, provider) {
             return Ok(());
         }
+        let manager = field_manager(provider);
         let (name, namespace) = (meta.name_any(), meta.namespace());
         let api = objects(&self.account, namespace.as_deref(), resource);
         // A list, since its account may list its parents, and need no other right to read them.

@@ -76,6 +76,19 @@ impl Stage {
         Ok(())
     }
 
+    /// Gives a provider the rights to write the objects of a kind, by the plural and the group of that.
+    ///
+    /// # Errors
+    /// If the API server refuses it.
+    pub async fn grant(&self, provider: Provider, plural: &str, group: &str) -> Result<()> {
+        let rule = format!("--resource={plural}.{group}");
+        let verbs = "--verb=get,list,watch,create,patch,delete";
+        self.cluster.kubectl_ok(&["create", "clusterrole", plural, &rule, verbs], None).await?;
+        let (role, user) = (format!("--clusterrole={plural}"), format!("--user={}", account_of(provider.name())));
+        self.cluster.kubectl_ok(&["create", "clusterrolebinding", plural, &role, &user], None).await?;
+        Ok(())
+    }
+
     /// Puts a provider's module into the folder, and beside it the document that it ships.
     ///
     /// # Errors

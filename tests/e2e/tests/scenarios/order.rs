@@ -1,7 +1,7 @@
 //! What is deleted waits for what is meant: prunes, later waves and recreations.
 
 use anyhow::{Result, ensure};
-use bartizan_e2e::{Provider, SOON, Stage, account_of, apply_text, hardened, message_of, script};
+use bartizan_e2e::{Provider, SOON, Stage, apply_text, hardened, message_of, script};
 use bartizan_harness::wait::{wait_gone, wait_object};
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::{ConfigMap, Service};
@@ -130,12 +130,7 @@ async fn deploy_gizmos(stage: &Stage) -> Result<()> {
     stage
         .kubectl(&["wait", "--for=condition=Established", "--timeout=60s", &format!("crd/gizmos.{GROUP}")], "")
         .await?;
-    let rule = format!("--resource=gizmos.{GROUP}");
-    let verbs = "--verb=get,list,watch,create,patch,delete";
-    stage.kubectl(&["create", "clusterrole", "gizmos", &rule, verbs], "").await?;
-    let user = format!("--user={}", account_of("scripted"));
-    stage.kubectl(&["create", "clusterrolebinding", "gizmos", "--clusterrole=gizmos", &user], "").await?;
-    Ok(())
+    stage.grant(Provider::Scripted, "gizmos", GROUP).await
 }
 
 async fn words_of_a_rule_delete_nothing(stage: &Stage) -> Result<()> {

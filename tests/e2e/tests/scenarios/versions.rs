@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use bartizan_e2e::{Provider, SOON, Stage, account_of, apply_text, message_of, script};
+use bartizan_e2e::{Provider, SOON, Stage, apply_text, message_of, script};
 use bartizan_harness::wait::{wait_for, wait_gone, wait_object};
 use kube::api::ApiResource;
 use kube::core::{DynamicObject, GroupVersionKind};
@@ -28,16 +28,6 @@ fn crd() -> Value {
             "versions": [version("v1", true), version("v2", false)],
         },
     })
-}
-
-/// The rights to write it, whatever the version: RBAC does not distinguish versions.
-async fn grant(stage: &Stage) -> Result<()> {
-    let rule = format!("--resource=gizmos.{GROUP}");
-    let verbs = "--verb=get,list,watch,create,patch,delete";
-    stage.kubectl(&["create", "clusterrole", "gizmos", &rule, verbs], "").await?;
-    let user = format!("--user={}", account_of("scripted"));
-    stage.kubectl(&["create", "clusterrolebinding", "gizmos", "--clusterrole=gizmos", &user], "").await?;
-    Ok(())
 }
 
 fn gizmos(stage: &Stage) -> Api<DynamicObject> {
@@ -73,7 +63,8 @@ fn upgrade(stage: &Stage, instead: &str) -> Result<()> {
 async fn with_gizmos() -> Result<Stage> {
     let stage = Stage::start(&[Provider::Scripted]).await?;
     apply_text(&stage, &crd().to_string()).await?;
-    grant(&stage).await?;
+    // Whatever the version: RBAC does not distinguish versions.
+    stage.grant(Provider::Scripted, "gizmos", GROUP).await?;
     let served = ["wait", "--for=condition=Established", "--timeout=60s", &format!("crd/gizmos.{GROUP}")];
     stage.kubectl(&served, "").await?;
     Ok(stage)

@@ -1,0 +1,75 @@
+//! What `metadata.managedFields` tells about an object: who applied it, who wrote it last, and which part of its status is the host's.
+
+use bartizan_contract::names::{self, OWNER_UID_LABEL};
+use serde_json::{Map, Value};
+
+use crate::managed_fields::extract;
+
+/// What managed fields tell about the host's writes.
+pub(super) struct Managers {
+    pub(super) applied_by_host: bool,
+    pub(super) applied_by_a_provider: bool,
+    pub(super) labelled_by_host: bool,
+    pub(super) written_by_others_since: bool,
+    pub(super) last_writer: Option<String>,
+}
+
+/// Whether the host's manager applied and owns the label, and whether another manager wrote at or after that. Times are RFC 3339 in UTC
+/// and whole seconds, so that they compare as text; equal seconds count as later, which costs one apply that changes nothing.
+pub(super) fn managers(object: &Value, manager: &str) -> Managers {
+    let label = format!("f:{OWNER_UID_LABEL}");
+    let entries = object.pointer("/metadata/managedFields").and_then(Value::as_array);
+    let field = |entry: &Map<String, Value>, name: &str| entry.get(name).and_then(Value::as_str).map(str::to_owned);
+    let (mut applied_by_host, mut applied_by_a_provider, mut labelled_by_host) = (false, false, false);
+    let mut ours: Option<String> = None;
+    let mut others: Option<String> = None;
+    let mut last_writer = None;
+    for entry in entries.into_iter().flatten().filter_map(Value::as_object) {
+        if entry.get("subresource").and_then(Value::as_str).is_some_and(|name| !name.is_empty()) {
+            continue;
+        }
+        let time = field(entry, "time").unwrap_or_default();
+        let is_ours = field(entry, "manager").as_deref() == Some(manager);
+        let labels = || entry.get("fieldsV1")?.get("f:metadata")?.get("f:labels")?.get(&label);
+        let applies = is_ours && field(entry, "operation").as_deref() == Some("Apply");
+        applied_by_host |= applies;
+        applied_by_a_provider |= field(entry, "operation").as_deref() == Some("Apply")
+            && field(entry, "manager").is_some_and(|manager| names::is_field_manager(&manager));
+        labelled_by_host |= is_ours && labels().is_some();
+        // Restoring labels is an Update of ours, which does not revert what others wrote before.
+        let slot = match (applies, is_ours) {
+            (true, _) => &mut ours,
+            (false, true) => continue,
+            (false, false) => &mut others,
+        };
+        if slot.as_ref().is_none_or(|seen| *seen < time) {
+            *slot = Some(time);
+            if !is_ours {
+                last_writer = field(entry, "manager");
+            }
+        }
+    }
+    let written_by_others_since = match (&ours, &others) {
+        (Some(ours), Some(others)) => others >= ours,
+        (Some(_), None) => false,
+        (None, _) => true,
+    };
+    let last_writer = last_writer.filter(|_| written_by_others_since);
+    Managers { applied_by_host, applied_by_a_provider, labelled_by_host, written_by_others_since, last_writer }
+}
+
+/// The fields of the status that the host's manager owns.
+pub(super) fn owned_status(object: &Value, manager: &str) -> Value {
+    let entries = object.pointer("/metadata/managedFields").and_then(Value::as_array);
+    let ours = entries.into_iter().flatten().find(|entry| {
+        let is = |field: &str, expected: &str| entry.get(field).and_then(Value::as_str) == Some(expected);
+        is("manager", manager) && is("operation", "Apply") && is("subresource", "status")
+    });
+    match (object.get("status"), ours.and_then(|entry| entry.pointer("/fieldsV1/f:status"))) {
+        // An empty set is what is left of an empty status: it owns nothing.
+        (Some(status), Some(fields)) if fields.as_object().is_none_or(|fields| !fields.is_empty()) => {
+            extract(status, fields)
+        }
+        _ => Value::Null,
+    }
+}
