@@ -30,3 +30,11 @@ pub struct Intent {
     /// such a name turns out to be taken by another owner, this child is not written.
     pub uses: BTreeSet<ObjectKey>,
 }
+
+impl Intent {
+    /// Whether the child has an owner reference to the parent, so that the garbage collector deletes it with the parent.
+    #[must_use]
+    pub fn is_collected(&self) -> bool {
+        self.object.pointer("/metadata/ownerReferences").is_some()
+    }
+}

@@ -16,15 +16,21 @@ use crate::ownership::{is_ours, may_prune};
 pub enum Fence {
     /// The name is free: an apply with resourceVersion "1" creates and never updates.
     CreateOnly,
-    /// The object still has this UID.
-    Uid(String),
-    /// The object still has this UID and resource version: for kinds where a stale write loses data.
+    /// The object still has this UID and resource version.
     Exact {
         /// UID in the snapshot.
         uid: String,
         /// Resource version in the snapshot.
         resource_version: String,
     },
+}
+
+impl Fence {
+    /// The object is still in the state that was observed.
+    #[must_use]
+    pub fn unchanged(seen: &Observed) -> Self {
+        Self::Exact { uid: seen.uid.clone(), resource_version: seen.resource_version.clone() }
+    }
 }
 
 /// Why a child is applied.
@@ -117,6 +123,9 @@ pub struct Plan {
     /// The lowest wave with a desired child that cannot be applied now: its name is taken, it is being deleted, its last write is
     /// unsure, or it uses such a child. Later waves are not applied then, and nothing is deleted or released.
     pub blocked: Option<u32>,
+    /// Children to write that have no owner reference, and should have or had one. The garbage collector removes it where a parent is
+    /// deleted with `--cascade=orphan`: only a live read of the parent shows that this is not the case.
+    pub orphans: Vec<ObjectKey>,
     /// Children that are no longer desired and are being deleted, with their waves. Earlier waves are not deleted yet.
     pub leaving: Vec<(ObjectKey, u32)>,
 }
@@ -279,7 +288,11 @@ pub fn plan(input: &PlanInput<'_>) -> Plan {
                 if reason == Some(ApplyReason::Drifted) && input.resting.contains(&intent.key) {
                     has_resting = true;
                 } else if let Some(reason) = reason {
-                    plan.applies.push(Arc::new(Apply { intent: intent.clone(), fence: fence(child), reason }));
+                    if intent.is_collected() && child.controller_uid.is_none() {
+                        plan.orphans.push(intent.key.clone());
+                    }
+                    let fence = Fence::unchanged(child);
+                    plan.applies.push(Arc::new(Apply { intent: intent.clone(), fence, reason }));
                 }
             }
         }
@@ -304,11 +317,15 @@ pub fn plan(input: &PlanInput<'_>) -> Plan {
         } else if child.marks.retained_for.is_some() {
             plan.releases.push(release(child, input.parent));
         } else {
+            if child.controller_uid.is_none() && child.marks.owner_uid.is_none() {
+                plan.orphans.push(child.key.clone());
+            }
             plan.deletes.push(Delete::of(child));
         }
     }
     // Waves are pruned in reverse order.
     plan.deletes.sort_by_key(|delete| std::cmp::Reverse(delete.wave));
+    plan.orphans.sort();
     plan
 }
 
@@ -379,19 +396,6 @@ fn difference(intent: &Intent, child: &Observed, memory: &Memory) -> Option<Appl
         Some((_, digest)) => (*digest != child.digest).then_some(ApplyReason::Drifted),
         None if child.intent.as_deref() != Some(intent.hash.as_str()) => Some(ApplyReason::IntentChanged),
         None => child.written_by_others_since.then_some(ApplyReason::Drifted),
-    }
-}
-
-/// The precondition by kind: exact where a write over an unobserved state loses data.
-fn fence(child: &Observed) -> Fence {
-    let stateful = matches!(
-        (&*child.key.group, &*child.key.kind),
-        ("apps", "StatefulSet") | ("batch", "Job") | ("", "PersistentVolumeClaim" | "Secret")
-    );
-    if stateful {
-        Fence::Exact { uid: child.uid.clone(), resource_version: child.resource_version.clone() }
-    } else {
-        Fence::Uid(child.uid.clone())
     }
 }
 

@@ -133,7 +133,7 @@ impl ApiServer {
             Effect::ReadNamespace(name) => Reply::Terminating(Ok(self.terminating.contains(name))),
             Effect::ListChildren => Reply::Children(Ok(self.children(caller))),
             Effect::Get { key, .. } => Reply::Object(self.read(caller, key)),
-            Effect::FindParent(earlier) => Reply::Parent(Ok(self.parent(caller, &earlier.uid))),
+            Effect::FindParent(earlier) => Reply::Parent(self.parent(caller, &earlier.uid)),
             Effect::Apply { apply, fence, .. } => {
                 let (key, object) = (&apply.intent.key, &apply.intent.object);
                 Reply::Object(
@@ -146,7 +146,9 @@ impl ApiServer {
             Effect::ReadAddress(address) => Reply::Address(Ok(self.holder(*address))),
             Effect::Patch(patch) => Reply::Object(self.patch(caller, patch)),
             Effect::Delete { delete, .. } => Reply::Done(self.delete(delete)),
-            Effect::ApplyStatus(status) => Reply::Object(self.apply_status(caller, status)),
+            Effect::ApplyStatus { status, resource_version } => {
+                Reply::Object(self.apply_status(caller, status, resource_version))
+            }
             Effect::SendEvent(_) => Reply::Done(Ok(())),
         })
     }
@@ -165,10 +167,11 @@ impl ApiServer {
     }
 
     /// The object of the parent's kind with this UID.
-    fn parent(&self, caller: Caller<'_>, uid: &str) -> Option<ObjectKey> {
+    fn parent(&self, caller: Caller<'_>, uid: &str) -> Result<Option<Box<Observed>>, ApiError> {
         let is_of_kind = |key: &ObjectKey| key.kind == caller.parent.key.kind && key.group == caller.parent.key.group;
         let mut parents = self.objects.iter().filter(|(key, _)| is_of_kind(key));
-        parents.find(|(_, object)| object["metadata"]["uid"] == *uid).map(|(key, _)| key.clone())
+        let found = parents.find(|(_, object)| object["metadata"]["uid"] == *uid);
+        found.map(|(_, object)| observed(caller, object.clone()).map(Box::new)).transpose()
     }
 
     /// A dry-run create.
@@ -198,11 +201,11 @@ impl ApiServer {
         let before = self.objects.get(key).cloned();
         let holds = match (fence, &before) {
             (Fence::CreateOnly, None) => true,
-            (Fence::Uid(uid), Some(live)) => live["metadata"]["uid"] == **uid,
             (Fence::Exact { uid, resource_version }, Some(live)) => {
-                live["metadata"]["uid"] == **uid && live["metadata"]["resourceVersion"] == **resource_version
+                let is_current = live["metadata"]["resourceVersion"] == **resource_version;
+                live["metadata"]["uid"] == **uid && (resource_version.is_empty() || is_current)
             }
-            (Fence::CreateOnly, Some(_)) | (Fence::Uid(_) | Fence::Exact { .. }, None) => false,
+            (Fence::CreateOnly, Some(_)) | (Fence::Exact { .. }, None) => false,
         };
         if !holds {
             return Err(conflict(key));
@@ -229,10 +232,16 @@ impl ApiServer {
         Ok(self.commit(verb, key, before, object, Some(fence.clone())))
     }
 
-    fn apply_status(&mut self, caller: Caller<'_>, status: &Value) -> Result<Observed, ApiError> {
+    fn apply_status(
+        &mut self,
+        caller: Caller<'_>,
+        status: &Value,
+        resource_version: &str,
+    ) -> Result<Observed, ApiError> {
         let key = &caller.parent.key;
         let before = self.objects.get(key).cloned().ok_or_else(|| not_found(key))?;
-        if before["metadata"]["uid"] != *caller.parent.uid {
+        if before["metadata"]["uid"] != *caller.parent.uid || before["metadata"]["resourceVersion"] != *resource_version
+        {
             return Err(conflict(key));
         }
         let mut object = before.clone();

@@ -289,7 +289,7 @@ fn failed(effect: &Effect, message: &str) -> Reply {
         | Effect::Apply { .. }
         | Effect::Patch(_)
         | Effect::Adopt(_)
-        | Effect::ApplyStatus(_) => Reply::Object(Err(error())),
+        | Effect::ApplyStatus { .. } => Reply::Object(Err(error())),
     }
 }
 

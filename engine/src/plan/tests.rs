@@ -1,6 +1,7 @@
 use bartizan_contract::names::{INTENT_ANNOTATION, OWNER_UID_LABEL, PROVIDER_LABEL, WAVE_ANNOTATION};
 use bartizan_contract::{OnDelete, OnImmutableChange};
 use proptest::prelude::*;
+use rstest::rstest;
 use serde_json::{Value, json};
 
 use super::*;
@@ -133,14 +134,34 @@ fn a_manual_edit_is_reverted_once_and_defaulted_fields_are_not_drift() {
 }
 
 #[test]
-fn a_changed_intent_is_applied_with_the_fence_of_its_kind() {
+fn a_changed_intent_is_applied_only_to_the_state_that_was_observed() {
     let old = [intent("StatefulSet", "a", 1), intent("ConfigMap", "b", 1)];
     let children: Vec<Observed> = old.iter().map(|desired| stored(desired, 5)).collect();
     let new = [intent("StatefulSet", "a", 2), intent("ConfigMap", "b", 2)];
     let plan = plan_of(&new, &children, &Memory::default());
     let fences: Vec<&Fence> = plan.applies.iter().map(|apply| &apply.fence).collect();
-    let exact = Fence::Exact { uid: "u-a".to_owned(), resource_version: "5".to_owned() };
-    assert_eq!(fences, [&exact, &Fence::Uid("u-b".to_owned())]);
+    let exact = |uid: &str| Fence::Exact { uid: uid.to_owned(), resource_version: "5".to_owned() };
+    assert_eq!(fences, [&exact("u-a"), &exact("u-b")]);
+}
+
+#[rstest]
+#[case::removed(json!(null), true, true)]
+#[case::of_another_kind_of_owner(json!([{"uid": "q", "controller": false}]), true, true)]
+#[case::there(json!([{"uid": "p-1", "controller": true}]), true, false)]
+#[case::never_had_one(json!(null), false, false)]
+fn a_child_without_its_owner_reference_asks_for_the_parent(
+    #[case] owners: Value,
+    #[case] is_collected: bool,
+    #[case] expected: bool,
+) {
+    let mut desired = intent("ConfigMap", "a", 1);
+    if is_collected {
+        desired.object["metadata"]["ownerReferences"] = json!([{"uid": "p-1", "controller": true}]);
+    }
+    let mut live = intent("ConfigMap", "a", 2).object;
+    live["metadata"]["ownerReferences"] = owners;
+    let plan = plan_of(&[desired], &[observed(live, 5, &[(MANAGER, "Apply", 1)])], &Memory::default());
+    assert_eq!(plan.orphans.len(), usize::from(expected));
 }
 
 #[test]

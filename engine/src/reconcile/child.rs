@@ -114,7 +114,7 @@ impl ChildWrite {
             },
             Step::Claimed(refused) => match reply {
                 Reply::Claimed(Ok(Some(claimed))) => {
-                    let fence = Fence::Exact { uid: claimed.uid, resource_version: claimed.resource_version };
+                    let fence = Fence::unchanged(&claimed);
                     let (apply, existing) = (self.apply.clone(), self.existing.clone());
                     self.send(Step::AppliedAgain, Effect::Apply { apply, fence, existing })
                 }
@@ -129,9 +129,10 @@ impl ChildWrite {
             Step::Read(conflict) => self.read(conflict, reply.object(), parent, provider),
             Step::Found { earlier, live } => match reply {
                 Reply::Parent(Ok(None)) => self.adopt(&live, parent, provider),
-                Reply::Parent(Ok(Some(found))) => {
-                    Next::Done(Applied::Taken(format!("it belongs to {found}, which exists (UID {})", earlier.uid)))
-                }
+                Reply::Parent(Ok(Some(found))) => Next::Done(Applied::Taken(format!(
+                    "it belongs to {}, which exists (UID {})",
+                    found.key, earlier.uid
+                ))),
                 Reply::Parent(Err(error)) => {
                     let uid = &earlier.uid;
                     let what = format!(
@@ -144,7 +145,7 @@ impl ChildWrite {
             // The apply makes it a child like any other. Until then it is marked as before, so that it is decided on again if this fails.
             Step::Adopted => match reply.object() {
                 Ok(live) => {
-                    let fence = Fence::Exact { uid: live.uid.clone(), resource_version: live.resource_version.clone() };
+                    let fence = Fence::unchanged(&live);
                     let (apply, existing) = (self.apply.clone(), Some(Arc::new(live)));
                     self.send(Step::AppliedAgain, Effect::Apply { apply, fence, existing })
                 }

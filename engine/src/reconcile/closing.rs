@@ -85,7 +85,9 @@ impl Reconcile {
 
     fn write_status(&mut self, state: State, status: Value) {
         self.draft.sent_status = Some(status::digest(&status));
-        self.send(state, Effect::ApplyStatus(status));
+        let parent = self.draft.executed.parent.as_ref().unwrap_or(&self.snapshot.parent);
+        let resource_version = parent.resource_version.clone();
+        self.send(state, Effect::ApplyStatus { status, resource_version });
     }
 
     /// Remembers what the API server made of the status.
@@ -99,7 +101,15 @@ impl Reconcile {
         let status = match result {
             Ok(parent) => {
                 self.remember_status(&parent);
+                self.kept.conflicts = None;
                 Ok(Some(Box::new(parent)))
+            }
+            // The next decision is on what the parent is now.
+            Err(ApiError::Conflict(_))
+                if !self.is_leaving() && self.count_conflict(&self.snapshot.parent.key.clone()) <= MAX_CONFLICTS =>
+            {
+                self.draft.retry = Retry::LostRace;
+                Ok(None)
             }
             Err(error) => {
                 let (retry_after, message) = (error.retry_after(), error.to_string());
@@ -239,17 +249,23 @@ impl Reconcile {
 
     /// Counts reconciles in which the write of one object met a conflict, and backs off if there are too many in a row.
     fn detect_persistent_conflict(&mut self) {
-        let Some((key, message)) = self.draft.executed.stale.first() else {
-            self.kept.conflicts = None;
+        let Some((key, message)) = self.draft.executed.stale.first().cloned() else {
+            // The write of the status is still to come.
+            self.kept.conflicts.take_if(|conflicts| conflicts.key != self.snapshot.parent.key);
             return;
         };
+        if self.count_conflict(&key) > MAX_CONFLICTS && self.draft.retry == Retry::LostRace {
+            (self.draft.outcome, self.draft.retry) = persistent_conflict(&key, &message);
+        }
+    }
+
+    /// The number of reconciles in a row in which the write of this object met a conflict, with this one.
+    fn count_conflict(&mut self, key: &ObjectKey) -> u32 {
         let edited = self.snapshot.parent.digest;
         let before = self.kept.conflicts.take().filter(|before| before.key == *key && before.parent == edited);
         let count = before.map_or(0, |before| before.count) + 1;
         self.kept.conflicts = Some(Conflicts { key: key.clone(), parent: edited, count });
-        if count > MAX_CONFLICTS && self.draft.retry == Retry::LostRace {
-            (self.draft.outcome, self.draft.retry) = persistent_conflict(key, message);
-        }
+        count
     }
 
     /// Takes note of repairs, and reports a child that another writer keeps changing.

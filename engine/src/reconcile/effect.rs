@@ -35,7 +35,7 @@ pub enum Effect {
         /// Its key.
         key: ObjectKey,
     },
-    /// Check whether an earlier parent, of the kind of this one, still exists. Replied with [`Reply::Parent`].
+    /// Read live whether a parent of the kind of this one exists: an earlier one, or this one. Replied with [`Reply::Parent`].
     FindParent(Earlier),
     /// Apply a child with force and this precondition; the driver fills in the values behind its tokens, and generated ones.
     /// Replied with [`Reply::Object`].
@@ -79,7 +79,12 @@ pub enum Effect {
         propagation: Propagation,
     },
     /// Apply the parent's status. Replied with [`Reply::Object`].
-    ApplyStatus(Value),
+    ApplyStatus {
+        /// The status.
+        status: Value,
+        /// Precondition: resource version of the parent.
+        resource_version: String,
+    },
     /// Send an event about the parent; it may be lost. Replied with [`Reply::Done`].
     SendEvent(ProviderEvent),
 }
@@ -104,8 +109,8 @@ pub enum Reply {
     Children(Result<Vec<Arc<Observed>>, ApiError>),
     /// The object as the API server returned it.
     Object(Result<Observed, ApiError>),
-    /// The earlier parent, if it exists.
-    Parent(Result<Option<ObjectKey>, ApiError>),
+    /// The parent, if it exists.
+    Parent(Result<Option<Box<Observed>>, ApiError>),
     /// The child after the claim; `None` if there is nothing to claim.
     Claimed(Result<Option<Observed>, ApiError>),
     /// Who has the address, as `Service namespace/name`; `None` if nobody has it.

@@ -1,4 +1,5 @@
-//! The execution of a plan. First the finalizer is added; then the waves are applied, each only once every child of the previous
+//! The execution of a plan. Where a child has no owner reference, the parent is read first, which may be being deleted; then the
+//! finalizer is added; then the waves are applied, each only once every child of the previous
 //! one is as desired; then, only if all children are, others are released and deleted, one wave at a time; the finalizer is removed
 //! last.
 
@@ -12,6 +13,7 @@ use crate::patch::MergePatch;
 use crate::plan::{Delete, FinalizerStep, Plan, Release};
 use crate::reconcile::child::{Applied, ChildWrite, Next};
 use crate::reconcile::effect::{Effect, Propagation, Reply};
+use crate::takeover::Earlier;
 
 /// Attempts to release a child that other writers keep changing, before the parent is requeued.
 const RELEASE_TRIES: usize = 4;
@@ -118,6 +120,8 @@ pub(super) struct Execution {
 
 #[derive(Debug)]
 enum Stage {
+    /// The parent is read: this child has no owner reference, perhaps since the parent is being deleted.
+    ReadParent(ObjectKey),
     AddFinalizer,
     /// The applies of one wave.
     Wave {
@@ -159,11 +163,46 @@ impl Execution {
     pub(super) fn begin(plan: Plan, children: &[Arc<Observed>], target: Target<'_>) -> (Self, Vec<(Slot, Effect)>) {
         let children = children.iter().map(|child| (child.key.clone(), child.clone())).collect();
         let mut execution = Self { plan, children, stage: Stage::AddFinalizer, executed: Executed::default() };
-        let effects = match execution.plan.finalizer {
-            FinalizerStep::Add => vec![(0, set_finalizer(true, target))],
-            FinalizerStep::Keep | FinalizerStep::Remove => execution.wave(0, target),
+        let effects = match execution.plan.orphans.first().cloned() {
+            Some(child) => {
+                let Observed { uid, key, .. } = target.parent;
+                let parent = Earlier { uid: uid.clone(), key: Some(key.clone()) };
+                execution.stage = Stage::ReadParent(child);
+                vec![(0, Effect::FindParent(parent))]
+            }
+            None => execution.add_finalizer(target),
         };
         (execution, effects)
+    }
+
+    fn add_finalizer(&mut self, target: Target<'_>) -> Vec<(Slot, Effect)> {
+        match self.plan.finalizer {
+            FinalizerStep::Add => {
+                self.stage = Stage::AddFinalizer;
+                vec![(0, set_finalizer(true, target))]
+            }
+            FinalizerStep::Keep | FinalizerStep::Remove => self.wave(0, target),
+        }
+    }
+
+    /// Goes on if the parent lives. If not, the watch will say so; nothing is written until then.
+    fn parent_read(&mut self, child: ObjectKey, reply: Reply, target: Target<'_>) -> Vec<(Slot, Effect)> {
+        match reply {
+            Reply::Parent(Ok(Some(parent))) if !parent.deleting => return self.add_finalizer(target),
+            Reply::Parent(Ok(_)) => {
+                let message = format!("{} is being deleted, or gone", target.parent.key);
+                self.executed.stale.push((target.parent.key.clone(), message));
+            }
+            Reply::Parent(Err(error)) => {
+                let what = format!(
+                    "it has no owner reference, and it is not known whether that is because {} is being deleted",
+                    target.parent.key
+                );
+                self.executed.failed.push((child, error.context(&what)));
+            }
+            other => self.executed.failed.push((child, other.unexpected())),
+        }
+        self.end()
     }
 
     /// What became of it, once nothing is under way.
@@ -174,6 +213,7 @@ impl Execution {
     /// Takes a reply; what may be sent now.
     pub(super) fn reply(&mut self, slot: Slot, reply: Reply, target: Target<'_>) -> Vec<(Slot, Effect)> {
         match std::mem::replace(&mut self.stage, Stage::Done) {
+            Stage::ReadParent(child) => self.parent_read(child, reply, target),
             Stage::AddFinalizer => {
                 self.finalizer_set(true, reply, target);
                 self.wave(0, target)

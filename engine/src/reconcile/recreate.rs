@@ -121,8 +121,7 @@ mod tests {
             intent
         };
         let seen = Arc::new(stored(&service("10.0.0.1"), 5));
-        let apply =
-            Apply { intent: service(NEW), fence: Fence::Uid(seen.uid.clone()), reason: ApplyReason::IntentChanged };
+        let apply = Apply { intent: service(NEW), fence: Fence::unchanged(&seen), reason: ApplyReason::IntentChanged };
         Recreate::begin(Arc::new(apply), seen, Propagation::Background, "may not change".to_owned())
     }
 

@@ -73,9 +73,6 @@ impl Writer {
                 Fence::CreateOnly => {
                     metadata.insert("resourceVersion".to_owned(), "1".into());
                 }
-                Fence::Uid(uid) => {
-                    metadata.insert("uid".to_owned(), uid.clone().into());
-                }
                 Fence::Exact { uid, resource_version } => {
                     metadata.insert("uid".to_owned(), uid.clone().into());
                     metadata.insert("resourceVersion".to_owned(), resource_version.clone().into());
@@ -126,18 +123,19 @@ impl Writer {
         }
     }
 
-    /// Server-side apply of the status of an object that must still have this UID.
+    /// Server-side apply of the status of an object that is still in this state.
     pub(crate) async fn apply_status(
         &self,
         kind: &Kind,
         parent: &Observed,
+        resource_version: &str,
         status: Value,
     ) -> Result<Observed, ApiError> {
         let key = &parent.key;
         let object = json!({
             "apiVersion": kind.api_version(),
             "kind": kind.kind,
-            "metadata": {"name": &*key.name, "uid": parent.uid},
+            "metadata": {"name": &*key.name, "uid": parent.uid, "resourceVersion": resource_version},
             "status": status,
         });
         self.metrics.wrote("status");
@@ -213,8 +211,8 @@ impl Writer {
         self.observe(key, request).await
     }
 
-    /// The earlier parent of a child, of this kind, if it exists: read at its recorded place, or sought among all of the kind.
-    pub(crate) async fn find_parent(&self, kind: &Kind, earlier: &Earlier) -> Result<Option<ObjectKey>, ApiError> {
+    /// The parent of a child, of this kind, if it exists: read at its recorded place, or sought among all of the kind.
+    pub(crate) async fn find_parent(&self, kind: &Kind, earlier: &Earlier) -> Result<Option<Box<Observed>>, ApiError> {
         let Earlier { uid, key } = earlier;
         // A list, since accounts may list their parents, and need no other right to read them.
         let found = match key {
@@ -224,7 +222,7 @@ impl Writer {
             }
             None => self.list(kind, None, "").await?,
         };
-        Ok(found.into_iter().find(|parent| parent.uid == *uid).map(|parent| parent.key))
+        Ok(found.into_iter().find(|parent| parent.uid == *uid).map(Box::new))
     }
 
     /// The current children of a parent, of every kind that this provider writes, read from the API server.

@@ -54,7 +54,9 @@ fn run(mut reconcile: Reconcile, reply: impl Fn(&Effect) -> Reply) -> (Vec<Strin
             Effect::Call(_) => "call".to_owned(),
             Effect::Apply { apply, .. } => format!("apply {}", apply.intent.key),
             Effect::Delete { delete, .. } => format!("delete {}", delete.key),
-            Effect::ApplyStatus(status) => format!("status {}", status["conditions"].as_array().map_or(0, Vec::len)),
+            Effect::ApplyStatus { status, .. } => {
+                format!("status {}", status["conditions"].as_array().map_or(0, Vec::len))
+            }
             Effect::SendEvent(event) => format!("event {}", event.reason),
             Effect::Patch(MergePatch { key, .. }) => format!("patch {key}"),
             other => format!("{other:?}"),
@@ -100,7 +102,7 @@ fn a_child_that_cannot_be_read_blocks_no_edit_and_is_left_alone() {
         Effect::Get { .. } => Reply::Object(Err(error("no answer"))),
         Effect::Call(_) => answered(&answer),
         Effect::Apply { apply, .. } => Reply::Object(Ok(world::observe(&with_identity(&apply.intent.object)))),
-        Effect::ApplyStatus(status) => Reply::Object(Ok(parent_with(&server, status))),
+        Effect::ApplyStatus { status, .. } => Reply::Object(Ok(parent_with(&server, status))),
         _ => Reply::Done(Ok(())),
     };
     let (seen, report) = run(reconcile(&server, Kept::default(), &[0]), reply);
@@ -133,7 +135,7 @@ fn a_conflict_that_persists_backs_off_and_is_said_in_the_words_of_who_reports_it
         Effect::Call(_) => answered(&answer),
         Effect::Apply { .. } => Reply::Object(Err(ApiError::Conflict("the webhook says no".to_owned()))),
         Effect::Get { .. } => Reply::Object(Err(ApiError::NotFound("not there".to_owned()))),
-        Effect::ApplyStatus(status) => Reply::Object(Ok(parent_with(&server, status))),
+        Effect::ApplyStatus { status, .. } => Reply::Object(Ok(parent_with(&server, status))),
         _ => Reply::Done(Ok(())),
     };
     let mut kept = Kept::default();
@@ -153,13 +155,46 @@ fn a_conflict_that_persists_backs_off_and_is_said_in_the_words_of_who_reports_it
 }
 
 #[test]
+fn a_status_is_written_to_the_observed_parent_alone_and_a_conflict_that_persists_backs_off() {
+    let mut server = world::server();
+    world::set(&mut server, 0, State::Ours((1, 0, false)));
+    let observed = world::observe(server.get(&parent_key()).unwrap()).resource_version;
+    let answer = world::response(&[child(1)], &[]);
+    let reply = |effect: &Effect| match effect {
+        Effect::Call(_) => answered(&answer),
+        Effect::ApplyStatus { resource_version, .. } => {
+            assert_eq!(*resource_version, observed);
+            Reply::Object(Err(ApiError::Conflict("it changed".to_owned())))
+        }
+        _ => Reply::Done(Ok(())),
+    };
+    let mut kept = Kept::default();
+    for round in 0.. {
+        let (_, report) = run(reconcile(&server, kept, &[]), reply);
+        let Ended::Decided(decided) = &report.ended else { unreachable!("{report:?}") };
+        match &report.next {
+            Next::Finish(Finished::Again { .. }) => {
+                assert_eq!(decided.status_error, None, "a lost race is no error");
+                assert!(round < 20, "it never backs off");
+            }
+            Next::Finish(Finished::Retry { .. }) => {
+                assert!(round > 0 && decided.status_error.is_some(), "{report:?}");
+                return;
+            }
+            other => unreachable!("{other:?}"),
+        }
+        kept = report.kept;
+    }
+}
+
+#[test]
 fn a_failure_is_said_by_an_event_once_if_the_status_cannot_be_written() {
     let server = world::server();
     let answer = world::response(&[child(1)], &[]);
     let reply = |effect: &Effect| match effect {
         Effect::Call(_) => answered(&answer),
         Effect::Apply { .. } => Reply::Object(Err(ApiError::Forbidden("no".to_owned()))),
-        Effect::ApplyStatus(_) => {
+        Effect::ApplyStatus { .. } => {
             Reply::Object(Err(ApiError::Invalid { message: "required".to_owned(), fields: vec![] }))
         }
         _ => Reply::Done(Ok(())),
@@ -181,7 +216,7 @@ fn a_status_of_which_the_api_server_makes_something_else_is_written_once() {
     let stored = parent_with(&server, &pruned);
     let reply = |effect: &Effect| match effect {
         Effect::Call(_) => answered(&answer),
-        Effect::ApplyStatus(_) => Reply::Object(Ok(stored.clone())),
+        Effect::ApplyStatus { .. } => Reply::Object(Ok(stored.clone())),
         _ => Reply::Done(Ok(())),
     };
     let (seen, report) = run(reconcile(&server, Kept::default(), &[]), reply);
@@ -216,7 +251,7 @@ fn a_recreation_waits_until_every_other_child_of_its_wave_is_as_desired() {
             Effect::Apply { apply, .. } => {
                 Reply::Object(other.clone().map(|()| world::observe(&with_identity(&apply.intent.object))))
             }
-            Effect::ApplyStatus(status) => Reply::Object(Ok(parent_with(server, status))),
+            Effect::ApplyStatus { status, .. } => Reply::Object(Ok(parent_with(server, status))),
             // Drift is claimed first.
             Effect::ClaimItems { .. } => Reply::Claimed(Ok(None)),
             _ => Reply::Done(Ok(())),

@@ -283,6 +283,44 @@ proptest! {
         prop_assert_eq!(foreign_objects(&server).into_iter().filter(|object| before.contains(object)).count(), before.len());
     }
 
+    /// While a parent is deleted with orphaning, the garbage collector removes its owner reference from one child after the other. The
+    /// watch of the children may report that long before the watch of the parents reports the deletion, or after it: a child that is
+    /// orphaned stays so, or it would be deleted as soon as the parent is gone.
+    #[test]
+    fn an_orphaned_child_stays_and_never_gets_its_owner_back(
+        states in vec(state(), CHILDREN),
+        seen in vec(any::<bool>(), CHILDREN),
+        answers in vec((answered(), vec(any::<u8>(), 0..16)), CHILDREN + 1),
+    ) {
+        let mut server = world(&states);
+        let mut host = host(false);
+        host.deliver(&server, server.events.len());
+        let known = server.events.len();
+        let mut object = server.get(&parent_key()).cloned().unwrap();
+        object["metadata"]["finalizers"] = json!(["orphan"]);
+        server.store(&parent_key(), object);
+        server.begin_deletion(&parent_key());
+        let mut orphaned = BTreeSet::new();
+        for (number, ((children, kept), choices)) in answers.into_iter().enumerate() {
+            let answer = response(&children, &kept);
+            host.reconcile(&mut server, &parent_uid(), &|_: &[u8]| answer.clone(), &mut Choices::new(choices));
+            for (key, uid) in &orphaned {
+                let live = server.get(key).map(observe).filter(|live| live.uid == *uid);
+                prop_assert!(live.is_some_and(|live| live.controller_uid.is_none()), "{key} is gone or has an owner again");
+            }
+            let key = key(number);
+            let child = server.get(&key).map(observe).filter(|child| child.controller_uid.as_deref() == Some(world::OURS));
+            if let Some(child) = child.filter(|child| number < CHILDREN && !child.deleting) {
+                server.update("kube-controller-manager", &key, |object| object["metadata"]["ownerReferences"] = json!([]));
+                orphaned.insert((key.clone(), child.uid));
+            }
+            if number < CHILDREN && seen[number] && let Some(object) = server.get(&key) {
+                host.see(&WatchEvent::Applied(object.clone()));
+            }
+        }
+        prop_assert!(known < server.events.len());
+    }
+
     /// An answer with `hold`, or one that the gate refuses, changes no child; the status reports it.
     #[test]
     fn a_hold_and_a_refused_answer_write_no_child(states in vec(state(), CHILDREN), answer in answered(), refuse in any::<bool>()) {

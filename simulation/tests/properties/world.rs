@@ -39,7 +39,7 @@ fn parent_object(uid: &str) -> Value {
     })
 }
 
-/// The kind of the child with this number: half of them are applied with an exact precondition, the others with their UID.
+/// The kind of the child with this number.
 pub(crate) fn kind(number: usize) -> Kind {
     if number.is_multiple_of(2) { Kind::new("", "v1", "ConfigMap") } else { Kind::new("apps", "v1", "StatefulSet") }
 }
@@ -282,13 +282,11 @@ pub(crate) fn check_writes(server: &mut ApiServer) -> Result<(), String> {
         if (write.verb == "delete" || is_released) && !is_owned(&before) {
             return Err(format!("{} was deleted or released but is not owned", write.key));
         }
-        // A write with the UID alone may hit a state that was not observed: this is accepted.
-        let exact = matches!(write.fence, Some(Fence::Exact { .. }));
-        if write.verb == "apply" && exact && before.controller_uid.as_deref().is_some_and(|uid| uid != OURS) {
+        if write.verb == "apply" && before.controller_uid.as_deref().is_some_and(|uid| uid != OURS) {
             return Err(format!("{} was applied but has another controller", write.key));
         }
-        let stateful = *before.key.kind == *"StatefulSet";
-        if write.verb == "apply" && stateful && !exact {
+        let exact = Fence::unchanged(&before);
+        if write.verb == "apply" && write.fence.as_ref() != Some(&exact) {
             return Err(format!("{} was applied in a state that was not observed", write.key));
         }
     }

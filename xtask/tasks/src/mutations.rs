@@ -19,12 +19,18 @@ struct Mutation {
 }
 
 /// All of them: `decide`, gate, plan, and the execution of a plan.
-const MUTATIONS: [Mutation; 17] = [
+const MUTATIONS: [Mutation; 18] = [
     Mutation {
-        name: "a stateful child is written in a state that nobody has seen",
+        name: "a child is written in a state that nobody has seen",
         file: "plan.rs",
-        before: "Fence::Exact { uid: child.uid.clone(), resource_version: child.resource_version.clone() }",
-        after: "Fence::Uid(child.uid.clone())",
+        before: "Self::Exact { uid: seen.uid.clone(), resource_version: seen.resource_version.clone() }",
+        after: "Self::Exact { uid: seen.uid.clone(), resource_version: String::new() }",
+    },
+    Mutation {
+        name: "an orphaned child gets its owner back while its parent is deleted",
+        file: "reconcile/execution.rs",
+        before: "Reply::Parent(Ok(Some(parent))) if !parent.deleting =>",
+        after: "Reply::Parent(Ok(Some(_))) =>",
     },
     Mutation {
         name: "later waves and prunes go on after a failed apply",
