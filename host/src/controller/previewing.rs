@@ -27,7 +27,7 @@ pub(super) struct Looked {
 pub(super) enum Asked {
     Candidate,
     /// The active version, after the candidate predicted this.
-    Active(Result<Prediction, NoPrediction>),
+    Active(Box<Result<Prediction, NoPrediction>>),
 }
 
 /// A candidate that is being previewed.

@@ -105,13 +105,13 @@ impl Controller {
                 let references = self.index.references(&uid);
                 let objects = self.index.related(&references);
                 snapshot.supplied = Supplied { references, objects, ..Supplied::default() };
-                previewing.look(uid, snapshot, question, Asked::Active(prediction));
+                previewing.look(uid, snapshot, question, Asked::Active(Box::new(prediction)));
                 return;
             }
             Asked::Candidate => {
                 preview::outlook_alone(prediction, status::last_reason(&snapshot.parent), &snapshot.children)
             }
-            Asked::Active(candidate) => preview::outlook(candidate, prediction, &snapshot.children),
+            Asked::Active(candidate) => preview::outlook(*candidate, prediction, &snapshot.children),
         };
         previewing.preview.add(&key, outlook);
     }
