@@ -28,11 +28,15 @@ impl Runtime {
         let code = compile::compile(bytes, &runtime.config)?;
         let placed = runtime.engines.place(|engine| compile::deserialize(engine, &code))?;
         let module = link(runtime, placed, &sha256, wasm.len(), false)?;
+        let Some(cache) = &runtime.cache else { return Ok(module) };
         // Only what passed every check is cached, so that an entry means that its module may be called.
-        if let Some(cache) = &runtime.cache {
-            cache.put(&code, &sha256);
+        cache.put(&code, &sha256);
+        drop(code);
+        // Mapped from the file, code takes memory only where it runs, and the kernel may take that back.
+        match cache.get(&runtime.engines, &sha256) {
+            Some(placed) => link(runtime, placed, &sha256, wasm.len(), false),
+            None => Ok(module),
         }
-        Ok(module)
     }
 
     /// Loads a module by its digest if its compiled code is in the cache; its bytes are not needed.
