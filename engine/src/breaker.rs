@@ -1,8 +1,13 @@
 //! Circuit breaker of a provider: one that crashes, loops or exhausts its memory for every parent is not called for a while, and
-//! then for one parent at a time until it answers (invariant 7). No clock: the caller passes the time.
+//! then for one parent at a time until it answers (invariant 7). Where it answers for some parents, only the others wait for one another
+//! ([`Trust`]). No clock: the caller passes the time.
 
-use std::collections::BTreeSet;
+mod trust;
+
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
+
+pub use trust::{Rank, Trust};
 
 /// Different parents in a row without an answer that open the breaker. A single parent never opens it, but backs off alone.
 pub const FAULTS: usize = 5;
@@ -22,14 +27,25 @@ pub enum Called {
     Faulted(String),
 }
 
+/// How calls for a parent have ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Standing {
+    /// The last one was answered.
+    Answered,
+    /// There was none yet.
+    Untried,
+    /// The last one was not answered.
+    Faulted,
+}
+
 #[derive(Clone, Debug)]
 enum State<K> {
-    /// It is called. Holds the parents without an answer since the last answer.
-    Closed(BTreeSet<K>),
-    /// It is not called before this time.
-    Open { until: Instant },
-    /// It is called for one parent.
-    HalfOpen { probe: K },
+    /// It is called. Holds the parents without an answer since the last answer, and whether they had answers before.
+    Closed(BTreeMap<K, Standing>),
+    /// It is not called before this time; for a parent that was never tried not before the other one.
+    Open { until: Instant, untried_from: Instant },
+    /// It is called for one parent, which was tried before or not.
+    HalfOpen { probe: K, until: Instant, is_untried: bool },
 }
 
 /// The breaker of one provider, for one type of calls.
@@ -42,57 +58,81 @@ pub struct Breaker<K> {
 
 impl<K: Ord + Clone> Default for Breaker<K> {
     fn default() -> Self {
-        Self { state: State::Closed(BTreeSet::new()), pause: FIRST_PAUSE, fault: String::new() }
+        Self { state: State::Closed(BTreeMap::new()), pause: FIRST_PAUSE, fault: String::new() }
     }
 }
 
 impl<K: Ord + Clone> Breaker<K> {
-    /// Whether the provider may be called now, for any parent.
+    /// Whether the provider may be called now, for a parent of this standing.
     #[must_use]
-    pub fn admits(&self, now: Instant) -> bool {
+    pub fn admits(&self, standing: Standing, now: Instant) -> bool {
         match &self.state {
             State::Closed(_) => true,
-            State::Open { until } => *until <= now,
+            State::Open { until, untried_from } => {
+                *until <= now || (standing == Standing::Untried && *untried_from <= now)
+            }
             State::HalfOpen { .. } => false,
         }
     }
 
     /// The reconcile of a parent starts that the breaker admits. After a pause all others wait until the first one ends.
-    pub fn begin(&mut self, parent: &K, now: Instant) {
-        if let State::Open { until } = self.state
-            && until <= now
+    pub fn begin(&mut self, parent: &K, standing: Standing, now: Instant) {
+        if let State::Open { until, .. } = self.state
+            && self.admits(standing, now)
         {
-            self.state = State::HalfOpen { probe: parent.clone() };
+            let is_untried = standing == Standing::Untried;
+            self.state = State::HalfOpen { probe: parent.clone(), until, is_untried };
         }
     }
 
-    /// The reconcile of a parent ended. Those that started before the breaker opened only matter if the provider answered.
-    pub fn end(&mut self, parent: &K, called: Called, now: Instant) {
+    /// The reconcile of a parent of this standing ended. Those that started before the breaker opened only matter if the provider
+    /// answered. `others_answer` tells whether it is known to answer for another parent: then those that never had an answer do not open
+    /// the breaker.
+    pub fn end(
+        &mut self,
+        parent: &K,
+        standing: Standing,
+        called: Called,
+        others_answer: impl FnOnce() -> bool,
+        now: Instant,
+    ) {
         match (&mut self.state, called) {
             (_, Called::Answered) => *self = Self::default(),
             (State::Closed(failing), Called::Faulted(fault)) => {
-                failing.insert(parent.clone());
+                failing.entry(parent.clone()).or_insert(standing);
                 self.fault = fault;
-                if failing.len() >= FAULTS {
-                    self.state = State::Open { until: now + self.pause };
+                let answered = failing.values().filter(|standing| **standing == Standing::Answered).count();
+                if answered >= FAULTS || (failing.len() >= FAULTS && !others_answer()) {
+                    let until = now + self.pause;
+                    self.state = State::Open { until, untried_from: until };
                 }
             }
-            (State::HalfOpen { probe }, Called::Faulted(fault)) if probe == parent => {
+            (State::HalfOpen { probe, until, is_untried }, Called::Faulted(fault)) if probe == parent => {
                 self.fault = fault;
-                self.pause = self.pause.saturating_mul(2).min(LONGEST_PAUSE);
-                self.state = State::Open { until: now + self.pause };
+                let (until, is_untried) = (*until, *is_untried);
+                // What one parent does that was never tried says nothing of those that had answers.
+                let until = match is_untried && until > now {
+                    true => until,
+                    false => {
+                        self.pause = self.pause.saturating_mul(2).min(LONGEST_PAUSE);
+                        now + self.pause
+                    }
+                };
+                self.state = State::Open { until, untried_from: now + FIRST_PAUSE };
             }
             // The provider was not called after all: another parent may try.
-            (State::HalfOpen { probe }, Called::No) if probe == parent => self.state = State::Open { until: now },
+            (State::HalfOpen { probe, .. }, Called::No) if probe == parent => {
+                self.state = State::Open { until: now, untried_from: now };
+            }
             _ => {}
         }
     }
 
-    /// When the provider may be called again, if no parent is trying now.
+    /// When the provider may be called again that is later than now, if no parent is trying.
     #[must_use]
-    pub fn until(&self) -> Option<Instant> {
+    pub fn next_try(&self, now: Instant) -> Option<Instant> {
         match self.state {
-            State::Open { until } => Some(until),
+            State::Open { until, untried_from } => [until, untried_from].into_iter().filter(|at| *at > now).min(),
             State::Closed(_) | State::HalfOpen { .. } => None,
         }
     }

@@ -9,6 +9,7 @@ pub mod contest;
 pub mod crd_compat;
 pub mod decide;
 pub mod descendants;
+pub mod election;
 pub mod gate;
 pub mod grants;
 pub mod immutable;

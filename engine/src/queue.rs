@@ -114,11 +114,12 @@ impl<K: Ord + Clone> Queue<K> {
 
     /// Takes the next parent that is due; it is in flight from now on.
     pub fn take(&mut self, now: Instant) -> Option<K> {
-        self.take_if(now, |_| true)
+        self.take_by(now, |_| Some(()))
     }
 
-    /// Takes the next parent that is due and may start; those that may not keep their position.
-    pub fn take_if(&mut self, now: Instant, mut may_start: impl FnMut(&K) -> bool) -> Option<K> {
+    /// Takes the parent that is due, may start, and has the lowest rank, of several the next one. Those that may not start (`None`) keep
+    /// their position. The default rank is the lowest that there is: behind a parent that has it, nobody is looked at.
+    pub fn take_by<R: Ord + Default>(&mut self, now: Instant, mut rank: impl FnMut(&K) -> Option<R>) -> Option<K> {
         while let Some((at, key)) = self.delayed.first().cloned()
             && at <= now
         {
@@ -128,7 +129,18 @@ impl<K: Ord + Clone> Queue<K> {
             };
             self.enqueue(&key, priority);
         }
-        let (_, _, key) = self.ready.iter().find(|(_, _, key)| may_start(key)).cloned()?;
+        let mut best: Option<(R, &K)> = None;
+        for (_, _, key) in &self.ready {
+            let Some(rank) = rank(key) else { continue };
+            if best.as_ref().is_none_or(|(lowest, _)| rank < *lowest) {
+                let is_lowest = rank == R::default();
+                best = Some((rank, key));
+                if is_lowest {
+                    break;
+                }
+            }
+        }
+        let key = best.map(|(_, key)| key.clone())?;
         if let Some(entry) = self.entries.get_mut(&key) {
             entry.early = entry.not_before.is_some_and(|at| at > now);
         }

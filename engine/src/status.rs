@@ -159,6 +159,16 @@ pub fn reports(owned: &Value, outcome: &Outcome) -> bool {
     conditions_of(owned).iter().any(|condition| condition.type_ == SYNCED && condition.reason == reason.as_str())
 }
 
+/// Whether a status says that the provider answered when it was called last, whatever came of the answer.
+#[must_use]
+pub fn had_answer(owned: &Value) -> bool {
+    let faults =
+        [Reason::ProviderCrashed, Reason::ProviderTimedOut, Reason::ProviderOutOfMemory, Reason::ProviderAnswerInvalid];
+    let conditions = conditions_of(owned);
+    let synced = conditions.iter().find(|condition| condition.type_ == SYNCED);
+    synced.is_some_and(|synced| faults.iter().all(|fault| fault.as_str() != synced.reason))
+}
+
 /// Digest of a status without the times of its conditions, which follow from the rest.
 #[must_use]
 pub fn digest(status: &Value) -> Hash {

@@ -15,7 +15,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bartizan_contract::Kind;
-use bartizan_engine::breaker::Called;
+use bartizan_contract::provider::ActiveModule;
+use bartizan_engine::breaker::{Called, Standing, Trust};
 use bartizan_engine::descendants::Listing;
 use bartizan_engine::index::{Index, Kinds, Scope};
 use bartizan_engine::provider::claims::{Claim, serves};
@@ -23,7 +24,7 @@ use bartizan_engine::provider::event::ControllerEvent;
 use bartizan_engine::queue::{BACKOFF_MAX, Finished};
 use bartizan_engine::reconcile::{Ended as ReconcileEnded, Next, Report};
 use bartizan_engine::snapshot::{Kept, Snapshot, Supplied};
-use bartizan_engine::{ObjectKey, Observed, ParentUid, Priority, Queue};
+use bartizan_engine::{ObjectKey, Observed, ParentUid, Priority, Queue, status};
 use kube::Client;
 use tokio::sync::mpsc;
 use tokio::task::{Id, JoinError, JoinSet};
@@ -31,7 +32,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
 use crate::catalog::Runnable;
-use crate::controller::breakers::{Breakers, Sort};
+use crate::controller::breakers::{Breakers, Due};
 use crate::controller::reporter::Reporter;
 use crate::kubernetes::served::Served;
 use crate::kubernetes::watch::Watch;
@@ -76,14 +77,16 @@ pub(crate) struct Inputs {
     pub(crate) versions: tokio::sync::watch::Receiver<Runnable>,
     /// A candidate to preview.
     pub(crate) candidates: tokio::sync::watch::Receiver<Option<Runnable>>,
+    /// The version that the status of the Provider names.
+    pub(crate) recorded: tokio::sync::watch::Receiver<Option<ActiveModule>>,
 }
 
 /// A reconcile in flight.
 struct InFlight {
     /// Its parent.
     uid: ParentUid,
-    /// The sort of call that it makes.
-    sort: Option<Sort>,
+    /// The call that it makes.
+    call: Option<Due>,
     /// Whether it lets go of a parent that another provider claims.
     leaves: bool,
 }
@@ -116,6 +119,8 @@ pub(crate) struct Controller {
     previewing: Option<Previewing>,
     /// Nothing is served: it only previews its own version.
     only_previews: bool,
+    /// Whether the status of the Provider names another version than the one that serves.
+    is_recorded_otherwise: bool,
     /// Parents whose status could not be written the last time.
     status_blocked: BTreeSet<ParentUid>,
 }
@@ -160,6 +165,7 @@ impl Controller {
             stopping: false,
             previewing: None,
             only_previews: false,
+            is_recorded_otherwise: false,
             status_blocked: BTreeSet::new(),
         }
     }
@@ -195,6 +201,7 @@ impl Controller {
         }
         let ended = loop {
             self.list_what_is_new();
+            self.is_recorded_otherwise = is_recorded_otherwise(inputs);
             let now = Instant::now();
             self.start_what_is_due(now);
             self.go_on_previewing();
@@ -205,12 +212,14 @@ impl Controller {
                 self.index.forget_tombstones();
             }
             self.count();
+            let waits_for_time = self.may_decide() && self.running.len() < self.shared.concurrency;
             let due = [self.queue.next_due(), self.breakers.next_try(now)].into_iter().flatten().min();
             tokio::select! {
                 () = stop.cancelled() => break Ended::Stopped,
                 () = &mut changed => break Ended::KindsChanged,
                 Ok(()) = inputs.versions.changed() => self.swap(&inputs.versions.borrow_and_update()),
                 Ok(()) = inputs.candidates.changed() => self.preview(inputs.candidates.borrow_and_update().as_ref()),
+                Ok(()) = inputs.recorded.changed() => self.report_health(),
                 looked = Previewing::next(&mut self.previewing) => self.looked(looked),
                 Some((scope, event)) = seen.recv() => self.observe(&scope, event),
                 Some(finished) = self.running.join_next_with_id(), if !self.running.is_empty() => self.finish(finished),
@@ -219,8 +228,8 @@ impl Controller {
                     let provider = self.shared.provider();
                     anyhow::bail!("a watch of provider {provider} ended, which it never should: {ended:?}");
                 }
-                // While every slot is taken, due parents wait for a slot, not for a timer.
-                () = sleep_until(due), if due.is_some() && self.running.len() < self.shared.concurrency => {}
+                // While every slot is taken, due parents wait for a slot, not for a timer; and not for one before anything may be decided.
+                () = sleep_until(due), if due.is_some() && waits_for_time => {}
             }
         };
         watching.shutdown().await;
@@ -288,8 +297,16 @@ impl Controller {
         }
     }
 
+    /// Whether what is known of the parents is complete and current. Of one that was edited, paused or deleted meanwhile, nothing is
+    /// written by what it was before; of other kinds that are not current, the preconditions of each write say so.
+    fn may_decide(&self) -> bool {
+        let is_of_parents = |scope: &Scope| self.served.parents.contains_key(&scope.kind);
+        let may_serve = !self.only_previews && !self.is_recorded_otherwise;
+        self.index.is_synced() && may_serve && !self.broken.keys().any(is_of_parents)
+    }
+
     fn start_what_is_due(&mut self, now: Instant) {
-        if !self.index.is_synced() || self.only_previews {
+        if !self.may_decide() {
             return;
         }
         while self.running.len() < self.shared.concurrency
@@ -302,23 +319,32 @@ impl Controller {
 
     /// The next due parent that the breakers admit.
     fn take(&mut self, now: Instant) -> Option<ParentUid> {
-        if self.breakers.are_closed() {
+        if self.breakers.are_at_rest() {
             return self.queue.take(now);
         }
         let (index, breakers, shared) = (&self.index, &self.breakers, &self.shared);
         let claims = &self.claims;
         let is_served = |parent: &Observed| serves(claims, parent) == Some(shared.provider());
-        let sort = |uid: &ParentUid| {
-            let parent = index.parent(uid).filter(|parent| is_served(parent))?;
-            Sort::of(&parent, &shared.context)
-        };
-        self.queue.take_if(now, |uid| breakers.admit(sort(uid), now))
+        self.queue.take_by(now, |uid| {
+            let parent = index.parent(uid).filter(|parent| is_served(parent));
+            breakers.rank(parent.and_then(|parent| breakers.due(&parent, &shared.context)).as_ref(), now)
+        })
     }
 
     /// Records how a call ended.
-    fn called(&mut self, sort: Option<Sort>, uid: &ParentUid, called: Called, now: Instant) {
+    fn called(&mut self, call: Option<&Due>, called: Called, now: Instant) {
         let was_fine = self.breakers.are_closed();
-        self.breakers.end(sort, uid, called, now);
+        let index = &self.index;
+        let others_answer = |trust: &Trust<ParentUid>| {
+            index.parent_uids().any(|uid| {
+                let had_answer = index.parent(uid).is_some_and(|parent| status::had_answer(&parent.owned_status));
+                trust.standing(uid, had_answer) == Standing::Answered
+            })
+        };
+        self.breakers.end(call, called, others_answer, now);
+        if let Some(gone) = call.filter(|call| self.index.parent(&call.uid).is_none()) {
+            self.breakers.forget(&gone.uid);
+        }
         if !(was_fine && self.breakers.are_closed()) {
             self.report_breakers();
         }
@@ -355,14 +381,14 @@ impl Controller {
         match self.job(&uid, supplied) {
             Some(job) => {
                 let shared = self.shared.clone();
-                let sort = match &job.snapshot.left {
-                    None => Sort::of(&job.snapshot.parent, &shared.context),
+                let call = match &job.snapshot.left {
+                    None => self.breakers.due(&job.snapshot.parent, &shared.context),
                     Some(_) => None,
                 };
-                self.breakers.begin(sort, &uid, Instant::now());
+                self.breakers.begin(call.as_ref(), Instant::now());
                 let leaves = job.snapshot.left.is_some();
                 let handle = self.running.spawn(async move { reconcile(&shared, job).await });
-                self.in_flight.insert(handle.id(), InFlight { uid, sort, leaves });
+                self.in_flight.insert(handle.id(), InFlight { uid, call, leaves });
             }
             None => self.queue.finish(&uid, Finished::Done { resync: None }, Instant::now(), 0.0),
         }
@@ -404,8 +430,10 @@ impl Controller {
                 (error.id(), None)
             }
         };
-        let Some(InFlight { uid, sort, leaves }) = self.in_flight.remove(&id) else { return };
-        self.called(sort, &uid, report.as_ref().map_or(Called::No, |report| report.called.clone()), now);
+        let Some(InFlight { uid, call, leaves }) = self.in_flight.remove(&id) else { return };
+        // A request for related objects is only half an answer: the next round decides.
+        let called = report.as_ref().filter(|report| matches!(report.next, Next::Finish(_)));
+        self.called(call.as_ref(), called.map_or(Called::No, |report| report.called.clone()), now);
         let Some(report) = report else {
             self.queue.finish(&uid, Finished::Retry { after: None, most: BACKOFF_MAX }, now, fastrand::f64());
             return;
@@ -461,6 +489,12 @@ impl Controller {
             self.board.note(self.shared.provider(), &uid, &parent.key, explained);
         }
     }
+}
+
+/// Whether the status of the Provider names another version than the one that serves.
+fn is_recorded_otherwise(inputs: &Inputs) -> bool {
+    let versions = inputs.versions.borrow();
+    inputs.recorded.borrow().as_ref().is_some_and(|recorded| !versions.version.is(recorded))
 }
 
 /// The wall-clock time of a due instant, RFC 3339.

@@ -6,7 +6,7 @@ mod release;
 mod requests;
 mod runs;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,6 +22,7 @@ use bartizan_engine::provider::version::Version;
 use bartizan_registry::parse_reference;
 use bartizan_runtime::Module;
 use futures::StreamExt as _;
+use futures::stream::BoxStream;
 use kube::core::DynamicObject;
 use kube::runtime::WatchStreamExt as _;
 use kube::runtime::watcher::{self, watcher};
@@ -29,7 +30,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use tracing::{error, info, warn};
+use tracing::{debug, error, info, warn};
 
 use crate::catalog::Runnable;
 use crate::catalog::actor::Published;
@@ -81,6 +82,46 @@ impl Providers {
         }
     }
 
+    /// Has the modules of all Providers fetched and compiled, so that this host can take over at once. Writes and serves nothing, and
+    /// never ends.
+    pub(crate) async fn stand_by(&mut self) {
+        // What it decides beside that is dropped with it.
+        let mut fleet = Fleet::new(check_reference);
+        let mut providers = self.watch();
+        loop {
+            let mut events = VecDeque::new();
+            tokio::select! {
+                Some(observed) = providers.next() => match observed {
+                    Ok(observed) => events.extend(self.event(observed)),
+                    Err(error) => debug!("watch of Providers broke; listing again: {error}"),
+                },
+                Ok(()) = self.published.changed() => {
+                    let catalog = self.published.borrow_and_update().clone().unwrap_or_default();
+                    events.push_back(Event::Catalog(catalog.facts(), folder::modules(&catalog)));
+                }
+            }
+            while let Some(event) = events.pop_front() {
+                for effect in fleet.on(event, &now()) {
+                    match effect {
+                        Effect::Request(wanted) => {
+                            self.wanted.send_replace(wanted);
+                        }
+                        // The host that leads has written it, or will.
+                        Effect::Declare(declaration) => {
+                            events.push_back(Event::Declared { file: declaration.file, result: Ok(None) });
+                        }
+                        _ => {}
+                    }
+                }
+            }
+        }
+    }
+
+    fn watch(&self) -> BoxStream<'static, watcher::Result<watcher::Event<DynamicObject>>> {
+        let api = object::api(&throttled(self.host.client.clone()));
+        watcher(api, watcher::Config::default()).default_backoff().boxed()
+    }
+
     /// Works until `stop` is cancelled, then waits for what is under way.
     ///
     /// # Errors
@@ -99,15 +140,17 @@ impl Providers {
                 () = stop.cancelled() => return Ok(()),
             }
         }
-        let mut events = watcher(object::api(&throttled(self.host.client.clone())), watcher::Config::default())
-            .default_backoff()
-            .boxed();
+        let mut events = self.watch();
         loop {
             let due = self.fleet.next_due().map(Instant::from_std);
             tokio::select! {
                 () = stop.cancelled() => break,
                 Some(event) = events.next() => match event {
-                    Ok(event) => self.observe(event),
+                    Ok(observed) => {
+                        if let Some(event) = self.event(observed) {
+                            self.take(event);
+                        }
+                    }
                     Err(error) => warn!("watch of Providers broke; listing again: {error}"),
                 },
                 Ok(()) = self.published.changed() => self.take_catalogue(),
@@ -152,26 +195,22 @@ impl Providers {
         self.modules.retain(|digest, _| needed.contains(digest));
     }
 
-    fn observe(&mut self, event: watcher::Event<DynamicObject>) {
-        match event {
+    /// What the watch observed, as an event of the fleet; none before a list is complete.
+    fn event(&mut self, observed: watcher::Event<DynamicObject>) -> Option<Event> {
+        match observed {
             watcher::Event::Init => self.listing.clear(),
             watcher::Event::InitApply(object) => self.listing.extend(understood(object)),
-            watcher::Event::InitDone => {
-                let listed = std::mem::take(&mut self.listing);
-                self.take(Event::Listed(listed));
-            }
+            watcher::Event::InitDone => return Some(Event::Listed(std::mem::take(&mut self.listing))),
             watcher::Event::Apply(object) => {
-                if let Some(provider) = understood(object) {
-                    self.take(Event::Applied(Box::new(provider)));
-                }
+                return understood(object).map(|provider| Event::Applied(Box::new(provider)));
             }
-            watcher::Event::Delete(object) => self.take(Event::Deleted(object.metadata.name.unwrap_or_default())),
+            watcher::Event::Delete(object) => return Some(Event::Deleted(object.metadata.name.unwrap_or_default())),
         }
+        None
     }
 
     fn take(&mut self, event: Event) {
-        let now = Now { instant: Instant::now().into_std(), time: timestamp::now() };
-        for effect in self.fleet.on(event, &now) {
+        for effect in self.fleet.on(event, &now()) {
             self.execute(effect);
         }
     }
@@ -210,6 +249,7 @@ impl Providers {
                 Ok(runnable) => self.runs.swap(run, runnable),
                 Err(error) => error!("version {} cannot take over: {error:#}", version.number()),
             },
+            Effect::Recorded { provider, active } => self.runs.recorded(&provider, active.map(|active| *active)),
             Effect::Preview(run, version) => match version.map(|version| self.runnable(&version)).transpose() {
                 Ok(runnable) => self.runs.preview(run, runnable),
                 Err(error) => error!("a version cannot be previewed: {error:#}"),
@@ -233,6 +273,10 @@ impl Providers {
         let module = module.with_context(|| format!("module {} is not at hand", version.digest()))?;
         Ok(Runnable { version: version.clone(), module })
     }
+}
+
+fn now() -> Now {
+    Now { instant: Instant::now().into_std(), time: timestamp::now() }
 }
 
 fn check_reference(text: &str) -> Result<(), String> {

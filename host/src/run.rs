@@ -11,16 +11,18 @@ use bartizan_engine::call_scheduler::Capacity;
 use bartizan_engine::provider::source::Wanted;
 use bartizan_registry::Authorities;
 use bartizan_runtime::{Config as RuntimeConfig, Runtime};
+use clap::ArgAction;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use crate::catalog::actor::{CatalogActor, CatalogSettings, check_folder};
+use crate::catalog::actor::{CatalogActor, CatalogSettings, Published, check_folder};
 use crate::controller::startup::Host;
 use crate::kubernetes::connect::ClusterArgs;
 use crate::kubernetes::discovery;
+use crate::kubernetes::lease::Leadership;
 use crate::providers::Providers;
 use crate::reconcile::call_pool::CallPool;
 use crate::telemetry::explain::Board;
@@ -56,6 +58,17 @@ pub(crate) struct RunArgs {
     /// Namespace of the ServiceAccounts that providers act as; nothing else should be in it.
     #[arg(long, value_name = "NAMESPACE", default_value = ACCOUNT_NAMESPACE, env = "BARTIZAN_PROVIDER_NAMESPACE")]
     pub(crate) provider_namespace: String,
+    /// Work only while holding the Lease "bartizan" in the namespace of the host, so that of several replicas one works and the others
+    /// stand by.
+    #[arg(
+        long, value_name = "BOOL", default_value_t = true, default_missing_value = "true", num_args = 0..=1,
+        require_equals = true, action = ArgAction::Set, env = "BARTIZAN_LEADER_ELECT"
+    )]
+    pub(crate) leader_elect: bool,
+    /// The holder of that Lease; no other live process may have the same. A process that starts under the identity of one that is gone
+    /// need not wait until the Lease expires: in a Deployment, use the name of the pod. Default: the host name and a random number.
+    #[arg(long, value_name = "NAME", env = "BARTIZAN_IDENTITY")]
+    pub(crate) identity: Option<String>,
     /// Serve only this namespace (may be repeated); default: all.
     #[arg(short, long = "namespace", value_name = "NAMESPACE")]
     pub(crate) namespaces: Vec<String>,
@@ -110,6 +123,10 @@ pub(crate) async fn run(args: RunArgs) -> anyhow::Result<()> {
     let metrics = board.metrics().clone();
     let (catalog, published) = CatalogActor::new(settings, &client, runtime.clone(), health.clone(), metrics, wants);
     tasks.spawn(catalog.run(stop.clone()));
+    let leadership = match args.leader_elect {
+        true => Some(Leadership::new(client.clone(), &args.system_namespace, &identity(args.identity)?)),
+        false => None,
+    };
     let host = Host {
         client,
         board,
@@ -120,10 +137,54 @@ pub(crate) async fn run(args: RunArgs) -> anyhow::Result<()> {
         provider_namespace: args.provider_namespace,
         namespaces: args.namespaces,
     };
-    let providers = Providers::new(host, health, published, wanted);
-    let stopping = stop.clone();
-    tasks.spawn(async move { providers.run(stopping).await });
+    tasks.spawn(serve(host, health, published, wanted, leadership, stop.clone()));
     finish(tasks, stop).await
+}
+
+/// Serves Providers while this host leads, and stands by otherwise.
+async fn serve(
+    host: Host,
+    health: Health,
+    published: Published,
+    wanted: watch::Sender<Wanted>,
+    leadership: Option<Leadership>,
+    stop: CancellationToken,
+) -> anyhow::Result<()> {
+    let providers = || Providers::new(host.clone(), health.clone(), published.clone(), wanted.clone());
+    let Some(mut leadership) = leadership else { return providers().run(stop).await };
+    loop {
+        host.board.leads(false);
+        let mut standby = providers();
+        tokio::select! {
+            () = leadership.acquire(|reason| health.stands_by(reason)) => {}
+            () = standby.stand_by() => {}
+            () = stop.cancelled() => return Ok(()),
+        }
+        health.leads();
+        host.board.leads(true);
+        tokio::select! {
+            served = providers().run(stop.clone()) => {
+                leadership.release().await;
+                return served;
+            }
+            // What is under way is dropped at once: another host may begin in a moment.
+            lost = leadership.keep() => {
+                warn!("{lost}: standing by");
+                health.stands_by(&lost);
+            }
+        }
+    }
+}
+
+/// The identity that was given, or one that no other process has.
+fn identity(given: Option<String>) -> anyhow::Result<String> {
+    if let Some(given) = given.filter(|given| !given.is_empty()) {
+        return Ok(given);
+    }
+    let mut random = [0; 4];
+    getrandom::fill(&mut random).context("no random numbers for the identity of this host")?;
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_else(|_| "bartizan".to_owned());
+    Ok(format!("{}_{:08x}", name.trim(), u32::from_be_bytes(random)))
 }
 
 /// Waits for the signal, then for work under way.

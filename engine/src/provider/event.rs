@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use bartizan_contract::provider::{EffectiveLimits, Provider, ProviderStatus};
+use bartizan_contract::provider::{ActiveModule, EffectiveLimits, Provider, ProviderStatus};
 use bartizan_contract::{GroupKind, Kind};
 
 use super::claims::Claim;
@@ -117,10 +117,10 @@ pub enum ControllerEvent {
 pub enum Answer {
     /// The finalizer was put on; the Provider as it is since.
     FinalizerAdded(Result<Box<Provider>, String>),
-    /// The status was written.
-    StatusWritten(Result<Box<ProviderStatus>, String>),
-    /// The approval was taken off.
-    ApprovalRemoved(Result<(), String>),
+    /// The status was written; the Provider as it is since.
+    StatusWritten(Result<Box<Provider>, String>),
+    /// The approval was taken off; the Provider's resource version since.
+    ApprovalRemoved(Result<Option<String>, String>),
     /// A removal was tried.
     Removal(RemovalAttempt),
 }
@@ -170,6 +170,14 @@ pub enum Effect {
     StopPreview(RunId),
     /// Have a running controller serve with another version.
     Swap(RunId, Box<Version>),
+    /// Tell the controllers of a Provider which version its status names now. One that serves with another version does not decide: another
+    /// host may be serving, or a host that takes over would not know what served before.
+    Recorded {
+        /// Name of the Provider.
+        provider: String,
+        /// The version; `None`: the status names none.
+        active: Option<Box<ActiveModule>>,
+    },
     /// Have a running controller preview another version; `None`: no longer.
     Preview(RunId, Option<Box<Version>>),
     /// Show what an upgrade would change; `None`: nothing waits.
@@ -201,13 +209,16 @@ pub struct Target {
     pub name: String,
     /// UID.
     pub uid: Option<String>,
+    /// The state that was decided on: a request that changes another one is refused.
+    pub resource_version: Option<String>,
 }
 
 impl Target {
     /// This Provider.
     #[must_use]
     pub fn of(provider: &Provider) -> Self {
-        Self { name: provider.metadata.name.clone(), uid: provider.metadata.uid.clone() }
+        let metadata = provider.metadata.clone();
+        Self { name: metadata.name, uid: metadata.uid, resource_version: metadata.resource_version }
     }
 }
 

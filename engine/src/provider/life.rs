@@ -6,6 +6,8 @@ mod serve;
 mod state;
 mod upgrade;
 
+use std::cmp::Ordering;
+
 use bartizan_contract::names::APPROVE_ANNOTATION;
 use bartizan_contract::provider::Provider;
 
@@ -14,12 +16,15 @@ use super::context::{Context, RETRY};
 use super::event::{Answer, ControllerEvent, Effect, Readiness, RemovalAttempt, RemovalResult, Remove, RunId, Target};
 use super::removal::{self, Removal};
 
+use crate::object::compare_versions;
+
 pub use state::{Follow, Life};
 use state::{Request, Turn};
 
 impl Life {
     /// Starts what should run, stops what should not, and writes the status.
     pub fn settle(&mut self, context: &mut Context<'_>) {
+        self.tell_recorded(context);
         let (Some(provider), Some(admission)) = (self.provider.clone(), self.admission.clone()) else {
             self.removal = None;
             if self.runner.is_some() || self.reported.readiness.is_some() {
@@ -157,14 +162,17 @@ impl Life {
             Answer::FinalizerAdded(Ok(written)) => {
                 // A watch may have delivered a later state already.
                 provider.metadata.finalizers = written.metadata.finalizers;
+                advance(provider, written.metadata.resource_version);
                 None
             }
-            Answer::StatusWritten(Ok(status)) => {
-                provider.status = *status;
+            Answer::StatusWritten(Ok(written)) => {
+                provider.status = written.status;
+                advance(provider, written.metadata.resource_version);
                 None
             }
-            Answer::ApprovalRemoved(Ok(())) => {
+            Answer::ApprovalRemoved(Ok(version)) => {
                 provider.metadata.annotations.remove(APPROVE_ANNOTATION);
+                advance(provider, version);
                 None
             }
             Answer::Removal(attempt) => return self.removal_tried(attempt, context),
@@ -178,13 +186,18 @@ impl Life {
                 // It cannot start without.
                 self.report_readiness(Some(Readiness::NotYet(failure)), context);
                 context.retry();
-                Follow::Report
+                // What it was refused for may have been observed already.
+                if was_postponed { Follow::Settle } else { Follow::Report }
             }
             (Some(Request::Approval), Some(_)) => {
                 context.retry();
                 if was_postponed { Follow::Report } else { Follow::Nothing }
             }
-            (_, Some(_)) => {
+            (_, Some(failure)) => {
+                if self.is_recorded_otherwise() {
+                    let reason = format!("its status does not name the version that is to serve: {failure}");
+                    self.report_readiness(Some(Readiness::NotYet(reason)), context);
+                }
                 context.retry();
                 if was_postponed { Follow::Settle } else { Follow::Nothing }
             }
@@ -209,7 +222,16 @@ impl Life {
 
     /// Writes the status if it differs from what the API server holds.
     pub fn report(&mut self, context: &mut Context<'_>) {
+        self.tell_recorded(context);
         let Some((target, status)) = self.unwritten_status(context.now) else { return };
         self.request(Request::Status, Effect::WriteStatus(target, Box::new(status)), context);
+    }
+}
+
+/// Takes note of the state that a write left, unless a later one was observed already.
+fn advance(provider: &mut Provider, version: Option<String>) {
+    let known = provider.metadata.resource_version.as_deref().unwrap_or_default();
+    if version.as_deref().is_some_and(|version| compare_versions(version, known) != Some(Ordering::Less)) {
+        provider.metadata.resource_version = version;
     }
 }

@@ -12,8 +12,8 @@ fn parents_that_may_not_start_keep_their_position() {
     let (mut queue, now) = (Queue::default(), Instant::now());
     queue.touch(&"first", Priority::Edit, now);
     queue.touch(&"second", Priority::Child, now);
-    assert_eq!(queue.take_if(now, |key| *key != "first"), Some("second"));
-    assert_eq!(queue.take_if(now, |key| *key != "first"), None);
+    assert_eq!(queue.take_by(now, |key| (*key != "first").then_some(())), Some("second"));
+    assert_eq!(queue.take_by(now, |key| (*key != "first").then_some(())), None);
     assert_eq!(queue.waiting(), 1);
     assert_eq!(queue.take(now), Some("first"));
 }

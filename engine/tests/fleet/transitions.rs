@@ -413,6 +413,35 @@ fn a_status_that_could_not_be_written_is_written_again() {
 }
 
 #[test]
+fn controllers_know_which_version_the_status_names() {
+    let mut world = served();
+    let recorded = |world: &World| world.recorded.get(MINIO).cloned().flatten();
+    let serves = world.served[MINIO].clone();
+    assert_eq!(recorded(&world), Some(serves.clone()));
+    // Another host says that it serves with another version.
+    let other = |provider: &mut Provider| {
+        if let Some(active) = &mut provider.status.active {
+            active.digest = "sha256:other".to_owned();
+        }
+    };
+    world.edit(MINIO, other);
+    assert_eq!(
+        recorded(&world).as_deref(),
+        Some("sha256:other"),
+        "until the status names this one, nothing is decided"
+    );
+    world.answer_all();
+    assert_eq!(recorded(&world), Some(serves));
+    // One whose status cannot be written says so.
+    world.edit(MINIO, other);
+    while !world.requests.is_empty() {
+        world.answer(0, false);
+    }
+    let done = world.done(MINIO);
+    assert!(done.iter().any(|line| line.contains("its status does not name the version")), "{done:?}");
+}
+
+#[test]
 fn a_claim_holds_over_a_restart_without_the_module() {
     let mut older = provider("older", 1);
     older.spec.parents.clear();

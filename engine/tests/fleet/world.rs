@@ -56,6 +56,8 @@ pub(crate) struct World {
     pub(crate) requests: VecDeque<Effect>,
     /// Digest of the module that served each Provider last.
     pub(crate) served: BTreeMap<String, String>,
+    /// Digest of the module that the status of each Provider names, as far as controllers know.
+    pub(crate) recorded: BTreeMap<String, Option<String>>,
     snapshot: Snapshot,
     /// All modules that were ever published: the catalog has them in its cache.
     cache: BTreeMap<String, ModuleInfo>,
@@ -116,6 +118,7 @@ impl World {
             runs: BTreeMap::new(),
             requests: VecDeque::new(),
             served: BTreeMap::new(),
+            recorded: BTreeMap::new(),
             snapshot: Snapshot::default(),
             cache: BTreeMap::new(),
             log: Vec::new(),
@@ -175,7 +178,11 @@ impl World {
                 };
                 (provider.clone(), text)
             }
-            Effect::Declare(_) | Effect::WriteStatus(..) | Effect::Known | Effect::Request(_) => Default::default(),
+            Effect::Declare(_)
+            | Effect::WriteStatus(..)
+            | Effect::Recorded { .. }
+            | Effect::Known
+            | Effect::Request(_) => Default::default(),
         };
         if !text.is_empty() {
             self.log.push((name, text));
@@ -207,6 +214,9 @@ impl World {
             | Effect::WriteStatus(..)
             | Effect::RemoveApproval(_)
             | Effect::Remove(_) => self.requests.push_back(effect),
+            Effect::Recorded { provider, active } => {
+                self.recorded.insert(provider, active.map(|active| active.digest));
+            }
             Effect::PublishPlan { .. } | Effect::Report { .. } | Effect::Known | Effect::Request(_) => {}
         }
     }
@@ -261,11 +271,12 @@ impl World {
                 Box::new(live.clone())
             })),
             Effect::WriteStatus(_, status) => Answer::StatusWritten(live.ok_or_else(error).map(|live| {
-                live.status = (*status).clone();
-                status
+                live.status = *status;
+                Box::new(live.clone())
             })),
             Effect::RemoveApproval(_) => Answer::ApprovalRemoved(live.ok_or_else(error).map(|live| {
                 live.metadata.annotations.clear();
+                None
             })),
             Effect::Remove(remove) => {
                 let result = match live {

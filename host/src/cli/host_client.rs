@@ -146,18 +146,32 @@ async fn ask_pod<T: DeserializeOwned>(client: &Client, namespace: &str, path: &s
     let pods: Api<Pod> = Api::namespaced(client.clone(), namespace);
     let listed = pods.list(&ListParams::default().labels(POD_LABEL)).await.map_err(api_message);
     let all = listed.with_context(|| format!("pods in namespace {namespace} could not be listed"))?;
-    let Some(pod) = all.items.into_iter().find(is_running) else {
-        bail!(
-            "no running pod has the label {POD_LABEL} in namespace {namespace}; name another with --system-namespace, or \
-             the host's address with --server"
-        );
-    };
-    let name = pod.metadata.name.clone().unwrap_or_default();
-    let context = || format!("port-forward to pod {namespace}/{name}");
-    let port = port(&pod);
-    let mut forward = pods.portforward(&name, &[port]).await.map_err(api_message).with_context(context)?;
-    let stream = forward.take_stream(port).context("has no stream").with_context(context)?;
-    exchange(stream, &name, "", path, query).await.with_context(context)
+    let mut failure = anyhow::anyhow!(
+        "no running pod has the label {POD_LABEL} in namespace {namespace}; name another with --system-namespace, or the host's \
+         address with --server"
+    );
+    // One of them leads; those that stand by say so.
+    for pod in all.items.iter().filter(|pod| is_running(pod)) {
+        let name = pod.metadata.name.clone().unwrap_or_default();
+        let asked = ask(&pods, &name, port(pod), path, query).await;
+        match asked.with_context(|| format!("port-forward to pod {namespace}/{name}")) {
+            Ok(answer) => return Ok(answer),
+            Err(error) => failure = error,
+        }
+    }
+    Err(failure)
+}
+
+async fn ask<T: DeserializeOwned>(
+    pods: &Api<Pod>,
+    name: &str,
+    port: u16,
+    path: &str,
+    query: &str,
+) -> anyhow::Result<T> {
+    let mut forward = pods.portforward(name, &[port]).await.map_err(api_message)?;
+    let stream = forward.take_stream(port).context("has no stream")?;
+    exchange(stream, name, "", path, query).await
 }
 
 /// An error with the message of the API server alone, if it sent one.
@@ -198,6 +212,9 @@ where
             "GET {path} was answered with {status}: it shows the content of objects, and only to clients on the host's own \
              machine; leave out --server to use a port-forward"
         );
+    }
+    if status == StatusCode::SERVICE_UNAVAILABLE {
+        bail!("GET {path} was answered with {status}: {}", String::from_utf8_lossy(&body).trim());
     }
     if status != StatusCode::OK {
         bail!("GET {path} was answered with {status}: this is not a Bartizan host, or one of another version");
@@ -245,6 +262,10 @@ mod tests {
         let (found, _) = answer("HTTP/1.1 403 Forbidden\r\ncontent-length: 0\r\n\r\n").await;
         let expected = "GET /debug/explain was answered with 403 Forbidden: it shows the content of objects, and only to clients on \
                         the host's own machine; leave out --server to use a port-forward";
+        assert_eq!(found, Err(expected.to_owned()));
+        let (found, _) =
+            answer("HTTP/1.1 503 Service Unavailable\r\ncontent-length: 23\r\n\r\nit stands by: a leads\r\n").await;
+        let expected = "GET /debug/explain was answered with 503 Service Unavailable: it stands by: a leads";
         assert_eq!(found, Err(expected.to_owned()));
         let (found, _) = answer("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nhi").await;
         let expected = "GET /debug/explain was not answered as a Bartizan host of this version answers it";

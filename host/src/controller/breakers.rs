@@ -1,14 +1,12 @@
 //! The breakers of one provider: one for calls that serve parents and one for calls that finalize them, so that a provider that
-//! fails at one still does the other.
+//! fails at one still does the other. Beside each, whom the provider answers for: these parents do not wait for the others.
 
 use std::time::Instant;
 
-use bartizan_engine::Observed;
-use bartizan_engine::ParentUid;
-use bartizan_engine::breaker::{Breaker, Called, FAULTS};
+use bartizan_engine::breaker::{Breaker, Called, FAULTS, Rank, Standing, Trust};
 use bartizan_engine::phase::{self, Phase};
-
 use bartizan_engine::snapshot::ProviderContext;
+use bartizan_engine::{Observed, ParentUid, status};
 
 /// Purposes of calls.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,7 +19,7 @@ pub(crate) enum Sort {
 
 impl Sort {
     /// The sort of call that a parent is due for; `None` if the provider will not be asked.
-    pub(crate) fn of(parent: &Observed, context: &ProviderContext) -> Option<Self> {
+    fn of(parent: &Observed, context: &ProviderContext) -> Option<Self> {
         match phase::of(parent, &context.name, context.finalizes) {
             Phase::Serve(_) => Some(Self::Serve),
             Phase::Finalize => Some(Self::Finalize),
@@ -38,46 +36,97 @@ impl Sort {
     }
 }
 
+/// A call that a parent is due for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Due {
+    /// The parent.
+    pub(crate) uid: ParentUid,
+    namespace: String,
+    sort: Sort,
+    standing: Standing,
+}
+
 /// The breakers of one provider.
 #[derive(Debug, Default)]
 pub(crate) struct Breakers {
-    serve: Breaker<ParentUid>,
-    finalize: Breaker<ParentUid>,
+    serve: Of,
+    finalize: Of,
+}
+
+/// The breaker for one sort of calls.
+#[derive(Debug, Default)]
+struct Of {
+    breaker: Breaker<ParentUid>,
+    trust: Trust<ParentUid>,
 }
 
 impl Breakers {
-    /// Whether both are closed.
-    pub(crate) fn are_closed(&self) -> bool {
-        self.serve.fault().is_none() && self.finalize.fault().is_none()
+    /// Whether all parents are called for as usual.
+    pub(crate) fn are_at_rest(&self) -> bool {
+        [&self.serve, &self.finalize].into_iter().all(|of| of.breaker.fault().is_none() && of.trust.is_complete())
     }
 
-    /// Whether a parent that is due for this sort of call may start.
-    pub(crate) fn admit(&self, sort: Option<Sort>, now: Instant) -> bool {
-        sort.is_none_or(|sort| self.of(sort).admits(now))
+    /// Whether both are closed.
+    pub(crate) fn are_closed(&self) -> bool {
+        self.serve.breaker.fault().is_none() && self.finalize.breaker.fault().is_none()
+    }
+
+    /// The call that a parent is due for; `None` if the provider will not be asked.
+    pub(crate) fn due(&self, parent: &Observed, context: &ProviderContext) -> Option<Due> {
+        let (uid, sort) = (ParentUid::from(parent.uid.as_str()), Sort::of(parent, context)?);
+        // An earlier process had an answer for it.
+        let vouched = sort == Sort::Serve && status::had_answer(&parent.owned_status);
+        let standing = self.of(sort).trust.standing(&uid, vouched);
+        let namespace = parent.key.namespace.as_deref().unwrap_or_default().to_owned();
+        Some(Due { uid, namespace, sort, standing })
+    }
+
+    /// When a parent that is due for this call may start, compared with others; `None`: not now. Without a call it may.
+    pub(crate) fn rank(&self, due: Option<&Due>, now: Instant) -> Option<Rank> {
+        let Some(Due { namespace, sort, standing, .. }) = due else { return Some(Rank::default()) };
+        let of = self.of(*sort);
+        of.trust.rank(*standing, namespace).filter(|_| of.breaker.admits(*standing, now))
     }
 
     /// A reconcile of a parent starts.
-    pub(crate) fn begin(&mut self, sort: Option<Sort>, parent: &ParentUid, now: Instant) {
-        if let Some(sort) = sort {
-            self.of_mut(sort).begin(parent, now);
+    pub(crate) fn begin(&mut self, due: Option<&Due>, now: Instant) {
+        if let Some(Due { uid, namespace, sort, standing }) = due {
+            let of = self.of_mut(*sort);
+            of.breaker.begin(uid, *standing, now);
+            of.trust.begin(uid, *standing, namespace);
         }
     }
 
-    /// A reconcile of a parent ended.
-    pub(crate) fn end(&mut self, sort: Option<Sort>, parent: &ParentUid, called: Called, now: Instant) {
-        if let Some(sort) = sort {
-            self.of_mut(sort).end(parent, called, now);
+    /// A reconcile of a parent ended. `others_answer` tells whether the status of another parent says that it had an answer.
+    pub(crate) fn end(
+        &mut self,
+        due: Option<&Due>,
+        called: Called,
+        others_answer: impl FnOnce(&Trust<ParentUid>) -> bool,
+        now: Instant,
+    ) {
+        if let Some(Due { uid, sort, standing, .. }) = due {
+            let Of { breaker, trust } = self.of_mut(*sort);
+            trust.end(uid, &called);
+            let others_answer = || trust.has_answers() || (*sort == Sort::Serve && others_answer(trust));
+            breaker.end(uid, *standing, called, others_answer, now);
         }
+    }
+
+    /// A parent is gone.
+    pub(crate) fn forget(&mut self, parent: &ParentUid) {
+        self.serve.trust.forget(parent);
+        self.finalize.trust.forget(parent);
     }
 
     /// When one of them admits the next attempt, if that is later than now.
     pub(crate) fn next_try(&self, now: Instant) -> Option<Instant> {
-        [&self.serve, &self.finalize].into_iter().filter_map(Breaker::until).filter(|until| *until > now).min()
+        [&self.serve, &self.finalize].into_iter().filter_map(|of| of.breaker.next_try(now)).min()
     }
 
     /// Each sort of calls, and whether its breaker is open.
     pub(crate) fn open(&self) -> [(Sort, bool); 2] {
-        [Sort::Serve, Sort::Finalize].map(|sort| (sort, self.of(sort).fault().is_some()))
+        [Sort::Serve, Sort::Finalize].map(|sort| (sort, self.of(sort).breaker.fault().is_some()))
     }
 
     /// The message for the condition; `None` if they are closed. It stays the same as long as the fault does.
@@ -90,19 +139,20 @@ impl Breakers {
                 )
             })
         };
-        let messages = [of(self.serve.fault(), ""), of(self.finalize.fault(), " that are being deleted")];
+        let (serve, finalize) = (self.serve.breaker.fault(), self.finalize.breaker.fault());
+        let messages = [of(serve, ""), of(finalize, " that are being deleted")];
         let messages: Vec<String> = messages.into_iter().flatten().collect();
         (!messages.is_empty()).then(|| messages.join(". "))
     }
 
-    fn of(&self, sort: Sort) -> &Breaker<ParentUid> {
+    fn of(&self, sort: Sort) -> &Of {
         match sort {
             Sort::Serve => &self.serve,
             Sort::Finalize => &self.finalize,
         }
     }
 
-    fn of_mut(&mut self, sort: Sort) -> &mut Breaker<ParentUid> {
+    fn of_mut(&mut self, sort: Sort) -> &mut Of {
         match sort {
             Sort::Serve => &mut self.serve,
             Sort::Finalize => &mut self.finalize,
@@ -117,14 +167,21 @@ mod tests {
     #[test]
     fn a_provider_that_cannot_finish_parents_still_serves_others() {
         let (mut breakers, now) = (Breakers::default(), Instant::now());
-        assert!(breakers.are_closed() && breakers.message().is_none());
+        assert!(breakers.are_closed() && breakers.are_at_rest() && breakers.message().is_none());
+        let due = |number: usize, sort: Sort| Due {
+            uid: ParentUid::from(format!("p-{number}")),
+            namespace: "n".to_owned(),
+            sort,
+            standing: Standing::Untried,
+        };
         for number in 0..FAULTS {
-            let parent = ParentUid::from(format!("p-{number}"));
-            breakers.begin(Some(Sort::Finalize), &parent, now);
-            breakers.end(Some(Sort::Finalize), &parent, Called::Faulted("it crashed".to_owned()), now);
+            let due = due(number, Sort::Finalize);
+            breakers.begin(Some(&due), now);
+            breakers.end(Some(&due), Called::Faulted("it crashed".to_owned()), |_| true, now);
         }
-        assert!(!breakers.admit(Some(Sort::Finalize), now));
-        assert!(breakers.admit(Some(Sort::Serve), now) && breakers.admit(None, now));
+        assert_eq!(breakers.rank(Some(&due(9, Sort::Finalize)), now), None);
+        let first = Some(Rank::default());
+        assert_eq!((breakers.rank(Some(&due(9, Sort::Serve)), now), breakers.rank(None, now)), (first, first));
         assert_eq!(breakers.open(), [(Sort::Serve, false), (Sort::Finalize, true)]);
         let expected = "no answer for 5 parents in a row that are being deleted; others wait until it answers for one, which is \
                         retried with backoff; last: it crashed";

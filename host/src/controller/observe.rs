@@ -103,6 +103,7 @@ impl Controller {
                 self.queue.forget(uid);
                 self.kept.remove(uid);
                 self.unsure.remove(uid);
+                self.breakers.forget(uid);
                 self.report_status(uid, None);
                 self.index.want(uid, []);
                 self.board.forget(self.shared.provider(), uid);

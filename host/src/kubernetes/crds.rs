@@ -18,6 +18,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::kubernetes::deadline::in_time;
+use crate::kubernetes::object::fence;
 use crate::kubernetes::served::{Resource, ServedParent, api_resource};
 
 /// Name of a CRD.
@@ -25,16 +26,21 @@ pub(crate) fn name(crd: &Value) -> &str {
     crd.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default()
 }
 
-/// Applies one CRD, forced: the module that serves the kind owns its definition.
+/// Applies one CRD, forced: the module that serves the kind owns its definition. Only in the state that it is in when this begins: a
+/// request that comes late does not bring back an earlier definition.
 ///
 /// # Errors
 /// If the API server refuses it, most often for lack of rights.
 pub(crate) async fn install(client: &Client, crd: &Value) -> anyhow::Result<()> {
     let name = name(crd);
+    let title = || format!("CustomResourceDefinition {name} could not be installed");
     let api: Api<CustomResourceDefinition> = Api::all(client.clone());
-    in_time(api.patch(name, &PatchParams::apply(HOST_FIELD_MANAGER).force(), &Patch::Apply(crd)))
+    let existing = in_time(api.get_metadata_opt(name)).await.with_context(title)?;
+    let mut crd = crd.clone();
+    fence(&mut crd, existing.as_ref().map(|existing| &existing.metadata));
+    in_time(api.patch(name, &PatchParams::apply(HOST_FIELD_MANAGER).force(), &Patch::Apply(&crd)))
         .await
-        .with_context(|| format!("CustomResourceDefinition {name} could not be installed"))?;
+        .with_context(title)?;
     Ok(())
 }
 

@@ -3,8 +3,9 @@
 use bartizan_contract::Kind;
 use bartizan_engine::Observed;
 use bartizan_engine::object::Projection;
-use kube::core::{ApiResource, DynamicObject, TypeMeta};
+use kube::core::{ApiResource, DynamicObject, ObjectMeta, TypeMeta};
 use kube::{Api, Client};
+use serde_json::Value;
 
 /// Projects an object for the engine. Watches and responses to writes both use this: otherwise an object would differ by how it was
 /// received, which would look like drift.
@@ -26,5 +27,20 @@ pub(crate) fn objects(client: &Client, namespace: Option<&str>, resource: &ApiRe
     match namespace {
         Some(namespace) => Api::namespaced_with(client.clone(), namespace, resource),
         None => Api::all_with(client.clone(), resource),
+    }
+}
+
+/// Gives an object that is to be applied its preconditions: it is still in this state; or, if there is none, it does not exist. (With any
+/// resource version, the API server creates an object that does not exist, and answers 409 if it does.)
+pub(crate) fn fence(object: &mut Value, existing: Option<&ObjectMeta>) {
+    let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) else { return };
+    match existing {
+        Some(ObjectMeta { uid, resource_version, .. }) => {
+            metadata.insert("uid".to_owned(), uid.clone().into());
+            metadata.insert("resourceVersion".to_owned(), resource_version.clone().into());
+        }
+        None => {
+            metadata.insert("resourceVersion".to_owned(), "1".into());
+        }
     }
 }

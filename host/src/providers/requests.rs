@@ -8,7 +8,7 @@ use bartizan_engine::provider::removal::has_finalizer;
 use kube::Client;
 use kube::api::{Patch, PatchParams};
 use serde_json::{Value, json};
-use tracing::{error, info, warn};
+use tracing::{debug, error, info, warn};
 
 use super::object::{MANAGER, api, parse};
 use crate::kubernetes::deadline::in_time;
@@ -24,7 +24,7 @@ pub(super) async fn add_finalizer(client: &Client, target: &Target) -> Result<Bo
 }
 
 async fn try_add_finalizer(client: &Client, target: &Target) -> anyhow::Result<Provider> {
-    let Target { name, uid } = target;
+    let Target { name, uid, .. } = target;
     let title = || format!("Provider {name} could not be given its finalizer");
     // The one that is known may be older than the host's own last write to it.
     let live = parse(in_time(api(client).get(name)).await.with_context(title)?)?;
@@ -39,7 +39,7 @@ async fn try_add_finalizer(client: &Client, target: &Target) -> anyhow::Result<P
     parse(written)
 }
 
-/// Writes a status, and returns it.
+/// Writes a status, and returns the Provider as it is since.
 ///
 /// # Errors
 /// In words, if it could not be written.
@@ -47,42 +47,47 @@ pub(super) async fn write_status(
     client: &Client,
     target: &Target,
     status: Box<ProviderStatus>,
-) -> Result<Box<ProviderStatus>, String> {
-    let Target { name, uid } = target;
+) -> Result<Box<Provider>, String> {
+    let Target { name, uid, resource_version } = target;
     let document = json!({
         "apiVersion": PROVIDER_API_VERSION,
         "kind": PROVIDER_KIND,
-        "metadata": {"name": name, "uid": uid},
+        "metadata": {"name": name, "uid": uid, "resourceVersion": resource_version},
         "status": status,
     });
     let params = PatchParams::apply(MANAGER).force();
-    match in_time(api(client).patch_status(name, &params, &Patch::Apply(&document))).await {
-        Ok(_) => Ok(status),
-        Err(error) => {
-            let error = format!("{:#}", error.context(format!("the status of Provider {name} could not be written")));
-            warn!(provider = name, "{error}");
-            Err(error)
-        }
-    }
+    let written = in_time(api(client).patch_status(name, &params, &Patch::Apply(&document))).await;
+    written.and_then(parse).map(Box::new).map_err(|error| {
+        let error = error.context(format!("the status of Provider {name} could not be written"));
+        failed(name, &error)
+    })
 }
 
 /// Removes the approval from a Provider whose version took over.
 ///
 /// # Errors
 /// In words, if it could not be taken off.
-pub(super) async fn remove_approval(client: &Client, target: &Target) -> Result<(), String> {
-    let Target { name, uid } = target;
-    let patch = json!({"metadata": {"uid": uid, "annotations": {APPROVE_ANNOTATION: Value::Null}}});
+pub(super) async fn remove_approval(client: &Client, target: &Target) -> Result<Option<String>, String> {
+    let Target { name, uid, resource_version } = target;
+    let annotations = json!({APPROVE_ANNOTATION: Value::Null});
+    let patch = json!({"metadata": {"uid": uid, "resourceVersion": resource_version, "annotations": annotations}});
     match in_time(api(client).patch_metadata(name, &params(), &Patch::Merge(&patch))).await {
-        Ok(_) => {
+        Ok(written) => {
             info!(provider = name, "the approved version serves");
-            Ok(())
+            Ok(written.metadata.resource_version)
         }
-        Err(error) => {
-            warn!(provider = name, "the approval could not be taken off: {error}");
-            Err(error.to_string())
-        }
+        Err(error) => Err(failed(name, &error.context("the approval could not be taken off"))),
     }
+}
+
+/// What failed, in words. A lost race is no failure: it is decided anew on what the Provider is now.
+fn failed(provider: &str, error: &anyhow::Error) -> String {
+    let message = format!("{error:#}");
+    match error.downcast_ref::<kube::Error>() {
+        Some(kube::Error::Api(status)) if status.is_conflict() => debug!(provider, "{message}"),
+        _ => warn!(provider, "{message}"),
+    }
+    message
 }
 
 fn params() -> PatchParams {

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use anyhow::Context as _;
+use bartizan_contract::provider::ActiveModule;
 use bartizan_engine::provider::event::{ControllerEvent, Event, Purpose, RunId, Start};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
@@ -23,6 +24,10 @@ pub(super) struct Runs {
 
 /// One of them.
 struct Handle {
+    /// Name of the Provider.
+    provider: String,
+    /// The version that its status names.
+    recorded: watch::Sender<Option<ActiveModule>>,
     stop: CancellationToken,
     ended: CancellationToken,
     /// The version that it serves with as soon as it can.
@@ -43,7 +48,8 @@ impl Runs {
         let (stop, ended) = (CancellationToken::new(), CancellationToken::new());
         let (versions, versions_seen) = watch::channel(runnable);
         let (candidates, candidates_seen) = watch::channel(None);
-        let inputs = Inputs { versions: versions_seen, candidates: candidates_seen };
+        let (recorded, recorded_seen) = watch::channel(provider.status.active.clone());
+        let inputs = Inputs { versions: versions_seen, candidates: candidates_seen, recorded: recorded_seen };
         let before = match purpose {
             Purpose::Serve { after, takes_over } => {
                 let before = after.and_then(|after| self.predecessor(after));
@@ -54,7 +60,8 @@ impl Runs {
             }
             Purpose::Preview { .. } => None,
         };
-        let reporter = Reporter::new(&provider.metadata.name, run, self.reports.clone());
+        let name = provider.metadata.name.clone();
+        let reporter = Reporter::new(&name, run, self.reports.clone());
         let start = startup::Start {
             host: self.host.clone(),
             provider,
@@ -66,7 +73,9 @@ impl Runs {
             purpose,
             claims,
         };
-        self.handles.insert(run, Handle { stop: stop.clone(), ended: ended.clone(), versions, candidates });
+        let handle =
+            Handle { provider: name, recorded, stop: stop.clone(), ended: ended.clone(), versions, candidates };
+        self.handles.insert(run, handle);
         self.tasks.spawn(async move {
             let ended = ended.drop_guard();
             let result = match purpose {
@@ -89,6 +98,13 @@ impl Runs {
     pub(super) fn swap(&self, run: RunId, runnable: Runnable) {
         if let Some(handle) = self.handles.get(&run) {
             handle.versions.send_replace(runnable);
+        }
+    }
+
+    /// Sets the version that the status of a Provider names.
+    pub(super) fn recorded(&self, provider: &str, active: Option<ActiveModule>) {
+        for handle in self.handles.values().filter(|handle| handle.provider == provider) {
+            handle.recorded.send_replace(active.clone());
         }
     }
 

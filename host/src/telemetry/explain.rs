@@ -65,6 +65,13 @@ impl Board {
         Self { recorder, ..Self::default() }
     }
 
+    /// Whether this host leads. What is known of parents is about those that it serves, and forgotten with that.
+    pub(crate) fn leads(&self, leads: bool) {
+        self.metrics.leads(leads);
+        self.lock().clear();
+        self.upgrades.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
     /// All metrics.
     pub(crate) fn metrics(&self) -> &Metrics {
         &self.metrics

@@ -17,6 +17,8 @@ pub(crate) struct Health {
 struct HealthState {
     modules: Modules,
     checks: BTreeMap<String, Readiness>,
+    /// Why this host stands by; `None`: it leads.
+    stands_by: Option<String>,
     /// Why no Provider is known yet. There is a reason from the start: who knows no Provider cannot say that all of them serve.
     waits: Option<String>,
 }
@@ -24,7 +26,7 @@ struct HealthState {
 impl Default for HealthState {
     fn default() -> Self {
         let waits = Some("Providers were not read yet".to_owned());
-        Self { modules: Modules::default(), checks: BTreeMap::new(), waits }
+        Self { modules: Modules::default(), checks: BTreeMap::new(), stands_by: None, waits }
     }
 }
 
@@ -42,6 +44,23 @@ impl Health {
     /// The folder was read; `all_bad` if modules were found and none of them can serve.
     pub(crate) fn loaded(&self, all_bad: bool) {
         self.lock().modules = if all_bad { Modules::AllBad } else { Modules::Loaded };
+    }
+
+    /// Another host leads, or the reason why nobody can. One that stands by with its modules loaded is ready.
+    pub(crate) fn stands_by(&self, reason: &str) {
+        let mut state = self.lock();
+        let HealthState { checks, waits, .. } = HealthState::default();
+        (state.stands_by, state.checks, state.waits) = (Some(reason.to_owned()), checks, waits);
+    }
+
+    /// Why this host stands by; `None`: it leads.
+    pub(crate) fn why_it_stands_by(&self) -> Option<String> {
+        self.lock().stands_by.clone()
+    }
+
+    /// From now on this host leads.
+    pub(crate) fn leads(&self) {
+        self.lock().stands_by = None;
     }
 
     /// No Provider is known yet, and why.
@@ -76,7 +95,7 @@ impl Health {
             modules => modules,
         };
         let ready = modules == Modules::Loaded
-            && state.waits.is_none()
+            && (state.waits.is_none() || state.stands_by.is_some())
             && state.checks.values().all(|check| *check == Readiness::Ready);
         let mut text = String::new();
         text.push_str(match modules {
@@ -84,10 +103,12 @@ impl Health {
             Modules::AllBad => "[-]providers: no module in the folder can serve; the log has the reasons\n",
             Modules::Loaded => "",
         });
-        if let Some(reason) = state.waits.as_ref().filter(|_| modules == Modules::Loaded) {
-            // Writing to a string cannot fail.
-            let _ = writeln!(text, "[-]providers: {reason}");
-        }
+        // Writing to a string cannot fail.
+        let _ = match (&state.stands_by, &state.waits) {
+            (Some(reason), _) => writeln!(text, "[+]leader-election standing by: {reason}"),
+            (None, Some(reason)) if modules == Modules::Loaded => writeln!(text, "[-]providers: {reason}"),
+            (None, _) => Ok(()),
+        };
         for (provider, check) in &state.checks {
             // Writing to a string cannot fail.
             let _ = match check {
@@ -120,6 +141,18 @@ mod tests {
         assert_eq!(health.readyz(), (StatusCode::SERVICE_UNAVAILABLE, text.to_owned()));
         health.report("cassandra", Some(Readiness::Ready));
         assert_eq!(health.readyz().0, StatusCode::OK);
+    }
+
+    #[test]
+    fn a_standby_is_ready_once_its_modules_are_loaded() {
+        let health = Health::default();
+        health.stands_by("a leads");
+        assert_eq!(health.readyz().0, StatusCode::SERVICE_UNAVAILABLE);
+        health.loaded(false);
+        let text = "[+]leader-election standing by: a leads\nreadyz check passed\n".to_owned();
+        assert_eq!(health.readyz(), (StatusCode::OK, text));
+        health.leads();
+        assert_eq!(health.readyz().0, StatusCode::SERVICE_UNAVAILABLE, "it knows no Provider yet");
     }
 
     #[test]

@@ -55,6 +55,14 @@ struct OfCalls {
     calls: &'static str,
 }
 
+/// The one lease that there is.
+const LEASE: &str = "bartizan";
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfLease {
+    name: &'static str,
+}
+
 #[derive(Default)]
 struct Families {
     registry: Registry,
@@ -71,6 +79,7 @@ struct Families {
     watch_up: Family<OfWatch, Gauge>,
     watch_events: Family<OfWatch, Gauge>,
     tasks: Gauge,
+    leader: Family<OfLease, Gauge>,
 }
 
 /// A histogram has no `Default`, since it needs buckets.
@@ -142,6 +151,12 @@ impl Default for Metrics {
             "Live tasks of the host: at rest their number is constant, whatever was served before",
             all.tasks.clone(),
         );
+        // The name that client-go gives it.
+        registry.register(
+            "leader_election_master_status",
+            "1 while this host holds the lease, 0 while it stands by",
+            all.leader.clone(),
+        );
         all.registry = registry;
         Self { families: Arc::new(all) }
     }
@@ -151,6 +166,17 @@ impl Metrics {
     /// A module was `loaded` or `refused`.
     pub(crate) fn module_loaded(&self, source: &'static str, result: &'static str) {
         self.families.loads.get_or_create(&OfLoad { source, result }).inc();
+    }
+
+    /// Whether this host leads. One that stands by has no parents, queues or watches.
+    pub(crate) fn leads(&self, leads: bool) {
+        if !leads {
+            let Families { parents, queue_depth, breakers, watch_up, watch_events, .. } = &*self.families;
+            [parents, queue_depth].into_iter().for_each(Family::clear);
+            breakers.clear();
+            [watch_up, watch_events].into_iter().for_each(Family::clear);
+        }
+        self.families.leader.get_or_create(&OfLease { name: LEASE }).set(leads.into());
     }
 
     /// The metrics of one provider.
@@ -277,6 +303,7 @@ mod tests {
         let kind = Kind::new("apps", "v1", "StatefulSet");
         minio.breaker("serve", true);
         minio.watch_up(&kind, true);
+        metrics.leads(true);
         let text = metrics.render().unwrap();
         for expected in [
             "# TYPE bartizan_reconciles_total counter\nbartizan_reconciles_total{provider=\"minio\",result=\"applied\"} 2\n",
@@ -292,6 +319,7 @@ mod tests {
             "# TYPE bartizan_breaker_open gauge\nbartizan_breaker_open{provider=\"minio\",calls=\"serve\"} 1\n",
             "# TYPE bartizan_module_loads_total counter\nbartizan_module_loads_total{source=\"file\",result=\"loaded\"} 1\n",
             "# TYPE bartizan_module_swaps_total counter\nbartizan_module_swaps_total{provider=\"minio\"} 1\n",
+            "# TYPE leader_election_master_status gauge\nleader_election_master_status{name=\"bartizan\"} 1\n",
             "# TYPE bartizan_watch_up gauge\nbartizan_watch_up{provider=\"minio\",kind=\"StatefulSet.apps/v1\"} 1\n",
         ] {
             assert!(text.contains(expected), "{expected}\n{text}");

@@ -3,9 +3,11 @@
 use std::net::SocketAddr;
 
 use anyhow::Context as _;
-use axum::extract::{ConnectInfo, Query, State};
+use axum::extract::{ConnectInfo, Query, Request, State};
 use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderName, StatusCode};
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
 use axum::{Json, Router};
 use bartizan_engine::provider::upgrade_plan::UpgradePlan;
@@ -41,6 +43,7 @@ pub(crate) async fn serve(
     let debug = Router::new()
         .route("/debug/explain", get(explain))
         .route("/debug/upgrade", get(upgrade))
+        .route_layer(from_fn_with_state(health.clone(), leads))
         .route("/metrics", get(scrape))
         .with_state(board);
     let router = Router::new()
@@ -50,6 +53,14 @@ pub(crate) async fn serve(
         .merge(debug);
     let service = router.into_make_service_with_connect_info::<SocketAddr>();
     axum::serve(listener, service).with_graceful_shutdown(stop.cancelled_owned()).await.context("health server")
+}
+
+/// A host that stands by decides nothing, and has nothing to show: another one is to be asked.
+async fn leads(State(health): State<Health>, request: Request, next: Next) -> Response {
+    match health.why_it_stands_by() {
+        Some(reason) => (StatusCode::SERVICE_UNAVAILABLE, format!("this host stands by: {reason}\n")).into_response(),
+        None => next.run(request).await,
+    }
 }
 
 /// The query of /debug/explain.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
-use bartizan_contract::provider::{EffectiveLimits, Provider};
+use bartizan_contract::provider::{ActiveModule, EffectiveLimits, Provider};
 
 use crate::provider::admission::{self, Admission, Last};
 use crate::provider::candidate::Candidate;
@@ -48,6 +48,8 @@ pub struct Life {
     pub(super) request: Option<Request>,
     /// Another one was due meanwhile.
     pub(super) postponed: bool,
+    /// The version that the status names, as far as controllers know.
+    pub(super) recorded: Option<ActiveModule>,
 }
 
 /// What was requested of the API server.
@@ -109,6 +111,7 @@ impl Life {
             reported: Reported::default(),
             request: None,
             postponed: false,
+            recorded: None,
         }
     }
 
@@ -233,6 +236,21 @@ impl Life {
             self.reported.readiness.clone_from(&readiness);
             context.emit(Effect::Report { provider: self.name.clone(), readiness });
         }
+    }
+
+    /// Has controllers know which version the status names.
+    pub(super) fn tell_recorded(&mut self, context: &mut Context<'_>) {
+        let active = self.provider.as_ref().and_then(|provider| provider.status.active.clone());
+        if self.recorded != active {
+            self.recorded.clone_from(&active);
+            context.emit(Effect::Recorded { provider: self.name.clone(), active: active.map(Box::new) });
+        }
+    }
+
+    /// Whether the status names another version than the one that serves.
+    pub(super) fn is_recorded_otherwise(&self) -> bool {
+        let active = self.active.as_ref().filter(|_| self.runner.is_some());
+        active.zip(self.recorded.as_ref()).is_some_and(|(active, recorded)| !active.is(recorded))
     }
 
     /// Whether its controller waits to take over from the one before.

@@ -7,6 +7,7 @@ use bartizan_harness::wait::wait_object;
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::Api;
 use kube::core::{ApiResource, DynamicObject, GroupVersionKind};
+use serde_json::{Value, json};
 
 /// More parents than it takes to open a breaker.
 const PARENTS: usize = 6;
@@ -56,6 +57,58 @@ async fn a_provider_that_crashes_for_all_parents_trips_only_its_own_breaker() ->
     }
     message_of(providers(&stage), "faulty", "Serving", "True", "Serving").await?;
     breaker_is(&host, "faulty", 0).await?;
+    host.stop().await?;
+    stage.stop().await
+}
+
+/// A Fault in this namespace.
+fn fault_in(namespace: &str, name: &str, how: &str) -> Result<Value> {
+    let mut fault: Value = serde_json::from_str(&fault(name, how))?;
+    fault["metadata"]["namespace"] = namespace.into();
+    Ok(fault)
+}
+
+/// Applies a Fault, and waits until its provider has answered.
+async fn is_answered(stage: &Stage, name: &str, how: &str, reason: &str) -> Result<()> {
+    apply_text(stage, &fault_in("victim", name, how)?.to_string()).await?;
+    let faults = Api::<DynamicObject>::namespaced_with(
+        stage.cluster.client(),
+        "victim",
+        &ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk("test.bartizan.dev", "v1alpha1", "Fault"), "faults"),
+    );
+    let generation = faults.get(name).await?.metadata.generation;
+    let is_answered = |fault: &DynamicObject| {
+        let conditions = fault.data["status"]["conditions"].as_array();
+        conditions.into_iter().flatten().any(|condition| {
+            condition["type"] == "Synced"
+                && condition["reason"] == reason
+                && condition["observedGeneration"].as_i64() == generation
+        })
+    };
+    wait_object(faults, name, &format!("an answer with {reason}"), SOON, is_answered).await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_hundred_crashing_parents_keep_nobody_else_waiting() -> Result<()> {
+    let stage = Stage::start(&[Provider::Faulty]).await?;
+    for namespace in ["victim", "poison"] {
+        stage.kubectl(&["create", "namespace", namespace], "").await?;
+    }
+    let host = stage.host().await?;
+    is_answered(&stage, "healthy", "None", "Applied").await?;
+    let poison = (0..100).map(|number| fault_in("poison", &format!("crash-{number}"), "Trap"));
+    let poison = json!({"apiVersion": "v1", "kind": "List", "items": poison.collect::<Result<Vec<Value>>>()?});
+    apply_text(&stage, &poison.to_string()).await?;
+    // One that had an answer is called as usual, and a new one has the next turn.
+    is_answered(&stage, "healthy", "Failure", "Invalid").await?;
+    is_answered(&stage, "new", "None", "Applied").await?;
+    host.stop().await?;
+
+    // A process that remembers nothing reads from the status who had an answer.
+    let host = stage.host().await?;
+    is_answered(&stage, "healthy", "None", "Applied").await?;
+    is_answered(&stage, "another", "None", "Applied").await?;
     host.stop().await?;
     stage.stop().await
 }

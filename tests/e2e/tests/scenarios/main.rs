@@ -16,6 +16,7 @@ mod grants;
 mod handover;
 mod isolation;
 mod languages;
+mod leases;
 mod observe;
 mod order;
 mod ownership;

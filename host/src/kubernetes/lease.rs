@@ -1,0 +1,187 @@
+//! The Lease by which one of several hosts works: `bartizan` in the host's namespace. Every write to it carries the resource version that
+//! it was read at, so that of two hosts that claim it one is refused.
+
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+use bartizan_engine::election::{Election, GIVE_UP_AFTER, LEASE_DURATION, RENEW_EVERY, Record, Turn};
+use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
+use k8s_openapi::jiff::Timestamp;
+use kube::api::PostParams;
+use kube::core::ObjectMeta;
+use kube::{Api, Client};
+use tokio::time::timeout_at;
+use tracing::{info, warn};
+
+use crate::kubernetes::deadline::in_time;
+
+/// Name of the Lease.
+pub(crate) const NAME: &str = "bartizan";
+
+/// Time until an attempt that failed, or came too late, is repeated.
+const RETRY: Duration = Duration::from_millis(500);
+
+/// The Lease, and what this host knows of it.
+pub(crate) struct Leadership {
+    leases: Api<Lease>,
+    title: String,
+    election: Election,
+    /// As this host wrote it last, or found it.
+    known: Option<Lease>,
+}
+
+/// How an attempt to get or to keep the Lease ended.
+enum Attempt {
+    /// This host has it.
+    Held,
+    /// Another one has it.
+    Waits { holder: String, after: Duration },
+    /// It was this host's, and another one has it now.
+    Lost { holder: String },
+    /// It changed in the meantime.
+    Again,
+}
+
+impl Leadership {
+    /// The Lease in this namespace, for a host of this identity.
+    pub(crate) fn new(client: Client, namespace: &str, identity: &str) -> Self {
+        Self {
+            leases: Api::namespaced(client, namespace),
+            title: format!("Lease {namespace}/{NAME}"),
+            election: Election::new(identity),
+            known: None,
+        }
+    }
+
+    /// Waits until this host has the Lease. `waits` is called with the reason whenever that changes.
+    pub(crate) async fn acquire(&mut self, waits: impl Fn(&str)) {
+        let mut told = String::new();
+        loop {
+            let (reason, after) = match in_time(self.attempt()).await {
+                Ok(Attempt::Held) => {
+                    info!(identity = self.election.identity(), "leading: {} is held", self.title);
+                    return;
+                }
+                Ok(Attempt::Waits { holder, after }) => (format!("{holder} leads"), after),
+                Ok(Attempt::Lost { .. } | Attempt::Again) => {
+                    tokio::time::sleep(RETRY).await;
+                    continue;
+                }
+                Err(error) => (format!("{error:#}"), RENEW_EVERY),
+            };
+            if reason != told {
+                info!(identity = self.election.identity(), "standing by: {reason}");
+                waits(&reason);
+                told = reason;
+            }
+            tokio::time::sleep(after).await;
+        }
+    }
+
+    /// Renews the Lease, and returns why this host must not work any more once it has lost it.
+    pub(crate) async fn keep(&mut self) -> String {
+        let mut failure = None;
+        loop {
+            tokio::time::sleep(if failure.is_some() { RETRY } else { RENEW_EVERY }).await;
+            // Also after this process was stopped for a while.
+            let until = self.election.leads_until().filter(|until| Instant::now() < *until);
+            let attempt = match until {
+                Some(until) => timeout_at(until.into(), self.attempt()).await.ok(),
+                None => None,
+            };
+            match attempt {
+                Some(Ok(Attempt::Held)) => failure = None,
+                Some(Ok(Attempt::Again)) => {}
+                Some(Ok(Attempt::Lost { holder } | Attempt::Waits { holder, .. })) => {
+                    return format!("{} was lost: {holder} holds it", self.title);
+                }
+                Some(Err(error)) => {
+                    let error = format!("{error:#}");
+                    if failure.as_ref() != Some(&error) {
+                        warn!("{error}; it is tried again");
+                    }
+                    failure = Some(error);
+                }
+                None => {
+                    let seconds = GIVE_UP_AFTER.as_secs();
+                    let last = failure.map(|failure| format!(": {failure}")).unwrap_or_default();
+                    return format!("{} was lost: it was not renewed for {seconds} s{last}", self.title);
+                }
+            }
+        }
+    }
+
+    /// Gives the Lease back, so that another host need not wait until it expires.
+    pub(crate) async fn release(&mut self) {
+        let Some(mut lease) = self.known.take().filter(|_| self.election.leads_until().is_some()) else { return };
+        if let Some(spec) = &mut lease.spec {
+            (spec.holder_identity, spec.lease_duration_seconds) = (None, Some(1));
+        }
+        match in_time(self.leases.replace(NAME, &PostParams::default(), &lease)).await {
+            Ok(_) => info!("{} was given back", self.title),
+            Err(error) => warn!("{} could not be given back, and expires: {error:#}", self.title),
+        }
+    }
+
+    async fn attempt(&mut self) -> anyhow::Result<Attempt> {
+        // The holder knows its state, and is refused if that has changed.
+        if self.election.leads_until().is_none() || self.known.is_none() {
+            let title = || format!("{} could not be read", self.title);
+            self.known = self.leases.get_opt(NAME).await.with_context(title)?;
+            match self.election.on(self.known.as_ref().map(record), Instant::now()) {
+                Turn::Claim => {}
+                Turn::Wait { holder, after } => return Ok(Attempt::Waits { holder, after }),
+                Turn::Lost { holder } => return Ok(Attempt::Lost { holder }),
+            }
+        }
+        let lease = claimed(self.known.as_ref(), self.election.identity());
+        let sent = Instant::now();
+        let written = match &self.known {
+            Some(_) => self.leases.replace(NAME, &PostParams::default(), &lease).await,
+            None => self.leases.create(&PostParams::default(), &lease).await,
+        };
+        match written {
+            Ok(written) => {
+                self.known = Some(written);
+                self.election.claimed(sent);
+                Ok(Attempt::Held)
+            }
+            // Another host was faster, or somebody deleted it.
+            Err(kube::Error::Api(status)) if status.code == 409 || (status.code == 404 && self.known.is_some()) => {
+                self.known = None;
+                Ok(Attempt::Again)
+            }
+            Err(error) => Err(error).with_context(|| format!("{} could not be written", self.title)),
+        }
+    }
+}
+
+/// What a Lease says.
+fn record(lease: &Lease) -> Record {
+    let spec = lease.spec.clone().unwrap_or_default();
+    let seconds = spec.lease_duration_seconds.and_then(|seconds| u64::try_from(seconds).ok());
+    Record {
+        holder: spec.holder_identity,
+        renewed: spec.renew_time.map(|time| time.0.to_string()),
+        duration: seconds.map_or(LEASE_DURATION, Duration::from_secs),
+    }
+}
+
+/// The Lease with this host as its holder.
+fn claimed(before: Option<&Lease>, identity: &str) -> Lease {
+    let now = || Some(MicroTime(Timestamp::now()));
+    let mut lease = before.cloned().unwrap_or_else(|| Lease {
+        metadata: ObjectMeta { name: Some(NAME.to_owned()), ..ObjectMeta::default() },
+        ..Lease::default()
+    });
+    let spec = lease.spec.get_or_insert_with(LeaseSpec::default);
+    if spec.holder_identity.as_deref() != Some(identity) {
+        spec.holder_identity = Some(identity.to_owned());
+        spec.acquire_time = now();
+        spec.lease_transitions = Some(spec.lease_transitions.map_or(0, |transitions| transitions.saturating_add(1)));
+    }
+    spec.lease_duration_seconds = i32::try_from(LEASE_DURATION.as_secs()).ok();
+    spec.renew_time = now();
+    lease
+}
