@@ -20,8 +20,8 @@ async fn the_base_applies_and_its_pod_meets_the_restricted_security_level() -> R
     stage.kubectl(&["apply", "-k", base, "--server-side", "--force-conflicts"], "").await?;
     let namespace = stage.kubectl(&["get", "namespace", NAMESPACE, "-o", "jsonpath={.metadata.labels}"], "").await?;
     ensure!(namespace.contains(r#""pod-security.kubernetes.io/enforce":"restricted""#), "{namespace}");
-    wait_object(stage.api::<Deployment>(NAMESPACE), "bartizan", "an available pod", SOON, |deployment| {
-        deployment.status.as_ref().and_then(|status| status.available_replicas) == Some(1)
+    wait_object(stage.api::<Deployment>(NAMESPACE), "bartizan", "two available pods", SOON, |deployment| {
+        deployment.status.as_ref().and_then(|status| status.available_replicas) == Some(2)
     })
     .await?;
     stage.stop().await

@@ -192,7 +192,13 @@ async fn the_accounts_of_host_and_provider_have_exactly_the_rights_they_need() -
         ("kube-system", &[]),
         (
             "bartizan-system",
-            &["configmaps [] [] [get list watch]", "secrets [] [] [create]", "secrets [] [bartizan-token-key] [get]"],
+            &[
+                "configmaps [] [] [get list watch]",
+                "leases.coordination.k8s.io [] [] [create]",
+                "leases.coordination.k8s.io [] [bartizan] [get update]",
+                "secrets [] [] [create]",
+                "secrets [] [bartizan-token-key] [get]",
+            ],
         ),
         ("bartizan-providers", &["serviceaccounts [] [] [impersonate]"]),
     ] {
