@@ -59,6 +59,8 @@ reasons! {
     Unsettled,
     /// The API server does not take the parent's status.
     StatusRefused,
+    /// A status without certain fields is refused, so that nothing can be said before the provider gave one.
+    StatusRequired,
     /// The parent left the claim of its provider, which released its children.
     Released,
     /// A step of the parent's deletion failed.

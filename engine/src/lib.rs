@@ -32,6 +32,7 @@ pub mod selector;
 pub mod settings;
 pub mod snapshot;
 pub mod status;
+pub mod status_shape;
 pub mod takeover;
 pub mod write_loop;
 

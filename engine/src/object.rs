@@ -18,6 +18,8 @@ use serde_json::Value;
 use thiserror::Error;
 
 use self::managers::{Managers, managers, owned_status};
+
+pub use self::managers::StatusOwnership;
 use crate::secrets::{Revealed, Tokenizer};
 use crate::selector::{Labels, Selector};
 
@@ -137,6 +139,8 @@ pub struct Observed {
     pub last_writer: Option<String>,
     /// The part of the status that the host's manager owns; `Null` if none.
     pub owned_status: Value,
+    /// How it owns that.
+    pub status_ownership: StatusOwnership,
     /// The object as JSON, without managedFields and last-applied annotation, and with tokens instead of secret values.
     pub raw: Bytes,
     /// The values of the tokens.
@@ -231,7 +235,7 @@ impl Observed {
         let kind = Kind::from_api_version(&api_version, &kind_name);
         let Managers { applied_by_host, applied_by_a_provider, labelled_by_host, written_by_others_since, last_writer } =
             managers(&object, manager);
-        let owned_status = owned_status(&object, manager);
+        let (owned_status, status_ownership) = owned_status(&object, manager);
 
         if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) {
             metadata.remove("managedFields");
@@ -281,6 +285,7 @@ impl Observed {
             written_by_others_since,
             last_writer,
             owned_status,
+            status_ownership,
             raw: raw.into(),
             revealed,
             digest,
@@ -319,14 +324,19 @@ impl Observed {
     }
 }
 
-/// Hash of an object without status and resourceVersion, which are taken out and put back instead of copying the rest.
+/// Hash of an object without status, resourceVersion and generation, which are taken out and put back instead of copying the rest. Where
+/// the status is no subresource, a write of it raises the generation.
 fn digest(object: &mut Value) -> Hash {
     let status = object.as_object_mut().and_then(|top| top.remove("status"));
-    let metadata = object.get_mut("metadata").and_then(Value::as_object_mut);
-    let version = metadata.and_then(|metadata| metadata.remove("resourceVersion"));
+    let taken = ["resourceVersion", "generation"].map(|field| {
+        let metadata = object.get_mut("metadata").and_then(Value::as_object_mut);
+        (field, metadata.and_then(|metadata| metadata.remove(field)))
+    });
     let hash = hash_json(object);
-    if let (Some(version), Some(metadata)) = (version, object.get_mut("metadata").and_then(Value::as_object_mut)) {
-        metadata.insert("resourceVersion".to_owned(), version);
+    for (field, value) in taken {
+        if let (Some(value), Some(metadata)) = (value, object.get_mut("metadata").and_then(Value::as_object_mut)) {
+            metadata.insert(field.to_owned(), value);
+        }
     }
     if let (Some(status), Some(top)) = (status, object.as_object_mut()) {
         top.insert("status".to_owned(), status);

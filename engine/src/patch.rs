@@ -8,7 +8,7 @@ use bartizan_contract::names::{
 };
 use serde_json::{Value, json};
 
-use crate::object::{ObjectKey, Observed};
+use crate::object::{ObjectKey, Observed, StatusOwnership};
 use crate::plan::Release;
 use crate::status;
 
@@ -21,7 +21,7 @@ pub struct MergePatch {
     pub key: ObjectKey,
     /// The patch.
     pub body: Value,
-    /// Whether it is about the status, which is a subresource.
+    /// Whether it is about a status that is a subresource.
     pub is_of_status: bool,
 }
 
@@ -88,9 +88,10 @@ impl MergePatch {
     #[must_use]
     pub fn withdraw_status(parent: &Observed) -> Self {
         let live = parent.value().get("status").cloned().unwrap_or_default();
+        let StatusOwnership { is_subresource, is_atomic } = parent.status_ownership;
         let mut patch = Self::of(parent, Value::Null);
-        patch.body["status"] = status::without(&live, &parent.owned_status);
-        patch.is_of_status = true;
+        patch.body["status"] = status::without(&live, &parent.owned_status, is_atomic);
+        patch.is_of_status = is_subresource;
         patch
     }
 

@@ -17,6 +17,7 @@ use crate::related::References;
 use crate::request::{self, RequestInput};
 use crate::secrets::Revealed;
 use crate::status::Outcome;
+use crate::status_shape::StatusShape;
 use crate::write_loop::WriteLoop;
 
 /// What all reconciles of one provider share.
@@ -57,8 +58,8 @@ pub struct Snapshot {
     pub parent: Arc<Observed>,
     /// Its kind, at the version at which it is read and written.
     pub kind: Kind,
-    /// Whether its kind has a status subresource.
-    pub has_status: bool,
+    /// What room its kind has for a status.
+    pub status: Arc<StatusShape>,
     /// Its children.
     pub children: Vec<Arc<Observed>>,
     /// Their descendants.
@@ -146,6 +147,8 @@ pub struct Kept {
     pub conflicts: Option<Conflicts>,
     /// The last status that was written, and what the API server stored.
     pub status: Option<WrittenStatus>,
+    /// Types of the conditions that the provider gave when the status was written last.
+    pub condition_types: Vec<String>,
     /// The failure that people were told by an event, since it could not be written into the status, and that has not ended.
     pub told: Option<Outcome>,
 }

@@ -2,10 +2,11 @@
 //! children match the desired ones; `Reconciling` and `Stalled` follow kstatus and are present only while they are true.
 
 use bartizan_contract::{Condition, ConditionStatus, EventType, ProviderEvent, Reason};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use crate::gate::HOST_CONDITIONS;
 use crate::object::{Hash, Observed, hash_json};
+use crate::status_shape::{ConditionsRoom, StatusShape};
 
 /// How a reconcile ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -77,6 +78,12 @@ pub fn last_reason(parent: &Observed) -> Option<Reason> {
 pub struct StatusInput<'a> {
     /// The part of the parent's status that the host's manager owns; `Null` if none.
     pub owned: &'a Value,
+    /// The whole status, as the API server holds it.
+    pub live: &'a Value,
+    /// What room its kind has for a status.
+    pub shape: &'a StatusShape,
+    /// Types of the conditions that the provider gave when the status was written last.
+    pub written: &'a [String],
     /// What the provider reported.
     pub reported: ReportedStatus<'a>,
     /// How the reconcile ended.
@@ -96,6 +103,17 @@ const MAX_MESSAGE: usize = 2048;
 /// The status to apply; `None` if the parent already has it.
 #[must_use]
 pub fn next(input: &StatusInput<'_>) -> Option<Value> {
+    let room = input.shape.conditions();
+    // Of a list that is written as a whole, whoever wrote last owns everything.
+    let mut held = input.owned.clone();
+    if let (ConditionsRoom::Atomic, Some(conditions)) = (room, input.live.get("conditions")) {
+        match &mut held {
+            Value::Object(held) => {
+                held.insert("conditions".to_owned(), conditions.clone());
+            }
+            _ => held = json!({"conditions": conditions}),
+        }
+    }
     let before = conditions_of(input.owned);
     let (mut status, mut conditions) = match input.reported {
         ReportedStatus::NoAnswer => {
@@ -117,33 +135,50 @@ pub fn next(input: &StatusInput<'_>) -> Option<Value> {
     }
     for condition in &mut conditions {
         condition.message = shorten(&condition.message);
-        let since = before
-            .iter()
-            .find(|old| old.type_ == condition.type_ && old.status == condition.status)
-            .and_then(|old| old.last_transition_time.clone());
-        condition.last_transition_time = Some(since.unwrap_or_else(|| input.now.to_owned()));
+        condition.last_transition_time = Some(since(&held, condition).unwrap_or_else(|| input.now.to_owned()));
     }
     let conditions = conditions.iter().filter_map(|condition| serde_json::to_value(condition).ok()).collect();
     status.insert("conditions".to_owned(), Value::Array(conditions));
-    let status = Value::Object(status);
-    (!same(&status, input.owned)).then_some(status)
+    let ours: Vec<String> = HOST_CONDITIONS.iter().map(|own| (*own).to_owned()).chain(input.written.to_vec()).collect();
+    let status = input.shape.fit(Value::Object(status), input.live, &ours);
+    (!same(&status, &held)).then_some(status)
 }
 
-/// A merge patch that removes from a status what a manager owns of it: its fields, and of the conditions its own.
+/// When a condition changed to what it is, if it was so before. Read as it is: a kind may have no room for other fields of conditions.
+fn since(status: &Value, condition: &Condition) -> Option<String> {
+    let status_of = serde_json::to_value(condition.status).ok()?;
+    let mut conditions = status.get("conditions").and_then(Value::as_array).into_iter().flatten();
+    let is_same = |old: &&Value| old["type"] == *condition.type_ && old["status"] == status_of;
+    conditions.find(is_same)?.get("lastTransitionTime")?.as_str().map(str::to_owned)
+}
+
+/// Types of the conditions in a status, without those that are the host's own.
 #[must_use]
-pub fn without(live: &Value, owned: &Value) -> Value {
+pub fn condition_types(status: &Value) -> Vec<String> {
+    let conditions = status.get("conditions").and_then(Value::as_array).into_iter().flatten();
+    let types = conditions.filter_map(|condition| condition.get("type").and_then(Value::as_str));
+    types.filter(|type_| !HOST_CONDITIONS.contains(type_)).map(str::to_owned).collect()
+}
+
+/// A merge patch that removes from a status what a manager owns of it: its fields, and of the conditions its own. `is_atomic`: the list
+/// of conditions has one owner, so that those of others are in it; only those that no other writer has are removed.
+#[must_use]
+pub fn without(live: &Value, owned: &Value, is_atomic: bool) -> Value {
     let mut patch = Map::new();
     for (field, value) in owned.as_object().into_iter().flatten() {
         let live = live.get(field).unwrap_or(&Value::Null);
         let rest = match value {
             Value::Array(ours) if field == "conditions" => {
                 let type_of = |condition: &Value| condition.get("type").cloned();
-                let is_others = |condition: &&Value| !ours.iter().any(|own| type_of(own) == type_of(condition));
+                let is_others = |condition: &&Value| match is_atomic {
+                    true => !HOST_CONDITIONS.iter().any(|own| condition["type"] == **own),
+                    false => !ours.iter().any(|own| type_of(own) == type_of(condition)),
+                };
                 let others: Vec<Value> = live.as_array().into_iter().flatten().filter(is_others).cloned().collect();
                 if others.is_empty() { Value::Null } else { Value::Array(others) }
             }
             Value::Object(nested) if live.as_object().is_some_and(|live| live.len() > nested.len()) => {
-                without(live, value)
+                without(live, value, is_atomic)
             }
             _ => Value::Null,
         };
@@ -258,8 +293,10 @@ fn shorten(message: &str) -> String {
 /// Whether two statuses are equivalent: explicit nulls count as absent, and conditions have no order.
 fn same(left: &Value, right: &Value) -> bool {
     let normal = |status: &Value| {
-        let mut conditions = conditions_of(status);
-        conditions.sort_by(|left, right| left.type_.cmp(&right.type_));
+        let conditions = status.get("conditions").and_then(Value::as_array).into_iter().flatten();
+        let mut conditions: Vec<Value> = conditions.map(without_nulls).collect();
+        let type_of = |condition: &Value| condition["type"].as_str().unwrap_or_default().to_owned();
+        conditions.sort_by_key(type_of);
         (without_nulls(&Value::Object(without_conditions(status))), conditions)
     };
     normal(left) == normal(right)
@@ -280,14 +317,27 @@ fn without_nulls(value: &Value) -> Value {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::LazyLock;
+
     use super::*;
-    use serde_json::json;
 
     const THEN: &str = "2026-01-01T00:00:00Z";
     const NOW: &str = "2026-01-02T00:00:00Z";
 
+    /// A status without limits.
+    static SHAPE: LazyLock<StatusShape> = LazyLock::new(StatusShape::default);
+
     fn input<'a>(owned: &'a Value, reported: ReportedStatus<'a>, outcome: &'a Outcome) -> StatusInput<'a> {
-        StatusInput { owned, reported, outcome, generation: Some(3), now: NOW }
+        StatusInput {
+            owned,
+            live: owned,
+            shape: &SHAPE,
+            written: &[],
+            reported,
+            outcome,
+            generation: Some(3),
+            now: NOW,
+        }
     }
 
     #[test]
@@ -295,8 +345,8 @@ mod tests {
         let live = json!({"ready": 4, "other": 1, "nested": {"ours": 1, "theirs": 2}, "conditions": [{"type": "A"}, {"type": "B"}]});
         let owned = json!({"ready": 4, "nested": {"ours": 1}, "conditions": [{"type": "A"}]});
         let expected = json!({"ready": null, "nested": {"ours": null}, "conditions": [{"type": "B"}]});
-        assert_eq!(without(&live, &owned), expected);
-        assert_eq!(without(&json!({"conditions": [{"type": "A"}]}), &owned)["conditions"], Value::Null);
+        assert_eq!(without(&live, &owned, false), expected);
+        assert_eq!(without(&json!({"conditions": [{"type": "A"}]}), &owned, false)["conditions"], Value::Null);
     }
 
     #[test]
@@ -370,5 +420,37 @@ mod tests {
         let status = next(&input(&Value::Null, ReportedStatus::NoAnswer, &failed)).unwrap();
         assert_eq!(status["conditions"][0]["message"].as_str().unwrap().chars().count(), MAX_MESSAGE + 1);
         assert_eq!(status["conditions"][1]["type"], "Stalled");
+    }
+
+    /// A shape whose conditions are one list, with room for type and status alone.
+    fn atomic() -> StatusShape {
+        let fields = json!({"type": {"type": "string"}, "status": {"type": "string"}});
+        let conditions = json!({"type": "array", "items": {"type": "object", "properties": fields}});
+        let status = json!({"type": "object", "properties": {"conditions": conditions}});
+        let schema = json!({"type": "object", "properties": {"status": status}});
+        StatusShape::of(&json!({"subresources": {"status": {}}, "schema": {"openAPIV3Schema": schema}}))
+    }
+
+    #[test]
+    fn a_list_of_conditions_is_written_once_and_again_if_somebody_takes_ours_out_of_it() {
+        let (shape, theirs) = (atomic(), json!({"type": "Theirs", "status": "True"}));
+        let next_of = |owned: &Value, live: &Value| {
+            let reported = ReportedStatus::Status(None);
+            next(&StatusInput { live, shape: &shape, ..input(owned, reported, &Outcome::Applied) })
+        };
+        let live = json!({"conditions": [theirs]});
+        let both = json!({"conditions": [theirs, {"type": "Synced", "status": "True"}]});
+        assert_eq!(next_of(&Value::Null, &live), Some(both.clone()));
+        assert_eq!(next_of(&both, &both), None);
+        // Another writer owns the list now, and has kept ours.
+        assert_eq!(next_of(&Value::Null, &both), None);
+        assert_eq!(next_of(&both, &live), Some(both));
+    }
+
+    #[test]
+    fn of_a_list_that_others_share_only_the_hosts_own_conditions_are_taken_back() {
+        let both = json!({"conditions": [{"type": "Theirs", "status": "True"}, {"type": "Synced", "status": "True"}]});
+        let expected = json!({"conditions": [{"type": "Theirs", "status": "True"}]});
+        assert_eq!(without(&both, &both, true), expected);
     }
 }

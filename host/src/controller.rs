@@ -24,6 +24,8 @@ use bartizan_engine::provider::event::ControllerEvent;
 use bartizan_engine::queue::{BACKOFF_MAX, Finished};
 use bartizan_engine::reconcile::{Ended as ReconcileEnded, Next, Report};
 use bartizan_engine::snapshot::{Kept, Snapshot, Supplied};
+use bartizan_engine::status::Outcome;
+use bartizan_engine::status_shape::ConditionsRoom;
 use bartizan_engine::{ObjectKey, Observed, ParentUid, Priority, Queue, status};
 use kube::Client;
 use tokio::sync::mpsc;
@@ -195,6 +197,8 @@ impl Controller {
         }
         self.report_health();
         self.report_breakers();
+        // What the one before could not write may fit now.
+        self.reporter.report(ControllerEvent::StatusBlocked { parents: 0, example: String::new() });
         let mut changed = std::pin::pin!(changed);
         if let Some(candidate) = &*inputs.candidates.borrow_and_update() {
             self.preview(Some(candidate));
@@ -413,10 +417,17 @@ impl Controller {
             supplied,
             optional_kinds: self.served.optional.clone(),
             kind: kind.clone(),
-            has_status: served.has_status,
+            status: served.status.clone(),
             left: self.left(&parent),
             parent,
         })
+    }
+
+    /// Whether a failure has no place in the status of a parent.
+    fn has_no_room_for(&self, parent: &Observed, outcome: &Outcome) -> bool {
+        let served = self.served.parents.iter().find(|(kind, _)| parent.key.is_of(kind));
+        let has_room = served.is_some_and(|(_, served)| served.status.conditions() != ConditionsRoom::None);
+        matches!(outcome, Outcome::Failed { .. }) && !has_room
     }
 
     fn finish(&mut self, finished: Result<(Id, Option<Report>), JoinError>) {
@@ -452,10 +463,14 @@ impl Controller {
         let parent = self.index.parent(&uid);
         if let ReconcileEnded::Decided(decided) = &report.ended {
             let blocked = parent.as_ref().zip(decided.status_error.as_ref());
+            let untold = parent.as_ref().filter(|parent| self.has_no_room_for(parent, &decided.outcome));
             // A lost race writes none, and an error that may pass says nothing about the status.
             let is_raced = matches!(report.next, Next::Finish(Finished::Again { .. }));
             if !is_raced && !blocked.is_some_and(|(_, error)| error.may_pass()) {
-                self.report_status(&uid, blocked.map(|(parent, error)| format!("{}: {error}", parent.key)));
+                let untold = untold.map(|parent| {
+                    format!("{}: {}; its kind has no room for conditions", parent.key, decided.outcome.message())
+                });
+                self.report_status(&uid, blocked.map(|(parent, error)| format!("{}: {error}", parent.key)).or(untold));
             }
         }
         if parent.is_some() {

@@ -146,7 +146,7 @@ impl ApiServer {
             Effect::ReadAddress(address) => Reply::Address(Ok(self.holder(*address))),
             Effect::Patch(patch) => Reply::Object(self.patch(caller, patch)),
             Effect::Delete { delete, .. } => Reply::Done(self.delete(delete)),
-            Effect::ApplyStatus { status, resource_version } => {
+            Effect::ApplyStatus { status, resource_version, .. } => {
                 Reply::Object(self.apply_status(caller, status, resource_version))
             }
             Effect::SendEvent(_) => Reply::Done(Ok(())),

@@ -136,7 +136,7 @@ impl Host {
         Some(Snapshot {
             descendants: self.index.descendants(&children),
             kind: self.kind.clone(),
-            has_status: true,
+            status: Arc::default(),
             optional_kinds: BTreeMap::new(),
             left: self.left.clone(),
             parent,

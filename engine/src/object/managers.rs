@@ -58,18 +58,39 @@ pub(super) fn managers(object: &Value, manager: &str) -> Managers {
     Managers { applied_by_host, applied_by_a_provider, labelled_by_host, written_by_others_since, last_writer }
 }
 
-/// The fields of the status that the host's manager owns.
-pub(super) fn owned_status(object: &Value, manager: &str) -> Value {
+/// How a manager owns its part of a status.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StatusOwnership {
+    /// Whether it was written as a subresource.
+    pub is_subresource: bool,
+    /// Whether the list of conditions has one owner, so that those of others are in it.
+    pub is_atomic: bool,
+}
+
+impl Default for StatusOwnership {
+    fn default() -> Self {
+        Self { is_subresource: true, is_atomic: false }
+    }
+}
+
+/// The fields of the status that the host's manager owns, and how.
+pub(super) fn owned_status(object: &Value, manager: &str) -> (Value, StatusOwnership) {
     let entries = object.pointer("/metadata/managedFields").and_then(Value::as_array);
-    let ours = entries.into_iter().flatten().find(|entry| {
-        let is = |field: &str, expected: &str| entry.get(field).and_then(Value::as_str) == Some(expected);
-        is("manager", manager) && is("operation", "Apply") && is("subresource", "status")
-    });
-    match (object.get("status"), ours.and_then(|entry| entry.pointer("/fieldsV1/f:status"))) {
+    let is = |entry: &Value, field: &str, expected: &str| entry.get(field).and_then(Value::as_str) == Some(expected);
+    let fields = |entry: &Value| entry.pointer("/fieldsV1/f:status").cloned();
+    // Where the status is no subresource, it is written with the object.
+    let mut applied =
+        entries.into_iter().flatten().filter(|entry| is(entry, "manager", manager) && is(entry, "operation", "Apply"));
+    let found = applied.find_map(|entry| Some((fields(entry)?, is(entry, "subresource", "status"))));
+    match (object.get("status"), found) {
         // An empty set is what is left of an empty status: it owns nothing.
-        (Some(status), Some(fields)) if fields.as_object().is_none_or(|fields| !fields.is_empty()) => {
-            extract(status, fields)
+        (Some(status), Some((fields, is_subresource)))
+            if fields.as_object().is_none_or(|fields| !fields.is_empty()) =>
+        {
+            let conditions = fields.get("f:conditions").and_then(Value::as_object);
+            let is_atomic = conditions.is_some_and(serde_json::Map::is_empty);
+            (extract(status, &fields), StatusOwnership { is_subresource, is_atomic })
         }
-        _ => Value::Null,
+        _ => (Value::Null, StatusOwnership::default()),
     }
 }

@@ -99,6 +99,11 @@ pub enum ControllerEvent {
         /// One of them, and why.
         example: String,
     },
+    /// Fields that its parents' statuses must have, by CustomResourceDefinition; `None`: none.
+    StatusRequires {
+        /// In words.
+        fields: Option<String>,
+    },
     /// CRDs of the version that is previewed were compared with those of the cluster.
     CrdsCompared(Vec<Incompatibility>),
     /// What a version would change is known.

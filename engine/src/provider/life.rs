@@ -125,6 +125,9 @@ impl Life {
             ControllerEvent::StatusBlocked { parents, example } if serves => {
                 self.reported.status_blocked = (parents > 0).then_some((parents, example));
             }
+            ControllerEvent::StatusRequires { fields } if is_current || serves => {
+                self.reported.status_requires = fields
+            }
             ControllerEvent::Parents(parents) if serves => {
                 self.reported.parents = Some(parents);
                 // Numbers change all the time: the fleet reports them together.

@@ -59,6 +59,8 @@ pub struct Reported {
     pub parents: Option<usize>,
     /// The status of how many parents cannot be written, and one of them with the reason.
     pub status_blocked: Option<(usize, String)>,
+    /// Fields that a status must have.
+    pub status_requires: Option<String>,
 }
 
 impl Runner {

@@ -37,6 +37,8 @@ pub struct Facts<'a> {
     pub parents: Option<usize>,
     /// The status of how many parents cannot be written, and one of them with the reason.
     pub status_blocked: Option<&'a (usize, String)>,
+    /// Fields that a status must have.
+    pub status_requires: Option<&'a str>,
     /// Why it is not gone yet though it was deleted: reason and message.
     pub removal: Option<(Reason, String)>,
 }
@@ -77,6 +79,14 @@ pub fn status(provider: &Provider, admission: &Admission, facts: Facts<'_>, now:
     }
     if let Some((reason, message)) = &facts.removal {
         set(condition_types::REMOVAL_BLOCKED, true, *reason, message);
+    }
+    let is_blocked = facts.status_blocked.is_some();
+    if let Some(fields) = facts.status_requires.filter(|_| !is_blocked) {
+        let message = format!(
+            "{fields}: as long as the provider gave no status with it, nothing can be said on a parent but by events; make it \
+             optional in the CustomResourceDefinition"
+        );
+        set(condition_types::STATUS_BLOCKED, true, Reason::StatusRequired, &message);
     }
     if let Some((parents, example)) = facts.status_blocked {
         let of = if *parents == 1 { "1 parent".to_owned() } else { format!("{parents} parents") };

@@ -39,7 +39,7 @@ impl Reconcile {
         if self.is_leaving() {
             // What it said about the parent is no longer its to say, nor is a failure to let go.
             let is_clear = self.snapshot.parent.owned_status.as_object().is_none_or(serde_json::Map::is_empty);
-            match self.has_left() && self.snapshot.has_status && !is_clear {
+            match self.has_left() && !is_clear {
                 true => {
                     // The finalizer may have been removed since the snapshot.
                     let parent = self.draft.executed.parent.as_ref().unwrap_or(&self.snapshot.parent);
@@ -52,8 +52,7 @@ impl Reconcile {
         }
         self.detect_write_loop();
         // A lost race is resolved by the next retry: not worth a condition that flaps.
-        let writes_status =
-            self.snapshot.has_status && !self.draft.executed.finalizer_removed && self.draft.retry != Retry::LostRace;
+        let writes_status = !self.draft.executed.finalizer_removed && self.draft.retry != Retry::LostRace;
         let reported = match &self.draft.answered {
             Some(Answered { status, .. }) => ReportedStatus::Status(status.as_ref()),
             None => ReportedStatus::NoAnswer,
@@ -71,9 +70,13 @@ impl Reconcile {
 
     /// The status to write; `None` if the parent has it, or has what the API server made of it.
     fn status(&self, reported: ReportedStatus<'_>, outcome: &Outcome, clock: &dyn Clock) -> Option<Value> {
-        let Snapshot { parent, .. } = &self.snapshot;
+        let Snapshot { parent, status: shape, .. } = &self.snapshot;
+        let live = parent.value().get("status").cloned().unwrap_or_default();
         let status = status::next(&StatusInput {
             owned: &parent.owned_status,
+            live: &live,
+            shape,
+            written: &self.kept.condition_types,
             reported,
             outcome,
             generation: parent.generation,
@@ -85,9 +88,14 @@ impl Reconcile {
 
     fn write_status(&mut self, state: State, status: Value) {
         self.draft.sent_status = Some(status::digest(&status));
+        // Of the answer: in a list that is written as a whole there are those of others.
+        if let Some(Answered { status, .. }) = &self.draft.answered {
+            self.kept.condition_types = status.as_ref().map(status::condition_types).unwrap_or_default();
+        }
         let parent = self.draft.executed.parent.as_ref().unwrap_or(&self.snapshot.parent);
         let resource_version = parent.resource_version.clone();
-        self.send(state, Effect::ApplyStatus { status, resource_version });
+        let is_subresource = self.snapshot.status.is_subresource;
+        self.send(state, Effect::ApplyStatus { status, resource_version, is_subresource });
     }
 
     /// Remembers what the API server made of the status.

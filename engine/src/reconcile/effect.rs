@@ -84,6 +84,8 @@ pub enum Effect {
         status: Value,
         /// Precondition: resource version of the parent.
         resource_version: String,
+        /// Whether it is a subresource; if not, it is applied to the parent itself.
+        is_subresource: bool,
     },
     /// Send an event about the parent; it may be lost. Replied with [`Reply::Done`].
     SendEvent(ProviderEvent),

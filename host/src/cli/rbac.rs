@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 
 use bartizan_contract::names::ACCOUNT_NAMESPACE;
 use bartizan_contract::{GroupKind, Kind, ProviderManifest, RelatedAccess};
+use bartizan_engine::status_shape::StatusShape;
 use clap::ValueEnum;
 use serde_json::{Value, json};
 
@@ -165,9 +166,17 @@ fn parent_rules(crd: &Value, finalizes: bool, rules: &mut Vec<Rule>) {
         let reason = reason.iter().map(|&line| line.to_owned()).collect();
         rules.push(Rule { reason, group: group.clone(), resources: vec![resource], verbs: verbs.to_vec() });
     };
-    if finalizes {
-        let reason = "Its parents: watched; patched to add and remove the host's finalizer.";
-        rule(plural.clone(), &["get", "list", "watch", "patch"], &[reason]);
+    // Without a subresource, the status is written with the object.
+    let patches_for_status = !has_status && storage.is_some_and(|version| StatusShape::of(version).has_room());
+    if finalizes || patches_for_status {
+        let reason = match (finalizes, patches_for_status) {
+            (true, true) => {
+                "patched to add and remove the host's finalizer, and to write their status, which is no subresource."
+            }
+            (true, false) => "patched to add and remove the host's finalizer.",
+            (false, _) => "patched to write their status, which is no subresource.",
+        };
+        rule(plural.clone(), &["get", "list", "watch", "patch"], &[&format!("Its parents: watched; {reason}")]);
     } else {
         rule(plural.clone(), READ, &["Its parents: watched."]);
     }

@@ -12,10 +12,11 @@ use bartizan_engine::crd_compat::Incompatibility;
 use bartizan_engine::object::Projection;
 use bartizan_engine::provider::claims::{self, Claim};
 use bartizan_engine::provider::event::{ControllerEvent, Purpose};
-use bartizan_engine::provider::module::ModuleInfo;
+use bartizan_engine::provider::module::{ModuleInfo, Parent};
 use bartizan_engine::provider::upgrade_plan::Preview;
 use bartizan_engine::secrets::Tokenizer;
 use bartizan_engine::snapshot::ProviderContext;
+use bartizan_engine::status_shape::ConditionsRoom;
 use bartizan_engine::{Grant, Grants, PodBounds};
 use bartizan_runtime::Limits;
 use kube::Client;
@@ -32,7 +33,7 @@ use crate::kubernetes::deadline::in_time;
 use crate::kubernetes::discovery::{self, Changes};
 use crate::kubernetes::events::Events;
 use crate::kubernetes::impersonation;
-use crate::kubernetes::served::Resource;
+use crate::kubernetes::served::{Resource, ServedParent};
 use crate::kubernetes::token_key;
 use crate::kubernetes::writer::Writer;
 use crate::reconcile::call_pool::CallPool;
@@ -185,12 +186,24 @@ impl Start {
                 () = stop.cancelled() => return Ok(()),
             };
             match prepared {
-                Ok((controller, optional)) => {
+                Ok((controller, optional, parents)) => {
                     let controller = self.begin(&version, controller).await;
-                    let changed = discovery::until_changed(self.host.client.clone(), optional, changes);
+                    self.report_required(&parents);
+                    let client = &self.host.client;
+                    let optional = discovery::until_changed(client.clone(), optional, changes.clone());
+                    let parents = crds::until_changed(client.clone(), parents, changes);
+                    let changed = async {
+                        tokio::select! {
+                            () = optional => {}
+                            () = parents => {}
+                        }
+                    };
                     match controller.run(stop, &mut self.inputs, changed).await? {
                         Ended::Stopped | Ended::Previewed => return Ok(()),
-                        Ended::KindsChanged => info!(provider = name, "an optional kind came or went: starting anew"),
+                        Ended::KindsChanged => info!(
+                            provider = name,
+                            "an optional kind came or went, or a parent's changed: starting anew"
+                        ),
                     }
                     continue;
                 }
@@ -225,8 +238,19 @@ impl Start {
         self.reporter.report(ControllerEvent::Waiting { reason: reason.to_owned() });
     }
 
-    /// A controller, and the optional kinds that it was made for.
-    async fn prepare(&self, name: &str, next: &Runnable) -> anyhow::Result<(Controller, Vec<(Kind, bool)>)> {
+    /// Reports the kinds of parents on which nothing can be said before the provider gave a status.
+    fn report_required(&self, parents: &[(Parent, ServedParent)]) {
+        let required = parents.iter().filter(|(_, served)| !served.status.required().is_empty());
+        let kinds = required.map(|(parent, served)| {
+            let fields: Vec<String> = served.status.required().iter().map(|field| format!("status.{field}")).collect();
+            format!("{} requires {}", parent.crd, fields.join(", "))
+        });
+        let kinds = kinds.collect::<Vec<_>>().join("; ");
+        self.reporter.report(ControllerEvent::StatusRequires { fields: (!kinds.is_empty()).then_some(kinds) });
+    }
+
+    /// A controller, the optional kinds that it was made for, and its parents.
+    async fn prepare(&self, name: &str, next: &Runnable) -> anyhow::Result<Prepared> {
         let version = &next.version;
         let (module, manifest) = (&version.module, &version.module.manifest);
         if self.host.install_crds && !self.is_preview() {
@@ -319,8 +343,10 @@ impl Start {
             }
         }
         let surroundings = Surroundings { claims: self.claims.clone(), reporter, board };
+        let found = |parent: &Parent| Some((parent.clone(), served.parents.get(&parent.kind)?.clone()));
+        let parents = module.parents.iter().filter_map(found).collect();
         let controller = Controller::new(&client, shared, served, &watched, surroundings);
-        Ok((controller, optional))
+        Ok((controller, optional, parents))
     }
 
     /// The namespaces to watch: those of the Provider that the host serves; none: all.
@@ -356,11 +382,10 @@ impl Start {
                     established.await?
                 }
             };
-            if !found.has_status {
+            if found.status.conditions() == ConditionsRoom::None {
                 warn!(
                     provider = name, kind = %parent.kind,
-                    "no status is written: the CustomResourceDefinition needs a status subresource, and conditions that \
-                     are a map by type (x-kubernetes-list-type)"
+                    "the CustomResourceDefinition has no room for conditions: what they would say is sent as events"
                 );
             }
             served.parents.insert(parent.kind.clone(), found);
@@ -421,6 +446,9 @@ impl Start {
 fn to_usize(number: u32) -> usize {
     usize::try_from(number).unwrap_or(usize::MAX)
 }
+
+/// A controller, the optional kinds that it was made for, and its parents.
+type Prepared = (Controller, Vec<(Kind, bool)>, Vec<(Parent, ServedParent)>);
 
 /// The role of a kind.
 #[derive(Clone, Copy)]

@@ -69,8 +69,10 @@ fn needed(served: &Served, finalizes: bool, namespaces: &[String]) -> Vec<Right>
         if finalizes {
             add(&parent.resource, "", &["patch"]);
         }
-        if parent.has_status {
-            add(&parent.resource, "status", &["patch"]);
+        match parent.status.is_subresource {
+            true => add(&parent.resource, "status", &["patch"]),
+            false if parent.status.has_room() => add(&parent.resource, "", &["patch"]),
+            false => {}
         }
     }
     for (kinds, verbs) in [
@@ -163,7 +165,7 @@ mod tests {
     fn the_rights_of_an_account_follow_from_the_kinds_of_its_provider() {
         let kind = |name: &str| Kind::new("", "v1", name);
         let mut served = Served::default();
-        let parent = ServedParent { resource: resource("a.b", "alphas", true), has_status: true };
+        let parent = ServedParent { resource: resource("a.b", "alphas", true), status: std::sync::Arc::default() };
         served.parents.insert(kind("Alpha"), parent);
         served.children.insert(kind("ConfigMap"), resource("", "configmaps", true));
         served.related.insert(kind("ConfigMap"), resource("", "configmaps", true));

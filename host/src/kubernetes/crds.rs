@@ -1,23 +1,25 @@
 //! CustomResourceDefinitions: installs them if the command line says so, and waits until the API server serves them.
 
 use std::fmt::Debug;
+use std::sync::Arc;
 
 use anyhow::Context as _;
 use bartizan_contract::Kind;
 use bartizan_contract::names::HOST_FIELD_MANAGER;
 use bartizan_engine::crd_compat::{Incompatibility, incompatibilities};
 use bartizan_engine::provider::module::Parent;
-use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
-    CustomResourceDefinition, CustomResourceDefinitionVersion, JSONSchemaProps,
-};
+use bartizan_engine::status_shape::StatusShape;
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::api::{Patch, PatchParams};
 use kube::core::{ApiResource, DynamicObject};
 use kube::runtime::wait::{Condition, await_condition};
 use kube::{Api, Client};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
+use tracing::debug;
 
 use crate::kubernetes::deadline::in_time;
+use crate::kubernetes::discovery::{Changes, QUIET};
 use crate::kubernetes::object::fence;
 use crate::kubernetes::served::{Resource, ServedParent, api_resource};
 
@@ -55,6 +57,29 @@ pub(crate) async fn established(client: &Client, parent: &Parent) -> anyhow::Res
         .with_context(|| format!("CustomResourceDefinition {} could not be watched", parent.crd))?
         .with_context(|| format!("CustomResourceDefinition {} vanished", parent.crd))?;
     Ok(served(&crd, &parent.kind))
+}
+
+/// Returns when the CRD of one of these parents has gone, or serves the parent in another way: its scope, its status. Other columns or
+/// validations make no difference.
+pub(crate) async fn until_changed(client: Client, parents: Vec<(Parent, ServedParent)>, mut changes: Changes) {
+    while changes.changed().await.is_ok() {
+        // One is written several times until it is Established.
+        while tokio::time::timeout(QUIET, changes.changed()).await.is_ok_and(|changed| changed.is_ok()) {}
+        for (parent, before) in &parents {
+            match parent_crd(&client, parent).await {
+                Ok(Some(crd)) if serves_version(&crd, &parent.kind.version) => {
+                    let now = served(&crd, &parent.kind);
+                    if now.status != before.status || now.resource.namespaced != before.resource.namespaced {
+                        return;
+                    }
+                }
+                Ok(_) => return,
+                Err(error) => debug!(crd = parent.crd, "it could not be read: {error:#}"),
+            }
+        }
+    }
+    // The host stops.
+    std::future::pending::<()>().await;
 }
 
 /// Whether a parent's CRD exists.
@@ -118,21 +143,12 @@ fn serves(version: String) -> impl Condition<CustomResourceDefinition> {
 
 fn served(crd: &CustomResourceDefinition, kind: &Kind) -> ServedParent {
     let version = crd.spec.versions.iter().find(|version| version.name == kind.version);
-    let subresources = version.and_then(|version| version.subresources.as_ref());
+    let version = version.and_then(|version| serde_json::to_value(version).ok()).unwrap_or_default();
     ServedParent {
         resource: Resource {
             api: api_resource(kind, &crd.spec.names.plural),
             namespaced: crd.spec.scope == "Namespaced",
         },
-        has_status: subresources.is_some_and(|subresources| subresources.status.is_some())
-            && version.is_some_and(has_condition_map),
+        status: Arc::new(StatusShape::of(&version)),
     }
-}
-
-fn has_condition_map(version: &CustomResourceDefinitionVersion) -> bool {
-    let schema = version.schema.as_ref().and_then(|schema| schema.open_api_v3_schema.as_ref());
-    let field =
-        |schema: &JSONSchemaProps, name| schema.properties.as_ref().and_then(|fields| fields.get(name)).cloned();
-    let conditions = schema.and_then(|schema| field(schema, "status")).and_then(|status| field(&status, "conditions"));
-    conditions.is_some_and(|conditions| conditions.x_kubernetes_list_type.as_deref() == Some("map"))
 }

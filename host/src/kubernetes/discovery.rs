@@ -54,7 +54,7 @@ pub(crate) type Changes = watch::Receiver<u64>;
 
 /// Time without a change of CustomResourceDefinitions after which discovery is asked: one is written several times until it is
 /// Established.
-const QUIET: Duration = Duration::from_millis(250);
+pub(crate) const QUIET: Duration = Duration::from_millis(250);
 /// Time by which discovery may lag behind an Established CustomResourceDefinition.
 const LAG: Duration = Duration::from_secs(5);
 

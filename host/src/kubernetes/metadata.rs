@@ -38,6 +38,11 @@ pub(crate) fn has_marks_of(parent: &PartialObjectMeta<DynamicObject>, provider: 
 /// Whether a provider owns something in the status of a parent.
 pub(crate) fn has_status_of(parent: &PartialObjectMeta<DynamicObject>, provider: &str) -> bool {
     let manager = field_manager(provider);
-    let mut entries = parent.managed_fields().iter();
-    entries.any(|entry| entry.manager.as_deref() == Some(&manager) && entry.subresource.as_deref() == Some("status"))
+    let mut entries = parent.managed_fields().iter().filter(|entry| entry.manager.as_deref() == Some(&manager));
+    entries.any(|entry| {
+        let fields = entry.fields_v1.as_ref().map(|fields| &fields.0);
+        // Where the status is no subresource, it is written with the object.
+        let has_fields = || fields.is_some_and(|fields| fields.get("f:status").is_some());
+        entry.subresource.as_deref() == Some("status") || has_fields()
+    })
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bartizan_contract::Kind;
+use bartizan_engine::status_shape::StatusShape;
 use kube::core::ApiResource;
 
 /// How the API server serves a kind.
@@ -34,9 +35,8 @@ pub(crate) type Resources = Arc<BTreeMap<Kind, Resource>>;
 pub(crate) struct ServedParent {
     /// Its resource.
     pub(crate) resource: Resource,
-    /// Whether the host can write its status: it has a status subresource, and its conditions are a map by type. An apply would take over
-    /// an atomic list as a whole, with the conditions of other managers.
-    pub(crate) has_status: bool,
+    /// What room there is for its status.
+    pub(crate) status: Arc<StatusShape>,
 }
 
 /// How the API server serves the kinds of one provider.

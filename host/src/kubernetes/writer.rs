@@ -123,13 +123,14 @@ impl Writer {
         }
     }
 
-    /// Server-side apply of the status of an object that is still in this state.
+    /// Server-side apply of the status of an object that is still in this state, as a subresource or to the object itself.
     pub(crate) async fn apply_status(
         &self,
         kind: &Kind,
         parent: &Observed,
         resource_version: &str,
         status: Value,
+        is_subresource: bool,
     ) -> Result<Observed, ApiError> {
         let key = &parent.key;
         let object = json!({
@@ -140,7 +141,10 @@ impl Writer {
         });
         self.metrics.wrote("status");
         let patch = Patch::Apply(&object);
-        let request = self.request(kind, key)?.patch_subresource("status", &key.name, &self.apply_params(), &patch);
+        let request = match is_subresource {
+            true => self.request(kind, key)?.patch_subresource("status", &key.name, &self.apply_params(), &patch),
+            false => self.request(kind, key)?.patch(&key.name, &self.apply_params(), &patch),
+        };
         self.observe(key, request).await
     }
 

@@ -259,7 +259,11 @@ impl Removal {
         let live = Observed::project(serde_json::to_value(live)?, &manager)?;
         let patch = MergePatch::withdraw_status(&live);
         let params = PatchParams { field_manager: Some(manager), ..PatchParams::default() };
-        unless_gone(in_time(api.patch_status(&name, &params, &Patch::Merge(&patch.body))).await)
+        let merge = Patch::Merge(&patch.body);
+        unless_gone(match patch.is_of_status {
+            true => in_time(api.patch_status(&name, &params, &merge)).await,
+            false => in_time(api.patch(&name, &params, &merge)).await,
+        })
     }
 
     /// Removes the finalizer of the Provider.

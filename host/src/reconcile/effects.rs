@@ -58,8 +58,8 @@ impl Target<'_> {
             Effect::ReadAddress(address) => Reply::Address(writer.address_holder(address).await),
             Effect::Patch(patch) => Reply::Object(writer.merge(&patch).await),
             Effect::Delete { delete, propagation } => Reply::Done(writer.delete(&delete, policy(propagation)).await),
-            Effect::ApplyStatus { status, resource_version } => {
-                Reply::Object(writer.apply_status(kind, parent, &resource_version, status).await)
+            Effect::ApplyStatus { status, resource_version, is_subresource } => {
+                Reply::Object(writer.apply_status(kind, parent, &resource_version, status, is_subresource).await)
             }
             Effect::SendEvent(event) => {
                 self.observer.metrics.wrote("event");

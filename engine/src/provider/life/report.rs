@@ -55,6 +55,7 @@ impl Life {
             candidate,
             parents: self.parents(provider),
             status_blocked: self.reported.status_blocked.as_ref().filter(|_| self.runner.is_some()),
+            status_requires: self.reported.status_requires.as_deref().filter(|_| self.runner.is_some()),
             removal: self
                 .removal
                 .as_ref()

@@ -33,6 +33,7 @@ mod rights;
 mod samples;
 mod settings;
 mod startup;
+mod statuses;
 mod upgrades;
 mod validation;
 mod versions;
