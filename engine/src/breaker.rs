@@ -42,10 +42,10 @@ pub enum Standing {
 enum State<K> {
     /// It is called. Holds the parents without an answer since the last answer, and whether they had answers before.
     Closed(BTreeMap<K, Standing>),
-    /// It is not called before this time; for a parent that was never tried not before the other one.
-    Open { until: Instant, untried_from: Instant },
-    /// It is called for one parent, which was tried before or not.
-    HalfOpen { probe: K, until: Instant, is_untried: bool },
+    /// It is not called before this time; for a parent whose last call was not without an answer, not before the other one.
+    Open { until: Instant, others_from: Instant },
+    /// It is called for one parent, whose last call was without an answer or not.
+    HalfOpen { probe: K, until: Instant, has_faulted: bool },
 }
 
 /// The breaker of one provider, for one type of calls.
@@ -68,8 +68,8 @@ impl<K: Ord + Clone> Breaker<K> {
     pub fn admits(&self, standing: Standing, now: Instant) -> bool {
         match &self.state {
             State::Closed(_) => true,
-            State::Open { until, untried_from } => {
-                *until <= now || (standing == Standing::Untried && *untried_from <= now)
+            State::Open { until, others_from } => {
+                *until <= now || (standing != Standing::Faulted && *others_from <= now)
             }
             State::HalfOpen { .. } => false,
         }
@@ -80,8 +80,8 @@ impl<K: Ord + Clone> Breaker<K> {
         if let State::Open { until, .. } = self.state
             && self.admits(standing, now)
         {
-            let is_untried = standing == Standing::Untried;
-            self.state = State::HalfOpen { probe: parent.clone(), until, is_untried };
+            let has_faulted = standing == Standing::Faulted;
+            self.state = State::HalfOpen { probe: parent.clone(), until, has_faulted };
         }
     }
 
@@ -104,25 +104,26 @@ impl<K: Ord + Clone> Breaker<K> {
                 let answered = failing.values().filter(|standing| **standing == Standing::Answered).count();
                 if answered >= FAULTS || (failing.len() >= FAULTS && !others_answer()) {
                     let until = now + self.pause;
-                    self.state = State::Open { until, untried_from: until };
+                    self.state = State::Open { until, others_from: until };
                 }
             }
-            (State::HalfOpen { probe, until, is_untried }, Called::Faulted(fault)) if probe == parent => {
+            (State::HalfOpen { probe, until, has_faulted }, Called::Faulted(fault)) if probe == parent => {
                 self.fault = fault;
-                let (until, is_untried) = (*until, *is_untried);
-                // What one parent does that was never tried says nothing of those that had answers.
-                let until = match is_untried && until > now {
+                let (until, has_faulted) = (*until, *has_faulted);
+                // Those that had no answer before wait no longer because of another one.
+                let until = match !has_faulted && until > now {
                     true => until,
                     false => {
                         self.pause = self.pause.saturating_mul(2).min(LONGEST_PAUSE);
                         now + self.pause
                     }
                 };
-                self.state = State::Open { until, untried_from: now + FIRST_PAUSE };
+                self.state = State::Open { until, others_from: now + FIRST_PAUSE };
             }
             // The provider was not called after all: another parent may try.
-            (State::HalfOpen { probe, .. }, Called::No) if probe == parent => {
-                self.state = State::Open { until: now, untried_from: now };
+            (State::HalfOpen { probe, until, has_faulted }, Called::No) if probe == parent => {
+                let until = if *has_faulted { now } else { *until };
+                self.state = State::Open { until, others_from: now };
             }
             _ => {}
         }
@@ -132,7 +133,7 @@ impl<K: Ord + Clone> Breaker<K> {
     #[must_use]
     pub fn next_try(&self, now: Instant) -> Option<Instant> {
         match self.state {
-            State::Open { until, untried_from } => [until, untried_from].into_iter().filter(|at| *at > now).min(),
+            State::Open { until, others_from } => [until, others_from].into_iter().filter(|at| *at > now).min(),
             State::Closed(_) | State::HalfOpen { .. } => None,
         }
     }

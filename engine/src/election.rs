@@ -64,7 +64,7 @@ impl Election {
 
     /// Decides on the Lease as it is now; `None`: it does not exist.
     pub fn on(&mut self, record: Option<Record>, now: Instant) -> Turn {
-        let Some(record) = record else { return Turn::Claim };
+        let Some(record) = record else { return self.on_deleted(now) };
         let holder = match &record.holder {
             // Its own: of a process that ran under this identity before, and is gone.
             Some(holder) if !holder.is_empty() && *holder != self.identity => holder.clone(),
@@ -77,9 +77,20 @@ impl Election {
             Some((_, since)) => since,
             None => now,
         };
-        let left = record.duration.saturating_sub(now.saturating_duration_since(since));
+        // A shorter one is no permission to begin while the holder may still work.
+        let left = record.duration.max(LEASE_DURATION).saturating_sub(now.saturating_duration_since(since));
         self.seen = Some((record, since));
         if left.is_zero() { Turn::Claim } else { Turn::Wait { holder, after: left.min(RENEW_EVERY) } }
+    }
+
+    /// The Lease does not exist. If somebody deleted it, its holder does not know that yet.
+    fn on_deleted(&self, now: Instant) -> Turn {
+        let Some((Record { holder: Some(holder), .. }, since)) = &self.seen else { return Turn::Claim };
+        let left = LEASE_DURATION.saturating_sub(now.saturating_duration_since(*since));
+        match left.is_zero() {
+            true => Turn::Claim,
+            false => Turn::Wait { holder: holder.clone(), after: left.min(RENEW_EVERY) },
+        }
     }
 
     /// The Lease was written, by a request that was sent then.
@@ -127,6 +138,16 @@ mod tests {
         assert_eq!(election.on(Some(record("b", 2)), start + seconds(10)), wait(RENEW_EVERY), "it was renewed");
         assert_eq!(election.on(Some(record("b", 2)), start + seconds(19)), wait(seconds(1)));
         assert_eq!(election.on(Some(record("b", 2)), start + seconds(20)), Turn::Claim);
+    }
+
+    #[test]
+    fn a_deleted_or_shortened_lease_lets_nobody_begin_while_its_holder_may_work() {
+        let (mut election, start) = (Election::new("a"), Instant::now());
+        let is_waiting = |turn: Turn| matches!(turn, Turn::Wait { .. });
+        let shortened = Record { duration: Duration::ZERO, ..record("b", 1) };
+        assert!(is_waiting(election.on(Some(shortened), start)));
+        assert!(is_waiting(election.on(None, start + seconds(9))));
+        assert_eq!(election.on(None, start + seconds(10)), Turn::Claim);
     }
 
     #[test]

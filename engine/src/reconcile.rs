@@ -83,6 +83,8 @@ enum State {
         conclude: fn(&Plan, &Executed) -> Conclusion,
     },
     WritingStatus,
+    /// The parent changed since it was observed: whether by something that matters to the status.
+    RereadingParent,
     /// The CRD rejected the status; this one reports that.
     WritingRefusal,
     SendingEvents {
@@ -118,6 +120,8 @@ struct Draft {
     refused: Option<Refusal>,
     ignored: Option<String>,
     status_error: Option<ApiError>,
+    /// Conflicts that the write of the status met.
+    status_conflicts: u32,
     /// Digest of the status that was sent last.
     sent_status: Option<Hash>,
     /// The host's part of the status as the API server stored it last.
@@ -137,6 +141,7 @@ impl Default for Draft {
             refused: None,
             ignored: None,
             status_error: None,
+            status_conflicts: 0,
             sent_status: None,
             stored_status: None,
         }
@@ -220,6 +225,7 @@ impl Reconcile {
                 self.executing(ticket.0, reply, *execution, conclude, clock);
             }
             State::WritingStatus => self.status_written(reply.object(), clock),
+            State::RereadingParent => self.parent_reread(reply, clock),
             State::WritingRefusal => self.refusal_written(reply.object().map(Some), clock),
             State::SendingEvents { waiting, status } => self.next_event(waiting, status, clock),
             state @ (State::Begin { .. } | State::Done) => self.state = state,

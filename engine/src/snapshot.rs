@@ -147,6 +147,8 @@ pub struct Kept {
     pub conflicts: Option<Conflicts>,
     /// The last status that was written, and what the API server stored.
     pub status: Option<WrittenStatus>,
+    /// Decisions in a row that wrote the status.
+    pub status_writes: u32,
     /// Types of the conditions that the provider gave when the status was written last.
     pub condition_types: Vec<String>,
     /// The failure that people were told by an event, since it could not be written into the status, and that has not ended.

@@ -116,6 +116,8 @@ pub fn next(input: &StatusInput<'_>) -> Option<Value> {
     }
     let before = conditions_of(input.owned);
     let (mut status, mut conditions) = match input.reported {
+        // Of a list that is written as a whole, everything else stays as it is.
+        ReportedStatus::NoAnswer if room == ConditionsRoom::Atomic => (without_conditions(input.owned), Vec::new()),
         ReportedStatus::NoAnswer => {
             let kept = before.iter().filter(|condition| !HOST_CONDITIONS.contains(&condition.type_.as_str()));
             (without_conditions(input.owned), kept.cloned().collect::<Vec<_>>())
@@ -139,7 +141,11 @@ pub fn next(input: &StatusInput<'_>) -> Option<Value> {
     }
     let conditions = conditions.iter().filter_map(|condition| serde_json::to_value(condition).ok()).collect();
     status.insert("conditions".to_owned(), Value::Array(conditions));
-    let ours: Vec<String> = HOST_CONDITIONS.iter().map(|own| (*own).to_owned()).chain(input.written.to_vec()).collect();
+    let ours = HOST_CONDITIONS.iter().map(|own| (*own).to_owned());
+    let ours: Vec<String> = match input.reported {
+        ReportedStatus::NoAnswer => ours.collect(),
+        ReportedStatus::Status(_) => ours.chain(input.written.to_vec()).collect(),
+    };
     let status = input.shape.fit(Value::Object(status), input.live, &ours);
     (!same(&status, &held)).then_some(status)
 }
@@ -197,11 +203,25 @@ pub fn reports(owned: &Value, outcome: &Outcome) -> bool {
 /// Whether a status says that the provider answered when it was called last, whatever came of the answer.
 #[must_use]
 pub fn had_answer(owned: &Value) -> bool {
-    let faults =
-        [Reason::ProviderCrashed, Reason::ProviderTimedOut, Reason::ProviderOutOfMemory, Reason::ProviderAnswerInvalid];
-    let conditions = conditions_of(owned);
-    let synced = conditions.iter().find(|condition| condition.type_ == SYNCED);
-    synced.is_some_and(|synced| faults.iter().all(|fault| fault.as_str() != synced.reason))
+    let answered = [
+        Reason::Applied,
+        Reason::Held,
+        Reason::Waiting,
+        Reason::NameTaken,
+        Reason::ApplyFailed,
+        Reason::ApplyRefused,
+        Reason::Forbidden,
+        Reason::ImmutableField,
+        Reason::Contested,
+        Reason::Unsettled,
+        Reason::StatusRefused,
+        Reason::Refused,
+        Reason::Invalid,
+        Reason::ProviderFailed,
+    ];
+    let conditions = owned.get("conditions").and_then(Value::as_array).into_iter().flatten();
+    let mut synced = conditions.filter(|condition| condition["type"] == SYNCED);
+    synced.any(|synced| answered.iter().any(|reason| synced["reason"] == reason.as_str()))
 }
 
 /// Digest of a status without the times of its conditions, which follow from the rest.

@@ -45,7 +45,7 @@ impl StatusShape {
         let root = version.pointer("/schema/openAPIV3Schema").unwrap_or(&Value::Null);
         let declared = root.pointer("/properties/status").cloned();
         let schema = declared.or_else(|| preserves(root).then(|| serde_json::json!({PRESERVES: true})));
-        Self { is_subresource, schema }
+        Self { is_subresource, schema: schema.as_ref().map(structure) }
     }
 
     /// Whether there is room for anything.
@@ -65,11 +65,11 @@ impl StatusShape {
         let is_map = conditions.get("x-kubernetes-list-type").and_then(Value::as_str) == Some("map");
         let by_type = conditions.get("x-kubernetes-list-map-keys").and_then(Value::as_array);
         let by_type = by_type.is_some_and(|keys| keys.len() == 1 && keys.iter().all(|key| key == "type"));
-        match (is_list || preserves(conditions), is_map && by_type) {
-            (false, _) => ConditionsRoom::None,
+        match (is_list, is_map && by_type) {
+            _ if !holds_a_condition(conditions) => ConditionsRoom::None,
             (true, true) => ConditionsRoom::Map,
-            (true, false) if is_map => ConditionsRoom::None,
-            (true, false) => ConditionsRoom::Atomic,
+            (true, false) if !is_map => ConditionsRoom::Atomic,
+            _ => ConditionsRoom::None,
         }
     }
 
@@ -86,23 +86,14 @@ impl StatusShape {
     pub fn fit(&self, mut status: Value, live: &Value, ours: &[String]) -> Value {
         let Some(schema) = &self.schema else { return Value::Object(Map::new()) };
         let room = self.conditions();
-        if let Some(fields) = status.as_object_mut() {
-            if room == ConditionsRoom::None {
-                fields.remove("conditions");
-            }
-            if !self.is_subresource {
-                fields.remove("observedGeneration");
-            }
-            if let Some(Value::Array(conditions)) = fields.get_mut("conditions") {
-                if !self.is_subresource {
-                    for condition in conditions.iter_mut().filter_map(Value::as_object_mut) {
-                        condition.remove("observedGeneration");
-                    }
-                }
-                if room == ConditionsRoom::Atomic {
-                    *conditions = beside_others(std::mem::take(conditions), live, ours);
-                }
-            }
+        if let (ConditionsRoom::None, Some(fields)) = (room, status.as_object_mut()) {
+            fields.remove("conditions");
+        }
+        if !self.is_subresource {
+            without_generation(&mut status);
+        }
+        if let (ConditionsRoom::Atomic, Some(Value::Array(conditions))) = (room, status.get_mut("conditions")) {
+            *conditions = beside_others(std::mem::take(conditions), live, ours);
         }
         cut(&mut status, schema);
         status
@@ -110,9 +101,50 @@ impl StatusShape {
 }
 
 const PRESERVES: &str = "x-kubernetes-preserve-unknown-fields";
+const EMBEDDED: &str = "x-kubernetes-embedded-resource";
 
 fn preserves(schema: &Value) -> bool {
     schema.get(PRESERVES) == Some(&Value::Bool(true))
+}
+
+/// The keywords of a schema that say what there is room for, without descriptions and validations.
+fn structure(schema: &Value) -> Value {
+    let Some(fields) = schema.as_object() else { return schema.clone() };
+    let kept = fields.iter().filter_map(|(keyword, value)| {
+        let value = match keyword.as_str() {
+            "properties" => value.as_object()?.iter().map(|(name, field)| (name.clone(), structure(field))).collect(),
+            "items" | "additionalProperties" => structure(value),
+            "type" | "required" | "x-kubernetes-list-type" | "x-kubernetes-list-map-keys" | PRESERVES | EMBEDDED => {
+                value.clone()
+            }
+            _ => return None,
+        };
+        Some((keyword.clone(), value))
+    });
+    Value::Object(kept.collect())
+}
+
+/// Whether the items of a list keep what makes a condition, and require nothing else.
+fn holds_a_condition(list: &Value) -> bool {
+    let items = list.get("items").unwrap_or(&Value::Null);
+    let is_object = items.get("type").and_then(Value::as_str) == Some("object");
+    let has = |field: &str| preserves(items) || items.pointer(&format!("/properties/{field}")).is_some();
+    let known = ["type", "status", "reason", "message", "lastTransitionTime"];
+    let required = items.get("required").and_then(Value::as_array).into_iter().flatten();
+    let requires_more = required.filter_map(Value::as_str).any(|field| !known.contains(&field));
+    is_object && has("type") && has("status") && !requires_more
+}
+
+/// A write of a status that is no subresource raises the generation: what repeats that would be written for ever.
+fn without_generation(value: &mut Value) {
+    match value {
+        Value::Object(fields) => {
+            fields.remove("observedGeneration");
+            fields.values_mut().for_each(without_generation);
+        }
+        Value::Array(items) => items.iter_mut().for_each(without_generation),
+        _ => {}
+    }
 }
 
 fn type_of(condition: &Value) -> Option<&str> {
@@ -141,8 +173,7 @@ fn cut(value: &mut Value, schema: &Value) {
             let properties = schema.get("properties").and_then(Value::as_object);
             let additional = schema.get("additionalProperties").filter(|additional| **additional != Value::Bool(false));
             // An embedded object has fields that no schema declares.
-            let keeps_all =
-                preserves(schema) || schema.get("x-kubernetes-embedded-resource") == Some(&Value::Bool(true));
+            let keeps_all = preserves(schema) || schema.get(EMBEDDED) == Some(&Value::Bool(true));
             fields.retain(|name, field| match (properties.and_then(|properties| properties.get(name)), additional) {
                 (Some(property), _) => {
                     cut(field, property);
@@ -196,6 +227,12 @@ mod tests {
         ConditionsRoom::None
     )]
     #[case::no_list(json!({"type": "string"}), ConditionsRoom::None)]
+    #[case::of_strings(json!({"items": {"type": "string"}}), ConditionsRoom::None)]
+    #[case::of_objects_without_a_type(json!({"items": {"type": "object"}}), ConditionsRoom::None)]
+    #[case::of_objects_that_require_more(
+        json!({"items": {"type": "object", PRESERVES: true, "required": ["type", "severity"]}}),
+        ConditionsRoom::None
+    )]
     fn conditions_have_the_room_that_the_schema_declares(#[case] list: Value, #[case] expected: ConditionsRoom) {
         assert_eq!(shape(true, &conditions(&list)).conditions(), expected);
     }
@@ -231,6 +268,22 @@ mod tests {
         let ours = ["Synced".to_owned(), "Old".to_owned()];
         let expected = [condition("Theirs", "True"), condition("Synced", "True"), condition("Ready", "True")];
         assert_eq!(shape.fit(wanted, &live, &ours), json!({"conditions": expected}));
+    }
+
+    #[test]
+    fn descriptions_and_validations_make_no_other_shape() {
+        let plain = json!({"type": "object", "properties": {"ready": {"type": "boolean"}}});
+        let described =
+            json!({"type": "object", "description": "x", "properties": {"ready": {"type": "boolean", "title": "y"}}});
+        assert_eq!(shape(true, &plain), shape(true, &described));
+        assert_ne!(shape(true, &plain), shape(false, &plain));
+    }
+
+    #[test]
+    fn without_a_subresource_no_generation_is_repeated_at_any_depth() {
+        let shape = shape(false, &json!({"type": "object", PRESERVES: true}));
+        let status = json!({"parts": [{"observedGeneration": 7, "ready": true}], "observedGeneration": 7});
+        assert_eq!(shape.fit(status, &Value::Null, &[]), json!({"parts": [{"ready": true}]}));
     }
 
     #[test]

@@ -49,6 +49,9 @@ use watches::watches;
 /// Most watch events that are queued for the actor; a full channel slows the watches down and loses nothing.
 const EVENTS: usize = 1024;
 
+/// How long the status of the Provider may name another version before that is reported.
+const UNRECORDED: Duration = Duration::from_secs(2);
+
 /// Delay until a parent is requeued whose descendants are being listed; usually the end of the list requeues it first.
 const LISTING: Duration = Duration::from_secs(5);
 
@@ -121,8 +124,10 @@ pub(crate) struct Controller {
     previewing: Option<Previewing>,
     /// Nothing is served: it only previews its own version.
     only_previews: bool,
-    /// Whether the status of the Provider names another version than the one that serves.
-    is_recorded_otherwise: bool,
+    /// Whether that was reported.
+    told_unrecorded: bool,
+    /// Since when the status of the Provider has named another version than the one that serves.
+    recorded_otherwise: Option<Instant>,
     /// Parents whose status could not be written the last time.
     status_blocked: BTreeSet<ParentUid>,
 }
@@ -167,7 +172,8 @@ impl Controller {
             stopping: false,
             previewing: None,
             only_previews: false,
-            is_recorded_otherwise: false,
+            recorded_otherwise: None,
+            told_unrecorded: false,
             status_blocked: BTreeSet::new(),
         }
     }
@@ -205,8 +211,8 @@ impl Controller {
         }
         let ended = loop {
             self.list_what_is_new();
-            self.is_recorded_otherwise = is_recorded_otherwise(inputs);
             let now = Instant::now();
+            self.look_at_record(inputs, now);
             self.start_what_is_due(now);
             self.go_on_previewing();
             if self.only_previews && self.previewing.is_none() {
@@ -217,13 +223,15 @@ impl Controller {
             }
             self.count();
             let waits_for_time = self.may_decide() && self.running.len() < self.shared.concurrency;
+            let unrecorded = self.recorded_otherwise.map(|since| since + UNRECORDED).filter(|at| *at > now);
             let due = [self.queue.next_due(), self.breakers.next_try(now)].into_iter().flatten().min();
+            let due = if waits_for_time { due } else { unrecorded };
             tokio::select! {
                 () = stop.cancelled() => break Ended::Stopped,
                 () = &mut changed => break Ended::KindsChanged,
                 Ok(()) = inputs.versions.changed() => self.swap(&inputs.versions.borrow_and_update()),
                 Ok(()) = inputs.candidates.changed() => self.preview(inputs.candidates.borrow_and_update().as_ref()),
-                Ok(()) = inputs.recorded.changed() => self.report_health(),
+                Ok(()) = inputs.recorded.changed() => {}
                 looked = Previewing::next(&mut self.previewing) => self.looked(looked),
                 Some((scope, event)) = seen.recv() => self.observe(&scope, event),
                 Some(finished) = self.running.join_next_with_id(), if !self.running.is_empty() => self.finish(finished),
@@ -233,7 +241,7 @@ impl Controller {
                     anyhow::bail!("a watch of provider {provider} ended, which it never should: {ended:?}");
                 }
                 // While every slot is taken, due parents wait for a slot, not for a timer; and not for one before anything may be decided.
-                () = sleep_until(due), if due.is_some() && waits_for_time => {}
+                () = sleep_until(due), if due.is_some() => {}
             }
         };
         watching.shutdown().await;
@@ -286,6 +294,9 @@ impl Controller {
         if let Some((scope, reason)) = self.broken.first_key_value() {
             let (kind, reason) = (scope.kind.clone(), reason.clone());
             self.reporter.report(ControllerEvent::WatchBroken { kind, reason });
+        } else if self.told_unrecorded {
+            let reason = "the status of the Provider names another version than the one that is to serve".to_owned();
+            self.reporter.report(ControllerEvent::Waiting { reason });
         } else if self.index.is_synced() {
             if !self.was_synced {
                 self.was_synced = true;
@@ -301,11 +312,23 @@ impl Controller {
         }
     }
 
+    /// Takes note of whether the status of the Provider names the version that serves. It does not for a moment whenever another takes
+    /// over; if it stays so, that is said.
+    fn look_at_record(&mut self, inputs: &Inputs, now: Instant) {
+        let is_late = |since: Option<Instant>| since.is_some_and(|since| since + UNRECORDED <= now);
+        let before = self.recorded_otherwise;
+        self.recorded_otherwise = is_recorded_otherwise(inputs).then(|| before.unwrap_or(now));
+        let was_told = std::mem::replace(&mut self.told_unrecorded, is_late(self.recorded_otherwise));
+        if was_told != self.told_unrecorded {
+            self.report_health();
+        }
+    }
+
     /// Whether what is known of the parents is complete and current. Of one that was edited, paused or deleted meanwhile, nothing is
     /// written by what it was before; of other kinds that are not current, the preconditions of each write say so.
     fn may_decide(&self) -> bool {
         let is_of_parents = |scope: &Scope| self.served.parents.contains_key(&scope.kind);
-        let may_serve = !self.only_previews && !self.is_recorded_otherwise;
+        let may_serve = !self.only_previews && self.recorded_otherwise.is_none();
         self.index.is_synced() && may_serve && !self.broken.keys().any(is_of_parents)
     }
 
@@ -341,7 +364,7 @@ impl Controller {
         let index = &self.index;
         let others_answer = |trust: &Trust<ParentUid>| {
             index.parent_uids().any(|uid| {
-                let had_answer = index.parent(uid).is_some_and(|parent| status::had_answer(&parent.owned_status));
+                let had_answer = || index.parent(uid).is_some_and(|parent| status::had_answer(&parent.owned_status));
                 trust.standing(uid, had_answer) == Standing::Answered
             })
         };

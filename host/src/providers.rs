@@ -62,6 +62,8 @@ pub(crate) struct Providers {
     requests: JoinSet<Event>,
     /// Providers of a list that is not complete yet.
     listing: Vec<Provider>,
+    /// Whether the fleet has requested modules.
+    has_requested: bool,
 }
 
 impl Providers {
@@ -79,6 +81,7 @@ impl Providers {
             reports,
             requests: JoinSet::new(),
             listing: Vec::new(),
+            has_requested: false,
         }
     }
 
@@ -256,8 +259,15 @@ impl Providers {
             },
             Effect::PublishPlan { provider, plan } => self.host.board.plan_upgrade(&provider, plan.map(|plan| *plan)),
             Effect::Report { provider, readiness } => self.health.report(&provider, readiness),
-            Effect::Known => self.health.providers_known(),
+            Effect::Known => {
+                // What an earlier term of this host requested may be nobody's any more.
+                if !self.has_requested {
+                    self.wanted.send_replace(Wanted::default());
+                }
+                self.health.providers_known();
+            }
             Effect::Request(wanted) => {
+                self.has_requested = true;
                 self.wanted.send_replace(wanted);
             }
         }

@@ -22,7 +22,7 @@ use crate::catalog::actor::{CatalogActor, CatalogSettings, Published, check_fold
 use crate::controller::startup::Host;
 use crate::kubernetes::connect::ClusterArgs;
 use crate::kubernetes::discovery;
-use crate::kubernetes::lease::Leadership;
+use crate::kubernetes::lease::{Leadership, Wait};
 use crate::providers::Providers;
 use crate::reconcile::call_pool::CallPool;
 use crate::telemetry::explain::Board;
@@ -156,7 +156,10 @@ async fn serve(
         host.board.leads(false);
         let mut standby = providers();
         tokio::select! {
-            () = leadership.acquire(|reason| health.stands_by(reason)) => {}
+            () = leadership.acquire(|wait| match wait {
+                Wait::For(holder) => health.stands_by(&format!("{holder} leads"), true),
+                Wait::Fault(error) => health.stands_by(error, false),
+            }) => {}
             () = standby.stand_by() => {}
             () = stop.cancelled() => return Ok(()),
         }
@@ -170,7 +173,7 @@ async fn serve(
             // What is under way is dropped at once: another host may begin in a moment.
             lost = leadership.keep() => {
                 warn!("{lost}: standing by");
-                health.stands_by(&lost);
+                health.stands_by(&lost, false);
             }
         }
     }

@@ -131,7 +131,10 @@ fn a_new_parent_is_tried_soon_however_long_the_others_pause() {
     for new in 10..20 {
         assert!(!breaker.admits(Untried, now + FIRST_PAUSE / 2));
         now += FIRST_PAUSE;
-        assert!(breaker.admits(Untried, now) && !breaker.admits(Faulted, now));
+        assert!(breaker.admits(Untried, now) && breaker.admits(Answered, now) && !breaker.admits(Faulted, now));
+        breaker.begin(&new, Untried, now);
+        breaker.end(&new, Untried, Called::No, || false, now);
+        assert_eq!(breaker.until(), Some(until), "a round without a result moves nothing");
         breaker.begin(&new, Untried, now);
         breaker.end(&new, Untried, fault(), || false, now);
         assert_eq!(breaker.until(), Some(until), "what a new one does says nothing of the others");
@@ -146,7 +149,7 @@ fn a_new_parent_is_tried_soon_however_long_the_others_pause() {
 fn poisoned(parents: usize) -> Trust<usize> {
     let mut trust = Trust::default();
     for parent in 0..parents {
-        let standing = trust.standing(&parent, false);
+        let standing = trust.standing(&parent, || false);
         trust.begin(&parent, standing, "poison");
         trust.end(&parent, &fault());
     }
@@ -157,9 +160,9 @@ fn poisoned(parents: usize) -> Trust<usize> {
 fn parents_without_an_answer_share_one_slot_and_others_do_not_wait_for_them() {
     let mut trust = poisoned(100);
     trust.end(&200, &Called::Answered);
-    let standing = |trust: &Trust<usize>, parent: usize| trust.standing(&parent, false);
+    let standing = |trust: &Trust<usize>, parent: usize| trust.standing(&parent, || false);
     assert_eq!((standing(&trust, 0), standing(&trust, 200), standing(&trust, 201)), (Faulted, Answered, Untried));
-    assert_eq!(trust.standing(&201, true), Answered, "an earlier process had an answer");
+    assert_eq!(trust.standing(&201, || true), Answered, "an earlier process had an answer");
     assert_eq!(trust.rank(Answered, "victim"), Some(Rank::default()));
     trust.begin(&0, Faulted, "poison");
     assert_eq!((trust.rank(Faulted, "poison"), trust.rank(Untried, "victim")), (None, None), "one at a time");
@@ -180,7 +183,16 @@ fn as_long_as_few_parents_have_no_answer_new_ones_are_called_as_usual() {
     (0..FAULTS - 1).for_each(|parent| trust.end(&parent, &Called::Answered));
     assert!(trust.is_complete() && trust.has_answers());
     trust.forget(&0);
-    assert_eq!(trust.standing(&0, false), Untried);
+    assert_eq!(trust.standing(&0, || false), Untried);
+}
+
+#[test]
+fn to_delete_parents_without_an_answer_buys_no_trust() {
+    let mut trust = poisoned(FAULTS);
+    (0..FAULTS).for_each(|parent| trust.forget(&parent));
+    assert_eq!(trust.rank(Untried, "poison").map(|rank| rank == Rank::default()), Some(false));
+    trust.end(&50, &Called::Answered);
+    assert_eq!(trust.rank(Untried, "poison"), Some(Rank::default()));
 }
 
 #[derive(Clone, Debug)]

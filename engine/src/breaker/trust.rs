@@ -31,6 +31,8 @@ impl Default for Rank {
 pub struct Trust<K> {
     answered: BTreeSet<K>,
     faulted: BTreeSet<K>,
+    /// Parents that are gone without an answer, up to [`FAULTS`], since the last answers: to delete them buys no trust.
+    gone: usize,
     /// The one parent of those that wait for one another that is being tried.
     trial: Option<K>,
     /// The number of trials so far.
@@ -41,17 +43,24 @@ pub struct Trust<K> {
 
 impl<K: Ord + Clone> Default for Trust<K> {
     fn default() -> Self {
-        Self { answered: BTreeSet::new(), faulted: BTreeSet::new(), trial: None, trials: 0, turns: BTreeMap::new() }
+        Self {
+            answered: BTreeSet::new(),
+            faulted: BTreeSet::new(),
+            gone: 0,
+            trial: None,
+            trials: 0,
+            turns: BTreeMap::new(),
+        }
     }
 }
 
 impl<K: Ord + Clone> Trust<K> {
     /// The standing of a parent. `vouched`: its status says that an earlier process had an answer.
     #[must_use]
-    pub fn standing(&self, parent: &K, vouched: bool) -> Standing {
+    pub fn standing(&self, parent: &K, vouched: impl FnOnce() -> bool) -> Standing {
         match self.faulted.contains(parent) {
             true => Standing::Faulted,
-            false if vouched || self.answered.contains(parent) => Standing::Answered,
+            false if self.answered.contains(parent) || vouched() => Standing::Answered,
             false => Standing::Untried,
         }
     }
@@ -59,7 +68,7 @@ impl<K: Ord + Clone> Trust<K> {
     /// Whether no parent is without an answer.
     #[must_use]
     pub fn is_complete(&self) -> bool {
-        self.faulted.is_empty()
+        self.faulted.is_empty() && self.gone == 0
     }
 
     /// Whether a parent got an answer from this process, and no fault since.
@@ -98,6 +107,7 @@ impl<K: Ord + Clone> Trust<K> {
             Called::Answered => {
                 self.faulted.remove(parent);
                 self.answered.insert(parent.clone());
+                self.gone = self.gone.saturating_sub(1);
                 if self.faulted.is_empty() {
                     self.turns.clear();
                 }
@@ -112,13 +122,15 @@ impl<K: Ord + Clone> Trust<K> {
     /// The parent is gone.
     pub fn forget(&mut self, parent: &K) {
         self.answered.remove(parent);
-        self.faulted.remove(parent);
+        if self.faulted.remove(parent) {
+            self.gone = (self.gone + 1).min(FAULTS);
+        }
     }
 
     fn waits(&self, standing: Standing) -> bool {
         match standing {
             Standing::Answered => false,
-            Standing::Untried => self.faulted.len() >= FAULTS,
+            Standing::Untried => self.faulted.len() + self.gone >= FAULTS,
             Standing::Faulted => true,
         }
     }

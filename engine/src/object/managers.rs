@@ -79,9 +79,14 @@ pub(super) fn owned_status(object: &Value, manager: &str) -> (Value, StatusOwner
     let is = |entry: &Value, field: &str, expected: &str| entry.get(field).and_then(Value::as_str) == Some(expected);
     let fields = |entry: &Value| entry.pointer("/fieldsV1/f:status").cloned();
     // Where the status is no subresource, it is written with the object.
-    let mut applied =
+    let applied =
         entries.into_iter().flatten().filter(|entry| is(entry, "manager", manager) && is(entry, "operation", "Apply"));
-    let found = applied.find_map(|entry| Some((fields(entry)?, is(entry, "subresource", "status"))));
+    // Of a kind whose status became a subresource, or is none any more, there are two: the later one counts.
+    let found = applied.filter_map(|entry| {
+        let time = entry.get("time").and_then(Value::as_str).unwrap_or_default();
+        Some((time, fields(entry)?, is(entry, "subresource", "status")))
+    });
+    let found = found.max_by(|(left, ..), (right, ..)| left.cmp(right)).map(|(_, fields, is_sub)| (fields, is_sub));
     match (object.get("status"), found) {
         // An empty set is what is left of an empty status: it owns nothing.
         (Some(status), Some((fields, is_subresource)))

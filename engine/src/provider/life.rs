@@ -164,13 +164,15 @@ impl Life {
         let failure = match answer {
             Answer::FinalizerAdded(Ok(written)) => {
                 // A watch may have delivered a later state already.
-                provider.metadata.finalizers = written.metadata.finalizers;
-                advance(provider, written.metadata.resource_version);
+                if advance(provider, written.metadata.resource_version) {
+                    provider.metadata.finalizers = written.metadata.finalizers;
+                }
                 None
             }
             Answer::StatusWritten(Ok(written)) => {
-                provider.status = written.status;
-                advance(provider, written.metadata.resource_version);
+                if advance(provider, written.metadata.resource_version) {
+                    provider.status = written.status;
+                }
                 None
             }
             Answer::ApprovalRemoved(Ok(version)) => {
@@ -196,11 +198,7 @@ impl Life {
                 context.retry();
                 if was_postponed { Follow::Report } else { Follow::Nothing }
             }
-            (_, Some(failure)) => {
-                if self.is_recorded_otherwise() {
-                    let reason = format!("its status does not name the version that is to serve: {failure}");
-                    self.report_readiness(Some(Readiness::NotYet(reason)), context);
-                }
+            (_, Some(_)) => {
                 context.retry();
                 if was_postponed { Follow::Settle } else { Follow::Nothing }
             }
@@ -226,15 +224,21 @@ impl Life {
     /// Writes the status if it differs from what the API server holds.
     pub fn report(&mut self, context: &mut Context<'_>) {
         self.tell_recorded(context);
+        if let Some(at) = self.overwritten.filter(|at| *at > context.now.instant) {
+            context.retry_at(at);
+            return;
+        }
         let Some((target, status)) = self.unwritten_status(context.now) else { return };
         self.request(Request::Status, Effect::WriteStatus(target, Box::new(status)), context);
     }
 }
 
-/// Takes note of the state that a write left, unless a later one was observed already.
-fn advance(provider: &mut Provider, version: Option<String>) {
+/// Takes note of the state that a write left, unless a later one was observed already; whether it did.
+fn advance(provider: &mut Provider, version: Option<String>) -> bool {
     let known = provider.metadata.resource_version.as_deref().unwrap_or_default();
-    if version.as_deref().is_some_and(|version| compare_versions(version, known) != Some(Ordering::Less)) {
-        provider.metadata.resource_version = version;
+    let is_older = compare_versions(version.as_deref().unwrap_or_default(), known) == Some(Ordering::Less);
+    if !is_older {
+        provider.metadata.resource_version = version.or_else(|| provider.metadata.resource_version.take());
     }
+    !is_older
 }

@@ -16,17 +16,24 @@ use crate::patch::MergePatch;
 use crate::plan::{ApplyReason, Plan};
 use crate::queue::{BACKOFF_MAX, Finished};
 use crate::reconcile::clock::Clock;
-use crate::reconcile::effect::Effect;
+use crate::reconcile::effect::{Effect, Reply};
 use crate::reconcile::execution::Executed;
 use crate::reconcile::outcome::{Conclusion, Retry, failed, persistent_conflict};
 use crate::reconcile::report::{Decided, Ended, Next, Report};
-use crate::snapshot::{Conflicts, Left, Settled, Snapshot, WrittenStatus};
+use crate::snapshot::{Conflicts, Left, Settled, WrittenStatus};
 use crate::status::{self, Outcome, ReportedStatus, StatusInput};
+use crate::takeover::Earlier;
 
 /// Delay of the retry after a lost race: the watch has most often delivered the new state by then.
 const LOST_RACE: Duration = Duration::from_millis(250);
 /// Conflicts in a row that may be lost races: the watch has delivered the new state by then.
 const MAX_CONFLICTS: u32 = 8;
+/// Decisions in a row that wrote the status, before the next one waits for [`STATUS_PAUSE`].
+const MAX_STATUS_WRITES: u32 = 20;
+/// See [`MAX_STATUS_WRITES`].
+const STATUS_PAUSE: Duration = Duration::from_secs(10);
+/// Tries to write the status of a parent that others write to at the same time.
+const STATUS_TRIES: u32 = 4;
 /// Longest backoff of a parent in a write loop.
 const WRITE_LOOP_BACKOFF_MAX: Duration = Duration::from_secs(30);
 
@@ -59,7 +66,10 @@ impl Reconcile {
         };
         match writes_status.then(|| self.status(reported, &self.draft.outcome, clock)).flatten() {
             Some(status) => self.write_status(State::WritingStatus, status),
-            None => self.send_events(Ok(None), clock),
+            None => {
+                self.kept.status_writes = 0;
+                self.send_events(Ok(None), clock);
+            }
         }
     }
 
@@ -70,7 +80,8 @@ impl Reconcile {
 
     /// The status to write; `None` if the parent has it, or has what the API server made of it.
     fn status(&self, reported: ReportedStatus<'_>, outcome: &Outcome, clock: &dyn Clock) -> Option<Value> {
-        let Snapshot { parent, status: shape, .. } = &self.snapshot;
+        let shape = &self.snapshot.status;
+        let parent = self.draft.executed.parent.as_ref().unwrap_or(&self.snapshot.parent);
         let live = parent.value().get("status").cloned().unwrap_or_default();
         let status = status::next(&StatusInput {
             owned: &parent.owned_status,
@@ -109,15 +120,20 @@ impl Reconcile {
         let status = match result {
             Ok(parent) => {
                 self.remember_status(&parent);
-                self.kept.conflicts = None;
-                Ok(Some(Box::new(parent)))
+                self.kept.status_writes = self.kept.status_writes.saturating_add(1);
+                // Each would lead to the next one: a provider whose status depends on its status.
+                if self.kept.status_writes > MAX_STATUS_WRITES {
+                    Err(Some(STATUS_PAUSE))
+                } else {
+                    Ok(Some(Box::new(parent)))
+                }
             }
-            // The next decision is on what the parent is now.
-            Err(ApiError::Conflict(_))
-                if !self.is_leaving() && self.count_conflict(&self.snapshot.parent.key.clone()) <= MAX_CONFLICTS =>
-            {
-                self.draft.retry = Retry::LostRace;
-                Ok(None)
+            Err(ApiError::Conflict(_)) if !self.is_leaving() && self.draft.status_conflicts < STATUS_TRIES => {
+                self.draft.status_conflicts += 1;
+                let Observed { uid, key, .. } = &*self.snapshot.parent;
+                let parent = Earlier { uid: uid.clone(), key: Some(key.clone()) };
+                self.send(State::RereadingParent, Effect::FindParent(parent));
+                return;
             }
             Err(error) => {
                 let (retry_after, message) = (error.retry_after(), error.to_string());
@@ -142,6 +158,37 @@ impl Reconcile {
             }
         };
         self.send_events(status, clock);
+    }
+
+    /// The parent as it is now, after a conflict. If only its status or what the host does not decide on has changed, the status is
+    /// written again; else the next decision is on what the parent is.
+    pub(super) fn parent_reread(&mut self, reply: Reply, clock: &dyn Clock) {
+        let known = self.draft.executed.parent.as_ref().unwrap_or(&self.snapshot.parent);
+        match reply {
+            Reply::Parent(Ok(Some(live))) if live.digest == known.digest => {
+                self.draft.executed.parent = Some(*live);
+                let reported = match &self.draft.answered {
+                    Some(Answered { status, .. }) => ReportedStatus::Status(status.as_ref()),
+                    None => ReportedStatus::NoAnswer,
+                };
+                match self.status(reported, &self.draft.outcome, clock) {
+                    Some(status) => self.write_status(State::WritingStatus, status),
+                    None => self.send_events(Ok(None), clock),
+                }
+            }
+            Reply::Parent(Ok(_)) => {
+                if matches!(self.draft.retry, Retry::No | Retry::Later(_)) {
+                    self.draft.retry = Retry::LostRace;
+                }
+                self.next_event(VecDeque::new(), Ok(None), clock);
+            }
+            Reply::Parent(Err(error)) => {
+                let retry_after = error.retry_after();
+                self.draft.status_error = Some(error);
+                self.send_events(Err(retry_after), clock);
+            }
+            other => self.status_written(Err(other.unexpected()), clock),
+        }
     }
 
     /// The status cannot be written, most often since the CRD rejects it: reports at least that.
@@ -258,8 +305,7 @@ impl Reconcile {
     /// Counts reconciles in which the write of one object met a conflict, and backs off if there are too many in a row.
     fn detect_persistent_conflict(&mut self) {
         let Some((key, message)) = self.draft.executed.stale.first().cloned() else {
-            // The write of the status is still to come.
-            self.kept.conflicts.take_if(|conflicts| conflicts.key != self.snapshot.parent.key);
+            self.kept.conflicts = None;
             return;
         };
         if self.count_conflict(&key) > MAX_CONFLICTS && self.draft.retry == Retry::LostRace {

@@ -75,7 +75,7 @@ impl Breakers {
     pub(crate) fn due(&self, parent: &Observed, context: &ProviderContext) -> Option<Due> {
         let (uid, sort) = (ParentUid::from(parent.uid.as_str()), Sort::of(parent, context)?);
         // An earlier process had an answer for it.
-        let vouched = sort == Sort::Serve && status::had_answer(&parent.owned_status);
+        let vouched = || sort == Sort::Serve && status::had_answer(&parent.owned_status);
         let standing = self.of(sort).trust.standing(&uid, vouched);
         let namespace = parent.key.namespace.as_deref().unwrap_or_default().to_owned();
         Some(Due { uid, namespace, sort, standing })

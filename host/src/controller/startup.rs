@@ -176,17 +176,20 @@ impl Start {
     }
 
     async fn work(&mut self, name: &str, stop: &CancellationToken) -> anyhow::Result<()> {
+        // Once: if somebody else changes a CRD, this host does not fight for it.
+        let mut installs = self.host.install_crds && !self.is_preview();
         loop {
             // Marked before anything is read: later changes cause another attempt.
             let mut changes = self.host.changes.clone();
             changes.mark_unchanged();
             let version = self.inputs.versions.borrow_and_update().clone();
             let prepared = tokio::select! {
-                prepared = self.prepare(name, &version) => prepared,
+                prepared = self.prepare(name, &version, installs) => prepared,
                 () = stop.cancelled() => return Ok(()),
             };
             match prepared {
                 Ok((controller, optional, parents)) => {
+                    installs = false;
                     let controller = self.begin(&version, controller).await;
                     self.report_required(&parents);
                     let client = &self.host.client;
@@ -250,10 +253,10 @@ impl Start {
     }
 
     /// A controller, the optional kinds that it was made for, and its parents.
-    async fn prepare(&self, name: &str, next: &Runnable) -> anyhow::Result<Prepared> {
+    async fn prepare(&self, name: &str, next: &Runnable, installs: bool) -> anyhow::Result<Prepared> {
         let version = &next.version;
         let (module, manifest) = (&version.module, &version.module.manifest);
-        if self.host.install_crds && !self.is_preview() {
+        if installs {
             for crd in &manifest.crds {
                 crds::install(&self.host.client, crd).await?;
             }

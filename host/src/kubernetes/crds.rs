@@ -16,8 +16,9 @@ use kube::runtime::wait::{Condition, await_condition};
 use kube::{Api, Client};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
-use tracing::debug;
+use tracing::warn;
 
+use crate::kubernetes::backoff::PROVIDER_START;
 use crate::kubernetes::deadline::in_time;
 use crate::kubernetes::discovery::{Changes, QUIET};
 use crate::kubernetes::object::fence;
@@ -64,17 +65,23 @@ pub(crate) async fn established(client: &Client, parent: &Parent) -> anyhow::Res
 pub(crate) async fn until_changed(client: Client, parents: Vec<(Parent, ServedParent)>, mut changes: Changes) {
     while changes.changed().await.is_ok() {
         // One is written several times until it is Established.
-        while tokio::time::timeout(QUIET, changes.changed()).await.is_ok_and(|changed| changed.is_ok()) {}
+        tokio::time::sleep(QUIET).await;
+        changes.mark_unchanged();
         for (parent, before) in &parents {
-            match parent_crd(&client, parent).await {
+            let mut found = parent_crd(&client, parent).await;
+            while let Err(error) = &found {
+                warn!(crd = parent.crd, "a change may be missed until it can be read: {error:#}");
+                tokio::time::sleep(PROVIDER_START).await;
+                found = parent_crd(&client, parent).await;
+            }
+            match found {
                 Ok(Some(crd)) if serves_version(&crd, &parent.kind.version) => {
                     let now = served(&crd, &parent.kind);
                     if now.status != before.status || now.resource.namespaced != before.resource.namespaced {
                         return;
                     }
                 }
-                Ok(_) => return,
-                Err(error) => debug!(crd = parent.crd, "it could not be read: {error:#}"),
+                Ok(_) | Err(_) => return,
             }
         }
     }

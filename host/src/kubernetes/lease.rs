@@ -11,8 +11,7 @@ use k8s_openapi::jiff::Timestamp;
 use kube::api::PostParams;
 use kube::core::ObjectMeta;
 use kube::{Api, Client};
-use tokio::time::timeout_at;
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 use crate::kubernetes::deadline::in_time;
 
@@ -30,6 +29,18 @@ pub(crate) struct Leadership {
     /// As this host wrote it last, or found it.
     known: Option<Lease>,
 }
+
+/// Why this host does not lead.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Wait {
+    /// Another one does, which is named.
+    For(String),
+    /// The Lease cannot be read or written: it may be that nobody leads.
+    Fault(String),
+}
+
+/// Longest time of an attempt: one connection that hangs does not cost the Lease.
+const ATTEMPT: Duration = Duration::from_secs(3);
 
 /// How an attempt to get or to keep the Lease ended.
 enum Attempt {
@@ -55,25 +66,28 @@ impl Leadership {
     }
 
     /// Waits until this host has the Lease. `waits` is called with the reason whenever that changes.
-    pub(crate) async fn acquire(&mut self, waits: impl Fn(&str)) {
-        let mut told = String::new();
+    pub(crate) async fn acquire(&mut self, waits: impl Fn(&Wait)) {
+        let mut told = None;
         loop {
-            let (reason, after) = match in_time(self.attempt()).await {
+            let (wait, after) = match self.attempt_in_time(ATTEMPT).await {
                 Ok(Attempt::Held) => {
                     info!(identity = self.election.identity(), "leading: {} is held", self.title);
                     return;
                 }
-                Ok(Attempt::Waits { holder, after }) => (format!("{holder} leads"), after),
+                Ok(Attempt::Waits { holder, after }) => (Wait::For(holder), after),
                 Ok(Attempt::Lost { .. } | Attempt::Again) => {
                     tokio::time::sleep(RETRY).await;
                     continue;
                 }
-                Err(error) => (format!("{error:#}"), RENEW_EVERY),
+                Err(error) => (Wait::Fault(format!("{error:#}")), RENEW_EVERY),
             };
-            if reason != told {
-                info!(identity = self.election.identity(), "standing by: {reason}");
-                waits(&reason);
-                told = reason;
+            if told.as_ref() != Some(&wait) {
+                match &wait {
+                    Wait::For(holder) => info!(identity = self.election.identity(), "standing by: {holder} leads"),
+                    Wait::Fault(error) => error!("cannot lead: {error}"),
+                }
+                waits(&wait);
+                told = Some(wait);
             }
             tokio::time::sleep(after).await;
         }
@@ -81,15 +95,20 @@ impl Leadership {
 
     /// Renews the Lease, and returns why this host must not work any more once it has lost it.
     pub(crate) async fn keep(&mut self) -> String {
-        let mut failure = None;
+        let (mut failure, mut pause) = (None, RENEW_EVERY);
         loop {
-            tokio::time::sleep(if failure.is_some() { RETRY } else { RENEW_EVERY }).await;
-            // Also after this process was stopped for a while.
-            let until = self.election.leads_until().filter(|until| Instant::now() < *until);
-            let attempt = match until {
-                Some(until) => timeout_at(until.into(), self.attempt()).await.ok(),
-                None => None,
+            let left = || {
+                let until = self.election.leads_until().unwrap_or_else(Instant::now);
+                until.saturating_duration_since(Instant::now())
             };
+            tokio::time::sleep(pause.min(left())).await;
+            // Also after this process was stopped for a while.
+            let left = left();
+            let attempt = match left.is_zero() {
+                false => Some(self.attempt_in_time(left.min(ATTEMPT)).await),
+                true => None,
+            };
+            pause = if matches!(attempt, Some(Ok(Attempt::Held))) { RENEW_EVERY } else { RETRY };
             match attempt {
                 Some(Ok(Attempt::Held)) => failure = None,
                 Some(Ok(Attempt::Again)) => {}
@@ -122,6 +141,11 @@ impl Leadership {
             Ok(_) => info!("{} was given back", self.title),
             Err(error) => warn!("{} could not be given back, and expires: {error:#}", self.title),
         }
+    }
+
+    async fn attempt_in_time(&mut self, limit: Duration) -> anyhow::Result<Attempt> {
+        let attempted = tokio::time::timeout(limit, self.attempt()).await;
+        attempted.unwrap_or_else(|_| Err(anyhow::anyhow!("{}: no answer within {} s", self.title, limit.as_secs())))
     }
 
     async fn attempt(&mut self) -> anyhow::Result<Attempt> {

@@ -17,8 +17,8 @@ pub(crate) struct Health {
 struct HealthState {
     modules: Modules,
     checks: BTreeMap<String, Readiness>,
-    /// Why this host stands by; `None`: it leads.
-    stands_by: Option<String>,
+    /// Why this host stands by, and whether another one is known to lead; `None`: it leads.
+    stands_by: Option<(String, bool)>,
     /// Why no Provider is known yet. There is a reason from the start: who knows no Provider cannot say that all of them serve.
     waits: Option<String>,
 }
@@ -46,16 +46,17 @@ impl Health {
         self.lock().modules = if all_bad { Modules::AllBad } else { Modules::Loaded };
     }
 
-    /// Another host leads, or the reason why nobody can. One that stands by with its modules loaded is ready.
-    pub(crate) fn stands_by(&self, reason: &str) {
+    /// This host stands by, for this reason. While another one leads, it is ready once its modules are loaded; if it may be that nobody
+    /// does, it is not.
+    pub(crate) fn stands_by(&self, reason: &str, another_leads: bool) {
         let mut state = self.lock();
         let HealthState { checks, waits, .. } = HealthState::default();
-        (state.stands_by, state.checks, state.waits) = (Some(reason.to_owned()), checks, waits);
+        (state.stands_by, state.checks, state.waits) = (Some((reason.to_owned(), another_leads)), checks, waits);
     }
 
     /// Why this host stands by; `None`: it leads.
     pub(crate) fn why_it_stands_by(&self) -> Option<String> {
-        self.lock().stands_by.clone()
+        self.lock().stands_by.as_ref().map(|(reason, _)| reason.clone())
     }
 
     /// From now on this host leads.
@@ -95,7 +96,7 @@ impl Health {
             modules => modules,
         };
         let ready = modules == Modules::Loaded
-            && (state.waits.is_none() || state.stands_by.is_some())
+            && state.stands_by.as_ref().map_or(state.waits.is_none(), |(_, another_leads)| *another_leads)
             && state.checks.values().all(|check| *check == Readiness::Ready);
         let mut text = String::new();
         text.push_str(match modules {
@@ -105,7 +106,8 @@ impl Health {
         });
         // Writing to a string cannot fail.
         let _ = match (&state.stands_by, &state.waits) {
-            (Some(reason), _) => writeln!(text, "[+]leader-election standing by: {reason}"),
+            (Some((reason, true)), _) => writeln!(text, "[+]leader-election standing by: {reason}"),
+            (Some((reason, false)), _) => writeln!(text, "[-]leader-election: {reason}"),
             (None, Some(reason)) if modules == Modules::Loaded => writeln!(text, "[-]providers: {reason}"),
             (None, _) => Ok(()),
         };
@@ -146,11 +148,14 @@ mod tests {
     #[test]
     fn a_standby_is_ready_once_its_modules_are_loaded() {
         let health = Health::default();
-        health.stands_by("a leads");
+        health.stands_by("a leads", true);
         assert_eq!(health.readyz().0, StatusCode::SERVICE_UNAVAILABLE);
         health.loaded(false);
         let text = "[+]leader-election standing by: a leads\nreadyz check passed\n".to_owned();
         assert_eq!(health.readyz(), (StatusCode::OK, text));
+        health.stands_by("the Lease may not be read", false);
+        let text = "[-]leader-election: the Lease may not be read\nreadyz check failed\n".to_owned();
+        assert_eq!(health.readyz(), (StatusCode::SERVICE_UNAVAILABLE, text), "it may be that nobody leads");
         health.leads();
         assert_eq!(health.readyz().0, StatusCode::SERVICE_UNAVAILABLE, "it knows no Provider yet");
     }

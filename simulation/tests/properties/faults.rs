@@ -155,36 +155,39 @@ fn a_conflict_that_persists_backs_off_and_is_said_in_the_words_of_who_reports_it
 }
 
 #[test]
-fn a_status_is_written_to_the_observed_parent_alone_and_a_conflict_that_persists_backs_off() {
+fn a_status_is_written_to_the_observed_parent_alone_and_again_if_only_the_status_changed() {
     let mut server = world::server();
     world::set(&mut server, 0, State::Ours((1, 0, false)));
-    let observed = world::observe(server.get(&parent_key()).unwrap()).resource_version;
+    let mut live = world::observe(server.get(&parent_key()).unwrap());
+    let observed = live.resource_version.clone();
+    live.resource_version = "77".to_owned();
     let answer = world::response(&[child(1)], &[]);
-    let reply = |effect: &Effect| match effect {
-        Effect::Call(_) => answered(&answer),
-        Effect::ApplyStatus { resource_version, .. } => {
-            assert_eq!(*resource_version, observed);
-            Reply::Object(Err(ApiError::Conflict("it changed".to_owned())))
+    let reply = |live: Observed| {
+        let (answer, observed) = (answer.clone(), observed.clone());
+        move |effect: &Effect| match effect {
+            Effect::Call(_) => answered(&answer),
+            Effect::ApplyStatus { resource_version, .. } if *resource_version == observed => {
+                Reply::Object(Err(ApiError::Conflict("it changed".to_owned())))
+            }
+            Effect::ApplyStatus { resource_version, .. } => {
+                assert_eq!(resource_version, "77");
+                Reply::Object(Ok(live.clone()))
+            }
+            Effect::FindParent(_) => Reply::Parent(Ok(Some(Box::new(live.clone())))),
+            _ => Reply::Done(Ok(())),
         }
-        _ => Reply::Done(Ok(())),
     };
-    let mut kept = Kept::default();
-    for round in 0.. {
-        let (_, report) = run(reconcile(&server, kept, &[]), reply);
-        let Ended::Decided(decided) = &report.ended else { unreachable!("{report:?}") };
-        match &report.next {
-            Next::Finish(Finished::Again { .. }) => {
-                assert_eq!(decided.status_error, None, "a lost race is no error");
-                assert!(round < 20, "it never backs off");
-            }
-            Next::Finish(Finished::Retry { .. }) => {
-                assert!(round > 0 && decided.status_error.is_some(), "{report:?}");
-                return;
-            }
-            other => unreachable!("{other:?}"),
-        }
-        kept = report.kept;
-    }
+    let steps = |seen: &[String]| seen.iter().filter(|step| step.starts_with("status")).count();
+    let (seen, report) = run(reconcile(&server, Kept::default(), &[]), reply(live.clone()));
+    assert_eq!(steps(&seen), 2, "{seen:?}");
+    assert!(matches!(report.next, Next::Finish(Finished::Done { .. })), "{:?}", report.next);
+    // It was edited: the next decision is on what it is now.
+    let edited = Observed { digest: [7; 32], ..live };
+    let (seen, report) = run(reconcile(&server, Kept::default(), &[]), reply(edited));
+    assert_eq!(steps(&seen), 1, "{seen:?}");
+    let Ended::Decided(decided) = &report.ended else { unreachable!("{report:?}") };
+    assert_eq!(decided.status_error, None, "a lost race is no error");
+    assert!(matches!(report.next, Next::Finish(Finished::Again { .. })), "{:?}", report.next);
 }
 
 #[test]

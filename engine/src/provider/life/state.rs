@@ -9,7 +9,7 @@ use bartizan_contract::provider::{ActiveModule, EffectiveLimits, Provider};
 use crate::provider::admission::{self, Admission, Last};
 use crate::provider::candidate::Candidate;
 use crate::provider::claims::Claim;
-use crate::provider::context::Context;
+use crate::provider::context::{Context, RETRY};
 use crate::provider::event::{Effect, Readiness, RunId};
 use crate::provider::module::ModuleInfo;
 use crate::provider::removal::Removal;
@@ -50,6 +50,8 @@ pub struct Life {
     pub(super) postponed: bool,
     /// The version that the status names, as far as controllers know.
     pub(super) recorded: Option<ActiveModule>,
+    /// Until when the status stays as somebody else wrote it, with another version.
+    pub(super) overwritten: Option<Instant>,
 }
 
 /// What was requested of the API server.
@@ -112,6 +114,7 @@ impl Life {
             request: None,
             postponed: false,
             recorded: None,
+            overwritten: None,
         }
     }
 
@@ -242,15 +245,15 @@ impl Life {
     pub(super) fn tell_recorded(&mut self, context: &mut Context<'_>) {
         let active = self.provider.as_ref().and_then(|provider| provider.status.active.clone());
         if self.recorded != active {
+            let is_ours = |recorded: Option<&ActiveModule>| {
+                self.active.as_ref().zip(recorded).is_some_and(|(active, recorded)| active.is(recorded))
+            };
+            // Another host, or somebody by hand. Two hosts that answer each other at once would write without end.
+            let is_overwritten = is_ours(self.recorded.as_ref()) && active.is_some() && !is_ours(active.as_ref());
+            self.overwritten = is_overwritten.then(|| context.now.instant + RETRY);
             self.recorded.clone_from(&active);
             context.emit(Effect::Recorded { provider: self.name.clone(), active: active.map(Box::new) });
         }
-    }
-
-    /// Whether the status names another version than the one that serves.
-    pub(super) fn is_recorded_otherwise(&self) -> bool {
-        let active = self.active.as_ref().filter(|_| self.runner.is_some());
-        active.zip(self.recorded.as_ref()).is_some_and(|(active, recorded)| !active.is(recorded))
     }
 
     /// Whether its controller waits to take over from the one before.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use bartizan_e2e::{Host, Provider, SOON, Stage, apply_text, message_of, patched, replace, script};
+use bartizan_e2e::{Host, NAMESPACE, Provider, SOON, Stage, apply_text, message_of, patched, replace, script};
 use bartizan_harness::wait::{wait_for, wait_object};
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::ResourceExt as _;
@@ -131,4 +131,31 @@ async fn a_host_that_was_asleep_stands_by_when_it_wakes(stage: &Stage, mut sleep
     edit(stage, "four").await?;
     shared(stage, "four").await?;
     sleeper.stop().await
+}
+
+#[tokio::test]
+async fn a_host_that_may_not_have_the_lease_is_not_ready_and_says_why() -> Result<()> {
+    let stage = Stage::start(&[Provider::Scripted]).await?;
+    let role = stage.kubectl(&["get", "role", "bartizan", "-n", NAMESPACE, "-o", "json"], "").await?;
+    let role: serde_json::Value = serde_json::from_str(&role)?;
+    let rules = role["rules"].as_array().context("no rules")?;
+    let without: Vec<_> = rules.iter().filter(|rule| rule["resources"] != json!(["leases"])).collect();
+    let set = async |rules: serde_json::Value| {
+        let patch = json!({"rules": rules}).to_string();
+        stage.kubectl(&["patch", "role", "bartizan", "-n", NAMESPACE, "--type=merge", "-p", &patch], "").await
+    };
+    set(json!(without)).await?;
+    let mut host = stage.listening(stage.command()).await?;
+    let probe = async || match host.get("/readyz").await? {
+        (503, body) if body.contains("[-]leader-election: Lease bartizan-system/bartizan could not be read: ") => {
+            Ok(Some(body))
+        }
+        (code, body) => anyhow::bail!("{code}: {body}"),
+    };
+    let said = wait_for("the reason", SOON, probe).await?;
+    ensure!(said.contains("forbidden"), "{said}");
+    set(json!(rules)).await?;
+    host.ready().await?;
+    host.stop().await?;
+    stage.stop().await
 }
