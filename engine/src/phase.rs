@@ -7,7 +7,7 @@ use crate::plan::FinalizerStep;
 use crate::snapshot::Question;
 
 /// Finalizer that the API server sets for a deletion that orphans dependents (`--cascade=orphan`).
-const ORPHAN: &str = "orphan";
+pub(crate) const ORPHAN: &str = "orphan";
 
 /// Where a parent is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

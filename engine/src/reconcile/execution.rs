@@ -10,7 +10,8 @@ use crate::api_error::ApiError;
 use crate::object::{ObjectKey, Observed};
 use crate::ownership::may_prune;
 use crate::patch::MergePatch;
-use crate::plan::{Delete, FinalizerStep, Plan, Release};
+use crate::phase;
+use crate::plan::{self, Delete, FinalizerStep, Plan, Release};
 use crate::reconcile::child::{Applied, ChildWrite, Next};
 use crate::reconcile::effect::{Effect, Propagation, Reply};
 use crate::takeover::Earlier;
@@ -122,6 +123,10 @@ pub(super) struct Execution {
 enum Stage {
     /// The parent is read: this child has no owner reference, perhaps since the parent is being deleted.
     ReadParent(ObjectKey),
+    /// The parent is deleted with orphaning, or gone: its children are listed, to be released before nobody knows them any more.
+    ListOrphans {
+        is_gone: bool,
+    },
     AddFinalizer,
     /// The applies of one wave.
     Wave {
@@ -189,9 +194,14 @@ impl Execution {
     fn parent_read(&mut self, child: ObjectKey, reply: Reply, target: Target<'_>) -> Vec<(Slot, Effect)> {
         match reply {
             Reply::Parent(Ok(Some(parent))) if !parent.deleting => return self.add_finalizer(target),
-            Reply::Parent(Ok(_)) => {
+            Reply::Parent(Ok(found)) => {
                 let message = format!("{} is being deleted, or gone", target.parent.key);
                 self.executed.stale.push((target.parent.key.clone(), message));
+                let is_gone = found.is_none();
+                if is_gone || found.is_some_and(|parent| parent.finalizers.iter().any(|name| name == phase::ORPHAN)) {
+                    self.stage = Stage::ListOrphans { is_gone };
+                    return vec![(0, Effect::ListChildren)];
+                }
             }
             Reply::Parent(Err(error)) => {
                 let what = format!(
@@ -214,6 +224,7 @@ impl Execution {
     pub(super) fn reply(&mut self, slot: Slot, reply: Reply, target: Target<'_>) -> Vec<(Slot, Effect)> {
         match std::mem::replace(&mut self.stage, Stage::Done) {
             Stage::ReadParent(child) => self.parent_read(child, reply, target),
+            Stage::ListOrphans { is_gone } => self.orphans_listed(is_gone, reply, target),
             Stage::AddFinalizer => {
                 self.finalizer_set(true, reply, target);
                 self.wave(0, target)
@@ -234,6 +245,23 @@ impl Execution {
                 Vec::new()
             }
             Stage::Done => Vec::new(),
+        }
+    }
+
+    /// Releases the children of a parent that is deleted with orphaning. Of one that is gone, those that still refer to it are the garbage
+    /// collector's.
+    fn orphans_listed(&mut self, is_gone: bool, reply: Reply, target: Target<'_>) -> Vec<(Slot, Effect)> {
+        match reply {
+            Reply::Children(Ok(mut children)) => {
+                children.retain(|child| !is_gone || child.controller_uid.is_none());
+                self.plan = plan::release_all(target.provider, target.parent, &children, FinalizerStep::Keep);
+                self.release(0, target)
+            }
+            Reply::Children(Err(error)) => {
+                self.executed.record(&target.parent.key, Err(error));
+                self.end()
+            }
+            _ => self.end(),
         }
     }
 

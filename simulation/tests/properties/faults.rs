@@ -1,5 +1,6 @@
 //! Single faults, step by step: what follows from one reply of the API server.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use bartizan_contract::{OnImmutableChange, ReconcileResponse};
@@ -152,6 +153,38 @@ fn a_conflict_that_persists_backs_off_and_is_said_in_the_words_of_who_reports_it
         }
     };
     assert!(message.ends_with(": the webhook says no"), "{message}");
+}
+
+#[test]
+fn an_orphaned_child_is_released_although_no_watch_has_reported_the_deletion() {
+    let mut server = world::server();
+    world::set(&mut server, 0, State::Ours((1, 0, false)));
+    world::set(&mut server, 2, State::Ours((1, 0, false)));
+    // The garbage collector has come to the first child, and not to the second.
+    server.update("kube-controller-manager", &key(0), |object| object["metadata"]["ownerReferences"] = json!([]));
+    let children = || world::children(&server).map(Arc::new).collect::<Vec<_>>();
+    let answer = world::response(&[child(5), None, child(1)], &[]);
+    let mut parent = world::observe(server.get(&parent_key()).unwrap());
+    (parent.deleting, parent.finalizers) = (true, vec!["orphan".to_owned()]);
+    let waiting = Observed { finalizers: vec!["somebody/waits".to_owned()], ..parent.clone() };
+    for (found, released) in [
+        (Some(parent), &["patch ConfigMap n/c0", "patch ConfigMap n/c2"][..]),
+        // One that is gone leaves those that still refer to it to the garbage collector.
+        (None, &["patch ConfigMap n/c0"]),
+        (Some(waiting), &[]),
+    ] {
+        let reply = |effect: &Effect| match effect {
+            Effect::Call(_) => answered(&answer),
+            Effect::FindParent(_) => Reply::Parent(Ok(found.clone().map(Box::new))),
+            Effect::ListChildren => Reply::Children(Ok(children())),
+            Effect::Patch(_) => Reply::Object(Ok(world::observe(server.get(&key(0)).unwrap()))),
+            other => unreachable!("{other:?}"),
+        };
+        let (seen, report) = run(reconcile(&server, Kept::default(), &[]), reply);
+        let patches: Vec<&String> = seen.iter().filter(|step| step.starts_with("patch")).collect();
+        assert_eq!(patches, released, "{seen:?}");
+        assert!(matches!(report.next, Next::Finish(Finished::Again { .. })), "{:?}", report.next);
+    }
 }
 
 #[test]
