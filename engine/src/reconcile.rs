@@ -6,6 +6,7 @@
 mod child;
 mod clock;
 mod closing;
+mod draft;
 mod effect;
 mod execution;
 mod outcome;
@@ -18,13 +19,12 @@ use std::time::Duration;
 
 use bartizan_contract::digest::sha256;
 use bartizan_contract::{Kind, ProviderEvent, Reason, ReconcileResponse};
-use serde_json::Value;
 
 use crate::api_error::ApiError;
 use crate::breaker::Called;
-use crate::decide::{Answered, DecideInput, Decision, Execute, decide};
+use crate::decide::{DecideInput, Decision, Execute, decide};
 use crate::gate::Refusal;
-use crate::object::{Hash, ObjectKey, Observed};
+use crate::object::{ObjectKey, Observed};
 use crate::patch::MergePatch;
 use crate::phase::{self, Phase};
 use crate::plan::{self, FinalizerStep, Plan};
@@ -39,6 +39,7 @@ pub use execution::Executed;
 pub use outcome::Retry;
 pub use report::{Decided, Ended, Next, Report};
 
+use draft::Draft;
 use execution::{Execution, Slot, Target};
 use outcome::{
     Conclusion, after_deleting, after_serving, changed_meanwhile, failed, retried_while_finalizing, without_answer,
@@ -105,48 +106,6 @@ enum End {
 
 /// Result of the status write: `Ok` with the parent if it was written; `Err` requests a retry, after the given delay if any.
 type StatusWrite = Result<Option<Box<Observed>>, Option<Duration>>;
-
-/// The parts of the report that are known so far.
-#[derive(Debug)]
-struct Draft {
-    request: Option<Hash>,
-    outcome: Outcome,
-    retry: Retry,
-    /// The accepted answer; `None` if there was none, or it was refused.
-    answered: Option<Answered>,
-    plan: Plan,
-    executed: Executed,
-    called: Called,
-    refused: Option<Refusal>,
-    ignored: Option<String>,
-    status_error: Option<ApiError>,
-    /// Conflicts that the write of the status met.
-    status_conflicts: u32,
-    /// Digest of the status that was sent last.
-    sent_status: Option<Hash>,
-    /// The host's part of the status as the API server stored it last.
-    stored_status: Option<Value>,
-}
-
-impl Default for Draft {
-    fn default() -> Self {
-        Self {
-            request: None,
-            outcome: Outcome::Applied,
-            retry: Retry::No,
-            answered: None,
-            plan: Plan::default(),
-            executed: Executed::default(),
-            called: Called::No,
-            refused: None,
-            ignored: None,
-            status_error: None,
-            status_conflicts: 0,
-            sent_status: None,
-            stored_status: None,
-        }
-    }
-}
 
 impl Reconcile {
     /// A reconcile of the parent of `snapshot`. `unsure` are children whose last write got no response: they are read first. If a

@@ -41,6 +41,14 @@ pub struct Earlier {
     pub key: Option<ObjectKey>,
 }
 
+impl Earlier {
+    /// A parent that was observed, at its place.
+    #[must_use]
+    pub fn of(parent: &Observed) -> Self {
+        Self { uid: parent.uid.clone(), key: Some(parent.key.clone()) }
+    }
+}
+
 /// Decides from the live object.
 #[must_use]
 pub fn decide(live: &Observed, parent: &Observed, provider: &str) -> Takeover {

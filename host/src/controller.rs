@@ -7,6 +7,7 @@ mod observe;
 mod previewing;
 mod previews;
 pub(crate) mod reporter;
+mod reports;
 pub(crate) mod startup;
 mod watches;
 
@@ -24,8 +25,6 @@ use bartizan_engine::provider::event::ControllerEvent;
 use bartizan_engine::queue::{BACKOFF_MAX, Finished};
 use bartizan_engine::reconcile::{Ended as ReconcileEnded, Next, Report};
 use bartizan_engine::snapshot::{Kept, Snapshot, Supplied};
-use bartizan_engine::status::Outcome;
-use bartizan_engine::status_shape::ConditionsRoom;
 use bartizan_engine::{ObjectKey, Observed, ParentUid, Priority, Queue, status};
 use kube::Client;
 use tokio::sync::mpsc;
@@ -48,9 +47,6 @@ use watches::watches;
 
 /// Most watch events that are queued for the actor; a full channel slows the watches down and loses nothing.
 const EVENTS: usize = 1024;
-
-/// How long the status of the Provider may name another version before that is reported.
-const UNRECORDED: Duration = Duration::from_secs(2);
 
 /// Delay until a parent is requeued whose descendants are being listed; usually the end of the list requeues it first.
 const LISTING: Duration = Duration::from_secs(5);
@@ -223,9 +219,10 @@ impl Controller {
             }
             self.count();
             let waits_for_time = self.may_decide() && self.running.len() < self.shared.concurrency;
-            let unrecorded = self.recorded_otherwise.map(|since| since + UNRECORDED).filter(|at| *at > now);
-            let due = [self.queue.next_due(), self.breakers.next_try(now)].into_iter().flatten().min();
-            let due = if waits_for_time { due } else { unrecorded };
+            let due = match waits_for_time {
+                true => [self.queue.next_due(), self.breakers.next_try(now)].into_iter().flatten().min(),
+                false => self.record_due(now),
+            };
             tokio::select! {
                 () = stop.cancelled() => break Ended::Stopped,
                 () = &mut changed => break Ended::KindsChanged,
@@ -272,55 +269,6 @@ impl Controller {
         for uid in self.index.parent_uids() {
             let priority = if self.queue.failures(uid) > 0 { Priority::Edit } else { Priority::Resync };
             self.queue.touch(uid, priority, now);
-        }
-    }
-
-    fn count(&mut self) {
-        let parents = self.index.parent_uids().len();
-        self.observer.metrics.load(parents, self.queue.waiting());
-        if self.was_synced && self.told_parents != Some(parents) {
-            self.told_parents = Some(parents);
-            self.reporter.report(ControllerEvent::Parents(parents));
-        }
-    }
-
-    /// Ready means: every list is complete (before, absence means nothing, and nothing is decided) and no watch is broken.
-    fn report_health(&mut self) {
-        let known_old: BTreeSet<&Kind> =
-            self.broken.keys().chain(self.index.unsynced()).map(|scope| &scope.kind).collect();
-        for kind in self.index.scopes().map(|scope| &scope.kind) {
-            self.observer.metrics.watch_up(kind, !known_old.contains(kind));
-        }
-        if let Some((scope, reason)) = self.broken.first_key_value() {
-            let (kind, reason) = (scope.kind.clone(), reason.clone());
-            self.reporter.report(ControllerEvent::WatchBroken { kind, reason });
-        } else if self.told_unrecorded {
-            let reason = "the status of the Provider names another version than the one that is to serve".to_owned();
-            self.reporter.report(ControllerEvent::Waiting { reason });
-        } else if self.index.is_synced() {
-            if !self.was_synced {
-                self.was_synced = true;
-                let parents = self.index.parent_uids().count();
-                info!(provider = self.shared.provider(), parents, objects = self.index.len(), "serving");
-            }
-            self.reporter.report(ControllerEvent::Serving);
-        } else {
-            let waiting: BTreeSet<String> = self.index.unsynced().map(|scope| scope.kind.to_string()).collect();
-            let waiting: Vec<String> = waiting.into_iter().collect();
-            let reason = format!("listing {}", waiting.join(", "));
-            self.reporter.report(ControllerEvent::Waiting { reason });
-        }
-    }
-
-    /// Takes note of whether the status of the Provider names the version that serves. It does not for a moment whenever another takes
-    /// over; if it stays so, that is said.
-    fn look_at_record(&mut self, inputs: &Inputs, now: Instant) {
-        let is_late = |since: Option<Instant>| since.is_some_and(|since| since + UNRECORDED <= now);
-        let before = self.recorded_otherwise;
-        self.recorded_otherwise = is_recorded_otherwise(inputs).then(|| before.unwrap_or(now));
-        let was_told = std::mem::replace(&mut self.told_unrecorded, is_late(self.recorded_otherwise));
-        if was_told != self.told_unrecorded {
-            self.report_health();
         }
     }
 
@@ -377,28 +325,6 @@ impl Controller {
         }
     }
 
-    /// Reports the number of parents whose status cannot be written, if it changes.
-    fn report_status(&mut self, uid: &ParentUid, error: Option<String>) {
-        let has_changed = match error {
-            Some(_) => self.status_blocked.insert(uid.clone()),
-            None => self.status_blocked.remove(uid),
-        };
-        if has_changed {
-            let (parents, example) = (self.status_blocked.len(), error.unwrap_or_default());
-            self.reporter.report(ControllerEvent::StatusBlocked { parents, example });
-        }
-    }
-
-    fn report_breakers(&self) {
-        for (sort, open) in self.breakers.open() {
-            self.observer.metrics.breaker(sort.name(), open);
-        }
-        self.reporter.report(match self.breakers.message() {
-            Some(message) => ControllerEvent::BreakerOpen { message },
-            None => ControllerEvent::BreakerClosed,
-        });
-    }
-
     /// Starts a reconcile of a parent that was taken from the queue.
     fn start(&mut self, uid: ParentUid, supplied: Supplied) {
         if self.index.is_being_listed(&uid) {
@@ -444,13 +370,6 @@ impl Controller {
             left: self.left(&parent),
             parent,
         })
-    }
-
-    /// Whether a failure has no place in the status of a parent.
-    fn has_no_room_for(&self, parent: &Observed, outcome: &Outcome) -> bool {
-        let served = self.served.parents.iter().find(|(kind, _)| parent.key.is_of(kind));
-        let has_room = served.is_some_and(|(_, served)| served.status.conditions() != ConditionsRoom::None);
-        matches!(outcome, Outcome::Failed { .. }) && !has_room
     }
 
     fn finish(&mut self, finished: Result<(Id, Option<Report>), JoinError>) {
@@ -527,12 +446,6 @@ impl Controller {
             self.board.note(self.shared.provider(), &uid, &parent.key, explained);
         }
     }
-}
-
-/// Whether the status of the Provider names another version than the one that serves.
-fn is_recorded_otherwise(inputs: &Inputs) -> bool {
-    let versions = inputs.versions.borrow();
-    inputs.recorded.borrow().as_ref().is_some_and(|recorded| !versions.version.is(recorded))
 }
 
 /// The wall-clock time of a due instant, RFC 3339.

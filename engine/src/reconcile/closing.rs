@@ -49,8 +49,7 @@ impl Reconcile {
             match self.has_left() && !is_clear {
                 true => {
                     // The finalizer may have been removed since the snapshot.
-                    let parent = self.draft.executed.parent.as_ref().unwrap_or(&self.snapshot.parent);
-                    let patch = MergePatch::withdraw_status(parent);
+                    let patch = MergePatch::withdraw_status(self.latest_parent());
                     self.send(State::WritingStatus, Effect::Patch(patch));
                 }
                 false => self.send_events(Ok(None), clock),
@@ -60,11 +59,7 @@ impl Reconcile {
         self.detect_write_loop();
         // A lost race is resolved by the next retry: not worth a condition that flaps.
         let writes_status = !self.draft.executed.finalizer_removed && self.draft.retry != Retry::LostRace;
-        let reported = match &self.draft.answered {
-            Some(Answered { status, .. }) => ReportedStatus::Status(status.as_ref()),
-            None => ReportedStatus::NoAnswer,
-        };
-        match writes_status.then(|| self.status(reported, &self.draft.outcome, clock)).flatten() {
+        match writes_status.then(|| self.decided_status(clock)).flatten() {
             Some(status) => self.write_status(State::WritingStatus, status),
             None => {
                 self.kept.status_writes = 0;
@@ -78,10 +73,23 @@ impl Reconcile {
         self.is_leaving() && self.draft.retry == Retry::No && self.draft.outcome == Outcome::Applied
     }
 
+    /// The parent as it was written or read last.
+    fn latest_parent(&self) -> &Observed {
+        self.draft.executed.parent.as_ref().unwrap_or(&self.snapshot.parent)
+    }
+
+    /// The status of this decision; `None` if the parent has it.
+    fn decided_status(&self, clock: &dyn Clock) -> Option<Value> {
+        let reported = match &self.draft.answered {
+            Some(Answered { status, .. }) => ReportedStatus::Status(status.as_ref()),
+            None => ReportedStatus::NoAnswer,
+        };
+        self.status(reported, &self.draft.outcome, clock)
+    }
+
     /// The status to write; `None` if the parent has it, or has what the API server made of it.
     fn status(&self, reported: ReportedStatus<'_>, outcome: &Outcome, clock: &dyn Clock) -> Option<Value> {
-        let shape = &self.snapshot.status;
-        let parent = self.draft.executed.parent.as_ref().unwrap_or(&self.snapshot.parent);
+        let (shape, parent) = (&self.snapshot.status, self.latest_parent());
         let live = parent.value().get("status").cloned().unwrap_or_default();
         let status = status::next(&StatusInput {
             owned: &parent.owned_status,
@@ -103,8 +111,7 @@ impl Reconcile {
         if let Some(Answered { status, .. }) = &self.draft.answered {
             self.kept.condition_types = status.as_ref().map(status::condition_types).unwrap_or_default();
         }
-        let parent = self.draft.executed.parent.as_ref().unwrap_or(&self.snapshot.parent);
-        let resource_version = parent.resource_version.clone();
+        let resource_version = self.latest_parent().resource_version.clone();
         let is_subresource = self.snapshot.status.is_subresource;
         self.send(state, Effect::ApplyStatus { status, resource_version, is_subresource });
     }
@@ -130,9 +137,7 @@ impl Reconcile {
             }
             Err(ApiError::Conflict(_)) if !self.is_leaving() && self.draft.status_conflicts < STATUS_TRIES => {
                 self.draft.status_conflicts += 1;
-                let Observed { uid, key, .. } = &*self.snapshot.parent;
-                let parent = Earlier { uid: uid.clone(), key: Some(key.clone()) };
-                self.send(State::RereadingParent, Effect::FindParent(parent));
+                self.send(State::RereadingParent, Effect::FindParent(Earlier::of(&self.snapshot.parent)));
                 return;
             }
             Err(error) => {
@@ -163,15 +168,10 @@ impl Reconcile {
     /// The parent as it is now, after a conflict. If only its status or what the host does not decide on has changed, the status is
     /// written again; else the next decision is on what the parent is.
     pub(super) fn parent_reread(&mut self, reply: Reply, clock: &dyn Clock) {
-        let known = self.draft.executed.parent.as_ref().unwrap_or(&self.snapshot.parent);
         match reply {
-            Reply::Parent(Ok(Some(live))) if live.digest == known.digest => {
+            Reply::Parent(Ok(Some(live))) if live.digest == self.latest_parent().digest => {
                 self.draft.executed.parent = Some(*live);
-                let reported = match &self.draft.answered {
-                    Some(Answered { status, .. }) => ReportedStatus::Status(status.as_ref()),
-                    None => ReportedStatus::NoAnswer,
-                };
-                match self.status(reported, &self.draft.outcome, clock) {
+                match self.decided_status(clock) {
                     Some(status) => self.write_status(State::WritingStatus, status),
                     None => self.send_events(Ok(None), clock),
                 }
@@ -304,22 +304,17 @@ impl Reconcile {
 
     /// Counts reconciles in which the write of one object met a conflict, and backs off if there are too many in a row.
     fn detect_persistent_conflict(&mut self) {
-        let Some((key, message)) = self.draft.executed.stale.first().cloned() else {
+        let Some((key, message)) = self.draft.executed.stale.first() else {
             self.kept.conflicts = None;
             return;
         };
-        if self.count_conflict(&key) > MAX_CONFLICTS && self.draft.retry == Retry::LostRace {
-            (self.draft.outcome, self.draft.retry) = persistent_conflict(&key, &message);
-        }
-    }
-
-    /// The number of reconciles in a row in which the write of this object met a conflict, with this one.
-    fn count_conflict(&mut self, key: &ObjectKey) -> u32 {
         let edited = self.snapshot.parent.digest;
         let before = self.kept.conflicts.take().filter(|before| before.key == *key && before.parent == edited);
         let count = before.map_or(0, |before| before.count) + 1;
         self.kept.conflicts = Some(Conflicts { key: key.clone(), parent: edited, count });
-        count
+        if count > MAX_CONFLICTS && self.draft.retry == Retry::LostRace {
+            (self.draft.outcome, self.draft.retry) = persistent_conflict(key, message);
+        }
     }
 
     /// Takes note of repairs, and reports a child that another writer keeps changing.

@@ -170,10 +170,8 @@ impl Execution {
         let mut execution = Self { plan, children, stage: Stage::AddFinalizer, executed: Executed::default() };
         let effects = match execution.plan.orphans.first().cloned() {
             Some(child) => {
-                let Observed { uid, key, .. } = target.parent;
-                let parent = Earlier { uid: uid.clone(), key: Some(key.clone()) };
                 execution.stage = Stage::ReadParent(child);
-                vec![(0, Effect::FindParent(parent))]
+                vec![(0, Effect::FindParent(Earlier::of(target.parent)))]
             }
             None => execution.add_finalizer(target),
         };

@@ -21,7 +21,7 @@ use tracing::warn;
 use crate::kubernetes::backoff::PROVIDER_START;
 use crate::kubernetes::deadline::in_time;
 use crate::kubernetes::discovery::{Changes, QUIET};
-use crate::kubernetes::object::fence;
+use crate::kubernetes::object::{fence_of, put_fence};
 use crate::kubernetes::served::{Resource, ServedParent, api_resource};
 
 /// Name of a CRD.
@@ -40,7 +40,7 @@ pub(crate) async fn install(client: &Client, crd: &Value) -> anyhow::Result<()> 
     let api: Api<CustomResourceDefinition> = Api::all(client.clone());
     let existing = in_time(api.get_metadata_opt(name)).await.with_context(title)?;
     let mut crd = crd.clone();
-    fence(&mut crd, existing.as_ref().map(|existing| &existing.metadata));
+    put_fence(&mut crd, &fence_of(existing.as_ref().map(|existing| &existing.metadata)));
     in_time(api.patch(name, &PatchParams::apply(HOST_FIELD_MANAGER).force(), &Patch::Apply(&crd)))
         .await
         .with_context(title)?;

@@ -1,8 +1,8 @@
 //! Converts objects of the API to those of the engine.
 
 use bartizan_contract::Kind;
-use bartizan_engine::Observed;
 use bartizan_engine::object::Projection;
+use bartizan_engine::{Fence, Observed};
 use kube::core::{ApiResource, DynamicObject, ObjectMeta, TypeMeta};
 use kube::{Api, Client};
 use serde_json::Value;
@@ -30,17 +30,25 @@ pub(crate) fn objects(client: &Client, namespace: Option<&str>, resource: &ApiRe
     }
 }
 
-/// Gives an object that is to be applied its preconditions: it is still in this state; or, if there is none, it does not exist. (With any
-/// resource version, the API server creates an object that does not exist, and answers 409 if it does.)
-pub(crate) fn fence(object: &mut Value, existing: Option<&ObjectMeta>) {
+/// The precondition that an object is still in this state; or, if there is none, that it does not exist.
+pub(crate) fn fence_of(existing: Option<&ObjectMeta>) -> Fence {
+    existing.map_or(Fence::CreateOnly, |ObjectMeta { uid, resource_version, .. }| Fence::Exact {
+        uid: uid.clone().unwrap_or_default(),
+        resource_version: resource_version.clone().unwrap_or_default(),
+    })
+}
+
+/// Gives an object that is to be applied its precondition.
+pub(crate) fn put_fence(object: &mut Value, fence: &Fence) {
     let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) else { return };
-    match existing {
-        Some(ObjectMeta { uid, resource_version, .. }) => {
+    match fence {
+        // With any resource version, the API server creates an object that does not exist, and answers 409 if it does.
+        Fence::CreateOnly => {
+            metadata.insert("resourceVersion".to_owned(), "1".into());
+        }
+        Fence::Exact { uid, resource_version } => {
             metadata.insert("uid".to_owned(), uid.clone().into());
             metadata.insert("resourceVersion".to_owned(), resource_version.clone().into());
-        }
-        None => {
-            metadata.insert("resourceVersion".to_owned(), "1".into());
         }
     }
 }

@@ -21,7 +21,7 @@ use serde_json::{Value, json};
 
 use crate::kubernetes::deadline::DEADLINE;
 use crate::kubernetes::error::classify;
-use crate::kubernetes::object::{project, stamp};
+use crate::kubernetes::object::{project, put_fence, stamp};
 use crate::kubernetes::served::{Resource, Resources};
 use crate::telemetry::metrics::ProviderMetrics;
 
@@ -66,19 +66,7 @@ impl Writer {
         mut object: Value,
         fence: &Fence,
     ) -> Result<Observed, ApiError> {
-        if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) {
-            match fence {
-                // Create-only: with any resource version, the API server creates an object that does not exist, and answers 409 if it
-                // does.
-                Fence::CreateOnly => {
-                    metadata.insert("resourceVersion".to_owned(), "1".into());
-                }
-                Fence::Exact { uid, resource_version } => {
-                    metadata.insert("uid".to_owned(), uid.clone().into());
-                    metadata.insert("resourceVersion".to_owned(), resource_version.clone().into());
-                }
-            }
-        }
+        put_fence(&mut object, fence);
         self.metrics.wrote("apply");
         let request = self.request(kind, key)?.patch(&key.name, &self.apply_params(), &Patch::Apply(&object));
         self.observe(key, request).await

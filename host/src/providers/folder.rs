@@ -15,7 +15,7 @@ use crate::catalog::Origin;
 use crate::catalog::documents::Declared;
 use crate::catalog::snapshot::CatalogSnapshot;
 use crate::kubernetes::deadline::in_time;
-use crate::kubernetes::object::fence;
+use crate::kubernetes::object::{fence_of, put_fence};
 
 /// What the folder declares of each of its modules.
 pub(super) fn modules(catalog: &CatalogSnapshot) -> Vec<DeclaredModule> {
@@ -49,7 +49,7 @@ async fn try_declare(client: &Client, declaration: &Declaration) -> anyhow::Resu
     let name = wanted.metadata.name.as_str();
     let title = format!("Provider {name}");
     let existing = in_time(api(client).get_opt(name)).await.with_context(|| format!("{title} could not be read"))?;
-    let state = existing.as_ref().map(|existing| existing.metadata.clone());
+    let fence = fence_of(existing.as_ref().map(|existing| &existing.metadata));
     match declaration.verdict(existing.map(parse).transpose()?.as_ref()) {
         Verdict::Write => {}
         Verdict::UpToDate => return Ok(None),
@@ -70,7 +70,7 @@ async fn try_declare(client: &Client, declaration: &Declaration) -> anyhow::Resu
         },
         "spec": wanted.spec,
     });
-    fence(&mut document, state.as_ref());
+    put_fence(&mut document, &fence);
     let params = PatchParams::apply(MANAGER).force();
     let written = in_time(api(client).patch(name, &params, &Patch::Apply(&document))).await;
     let written = written.with_context(|| format!("{title} could not be written"))?;

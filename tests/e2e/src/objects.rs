@@ -45,8 +45,14 @@ impl Stage {
     /// The Faults of the default namespace.
     #[must_use]
     pub fn faults(&self) -> Api<DynamicObject> {
+        self.faults_in("default")
+    }
+
+    /// The Faults of a namespace.
+    #[must_use]
+    pub fn faults_in(&self, namespace: &str) -> Api<DynamicObject> {
         let resource = resource("test.bartizan.dev", "Fault", "faults");
-        Api::default_namespaced_with(self.cluster.client(), &resource)
+        Api::namespaced_with(self.cluster.client(), namespace, &resource)
     }
 
     /// The Scripts of a namespace.

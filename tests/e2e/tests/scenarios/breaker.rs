@@ -2,20 +2,14 @@
 //! no other.
 
 use anyhow::{Result, ensure};
-use bartizan_e2e::{Host, Provider, SOON, Stage, apply_text, fault, greeting, message_of};
+use bartizan_e2e::{Host, Provider, SOON, Stage, apply_text, condition, fault, greeting, message_of};
 use bartizan_harness::wait::wait_object;
 use k8s_openapi::api::core::v1::ConfigMap;
-use kube::Api;
-use kube::core::{ApiResource, DynamicObject, GroupVersionKind};
+use kube::core::DynamicObject;
 use serde_json::{Value, json};
 
 /// More parents than it takes to open a breaker.
 const PARENTS: usize = 6;
-
-fn providers(stage: &Stage) -> Api<DynamicObject> {
-    let kind = GroupVersionKind::gvk("bartizan.dev", "v1alpha1", "Provider");
-    Api::all_with(stage.cluster.client(), &ApiResource::from_gvk_with_plural(&kind, "providers"))
-}
 
 async fn apply_faults(stage: &Stage, how: &str) -> Result<()> {
     for number in 0..PARENTS {
@@ -36,7 +30,7 @@ async fn a_provider_that_crashes_for_all_parents_trips_only_its_own_breaker() ->
     let stage = Stage::start(&[Provider::Faulty, Provider::Hello]).await?;
     let mut host = stage.host().await?;
     apply_faults(&stage, "Trap").await?;
-    let message = message_of(providers(&stage), "faulty", "Serving", "False", "BreakerOpen").await?;
+    let message = message_of(stage.provider_objects(), "faulty", "Serving", "False", "BreakerOpen").await?;
     let expected = "no answer for 5 parents in a row; others wait until it answers for one, which is retried with backoff; \
                     last: the provider crashed (wasm `unreachable` instruction executed); this is a bug in the provider: \
                     report it to its author";
@@ -45,7 +39,7 @@ async fn a_provider_that_crashes_for_all_parents_trips_only_its_own_breaker() ->
 
     // The host is ready, and the other provider's parents are served.
     host.ready().await?;
-    message_of(providers(&stage), "hello", "Serving", "True", "Serving").await?;
+    message_of(stage.provider_objects(), "hello", "Serving", "True", "Serving").await?;
     breaker_is(&host, "hello", 0).await?;
     apply_text(&stage, &greeting("meanwhile", "world")).await?;
     wait_object(stage.api::<ConfigMap>("default"), "meanwhile", "existence", SOON, |_| true).await?;
@@ -55,7 +49,7 @@ async fn a_provider_that_crashes_for_all_parents_trips_only_its_own_breaker() ->
     for number in 0..PARENTS {
         message_of(stage.faults(), &format!("f{number}"), "Synced", "True", "Applied").await?;
     }
-    message_of(providers(&stage), "faulty", "Serving", "True", "Serving").await?;
+    message_of(stage.provider_objects(), "faulty", "Serving", "True", "Serving").await?;
     breaker_is(&host, "faulty", 0).await?;
     host.stop().await?;
     stage.stop().await
@@ -71,19 +65,11 @@ fn fault_in(namespace: &str, name: &str, how: &str) -> Result<Value> {
 /// Applies a Fault, and waits until its provider has answered.
 async fn is_answered(stage: &Stage, name: &str, how: &str, reason: &str) -> Result<()> {
     apply_text(stage, &fault_in("victim", name, how)?.to_string()).await?;
-    let faults = Api::<DynamicObject>::namespaced_with(
-        stage.cluster.client(),
-        "victim",
-        &ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk("test.bartizan.dev", "v1alpha1", "Fault"), "faults"),
-    );
+    let faults = stage.faults_in("victim");
     let generation = faults.get(name).await?.metadata.generation;
     let is_answered = |fault: &DynamicObject| {
-        let conditions = fault.data["status"]["conditions"].as_array();
-        conditions.into_iter().flatten().any(|condition| {
-            condition["type"] == "Synced"
-                && condition["reason"] == reason
-                && condition["observedGeneration"].as_i64() == generation
-        })
+        condition(fault, "Synced")
+            .is_some_and(|synced| synced["reason"] == reason && synced["observedGeneration"].as_i64() == generation)
     };
     wait_object(faults, name, &format!("an answer with {reason}"), SOON, is_answered).await?;
     Ok(())
