@@ -5,17 +5,29 @@ use std::collections::BTreeMap;
 use bartizan_contract::Kind;
 use bartizan_contract::provider::{self, GrantedNamespaces, PodLevel};
 
-use crate::object::Observed;
+use crate::object::{ObjectKey, Observed};
 
 /// The kinds that a provider may write and read, and the bounds of its pods.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Grants {
     /// Granted kinds of children.
     pub children: BTreeMap<Kind, Grant>,
+    /// Where children may be whose kinds only an earlier version wrote.
+    pub former: BTreeMap<Kind, Grant>,
     /// Granted kinds of related objects.
     pub related: BTreeMap<Kind, Grant>,
     /// Bounds of its pods.
     pub pods: PodBounds,
+}
+
+impl Grants {
+    /// Whether a child of this parent may be where this object is: in the parent's namespace, in a granted one, or in none.
+    #[must_use]
+    pub fn reach(&self, child: &ObjectKey, parent: &Observed) -> bool {
+        let Some(namespace) = child.namespace.as_deref() else { return true };
+        let mut granted = self.children.iter().chain(&self.former).filter(|(kind, _)| child.is_of(kind));
+        parent.key.namespace.as_deref() == Some(namespace) || granted.any(|(_, grant)| grant.covers(namespace, parent))
+    }
 }
 
 /// Bounds of the pods that a provider may create.

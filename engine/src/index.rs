@@ -1,5 +1,8 @@
 //! Index of the observed objects of one provider: its parents by UID, their children by owner UID, the descendants of those, and
-//! related objects. Watches and the responses to the host's own writes feed it; the newer state wins.
+//! related objects. Watches and the responses to the host's own writes feed it; the newer state wins. Anybody may label an object as a
+//! child: only what the host's field manager applied, where the provider may write, is kept.
+
+mod unclaimed;
 
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
@@ -8,9 +11,12 @@ use std::sync::Arc;
 use bartizan_contract::Kind;
 
 use crate::descendants::{Descendants, Listing};
+use crate::grants::Grants;
 use crate::object::{ObjectKey, Observed, ParentUid, Touched, compare_versions};
 use crate::plan::Delete;
 use crate::related::{Place, References, ReverseIndex, key_in, place};
+
+use unclaimed::Unclaimed;
 
 /// Scope of one watch: a kind, in all namespaces or in one.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -39,6 +45,8 @@ pub struct Kinds {
     pub descendants: Vec<Kind>,
     /// Related objects that it may ask for.
     pub related: Vec<Kind>,
+    /// Where its children may be.
+    pub grants: Grants,
 }
 
 /// The observed objects of one provider.
@@ -57,12 +65,27 @@ pub struct Index {
     related: HashMap<Place, BTreeSet<ObjectKey>>,
     parents: HashMap<ParentUid, ObjectKey>,
     children: HashMap<ParentUid, BTreeSet<ObjectKey>>,
+    unclaimed: Unclaimed,
+    /// Parents that are known now, and whose children were dropped before: they are to be listed.
+    returned: BTreeSet<ParentUid>,
+    /// Of these, those whose children are being listed.
+    returning: BTreeSet<ParentUid>,
+    ignored: Ignored,
     expected: BTreeSet<Scope>,
     synced: BTreeSet<Scope>,
     relists: HashMap<Scope, HashSet<ObjectKey>>,
     /// Objects that were deleted while writes were under way, whose responses may be older than the deletion.
     tombstones: HashMap<ObjectKey, Tombstone>,
     provider: String,
+}
+
+/// Objects that look like children, and are not: nobody's field manager but the host's makes one, and only where the provider may write.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Ignored {
+    /// How often one was seen.
+    pub times: u64,
+    /// The last of them.
+    pub example: Option<ObjectKey>,
 }
 
 /// A deleted object.
@@ -105,13 +128,38 @@ impl Index {
     /// contained them.
     pub fn finish_relist(&mut self, scope: &Scope) -> Touched {
         let Some(seen) = self.relists.remove(scope) else { return Touched::new() };
+        self.unclaimed.retain(|key| !scope.covers(key) || seen.contains(key));
         let gone: Vec<ObjectKey> =
             self.objects.keys().filter(|key| scope.covers(key) && !seen.contains(*key)).cloned().collect();
         let mut touched: Touched = gone.iter().flat_map(|key| self.forget(key)).collect();
-        if self.synced.insert(scope.clone()) && self.is_synced() {
-            touched.extend(self.match_descendants());
+        if self.synced.insert(scope.clone()) {
+            if self.kinds.parents.contains(&scope.kind) && self.knows_parents() {
+                let unknown: Vec<ParentUid> =
+                    self.children.keys().filter(|uid| !self.parents.contains_key(*uid)).cloned().collect();
+                unknown.iter().for_each(|uid| self.review_children(uid));
+            }
+            if self.is_synced() {
+                touched.extend(self.match_descendants());
+            }
         }
         touched
+    }
+
+    /// Whether all parents were listed once. From then on, nothing is kept of children whose parent is not known but their keys.
+    #[must_use]
+    pub fn knows_parents(&self) -> bool {
+        let mut of_parents = self.expected.iter().filter(|scope| self.kinds.parents.contains(&scope.kind));
+        of_parents.all(|scope| self.synced.contains(scope))
+    }
+
+    /// Decides anew what is kept of the children of a parent that has become known, or is known no more.
+    fn review_children(&mut self, parent: &ParentUid) {
+        for key in self.children.get(parent).cloned().unwrap_or_default() {
+            if let Some(object) = self.objects.get(&key).cloned() {
+                self.unlink(&key);
+                self.enter(object);
+            }
+        }
     }
 
     /// Everything was listed: from now on, only descendants of a child are kept.
@@ -160,14 +208,28 @@ impl Index {
             }
             return Touched::new();
         }
+        let is_new_parent = self.is_parent(&object.key) && !self.parents.contains_key(object.uid.as_str());
         let replaced = known.filter(|known| known.uid != object.uid).map(|known| known.key.clone());
         let mut touched = match replaced {
             // Another object of the same name: nothing that is known of the first one applies.
             Some(key) => self.forget(&key),
             None => self.unlink(&object.key),
         };
+        let uid: ParentUid = object.uid.as_str().into();
+        touched.extend(self.enter(Arc::new(object)));
+        if is_new_parent {
+            self.review_children(&uid);
+            if self.unclaimed.claim(&uid) {
+                self.returned.insert(uid);
+            }
+        }
+        touched
+    }
+
+    /// Takes an object of a key that has none, in the roles that it has. Returns the parents that it concerns.
+    fn enter(&mut self, object: Arc<Observed>) -> Touched {
+        let mut touched = Touched::new();
         let key = object.key.clone();
-        let object = Arc::new(object);
         if self.is_parent(&key) {
             let uid: ParentUid = object.uid.as_str().into();
             self.parents.insert(uid.clone(), key.clone());
@@ -183,6 +245,7 @@ impl Index {
                 self.listings.insert(key.clone(), listing);
             }
         } else {
+            self.leave_out(&object);
             let orphans = self.descendants.forget_child(&key);
             self.drop_unneeded(orphans);
         }
@@ -212,10 +275,43 @@ impl Index {
             || self.is_descendant(key) && (!self.is_synced() || self.descendants.contains(key))
     }
 
-    /// The parent whose child this is by its labels.
+    /// The parent whose child this is. Until all parents are known, that may be one that is not.
     fn owner(&self, object: &Observed) -> Option<ParentUid> {
-        let is_child = object.provider.as_deref() == Some(self.provider.as_str()) && !self.is_parent(&object.key);
-        object.owner_uid.as_deref().filter(|_| is_child).map(Into::into)
+        let uid = self.labelled_parent(object).filter(|_| object.applied_by_host)?;
+        let is_child = match self.parents.get(&uid).and_then(|key| self.objects.get(key)) {
+            Some(parent) => self.kinds.grants.reach(&object.key, parent),
+            None => !self.knows_parents(),
+        };
+        is_child.then_some(uid)
+    }
+
+    /// The parent that the labels of an object name.
+    fn labelled_parent(&self, object: &Observed) -> Option<ParentUid> {
+        let is_labelled = object.provider.as_deref() == Some(self.provider.as_str()) && !self.is_parent(&object.key);
+        object.owner_uid.as_deref().filter(|_| is_labelled).map(Into::into)
+    }
+
+    /// Takes note of an object that its labels alone make a child.
+    fn leave_out(&mut self, object: &Observed) {
+        let Some(uid) = self.labelled_parent(object) else { return };
+        if object.applied_by_host && !self.parents.contains_key(&uid) {
+            self.unclaimed.add(uid, object.key.clone());
+        } else {
+            self.ignored.times += 1;
+            self.ignored.example = Some(object.key.clone());
+        }
+    }
+
+    /// What was left out, since it only looks like a child.
+    #[must_use]
+    pub fn ignored(&self) -> &Ignored {
+        &self.ignored
+    }
+
+    /// Whether there are objects that the host applied for a parent of this UID, which is not known.
+    #[must_use]
+    pub fn has_unclaimed(&self, parent_uid: &str) -> bool {
+        self.unclaimed.has(parent_uid)
     }
 
     /// The parents of these children.
@@ -225,6 +321,7 @@ impl Index {
 
     /// Removes an object that was deleted, with its last resource version. A newer one of the same name stays.
     pub fn delete(&mut self, key: &ObjectKey, uid: &str, resource_version: &str) -> Touched {
+        self.unclaimed.remove(key);
         let is_later =
             |known: &Tombstone| compare_versions(&known.resource_version, resource_version) == Some(Ordering::Greater);
         if !self.tombstones.get(key).is_some_and(is_later) {
@@ -317,9 +414,25 @@ impl Index {
         self.owners(&BTreeSet::from([child.clone()]))
     }
 
-    /// Whether the descendants of this parent's children are not known yet.
+    /// Takes the parents whose children are to be listed.
+    pub fn take_returned(&mut self) -> Vec<ParentUid> {
+        let returned = std::mem::take(&mut self.returned);
+        self.returning.extend(returned.iter().cloned());
+        returned.into_iter().collect()
+    }
+
+    /// The children of this parent were listed.
+    pub fn children_listed(&mut self, parent: &ParentUid) -> Touched {
+        self.returning.remove(parent);
+        Touched::from([parent.clone()])
+    }
+
+    /// Whether the children of this parent, or their descendants, are not known yet.
     #[must_use]
     pub fn is_being_listed(&self, parent_uid: &str) -> bool {
+        if self.returned.contains(parent_uid) || self.returning.contains(parent_uid) {
+            return true;
+        }
         let mut children = self.children.get(parent_uid).into_iter().flatten();
         children.any(|child| self.listing.contains_key(child) || self.listings.contains_key(child))
     }
@@ -399,7 +512,10 @@ impl Index {
         if let Some(known) = self.objects.remove(key)
             && self.is_parent(key)
         {
-            self.references.forget(&known.uid.as_str().into());
+            let uid: ParentUid = known.uid.as_str().into();
+            self.references.forget(&uid);
+            self.returned.remove(&uid);
+            self.review_children(&uid);
         }
         let orphans = self.descendants.forget_child(key);
         self.drop_unneeded(orphans);
@@ -409,6 +525,7 @@ impl Index {
 
     /// Removes the object of this key from all maps but `objects`, and returns the parents that this concerns.
     fn unlink(&mut self, key: &ObjectKey) -> Touched {
+        self.unclaimed.remove(key);
         let Some(known) = self.objects.get(key).cloned() else { return Touched::new() };
         let mut touched = Touched::new();
         if self.parents.get(known.uid.as_str()) == Some(key) {

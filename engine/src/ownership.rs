@@ -1,5 +1,9 @@
-//! Which objects belong to a parent.
+//! Which objects belong to a parent. Anybody may set labels, and call a field manager as the host does: only where the provider may write
+//! does that make a child.
 
+use std::sync::Arc;
+
+use crate::grants::Grants;
 use crate::object::Observed;
 
 /// Whether a child belongs to the parent: its labels say so, it has no other controller, and our field manager has applied it
@@ -15,4 +19,16 @@ pub(crate) fn is_ours(child: &Observed, parent: &Observed, provider: &str) -> bo
 #[must_use]
 pub fn may_prune(child: &Observed, parent: &Observed, provider: &str) -> bool {
     child.labelled_by_host && is_ours(child, parent, provider)
+}
+
+/// What a live list of the objects with a parent's labels shows of its children.
+#[must_use]
+pub fn children_of(
+    parent: &Observed,
+    listed: Vec<Arc<Observed>>,
+    provider: &str,
+    grants: &Grants,
+) -> Vec<Arc<Observed>> {
+    let is_child = |object: &Arc<Observed>| is_ours(object, parent, provider) && grants.reach(&object.key, parent);
+    listed.into_iter().filter(is_child).collect()
 }

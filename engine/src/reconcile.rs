@@ -25,6 +25,7 @@ use crate::breaker::Called;
 use crate::decide::{DecideInput, Decision, Execute, decide};
 use crate::gate::Refusal;
 use crate::object::{ObjectKey, Observed};
+use crate::ownership;
 use crate::patch::MergePatch;
 use crate::phase::{self, Phase};
 use crate::plan::{self, FinalizerStep, Plan};
@@ -154,6 +155,10 @@ impl Reconcile {
 
     /// Takes the reply to an effect.
     pub fn reply(&mut self, ticket: Ticket, reply: Reply, clock: &dyn Clock) {
+        let reply = match reply {
+            Reply::Children(listed) => Reply::Children(listed.map(|listed| self.children_of(listed))),
+            reply => reply,
+        };
         match std::mem::replace(&mut self.state, State::Done) {
             State::ReadingUnsure { keys, replies } => self.unsure_read(ticket, reply, keys, replies, clock),
             State::ReadingNamespace => match reply {
@@ -189,6 +194,10 @@ impl Reconcile {
             State::SendingEvents { waiting, status } => self.next_event(waiting, status, clock),
             state @ (State::Begin { .. } | State::Done) => self.state = state,
         }
+    }
+
+    fn children_of(&self, listed: Vec<Arc<Observed>>) -> Vec<Arc<Observed>> {
+        ownership::children_of(&self.snapshot.parent, listed, &self.context.name, &self.context.grants)
     }
 
     /// The report, once it is done.

@@ -31,7 +31,12 @@ fn list(index: &mut Index, name: &str, objects: &[Observed]) -> Touched {
 }
 
 fn empty() -> Index {
-    let kinds = Kinds { parents: vec![kind("Store")], descendants: vec![kind("Pod")], related: vec![kind("Secret")] };
+    let kinds = Kinds {
+        parents: vec![kind("Store")],
+        descendants: vec![kind("Pod")],
+        related: vec![kind("Secret")],
+        ..Kinds::default()
+    };
     Index::new("minio", kinds, KINDS.map(scope).into())
 }
 
@@ -58,7 +63,8 @@ fn object(kind: &str, name: &str, uid: &str, version: u64, mut more: Value) -> O
 fn set(name: &str, uid: &str, version: u64, owner: &str, app: &str) -> Observed {
     let labels = json!({PROVIDER_LABEL: "minio", OWNER_UID_LABEL: owner});
     let spec = json!({"selector": {"matchLabels": {"app": app}}});
-    object("StatefulSet", name, uid, version, json!({"labels": labels, "spec": spec}))
+    let applied = json!([{"manager": "bartizan/minio", "operation": "Apply", "fieldsV1": {}}]);
+    object("StatefulSet", name, uid, version, json!({"labels": labels, "managedFields": applied, "spec": spec}))
 }
 
 fn pod(name: &str, version: u64, app: &str, controller: Option<(&str, &str)>) -> Observed {

@@ -18,7 +18,6 @@ use std::time::{Duration, Instant};
 use bartizan_contract::Kind;
 use bartizan_contract::provider::ActiveModule;
 use bartizan_engine::breaker::{Called, Standing, Trust};
-use bartizan_engine::descendants::Listing;
 use bartizan_engine::index::{Index, Kinds, Scope};
 use bartizan_engine::provider::claims::{Claim, serves};
 use bartizan_engine::provider::event::ControllerEvent;
@@ -42,6 +41,7 @@ use crate::reconcile::{self, Job, reconcile};
 use crate::telemetry::explain::Board;
 use crate::telemetry::observer::Observer;
 use crate::telemetry::timestamp;
+use observe::Listed;
 use previewing::Previewing;
 use watches::watches;
 
@@ -104,7 +104,7 @@ pub(crate) struct Controller {
     running: JoinSet<Option<Report>>,
     in_flight: BTreeMap<Id, InFlight>,
     breakers: Breakers,
-    listings: JoinSet<(Listing, Vec<Observed>)>,
+    listings: JoinSet<Listed>,
     claims: Arc<[Claim]>,
     reporter: Reporter,
     board: Board,
@@ -112,6 +112,8 @@ pub(crate) struct Controller {
     was_synced: bool,
     /// The number of parents in the last report.
     told_parents: Option<usize>,
+    /// How many objects were reported that only look like children.
+    told_ignored: u64,
     /// Watches that broke and have not relisted since: their objects may be stale.
     broken: BTreeMap<Scope, String>,
     /// No new reconcile is started.
@@ -145,6 +147,7 @@ impl Controller {
             parents: served.parents.keys().cloned().collect(),
             descendants: served.descendants.keys().cloned().collect(),
             related: served.related.keys().cloned().collect(),
+            grants: shared.context.grants.clone(),
         };
         Self {
             index: Index::new(shared.provider(), kinds, expected),
@@ -164,6 +167,7 @@ impl Controller {
             observer,
             was_synced: false,
             told_parents: None,
+            told_ignored: 0,
             broken: BTreeMap::new(),
             stopping: false,
             previewing: None,
@@ -193,10 +197,11 @@ impl Controller {
         changed: impl Future<Output = ()>,
     ) -> anyhow::Result<Ended> {
         let (to, mut seen) = mpsc::channel(EVENTS);
-        let mut watching = JoinSet::new();
-        for watch in std::mem::take(&mut self.watches) {
-            watching.spawn(watch.run(to.clone()));
-        }
+        // Parents first: of what looks like a child of none, no more than its key is ever kept.
+        let is_of_parents = |watch: &Watch| self.served.parents.contains_key(&watch.scope.kind);
+        let (first, mut later): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.watches).into_iter().partition(is_of_parents);
+        let mut watching: JoinSet<()> = first.into_iter().map(|watch| watch.run(to.clone())).collect();
         self.report_health();
         self.report_breakers();
         // What the one before could not write may fit now.
@@ -206,6 +211,11 @@ impl Controller {
             self.preview(Some(candidate));
         }
         let ended = loop {
+            if self.index.knows_parents() {
+                later.drain(..).for_each(|watch| {
+                    watching.spawn(watch.run(to.clone()));
+                });
+            }
             self.list_what_is_new();
             let now = Instant::now();
             self.look_at_record(inputs, now);

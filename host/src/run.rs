@@ -128,7 +128,7 @@ pub(crate) async fn run(args: RunArgs) -> anyhow::Result<()> {
         false => None,
     };
     let host = Host {
-        client,
+        client: leadership.as_ref().map_or_else(|| client.clone(), |leadership| leadership.guarded(client.clone())),
         board,
         changes,
         calls: CallPool::new(Capacity { calls: runtime.concurrent_calls(), bytes: args.call_memory }),

@@ -7,6 +7,7 @@ mod fields;
 mod metadata;
 mod object;
 mod pod;
+mod secret;
 mod stateful_set;
 
 pub use claims::Claims;
@@ -15,4 +16,5 @@ pub use fields::{Field, Fields};
 pub use metadata::ObservedMetadata;
 pub use object::{ObjectView, Observed, ordinal};
 pub use pod::PodView;
+pub use secret::SecretView;
 pub use stateful_set::{Rollout, StatefulSetSpecView, StatefulSetStatusView, StatefulSetView};

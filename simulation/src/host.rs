@@ -65,7 +65,7 @@ impl Host {
     /// A host with an empty cache, which receives all events from the first on.
     #[must_use]
     pub fn new(context: Arc<ProviderContext>, manager: &str, kind: Kind) -> Self {
-        let kinds = Kinds { parents: vec![kind.clone()], ..Kinds::default() };
+        let kinds = Kinds { parents: vec![kind.clone()], grants: context.grants.clone(), ..Kinds::default() };
         Self {
             index: Index::new(&context.name, kinds, BTreeSet::new()),
             context,
@@ -84,8 +84,12 @@ impl Host {
     pub fn restarted(&self, server: &ApiServer) -> Self {
         let mut host = Self::new(self.context.clone(), &self.manager, self.kind.clone());
         host.left = self.left.clone();
-        for object in server.objects().values() {
-            host.see(&WatchEvent::Applied(object.clone()));
+        // Parents first, as the controller lists them.
+        let is_parent = |key: &ObjectKey| key.is_of(&self.kind);
+        for parents in [true, false] {
+            for (_, object) in server.objects().iter().filter(|(key, _)| is_parent(key) == parents) {
+                host.see(&WatchEvent::Applied(object.clone()));
+            }
         }
         host.delivered = server.events.len();
         host

@@ -21,12 +21,40 @@ fn index() -> Index {
 }
 
 fn object(kind: &str, name: &str, uid: &str, version: u64, owner: Option<&str>) -> Observed {
+    applied_by("bartizan/minio", kind, ("n", name), uid, version, owner)
+}
+
+/// An object that this field manager applied.
+fn applied_by(
+    manager: &str,
+    kind: &str,
+    (namespace, name): (&str, &str),
+    uid: &str,
+    version: u64,
+    owner: Option<&str>,
+) -> Observed {
     let labels = owner.map(|owner| json!({PROVIDER_LABEL: "minio", OWNER_UID_LABEL: owner})).unwrap_or(json!({}));
+    let fields = json!({"f:metadata": {"f:labels": {"f:bartizan.dev/owner-uid": {}}}});
     let object = json!({
         "apiVersion": "v1", "kind": kind,
-        "metadata": {"name": name, "namespace": "n", "uid": uid, "resourceVersion": version.to_string(), "labels": labels}
+        "metadata": {
+            "name": name, "namespace": namespace, "uid": uid, "resourceVersion": version.to_string(), "labels": labels,
+            "managedFields": [{"manager": manager, "operation": "Apply", "fieldsV1": fields}]
+        }
     });
     Observed::project(object, "bartizan/minio").unwrap()
+}
+
+/// An index that has listed everything, with the parent `p`.
+fn synced() -> Index {
+    let mut index = index();
+    index.apply(object("Store", "s", "p", 1, None));
+    for kind in ["Store", "ConfigMap"] {
+        index.begin_relist(&scope(kind));
+        index.apply(object("Store", "s", "p", 1, None));
+        index.finish_relist(&scope(kind));
+    }
+    index
 }
 
 fn uids(touched: &Touched) -> Vec<&str> {
@@ -122,6 +150,89 @@ fn nothing_is_synced_before_every_scope_was_listed() {
         index.finish_relist(&scope(kind));
     }
     assert!(index.is_synced());
+}
+
+#[test]
+fn forged_labels_make_no_child_and_wake_nobody() {
+    let mut index = synced();
+    for (manager, namespace) in [("kubectl-create", "n"), ("bartizan/other", "n"), ("bartizan/minio", "elsewhere")] {
+        let forged = applied_by(manager, "ConfigMap", (namespace, "c"), "c", 2, Some("p"));
+        assert!(index.apply(forged.clone()).is_empty(), "{manager} in {namespace}");
+        assert!(index.children("p").is_empty() && index.get(&forged.key).is_none(), "{manager} in {namespace}");
+        assert_eq!(index.ignored().example.as_ref(), Some(&forged.key));
+    }
+    assert_eq!((index.ignored().times, index.len()), (3, 1));
+    // A child of its own loses nothing by it, and an object that becomes one is one.
+    assert_eq!(uids(&index.apply(object("ConfigMap", "c", "c", 5, Some("p")))), ["p"]);
+    assert_eq!(uids(&index.apply(applied_by("kubectl", "ConfigMap", ("n", "c"), "c", 6, Some("p")))), ["p"]);
+    assert!(index.children("p").is_empty());
+}
+
+#[test]
+fn a_granted_namespace_may_have_children() {
+    use crate::grants::Grant;
+    use bartizan_contract::provider::GrantedNamespaces;
+    let namespaces = vec![GrantedNamespaces::Named(vec!["granted".to_owned()])];
+    let mut kinds = Kinds { parents: vec![kind_of("Store")], ..Kinds::default() };
+    kinds.grants.children.insert(kind_of("ConfigMap"), Grant { namespaced: true, namespaces });
+    let mut index = Index::new("minio", kinds, BTreeSet::new());
+    index.apply(object("Store", "s", "p", 1, None));
+    for namespace in ["granted", "n", "another"] {
+        index.apply(applied_by("bartizan/minio", "ConfigMap", (namespace, "c"), namespace, 2, Some("p")));
+    }
+    let found: Vec<String> = index.children("p").iter().map(|child| child.uid.clone()).collect();
+    assert_eq!(found, ["granted", "n"]);
+}
+
+#[test]
+fn of_children_without_a_parent_only_the_keys_are_kept() {
+    let mut index = synced();
+    let child = object("ConfigMap", "c", "c", 2, Some("q"));
+    assert!(index.apply(child.clone()).is_empty());
+    assert!(index.get(&child.key).is_none() && index.children("q").is_empty() && index.has_unclaimed("q"));
+    // The parent comes back: its children are listed before anything is decided.
+    index.apply(object("Store", "t", "q", 3, None));
+    assert!(index.is_being_listed("q") && !index.is_being_listed("p"));
+    assert_eq!(index.take_returned(), ["q".into()]);
+    assert!(index.is_being_listed("q") && index.take_returned().is_empty());
+    index.apply(child.clone());
+    index.children_listed(&"q".into());
+    assert!(!index.is_being_listed("q"));
+    assert_eq!(index.children("q").len(), 1);
+    // It goes, and leaves the key; a relist without the child leaves nothing.
+    let parent = index.parent("q").unwrap();
+    index.delete(&parent.key, "q", "4");
+    assert!(index.get(&child.key).is_none() && index.has_unclaimed("q"));
+    index.begin_relist(&scope("ConfigMap"));
+    index.finish_relist(&scope("ConfigMap"));
+    assert!(!index.has_unclaimed("q"));
+    index.apply(object("Store", "u", "q", 5, None));
+    assert!(!index.is_being_listed("q"), "there is nothing to list");
+}
+
+#[test]
+fn children_that_are_listed_before_their_parents_stay() {
+    let mut index = index();
+    index.apply(object("ConfigMap", "c", "c", 1, Some("p")));
+    index.apply(object("ConfigMap", "stray", "d", 1, Some("nobody")));
+    index.apply(applied_by("bartizan/minio", "ConfigMap", ("elsewhere", "c"), "e", 1, Some("p")));
+    assert_eq!(index.len(), 3);
+    index.begin_relist(&scope("Store"));
+    index.apply(object("Store", "s", "p", 2, None));
+    index.finish_relist(&scope("Store"));
+    assert_eq!((index.children("p").len(), index.len()), (1, 2));
+    assert!(index.has_unclaimed("nobody") && !index.is_being_listed("p"));
+}
+
+#[test]
+fn beyond_the_limit_of_keys_every_new_parent_is_listed() {
+    let mut index = synced();
+    for number in 0..10_001 {
+        index.apply(object("ConfigMap", &format!("c{number}"), &format!("c{number}"), 2, Some("forged")));
+    }
+    assert_eq!(index.len(), 1);
+    index.apply(object("Store", "t", "q", 3, None));
+    assert!(index.is_being_listed("q"), "some of its children may not have been kept");
 }
 
 proptest! {

@@ -1,6 +1,5 @@
 //! What the actor observes: watch events, responses to writes, lists.
 
-use std::sync::Arc;
 use std::time::Instant;
 
 use bartizan_engine::Touched;
@@ -13,8 +12,22 @@ use tokio::task::JoinError;
 use tracing::error;
 
 use super::Controller;
-use super::watches::list;
+use super::watches::{list, list_children};
 use crate::kubernetes::watch::Seen;
+
+/// Objects that were listed.
+pub(super) struct Listed {
+    of: ListedFor,
+    objects: Vec<Observed>,
+}
+
+/// What objects were listed for.
+enum ListedFor {
+    /// The selector of a child.
+    Selector(Listing),
+    /// A parent.
+    Parent(ParentUid),
+}
 
 impl Controller {
     pub(super) fn observe(&mut self, scope: &Scope, seen: Seen) {
@@ -75,9 +88,19 @@ impl Controller {
     fn is_held(&self, parent: &Observed) -> bool {
         let has_finalizer = parent.finalizers.contains(&self.shared.context.finalizer);
         let has_status = parent.owned_status.as_object().is_some_and(|status| !status.is_empty());
-        // Labels alone may be forged.
-        let is_child = |child: &Arc<Observed>| child.applied_by_host && child.labelled_by_host;
-        has_finalizer || !parent.deleting && (has_status || self.index.children(&parent.uid).iter().any(is_child))
+        // Where there is no status, children alone may show it, and they are not known before everything was listed.
+        let may_have_children = || !self.index.is_synced() && self.has_no_status(parent);
+        let has_children = || {
+            let children = self.index.children(&parent.uid);
+            children.iter().any(|child| child.labelled_by_host) || self.index.has_unclaimed(&parent.uid)
+        };
+        has_finalizer || !parent.deleting && (has_status || has_children() || may_have_children())
+    }
+
+    /// Whether the kind of a parent has no room for a status.
+    fn has_no_status(&self, parent: &Observed) -> bool {
+        let mut kinds = self.served.parents.iter().filter(|(kind, _)| parent.key.is_of(kind));
+        kinds.any(|(_, served)| !served.status.has_room())
     }
 
     /// Who serves a parent that this Provider does not serve any more; `None` if it serves it.
@@ -111,25 +134,36 @@ impl Controller {
         }
     }
 
-    /// Lists the objects that new selectors match: they were dropped before.
+    /// Lists the objects that new selectors match, and the children of parents that have become known: they were dropped before.
     pub(super) fn list_what_is_new(&mut self) {
         for listing in self.index.take_listings() {
             let shared = self.shared.clone();
             self.listings.spawn(async move {
                 let objects = list(&shared, &listing).await;
-                (listing, objects)
+                Listed { of: ListedFor::Selector(listing), objects }
+            });
+        }
+        for uid in self.index.take_returned() {
+            let Some(parent) = self.index.parent(&uid) else { continue };
+            let shared = self.shared.clone();
+            self.listings.spawn(async move {
+                let objects = list_children(&shared, &parent).await;
+                Listed { of: ListedFor::Parent(uid), objects }
             });
         }
     }
 
-    pub(super) fn listed(&mut self, listed: Result<(Listing, Vec<Observed>), JoinError>) {
+    pub(super) fn listed(&mut self, listed: Result<Listed, JoinError>) {
         let now = Instant::now();
         match listed {
-            Ok((listing, objects)) => {
+            Ok(Listed { of, objects }) => {
                 for object in objects {
                     self.observe_object(object, now);
                 }
-                let touched = self.index.listed(&listing.child);
+                let touched = match of {
+                    ListedFor::Selector(listing) => self.index.listed(&listing.child),
+                    ListedFor::Parent(uid) => self.index.children_listed(&uid),
+                };
                 self.touch(&touched, Priority::Child, now);
             }
             Err(error) => error!(provider = self.shared.provider(), "a list ended unexpectedly: {error}"),

@@ -8,7 +8,7 @@ use bartizan_engine::provider::event::ControllerEvent;
 use bartizan_engine::status::Outcome;
 use bartizan_engine::status_shape::ConditionsRoom;
 use bartizan_engine::{Observed, ParentUid};
-use tracing::info;
+use tracing::{info, warn};
 
 use super::{Controller, Inputs};
 
@@ -19,10 +19,25 @@ impl Controller {
     pub(super) fn count(&mut self) {
         let parents = self.index.parent_uids().len();
         self.observer.metrics.load(parents, self.queue.waiting());
+        self.count_ignored();
         if self.was_synced && self.told_parents != Some(parents) {
             self.told_parents = Some(parents);
             self.reporter.report(ControllerEvent::Parents(parents));
         }
+    }
+
+    /// Anybody may label objects as children of anybody: that is counted, and said once.
+    fn count_ignored(&mut self) {
+        let ignored = self.index.ignored();
+        let Some(example) = ignored.example.as_ref().filter(|_| ignored.times > self.told_ignored) else { return };
+        if self.told_ignored == 0 {
+            warn!(
+                provider = self.shared.provider(), object = %example,
+                "it is labelled as a child, and is left alone: this host did not apply it, or may not write there"
+            );
+        }
+        self.observer.metrics.ignored(ignored.times - self.told_ignored);
+        self.told_ignored = ignored.times;
     }
 
     /// Ready means: every list is complete (before, absence means nothing, and nothing is decided) and no watch is broken.

@@ -273,15 +273,23 @@ impl Start {
             namespaced: resource.namespaced,
             namespaces,
         };
-        let children = served.children.iter().map(|(kind, resource)| {
-            let grants = granted.children.iter().filter(|grant| grant.covers(kind));
-            (kind.clone(), grant(resource, grants.map(|grant| grant.namespaces.clone()).collect()))
-        });
+        let writes = |kinds: &BTreeMap<Kind, Resource>| {
+            let granted_in = kinds.iter().map(|(kind, resource)| {
+                let grants = granted.children.iter().filter(|grant| grant.covers(kind));
+                (kind.clone(), grant(resource, grants.map(|grant| grant.namespaces.clone()).collect()))
+            });
+            granted_in.collect()
+        };
         let related = served.related.iter().map(|(kind, resource)| {
             let grants = granted.related.iter().filter(|grant| grant.covers(kind));
             (kind.clone(), grant(resource, grants.map(|grant| grant.namespaces.clone()).collect()))
         });
-        let grants = Grants { children: children.collect(), related: related.collect(), pods: PodBounds::of(granted) };
+        let grants = Grants {
+            children: writes(&served.children),
+            former: writes(&served.former),
+            related: related.collect(),
+            pods: PodBounds::of(granted),
+        };
         let parents = served.parents.iter().map(|(kind, parent)| (kind.clone(), parent.resource.clone()));
         let others = [&served.children, &served.former, &served.descendants, &served.related];
         let resources = parents.chain(others.into_iter().flatten().map(|(kind, found)| (kind.clone(), found.clone())));

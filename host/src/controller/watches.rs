@@ -7,7 +7,7 @@ use bartizan_contract::names::PROVIDER_LABEL;
 use bartizan_contract::provider::GrantedNamespaces;
 use bartizan_engine::descendants::Listing;
 use bartizan_engine::index::Scope;
-use bartizan_engine::{Grants, Observed};
+use bartizan_engine::{ApiError, Grants, Observed, ownership};
 use kube::Client;
 use tracing::warn;
 
@@ -60,6 +60,34 @@ pub(super) async fn list(shared: &Shared, listing: &Listing) -> Vec<Observed> {
         }
     }
     objects
+}
+
+/// The children of a parent that was not known when they were seen. Retries until they were read: a decision waits for it.
+pub(super) async fn list_children(shared: &Shared, parent: &Observed) -> Vec<Observed> {
+    let mut backoff = Backoff::new(backoff::LIST);
+    loop {
+        match read_children(shared, parent).await {
+            Ok(children) => return children,
+            Err(error) => {
+                warn!(provider = shared.provider(), parent = %parent.key, "its children cannot be listed: {error}");
+                backoff.wait().await;
+            }
+        }
+    }
+}
+
+async fn read_children(shared: &Shared, parent: &Observed) -> Result<Vec<Observed>, ApiError> {
+    let (writer, context) = (&shared.writer, &shared.context);
+    let listed = writer.list_children(&context.written_kinds, &context.name, parent).await?;
+    let mut children = Vec::new();
+    for child in ownership::children_of(parent, listed, &context.name, &context.grants) {
+        match writer.get(&child.kind(), &child.key).await {
+            Ok(child) => children.push(child),
+            Err(ApiError::NotFound(_)) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(children)
 }
 
 /// The namespaces of parents, and those that a kind was granted in beside them.

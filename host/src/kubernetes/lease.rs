@@ -1,16 +1,20 @@
 //! The Lease by which one of several hosts works: `bartizan` in the host's namespace. Every write to it carries the resource version that
-//! it was read at, so that of two hosts that claim it one is refused.
+//! it was read at, so that of two hosts that claim it one is refused. While this host has no Lease, its client sends no writes.
 
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use bartizan_engine::election::{Election, GIVE_UP_AFTER, LEASE_DURATION, RENEW_EVERY, Record, Turn};
+use http::Request;
 use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use k8s_openapi::jiff::Timestamp;
 use kube::api::PostParams;
+use kube::client::Body;
 use kube::core::ObjectMeta;
 use kube::{Api, Client};
+use tower::{BoxError, service_fn};
 use tracing::{error, info, warn};
 
 use crate::kubernetes::deadline::in_time;
@@ -21,8 +25,29 @@ pub(crate) const NAME: &str = "bartizan";
 /// Time until an attempt that failed, or came too late, is repeated.
 const RETRY: Duration = Duration::from_millis(500);
 
+/// Until when this host may write. A process that was stopped for a while sees what others wrote before it sees that it lost the Lease:
+/// what it decides then would carry their resource versions.
+#[derive(Clone, Debug, Default)]
+struct Term(Arc<Mutex<Option<Instant>>>);
+
+impl Term {
+    fn set(&self, until: Option<Instant>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = until;
+    }
+
+    fn has_ended(&self) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).is_none_or(|until| until <= Instant::now())
+    }
+}
+
+/// A write was not sent.
+#[derive(Debug, thiserror::Error)]
+#[error("this host does not have the Lease any more, so that another one may work: nothing is written")]
+struct TermEnded;
+
 /// The Lease, and what this host knows of it.
 pub(crate) struct Leadership {
+    term: Term,
     leases: Api<Lease>,
     title: String,
     election: Election,
@@ -62,7 +87,23 @@ impl Leadership {
             title: format!("Lease {namespace}/{NAME}"),
             election: Election::new(identity),
             known: None,
+            term: Term::default(),
         }
+    }
+
+    /// A client that reads at any time, and writes while this host has the Lease.
+    pub(crate) fn guarded(&self, client: Client) -> Client {
+        let (term, namespace) = (self.term.clone(), client.default_namespace().to_owned());
+        let service = service_fn(move |request: Request<Body>| {
+            let (client, term) = (client.clone(), term.clone());
+            async move {
+                if !request.method().is_safe() && term.has_ended() {
+                    return Err(BoxError::from(TermEnded));
+                }
+                client.send(request).await.map_err(BoxError::from)
+            }
+        });
+        Client::new(service, namespace)
     }
 
     /// Waits until this host has the Lease. `waits` is called with the reason whenever that changes.
@@ -95,6 +136,12 @@ impl Leadership {
 
     /// Renews the Lease, and returns why this host must not work any more once it has lost it.
     pub(crate) async fn keep(&mut self) -> String {
+        let lost = self.renew().await;
+        self.term.set(None);
+        lost
+    }
+
+    async fn renew(&mut self) -> String {
         let (mut failure, mut pause) = (None, RENEW_EVERY);
         loop {
             let left = || {
@@ -133,6 +180,7 @@ impl Leadership {
 
     /// Gives the Lease back, so that another host need not wait until it expires.
     pub(crate) async fn release(&mut self) {
+        self.term.set(None);
         let Some(mut lease) = self.known.take().filter(|_| self.election.leads_until().is_some()) else { return };
         if let Some(spec) = &mut lease.spec {
             (spec.holder_identity, spec.lease_duration_seconds) = (None, Some(1));
@@ -169,6 +217,7 @@ impl Leadership {
             Ok(written) => {
                 self.known = Some(written);
                 self.election.claimed(sent);
+                self.term.set(self.election.leads_until());
                 Ok(Attempt::Held)
             }
             // Another host was faster, or somebody deleted it.

@@ -14,16 +14,23 @@ use k8s_openapi::api::networking::v1::{IPAddress, ParentReference};
 use kube::api::{
     DeleteParams, GetParams, ListParams, Patch, PatchParams, PostParams, Preconditions, PropagationPolicy, Request,
 };
-use kube::core::{DynamicObject, Status};
+use kube::core::{DynamicObject, ObjectList, PartialObjectMeta, Status};
 use kube::{Api, Client, Resource as _};
 use serde::de::DeserializeOwned;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::kubernetes::deadline::DEADLINE;
 use crate::kubernetes::error::classify;
+use crate::kubernetes::metadata::PAGE;
 use crate::kubernetes::object::{project, put_fence, stamp};
 use crate::kubernetes::served::{Resource, Resources};
 use crate::telemetry::metrics::ProviderMetrics;
+
+/// Objects that are read in one request: each may have more than a megabyte.
+const PAGE_OF_OBJECTS: u32 = 50;
+
+/// A request that was built, or why it could not be.
+type Built = Result<http::Request<Vec<u8>>, kube::core::request::Error>;
 
 /// Writes and live reads of one provider.
 #[derive(Clone)]
@@ -210,26 +217,30 @@ impl Writer {
         let found = match key {
             Some(key) => {
                 let params = ListParams::default().fields(&format!("metadata.name={}", key.name));
-                self.list_with(kind, key.namespace.as_deref(), &params).await?
+                self.list_metadata(kind, key.namespace.as_deref(), params).await?
             }
-            None => self.list(kind, None, "").await?,
+            None => self.list_metadata(kind, None, ListParams::default()).await?,
         };
         Ok(found.into_iter().find(|parent| parent.uid == *uid).map(Box::new))
     }
 
-    /// The current children of a parent, of every kind that this provider writes, read from the API server.
+    /// The metadata of the objects with the labels of a parent's children, of every kind that this provider writes, read from the API
+    /// server. What they contain is not read: anybody may set these labels.
     pub(crate) async fn list_children(
         &self,
         kinds: &[Kind],
         provider: &str,
         parent: &Observed,
     ) -> Result<Vec<Arc<Observed>>, ApiError> {
-        let selector = format!("{PROVIDER_LABEL}={provider},{OWNER_UID_LABEL}={}", parent.uid);
+        let params =
+            ListParams::default().labels(&format!("{PROVIDER_LABEL}={provider},{OWNER_UID_LABEL}={}", parent.uid));
         let mut children = Vec::new();
         for kind in kinds {
-            let listed = match (self.list(kind, None, &selector).await, &parent.key.namespace) {
+            let listed = match (self.list_metadata(kind, None, params.clone()).await, &parent.key.namespace) {
                 // An account that is limited to some namespaces.
-                (Err(ApiError::Forbidden(_)), Some(namespace)) => self.list(kind, Some(namespace), &selector).await,
+                (Err(ApiError::Forbidden(_)), Some(namespace)) => {
+                    self.list_metadata(kind, Some(namespace), params.clone()).await
+                }
                 (listed, _) => listed,
             };
             children.extend(listed?.into_iter().map(Arc::new));
@@ -244,24 +255,51 @@ impl Writer {
         namespace: Option<&str>,
         selector: &str,
     ) -> Result<Vec<Observed>, ApiError> {
-        self.list_with(kind, namespace, &ListParams::default().labels(selector)).await
+        let params = ListParams::default().labels(selector).limit(PAGE_OF_OBJECTS);
+        self.pages(kind, namespace, params, |request, params| request.list(params), |object: DynamicObject| object)
+            .await
     }
 
-    async fn list_with(
+    /// The metadata of the objects of a kind that match.
+    async fn list_metadata(
         &self,
         kind: &Kind,
         namespace: Option<&str>,
-        params: &ListParams,
+        params: ListParams,
+    ) -> Result<Vec<Observed>, ApiError> {
+        let bare = |meta: PartialObjectMeta<DynamicObject>| DynamicObject {
+            types: None,
+            metadata: meta.metadata,
+            data: Value::Object(Map::new()),
+        };
+        self.pages(kind, namespace, params.limit(PAGE), |request, params| request.list_metadata(params), bare).await
+    }
+
+    /// A list, page by page.
+    async fn pages<T: Clone + DeserializeOwned>(
+        &self,
+        kind: &Kind,
+        namespace: Option<&str>,
+        mut params: ListParams,
+        request: impl Fn(&Request, &ListParams) -> Built,
+        object: impl Fn(T) -> DynamicObject,
     ) -> Result<Vec<Observed>, ApiError> {
         let Resource { api, .. } = self.resources.get(kind).ok_or_else(|| ApiError::NotServed(kind.clone()))?;
-        let request = Request::new(DynamicObject::url_path(api, namespace)).list(params);
-        let any = ObjectKey::new(kind, namespace, "");
-        let list: kube::core::ObjectList<DynamicObject> = self.send(&any, request).await?;
-        let stamped = list.items.into_iter().map(|mut object| {
-            stamp(&mut object, kind);
-            project(object, &self.projection).map_err(ApiError::transient)
-        });
-        stamped.collect()
+        let (requests, any) =
+            (Request::new(DynamicObject::url_path(api, namespace)), ObjectKey::new(kind, namespace, ""));
+        let mut found = Vec::new();
+        loop {
+            let page: ObjectList<T> = self.send(&any, request(&requests, &params)).await?;
+            for item in page.items {
+                let mut object = object(item);
+                stamp(&mut object, kind);
+                found.push(project(object, &self.projection).map_err(ApiError::transient)?);
+            }
+            match page.metadata.continue_.filter(|token| !token.is_empty()) {
+                Some(token) => params = params.continue_token(&token),
+                None => return Ok(found),
+            }
+        }
     }
 
     /// Whether a namespace is being deleted or does not exist any more.
@@ -284,26 +322,15 @@ impl Writer {
         Ok(Request::new(DynamicObject::url_path(api, key.namespace.as_deref())))
     }
 
-    async fn observe(
-        &self,
-        key: &ObjectKey,
-        request: Result<http::Request<Vec<u8>>, kube::core::request::Error>,
-    ) -> Result<Observed, ApiError> {
+    async fn observe(&self, key: &ObjectKey, request: Built) -> Result<Observed, ApiError> {
         project(self.send(key, request).await?, &self.projection).map_err(ApiError::transient)
     }
 
-    async fn send<T: DeserializeOwned>(
-        &self,
-        key: &ObjectKey,
-        request: Result<http::Request<Vec<u8>>, kube::core::request::Error>,
-    ) -> Result<T, ApiError> {
+    async fn send<T: DeserializeOwned>(&self, key: &ObjectKey, request: Built) -> Result<T, ApiError> {
         self.response(request).await?.map_err(|error| classify(&error, key))
     }
 
-    async fn response<T: DeserializeOwned>(
-        &self,
-        request: Result<http::Request<Vec<u8>>, kube::core::request::Error>,
-    ) -> Result<Result<T, kube::Error>, ApiError> {
+    async fn response<T: DeserializeOwned>(&self, request: Built) -> Result<Result<T, kube::Error>, ApiError> {
         // The same object makes no other request later.
         let request = request.map_err(|error| ApiError::Rejected(format!("no request can be made of it: {error}")))?;
         tokio::time::timeout(DEADLINE, self.client.request::<T>(request)).await.map_err(|_| too_late())

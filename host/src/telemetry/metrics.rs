@@ -71,6 +71,7 @@ struct Families {
     durations: Durations,
     writes: Family<OfVerb, Counter>,
     refusals: Family<OfProvider, Counter>,
+    ignored: Family<OfProvider, Counter>,
     parents: Family<OfProvider, Gauge>,
     queue_depth: Family<OfProvider, Gauge>,
     breakers: Family<OfCalls, Gauge>,
@@ -119,6 +120,11 @@ impl Default for Metrics {
         );
         registry.register("bartizan_writes", "Write requests sent to the API server", all.writes.clone());
         registry.register("bartizan_gate_refusals", "Answers that the output gate refused", all.refusals.clone());
+        registry.register(
+            "bartizan_ignored_objects",
+            "Times that an object was seen which is labelled as a child, and is none: the host did not apply it, or may not there",
+            all.ignored.clone(),
+        );
         registry.register("bartizan_parents", "Parents that the provider serves", all.parents.clone());
         registry.register(
             "bartizan_queue_depth",
@@ -246,6 +252,11 @@ impl ProviderMetrics {
     /// The gate refused an answer.
     pub(crate) fn refused(&self) {
         self.refusals.inc();
+    }
+
+    /// Objects were seen that only look like children.
+    pub(crate) fn ignored(&self, times: u64) {
+        self.families.ignored.get_or_create(&OfProvider { provider: self.provider.clone() }).inc_by(times);
     }
 
     /// How many parents there are, and how many of them wait in the queue.

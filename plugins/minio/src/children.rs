@@ -8,6 +8,7 @@ mod services;
 use bartizan_sdk::Response;
 use bartizan_sdk::kubernetes::disruption_budget;
 
+use crate::keys::{self, Keys};
 use crate::plan::Plan;
 use crate::spec::Mode;
 use metadata::{meta, selector};
@@ -17,16 +18,14 @@ use metadata::{meta, selector};
 const MAX_UNAVAILABLE: i32 = 1;
 
 /// All children of a store, in a fixed order.
-pub(crate) fn desired(plan: &Plan<'_>) -> Response {
-    let mut response = Response::new()
-        .child_json(services::headless(plan))
-        .child_json(services::client(plan))
-        .child_json(servers::stateful_set(plan));
-    if let Some(secret) = credentials::secret(plan) {
-        response = response.child_json(secret);
+pub(crate) fn desired(plan: &Plan<'_>, keys: &Keys<'_>) -> Response {
+    let mut response = Response::new().child_json(services::headless(plan)).child_json(services::client(plan));
+    if keys.may_run {
+        response = response.child_json(servers::stateful_set(plan, keys));
     }
-    for (key, length) in credentials::generated(plan) {
-        response = response.generate(&credentials::secret_name(plan), key, length);
+    response = credentials::add(response, plan, keys);
+    if let Some(name) = keys::referenced(plan) {
+        response = response.related(keys::SECRET, &[name]);
     }
     // A budget for a single server would either block draining its node or have no effect.
     if plan.layout.mode == Mode::Distributed {

@@ -5,6 +5,7 @@
 //! reconciliation continues once the spec is fixed.
 
 mod children;
+mod keys;
 mod layout;
 mod permanent;
 mod plan;
@@ -52,6 +53,7 @@ impl Provider for MinIo {
         ChildKind::of::<StatefulSet>(),
         ChildKind::of::<PodDisruptionBudget>(),
     ];
+    const RELATED: &'static [ChildKind] = &[keys::SECRET];
     const RETIRED: &'static [RetiredField] = &[
         RetiredField { path: "spec.port", instead: "has become spec.network.ports, as in [{name: api, port: 9000}]" },
         RetiredField {
@@ -77,14 +79,19 @@ impl Provider for MinIo {
     fn reconcile(request: &Request<'_, ObjectStoreSpec>) -> Result<Response, Failure> {
         let observed = request.child::<StatefulSetView>(request.name())?;
         let (plan, faults) = validation::plan(request, Self::RETIRED);
-        let (response, valid, plan) = match plan {
+        let (response, valid, wanted) = match plan {
             None => (Response::hold(), condition::invalid("InvalidSpec", &faults), None),
             Some(plan) => match permanent::faults(&plan, observed.as_ref()) {
-                faults if faults.is_empty() => (children::desired(&plan), condition::valid(), Some(plan)),
+                faults if faults.is_empty() => {
+                    let keys = keys::of(&plan, request, observed.as_ref())?;
+                    let response = children::desired(&plan, &keys).condition(keys.condition());
+                    (response, condition::valid(), Some((plan.layout, keys)))
+                }
                 faults => (Response::hold(), condition::invalid("PermanentField", &faults), None),
             },
         };
-        let response = status::report(response, request, plan.as_ref(), observed.as_ref()).condition(valid);
+        let wanted = wanted.as_ref().map(|(layout, keys)| (layout, keys));
+        let response = status::report(response, request, wanted, observed.as_ref()).condition(valid);
         Ok(match status::durability(&request.spec, observed.as_ref()) {
             Some(condition) => response.condition(condition),
             None => response,

@@ -5,8 +5,9 @@ use bartizan_sdk::{Condition, ConditionStatus, Request, Response, condition};
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use crate::keys::Keys;
+use crate::layout::Layout;
 use crate::permanent;
-use crate::plan::Plan;
 use crate::spec::ObjectStoreSpec;
 
 /// The status of an ObjectStore, beside its conditions.
@@ -26,20 +27,20 @@ pub struct ObjectStoreStatus {
     pub endpoint: Option<String>,
 }
 
-/// Adds the status and the condition `Ready` to a response. Without a plan, the status describes the running store.
+/// Adds the status and the condition `Ready` to a response. If the spec cannot be acted on, the status describes the running store.
 pub(crate) fn report(
     response: Response,
     request: &Request<'_, ObjectStoreSpec>,
-    plan: Option<&Plan<'_>>,
+    wanted: Option<(&Layout, &Keys<'_>)>,
     observed: Option<&StatefulSetView<'_>>,
 ) -> Response {
     let ready_servers = observed.map_or(0, |observed| observed.status.ready_replicas);
-    let nodes = match (plan, observed) {
+    let nodes = match (wanted, observed) {
         (None, Some(observed)) => permanent::nodes(observed),
         _ => request.spec.scope.node_count,
     };
-    let endpoint = match (plan, observed) {
-        (Some(plan), _) => Some(plan.layout.client_endpoint()),
+    let endpoint = match (wanted, observed) {
+        (Some((layout, _)), _) => Some(layout.client_endpoint()),
         (None, Some(observed)) => permanent::endpoint(request.name(), request.namespace(), observed),
         (None, None) => None,
     };
@@ -50,7 +51,7 @@ pub(crate) fn report(
         ready: format!("{ready_servers}/{nodes}"),
         endpoint,
     };
-    response.status(status).condition(readiness(plan.is_some(), nodes, observed))
+    response.status(status).condition(readiness(wanted.map(|(_, keys)| keys), nodes, observed))
 }
 
 /// `Durable=False` if the store that runs, or else the one that is wanted, has no volume claims.
@@ -65,11 +66,14 @@ pub(crate) fn durability(spec: &ObjectStoreSpec, observed: Option<&StatefulSetVi
 }
 
 /// Whether all servers are ready and up to date.
-fn readiness(valid: bool, nodes: i32, observed: Option<&StatefulSetView<'_>>) -> Condition {
+fn readiness(keys: Option<&Keys<'_>>, nodes: i32, observed: Option<&StatefulSetView<'_>>) -> Condition {
     let Some(observed) = observed else {
-        return match valid {
-            true => condition::not_ready("Creating", "the servers are being created"),
-            false => condition::not_ready("InvalidSpec", "nothing is created until the spec is valid"),
+        return match keys {
+            Some(Keys { may_run: false, fault: Some(fault), .. }) => {
+                condition::not_ready("CredentialsNotReady", fault.message())
+            }
+            Some(_) => condition::not_ready("Creating", "the servers are being created"),
+            None => condition::not_ready("InvalidSpec", "nothing is created until the spec is valid"),
         };
     };
     let ready = observed.status.ready_replicas;

@@ -6,6 +6,7 @@ use bartizan_sdk::storage::{
 };
 use bartizan_sdk::{Fault, Request, RetiredField, is_token};
 
+use crate::keys::secret_name;
 use crate::layout::{self, DEFAULT_DOMAIN, DEFAULT_PORT, EPHEMERAL_VOLUME, Layout};
 use crate::plan::{ACCESS_KEY_VARIABLE, COMPONENT, PORT_NAME, Plan, SECRET_KEY_VARIABLE};
 use crate::spec::{ObjectStoreSpec, SHORTEST_ACCESS_KEY, SHORTEST_SECRET_KEY};
@@ -28,7 +29,7 @@ pub(crate) fn plan<'a>(
         [ACCESS_KEY_VARIABLE, SECRET_KEY_VARIABLE].contains(&name).then_some("spec.credentials")
     }));
     let (host_network, port) = check_network(spec, &mut faults);
-    let credentials = check_credentials(&spec.credentials, request.namespace(), &mut faults);
+    let credentials = check_credentials(&spec.credentials, request, &mut faults);
     let domain = spec.cluster_domain.as_deref().filter(|domain| !domain.is_empty()).unwrap_or(DEFAULT_DOMAIN);
     let mut volumes = volume_names(&spec.scope.volume_claim_templates);
     if volumes.is_empty() {
@@ -92,10 +93,16 @@ fn check_network(spec: &ObjectStoreSpec, faults: &mut Vec<Fault>) -> (bool, u16)
 
 fn check_credentials<'a>(
     credentials: &'a Credentials,
-    namespace: &str,
+    request: &Request<'_, ObjectStoreSpec>,
     faults: &mut Vec<Fault>,
 ) -> Option<CredentialsSource<'a>> {
-    let source = credentials.source("spec.credentials", namespace).map_err(|fault| faults.push(fault)).ok()?;
+    let source = credentials.source("spec.credentials", request.namespace());
+    let source = source.map_err(|fault| faults.push(fault)).ok()?;
+    let own = secret_name(request.name());
+    if source == CredentialsSource::Secret(&own) {
+        let message = format!("must not be {own}, in which the store keeps the keys that it was made with");
+        faults.push(Fault::new("spec.credentials.name", message));
+    }
     if let CredentialsSource::Inline { access_key, secret_key } = source {
         for (field, key, shortest) in
             [("accessKey", access_key, SHORTEST_ACCESS_KEY), ("secretKey", secret_key, SHORTEST_SECRET_KEY)]

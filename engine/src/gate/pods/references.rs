@@ -68,36 +68,38 @@ impl<'a> Known<'a> {
 
     fn account(&self, user: &Intent, name: &str) -> Result<Option<ObjectKey>, String> {
         let granted = &self.input.grants.pods.service_accounts;
-        if name == DEFAULT_ACCOUNT || granted.iter().any(|granted| granted == name) {
-            return Ok(None);
-        }
-        self.owned(user, &Kind::new("", "v1", "ServiceAccount"), name).map_err(|not_owned| match not_owned {
-            NotOwned::LaterWave => {
-                format!("ServiceAccount \"{name}\" is in a later wave: move it to the same or an earlier one")
+        let is_granted = || name == DEFAULT_ACCOUNT || granted.iter().any(|granted| granted == name);
+        match self.owned(user, &Kind::new("", "v1", "ServiceAccount"), name) {
+            Ok(key) => Ok(key),
+            Err(_) if is_granted() => Ok(None),
+            Err(NotOwned::LaterWave) => {
+                Err(format!("ServiceAccount \"{name}\" is in a later wave: move it to the same or an earlier one"))
             }
-            NotOwned::Foreign => format!(
+            Err(NotOwned::Foreign) => Err(format!(
                 "ServiceAccount \"{name}\" is not among the children of this answer, and not in \
                  spec.grants.pods.serviceAccountNames"
-            ),
-        })
+            )),
+        }
     }
 
     fn secret(&self, user: &Intent, name: &str) -> Result<Option<ObjectKey>, String> {
         let (granted, namespace) = (&self.input.grants.pods.secrets, user.key.namespace.as_deref());
-        if namespace.is_some_and(|namespace| granted.covers(namespace, self.input.parent))
-            || self.is_named(namespace, name)
-        {
-            return Ok(None);
-        }
-        self.owned(user, &Kind::new("", "v1", "Secret"), name).map_err(|not_owned| match not_owned {
-            NotOwned::LaterWave => {
-                format!("Secret \"{name}\" is in a later wave: move it to the same or an earlier one")
+        let is_granted = || {
+            namespace.is_some_and(|namespace| granted.covers(namespace, self.input.parent))
+                || self.is_named(namespace, name)
+        };
+        // A child comes after what it uses of the same answer, whatever it may use beside that.
+        match self.owned(user, &Kind::new("", "v1", "Secret"), name) {
+            Ok(key) => Ok(key),
+            Err(_) if is_granted() => Ok(None),
+            Err(NotOwned::LaterWave) => {
+                Err(format!("Secret \"{name}\" is in a later wave: move it to the same or an earlier one"))
             }
-            NotOwned::Foreign => format!(
+            Err(NotOwned::Foreign) => Err(format!(
                 "Secret \"{name}\" is not among the children of this answer, not named in the parent's spec, and not \
                  granted by spec.grants.related"
-            ),
-        })
+            )),
+        }
     }
 }
 

@@ -1,69 +1,49 @@
 //! The administrator's credentials: always in a Secret, never in a pod's spec.
 
 use bartizan_sdk::json::{WriteJson, lazy, optional};
-use bartizan_sdk::storage::CredentialsSource;
-use bartizan_sdk::{config_hash, object, secret_data};
+use bartizan_sdk::{OnDelete, Response, Treatment, config_hash, object};
 
 use super::metadata::labels;
+use crate::keys::{Keys, Own, PASSWORD, SECRET, USERNAME, secret_name};
 use crate::plan::{ACCESS_KEY_VARIABLE, Plan, SECRET_KEY_VARIABLE};
-
-/// The keys of the Secret, whether it is created here or referenced.
-const USERNAME: &str = "username";
-const PASSWORD: &str = "password";
 
 /// The lengths of generated values: those of MinIO's own tools.
 const GENERATED: [(&str, u16); 2] = [(USERNAME, 20), (PASSWORD, 40)];
 
-/// The name of the Secret that the servers read.
-pub(super) fn secret_name(plan: &Plan<'_>) -> String {
-    match plan.credentials {
-        CredentialsSource::Secret(name) => name.to_owned(),
-        CredentialsSource::Inline { .. } | CredentialsSource::Generated => format!("{}-credentials", plan.layout.name),
-    }
-}
-
-/// The Secret, unless the spec references an existing one. The host adds generated values.
-pub(super) fn secret(plan: &Plan<'_>) -> Option<impl WriteJson> {
-    let data = match plan.credentials {
-        CredentialsSource::Secret(_) => return None,
-        CredentialsSource::Generated => None,
-        CredentialsSource::Inline { access_key, secret_key } => {
-            Some(object!({USERNAME: secret_data(access_key), PASSWORD: secret_data(secret_key)}))
-        }
+/// Adds the store's own Secret. It stays as long as the data that cannot be read without it.
+pub(super) fn add(mut response: Response, plan: &Plan<'_>, keys: &Keys<'_>) -> Response {
+    let secret_name = secret_name(&plan.layout.name);
+    let name = secret_name.as_str();
+    let data = match &keys.own {
+        Own::Absent => return response,
+        Own::Keep => return response.keep(SECRET, name),
+        Own::Generate => None,
+        Own::Given(pair) => Some(object!({USERNAME: pair.username, PASSWORD: pair.password})),
     };
-    let data = optional(data);
-    Some(object!({
+    let is_generated = data.is_none();
+    let on_delete = if plan.layout.claims.is_empty() { OnDelete::Delete } else { OnDelete::Retain };
+    let secret = object!({
         "apiVersion": "v1",
         "kind": "Secret",
-        "metadata": {
-            "name": secret_name(plan),
-            "namespace": plan.layout.namespace,
-            "labels": labels(&plan.layout),
-        },
+        "metadata": {"name": name, "namespace": plan.layout.namespace, "labels": labels(&plan.layout)},
         "type": "Opaque",
-        "data": data,
-    }))
+        "data": optional(data),
+    });
+    response = response.child_with(Treatment { on_delete, ..Treatment::default() }, secret);
+    for (key, length) in GENERATED.into_iter().filter(|_| is_generated) {
+        response = response.generate(name, key, length);
+    }
+    response
 }
 
-/// The keys of the Secret whose values the host generates, with their lengths.
-pub(super) fn generated(plan: &Plan<'_>) -> impl Iterator<Item = (&'static str, u16)> {
-    let generated = matches!(plan.credentials, CredentialsSource::Generated);
-    GENERATED.into_iter().filter(move |_| generated)
-}
-
-/// A hash that restarts the servers when it changes, because a running server does not notice a change of its Secret.
+/// A hash that restarts the servers when it changes: a running server does not notice a change of its Secret. Their keys never do.
 pub(super) fn hash(plan: &Plan<'_>) -> String {
-    let inline = match plan.credentials {
-        CredentialsSource::Inline { access_key, secret_key } => Some((access_key, secret_key)),
-        // Generated values never change, and referenced ones are not read.
-        CredentialsSource::Secret(_) | CredentialsSource::Generated => None,
-    };
-    config_hash(&(secret_name(plan), inline))
+    config_hash(&(secret_name(&plan.layout.name), None::<()>))
 }
 
 /// The environment of a server, in a fixed order: credentials first, then the variables of the spec.
 pub(super) fn environment(plan: &Plan<'_>) -> impl WriteJson {
-    let name = secret_name(plan);
+    let name = secret_name(&plan.layout.name);
     lazy(move |writer| {
         writer.begin_list();
         for (variable, key) in [(ACCESS_KEY_VARIABLE, USERNAME), (SECRET_KEY_VARIABLE, PASSWORD)] {

@@ -7,6 +7,7 @@ use bartizan_sdk::storage::merge_annotations;
 
 use super::credentials;
 use super::metadata::{labels, pod_labels, selector};
+use crate::keys::{FINGERPRINT, Keys};
 use crate::layout::Layout;
 use crate::permanent;
 use crate::plan::{COMPONENT, PORT_NAME, Plan};
@@ -19,8 +20,11 @@ const CONFIG_HASH: &str = "minio.rook.io/config-hash";
 const USER: i64 = 1000;
 
 /// The StatefulSet.
-pub(super) fn stateful_set(plan: &Plan<'_>) -> impl WriteJson {
+pub(super) fn stateful_set(plan: &Plan<'_>, keys: &Keys<'_>) -> impl WriteJson {
     let layout = &plan.layout;
+    let mut record = permanent::record(plan);
+    record.extend(keys.fingerprint.clone().map(|fingerprint| (FINGERPRINT.to_owned(), fingerprint)));
+    let annotations = merge_annotations(record, &plan.spec.annotations);
     object!({
         "apiVersion": "apps/v1",
         "kind": "StatefulSet",
@@ -28,7 +32,7 @@ pub(super) fn stateful_set(plan: &Plan<'_>) -> impl WriteJson {
             "name": layout.name,
             "namespace": layout.namespace,
             "labels": labels(layout),
-            "annotations": merge_annotations(permanent::record(plan), &plan.spec.annotations),
+            "annotations": annotations,
         },
         "spec": {
             "serviceName": layout.name,

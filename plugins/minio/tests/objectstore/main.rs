@@ -2,6 +2,7 @@
 // Clippy recognizes test functions, but not the functions that they call.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+mod keys;
 mod manifest;
 mod objects;
 mod samples;

@@ -64,27 +64,6 @@ fn no_secret_value_stands_outside_the_secret() {
     }
 }
 
-#[test]
-fn keys_that_nobody_gave_are_made_by_the_host() {
-    let answer = Store::new("photos").request().answer::<MinIo>().unwrap();
-    let secret = child(&answer, "Secret", "photos-credentials");
-    assert_eq!(secret.get("data"), None);
-    let generated: Vec<_> =
-        answer.generate.iter().map(|value| (value.secret.as_str(), value.key.as_str(), value.length)).collect();
-    assert_eq!(generated, [("photos-credentials", "username", 20), ("photos-credentials", "password", 40)]);
-}
-
-#[test]
-fn new_inline_keys_restart_the_servers() {
-    let hash = |secret_key: &str| {
-        let keys = json!({"credentials": {"accessKey": "admin", "secretKey": secret_key}});
-        servers(Store::new("photos").with(keys))["spec"]["template"]["metadata"]["annotations"]["minio.rook.io/config-hash"]
-            .clone()
-    };
-    assert_eq!(hash("one-password"), hash("one-password"));
-    assert_ne!(hash("one-password"), hash("another-password"));
-}
-
 #[rstest]
 #[case::list(json!([{"name": "objectserver", "limits": {"cpu": "500m"}}]), json!({"limits": {"cpu": "500m"}}))]
 #[case::single(json!({"requests": {"cpu": 1}, "limits": null}), json!({"requests": {"cpu": "1"}}))]

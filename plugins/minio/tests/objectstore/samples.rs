@@ -49,7 +49,9 @@ fn the_sample_of_rook_is_accepted_as_it_is() {
     );
     let keys: Vec<&Value> =
         container["env"].as_array().unwrap().iter().map(|variable| &variable["valueFrom"]).collect();
-    assert_eq!(keys[0]["secretKeyRef"]["name"], "minio-my-store-access-keys");
+    assert_eq!(keys[0]["secretKeyRef"]["name"], "my-store-credentials");
     assert_eq!(keys[1]["secretKeyRef"]["key"], "password");
-    assert!(!answer.children.iter().any(|child| child.object["kind"] == "Secret"), "the Secret is not ours to make");
+    let own = crate::store::child(&answer, "Secret", "my-store-credentials");
+    assert_eq!(own["data"], serde_json::json!({"username": "token-username", "password": "token-password"}));
+    assert_eq!(answer.related[0].names, ["minio-my-store-access-keys"]);
 }

@@ -21,6 +21,8 @@ fn a_store_without_servers_is_being_made() {
         "type": "Ready", "status": "False", "reason": "Creating", "message": "the servers are being created",
     });
     let valid = json!({"type": "Valid", "status": "True", "reason": "SpecValid", "message": ""});
+    let credentials =
+        json!({"type": "CredentialsReady", "status": "True", "reason": "CredentialsReady", "message": ""});
     let durable = json!({
         "type": "Durable", "status": "False", "reason": "EmptyDir",
         "message": "each server keeps its data in an emptyDir, which is deleted with its pod: set spec.scope.volumeClaimTemplates",
@@ -31,7 +33,7 @@ fn a_store_without_servers_is_being_made() {
         "readyServers": 0,
         "ready": "0/4",
         "endpoint": "http://photos-service.storage.svc.cluster.local:9000",
-        "conditions": [ready, valid, durable],
+        "conditions": [credentials, ready, valid, durable],
     });
     assert_eq!(answer.status, Some(expected));
 }

@@ -10,7 +10,10 @@ use serde_json::{Value, json};
 #[derive(Clone)]
 pub(crate) struct Store {
     parent: Value,
+    /// The StatefulSet and the Secret, once they exist.
     children: Vec<Value>,
+    /// Secrets of the user.
+    secrets: Vec<Value>,
 }
 
 impl Store {
@@ -22,7 +25,7 @@ impl Store {
             "metadata": {"name": name, "namespace": "storage", "generation": 3},
             "spec": {"scope": {"nodeCount": 4}},
         });
-        Self { parent, children: Vec::new() }
+        Self { parent, children: Vec::new(), secrets: Vec::new() }
     }
 
     /// One of the examples of this repository.
@@ -31,12 +34,59 @@ impl Store {
         Self::parse(&std::fs::read_to_string(file).unwrap())
     }
 
-    /// The ObjectStore of a YAML file.
+    /// The ObjectStore of a YAML file, and its Secrets as the host shows them.
     pub(crate) fn parse(yaml: &str) -> Self {
-        let mut documents =
+        let documents =
             serde_yaml_ng::Deserializer::from_str(yaml).map(|document| Value::deserialize(document).unwrap());
-        let parent = documents.find(|document| document["kind"] == "ObjectStore").unwrap();
-        Self { parent, children: Vec::new() }
+        let (stores, others): (Vec<Value>, Vec<Value>) =
+            documents.partition(|document| document["kind"] == "ObjectStore");
+        let parent = stores.into_iter().next().unwrap();
+        let mut store = Self { parent, children: Vec::new(), secrets: Vec::new() };
+        for secret in others.iter().filter(|document| document["kind"] == "Secret") {
+            store = store
+                .secret(secret["metadata"]["name"].as_str().unwrap(), &["username", "password"].map(|key| (key, key)));
+        }
+        store
+    }
+
+    /// With a Secret of the user. Values are shown as tokens: `token-` and what is given here.
+    pub(crate) fn secret(mut self, name: &str, data: &[(&str, &str)]) -> Self {
+        self.secrets.retain(|secret| secret["metadata"]["name"] != name);
+        self.secrets.push(self.secret_of(name, data));
+        self
+    }
+
+    /// With these keys in the store's own Secret; none: without it.
+    pub(crate) fn own_keys(mut self, data: Option<&[(&str, &str)]>) -> Self {
+        self.children.retain(|child| child["kind"] != "Secret");
+        let name = format!("{}-credentials", self.parent["metadata"]["name"].as_str().unwrap());
+        let secret = data.map(|data| self.secret_of(&name, data));
+        self.children.extend(secret);
+        self
+    }
+
+    /// Without the Secrets of the user.
+    pub(crate) fn without_secrets(mut self) -> Self {
+        self.secrets.clear();
+        self
+    }
+
+    /// With an annotation of the StatefulSet.
+    pub(crate) fn annotate(mut self, key: &str, value: &Value) -> Self {
+        self.children[0]["metadata"]["annotations"][key] = value.clone();
+        self
+    }
+
+    /// Without an annotation of the StatefulSet.
+    pub(crate) fn unannotate(mut self, key: &str) -> Self {
+        self.children[0]["metadata"]["annotations"].as_object_mut().unwrap().remove(key);
+        self
+    }
+
+    fn secret_of(&self, name: &str, data: &[(&str, &str)]) -> Value {
+        let data: Value = data.iter().map(|(key, value)| (key.to_string(), json!(format!("token-{value}")))).collect();
+        let namespace = &self.parent["metadata"]["namespace"];
+        json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name, "namespace": namespace}, "data": data})
     }
 
     /// With fields of the spec replaced.
@@ -62,7 +112,16 @@ impl Store {
             claim["status"] = json!({"phase": "Pending"});
         }
         self.children.push(servers);
-        self
+        let secret = answer.children.iter().map(|child| &child.object).find(|object| object["kind"] == "Secret");
+        match secret.cloned() {
+            Some(secret) if secret.get("data").is_none() => {
+                self.own_keys(Some(&["username", "password"].map(|key| (key, key))))
+            }
+            secret => {
+                self.children.extend(secret);
+                self
+            }
+        }
     }
 
     /// With a field of the StatefulSet replaced.
@@ -72,7 +131,8 @@ impl Store {
     }
 
     pub(crate) fn request(&self) -> TestRequest {
-        self.children.iter().cloned().fold(TestRequest::new(self.parent.clone()), TestRequest::child)
+        let request = self.children.iter().cloned().fold(TestRequest::new(self.parent.clone()), TestRequest::child);
+        self.secrets.iter().cloned().fold(request, TestRequest::related)
     }
 }
 

@@ -15,6 +15,7 @@ mod fields;
 mod grants;
 mod handover;
 mod isolation;
+mod keys;
 mod languages;
 mod leases;
 mod observe;

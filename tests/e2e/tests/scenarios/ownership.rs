@@ -1,10 +1,11 @@
 //! A name that belongs to somebody else is left alone, and so are namespaces outside of the host's.
 
 use anyhow::{Context as _, Result, ensure};
-use bartizan_e2e::{Provider, SOON, Stage, apply_text, condition, greeting, message_of, store};
+use bartizan_e2e::{Provider, SOON, Stage, apply_text, condition, finalizing_script, greeting, message_of, store};
 use bartizan_harness::AuditMark;
-use bartizan_harness::wait::wait_object;
+use bartizan_harness::wait::{wait_for, wait_gone, wait_object};
 use k8s_openapi::api::core::v1::{ConfigMap, Secret, Service};
+use kube::api::ListParams;
 use serde_json::json;
 
 const NS: &str = "default";
@@ -105,5 +106,58 @@ async fn a_host_limited_to_a_namespace_reads_no_other() -> Result<()> {
         requests.iter().filter(|request| ["greetings", "configmaps"].contains(&request.resource.as_str())).collect();
     ensure!(!objects.is_empty(), "nothing was asked for");
     ensure!(objects.iter().all(|request| request.namespace == "ours"), "{objects:#?}");
+    stage.stop().await
+}
+
+/// Anybody who may create objects somewhere may label them as children of anybody, and call a field manager as the host does.
+#[tokio::test]
+async fn forged_labels_buy_nothing() -> Result<()> {
+    let stage = Stage::start(&[Provider::ScriptedFinalizing]).await?;
+    let mut host = stage.host().await?;
+    stage.kubectl(&["create", "namespace", "attacker"], "").await?;
+    let spec = |text: &str| {
+        let child =
+            json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "mine"}, "data": {"text": text}});
+        json!({"answers": [
+            {"when": {"finalizing": true}, "answer": {"finalized": true}},
+            {"answer": {"children": [{"object": child}]}}
+        ]})
+    };
+    apply_text(&stage, &finalizing_script("victim", &spec("one"))).await?;
+    message_of(stage.finalizing_scripts(NS), "victim", "Synced", "True", "Applied").await?;
+    let uid = stage.finalizing_scripts(NS).get("victim").await?.metadata.uid.context("a parent without UID")?;
+    let provider = Provider::ScriptedFinalizing.name();
+    // Nine megabytes: more than a request may have.
+    let text = "y".repeat(1_000_000);
+    let forged = |name: &str, uid: &str| {
+        let labels = json!({"bartizan.dev/provider": provider, "bartizan.dev/owner-uid": uid});
+        let metadata = json!({"name": name, "namespace": "attacker", "labels": labels});
+        json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {"x": text}}).to_string()
+    };
+    for number in 0..9 {
+        stage.kubectl(&["create", "-f", "-"], &forged(&format!("created-{number}"), &uid)).await?;
+        let manager = format!("--field-manager=bartizan/{provider}");
+        let arguments = ["apply", "--server-side", &manager, "-f", "-"];
+        stage.kubectl(&arguments, &forged(&format!("applied-{number}"), &uid)).await?;
+        stage.kubectl(&arguments, &forged(&format!("invented-{number}"), &format!("nobody-{number}"))).await?;
+    }
+    let ignored = async || {
+        let (_, metrics) = host.get("/metrics").await?;
+        let counter = format!("bartizan_ignored_objects_total{{provider=\"{provider}\"}} 18\n");
+        Ok(metrics.contains(&counter).then_some(()))
+    };
+    wait_for("the forged objects to be counted", SOON, ignored).await?;
+    host.process.wait_for_line("is labelled as a child, and is left alone", SOON).await?;
+
+    apply_text(&stage, &finalizing_script("victim", &spec("two"))).await?;
+    let has_text = |child: &ConfigMap| child.data.as_ref().is_some_and(|data| data["text"] == "two");
+    wait_object(stage.api::<ConfigMap>(NS), "mine", "the edit", SOON, has_text).await?;
+    stage.kubectl(&["delete", "finalizingscript", "victim", "-n", NS, "--wait=false"], "").await?;
+    wait_gone(stage.finalizing_scripts(NS), "victim", SOON).await?;
+    wait_gone(stage.api::<ConfigMap>(NS), "mine", SOON).await?;
+    let left = stage.api::<ConfigMap>("attacker").list(&ListParams::default()).await?;
+    let left = left.iter().filter(|map| map.metadata.name.as_deref() != Some("kube-root-ca.crt")).count();
+    ensure!(left == 27, "{left} of 27 forged objects are left");
+    host.stop().await?;
     stage.stop().await
 }

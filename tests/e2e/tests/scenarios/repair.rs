@@ -200,7 +200,8 @@ async fn children_are_deleted_with_their_parent_and_claims_stay(stage: &Stage, p
     wait_gone(stage.stores(NS), "data", SOON).await?;
     wait_for("the deletion of the children", SOON, async || {
         let children = stage.children(parent).await?;
-        Ok((children.names() == ["Secret/data-forged"]).then_some(()))
+        // The keys stay with the claims: what is in these cannot be read without them.
+        Ok((children.names() == ["Secret/data-credentials", "Secret/data-forged"]).then_some(()))
     })
     .await?;
     let claims = stage.api::<PersistentVolumeClaim>(NS).list(&ListParams::default()).await?;

@@ -80,6 +80,10 @@ fn a_secret_that_does_not_exist_yet_is_applied_before_its_pods() {
         answer.intents[0].uses.iter().map(ToString::to_string).collect::<Vec<_>>()
     };
     assert_eq!(used(&case), ["Secret n/x"]);
+    // Whatever else it may use.
+    case.secrets = vec![GrantedNamespaces::Parent];
+    assert_eq!(used(&case), ["Secret n/x"]);
+    case.secrets = Vec::new();
     case.children = vec![existing_secret("bartizan/minio")];
     assert_eq!(used(&case), Vec::<String>::new());
     assert_eq!(case.refusal(&json!([uses])), "", "it is kept, or deleted after the pod was applied");
