@@ -41,9 +41,8 @@ use crate::reconcile::{self, Job, reconcile};
 use crate::telemetry::explain::Board;
 use crate::telemetry::observer::Observer;
 use crate::telemetry::timestamp;
-use observe::Listed;
 use previewing::Previewing;
-use watches::watches;
+use watches::{Listed, watches};
 
 /// Most watch events that are queued for the actor; a full channel slows the watches down and loses nothing.
 const EVENTS: usize = 1024;

@@ -111,7 +111,7 @@ impl Providers {
                         }
                         // The host that leads has written it, or will.
                         Effect::Declare(declaration) => {
-                            events.push_back(Event::Declared { file: declaration.file, result: Ok(None) });
+                            events.push_back(Event::Declared { file: declaration.file, result: Ok(None), note: None });
                         }
                         _ => {}
                     }

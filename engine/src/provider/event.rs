@@ -7,7 +7,7 @@ use bartizan_contract::provider::{ActiveModule, EffectiveLimits, Provider, Provi
 use bartizan_contract::{GroupKind, Kind};
 
 use super::claims::Claim;
-use super::declaration::{Declaration, DeclaredModule};
+use super::declaration::{Declaration, DeclaredModule, FolderNote};
 use super::source::{Snapshot, Wanted};
 use super::upgrade_plan::{Preview, UpgradePlan};
 use super::version::{Version, VersionId};
@@ -52,6 +52,8 @@ pub enum Event {
         file: String,
         /// The Provider as it is since.
         result: Result<Option<Box<Provider>>, String>,
+        /// Why it does not take effect, if the Provider should say so.
+        note: Option<FolderNote>,
     },
     /// A request about a Provider was answered.
     Answered {

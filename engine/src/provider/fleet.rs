@@ -11,7 +11,7 @@ use bartizan_contract::provider::{Provider, ProviderStatus};
 use super::admission;
 use super::claims::Claim;
 use super::context::Context;
-use super::declaration::{Declaration, DeclaredModule, for_both_versions, stem};
+use super::declaration::{Declaration, DeclaredModule, FolderNote, NoteKind, for_both_versions};
 use super::event::{ControllerEvent, Effect, Event, Now};
 use super::life::{Follow, Life};
 use super::source::{CheckReference, Snapshot, Wanted};
@@ -28,16 +28,27 @@ struct Written {
     wanted: Option<Provider>,
     /// The folder of the declaration, if nothing was written: another file of it may declare the same Provider.
     unwritten_in: Option<BTreeSet<String>>,
+    /// Why it does not take effect, and the generation of the Provider then.
+    note: Option<(FolderNote, Option<i64>)>,
 }
 
 impl Written {
     /// Whether the declaration is made again although it says the same: the Provider was made from another file, which kept this
     /// one out, and the folder has changed since. A Provider that somebody deleted, or that somebody else made, stays as it is.
-    fn is_due_again(&self, existing: Option<&Provider>, stems: &BTreeSet<String>) -> bool {
+    fn is_due_again(&self, existing: Option<&Provider>, files: &BTreeSet<String>) -> bool {
         let file = |provider: &Provider| provider.metadata.annotations.get(FILE_ANNOTATION).cloned();
         let made_from_another = existing.and_then(file).is_some_and(|existing| Some(existing) != file(&self.provider));
-        made_from_another && self.unwritten_in.as_ref().is_some_and(|folder| folder != stems)
+        // What stood in its way may be gone by an edit.
+        let was_edited = self.note.as_ref().zip(existing).is_some_and(|((note, generation), existing)| {
+            note.kind == NoteKind::Conflict && existing.metadata.generation != *generation
+        });
+        was_edited || made_from_another && self.unwritten_in.as_ref().is_some_and(|folder| folder != files)
     }
+}
+
+/// Whether the folder made a Provider for this module.
+fn is_made_for(provider: &Provider, file: &str) -> bool {
+    provider.spec.module.file.as_deref() == Some(file) && provider.metadata.annotations.contains_key(FILE_ANNOTATION)
 }
 
 /// All Providers.
@@ -117,7 +128,7 @@ impl Fleet {
                 }
                 self.settle(now, &mut effects);
             }
-            Event::Declared { file, result } => self.declared(&file, result, now, &mut effects),
+            Event::Declared { file, result, note } => self.declared(&file, result, note, now, &mut effects),
             Event::Controller { provider, run, event } => {
                 let counted = matches!(event, ControllerEvent::Parents(_));
                 let follow =
@@ -227,8 +238,11 @@ impl Fleet {
             return;
         }
         self.retry_at = None;
-        let stems = self.stems();
-        for module in &self.folder {
+        let files = self.files();
+        // Documents first: what a manifest of the same name asks for is never in force meanwhile.
+        let (manifests, documents): (Vec<_>, Vec<_>) =
+            self.folder.iter().partition(|module| module.by_manifest_of.is_some());
+        for module in documents.into_iter().chain(manifests) {
             let life = module.provider.as_ref().and_then(|wanted| self.lives.get(&wanted.metadata.name));
             let (existing, served) = (life.and_then(Life::provider), life.and_then(Life::active_digest));
             let Some(provider) = for_both_versions(module, existing, served) else { continue };
@@ -237,7 +251,7 @@ impl Fleet {
             let is_same = before.is_some_and(|before| {
                 before.provider == provider || (existing.is_none() && before.wanted == module.provider)
             });
-            if is_same && !before.is_some_and(|before| before.is_due_again(existing, &stems)) {
+            if is_same && !before.is_some_and(|before| before.is_due_again(existing, &files)) {
                 continue;
             }
             // Of two files that declare one Provider, the second is judged by what the first has made of it.
@@ -248,31 +262,39 @@ impl Fleet {
             let written = Written {
                 provider: provider.clone(),
                 wanted: module.provider.clone(),
-                unwritten_in: Some(stems.clone()),
+                unwritten_in: Some(files.clone()),
+                note: None,
             };
             self.declaring.insert(file.clone(), written);
             let had_its_name = before.is_some_and(|before| before.provider.metadata.name == provider.metadata.name);
             let rewrites = had_its_name && !is_same;
-            effects.push(Effect::Declare(Box::new(Declaration { file, provider, rewrites, stems: stems.clone() })));
+            effects.push(Effect::Declare(Box::new(Declaration { file, provider, rewrites, files: files.clone() })));
         }
         if self.declaring.is_empty() {
             self.settle_all(now, effects);
         }
     }
 
-    /// Names of the modules in the folder, without their ending.
-    fn stems(&self) -> BTreeSet<String> {
-        self.folder.iter().map(|module| stem(&module.file).to_owned()).collect()
+    /// The files in the folder.
+    fn files(&self) -> BTreeSet<String> {
+        let modules = self.folder.iter().map(|module| module.file.clone());
+        self.snapshot.files.iter().cloned().chain(modules).collect()
     }
 
     fn declared(
         &mut self,
         file: &str,
         result: Result<Option<Box<Provider>>, String>,
+        note: Option<FolderNote>,
         now: &Now,
         effects: &mut Vec<Effect>,
     ) {
         let Some(mut declared) = self.declaring.remove(file) else { return };
+        declared.note = note.map(|note| {
+            let life = note.provider.as_ref().and_then(|name| self.lives.get(name));
+            let generation = life.and_then(Life::provider).and_then(|provider| provider.metadata.generation);
+            (note, generation)
+        });
         match result {
             Ok(written) => {
                 // Known at once, so that nothing is decided by what was there before.
@@ -301,6 +323,27 @@ impl Fleet {
         }
     }
 
+    /// Tells each Provider what the folder declares of it and does not take effect.
+    fn note(&mut self) {
+        let mut notes: BTreeMap<String, FolderNote> = BTreeMap::new();
+        for module in &self.folder {
+            let written = self.written.get(&module.file).filter(|_| module.provider.is_some());
+            let note = module.note.as_ref().or_else(|| written?.note.as_ref().map(|(note, _)| note));
+            let Some(note) = note else { continue };
+            let is_meant = |life: &Life| match &note.provider {
+                Some(name) => life.provider().is_some_and(|provider| provider.metadata.name == *name),
+                None => life.provider().is_some_and(|provider| is_made_for(provider, &module.file)),
+            };
+            let meant = self.lives.iter().filter(|(_, life)| is_meant(life)).map(|(name, _)| name.clone());
+            meant.for_each(|name| {
+                notes.entry(name).or_insert_with(|| note.clone());
+            });
+        }
+        for (name, life) in &mut self.lives {
+            life.note(notes.remove(name));
+        }
+    }
+
     fn settle_all(&mut self, now: &Now, effects: &mut Vec<Effect>) {
         // As long as it is not known which exist, an absent one means nothing.
         if !self.is_listed {
@@ -314,6 +357,7 @@ impl Fleet {
             effects.push(Effect::Request(wanted.clone()));
             self.wanted = wanted;
         }
+        self.note();
         self.claims = self.lives.values().filter_map(Life::claim).cloned().collect();
         let mut shadowed = admission::shadowed(&self.claims);
         let (claims, runs, retry_at) = (&self.claims, &mut self.runs, &mut self.retry_at);
@@ -322,7 +366,7 @@ impl Fleet {
             life.shadow(shadowed.remove(name));
             life.settle(&mut context);
         }
-        if !self.is_settled {
+        if !self.is_settled && !self.snapshot.is_loading {
             self.is_settled = true;
             effects.push(Effect::Known);
         }

@@ -111,6 +111,8 @@ pub type Library<M> = BTreeMap<Origin, Result<M, Trouble>>;
 /// What is known of all sources at one moment.
 #[derive(Clone, Debug, Default)]
 pub struct Snapshot {
+    /// Whether modules that the folder held at the start are still being loaded: until then it is not known which Providers there are.
+    pub is_loading: bool,
     /// The modules.
     pub library: Library<ModuleInfo>,
     /// Modules that were asked for by digest: at hand, or not.

@@ -4,6 +4,7 @@ use bartizan_contract::provider::{CandidateModule, Provider, ProviderStatus, con
 use bartizan_contract::{Condition, ConditionStatus, GroupKind, Reason};
 
 use super::admission::Admission;
+use super::declaration::{FolderNote, NoteKind};
 use super::upgrade_hold::Held;
 use super::version::Version;
 
@@ -23,6 +24,8 @@ pub enum Serving {
 pub struct Facts<'a> {
     /// Why an older Provider has all its parents.
     pub conflict: Option<&'a String>,
+    /// What the folder declares of it and does not take effect.
+    pub note: Option<&'a FolderNote>,
     /// How far it is with serving.
     pub serving: Serving,
     /// The version that serves now.
@@ -50,17 +53,26 @@ pub fn status(provider: &Provider, admission: &Admission, facts: Facts<'_>, now:
     let mut set = |type_: &str, status: bool, reason: Reason, message: &str| {
         conditions.push(condition(provider, type_, status, reason, message, now));
     };
-    match (&admission.accepted, facts.conflict, &admission.orphaned_by) {
+    match (&admission.accepted, facts.conflict, facts.note, &admission.orphaned_by) {
         (Err(problem), ..) => set(condition_types::ACCEPTED, false, problem.reason, &problem.message),
-        (Ok(_), Some(message), _) => set(condition_types::ACCEPTED, false, Reason::Conflict, message),
-        (Ok(_), None, Some(file)) => {
+        (Ok(_), Some(message), ..) => set(condition_types::ACCEPTED, false, Reason::Conflict, message),
+        // It serves all the same.
+        (Ok(_), None, Some(FolderNote { kind, message, .. }), _) => {
+            let (accepted, reason) = match kind {
+                NoteKind::Copy => (true, Reason::Accepted),
+                NoteKind::Conflict => (false, Reason::Conflict),
+                NoteKind::Wrong => (false, Reason::Invalid),
+            };
+            set(condition_types::ACCEPTED, accepted, reason, message);
+        }
+        (Ok(_), None, None, Some(file)) => {
             let message = format!(
                 "the spec can be honoured as it stands; {file}, which it was made from, is gone from the folder: delete \
                  the Provider if it should go, too"
             );
             set(condition_types::ACCEPTED, true, Reason::SourceMissing, &message);
         }
-        (Ok(_), None, None) => {
+        (Ok(_), None, None, None) => {
             set(condition_types::ACCEPTED, true, Reason::Accepted, "the spec can be honoured as it stands")
         }
     }

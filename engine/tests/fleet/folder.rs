@@ -17,7 +17,7 @@ fn declared(file: &str, name: &str) -> DeclaredModule {
     let mut provider = provider(name, 1);
     provider.spec.module = ModuleSource::file(file);
     provider.metadata.annotations.insert(FILE_ANNOTATION.to_owned(), file.to_owned());
-    DeclaredModule { file: file.to_owned(), provider: Some(provider), by_manifest_of: None }
+    DeclaredModule { file: file.to_owned(), provider: Some(provider), by_manifest_of: None, note: None }
 }
 
 /// The grant of a core kind.
@@ -44,7 +44,7 @@ fn folder(fleet: &mut Fleet, files: &[&str]) -> Vec<Declaration> {
 /// A declaration was written, or nothing was.
 fn answer(fleet: &mut Fleet, declaration: &Declaration, written: bool) -> Vec<Declaration> {
     let result = Ok(written.then(|| Box::new(declaration.provider.clone())));
-    on(fleet, Event::Declared { file: declaration.file.clone(), result })
+    on(fleet, Event::Declared { file: declaration.file.clone(), result, note: None })
 }
 
 fn empty() -> Fleet {

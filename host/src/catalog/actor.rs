@@ -19,7 +19,9 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use super::config_maps::{ConfigMapEvent, ConfigMaps};
-use super::documents::{BadModule, Document, DocumentError, FolderModule, declare, document_names};
+use super::documents::{
+    BadModule, Declared, Document, DocumentError, FolderModule, Named, declare, document_names, named,
+};
 use super::fetch::try_load;
 use super::folder::{self, EARLY_SCAN, SETTLE, Settling};
 use super::module::recall;
@@ -27,7 +29,7 @@ use super::module_store::{Content, Load, ModuleStore, Outcome};
 use super::registries::{self, Pull, Registries};
 use super::snapshot::CatalogSnapshot;
 use super::watch_folder::FolderWatch;
-use super::{Loaded, Origin, Trouble, Wanted};
+use super::{Library, Loaded, Origin, Trouble, Wanted};
 use crate::telemetry::health::Health;
 use crate::telemetry::metrics::Metrics;
 
@@ -81,6 +83,8 @@ pub(crate) struct CatalogActor {
     scans: u32,
     /// Whether the first scan is complete.
     scanned: bool,
+    /// Whether all modules that the folder held at the start were loaded, or refused.
+    is_loaded: bool,
     publish: watch::Sender<Option<Arc<CatalogSnapshot>>>,
 }
 
@@ -138,6 +142,7 @@ impl CatalogActor {
             ever_declared: BTreeSet::new(),
             scans: 0,
             scanned: false,
+            is_loaded: false,
             publish,
         };
         (actor, published)
@@ -270,26 +275,58 @@ impl CatalogActor {
         self.publish();
     }
 
-    /// Publishes a snapshot, and logs which modules cannot serve. The first snapshot waits for all modules that the folder held at
-    /// the start, so that none of them is missing from it only because it is still being loaded.
+    /// What each document of the folder names.
+    fn names(&self) -> BTreeMap<String, Named> {
+        let named = |text: &Result<String, DocumentError>| text.as_ref().map(|text| named(text)).unwrap_or_default();
+        self.documents.iter().map(|(file, text)| (file.clone(), named(text))).collect()
+    }
+
+    /// Publishes a snapshot, and logs which modules cannot serve. A module that is still being loaded is named as such: the others need
+    /// not wait for it.
     fn publish(&mut self) {
-        if !self.scanned || (self.publish.borrow().is_none() && !self.store.is_idle()) {
+        if !self.scanned {
             return;
         }
         let library = self.store.library();
         let files: Vec<String> = library.keys().filter_map(file_of).collect();
         self.modules.retain(|file, _| files.contains(file));
+        let names = self.names();
+        let (mut strays, beside) = (Vec::new(), |file: &str| document_names(file));
+        for (document, named) in &names {
+            let is_beside = files.iter().any(|file| beside(file).contains(document));
+            let module = named.module.as_ref().filter(|module| files.contains(module));
+            if !is_beside && module.is_none() {
+                let wanted = named.module.as_deref().unwrap_or("module beside it");
+                let reason = format!("there is no {wanted} in the folder for what this document declares");
+                strays.push(BadModule { file: document.clone(), reason });
+            }
+        }
         for file in &files {
             if !self.store.is_pending(&Origin::File(file.clone())) {
-                let texts = document_names(file).into_iter().filter_map(|name| {
+                // A document of another name may say for which module it is.
+                let others = names.iter().filter(|(document, named)| {
+                    named.module.as_ref() == Some(file) && !files.iter().any(|file| beside(file).contains(document))
+                });
+                let names = beside(file).into_iter().chain(others.map(|(document, _)| document.clone()));
+                let texts = names.filter_map(|name| {
                     let text = self.documents.get(&name)?.clone();
                     Some(Document { file: name, text })
                 });
                 self.modules.insert(file.clone(), FolderModule { file: file.clone(), documents: texts.collect() });
             }
         }
-        let modules = self.modules.values().cloned().collect();
-        let (declared, undeclared) = declare(modules, self.settings.trust_manifests);
+        let modules: Vec<FolderModule> = self.modules.values().cloned().collect();
+        let (mut declared, undeclared) = declare(modules.clone(), self.settings.trust_manifests);
+        let has_document =
+            |file: &String| modules.iter().any(|module| module.file == *file && !module.documents.is_empty());
+        let wrong = undeclared.iter().filter(|module| has_document(&module.file));
+        let wrong = wrong.map(|module| (module.file.clone(), module.reason.clone())).collect();
+        let copies = copies(&mut declared, &names, &library);
+        let copied = copies.iter().map(|(file, (name, document))| BadModule {
+            file: file.clone(),
+            reason: format!("Provider {name} is declared by {document}, so that this module is not used; remove one"),
+        });
+        let undeclared: Vec<BadModule> = undeclared.into_iter().chain(strays).chain(copied).collect();
         let refused = library.iter().filter_map(|(origin, state)| match state {
             Err(Trouble::Invalid(reason) | Trouble::Unavailable(reason)) => {
                 Some(BadModule { file: origin.to_string(), reason: reason.clone() })
@@ -306,12 +343,37 @@ impl CatalogActor {
         self.ever_declared.extend(declared.keys().cloned());
         let could_serve =
             |file: &String| self.store.was_good(&Origin::File(file.clone())) && self.ever_declared.contains(file);
-        self.health.loaded(!files.is_empty() && !files.iter().any(could_serve));
+        // At the start, the host is not ready before the last module was loaded.
+        if self.is_loaded || self.store.is_idle() {
+            self.is_loaded = true;
+            self.health.loaded(!files.is_empty() && !files.iter().any(could_serve));
+        }
         self.logged = bad;
         let files = files.into_iter().chain(self.documents.keys().cloned()).collect();
-        let snapshot = CatalogSnapshot { library, recalled: self.recalled.clone(), declared, files };
+        let is_loading = !self.is_loaded;
+        let snapshot =
+            CatalogSnapshot { is_loading, library, recalled: self.recalled.clone(), declared, wrong, copies, files };
         self.publish.send_replace(Some(Arc::new(snapshot)));
     }
+}
+
+/// Takes out the modules without documents whose manifests name the Provider of a document.
+fn copies(
+    declared: &mut BTreeMap<String, Declared>,
+    names: &BTreeMap<String, Named>,
+    library: &Library,
+) -> BTreeMap<String, (String, String)> {
+    let mut copies = BTreeMap::new();
+    for file in declared.iter().filter(|(_, declared)| **declared == Declared::Manifest).map(|(file, _)| file) {
+        let Some(Ok(loaded)) = library.get(&Origin::File(file.clone())) else { continue };
+        let name = &loaded.info.manifest.name;
+        let mut documents = names.iter().filter(|(_, named)| named.provider.as_ref() == Some(name));
+        if let Some((document, _)) = documents.next() {
+            copies.insert(file.clone(), (name.clone(), document.clone()));
+        }
+    }
+    declared.retain(|file, _| !copies.contains_key(file));
+    copies
 }
 
 fn file_of(origin: &Origin) -> Option<String> {

@@ -84,6 +84,25 @@ pub(crate) fn document_names(module: &str) -> [String; 2] {
     DOCUMENT_SUFFIXES.map(|suffix| format!("{stem}.{suffix}"))
 }
 
+/// The Provider and the module that a document names, as far as it can be read.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Named {
+    /// Name of the Provider.
+    pub(crate) provider: Option<String>,
+    /// File of the module.
+    pub(crate) module: Option<String>,
+}
+
+/// What a document names, whether or not the rest of it is right.
+pub(crate) fn named(text: &str) -> Named {
+    let Ok(document) = only_document(text) else { return Named::default() };
+    let at = |path: &[&str]| {
+        let found = path.iter().try_fold(&document, |value, field| value.get(*field))?;
+        found.as_str().map(str::to_owned)
+    };
+    Named { provider: at(&["metadata", "name"]), module: at(&["spec", "module", "file"]) }
+}
+
 /// What each module of a folder wants, and which cannot serve for what is declared of them. Of two documents with the same
 /// Provider the first holds.
 pub(crate) fn declare(
@@ -120,6 +139,12 @@ pub(crate) fn declare(
 }
 
 fn declare_one(module: &str, documents: &[Document], trust_manifests: bool) -> Result<Declared, String> {
+    // No Provider can name it.
+    let errors: Vec<String> =
+        ProviderSpec::new(ModuleSource::file(module)).check().iter().map(ToString::to_string).collect();
+    if !errors.is_empty() {
+        return Err(format!("no Provider can name this file; rename it: {}", errors.join("; ")));
+    }
     match documents {
         [] if trust_manifests => Ok(Declared::Manifest),
         [] => {

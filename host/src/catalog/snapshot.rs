@@ -12,12 +12,18 @@ use super::{Library, Loaded};
 /// What the catalog knows.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct CatalogSnapshot {
+    /// Whether modules that the folder held at the start are still being loaded.
+    pub(crate) is_loading: bool,
     /// The modules by origin.
     pub(crate) library: Library,
     /// Modules that were asked for by digest; `None` if the cache does not hold it.
     pub(crate) recalled: BTreeMap<String, Option<Loaded>>,
     /// The Provider that the folder declares for each of its modules, by file.
     pub(crate) declared: BTreeMap<String, Declared>,
+    /// Modules whose documents are wrong, and why.
+    pub(crate) wrong: BTreeMap<String, String>,
+    /// Modules without documents whose manifests name the Provider of a document: that name, and the document.
+    pub(crate) copies: BTreeMap<String, (String, String)>,
     /// Modules and documents in the folder.
     pub(crate) files: BTreeSet<String>,
 }
@@ -29,7 +35,12 @@ impl CatalogSnapshot {
         let library = self.library.iter();
         let library = library.map(|(origin, state)| (origin.clone(), state.as_ref().map(info).map_err(Clone::clone)));
         let recalled = self.recalled.iter().map(|(digest, loaded)| (digest.clone(), loaded.as_ref().map(info)));
-        Snapshot { library: library.collect(), recalled: recalled.collect(), files: self.files.clone() }
+        Snapshot {
+            is_loading: self.is_loading,
+            library: library.collect(),
+            recalled: recalled.collect(),
+            files: self.files.clone(),
+        }
     }
 
     /// The code of all its modules, by digest.

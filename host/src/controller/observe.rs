@@ -3,7 +3,6 @@
 use std::time::Instant;
 
 use bartizan_engine::Touched;
-use bartizan_engine::descendants::Listing;
 use bartizan_engine::index::Scope;
 use bartizan_engine::provider::claims::serves;
 use bartizan_engine::snapshot::Left;
@@ -12,22 +11,8 @@ use tokio::task::JoinError;
 use tracing::error;
 
 use super::Controller;
-use super::watches::{list, list_children};
+use super::watches::{Listed, ListedFor, list, list_children};
 use crate::kubernetes::watch::Seen;
-
-/// Objects that were listed.
-pub(super) struct Listed {
-    of: ListedFor,
-    objects: Vec<Observed>,
-}
-
-/// What objects were listed for.
-enum ListedFor {
-    /// The selector of a child.
-    Selector(Listing),
-    /// A parent.
-    Parent(ParentUid),
-}
 
 impl Controller {
     pub(super) fn observe(&mut self, scope: &Scope, seen: Seen) {

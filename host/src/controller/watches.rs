@@ -7,7 +7,7 @@ use bartizan_contract::names::PROVIDER_LABEL;
 use bartizan_contract::provider::GrantedNamespaces;
 use bartizan_engine::descendants::Listing;
 use bartizan_engine::index::Scope;
-use bartizan_engine::{ApiError, Grants, Observed, ownership};
+use bartizan_engine::{ApiError, Grants, Observed, ParentUid, ownership};
 use kube::Client;
 use tracing::warn;
 
@@ -15,6 +15,22 @@ use crate::kubernetes::backoff::{self, Backoff};
 use crate::kubernetes::served::{Resource, Served};
 use crate::kubernetes::watch::Watch;
 use crate::reconcile::shared::Shared;
+
+/// Objects that were listed.
+pub(super) struct Listed {
+    /// What for.
+    pub(super) of: ListedFor,
+    /// The objects.
+    pub(super) objects: Vec<Observed>,
+}
+
+/// What objects were listed for.
+pub(super) enum ListedFor {
+    /// The selector of a child.
+    Selector(Listing),
+    /// A parent.
+    Parent(ParentUid),
+}
 
 /// One watch for each kind and scope: children by their label; descendants and related kinds unfiltered.
 pub(super) fn watches(client: &Client, shared: &Shared, served: &Served, namespaces: &[String]) -> Vec<Watch> {

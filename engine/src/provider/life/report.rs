@@ -47,6 +47,7 @@ impl Life {
         let candidate = candidate.and_then(|candidate| candidate.waits(provider));
         Facts {
             conflict: self.conflict.as_ref(),
+            note: self.note.as_ref(),
             serving: self.serving(provider, candidate.as_ref(), now),
             active,
             started: self.runner.as_ref().map(|runner| &runner.version),

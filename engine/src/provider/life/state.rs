@@ -10,6 +10,7 @@ use crate::provider::admission::{self, Admission, Last};
 use crate::provider::candidate::Candidate;
 use crate::provider::claims::Claim;
 use crate::provider::context::{Context, RETRY};
+use crate::provider::declaration::FolderNote;
 use crate::provider::event::{Effect, Readiness, RunId};
 use crate::provider::module::ModuleInfo;
 use crate::provider::removal::Removal;
@@ -32,6 +33,8 @@ pub struct Life {
     pub(super) admission: Option<Admission>,
     /// Why an older Provider has all its parents.
     pub(super) conflict: Option<String>,
+    /// What the folder declares of it and does not take effect.
+    pub(super) note: Option<FolderNote>,
     pub(super) runner: Option<Runner>,
     /// The run that was started last to serve, until it ended, whether or not it was stopped since.
     pub(super) last_run: Option<RunId>,
@@ -103,6 +106,7 @@ impl Life {
             claim: None,
             admission: None,
             conflict: None,
+            note: None,
             runner: None,
             last_run: None,
             replaced: BTreeMap::new(),
@@ -220,6 +224,11 @@ impl Life {
     /// Takes note of why an older Provider has all its parents, if one does.
     pub fn shadow(&mut self, conflict: Option<String>) {
         self.conflict = conflict;
+    }
+
+    /// Takes note of what the folder declares of it and does not take effect.
+    pub fn note(&mut self, note: Option<FolderNote>) {
+        self.note = note;
     }
 
     /// Stops its controller. What that reported is no longer about anything.

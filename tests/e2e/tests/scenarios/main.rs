@@ -12,6 +12,7 @@ mod deploy;
 mod depth;
 mod faults;
 mod fields;
+mod folder;
 mod grants;
 mod handover;
 mod isolation;
