@@ -20,6 +20,7 @@ use crate::grants::Grant;
 use crate::intent::Intent;
 use crate::object::{ObjectKey, Observed, hash_json, short_hex};
 use crate::secrets::{self, is_secret};
+use crate::weight;
 
 pub use input::{GateInput, Refusal};
 pub use related::references;
@@ -94,6 +95,21 @@ pub fn check(response: ReconcileResponse, input: &GateInput<'_>) -> Result<Answe
 /// # Errors
 /// If the bytes are not a `ReconcileResponse` of this version.
 pub fn read(bytes: &[u8]) -> Result<ReconcileResponse, Refusal> {
+    read_within(bytes, usize::MAX)
+}
+
+/// Reads an answer that may take this much memory once it is parsed.
+///
+/// # Errors
+/// If the bytes are not a `ReconcileResponse` of this version, or it would take more.
+pub fn read_within(bytes: &[u8], most: usize) -> Result<ReconcileResponse, Refusal> {
+    if weight::of(bytes) > most {
+        let message = format!(
+            "has so many values that it would take more than {} MiB of memory, eight times limits.responseBytes: return fewer, or raise that",
+            most >> 20
+        );
+        return Err(Refusal::new("response", message));
+    }
     let mut json = serde_json::Deserializer::from_slice(bytes);
     let response: ReconcileResponse = serde_path_to_error::deserialize(&mut json).map_err(|error| {
         let path = error.path().to_string();

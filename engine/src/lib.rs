@@ -34,6 +34,7 @@ pub mod snapshot;
 pub mod status;
 pub mod status_shape;
 pub mod takeover;
+pub mod weight;
 pub mod write_loop;
 
 pub use api_error::{ApiError, InvalidField};

@@ -141,6 +141,8 @@ pub struct Observed {
     pub owned_status: Value,
     /// How it owns that.
     pub status_ownership: StatusOwnership,
+    /// Whether it is more than may be parsed ([`weight`](crate::weight)): what is known of it is its metadata, and perhaps its status.
+    pub is_too_heavy: bool,
     /// The object as JSON, without managedFields and last-applied annotation, and with tokens instead of secret values.
     pub raw: Bytes,
     /// The values of the tokens.
@@ -286,6 +288,7 @@ impl Observed {
             last_writer,
             owned_status,
             status_ownership,
+            is_too_heavy: false,
             raw: raw.into(),
             revealed,
             digest,

@@ -33,6 +33,7 @@ use crate::queue::Finished;
 use crate::secrets::Revealed;
 use crate::snapshot::{Kept, Origin, ProviderContext, Question, Settled, Snapshot};
 use crate::status::Outcome;
+use crate::weight;
 
 pub use clock::Clock;
 pub use effect::{CallCause, CallError, Effect, Propagation, Reply, Ticket};
@@ -239,6 +240,10 @@ impl Reconcile {
             Phase::Paused => self.conclude((Outcome::Paused, Retry::No), clock),
             Phase::Release(step) => self.send(State::Listing(End::Release(step)), Effect::ListChildren),
             Phase::Teardown => self.send(State::Listing(End::Teardown), Effect::ListChildren),
+            Phase::Serve(_) | Phase::Finalize if self.heaviest().is_some() => {
+                let message = self.heaviest().unwrap_or_default();
+                self.conclude(failed(Reason::RequestTooLarge, message, false, Retry::After(None)), clock);
+            }
             Phase::Serve(step) => self.ask(Question::Serve(step), clock),
             Phase::Finalize => match &self.snapshot.parent.key.namespace {
                 Some(namespace) => {
@@ -248,6 +253,18 @@ impl Reconcile {
                 None => self.ask(Question::Finalize { namespace_terminating: false }, clock),
             },
         }
+    }
+
+    /// An object that is too heavy for a request, for people.
+    fn heaviest(&self) -> Option<String> {
+        let Snapshot { parent, children, descendants, supplied, .. } = &self.snapshot;
+        let mut all = std::iter::once(parent).chain(children).chain(descendants).chain(&supplied.objects);
+        let heavy = all.find(|object| object.is_too_heavy)?;
+        Some(format!(
+            "{} has so many values that it would take more than {} MiB of memory, the most that an object may take: give it fewer",
+            heavy.key,
+            weight::OBJECT >> 20
+        ))
     }
 
     /// Handles the reads of children whose last write got no response. The next decision depends on their state, so nothing else

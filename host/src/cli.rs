@@ -1,5 +1,6 @@
 //! The command line.
 
+pub(crate) mod compile;
 pub(crate) mod crds;
 pub(crate) mod explain;
 pub(crate) mod host_client;
@@ -10,6 +11,7 @@ pub(crate) mod upgrade;
 
 use clap::{Parser, Subcommand};
 
+use crate::cli::compile::CompileArgs;
 use crate::cli::crds::CrdsArgs;
 use crate::cli::explain::ExplainArgs;
 use crate::cli::rbac::RbacArgs;
@@ -32,7 +34,7 @@ pub(crate) enum Command {
     Run(RunArgs),
     /// Compile a component from standard input to standard output, on behalf of a host that loads it.
     #[command(hide = true)]
-    Compile,
+    Compile(CompileArgs),
     /// Print the CustomResourceDefinitions that a provider module owns, as YAML.
     Crds(CrdsArgs),
     /// Print the roles that a provider module needs, as YAML with the reason of each rule.

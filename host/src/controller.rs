@@ -45,7 +45,7 @@ use previewing::Previewing;
 use watches::{Listed, watches};
 
 /// Most watch events that are queued for the actor; a full channel slows the watches down and loses nothing.
-const EVENTS: usize = 1024;
+const EVENTS: usize = 64;
 
 /// Delay until a parent is requeued whose descendants are being listed; usually the end of the list requeues it first.
 const LISTING: Duration = Duration::from_secs(5);

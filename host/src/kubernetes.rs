@@ -13,6 +13,7 @@ pub(crate) mod lease;
 pub(crate) mod metadata;
 pub(crate) mod object;
 pub(crate) mod served;
+pub(crate) mod stored;
 pub(crate) mod token_key;
 pub(crate) mod user_agent;
 pub(crate) mod watch;

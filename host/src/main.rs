@@ -24,9 +24,11 @@ async fn main() -> ExitCode {
             telemetry::logging::init(args.log_format);
             run::run(args).await.map(|()| ExitCode::SUCCESS)
         }
-        cli::Command::Compile => bartizan_runtime::compile_for_parent(std::io::stdin(), std::io::stdout())
-            .map(|()| ExitCode::SUCCESS)
-            .map_err(anyhow::Error::from),
+        cli::Command::Compile(args) => {
+            bartizan_runtime::compile_for_parent(args.limits(), std::io::stdin(), std::io::stdout())
+                .map(|()| ExitCode::SUCCESS)
+                .map_err(anyhow::Error::from)
+        }
         cli::Command::Crds(args) => cli::crds::print(&args.module).map(|()| ExitCode::SUCCESS),
         cli::Command::Rbac(args) => cli::rbac::print(&args).map(|()| ExitCode::SUCCESS),
         cli::Command::Explain(args) => cli::explain::explain(&args).await,

@@ -52,6 +52,9 @@ pub(crate) struct RunArgs {
     /// call needs more.
     #[arg(long, value_name = "BYTES", default_value = "512Mi", value_parser = parse_bytes, env = "BARTIZAN_CALL_MEMORY")]
     pub(crate) call_memory: u64,
+    /// Memory for the compiler of modules, which is a process of its own, one at a time. A module that needs more is refused.
+    #[arg(long, value_name = "BYTES", default_value = "1Gi", value_parser = parse_bytes, env = "BARTIZAN_COMPILE_MEMORY")]
+    pub(crate) compile_memory: u64,
     /// Namespace of the host itself, which holds the key of the tokens that replace secret values.
     #[arg(long, value_name = "NAMESPACE", default_value = SYSTEM_NAMESPACE, env = "BARTIZAN_SYSTEM_NAMESPACE")]
     pub(crate) system_namespace: String,
@@ -102,7 +105,12 @@ pub(crate) async fn run(args: RunArgs) -> anyhow::Result<()> {
     let listener = server::listen(args.listen).await?;
     // This program itself, even if its file was replaced since it started.
     let compiler = Some(vec!["/proc/self/exe".into(), "compile".into()]);
-    let config = RuntimeConfig { cache_dir: args.cache_dir.clone(), compiler, ..RuntimeConfig::default() };
+    let config = RuntimeConfig {
+        cache_dir: args.cache_dir.clone(),
+        compiler,
+        compiler_memory: args.compile_memory,
+        ..RuntimeConfig::default()
+    };
     let runtime = Runtime::new(config).context("the sandbox could not be started")?;
     let (health, board) = (Health::default(), Board::new(args.record.open()?));
     let mut tasks = JoinSet::new();

@@ -1,15 +1,18 @@
 //! From untrusted bytes to compiled code: recognise, validate completely, turn a core module into a component, compile.
 //!
 //! wasmtime does not bound the compiler. The bounds here are the size of the module, the size of each function (compile time
-//! grows faster than a function's size), and a timeout. A compiler that runs as a process of its own is killed then; in this
-//! process it cannot be stopped, so its thread runs to the end and its result is dropped.
+//! grows faster than a function's size), and a timeout. A compiler that runs as a process of its own is killed then, and has limits of
+//! memory and processor time, which hold also if this process ends first; in this process it cannot be stopped, so its thread runs to
+//! the end and its result is dropped.
 
 use std::ffi::{OsStr, OsString};
 use std::io::{Read, Write};
-use std::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command, Stdio};
+use std::os::unix::process::ExitStatusExt as _;
+use std::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::mpsc;
 use std::thread;
 
+use rustix::process::{Resource, Rlimit, Signal, setrlimit};
 use wasmparser::{Encoding, Parser, Payload, Validator, WasmFeatures};
 use wasmtime::Engine;
 use wasmtime::component::Component;
@@ -109,7 +112,7 @@ pub(crate) fn compile(component: Vec<u8>, config: &Config) -> Result<Vec<u8>, Lo
     let timeout = config.compile_timeout;
     let (done, result) = mpsc::channel();
     let child = match config.compiler.as_deref() {
-        Some([program, arguments @ ..]) => Some(start(program, arguments)?),
+        Some([program, arguments @ ..]) => Some(start(program, arguments, config)?),
         _ => None,
     };
     let (process, pipes) = child.map(|(process, pipes)| (Some(process), Some(pipes))).unwrap_or_default();
@@ -123,17 +126,17 @@ pub(crate) fn compile(component: Vec<u8>, config: &Config) -> Result<Vec<u8>, Lo
             // There is no receiver any more after the timeout.
             let _ = done.send(compiled);
         })
-        .map_err(|error| failed(format!("the compiler thread cannot be started: {error}")))?;
+        .map_err(|error| interrupted(format!("its thread cannot be started: {error}")))?;
     let received = result.recv_timeout(timeout);
     if let Some(mut process) = process {
         if received.is_err() {
             // A process that has ended already cannot be killed, and need not be.
             let _ = process.kill();
         }
-        let status = process.wait().map_err(|error| failed(format!("cannot wait for the compiler: {error}")))?;
+        let status = process.wait().map_err(|error| interrupted(format!("it cannot be waited for: {error}")))?;
         if received.is_ok() && !status.success() {
             let message = received.ok().and_then(Result::err).unwrap_or_default();
-            return Err(failed(if message.is_empty() { format!("the compiler ended with {status}") } else { message }));
+            return Err(ended(status, message, config));
         }
     }
     match received {
@@ -143,11 +146,56 @@ pub(crate) fn compile(component: Vec<u8>, config: &Config) -> Result<Vec<u8>, Lo
     }
 }
 
-/// The compiler process: reads a component, writes compiled code. On failure the parent takes standard error as the cause.
+/// Why a compiler process ended without a result.
+fn ended(status: ExitStatus, message: String, config: &Config) -> LoadError {
+    // The words of Rust's allocator, of wasmtime, and of the operating system for what is mapped and for the stack of a thread.
+    let lacked_memory =
+        ["memory allocation of ", "out of memory", "Cannot allocate memory", "Resource temporarily unavailable"];
+    if lacked_memory.iter().any(|words| message.contains(words)) {
+        return LoadError::CompileMemory { limit: config.compiler_memory };
+    }
+    match status.signal() {
+        Some(signal) if signal == Signal::XCPU.as_raw() => LoadError::CompileTimeout { limit: config.compile_timeout },
+        Some(_) => interrupted(format!("it ended with {status}")),
+        None if message.is_empty() => interrupted(format!("it ended with {status}")),
+        None => failed(message),
+    }
+}
+
+/// The limits of the compiler process, which the parent gives it as arguments.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CompilerLimits {
+    /// Most bytes of memory that it may write to.
+    pub memory: Option<u64>,
+    /// Most seconds of processor time.
+    pub seconds: Option<u64>,
+}
+
+impl CompilerLimits {
+    /// Limits this process.
+    fn set(self) -> Result<(), CompilerError> {
+        let limits = [(Resource::Data, self.memory), (Resource::Cpu, self.seconds), (Resource::Core, Some(0))];
+        for (resource, limit) in limits {
+            let limit = limit.map(|limit| Rlimit { current: Some(limit), maximum: Some(limit) });
+            limit
+                .map_or(Ok(()), |limit| setrlimit(resource, limit))
+                .map_err(|error| CompilerError::Limit(error.into()))?;
+        }
+        Ok(())
+    }
+}
+
+/// The compiler process: limits itself, reads a component, and writes compiled code. On failure the parent takes standard error as the
+/// cause.
 ///
 /// # Errors
 /// If the component cannot be compiled, or the parent has closed its pipes.
-pub fn compile_for_parent(mut input: impl Read, mut output: impl Write) -> Result<(), CompilerError> {
+pub fn compile_for_parent(
+    limits: CompilerLimits,
+    mut input: impl Read,
+    mut output: impl Write,
+) -> Result<(), CompilerError> {
+    limits.set()?;
     let mut component = Vec::new();
     input.read_to_end(&mut component).map_err(CompilerError::Pipe)?;
     let code = precompile(&component)?;
@@ -164,14 +212,18 @@ fn precompile(component: &[u8]) -> Result<Vec<u8>, CompilerError> {
 /// Standard input, output and error of the compiler.
 type Pipes = (ChildStdin, ChildStdout, ChildStderr);
 
-fn start(program: &OsStr, arguments: &[OsString]) -> Result<(Child, Pipes), LoadError> {
+fn start(program: &OsStr, arguments: &[OsString], config: &Config) -> Result<(Child, Pipes), LoadError> {
     let mut command = Command::new(program);
+    // On every processor for as long as it may take.
+    let processors = thread::available_parallelism().map_or(1, |number| u64::try_from(number.get()).unwrap_or(1));
+    let seconds = config.compile_timeout.as_secs().max(1).saturating_mul(processors);
     // It needs nothing from this process's environment, which may hold credentials.
-    command.args(arguments).env_clear().stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut child = command.spawn().map_err(|error| failed(format!("the compiler cannot be started: {error}")))?;
+    command.args(arguments).arg(format!("--memory={}", config.compiler_memory)).arg(format!("--seconds={seconds}"));
+    command.env_clear().stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().map_err(|error| interrupted(format!("it cannot be started: {error}")))?;
     match (child.stdin.take(), child.stdout.take(), child.stderr.take()) {
         (Some(input), Some(output), Some(errors)) => Ok((child, (input, output, errors))),
-        _ => Err(failed("the compiler has no pipes".to_owned())),
+        _ => Err(interrupted("it has no pipes".to_owned())),
     }
 }
 
@@ -183,7 +235,7 @@ fn exchange((mut input, mut output, mut errors): Pipes, component: &[u8]) -> Res
     let received = output.read_to_end(&mut code);
     // The useful error is why the compiler ended, not that the pipe broke.
     if errors.read_to_string(&mut messages).is_ok() && !messages.is_empty() {
-        return Err(messages.trim_end().trim_start_matches("error: ").to_owned());
+        return Err(messages.trim().trim_start_matches("error: ").to_owned());
     }
     sent.and(received.map(|_| ())).map_err(|error| error.to_string())?;
     Ok(code)
@@ -198,6 +250,10 @@ pub(crate) fn deserialize(engine: &Engine, code: &[u8]) -> Result<Component, Loa
     #[allow(unsafe_code)]
     let component = unsafe { Component::deserialize(engine, code) };
     component.map_err(|error| failed(format!("{error:#}")))
+}
+
+fn interrupted(cause: String) -> LoadError {
+    LoadError::Compiler { cause }
 }
 
 fn failed(cause: String) -> LoadError {

@@ -25,8 +25,12 @@ pub struct Config {
     /// Compiler program with its arguments: it receives a component on standard input and must do what
     /// [`compile_for_parent`](crate::compile_for_parent) does, in the same version of this crate. Compiling a module takes
     /// several times the memory of serving it; a process of its own returns that memory, and can be killed.
-    /// `None`: compile in this process.
+    /// It is given `--memory=BYTES` and `--seconds=SECONDS` beside these arguments, and must limit itself to that. `None`: compile in this
+    /// process.
     pub compiler: Option<Vec<OsString>>,
+    /// Most memory that a compiler process may have, in bytes. Default 1 GiB: providers in Rust take some 100 MiB, those with an
+    /// interpreter of another language 400 MiB. In a container it must fit beside this process, since the kernel ends both otherwise.
+    pub compiler_memory: u64,
     /// How long [`Runtime::load`](crate::Runtime::load) waits for the compiler. Default 60 s. In this process a compilation
     /// cannot be stopped: its thread runs to the end, and its result is dropped.
     pub compile_timeout: Duration,
@@ -42,6 +46,7 @@ impl Default for Config {
             module_bytes: 64 * MIB,
             function_bytes: MIB,
             compiler: None,
+            compiler_memory: 1 << 30,
             compile_timeout: Duration::from_secs(60),
             concurrent_calls: 64,
         }

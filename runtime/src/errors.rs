@@ -107,6 +107,21 @@ pub enum LoadError {
         /// The compiler's message.
         cause: String,
     },
+    /// The compiler needed more memory than it may have.
+    #[error(
+        "could not be compiled with {limit} bytes of memory: the module is too large or too complex; build it optimised and stripped, or \
+         raise --compile-memory and the memory limit of the host"
+    )]
+    CompileMemory {
+        /// [`Config::compiler_memory`](crate::Config::compiler_memory).
+        limit: u64,
+    },
+    /// The compiler could not be run to its end, which says nothing about the module.
+    #[error("the compiler was interrupted: {cause}")]
+    Compiler {
+        /// What happened to it.
+        cause: String,
+    },
     /// The compiler took too long.
     #[error(
         "could not be compiled within {limit:?}: the module is too complex; build it optimised, with smaller functions"
@@ -115,6 +130,14 @@ pub enum LoadError {
         /// [`Config::compile_timeout`](crate::Config::compile_timeout).
         limit: Duration,
     },
+}
+
+impl LoadError {
+    /// Whether another attempt may succeed although the module is the same.
+    #[must_use]
+    pub fn may_pass(&self) -> bool {
+        matches!(self, Self::Compiler { .. } | Self::CompileTimeout { .. })
+    }
 }
 
 fn import_advice(import: &str) -> String {
@@ -135,6 +158,9 @@ pub enum CompilerError {
     /// A pipe to or from the parent broke.
     #[error("{0}")]
     Pipe(std::io::Error),
+    /// The operating system did not take a limit.
+    #[error("the compiler cannot be limited: {0}")]
+    Limit(std::io::Error),
     /// wasmtime cannot compile the component.
     #[error("{0:#}")]
     Compile(wasmtime::Error),

@@ -35,7 +35,7 @@ mod ticker;
 mod wasi;
 
 pub use call::{Answer, Module};
-pub use compile::compile_for_parent;
+pub use compile::{CompilerLimits, compile_for_parent};
 pub use config::{Config, Limits};
 pub use describe::{Description, ManifestError};
 pub use errors::{CallError, CompilerError, Fault, LoadError, StartError};

@@ -200,3 +200,16 @@ fn objects_as_go_writes_them_are_accepted_and_cleaned() {
     object["status"] = Value::Null;
     assert_eq!(check_json(&child(&object)).unwrap().intents, plain.intents);
 }
+
+#[test]
+fn an_answer_of_too_many_values_is_refused_before_it_is_parsed() {
+    let answer = json!({"apiVersion": API_VERSION, "kind": RESPONSE_KIND, "children": [], "status": {"junk": vec![json!({"": 0}); 10_000]}});
+    let text = answer.to_string();
+    let most = crate::weight::of_answer(text.len());
+    let refusal = read_within(text.as_bytes(), most).unwrap_err().to_string();
+    assert!(
+        refusal.starts_with("response: has so many values that it would take more than 0 MiB of memory"),
+        "{refusal}"
+    );
+    assert!(read_within(text.as_bytes(), 64 << 20).is_ok());
+}

@@ -157,9 +157,11 @@ impl CatalogActor {
         // At most one early scan between two full ones, since a file that is being copied changes all the time.
         let (mut early_scan_at, mut scanned_early) = (None, false);
         loop {
+            self.store.retry(std::time::Instant::now());
             while let Some(load) = self.store.next() {
                 self.load(load);
             }
+            let retry = self.store.next_retry();
             tokio::select! {
                 () = stop.cancelled() => return Ok(()),
                 Some(()) = self.folder_events.recv() => {
@@ -185,6 +187,7 @@ impl CatalogActor {
                     self.recalled.insert(digest, loaded);
                     self.publish();
                 }
+                () = tokio::time::sleep_until(retry.map_or_else(Instant::now, Instant::from)), if retry.is_some() => {}
                 Some(event) = self.config_map_events.recv() => self.take_config_map(event),
                 // A pulled module is in memory, so the next one is taken when the last one is loaded.
                 Some(pull) = self.pulls.recv(), if self.store.is_idle() => self.take_pull(pull),
@@ -194,6 +197,9 @@ impl CatalogActor {
     }
 
     fn load(&mut self, load: Load) {
+        if load.compiles && !load.is_ahead {
+            info!(module = %load.origin, "compiling");
+        }
         let runtime = self.runtime.clone();
         self.loads.spawn_blocking(move || {
             let outcome = try_load(&runtime, &load);
@@ -217,9 +223,9 @@ impl CatalogActor {
                     self.registries.refused(origin, digest_of(bytes));
                 }
             }
-            Outcome::Same | Outcome::Changed => {}
+            Outcome::Same | Outcome::Changed | Outcome::NotCached | Outcome::Failed { .. } => {}
         }
-        self.store.finish(load, outcome);
+        self.store.finish(load, outcome, std::time::Instant::now());
         self.publish();
     }
 

@@ -1,11 +1,11 @@
 //! From the content of an origin to a loaded module: reads the bytes, and loads them unless that module is loaded already.
 
 use bartizan_contract::digest::digest_of;
-use bartizan_runtime::Runtime;
+use bartizan_runtime::{LoadError, Runtime};
 
 use super::Trouble;
 use super::folder::Stamp;
-use super::module::load;
+use super::module::{ModuleError, load, recall};
 use super::module_store::{Content, Load, Outcome};
 
 /// The result of reading a content.
@@ -17,7 +17,12 @@ enum Fetched {
     Changed,
     /// It cannot be a module.
     Refused(Trouble),
+    /// It cannot be read now.
+    Failed(String),
 }
+
+/// Compilations that may take too long before the module is refused.
+const TIMEOUTS: u32 = 3;
 
 /// Reads the content of an origin and makes a module of it, unless it is the module that is known already. Blocking.
 pub(super) fn try_load(runtime: &Runtime, wanted: &Load) -> Outcome {
@@ -25,12 +30,22 @@ pub(super) fn try_load(runtime: &Runtime, wanted: &Load) -> Outcome {
         Fetched::Bytes(bytes) => bytes,
         Fetched::Changed => return Outcome::Changed,
         Fetched::Refused(trouble) => return Outcome::Refused(trouble),
+        Fetched::Failed(reason) => return Outcome::Failed { reason, most: None },
     };
     if wanted.known.as_ref().is_some_and(|known| *known == digest_of(&bytes)) {
         return Outcome::Same;
     }
+    if !wanted.compiles {
+        let cached = recall(runtime, &digest_of(&bytes));
+        return cached.map_or(Outcome::NotCached, |loaded| Outcome::Loaded(Box::new(loaded)));
+    }
     match load(runtime, &bytes) {
         Ok(loaded) => Outcome::Loaded(Box::new(loaded)),
+        Err(ModuleError::Load(error)) if error.may_pass() => {
+            // On a busy machine a compilation may take long once, and a module that always does is not tried for ever.
+            let most = matches!(error, LoadError::CompileTimeout { .. }).then_some(TIMEOUTS);
+            Outcome::Failed { reason: error.to_string(), most }
+        }
         Err(error) => Outcome::Refused(Trouble::Invalid(error.to_string())),
     }
 }
@@ -53,9 +68,7 @@ fn fetch(content: &Content, limit: usize) -> Fetched {
     // The bytes are those of the settled file only if its stamp is still the same.
     match (Stamp::of(path), read) {
         (Ok(now), Ok(bytes)) if now == *stamp => Fetched::Bytes(bytes.into()),
-        (Ok(now), Err(error)) if now == *stamp => {
-            Fetched::Refused(Trouble::Unavailable(format!("cannot be read: {error}")))
-        }
+        (Ok(now), Err(error)) if now == *stamp => Fetched::Failed(format!("cannot be read: {error}")),
         _ => Fetched::Changed,
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bartizan_contract::ProviderManifest;
 use bartizan_contract::field::FieldError;
 use bartizan_engine::provider::module::ModuleInfo;
-use bartizan_runtime::{CallError, Config, Limits, LoadError, Module, Runtime};
+use bartizan_runtime::{CallError, Config, Fault, Limits, LoadError, Module, Runtime};
 use thiserror::Error;
 
 use super::Loaded;
@@ -19,7 +19,13 @@ pub(crate) enum ModuleError {
     Load(#[from] LoadError),
     /// The module does not describe itself.
     #[error(transparent)]
-    Describe(#[from] CallError),
+    Describe(CallError),
+    /// It needs more for that than every module has.
+    #[error(
+        "describing itself takes it more than {0}, which is what every module has for that, whatever limits its Provider sets: its author \
+         has to make that smaller"
+    )]
+    DescribeLimit(String),
     /// The schema of its settings is none.
     #[error(transparent)]
     Settings(#[from] FieldError),
@@ -52,7 +58,15 @@ pub(crate) fn manifest_of(file: &Path) -> anyhow::Result<Arc<ProviderManifest>> 
 }
 
 fn describe(module: Module) -> Result<Loaded, ModuleError> {
-    let manifest = module.describe(&Limits::default())?.manifest;
+    let manifest = module.describe(&Limits::default()).map_err(describe_error)?.manifest;
     let info = ModuleInfo::new(manifest, module.digest())?;
     Ok(Loaded { info, module })
+}
+
+fn describe_error(error: CallError) -> ModuleError {
+    match &error.fault {
+        Fault::Memory { limit } => ModuleError::DescribeLimit(format!("{} MiB of memory", limit >> 20)),
+        Fault::Timeout { limit } => ModuleError::DescribeLimit(format!("{limit:?}")),
+        _ => ModuleError::Describe(error),
+    }
 }

@@ -1,7 +1,9 @@
-//! The module store: the content of each origin, the module that was loaded from it, and which one to load next. No I/O.
+//! The module store: the content of each origin, the module that was loaded from it, and which one to load next. What is in the cache
+//! comes first, then the smallest module that is to be compiled: one that takes long keeps nobody waiting at a start. No I/O.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
 use super::folder::Stamp;
 use super::{Library, Loaded, Origin, Trouble};
@@ -20,6 +22,20 @@ pub(super) enum Content {
     Bytes(bytes::Bytes),
 }
 
+impl Content {
+    fn size(&self) -> u64 {
+        match self {
+            Self::File { stamp, .. } => stamp.size,
+            Self::Bytes(bytes) => u64::try_from(bytes.len()).unwrap_or(u64::MAX),
+        }
+    }
+}
+
+/// Time until the first attempt after one that failed for a reason that may pass; the next ones take twice as long each.
+const RETRY: Duration = Duration::from_secs(5);
+/// Longest time between two attempts.
+const RETRY_MAX: Duration = Duration::from_secs(300);
+
 /// The result of a load.
 #[derive(Clone, Debug)]
 pub(super) enum Outcome {
@@ -31,6 +47,15 @@ pub(super) enum Outcome {
     Changed,
     /// No module, and why.
     Refused(Trouble),
+    /// Its code is not in the cache.
+    NotCached,
+    /// It could not be loaded, for a reason that may pass.
+    Failed {
+        /// Why.
+        reason: String,
+        /// Attempts after which it is refused.
+        most: Option<u32>,
+    },
 }
 
 /// One origin.
@@ -40,6 +65,8 @@ struct Slot {
     state: Result<Loaded, Trouble>,
     /// Whether a module was ever loaded from it.
     was_good: bool,
+    /// Attempts to load the content that failed for a reason that may pass.
+    failures: u32,
 }
 
 /// A load to be done.
@@ -51,6 +78,8 @@ pub(super) struct Load {
     pub(super) content: Content,
     /// Digest of the module that is loaded already.
     pub(super) known: Option<String>,
+    /// Whether it is compiled if the cache does not have its code.
+    pub(super) compiles: bool,
     /// Whether it only warms the cache of compiled code, for a load that is expected.
     pub(super) is_ahead: bool,
 }
@@ -59,7 +88,12 @@ pub(super) struct Load {
 #[derive(Clone, Debug, Default)]
 pub(super) struct ModuleStore {
     slots: BTreeMap<Origin, Slot>,
+    /// To be looked for in the cache.
     queue: VecDeque<Origin>,
+    /// To be compiled.
+    compiles: BTreeSet<Origin>,
+    /// When an attempt that failed is repeated.
+    retries: BTreeMap<Origin, Instant>,
     ahead: BTreeMap<Origin, Content>,
     loading: Option<Origin>,
 }
@@ -74,7 +108,13 @@ impl ModuleStore {
     pub(super) fn remove(&mut self, origin: &Origin) {
         self.ahead.remove(origin);
         self.slots.remove(origin);
+        self.unqueue(origin);
+    }
+
+    fn unqueue(&mut self, origin: &Origin) {
         self.queue.retain(|queued| queued != origin);
+        self.compiles.remove(origin);
+        self.retries.remove(origin);
     }
 
     /// New content of an origin, to be loaded in turn. The module that was loaded before stays until then.
@@ -84,9 +124,26 @@ impl ModuleStore {
         if slot.content.as_ref() == Some(&content) {
             return;
         }
-        slot.content = Some(content);
+        (slot.content, slot.failures) = (Some(content), 0);
+        self.compiles.remove(origin);
+        self.retries.remove(origin);
         if !self.queue.contains(origin) {
             self.queue.push_back(origin.clone());
+        }
+    }
+
+    /// When an attempt that failed is repeated.
+    pub(super) fn next_retry(&self) -> Option<Instant> {
+        self.retries.values().min().copied()
+    }
+
+    /// Queues the attempts that are due.
+    pub(super) fn retry(&mut self, now: Instant) {
+        let due: Vec<Origin> =
+            self.retries.iter().filter(|(_, at)| **at <= now).map(|(origin, _)| origin.clone()).collect();
+        for origin in due {
+            self.retries.remove(&origin);
+            self.queue.push_back(origin);
         }
     }
 
@@ -100,7 +157,7 @@ impl ModuleStore {
     pub(super) fn fail(&mut self, origin: &Origin, trouble: Trouble) {
         let slot = self.slot(origin);
         (slot.content, slot.state) = (None, Err(trouble));
-        self.queue.retain(|queued| queued != origin);
+        self.unqueue(origin);
     }
 
     /// Whether the content of the origin is known.
@@ -119,21 +176,44 @@ impl ModuleStore {
             let Some(content) = slot.content.clone() else { continue };
             let known = slot.state.as_ref().ok().map(|loaded| loaded.module.digest().to_owned());
             self.loading = Some(origin.clone());
-            return Some(Load { origin, content, known, is_ahead: false });
+            return Some(Load { origin, content, known, compiles: false, is_ahead: false });
+        }
+        let content = |origin: &Origin| self.slots.get(origin).and_then(|slot| slot.content.clone());
+        let smallest = self.compiles.iter().filter_map(|origin| Some((origin.clone(), content(origin)?)));
+        if let Some((origin, content)) = smallest.min_by_key(|(_, content)| content.size()) {
+            self.compiles.remove(&origin);
+            self.loading = Some(origin.clone());
+            return Some(Load { origin, content, known: None, compiles: true, is_ahead: false });
         }
         let (origin, content) = self.ahead.pop_first()?;
         self.loading = Some(origin.clone());
-        Some(Load { origin, content, known: None, is_ahead: true })
+        Some(Load { origin, content, known: None, compiles: true, is_ahead: true })
     }
 
     /// Takes the result of a load. It is dropped if the origin has other content by now.
-    pub(super) fn finish(&mut self, load: &Load, outcome: Outcome) {
+    pub(super) fn finish(&mut self, load: &Load, outcome: Outcome, now: Instant) {
         self.loading = None;
         if load.is_ahead {
             return;
         }
         let Some(slot) = self.slots.get_mut(&load.origin) else { return };
         if slot.content.as_ref() != Some(&load.content) {
+            return;
+        }
+        if matches!(outcome, Outcome::NotCached) {
+            self.compiles.insert(load.origin.clone());
+            return;
+        }
+        if let Outcome::Failed { reason, most } = &outcome {
+            slot.failures = slot.failures.saturating_add(1);
+            if most.is_some_and(|most| slot.failures >= most) {
+                slot.state = Err(Trouble::Invalid(reason.clone()));
+            } else {
+                let pause = RETRY.saturating_mul(2_u32.saturating_pow(slot.failures - 1)).min(RETRY_MAX);
+                let message = format!("{reason}; it is tried again in {} s", pause.as_secs());
+                slot.state = Err(Trouble::Unavailable(message));
+                self.retries.insert(load.origin.clone(), now + pause);
+            }
             return;
         }
         if matches!(load.origin, Origin::Oci(_)) {
@@ -146,17 +226,18 @@ impl ModuleStore {
             // So that whatever is seen next counts as new.
             Outcome::Changed => slot.content = None,
             Outcome::Refused(trouble) => slot.state = Err(trouble),
+            Outcome::NotCached | Outcome::Failed { .. } => {}
         }
     }
 
     /// Whether an origin waits to be loaded, or is being loaded.
     pub(super) fn is_pending(&self, origin: &Origin) -> bool {
-        self.loading.as_ref() == Some(origin) || self.queue.contains(origin)
+        self.loading.as_ref() == Some(origin) || self.queue.contains(origin) || self.compiles.contains(origin)
     }
 
     /// Whether nothing waits to be loaded or is being loaded.
     pub(super) fn is_idle(&self) -> bool {
-        self.loading.is_none() && self.queue.is_empty()
+        self.loading.is_none() && self.queue.is_empty() && self.compiles.is_empty()
     }
 
     /// Whether a module was ever loaded from the origin.
@@ -170,7 +251,7 @@ impl ModuleStore {
     }
 
     fn slot(&mut self, origin: &Origin) -> &mut Slot {
-        let new = || Slot { content: None, state: Err(Trouble::Loading), was_good: false };
+        let new = || Slot { content: None, state: Err(Trouble::Loading), was_good: false, failures: 0 };
         self.slots.entry(origin.clone()).or_insert_with(new)
     }
 }
@@ -201,13 +282,66 @@ mod tests {
         store.put(&file("b"), bytes("1"));
         store.put(&file("a"), bytes("1"));
         let first = store.next().unwrap();
-        assert_eq!(first, Load { origin: file("b"), content: bytes("1"), known: None, is_ahead: false });
+        assert_eq!(
+            first,
+            Load { origin: file("b"), content: bytes("1"), known: None, compiles: false, is_ahead: false }
+        );
         assert_eq!(store.next(), None);
         assert!(store.is_pending(&file("a")) && store.is_pending(&file("b")));
-        store.finish(&first, Outcome::Refused(refused("no")));
+        store.finish(&first, Outcome::Refused(refused("no")), Instant::now());
         assert_eq!(store.next().unwrap().origin, file("a"));
         assert_eq!((state(&store, "b"), state(&store, "a")), (Some(refused("no")), Some(Trouble::Loading)));
         assert!(!store.was_good(&file("a")) && store.is_known(&file("b")) && !store.is_known(&file("a")));
+    }
+
+    #[test]
+    fn cached_modules_are_loaded_first_and_then_the_smallest_is_compiled() {
+        let mut store = ModuleStore::default();
+        for (name, content) in [("large", "123456"), ("small", "12"), ("cached", "1234567")] {
+            store.put(&file(name), bytes(content));
+        }
+        for cached in [false, false, true] {
+            let load = store.next().unwrap();
+            assert!(!load.compiles);
+            store.finish(&load, if cached { Outcome::Same } else { Outcome::NotCached }, Instant::now());
+        }
+        assert!(store.is_pending(&file("small")) && !store.is_pending(&file("cached")) && !store.is_idle());
+        let load = store.next().unwrap();
+        assert_eq!((&load.origin, load.compiles), (&file("small"), true));
+        // What comes meanwhile and is cached does not wait.
+        store.put(&file("late"), bytes("1"));
+        store.finish(&load, Outcome::Refused(refused("no")), Instant::now());
+        let load = store.next().unwrap();
+        assert_eq!((&load.origin, load.compiles), (&file("late"), false));
+        store.finish(&load, Outcome::Same, Instant::now());
+        assert_eq!(store.next().unwrap().origin, file("large"));
+    }
+
+    #[test]
+    fn what_failed_for_a_passing_reason_is_tried_again_ever_more_rarely() {
+        let (mut store, now) = (ModuleStore::default(), Instant::now());
+        store.put(&file("a"), bytes("1"));
+        let failed = |most| Outcome::Failed { reason: "it was killed".to_owned(), most };
+        for (failures, seconds) in [(1, 5), (2, 10), (3, 20), (4, 40), (5, 80), (6, 160), (7, 300), (8, 300)] {
+            let load = store.next().unwrap();
+            store.finish(&load, failed(None), now);
+            assert_eq!(store.next_retry(), Some(now + Duration::from_secs(seconds)), "{failures}");
+            let message = format!("it was killed; it is tried again in {seconds} s");
+            assert_eq!(state(&store, "a"), Some(Trouble::Unavailable(message)));
+            store.retry(now);
+            assert!(store.is_idle());
+            store.retry(now + Duration::from_secs(seconds));
+            assert!(!store.is_idle() && store.next_retry().is_none());
+        }
+        // Other content begins anew, and some reasons do not pass for ever.
+        store.put(&file("a"), bytes("2"));
+        let load = store.next().unwrap();
+        store.finish(&load, failed(Some(2)), now);
+        assert_eq!(store.next_retry(), Some(now + RETRY));
+        store.retry(now + RETRY);
+        let load = store.next().unwrap();
+        store.finish(&load, failed(Some(2)), now);
+        assert_eq!((state(&store, "a"), store.next_retry()), (Some(refused("it was killed")), None));
     }
 
     #[test]
@@ -217,11 +351,11 @@ mod tests {
         let first = store.next().unwrap();
         store.put(&file("a"), bytes("2"));
         store.put(&file("a"), bytes("3"));
-        store.finish(&first, Outcome::Refused(refused("1")));
+        store.finish(&first, Outcome::Refused(refused("1")), Instant::now());
         assert_eq!(state(&store, "a"), Some(Trouble::Loading));
         let second = store.next().unwrap();
         assert_eq!(second.content, bytes("3"));
-        store.finish(&second, Outcome::Refused(refused("3")));
+        store.finish(&second, Outcome::Refused(refused("3")), Instant::now());
         assert_eq!(state(&store, "a"), Some(refused("3")));
         assert!(store.is_idle());
         // The same content again changes nothing.
@@ -236,22 +370,22 @@ mod tests {
         store.put(&file("b"), bytes("1"));
         let first = store.next().unwrap();
         assert_eq!((&first.origin, first.is_ahead), (&file("b"), false));
-        store.finish(&first, Outcome::Refused(refused("b")));
+        store.finish(&first, Outcome::Refused(refused("b")), Instant::now());
         let ahead = store.next().unwrap();
         assert_eq!((&ahead.origin, ahead.is_ahead), (&file("a"), true));
         // It settled meanwhile.
         store.put(&file("a"), bytes("1"));
-        store.finish(&ahead, Outcome::Refused(refused("half of it")));
+        store.finish(&ahead, Outcome::Refused(refused("half of it")), Instant::now());
         // So did another one, before it was compiled.
         store.put_ahead(&file("c"), bytes("1"));
         store.put(&file("c"), bytes("1"));
         assert_eq!(state(&store, "a"), Some(Trouble::Loading));
         let load = store.next().unwrap();
         assert_eq!((&load.origin, load.is_ahead), (&file("a"), false));
-        store.finish(&load, Outcome::Same);
+        store.finish(&load, Outcome::Same, Instant::now());
         let load = store.next().unwrap();
         assert_eq!((&load.origin, load.is_ahead), (&file("c"), false));
-        store.finish(&load, Outcome::Same);
+        store.finish(&load, Outcome::Same, Instant::now());
         assert_eq!(store.next(), None);
     }
 
@@ -261,12 +395,12 @@ mod tests {
         store.put(&file("a"), bytes("1"));
         let load = store.next().unwrap();
         store.remove(&file("a"));
-        store.finish(&load, Outcome::Refused(refused("1")));
+        store.finish(&load, Outcome::Refused(refused("1")), Instant::now());
         assert!(store.library().is_empty());
         store.put(&file("a"), bytes("1"));
         let load = store.next().unwrap();
         store.fail(&file("a"), Trouble::Missing("gone".to_owned()));
-        store.finish(&load, Outcome::Refused(refused("1")));
+        store.finish(&load, Outcome::Refused(refused("1")), Instant::now());
         assert_eq!(state(&store, "a"), Some(Trouble::Missing("gone".to_owned())));
         assert_eq!(store.next(), None);
     }
@@ -276,7 +410,7 @@ mod tests {
         let mut store = ModuleStore::default();
         store.put(&file("a"), bytes("1"));
         let load = store.next().unwrap();
-        store.finish(&load, Outcome::Changed);
+        store.finish(&load, Outcome::Changed, Instant::now());
         assert!(store.is_idle());
         store.put(&file("a"), bytes("1"));
         assert_eq!(store.next(), Some(load));

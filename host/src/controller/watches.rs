@@ -48,12 +48,20 @@ pub(super) fn watches(client: &Client, shared: &Shared, served: &Served, namespa
                 client: client.clone(),
                 scope,
                 resource: resource.clone(),
+                streams: streams_lists(&shared.context.cluster_version),
                 selector: selector.clone(),
                 projection: shared.writer.projection().clone(),
             });
         }
     }
     watches.into_values().collect()
+}
+
+/// Whether an API server of this version, as `v1.36.3`, sends a list as a stream (KEP-3157, by default since 1.34).
+fn streams_lists(version: &str) -> bool {
+    let mut numbers =
+        version.trim_start_matches('v').split('.').map(|number| number.parse::<u32>().unwrap_or_default());
+    (numbers.next(), numbers.next()) >= (Some(1), Some(34))
 }
 
 /// Retries until the list succeeds: a decision waits for it.

@@ -7,8 +7,7 @@ use kube::core::{ApiResource, DynamicObject, ObjectMeta, TypeMeta};
 use kube::{Api, Client};
 use serde_json::Value;
 
-/// Projects an object for the engine. Watches and responses to writes both use this: otherwise an object would differ by how it was
-/// received, which would look like drift.
+/// Projects the metadata of an object for the engine.
 ///
 /// # Errors
 /// If it is not a stored object.

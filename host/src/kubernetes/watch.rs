@@ -9,16 +9,18 @@ use bartizan_engine::index::Scope;
 use bartizan_engine::object::Projection;
 use futures::{StreamExt as _, TryStreamExt as _};
 use kube::Client;
-use kube::core::DynamicObject;
 use kube::runtime::watcher::{self, Event, watcher};
 use tokio::sync::mpsc;
 use tracing::warn;
 
 use crate::kubernetes::backoff::{self, Backoff};
 use crate::kubernetes::error::chain;
-use crate::kubernetes::object::{objects, project, stamp};
 use crate::kubernetes::served::Resource;
+use crate::kubernetes::stored::{Stored, stored};
 use crate::kubernetes::watch_throttle::throttled;
+
+/// Objects of a page where lists are not streamed.
+const PAGE: u32 = 50;
 
 /// What a watch saw.
 #[derive(Debug)]
@@ -43,6 +45,8 @@ pub(crate) struct Watch {
     pub(crate) scope: Scope,
     /// How the API server serves it.
     pub(crate) resource: Resource,
+    /// Whether the API server sends lists as streams, an object at a time.
+    pub(crate) streams: bool,
     /// Label selector; `None`: all objects.
     pub(crate) selector: Option<String>,
     /// How objects are projected for the provider.
@@ -74,8 +78,12 @@ impl Watch {
 
     /// One list and its changes. `Ok` means that the receiver is dropped.
     async fn once(&self, to: &mpsc::Sender<(Scope, Seen)>) -> Result<(), String> {
-        let api = objects(&throttled(self.client.clone()), self.scope.namespace.as_deref(), &self.resource.api);
-        let mut config = watcher::Config::default();
+        let api = stored(&throttled(self.client.clone()), self.scope.namespace.as_deref(), &self.resource.api);
+        // An object may have more than a megabyte.
+        let mut config = match self.streams {
+            true => watcher::Config::default().streaming_lists(),
+            false => watcher::Config::default().page_size(PAGE),
+        };
         if let Some(selector) = &self.selector {
             config = config.labels(selector);
         }
@@ -96,9 +104,8 @@ impl Watch {
         Err("the stream of events ended".to_owned())
     }
 
-    fn project(&self, mut object: DynamicObject) -> Option<Box<Observed>> {
-        stamp(&mut object, &self.scope.kind);
-        match project(object, &self.projection) {
+    fn project(&self, object: Stored) -> Option<Box<Observed>> {
+        match object.project(&self.scope.kind, &self.projection) {
             Ok(observed) => Some(Box::new(observed)),
             Err(reason) => {
                 warn!(kind = %self.scope.kind, %reason, "object left out");

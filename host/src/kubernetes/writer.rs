@@ -24,6 +24,7 @@ use crate::kubernetes::error::classify;
 use crate::kubernetes::metadata::PAGE;
 use crate::kubernetes::object::{project, put_fence, stamp};
 use crate::kubernetes::served::{Resource, Resources};
+use crate::kubernetes::stored::Stored;
 use crate::telemetry::metrics::ProviderMetrics;
 
 /// Objects that are read in one request: each may have more than a megabyte.
@@ -76,7 +77,7 @@ impl Writer {
         put_fence(&mut object, fence);
         self.metrics.wrote("apply");
         let request = self.request(kind, key)?.patch(&key.name, &self.apply_params(), &Patch::Apply(&object));
-        self.observe(key, request).await
+        self.observe(kind, key, request).await
     }
 
     /// Whether an object that exists could be created like this: a dry-run create. It is answered AlreadyExists once validation,
@@ -140,7 +141,7 @@ impl Writer {
             true => self.request(kind, key)?.patch_subresource("status", &key.name, &self.apply_params(), &patch),
             false => self.request(kind, key)?.patch(&key.name, &self.apply_params(), &patch),
         };
-        self.observe(key, request).await
+        self.observe(kind, key, request).await
     }
 
     /// Takes over the list items that others added by hand to an object that is still in the observed state, so that the next
@@ -178,7 +179,7 @@ impl Writer {
     /// The current state of an object.
     pub(crate) async fn get(&self, kind: &Kind, key: &ObjectKey) -> Result<Observed, ApiError> {
         let request = self.request(kind, key)?.get(&key.name, &GetParams::default());
-        self.observe(key, request).await
+        self.observe(kind, key, request).await
     }
 
     /// Deletes an object that is still in this state. In the background, what it owns goes after it; orphaned, that stays.
@@ -207,7 +208,7 @@ impl Writer {
             true => request.patch_subresource("status", &key.name, &params, &patch),
             false => request.patch(&key.name, &params, &patch),
         };
-        self.observe(key, request).await
+        self.observe(kind, key, request).await
     }
 
     /// The parent of a child, of this kind, if it exists: read at its recorded place, or sought among all of the kind.
@@ -256,8 +257,8 @@ impl Writer {
         selector: &str,
     ) -> Result<Vec<Observed>, ApiError> {
         let params = ListParams::default().labels(selector).limit(PAGE_OF_OBJECTS);
-        self.pages(kind, namespace, params, |request, params| request.list(params), |object: DynamicObject| object)
-            .await
+        let observe = |object: Stored| object.project(kind, &self.projection);
+        self.pages(kind, namespace, params, |request, params| request.list(params), observe).await
     }
 
     /// The metadata of the objects of a kind that match.
@@ -267,12 +268,13 @@ impl Writer {
         namespace: Option<&str>,
         params: ListParams,
     ) -> Result<Vec<Observed>, ApiError> {
-        let bare = |meta: PartialObjectMeta<DynamicObject>| DynamicObject {
-            types: None,
-            metadata: meta.metadata,
-            data: Value::Object(Map::new()),
+        let observe = |meta: PartialObjectMeta<DynamicObject>| {
+            let data = Value::Object(Map::new());
+            let mut object = DynamicObject { types: None, metadata: meta.metadata, data };
+            stamp(&mut object, kind);
+            project(object, &self.projection)
         };
-        self.pages(kind, namespace, params.limit(PAGE), |request, params| request.list_metadata(params), bare).await
+        self.pages(kind, namespace, params.limit(PAGE), |request, params| request.list_metadata(params), observe).await
     }
 
     /// A list, page by page.
@@ -282,7 +284,7 @@ impl Writer {
         namespace: Option<&str>,
         mut params: ListParams,
         request: impl Fn(&Request, &ListParams) -> Built,
-        object: impl Fn(T) -> DynamicObject,
+        observe: impl Fn(T) -> Result<Observed, String>,
     ) -> Result<Vec<Observed>, ApiError> {
         let Resource { api, .. } = self.resources.get(kind).ok_or_else(|| ApiError::NotServed(kind.clone()))?;
         let (requests, any) =
@@ -291,9 +293,7 @@ impl Writer {
         loop {
             let page: ObjectList<T> = self.send(&any, request(&requests, &params)).await?;
             for item in page.items {
-                let mut object = object(item);
-                stamp(&mut object, kind);
-                found.push(project(object, &self.projection).map_err(ApiError::transient)?);
+                found.push(observe(item).map_err(ApiError::transient)?);
             }
             match page.metadata.continue_.filter(|token| !token.is_empty()) {
                 Some(token) => params = params.continue_token(&token),
@@ -322,8 +322,9 @@ impl Writer {
         Ok(Request::new(DynamicObject::url_path(api, key.namespace.as_deref())))
     }
 
-    async fn observe(&self, key: &ObjectKey, request: Built) -> Result<Observed, ApiError> {
-        project(self.send(key, request).await?, &self.projection).map_err(ApiError::transient)
+    async fn observe(&self, kind: &Kind, key: &ObjectKey, request: Built) -> Result<Observed, ApiError> {
+        let stored: Stored = self.send(key, request).await?;
+        stored.project(kind, &self.projection).map_err(ApiError::transient)
     }
 
     async fn send<T: DeserializeOwned>(&self, key: &ObjectKey, request: Built) -> Result<T, ApiError> {

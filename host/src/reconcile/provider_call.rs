@@ -3,9 +3,9 @@
 use std::time::{Duration, Instant};
 
 use bartizan_contract::ReconcileResponse;
-use bartizan_engine::gate;
 use bartizan_engine::reconcile::{self as engine, CallCause};
 use bartizan_engine::{Observed, Refusal};
+use bartizan_engine::{gate, weight};
 use bartizan_runtime::{Answer, CallError, Fault, LogLevel, LogLine};
 use tracing::{debug, error, info, trace, warn};
 
@@ -64,7 +64,7 @@ async fn run(shared: &Shared, request: Vec<u8>) -> Result<Called, CallError> {
         let duration = started.elapsed();
         // Parsing a large answer takes long: not on a thread of the async runtime.
         let result = result.map(|answer| {
-            let read = gate::read(&answer.response);
+            let read = gate::read_within(&answer.response, weight::of_answer(limits.response_bytes));
             (answer, read)
         });
         Called { result, duration, request }

@@ -214,6 +214,10 @@ fn the_compiler_has_a_timeout() {
     );
 }
 
+fn processors() -> usize {
+    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
+}
+
 /// What a compiler of this shell command makes of a module.
 fn compiled_by(command: &str, seconds: u64) -> String {
     let compiler = ["/bin/sh", "-c", command].map(std::ffi::OsString::from).to_vec();
@@ -231,10 +235,23 @@ fn a_compiler_process_is_killed_at_its_timeout_and_its_failure_reported() {
     assert_eq!(compiled_by("cat >&2 > /dev/null; echo too large >&2; exit 2", 60), "cannot be compiled: too large");
     assert_eq!(
         compiled_by("cat > /dev/null; exit 3", 60),
-        "cannot be compiled: the compiler ended with exit status: 3"
+        "the compiler was interrupted: it ended with exit status: 3"
+    );
+    assert_eq!(
+        compiled_by("cat > /dev/null; kill -9 $$", 60),
+        "the compiler was interrupted: it ended with signal: 9 (SIGKILL)"
+    );
+    let lacking = "could not be compiled with 1073741824 bytes of memory: the module is too large or too complex; build it optimised \
+                   and stripped, or raise --compile-memory and the memory limit of the host";
+    assert_eq!(compiled_by("cat > /dev/null; echo memory allocation of 8 bytes failed >&2; kill -6 $$", 60), lacking);
+    // The limits are its own to set.
+    assert_eq!(
+        compiled_by("cat > /dev/null; echo \"$0\" \"$1\" >&2; exit 1", 60),
+        format!("cannot be compiled: --memory=1073741824 --seconds={}", 60 * processors())
     );
     let config = Config { compiler: Some(vec!["/no/such/program".into()]), concurrent_calls: 1, ..Config::default() };
     let error = Runtime::new(config).unwrap().load(&module(&core(MANIFEST, "", "unreachable"))).unwrap_err();
-    let expected = "cannot be compiled: the compiler cannot be started: No such file or directory (os error 2)";
+    assert!(error.may_pass());
+    let expected = "the compiler was interrupted: it cannot be started: No such file or directory (os error 2)";
     assert_eq!(error.to_string(), expected);
 }

@@ -177,6 +177,10 @@ impl Snapshot {
             // Its hash covers the owner's UID, too.
             let mut annotations = metadata["annotations"].clone();
             annotations[bartizan_contract::names::INTENT_ANNOTATION] = Value::Null;
+            // A fingerprint of generated values.
+            if let Some(fingerprint) = annotations.get_mut("minio.rook.io/credentials-hash") {
+                *fingerprint = true.into();
+            }
             let mut owners = metadata["ownerReferences"].clone();
             for owner in owners.as_array_mut().into_iter().flatten() {
                 owner["uid"] = Value::Null;

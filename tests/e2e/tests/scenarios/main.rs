@@ -3,6 +3,7 @@
 //! topic alone: `cargo test -p bartizan-e2e repair::`.
 
 mod adoption;
+mod bounds;
 mod breaker;
 mod cassandra;
 mod catalog;

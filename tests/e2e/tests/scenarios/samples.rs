@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result, ensure};
 use bartizan_e2e::{Provider, SOON, Snapshot, Stage, condition};
 use bartizan_harness::build::workspace_root;
 use bartizan_harness::wait::{wait_for, wait_gone};
-use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
+use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod, Secret};
 use kube::api::{DeleteParams, ListParams};
 use kube::core::DynamicObject;
 
@@ -110,7 +110,7 @@ async fn our_own_sample_with_the_same_pitfalls(stage: &Stage) -> Result<()> {
     for apply in [&["apply"][..], &["apply", "--server-side"]] {
         let store = applied(stage, apply, &file, "default", "photos").await?;
         let children = stage.children(&store).await?;
-        no_secret_of_ours(&children)?;
+        copied(stage, &children, "default", "photos-keys").await?;
         the_misspelt_field_is_listed(&store, apply)?;
         remove(stage, "default", "photos").await?;
         // Data outlives its store: two claims for each of four servers.
@@ -125,7 +125,7 @@ async fn the_sample_of_rook(stage: &Stage, file: PathBuf) -> Result<()> {
     for apply in [&["apply"][..], &["apply", "--server-side", "--force-conflicts"]] {
         let store = applied(stage, apply, &file, "rook-minio", "my-store").await?;
         let children = stage.children(&store).await?;
-        no_secret_of_ours(&children)?;
+        copied(stage, &children, "rook-minio", "minio-my-store-access-keys").await?;
         the_misspelt_field_is_listed(&store, apply)?;
         // Rook's own Service selects by app=minio: it must find our pods.
         let pods = stage.api::<Pod>("rook-minio").list(&ListParams::default().labels("app=minio")).await?;
@@ -143,9 +143,11 @@ fn the_misspelt_field_is_listed(store: &DynamicObject, apply: &[&str]) -> Result
     Ok(())
 }
 
-/// Keys from a Secret of the user's: none is generated.
-fn no_secret_of_ours(children: &Snapshot) -> Result<()> {
-    ensure!(!children.names().iter().any(|name| name.starts_with("Secret/")), "{:?}", children.names());
+/// Keys from a Secret of the user's: the store has a copy, and none is generated.
+async fn copied(stage: &Stage, children: &Snapshot, namespace: &str, name: &str) -> Result<()> {
+    let theirs = serde_json::to_value(stage.api::<Secret>(namespace).get(name).await?.data)?;
+    let own = children.names().into_iter().find(|name| name.starts_with("Secret/")).context("no Secret")?;
+    ensure!(children.get(own)["data"] == theirs, "the keys are others");
     Ok(())
 }
 

@@ -1,0 +1,203 @@
+//! Objects as the API server sends them: as text, of which nothing but its identity is parsed at first. What is too heavy is never parsed
+//! as a whole.
+
+use std::borrow::Cow;
+
+use bartizan_contract::Kind;
+use bartizan_engine::object::Projection;
+use bartizan_engine::{Observed, weight};
+use kube::core::{ApiResource, DynamicResourceScope, ObjectMeta};
+use kube::{Api, Client, Resource};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer};
+use serde_json::value::RawValue;
+use serde_json::{Map, Value};
+
+/// An object as the API server sent it.
+#[derive(Clone, Debug)]
+pub(crate) struct Stored {
+    /// Its name, namespace, UID and resource version, and nothing else.
+    metadata: ObjectMeta,
+    text: Box<RawValue>,
+}
+
+#[derive(Deserialize)]
+struct Head {
+    #[serde(default)]
+    metadata: Identity,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Identity {
+    name: Option<String>,
+    namespace: Option<String>,
+    uid: Option<String>,
+    resource_version: Option<String>,
+}
+
+impl<'de> Deserialize<'de> for Stored {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = Box::<RawValue>::deserialize(deserializer)?;
+        let Head { metadata } = serde_json::from_str(text.get()).map_err(D::Error::custom)?;
+        let Identity { name, namespace, uid, resource_version } = metadata;
+        Ok(Self { metadata: ObjectMeta { name, namespace, uid, resource_version, ..ObjectMeta::default() }, text })
+    }
+}
+
+impl Resource for Stored {
+    type DynamicType = ApiResource;
+    type Scope = DynamicResourceScope;
+
+    fn kind(of: &ApiResource) -> Cow<'_, str> {
+        of.kind.as_str().into()
+    }
+
+    fn group(of: &ApiResource) -> Cow<'_, str> {
+        of.group.as_str().into()
+    }
+
+    fn version(of: &ApiResource) -> Cow<'_, str> {
+        of.version.as_str().into()
+    }
+
+    fn api_version(of: &ApiResource) -> Cow<'_, str> {
+        of.api_version.as_str().into()
+    }
+
+    fn plural(of: &ApiResource) -> Cow<'_, str> {
+        of.plural.as_str().into()
+    }
+
+    fn meta(&self) -> &ObjectMeta {
+        &self.metadata
+    }
+
+    fn meta_mut(&mut self) -> &mut ObjectMeta {
+        &mut self.metadata
+    }
+}
+
+/// The parts of an object that decisions need beside its content.
+#[derive(Deserialize)]
+struct Parts<'a> {
+    #[serde(borrow)]
+    metadata: &'a RawValue,
+    #[serde(borrow)]
+    status: Option<&'a RawValue>,
+}
+
+impl Stored {
+    /// Projects the object for the engine. Watches and responses to writes both use this: otherwise an object would differ by how it was
+    /// received, which would look like drift. The items of a list have no type of their own.
+    ///
+    /// # Errors
+    /// If it is not a stored object.
+    pub(crate) fn project(&self, kind: &Kind, projection: &Projection) -> Result<Observed, String> {
+        let text = self.text.get();
+        let is_too_heavy = weight::of(text.as_bytes()) > weight::OBJECT;
+        let mut object = match is_too_heavy {
+            false => serde_json::from_str(text).map_err(|error| error.to_string())?,
+            true => Value::Object(bare(text).map_err(|error| error.to_string())?),
+        };
+        if let Some(top) = object.as_object_mut() {
+            top.insert("apiVersion".to_owned(), kind.api_version().into());
+            top.insert("kind".to_owned(), kind.kind.clone().into());
+        }
+        let observed = Observed::project_for(object, projection).map_err(|error| error.to_string())?;
+        Ok(Observed { is_too_heavy, ..observed })
+    }
+}
+
+/// The metadata and the status of an object, each as far as it is light enough.
+fn bare(text: &str) -> serde_json::Result<Map<String, Value>> {
+    let Parts { metadata, status } = serde_json::from_str(text)?;
+    let is_light = |part: &RawValue| weight::of(part.get().as_bytes()) <= weight::OBJECT / 2;
+    let mut object = Map::new();
+    let metadata = match is_light(metadata) {
+        true => serde_json::from_str(metadata.get())?,
+        false => without_managed_fields(metadata)?,
+    };
+    object.insert("metadata".to_owned(), metadata);
+    if let Some(status) = status.filter(|status| is_light(status)) {
+        object.insert("status".to_owned(), serde_json::from_str(status.get())?);
+    }
+    Ok(object)
+}
+
+fn without_managed_fields(metadata: &RawValue) -> serde_json::Result<Value> {
+    let parts: std::collections::BTreeMap<String, &RawValue> = serde_json::from_str(metadata.get())?;
+    let light = parts.into_iter().filter(|(name, _)| name != "managedFields");
+    let light = light.map(|(name, part)| Ok((name, serde_json::from_str(part.get())?)));
+    Ok(Value::Object(light.collect::<serde_json::Result<_>>()?))
+}
+
+/// Requests about the objects of a kind, in a namespace or in all; cluster-scoped ones are in none.
+pub(crate) fn stored(client: &Client, namespace: Option<&str>, resource: &ApiResource) -> Api<Stored> {
+    match namespace {
+        Some(namespace) => Api::namespaced_with(client.clone(), namespace, resource),
+        None => Api::all_with(client.clone(), resource),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use kube::core::{ObjectList, WatchEvent};
+    use serde_json::json;
+
+    fn object(spec: &str) -> String {
+        let metadata = json!({
+            "name": "a", "namespace": "n", "uid": "u", "resourceVersion": "7", "generation": 3,
+            "managedFields": [{"manager": "m", "operation": "Apply", "fieldsV1": {}}],
+        });
+        format!(r#"{{"metadata":{metadata},"spec":{spec},"status":{{"ready":1}}}}"#)
+    }
+
+    fn kind() -> Kind {
+        Kind::new("example.com", "v1", "Store")
+    }
+
+    fn projection() -> Projection {
+        Projection { manager: "m".to_owned(), ..Projection::default() }
+    }
+
+    #[test]
+    fn an_object_of_a_list_or_an_event_is_what_it_would_be_if_it_were_parsed_at_once() {
+        let text = object(r#"{"float":99.99999999999999,"text":"\u00e9\n"}"#);
+        let mut value: Value = serde_json::from_str(&text).unwrap();
+        (value["apiVersion"], value["kind"]) = ("example.com/v1".into(), "Store".into());
+        let expected = Observed::project_for(value, &projection()).unwrap();
+        let list: ObjectList<Stored> = serde_json::from_str(&format!(
+            r#"{{"kind":"StoreList","apiVersion":"v1","metadata":{{}},"items":[{text}]}}"#
+        ))
+        .unwrap();
+        assert_eq!(list.items[0].project(&kind(), &projection()).unwrap(), expected);
+        assert_eq!(list.items[0].meta().resource_version.as_deref(), Some("7"));
+        let event = format!(r#"{{"type":"ADDED","object":{text}}}"#);
+        let WatchEvent::Added(stored) = serde_json::from_str::<WatchEvent<Stored>>(&event).unwrap() else {
+            panic!("{event}")
+        };
+        assert_eq!(stored.project(&kind(), &projection()).unwrap(), expected);
+    }
+
+    #[test]
+    fn an_object_that_is_too_heavy_is_known_by_its_metadata_and_status() {
+        let heavy = object(&format!(r#"{{"junk":[{}]}}"#, vec![r#"{"":0}"#; 170_000].join(",")));
+        let stored: Stored = serde_json::from_str(&heavy).unwrap();
+        let observed = stored.project(&kind(), &projection()).unwrap();
+        assert!(observed.is_too_heavy && observed.applied_by_host && observed.raw.len() < 500);
+        assert_eq!((observed.generation, observed.value()["status"].clone()), (Some(3), json!({"ready": 1})));
+    }
+
+    #[test]
+    fn managed_fields_that_are_too_heavy_are_left_out() {
+        let fields = vec![r#""f:a":{"f:b":{}}"#; 20_000].join(",");
+        let text = format!(
+            r#"{{"metadata":{{"name":"a","uid":"u","resourceVersion":"7","managedFields":[{{"manager":"m","operation":"Apply","fieldsV1":{{{fields}}}}}]}}}}"#
+        );
+        let observed = serde_json::from_str::<Stored>(&text).unwrap().project(&kind(), &projection()).unwrap();
+        assert!(observed.is_too_heavy && !observed.applied_by_host);
+        assert_eq!(&*observed.key.name, "a");
+    }
+}
