@@ -18,14 +18,14 @@ pub struct Listing {
     pub selector: Selector,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct SelectingChild {
     uid: String,
     selector: Selector,
 }
 
 /// Which object is a descendant of which child, both ways.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Descendants {
     /// Children with a selector, by namespace.
     selecting: HashMap<Option<Arc<str>>, BTreeMap<ObjectKey, SelectingChild>>,

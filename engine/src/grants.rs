@@ -26,7 +26,11 @@ impl Grants {
     pub fn reach(&self, child: &ObjectKey, parent: &Observed) -> bool {
         let Some(namespace) = child.namespace.as_deref() else { return true };
         let mut granted = self.children.iter().chain(&self.former).filter(|(kind, _)| child.is_of(kind));
-        parent.key.namespace.as_deref() == Some(namespace) || granted.any(|(_, grant)| grant.covers(namespace, parent))
+        // Where it is not known any more where a cluster-scoped parent had its children, they are not left behind.
+        let mut ungranted = self.former.iter().filter(|(kind, grant)| child.is_of(kind) && grant.namespaces.is_empty());
+        parent.key.namespace.as_deref() == Some(namespace)
+            || granted.any(|(_, grant)| grant.covers(namespace, parent))
+            || parent.key.namespace.is_none() && ungranted.next().is_some()
     }
 }
 

@@ -50,7 +50,7 @@ pub struct Kinds {
 }
 
 /// The observed objects of one provider.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Index {
     objects: HashMap<ObjectKey, Arc<Observed>>,
     kinds: Kinds,
@@ -66,17 +66,30 @@ pub struct Index {
     parents: HashMap<ParentUid, ObjectKey>,
     children: HashMap<ParentUid, BTreeSet<ObjectKey>>,
     unclaimed: Unclaimed,
+    /// References that are to be read: what they match was dropped while nobody asked for it.
+    unread: BTreeMap<ParentUid, References>,
+    /// Parents whose references are being read.
+    reading: BTreeSet<ParentUid>,
     /// Parents that are known now, and whose children were dropped before: they are to be listed.
     returned: BTreeSet<ParentUid>,
     /// Of these, those whose children are being listed.
     returning: BTreeSet<ParentUid>,
     ignored: Ignored,
+    /// The highest resource version of any parent so far, by kind.
+    highest: BTreeMap<Kind, String>,
     expected: BTreeSet<Scope>,
     synced: BTreeSet<Scope>,
     relists: HashMap<Scope, HashSet<ObjectKey>>,
     /// Objects that were deleted while writes were under way, whose responses may be older than the deletion.
     tombstones: HashMap<ObjectKey, Tombstone>,
     provider: String,
+}
+
+/// Whether a consistent list (without a resource version in its request) of version `listed` shows a store that was at `highest` before
+/// and went back, as when etcd is restored from a snapshot. A list that may be stale shows nothing.
+#[must_use]
+pub fn went_back(highest: &str, listed: &str) -> bool {
+    compare_versions(listed, highest) == Some(Ordering::Less)
 }
 
 /// Objects that look like children, and are not: nobody's field manager but the host's makes one, and only where the provider may write.
@@ -89,7 +102,7 @@ pub struct Ignored {
 }
 
 /// A deleted object.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Tombstone {
     uid: String,
     /// Resource version of its last state.
@@ -178,9 +191,24 @@ impl Index {
         touched
     }
 
+    /// The highest resource version of any parent of this kind that was seen so far. A consistent list that was requested since and is of a
+    /// lower one comes from a store that went back in time ([`went_back`]).
+    #[must_use]
+    pub fn highest(&self, kind: &Kind) -> Option<&str> {
+        self.highest.get(kind).map(String::as_str)
+    }
+
+    fn note_version(&mut self, object: &Observed) {
+        let Some(kind) = self.kinds.parents.iter().find(|kind| object.key.is_of(kind)) else { return };
+        if self.highest.get(kind).is_none_or(|highest| object.is_newer_than(highest)) {
+            self.highest.insert(kind.clone(), object.resource_version.clone());
+        }
+    }
+
     /// Takes the state of an object, from a watch or from the response to a write. A state older than the known one changes
     /// nothing.
     pub fn apply(&mut self, object: Observed) -> Touched {
+        self.note_version(&object);
         for (scope, seen) in &mut self.relists {
             if scope.covers(&object.key) {
                 seen.insert(object.key.clone());
@@ -254,8 +282,11 @@ impl Index {
             touched.extend(self.owners(&children));
         }
         if self.is_related(&key) {
-            touched.extend(self.references.referrers(&object));
-            self.related.entry(place(&key)).or_default().insert(key.clone());
+            let referrers = self.references.referrers(&object);
+            if !referrers.is_empty() {
+                touched.extend(referrers);
+                self.related.entry(place(&key)).or_default().insert(key.clone());
+            }
         }
         if self.is_needed(&object) {
             self.objects.insert(key, object);
@@ -265,12 +296,12 @@ impl Index {
         touched
     }
 
-    /// Whether any decision may need this object. Of the kinds of descendants, only objects that are descendants are kept, once
+    /// Whether any decision may need this object. Of related kinds, only objects that a parent refers to are kept. Of the kinds of descendants, only objects that are descendants are kept, once
     /// all children are known.
     fn is_needed(&self, object: &Observed) -> bool {
         let key = &object.key;
         self.is_parent(key)
-            || self.is_related(key)
+            || self.is_related(key) && !self.references.referrers(object).is_empty()
             || self.owner(object).is_some()
             || self.is_descendant(key) && (!self.is_synced() || self.descendants.contains(key))
     }
@@ -430,7 +461,8 @@ impl Index {
     /// Whether the children of this parent, or their descendants, are not known yet.
     #[must_use]
     pub fn is_being_listed(&self, parent_uid: &str) -> bool {
-        if self.returned.contains(parent_uid) || self.returning.contains(parent_uid) {
+        let is_read = !self.unread.contains_key(parent_uid) && !self.reading.contains(parent_uid);
+        if self.returned.contains(parent_uid) || self.returning.contains(parent_uid) || !is_read {
             return true;
         }
         let mut children = self.children.get(parent_uid).into_iter().flatten();
@@ -443,9 +475,51 @@ impl Index {
         self.references.of(parent_uid)
     }
 
-    /// Sets the references of a parent: a change of an object that they match touches it.
+    /// Sets the references of a parent: a change of an object that they match touches it. What nobody referred to before is to be read
+    /// first ([`take_unread`](Self::take_unread)), and what nobody refers to any more is dropped.
     pub fn refer(&mut self, parent_uid: &ParentUid, references: References) {
+        let before = self.references.of(parent_uid);
+        if before == references {
+            return;
+        }
+        let unread: References =
+            references.iter().filter(|reference| !self.references.covers(reference)).cloned().collect();
         self.references.set(parent_uid, references);
+        if !unread.is_empty() && self.is_synced() {
+            self.unread.entry(parent_uid.clone()).or_default().extend(unread);
+        }
+        self.drop_unreferenced(&before);
+    }
+
+    fn drop_unreferenced(&mut self, references: &References) {
+        for object in self.related(references) {
+            if self.references.referrers(&object).is_empty() {
+                self.forget_related(&object.key);
+                self.drop_unneeded(vec![object.key.clone()]);
+            }
+        }
+    }
+
+    fn forget_related(&mut self, key: &ObjectKey) {
+        if let Some(keys) = self.related.get_mut(&place(key)) {
+            keys.remove(key);
+            if keys.is_empty() {
+                self.related.remove(&place(key));
+            }
+        }
+    }
+
+    /// Takes the references that are to be read, by parent.
+    pub fn take_unread(&mut self) -> BTreeMap<ParentUid, References> {
+        let unread = std::mem::take(&mut self.unread);
+        self.reading.extend(unread.keys().cloned());
+        unread
+    }
+
+    /// The references of this parent were read.
+    pub fn references_read(&mut self, parent: &ParentUid) -> Touched {
+        self.reading.remove(parent);
+        Touched::from([parent.clone()])
     }
 
     /// All parents that refer to objects of this kind.
@@ -466,6 +540,12 @@ impl Index {
             found.extend(named.chain(selected).filter(|(_, object)| reference.matches(object)));
         }
         found.into_values().cloned().collect()
+    }
+
+    /// Whether anything of a kind is known.
+    #[must_use]
+    pub fn has_any(&self, kind: &Kind) -> bool {
+        self.objects.keys().any(|key| key.is_of(kind)) || self.unclaimed.has_any(kind)
     }
 
     /// An object by its key.
@@ -513,7 +593,10 @@ impl Index {
             && self.is_parent(key)
         {
             let uid: ParentUid = known.uid.as_str().into();
+            let references = self.references.of(&uid);
             self.references.forget(&uid);
+            self.drop_unreferenced(&references);
+            self.unread.remove(&uid);
             self.returned.remove(&uid);
             self.review_children(&uid);
         }
@@ -546,12 +629,7 @@ impl Index {
         touched.extend(self.owners(&children));
         if self.is_related(key) {
             touched.extend(self.references.referrers(&known));
-            if let Some(keys) = self.related.get_mut(&place(key)) {
-                keys.remove(key);
-                if keys.is_empty() {
-                    self.related.remove(&place(key));
-                }
-            }
+            self.forget_related(key);
         }
         touched
     }

@@ -238,6 +238,12 @@ impl Memory {
         self.written.insert(key, (intent, digest));
     }
 
+    /// Whether a child was last written in this state, and with which intent; `None` if it was not written.
+    #[must_use]
+    pub fn last(&self, key: &ObjectKey, digest: &Hash) -> Option<(&str, bool)> {
+        self.written.get(key).map(|(intent, written)| (intent.as_str(), written == digest))
+    }
+
     /// Keeps only these children.
     pub fn retain(&mut self, keys: &BTreeSet<ObjectKey>) {
         self.written.retain(|key, _| keys.contains(key));

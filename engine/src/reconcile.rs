@@ -240,10 +240,6 @@ impl Reconcile {
             Phase::Paused => self.conclude((Outcome::Paused, Retry::No), clock),
             Phase::Release(step) => self.send(State::Listing(End::Release(step)), Effect::ListChildren),
             Phase::Teardown => self.send(State::Listing(End::Teardown), Effect::ListChildren),
-            Phase::Serve(_) | Phase::Finalize if self.heaviest().is_some() => {
-                let message = self.heaviest().unwrap_or_default();
-                self.conclude(failed(Reason::RequestTooLarge, message, false, Retry::After(None)), clock);
-            }
             Phase::Serve(step) => self.ask(Question::Serve(step), clock),
             Phase::Finalize => match &self.snapshot.parent.key.namespace {
                 Some(namespace) => {
@@ -261,7 +257,8 @@ impl Reconcile {
         let mut all = std::iter::once(parent).chain(children).chain(descendants).chain(&supplied.objects);
         let heavy = all.find(|object| object.is_too_heavy)?;
         Some(format!(
-            "{} has so many values that it would take more than {} MiB of memory, the most that an object may take: give it fewer",
+            "{} has so many values that it would take more than {} MiB of memory, the most that an object may take, or is nested too \
+             deeply: give it fewer",
             heavy.key,
             weight::OBJECT >> 20
         ))
@@ -302,6 +299,16 @@ impl Reconcile {
 
     /// Calls the provider, unless nothing changed since the last complete decision.
     fn ask(&mut self, question: Question, clock: &dyn Clock) {
+        if let Some(message) = self.heaviest() {
+            // The deletion of the namespace does not wait for it.
+            if question.namespace_terminating() {
+                self.draft.ignored = Some(message);
+                self.execute(plan::remove_finalizer(), &[], after_deleting, clock);
+            } else {
+                self.conclude(failed(Reason::RequestTooLarge, message, false, Retry::After(None)), clock);
+            }
+            return;
+        }
         let request = self.snapshot.request(&self.context, question);
         let digest = sha256(&request);
         let resync_due = self.kept.resync_at.is_some_and(|at| at <= clock.instant());

@@ -48,7 +48,7 @@ pub(crate) struct Place {
 }
 
 /// Which parent refers to which objects, both ways.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct ReverseIndex {
     of_parent: HashMap<ParentUid, References>,
     by_name: HashMap<ObjectKey, BTreeSet<ParentUid>>,
@@ -110,6 +110,17 @@ impl ReverseIndex {
             if selectors.is_empty() {
                 self.by_label.remove(&place);
             }
+        }
+    }
+
+    /// Whether some parent has asked for all that a reference matches.
+    pub(crate) fn covers(&self, reference: &Reference) -> bool {
+        match (&reference.selector, reference.names.is_empty()) {
+            (Some(selector), true) => {
+                let selectors = self.by_label.get(&place(&key_in(reference, "")));
+                selectors.is_some_and(|selectors| selectors.contains_key(selector))
+            }
+            _ => reference.names.iter().all(|name| self.by_name.contains_key(&key_in(reference, name))),
         }
     }
 

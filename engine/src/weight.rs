@@ -23,11 +23,12 @@ pub fn of_answer(limit_bytes: usize) -> usize {
 #[must_use]
 pub fn of(text: &[u8]) -> usize {
     let mut weight = text.len();
-    let mut bytes = text.iter();
+    let mut bytes = text.iter().peekable();
     while let Some(byte) = bytes.next() {
         match byte {
-            b'{' => weight += MAP,
-            b'[' => weight += LIST,
+            // What is empty takes nothing.
+            b'{' if bytes.peek() != Some(&&b'}') => weight += MAP,
+            b'[' if bytes.peek() != Some(&&b']') => weight += LIST,
             b',' => weight += VALUE,
             b':' => weight += KEY,
             b'"' => {
@@ -56,6 +57,7 @@ mod tests {
         assert_eq!(of(b"null"), 4);
         assert_eq!(of(br#"{"a":1}"#), 7 + MAP + KEY);
         assert_eq!(of(br"[1,2]"), 5 + LIST + VALUE);
+        assert_eq!(of(br"{}[]"), 4);
         let text = br#""{[,:\"{\\""#;
         assert_eq!(of(text), text.len());
     }

@@ -23,7 +23,7 @@ use bartizan_engine::provider::claims::{Claim, serves};
 use bartizan_engine::provider::event::ControllerEvent;
 use bartizan_engine::queue::{BACKOFF_MAX, Finished};
 use bartizan_engine::reconcile::{Ended as ReconcileEnded, Next, Report};
-use bartizan_engine::snapshot::{Kept, Snapshot, Supplied};
+use bartizan_engine::snapshot::{Kept, Origin, Snapshot, Supplied};
 use bartizan_engine::{ObjectKey, Observed, ParentUid, Priority, Queue, status};
 use kube::Client;
 use tokio::sync::mpsc;
@@ -42,7 +42,7 @@ use crate::telemetry::explain::Board;
 use crate::telemetry::observer::Observer;
 use crate::telemetry::timestamp;
 use previewing::Previewing;
-use watches::{Listed, watches};
+use watches::{Listed, Version, watches};
 
 /// Most watch events that are queued for the actor; a full channel slows the watches down and loses nothing.
 const EVENTS: usize = 64;
@@ -69,6 +69,8 @@ pub(crate) enum Ended {
     KindsChanged,
     /// It was started for a preview only, which is complete.
     Previewed,
+    /// The store went back in time: nothing that is known holds.
+    WentBack,
 }
 
 /// Inputs of a running controller.
@@ -100,10 +102,15 @@ pub(crate) struct Controller {
     queue: Queue<ParentUid>,
     kept: BTreeMap<ParentUid, Kept>,
     unsure: BTreeMap<ParentUid, Vec<(Kind, ObjectKey)>>,
+    /// Rounds of decisions that wait for objects to be read.
+    supplied: BTreeMap<ParentUid, Supplied>,
     running: JoinSet<Option<Report>>,
     in_flight: BTreeMap<Id, InFlight>,
     breakers: Breakers,
     listings: JoinSet<Listed>,
+    /// Lists that show whether the store went back in time, and of what.
+    versions: JoinSet<Version>,
+    looking_back: BTreeSet<Scope>,
     claims: Arc<[Claim]>,
     reporter: Reporter,
     board: Board,
@@ -156,10 +163,13 @@ impl Controller {
             queue: Queue::default(),
             kept: BTreeMap::new(),
             unsure: BTreeMap::new(),
+            supplied: BTreeMap::new(),
             running: JoinSet::new(),
             in_flight: BTreeMap::new(),
             breakers: Breakers::default(),
             listings: JoinSet::new(),
+            versions: JoinSet::new(),
+            looking_back: BTreeSet::new(),
             claims,
             reporter,
             board,
@@ -242,6 +252,11 @@ impl Controller {
                 Some((scope, event)) = seen.recv() => self.observe(&scope, event),
                 Some(finished) = self.running.join_next_with_id(), if !self.running.is_empty() => self.finish(finished),
                 Some(listed) = self.listings.join_next(), if !self.listings.is_empty() => self.listed(listed),
+                Some(version) = self.versions.join_next(), if !self.versions.is_empty() => {
+                    if self.looked_back(version) {
+                        break Ended::WentBack;
+                    }
+                }
                 Some(ended) = watching.join_next() => {
                     let provider = self.shared.provider();
                     anyhow::bail!("a watch of provider {provider} ended, which it never should: {ended:?}");
@@ -286,7 +301,7 @@ impl Controller {
     fn may_decide(&self) -> bool {
         let is_of_parents = |scope: &Scope| self.served.parents.contains_key(&scope.kind);
         let may_serve = !self.only_previews && self.recorded_otherwise.is_none();
-        self.index.is_synced() && may_serve && !self.broken.keys().any(is_of_parents)
+        self.index.is_synced() && may_serve && self.versions.is_empty() && !self.broken.keys().any(is_of_parents)
     }
 
     fn start_what_is_due(&mut self, now: Instant) {
@@ -296,8 +311,10 @@ impl Controller {
         while self.running.len() < self.shared.concurrency
             && let Some(uid) = self.take(now)
         {
-            let references = self.index.references(&uid);
-            self.start(uid, Supplied { references, ..Supplied::default() });
+            let references = || self.index.references(&uid);
+            let supplied = self.supplied.remove(&uid);
+            let supplied = supplied.unwrap_or_else(|| Supplied { references: references(), ..Supplied::default() });
+            self.start(uid, supplied);
         }
     }
 
@@ -337,6 +354,9 @@ impl Controller {
     /// Starts a reconcile of a parent that was taken from the queue.
     fn start(&mut self, uid: ParentUid, supplied: Supplied) {
         if self.index.is_being_listed(&uid) {
+            if supplied.origin == Origin::Rounds {
+                self.supplied.insert(uid.clone(), supplied);
+            }
             self.queue.finish(&uid, Finished::Again { after: LISTING }, Instant::now(), 0.0);
             return;
         }
@@ -430,7 +450,13 @@ impl Controller {
             let mut kept = report.kept;
             kept.memory.retain(&children);
             self.kept.insert(uid.clone(), kept);
-            self.index.refer(&uid, report.references);
+            self.index.refer(
+                &uid,
+                match &report.next {
+                    Next::Supply(supplied) => supplied.references.clone(),
+                    Next::Finish(_) => report.references,
+                },
+            );
             self.index.want(&uid, report.wanted);
             if !report.unsure.is_empty() {
                 self.unsure.insert(uid.clone(), report.unsure);

@@ -12,7 +12,7 @@ use std::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command, ExitSta
 use std::sync::mpsc;
 use std::thread;
 
-use rustix::process::{Resource, Rlimit, Signal, setrlimit};
+use rustix::process::{Resource, Rlimit, Signal, getrlimit, setrlimit};
 use wasmparser::{Encoding, Parser, Payload, Validator, WasmFeatures};
 use wasmtime::Engine;
 use wasmtime::component::Component;
@@ -148,9 +148,13 @@ pub(crate) fn compile(component: Vec<u8>, config: &Config) -> Result<Vec<u8>, Lo
 
 /// Why a compiler process ended without a result.
 fn ended(status: ExitStatus, message: String, config: &Config) -> LoadError {
-    // The words of Rust's allocator, of wasmtime, and of the operating system for what is mapped and for the stack of a thread.
-    let lacked_memory =
-        ["memory allocation of ", "out of memory", "Cannot allocate memory", "Resource temporarily unavailable"];
+    // A thread without a stack is for lack of memory; so may it be if there are too many threads, which passes.
+    if message.contains("Resource temporarily unavailable") {
+        let limit = config.compiler_memory;
+        return interrupted(format!("it could start no thread, for want of threads or of its {limit} bytes of memory"));
+    }
+    // The words of Rust's allocator, of wasmtime, and of the operating system for what is mapped.
+    let lacked_memory = ["memory allocation of ", "out of memory", "Cannot allocate memory"];
     if lacked_memory.iter().any(|words| message.contains(words)) {
         return LoadError::CompileMemory { limit: config.compiler_memory };
     }
@@ -176,6 +180,9 @@ impl CompilerLimits {
     fn set(self) -> Result<(), CompilerError> {
         let limits = [(Resource::Data, self.memory), (Resource::Cpu, self.seconds), (Resource::Core, Some(0))];
         for (resource, limit) in limits {
+            // No process may raise what it was given.
+            let hard = getrlimit(resource).maximum;
+            let limit = limit.map(|limit| hard.map_or(limit, |hard| hard.min(limit)));
             let limit = limit.map(|limit| Rlimit { current: Some(limit), maximum: Some(limit) });
             limit
                 .map_or(Ok(()), |limit| setrlimit(resource, limit))

@@ -41,6 +41,9 @@ pub trait Provider {
     const DESCENDANTS: &'static [ChildKind] = &[];
     /// The kinds of other objects that the provider reads, by name, when it requests them ([`Response::related`]).
     const RELATED: &'static [ChildKind] = &[];
+    /// Further kinds like these, which the provider can do without: where the cluster does not serve one, or the Provider object does not
+    /// grant it, [`Request::serves`] is false.
+    const OPTIONAL_RELATED: &'static [ChildKind] = &[];
 
     /// Sensitive fields of the parent, as JSON pointers (`/spec/credentials/secretKey`): the provider sees a token instead of each
     /// value ([`is_token`](crate::is_token)), which the host replaces by the value in the `data` of a Secret.
@@ -74,14 +77,15 @@ pub fn manifest<P: Provider>() -> ProviderManifest {
     manifest.crds = vec![crd::<P>()];
     manifest.children = P::CHILDREN.iter().map(|kind| KindRequest::from(kind.to_contract())).collect();
     manifest.descendants = P::DESCENDANTS.iter().map(|kind| KindRequest::from(kind.to_contract())).collect();
-    manifest.related = P::RELATED.iter().map(|kind| related_kind(*kind)).collect();
+    let related = P::RELATED.iter().map(|kind| related_kind(*kind, false));
+    manifest.related = related.chain(P::OPTIONAL_RELATED.iter().map(|kind| related_kind(*kind, true))).collect();
     manifest.settings = P::SETTINGS.map(SettingsSchema::to_value);
     manifest.sensitive = P::SENSITIVE.iter().map(ToString::to_string).collect();
     manifest
 }
 
-fn related_kind(kind: ChildKind) -> RelatedKind {
-    let KindRequest { api_version, kind, optional } = KindRequest::from(kind.to_contract());
+fn related_kind(kind: ChildKind, optional: bool) -> RelatedKind {
+    let KindRequest { api_version, kind, .. } = KindRequest::from(kind.to_contract());
     RelatedKind { api_version, kind, optional, access: RelatedAccess::default() }
 }
 

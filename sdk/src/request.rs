@@ -359,7 +359,7 @@ impl<'a, S> Request<'a, S> {
         Ok(is_owned || self.child::<ObjectView<'_, R>>(name)?.is_some())
     }
 
-    /// Whether the cluster serves a kind that the manifest declares as optional.
+    /// Whether a kind that the manifest declares as optional may be used: the cluster serves it, and the Provider object grants it.
     ///
     /// # Errors
     /// `internal` if that part of the request is malformed.

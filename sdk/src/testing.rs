@@ -18,6 +18,8 @@ pub struct TestRequest {
     children: Objects,
     descendants: Objects,
     related: Objects,
+    /// Optional kinds, as `Kind.group`, and whether they may be used.
+    optional: BTreeMap<String, bool>,
 }
 
 /// Kind to name to object.
@@ -38,6 +40,7 @@ impl TestRequest {
             children: Objects::new(),
             descendants: Objects::new(),
             related: Objects::new(),
+            optional: BTreeMap::new(),
         }
     }
 
@@ -69,6 +72,13 @@ impl TestRequest {
         self
     }
 
+    /// Does not grant an optional kind, which is granted otherwise.
+    #[must_use]
+    pub fn without(mut self, kind: ChildKind) -> Self {
+        self.optional.insert(optional_key(kind), false);
+        self
+    }
+
     /// The request as bytes. All `kinds` of children are present, even if there are none.
     #[must_use]
     pub fn bytes(&self, kinds: &[ChildKind]) -> Vec<u8> {
@@ -80,7 +90,7 @@ impl TestRequest {
             "apiVersion": API_VERSION,
             "kind": REQUEST_KIND,
             "provider": {"name": "test", "version": "0.0.0", "settings": self.settings},
-            "cluster": {"version": "v1.36.3", "kinds": {}},
+            "cluster": {"version": "v1.36.3", "kinds": self.optional},
             "parent": self.parent,
             "children": children,
             "descendants": self.descendants,
@@ -96,8 +106,16 @@ impl TestRequest {
     /// # Errors
     /// As [`answer`](crate::answer).
     pub fn answer<P: Provider>(&self) -> Result<ReconcileResponse, Failure> {
-        answer::<P>(&self.bytes(P::CHILDREN))
+        let mut request = self.clone();
+        for kind in P::OPTIONAL_RELATED {
+            request.optional.entry(optional_key(*kind)).or_insert(true);
+        }
+        answer::<P>(&request.bytes(P::CHILDREN))
     }
+}
+
+fn optional_key(kind: ChildKind) -> String {
+    if kind.group.is_empty() { kind.kind.to_owned() } else { format!("{}.{}", kind.kind, kind.group) }
 }
 
 fn insert(objects: &mut Objects, object: Value) {

@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Instant;
 
+use bartizan_contract::digest::sha256;
 use bartizan_contract::{Kind, ReconcileResponse};
 use bartizan_engine::decide::{DecideInput, Decision, decide};
 use bartizan_engine::index::Kinds;
@@ -33,7 +34,7 @@ impl<F: Fn(&[u8]) -> ReconcileResponse> Provider for F {
 }
 
 /// A host that serves the parents of one kind for one provider.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Host {
     context: Arc<ProviderContext>,
     manager: String,
@@ -147,6 +148,26 @@ impl Host {
             children,
             supplied,
         })
+    }
+
+    /// How many events of its watches it has not received yet.
+    #[must_use]
+    pub fn backlog(&self, server: &ApiServer) -> usize {
+        server.events.len() - self.delivered
+    }
+
+    /// What it remembers of a parent and one of its children, without what differs between runs that came to the same state: of a hash,
+    /// whether it is that of what is known now.
+    #[must_use]
+    pub fn remembers(&self, uid: &ParentUid, key: &ObjectKey) -> String {
+        let Some(kept) = self.kept.get(uid) else { return String::new() };
+        let known = self.index.get(key).map(|child| child.digest).unwrap_or_default();
+        let request = self.snapshot(uid, Supplied::default());
+        let request = request.map(|snapshot| snapshot.request(&self.context, Question::Serve(FinalizerStep::Keep)));
+        let is_settled =
+            request.map(|request| sha256(&request)) == kept.settled.as_ref().map(|settled| settled.request);
+        let unsure = self.unsure.get(uid).is_some_and(|unsure| unsure.iter().any(|(_, unsure)| unsure == key));
+        format!("{:?} {is_settled} {unsure}", kept.memory.last(key, &known))
     }
 
     /// The decision on a parent now, if its provider gave this answer.

@@ -142,6 +142,20 @@ fn objects_missing_from_a_relist_are_dropped_unless_written_meanwhile() {
 }
 
 #[test]
+fn a_store_went_back_if_a_consistent_list_is_older_than_what_was_seen() {
+    let mut index = index();
+    assert_eq!(index.highest(&kind_of("Store")), None);
+    for version in [9, 10, 8] {
+        index.apply(object("Store", "s", "p", version, None));
+    }
+    index.apply(object("ConfigMap", "c", "c", 100, Some("p")));
+    assert_eq!(index.highest(&kind_of("Store")), Some("10"), "children are of kinds of their own");
+    for (listed, back) in [("9", true), ("10", false), ("11", false), ("100", false), ("", false), ("x", false)] {
+        assert_eq!(went_back("10", listed), back, "{listed}");
+    }
+}
+
+#[test]
 fn nothing_is_synced_before_every_scope_was_listed() {
     let mut index = index();
     for kind in ["Store", "ConfigMap"] {

@@ -3,13 +3,15 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+use bartizan_contract::Kind;
+
 use crate::object::{ObjectKey, ParentUid};
 
 /// Most keys that are kept.
 const MOST: usize = 10_000;
 
 /// The keys of objects whose parent is not known.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Unclaimed {
     by_parent: BTreeMap<ParentUid, BTreeSet<ObjectKey>>,
     parent_of: HashMap<ObjectKey, ParentUid>,
@@ -52,6 +54,11 @@ impl Unclaimed {
             self.parent_of.remove(key);
         }
         self.overflowed || !keys.is_empty()
+    }
+
+    /// Whether there may be any of a kind.
+    pub(super) fn has_any(&self, kind: &Kind) -> bool {
+        self.overflowed || self.parent_of.keys().any(|key| key.is_of(kind))
     }
 
     /// Whether a parent may have some.

@@ -146,6 +146,25 @@ impl Declaration {
         }
     }
 
+    /// What the Provider says if it was written, and is not what the document says, since somebody else set more.
+    #[must_use]
+    pub fn note_of_rest(&self, written: &Provider) -> Option<FolderNote> {
+        let file = self.provider.metadata.annotations.get(FILE_ANNOTATION).filter(|file| is_document(file))?;
+        let fields =
+            |spec| serde_json::to_value(spec).ok().and_then(|spec| spec.as_object().cloned()).unwrap_or_default();
+        let (wanted, is) = (fields(&self.provider.spec), fields(&written.spec));
+        let differing: Vec<&str> =
+            is.iter().filter(|(name, is)| wanted.get(*name) != Some(*is)).map(|(name, _)| name.as_str()).collect();
+        (!differing.is_empty()).then(|| FolderNote {
+            provider: Some(self.provider.metadata.name.clone()),
+            kind: NoteKind::Conflict,
+            message: format!(
+                "somebody else set more than {file} in the host's folder declares, and that stays in force: spec.{}",
+                differing.join(", spec.")
+            ),
+        })
+    }
+
     /// What the Provider says if fields of it, which the document would change, are somebody else's.
     #[must_use]
     pub fn owned_by_others(&self, conflict: &str) -> FolderNote {

@@ -106,6 +106,13 @@ pub enum ControllerEvent {
         /// In words.
         fields: Option<String>,
     },
+    /// What is known of the kinds that only an earlier version wrote.
+    FormerKinds {
+        /// Nothing of these is left.
+        vacated: Vec<GroupKind>,
+        /// What is left of the others is left alone, and why; `None`: of none.
+        left_alone: Option<String>,
+    },
     /// CRDs of the version that is previewed were compared with those of the cluster.
     CrdsCompared(Vec<Incompatibility>),
     /// What a version would change is known.

@@ -128,6 +128,9 @@ impl Life {
             ControllerEvent::StatusRequires { fields } if is_current || serves => {
                 self.reported.status_requires = fields
             }
+            ControllerEvent::FormerKinds { vacated, left_alone } if is_current || serves => {
+                (self.reported.vacated, self.reported.left_alone) = (vacated, left_alone);
+            }
             ControllerEvent::Parents(parents) if serves => {
                 self.reported.parents = Some(parents);
                 // Numbers change all the time: the fleet reports them together.

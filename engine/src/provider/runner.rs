@@ -61,6 +61,10 @@ pub struct Reported {
     pub status_blocked: Option<(usize, String)>,
     /// Fields that a status must have.
     pub status_requires: Option<String>,
+    /// Kinds of an earlier version of which nothing is left.
+    pub vacated: Vec<GroupKind>,
+    /// Why children that an earlier version wrote are left alone.
+    pub left_alone: Option<String>,
 }
 
 impl Runner {

@@ -42,6 +42,10 @@ pub struct Facts<'a> {
     pub status_blocked: Option<&'a (usize, String)>,
     /// Fields that a status must have.
     pub status_requires: Option<&'a str>,
+    /// Kinds of an earlier version of which nothing is left.
+    pub vacated: &'a [GroupKind],
+    /// Why children that an earlier version wrote are left alone.
+    pub left_alone: Option<&'a str>,
     /// Why it is not gone yet though it was deleted: reason and message.
     pub removal: Option<(Reason, String)>,
 }
@@ -108,7 +112,11 @@ pub fn status(provider: &Provider, admission: &Admission, facts: Facts<'_>, now:
         set(condition_types::STATUS_BLOCKED, true, Reason::StatusRefused, &message);
     }
     match facts.serving {
-        Serving::Yes => set(condition_types::SERVING, true, Reason::Serving, "parents are served"),
+        Serving::Yes => {
+            let left_alone = facts.left_alone.map(|reason| format!("; {reason}")).unwrap_or_default();
+            let message = format!("parents are served{left_alone}");
+            set(condition_types::SERVING, true, Reason::Serving, &message);
+        }
         Serving::No(reason, message) => set(condition_types::SERVING, false, reason, &message),
         Serving::Starting => {
             conditions.extend(before.conditions.iter().find(|old| old.type_ == condition_types::SERVING).cloned());
@@ -126,7 +134,7 @@ pub fn status(provider: &Provider, admission: &Admission, facts: Facts<'_>, now:
         previous,
         candidate: facts.candidate.map(|(candidate, _)| candidate),
         parents: facts.parents.map(|parents| u32::try_from(parents).unwrap_or(u32::MAX)).or(before.parents),
-        kinds: kinds(provider, facts.started),
+        kinds: kinds(provider, facts.started, facts.vacated),
         conditions,
     }
 }
@@ -142,9 +150,11 @@ fn condition(provider: &Provider, type_: &str, status: bool, reason: Reason, mes
     condition
 }
 
-/// Every kind that the provider may have written: those of its children that it is granted, if it was started, and those of before.
-pub fn kinds(provider: &Provider, started: Option<&Version>) -> Vec<GroupKind> {
+/// Every kind that the provider may have written: those of its children that it is granted, if it was started, and those of before, but
+/// for those of which nothing is left.
+pub fn kinds(provider: &Provider, started: Option<&Version>, vacated: &[GroupKind]) -> Vec<GroupKind> {
     let mut kinds = provider.status.kinds.clone();
+    kinds.retain(|kind| !vacated.contains(kind));
     if let Some(version) = started {
         let asked = version.module.manifest.children.iter().map(|asked| asked.kind());
         let granted = asked.filter(|kind| provider.spec.grants.covers_child(kind));

@@ -47,7 +47,7 @@ pub(crate) struct CatalogSettings {
     pub(crate) authorities: Authorities,
 }
 
-/// The latest snapshot; `None` until the folder was scanned once and its modules loaded.
+/// The latest snapshot; `None` until the folder was scanned once. Modules that are still being loaded are named as such.
 pub(crate) type Published = watch::Receiver<Option<Arc<CatalogSnapshot>>>;
 
 /// The actor.
@@ -282,8 +282,16 @@ impl CatalogActor {
     }
 
     /// What each document of the folder names.
-    fn names(&self) -> BTreeMap<String, Named> {
-        let named = |text: &Result<String, DocumentError>| text.as_ref().map(|text| named(text)).unwrap_or_default();
+    fn names(&self, files: &[String]) -> BTreeMap<String, Named> {
+        let named = |text: &Result<String, DocumentError>| {
+            let Ok(text) = text else { return Named::default() };
+            let found = named(text);
+            if found != Named::default() {
+                return found;
+            }
+            // It cannot be read: what it may restrict is not left to a manifest.
+            Named { module: files.iter().find(|file| text.contains(file.as_str())).cloned(), ..found }
+        };
         self.documents.iter().map(|(file, text)| (file.clone(), named(text))).collect()
     }
 
@@ -296,11 +304,14 @@ impl CatalogActor {
         let library = self.store.library();
         let files: Vec<String> = library.keys().filter_map(file_of).collect();
         self.modules.retain(|file, _| files.contains(file));
-        let names = self.names();
+        let names = self.names(&files);
         let (mut strays, beside) = (Vec::new(), |file: &str| document_names(file));
         for (document, named) in &names {
             let is_beside = files.iter().any(|file| beside(file).contains(document));
             let module = named.module.as_ref().filter(|module| files.contains(module));
+            if named.is_other && !is_beside {
+                continue;
+            }
             if !is_beside && module.is_none() {
                 let wanted = named.module.as_deref().unwrap_or("module beside it");
                 let reason = format!("there is no {wanted} in the folder for what this document declares");

@@ -91,16 +91,23 @@ pub(crate) struct Named {
     pub(crate) provider: Option<String>,
     /// File of the module.
     pub(crate) module: Option<String>,
+    /// Whether it is another object than a Provider.
+    pub(crate) is_other: bool,
 }
 
 /// What a document names, whether or not the rest of it is right.
 pub(crate) fn named(text: &str) -> Named {
     let Ok(document) = only_document(text) else { return Named::default() };
+    // Other objects may lie in the folder, too.
+    let is_provider = document.get("kind").and_then(Value::as_str).is_none_or(|kind| kind == PROVIDER_KIND);
+    if !is_provider {
+        return Named { is_other: true, ..Named::default() };
+    }
     let at = |path: &[&str]| {
         let found = path.iter().try_fold(&document, |value, field| value.get(*field))?;
         found.as_str().map(str::to_owned)
     };
-    Named { provider: at(&["metadata", "name"]), module: at(&["spec", "module", "file"]) }
+    Named { provider: at(&["metadata", "name"]), module: at(&["spec", "module", "file"]), is_other: false }
 }
 
 /// What each module of a folder wants, and which cannot serve for what is declared of them. Of two documents with the same

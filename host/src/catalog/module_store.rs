@@ -67,6 +67,8 @@ struct Slot {
     was_good: bool,
     /// Attempts to load the content that failed for a reason that may pass.
     failures: u32,
+    /// Those among them for which there is a limit.
+    limited: u32,
 }
 
 /// A load to be done.
@@ -124,7 +126,7 @@ impl ModuleStore {
         if slot.content.as_ref() == Some(&content) {
             return;
         }
-        (slot.content, slot.failures) = (Some(content), 0);
+        (slot.content, slot.failures, slot.limited) = (Some(content), 0, 0);
         self.compiles.remove(origin);
         self.retries.remove(origin);
         if !self.queue.contains(origin) {
@@ -206,7 +208,8 @@ impl ModuleStore {
         }
         if let Outcome::Failed { reason, most } = &outcome {
             slot.failures = slot.failures.saturating_add(1);
-            if most.is_some_and(|most| slot.failures >= most) {
+            slot.limited = slot.limited.saturating_add(u32::from(most.is_some()));
+            if most.is_some_and(|most| slot.limited >= most) {
                 slot.state = Err(Trouble::Invalid(reason.clone()));
             } else {
                 let pause = RETRY.saturating_mul(2_u32.saturating_pow(slot.failures - 1)).min(RETRY_MAX);
@@ -230,9 +233,10 @@ impl ModuleStore {
         }
     }
 
-    /// Whether an origin waits to be loaded, or is being loaded.
+    /// Whether an origin waits to be loaded, perhaps again, or is being loaded.
     pub(super) fn is_pending(&self, origin: &Origin) -> bool {
-        self.loading.as_ref() == Some(origin) || self.queue.contains(origin) || self.compiles.contains(origin)
+        let waits = self.queue.contains(origin) || self.compiles.contains(origin) || self.retries.contains_key(origin);
+        waits || self.loading.as_ref() == Some(origin)
     }
 
     /// Whether nothing waits to be loaded or is being loaded.
@@ -251,7 +255,7 @@ impl ModuleStore {
     }
 
     fn slot(&mut self, origin: &Origin) -> &mut Slot {
-        let new = || Slot { content: None, state: Err(Trouble::Loading), was_good: false, failures: 0 };
+        let new = || Slot { content: None, state: Err(Trouble::Loading), was_good: false, failures: 0, limited: 0 };
         self.slots.entry(origin.clone()).or_insert_with(new)
     }
 }

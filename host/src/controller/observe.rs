@@ -3,15 +3,15 @@
 use std::time::Instant;
 
 use bartizan_engine::Touched;
-use bartizan_engine::index::Scope;
+use bartizan_engine::index::{Scope, went_back};
 use bartizan_engine::provider::claims::serves;
 use bartizan_engine::snapshot::Left;
 use bartizan_engine::{Observed, ParentUid, Priority};
 use tokio::task::JoinError;
-use tracing::error;
+use tracing::{error, warn};
 
 use super::Controller;
-use super::watches::{Listed, ListedFor, list, list_children};
+use super::watches::{Listed, ListedFor, Version, list, list_children, referenced, version};
 use crate::kubernetes::watch::Seen;
 
 impl Controller {
@@ -21,7 +21,10 @@ impl Controller {
             self.observer.metrics.watch_event(&scope.kind);
         }
         match seen {
-            Seen::Relist => self.index.begin_relist(scope),
+            Seen::Relist => {
+                self.look_back(scope);
+                self.index.begin_relist(scope);
+            }
             Seen::Object(object) => self.observe_object(*object, now),
             Seen::Gone(object) => {
                 let touched = self.index.delete(&object.key, &object.uid, &object.resource_version);
@@ -38,6 +41,43 @@ impl Controller {
             Seen::Broken(reason) => {
                 self.broken.insert(scope.clone(), reason);
                 self.report_health();
+            }
+        }
+    }
+
+    /// Finds out whether the store went back in time, before anything is decided: its objects would look older than what is known, and
+    /// be ignored.
+    fn look_back(&mut self, scope: &Scope) {
+        if self.looking_back.contains(scope) || !self.was_synced {
+            return;
+        }
+        let Some(highest) = self.index.highest(&scope.kind).map(str::to_owned) else { return };
+        let (shared, scope) = (self.shared.clone(), scope.clone());
+        self.looking_back.insert(scope.clone());
+        self.versions.spawn(async move {
+            let listed = version(&shared, &scope).await;
+            Version { scope, highest, listed }
+        });
+    }
+
+    /// Takes the version of the store. Returns whether it went back in time.
+    pub(super) fn looked_back(&mut self, version: Result<Version, JoinError>) -> bool {
+        match version {
+            Ok(Version { scope, highest, listed }) => {
+                self.looking_back.remove(&scope);
+                let went_back = went_back(&highest, &listed);
+                if went_back {
+                    warn!(
+                        provider = self.shared.provider(), kind = %scope.kind,
+                        "the store of the API server went back in time, from resource version {highest} to {listed}: starting anew"
+                    );
+                }
+                went_back
+            }
+            Err(error) => {
+                // Whether it did is not known: what is known of it is not to be trusted.
+                error!(provider = self.shared.provider(), "a list ended unexpectedly: {error}");
+                true
             }
         }
     }
@@ -110,6 +150,7 @@ impl Controller {
             } else {
                 self.queue.forget(uid);
                 self.kept.remove(uid);
+                self.supplied.remove(uid);
                 self.unsure.remove(uid);
                 self.breakers.forget(uid);
                 self.report_status(uid, None);
@@ -128,12 +169,24 @@ impl Controller {
                 Listed { of: ListedFor::Selector(listing), objects }
             });
         }
+        self.read_what_is_referred_to();
         for uid in self.index.take_returned() {
             let Some(parent) = self.index.parent(&uid) else { continue };
             let shared = self.shared.clone();
             self.listings.spawn(async move {
                 let objects = list_children(&shared, &parent).await;
                 Listed { of: ListedFor::Parent(uid), objects }
+            });
+        }
+    }
+
+    /// Reads what parents refer to and nobody did before.
+    fn read_what_is_referred_to(&mut self) {
+        for (uid, references) in self.index.take_unread() {
+            let shared = self.shared.clone();
+            self.listings.spawn(async move {
+                let objects = referenced(&shared, &references).await;
+                Listed { of: ListedFor::References(uid), objects }
             });
         }
     }
@@ -148,6 +201,7 @@ impl Controller {
                 let touched = match of {
                     ListedFor::Selector(listing) => self.index.listed(&listing.child),
                     ListedFor::Parent(uid) => self.index.children_listed(&uid),
+                    ListedFor::References(uid) => self.index.references_read(&uid),
                 };
                 self.touch(&touched, Priority::Child, now);
             }

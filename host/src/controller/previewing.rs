@@ -11,6 +11,7 @@ use bartizan_engine::snapshot::{Question, Snapshot};
 use bartizan_engine::{ObjectKey, ParentUid};
 use tokio::task::{JoinError, JoinSet};
 
+use crate::controller::watches::referenced;
 use crate::reconcile::dry_run::{Look, look};
 use crate::reconcile::shared::Shared;
 
@@ -69,13 +70,29 @@ impl Previewing {
         std::future::pending().await
     }
 
+    /// The version that is called.
+    fn version(&self, asked: &Asked) -> Arc<Shared> {
+        match (asked, &self.active) {
+            (Asked::Active(_), Some(active)) => active.clone(),
+            _ => self.candidate.clone(),
+        }
+    }
+
+    /// Calls a version for a parent, with the related objects that it asked for: the index has those that the active version asked for.
+    pub(super) fn look_with_more(&mut self, uid: ParentUid, mut snapshot: Snapshot, question: Question, asked: Asked) {
+        let shared = self.version(&asked);
+        self.looking.spawn(async move {
+            let objects = referenced(&shared, &snapshot.supplied.references).await;
+            snapshot.supplied.objects = objects.into_iter().map(Arc::new).collect();
+            let look = look(&shared, &snapshot, question).await;
+            Looked { uid, snapshot, question, asked, look }
+        });
+    }
+
     /// Calls a version for a parent.
     pub(super) fn look(&mut self, uid: ParentUid, snapshot: Snapshot, question: Question, asked: Asked) {
         self.asked_about = Some(snapshot.parent.key.clone());
-        let shared = match (&asked, &self.active) {
-            (Asked::Active(_), Some(active)) => active.clone(),
-            _ => self.candidate.clone(),
-        };
+        let shared = self.version(&asked);
         self.looking.spawn(async move {
             let look = look(&shared, &snapshot, question).await;
             Looked { uid, snapshot, question, asked, look }

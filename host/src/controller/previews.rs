@@ -69,9 +69,9 @@ impl Controller {
         let Some(mut previewing) = self.previewing.take() else { return };
         match looked {
             Ok(Looked { uid, mut snapshot, question, asked, look: Look::More(mut supplied) }) => {
-                supplied.objects = self.index.related(&supplied.references);
+                supplied.objects = Vec::new();
                 snapshot.supplied = supplied;
-                previewing.look(uid, snapshot, question, asked);
+                previewing.look_with_more(uid, snapshot, question, asked);
             }
             Ok(Looked { uid, snapshot, question, asked, look: Look::Prediction(prediction) }) => {
                 self.compare(&mut previewing, uid, snapshot, question, asked, prediction);

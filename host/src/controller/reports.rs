@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use bartizan_contract::Kind;
+use bartizan_contract::{GroupKind, Kind};
 use bartizan_engine::provider::event::ControllerEvent;
 use bartizan_engine::status::Outcome;
 use bartizan_engine::status_shape::ConditionsRoom;
@@ -58,6 +58,7 @@ impl Controller {
                 self.was_synced = true;
                 let parents = self.index.parent_uids().count();
                 info!(provider = self.shared.provider(), parents, objects = self.index.len(), "serving");
+                self.report_former();
             }
             self.reporter.report(ControllerEvent::Serving);
         } else {
@@ -66,6 +67,18 @@ impl Controller {
             let reason = format!("listing {}", waiting.join(", "));
             self.reporter.report(ControllerEvent::Waiting { reason });
         }
+    }
+
+    /// Reports of which kinds of an earlier version nothing is left, as far as all namespaces were listed.
+    fn report_former(&self) {
+        let is_listed_whole = |kind: &Kind| {
+            let mut scopes = self.index.scopes().filter(|scope| scope.kind == *kind);
+            scopes.all(|scope| scope.namespace.is_none())
+        };
+        let former = self.served.former.keys();
+        let vacated =
+            former.filter(|kind| is_listed_whole(kind) && !self.index.has_any(kind)).map(GroupKind::from).collect();
+        self.reporter.report(ControllerEvent::FormerKinds { vacated, left_alone: self.served.left_alone.clone() });
     }
 
     /// When it is to be reported that the status of the Provider names another version, if that is later than now.

@@ -203,6 +203,8 @@ impl Start {
                     };
                     match controller.run(stop, &mut self.inputs, changed).await? {
                         Ended::Stopped | Ended::Previewed => return Ok(()),
+                        // It was said.
+                        Ended::WentBack => {}
                         Ended::KindsChanged => info!(
                             provider = name,
                             "an optional kind came or went, or a parent's changed: starting anew"
@@ -264,8 +266,10 @@ impl Start {
         let key = token_key::load(&self.host.client, &self.host.system_namespace).await?;
         let (served, optional) = self.served(name, module).await?;
         let namespaces = self.namespaces()?;
+        let mut served = served;
         let user = impersonation::user(&self.host.provider_namespace, &self.provider.service_account_name());
         let client = impersonation::acting_as(&self.host.client, &user, name)?;
+        self.leave_without_rights(&client, &user, &mut served, &namespaces).await?;
         access_review::check(&client, &user, &served, manifest.finalizes, &namespaces).await?;
         let server = in_time(self.host.client.apiserver_version()).await.context("version of the API server")?;
         let granted = &self.provider.spec.grants;
@@ -438,7 +442,34 @@ impl Start {
             }
         }
         self.add_former(&mut served).await?;
+        // One that goes must not be watched any more.
+        optional.extend(served.former.keys().map(|kind| (kind.clone(), true)));
         Ok((served, optional))
+    }
+
+    /// What an earlier version wrote is left alone where the account has no rights to it any more: the parents are served all the same.
+    async fn leave_without_rights(
+        &self,
+        client: &Client,
+        user: &str,
+        served: &mut Served,
+        namespaces: &[String],
+    ) -> anyhow::Result<()> {
+        let mut reasons = Vec::new();
+        for (kind, resource) in std::mem::take(&mut served.former) {
+            match access_review::missing_for_former(client, user, &resource, namespaces).await? {
+                None => {
+                    served.former.insert(kind, resource);
+                }
+                Some(message) => {
+                    warn!(provider = self.provider.metadata.name, %kind, "what an earlier version wrote is left alone: {message}");
+                    reasons.push(format!("{}: {message}", GroupKind::from(&kind)));
+                }
+            }
+        }
+        served.left_alone = (!reasons.is_empty())
+            .then(|| format!("children that an earlier version wrote are left alone ({})", reasons.join("; ")));
+        Ok(())
     }
 
     /// Kinds that an earlier version wrote stay watched, or its children would never be pruned.

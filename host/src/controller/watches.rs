@@ -7,6 +7,7 @@ use bartizan_contract::names::PROVIDER_LABEL;
 use bartizan_contract::provider::GrantedNamespaces;
 use bartizan_engine::descendants::Listing;
 use bartizan_engine::index::Scope;
+use bartizan_engine::related::{Reference, References};
 use bartizan_engine::{ApiError, Grants, Observed, ParentUid, ownership};
 use kube::Client;
 use tracing::warn;
@@ -24,12 +25,24 @@ pub(super) struct Listed {
     pub(super) objects: Vec<Observed>,
 }
 
+/// What shows whether the store went back in time.
+pub(super) struct Version {
+    /// What was listed.
+    pub(super) scope: Scope,
+    /// The highest resource version that was seen before.
+    pub(super) highest: String,
+    /// That of the list.
+    pub(super) listed: String,
+}
+
 /// What objects were listed for.
 pub(super) enum ListedFor {
     /// The selector of a child.
     Selector(Listing),
     /// A parent.
     Parent(ParentUid),
+    /// The references of a parent.
+    References(ParentUid),
 }
 
 /// One watch for each kind and scope: children by their label; descendants and related kinds unfiltered.
@@ -48,6 +61,7 @@ pub(super) fn watches(client: &Client, shared: &Shared, served: &Served, namespa
                 client: client.clone(),
                 scope,
                 resource: resource.clone(),
+                may_stream: streams_lists(&shared.context.cluster_version),
                 streams: streams_lists(&shared.context.cluster_version),
                 selector: selector.clone(),
                 projection: shared.writer.projection().clone(),
@@ -84,6 +98,50 @@ pub(super) async fn list(shared: &Shared, listing: &Listing) -> Vec<Observed> {
         }
     }
     objects
+}
+
+/// The objects that these references match. Retries until they were read: a decision waits for them.
+pub(super) async fn referenced(shared: &Shared, references: &References) -> Vec<Observed> {
+    let mut backoff = Backoff::new(backoff::LIST);
+    loop {
+        match read_references(shared, references).await {
+            Ok(objects) => return objects,
+            Err(error) => {
+                warn!(provider = shared.provider(), "related objects cannot be read: {error}");
+                backoff.wait().await;
+            }
+        }
+    }
+}
+
+async fn read_references(shared: &Shared, references: &References) -> Result<Vec<Observed>, ApiError> {
+    let mut objects = Vec::new();
+    for Reference { kind, namespace, names, selector } in references {
+        let namespace = namespace.as_deref();
+        // Lists only: an account may list related objects, and need no other right to read them.
+        if names.is_empty() {
+            let selector = selector.as_ref().map(ToString::to_string).unwrap_or_default();
+            objects.extend(shared.writer.list(kind, namespace, &selector).await?);
+        }
+        for name in names {
+            objects.extend(shared.writer.named(kind, namespace, name).await?);
+        }
+    }
+    Ok(objects)
+}
+
+/// The resource version of the store now. Retries until it is known.
+pub(super) async fn version(shared: &Shared, scope: &Scope) -> String {
+    let mut backoff = Backoff::new(backoff::LIST);
+    loop {
+        match shared.writer.version(&scope.kind, scope.namespace.as_deref()).await {
+            Ok(version) => return version,
+            Err(error) => {
+                warn!(provider = shared.provider(), kind = %scope.kind, "cannot be listed: {error}");
+                backoff.wait().await;
+            }
+        }
+    }
 }
 
 /// The children of a parent that was not known when they were seen. Retries until they were read: a decision waits for it.

@@ -99,22 +99,45 @@ pub(crate) async fn check(
     finalizes: bool,
     namespaces: &[String],
 ) -> anyhow::Result<()> {
+    match missing(client, user, needed(served, finalizes, namespaces)).await? {
+        None => Ok(()),
+        Some(message) => anyhow::bail!(message),
+    }
+}
+
+/// What the account lacks to prune the children of a kind that only an earlier version wrote; `None`: nothing.
+///
+/// # Errors
+/// If that cannot be found out.
+pub(crate) async fn missing_for_former(
+    client: &Client,
+    user: &str,
+    resource: &Resource,
+    namespaces: &[String],
+) -> anyhow::Result<Option<String>> {
+    let kind = Kind::new(&resource.api.group, &resource.api.version, &resource.api.kind);
+    let served = Served { former: BTreeMap::from([(kind, resource.clone())]), ..Served::default() };
+    missing(client, user, needed(&served, false, namespaces)).await
+}
+
+/// Those of the rights that the account lacks, as a message.
+async fn missing(client: &Client, user: &str, rights: Vec<Right>) -> anyhow::Result<Option<String>> {
     let review = |right: Right| async move {
         let allowed = in_time(is_allowed(client, &right)).await;
         let allowed = allowed.with_context(|| format!("the rights of {user} could not be checked"))?;
         anyhow::Ok((!allowed).then_some(right))
     };
-    let mut missing = needed(served, finalizes, namespaces);
+    let mut missing = rights;
     for pause in [Duration::ZERO, LAG, LAG] {
         tokio::time::sleep(pause).await;
         let reviews: Vec<_> = missing.into_iter().map(review).collect();
         let answers: Vec<Option<Right>> = stream::iter(reviews).buffered(CONCURRENT_REVIEWS).try_collect().await?;
         missing = answers.into_iter().flatten().collect();
         if missing.is_empty() {
-            return Ok(());
+            return Ok(None);
         }
     }
-    anyhow::bail!(message(user, &missing))
+    Ok(Some(message(user, &missing)))
 }
 
 async fn is_allowed(client: &Client, right: &Right) -> Result<bool, kube::Error> {

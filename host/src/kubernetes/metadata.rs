@@ -8,7 +8,7 @@ use kube::{Api, ResourceExt as _};
 use super::deadline::in_time;
 
 /// Objects whose metadata is read in one request.
-pub(crate) const PAGE: u32 = 500;
+const PAGE: u32 = 500;
 
 /// Gives the metadata of all objects that match to `each`, a page at a time.
 ///

@@ -1,20 +1,10 @@
 //! Converts objects of the API to those of the engine.
 
 use bartizan_contract::Kind;
-use bartizan_engine::object::Projection;
-use bartizan_engine::{Fence, Observed};
+use bartizan_engine::Fence;
 use kube::core::{ApiResource, DynamicObject, ObjectMeta, TypeMeta};
 use kube::{Api, Client};
 use serde_json::Value;
-
-/// Projects the metadata of an object for the engine.
-///
-/// # Errors
-/// If it is not a stored object.
-pub(crate) fn project(object: DynamicObject, projection: &Projection) -> Result<Observed, String> {
-    let value = serde_json::to_value(&object).map_err(|error| error.to_string())?;
-    Observed::project_for(value, projection).map_err(|error| error.to_string())
-}
 
 /// Gives an item of a list its type, which the API server leaves out there.
 pub(crate) fn stamp(object: &mut DynamicObject, kind: &Kind) {

@@ -48,6 +48,8 @@ pub(crate) struct Served {
     pub(crate) children: BTreeMap<Kind, Resource>,
     /// Kinds of children that an earlier version of it declared, and this one does not.
     pub(crate) former: BTreeMap<Kind, Resource>,
+    /// Why those of other kinds that an earlier version wrote are left alone.
+    pub(crate) left_alone: Option<String>,
     /// Descendants that it sees.
     pub(crate) descendants: BTreeMap<Kind, Resource>,
     /// Related objects that it may ask for.

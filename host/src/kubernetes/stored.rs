@@ -2,6 +2,7 @@
 //! as a whole.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 
 use bartizan_contract::Kind;
 use bartizan_engine::object::Projection;
@@ -95,41 +96,77 @@ impl Stored {
     /// If it is not a stored object.
     pub(crate) fn project(&self, kind: &Kind, projection: &Projection) -> Result<Observed, String> {
         let text = self.text.get();
-        let is_too_heavy = weight::of(text.as_bytes()) > weight::OBJECT;
-        let mut object = match is_too_heavy {
-            false => serde_json::from_str(text).map_err(|error| error.to_string())?,
-            true => Value::Object(bare(text).map_err(|error| error.to_string())?),
-        };
-        if let Some(top) = object.as_object_mut() {
-            top.insert("apiVersion".to_owned(), kind.api_version().into());
-            top.insert("kind".to_owned(), kind.kind.clone().into());
+        if weight::of(text.as_bytes()) <= weight::OBJECT
+            // It may be nested too deeply to be parsed.
+            && let Ok(object) = serde_json::from_str(text)
+        {
+            return observed(object, kind, projection);
         }
-        let observed = Observed::project_for(object, projection).map_err(|error| error.to_string())?;
-        Ok(Observed { is_too_heavy, ..observed })
+        Ok(Observed { is_too_heavy: true, ..self.project_metadata(kind, projection)? })
+    }
+
+    /// Projects its metadata, and its status if it has one.
+    ///
+    /// # Errors
+    /// If it is not a stored object.
+    pub(crate) fn project_metadata(&self, kind: &Kind, projection: &Projection) -> Result<Observed, String> {
+        let object = bare(self.text.get()).map_err(|error| error.to_string())?;
+        observed(Value::Object(object), kind, projection)
     }
 }
 
-/// The metadata and the status of an object, each as far as it is light enough.
+fn observed(mut object: Value, kind: &Kind, projection: &Projection) -> Result<Observed, String> {
+    if let Some(top) = object.as_object_mut() {
+        top.insert("apiVersion".to_owned(), kind.api_version().into());
+        top.insert("kind".to_owned(), kind.kind.clone().into());
+    }
+    Observed::project_for(object, projection).map_err(|error| error.to_string())
+}
+
+/// The metadata and the status of an object, as far as they are light enough and no deeper than may be parsed.
 fn bare(text: &str) -> serde_json::Result<Map<String, Value>> {
     let Parts { metadata, status } = serde_json::from_str(text)?;
-    let is_light = |part: &RawValue| weight::of(part.get().as_bytes()) <= weight::OBJECT / 2;
     let mut object = Map::new();
-    let metadata = match is_light(metadata) {
-        true => serde_json::from_str(metadata.get())?,
-        false => without_managed_fields(metadata)?,
-    };
-    object.insert("metadata".to_owned(), metadata);
-    if let Some(status) = status.filter(|status| is_light(status)) {
-        object.insert("status".to_owned(), serde_json::from_str(status.get())?);
+    object.insert("metadata".to_owned(), light_metadata(metadata)?);
+    let status = status.filter(|status| is_light(status)).map(|status| serde_json::from_str(status.get()));
+    if let Some(Ok(status)) = status {
+        object.insert("status".to_owned(), status);
     }
     Ok(object)
 }
 
-fn without_managed_fields(metadata: &RawValue) -> serde_json::Result<Value> {
-    let parts: std::collections::BTreeMap<String, &RawValue> = serde_json::from_str(metadata.get())?;
-    let light = parts.into_iter().filter(|(name, _)| name != "managedFields");
-    let light = light.map(|(name, part)| Ok((name, serde_json::from_str(part.get())?)));
+fn is_light(part: &RawValue) -> bool {
+    weight::of(part.get().as_bytes()) <= weight::OBJECT / 4
+}
+
+/// The metadata, with entries of managed fields that are too heavy as if their managers owned everything: who applied the object is
+/// known then, and nothing of a status is dropped.
+fn light_metadata(metadata: &RawValue) -> serde_json::Result<Value> {
+    if is_light(metadata) {
+        return serde_json::from_str(metadata.get());
+    }
+    let parts: BTreeMap<String, &RawValue> = serde_json::from_str(metadata.get())?;
+    let light = parts.into_iter().map(|(name, part)| {
+        let value = match name.as_str() {
+            "managedFields" => light_managed_fields(part)?,
+            _ => serde_json::from_str(part.get())?,
+        };
+        Ok((name, value))
+    });
     Ok(Value::Object(light.collect::<serde_json::Result<_>>()?))
+}
+
+fn light_managed_fields(managed_fields: &RawValue) -> serde_json::Result<Value> {
+    let entries: Vec<BTreeMap<String, &RawValue>> = serde_json::from_str(managed_fields.get())?;
+    let entries = entries.into_iter().map(|entry| {
+        let light = entry.into_iter().map(|(name, part)| {
+            let is_heavy = name == "fieldsV1" && !is_light(part);
+            let value = if is_heavy { Ok(Value::Object(Map::new())) } else { serde_json::from_str(part.get()) };
+            value.map(|value| (name, value))
+        });
+        Ok(Value::Object(light.collect::<serde_json::Result<_>>()?))
+    });
+    Ok(Value::Array(entries.collect::<serde_json::Result<_>>()?))
 }
 
 /// Requests about the objects of a kind, in a namespace or in all; cluster-scoped ones are in none.
@@ -191,13 +228,23 @@ mod tests {
     }
 
     #[test]
-    fn managed_fields_that_are_too_heavy_are_left_out() {
-        let fields = vec![r#""f:a":{"f:b":{}}"#; 20_000].join(",");
+    fn of_managed_fields_that_are_too_heavy_the_managers_are_known() {
+        let fields: Vec<String> =
+            (0..20_000).map(|number| format!(r#""f:{number}":{{"f:b":{{"f:c":{{}}}}}}"#)).collect();
+        let fields = fields.join(",");
         let text = format!(
             r#"{{"metadata":{{"name":"a","uid":"u","resourceVersion":"7","managedFields":[{{"manager":"m","operation":"Apply","fieldsV1":{{{fields}}}}}]}}}}"#
         );
         let observed = serde_json::from_str::<Stored>(&text).unwrap().project(&kind(), &projection()).unwrap();
-        assert!(observed.is_too_heavy && !observed.applied_by_host);
+        assert!(observed.is_too_heavy && observed.applied_by_host && !observed.labelled_by_host);
         assert_eq!(&*observed.key.name, "a");
+    }
+
+    #[test]
+    fn an_object_that_is_nested_too_deeply_is_known_by_its_metadata() {
+        let deep = object(&format!("{}{}", r#"{"a":"#.repeat(200) + "1", "}".repeat(200)));
+        let stored: Stored = serde_json::from_str(&deep).unwrap();
+        let observed = stored.project(&kind(), &projection()).unwrap();
+        assert!(observed.is_too_heavy && observed.applied_by_host);
     }
 }

@@ -8,9 +8,12 @@ use bartizan_engine::Observed;
 use bartizan_engine::index::Scope;
 use bartizan_engine::object::Projection;
 use futures::{StreamExt as _, TryStreamExt as _};
+use http::{Request, Uri};
 use kube::Client;
+use kube::client::Body;
 use kube::runtime::watcher::{self, Event, watcher};
 use tokio::sync::mpsc;
+use tower::service_fn;
 use tracing::warn;
 
 use crate::kubernetes::backoff::{self, Backoff};
@@ -18,6 +21,27 @@ use crate::kubernetes::error::chain;
 use crate::kubernetes::served::Resource;
 use crate::kubernetes::stored::{Stored, stored};
 use crate::kubernetes::watch_throttle::throttled;
+
+/// A client whose streamed lists are consistent: kube asks for one that is not older than version 0, which any cache of an API server may
+/// answer, however far it lags. Without a version, the list is as new as the store (KEP-3157).
+fn consistent(client: Client) -> Client {
+    let namespace = client.default_namespace().to_owned();
+    let service = service_fn(move |mut request: Request<Body>| {
+        if let Some(uri) = without_version_zero(request.uri()) {
+            *request.uri_mut() = uri;
+        }
+        let client = client.clone();
+        async move { client.send(request).await }
+    });
+    Client::new(service, namespace)
+}
+
+/// The address of a streamed list without its resource version; `None` if it is another request.
+fn without_version_zero(uri: &Uri) -> Option<Uri> {
+    let query = uri.query().filter(|query| query.split('&').any(|part| part == "sendInitialEvents=true"))?;
+    let rest: Vec<&str> = query.split('&').filter(|part| *part != "resourceVersion=0").collect();
+    format!("{}?{}", uri.path(), rest.join("&")).parse().ok()
+}
 
 /// Objects of a page where lists are not streamed.
 const PAGE: u32 = 50;
@@ -45,7 +69,9 @@ pub(crate) struct Watch {
     pub(crate) scope: Scope,
     /// How the API server serves it.
     pub(crate) resource: Resource,
-    /// Whether the API server sends lists as streams, an object at a time.
+    /// Whether the API server may send lists as streams, an object at a time.
+    pub(crate) may_stream: bool,
+    /// Whether that is tried next.
     pub(crate) streams: bool,
     /// Label selector; `None`: all objects.
     pub(crate) selector: Option<String>,
@@ -55,17 +81,20 @@ pub(crate) struct Watch {
 
 impl Watch {
     /// Watches until the receiver is dropped.
-    pub(crate) async fn run(self, to: mpsc::Sender<(Scope, Seen)>) {
+    pub(crate) async fn run(mut self, to: mpsc::Sender<(Scope, Seen)>) {
         let mut backoff = Backoff::new(backoff::WATCH);
         loop {
             let started = Instant::now();
-            match self.once(&to).await {
+            let mut is_listed = false;
+            match self.once(&to, &mut is_listed).await {
                 Ok(()) => return,
                 Err(reason) => {
                     // Only a watch that lasted resets the backoff: that a list succeeds says nothing about the watch.
                     if started.elapsed() > backoff::WATCH.longest {
                         backoff.reset();
                     }
+                    // It may be that this server sends no streams: an aggregated one, or one where that is off.
+                    self.streams = self.may_stream && (is_listed || !self.streams);
                     warn!(kind = %self.scope.kind, namespace = self.scope.namespace, %reason, "watch broke; listing again");
                     if to.send((self.scope.clone(), Seen::Broken(reason))).await.is_err() {
                         return;
@@ -77,8 +106,9 @@ impl Watch {
     }
 
     /// One list and its changes. `Ok` means that the receiver is dropped.
-    async fn once(&self, to: &mpsc::Sender<(Scope, Seen)>) -> Result<(), String> {
-        let api = stored(&throttled(self.client.clone()), self.scope.namespace.as_deref(), &self.resource.api);
+    async fn once(&self, to: &mpsc::Sender<(Scope, Seen)>, is_listed: &mut bool) -> Result<(), String> {
+        let api =
+            stored(&consistent(throttled(self.client.clone())), self.scope.namespace.as_deref(), &self.resource.api);
         // An object may have more than a megabyte.
         let mut config = match self.streams {
             true => watcher::Config::default().streaming_lists(),
@@ -93,7 +123,10 @@ impl Watch {
                 Event::Init => Some(Seen::Relist),
                 Event::InitApply(object) | Event::Apply(object) => self.project(object).map(Seen::Object),
                 Event::Delete(object) => self.project(object).map(Seen::Gone),
-                Event::InitDone => Some(Seen::Listed),
+                Event::InitDone => {
+                    *is_listed = true;
+                    Some(Seen::Listed)
+                }
             };
             if let Some(seen) = seen
                 && to.send((self.scope.clone(), seen)).await.is_err()
@@ -112,5 +145,20 @@ impl Watch {
                 None
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_streamed_list_is_as_new_as_the_store() {
+        let streamed =
+            "/api/v1/secrets?watch=true&resourceVersion=0&sendInitialEvents=true&resourceVersionMatch=NotOlderThan";
+        let expected = "/api/v1/secrets?watch=true&sendInitialEvents=true&resourceVersionMatch=NotOlderThan";
+        assert_eq!(without_version_zero(&streamed.parse().unwrap()).unwrap(), expected);
+        let resumed = "/api/v1/secrets?watch=true&resourceVersion=0";
+        assert_eq!(without_version_zero(&resumed.parse().unwrap()), None);
     }
 }

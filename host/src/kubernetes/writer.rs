@@ -16,13 +16,12 @@ use kube::api::{
 };
 use kube::core::{DynamicObject, ObjectList, PartialObjectMeta, Status};
 use kube::{Api, Client, Resource as _};
-use serde::de::DeserializeOwned;
-use serde_json::{Map, Value, json};
+use serde::de::{DeserializeOwned, IgnoredAny};
+use serde_json::{Value, json};
 
 use crate::kubernetes::deadline::DEADLINE;
 use crate::kubernetes::error::classify;
-use crate::kubernetes::metadata::PAGE;
-use crate::kubernetes::object::{project, put_fence, stamp};
+use crate::kubernetes::object::put_fence;
 use crate::kubernetes::served::{Resource, Resources};
 use crate::kubernetes::stored::Stored;
 use crate::telemetry::metrics::ProviderMetrics;
@@ -195,7 +194,7 @@ impl Writer {
         };
         self.metrics.wrote("delete");
         let request = self.request(kind, key)?.delete(&key.name, &params);
-        self.send::<Value>(key, request).await.map(|_| ())
+        self.send::<IgnoredAny>(key, request).await.map(|_| ())
     }
 
     /// Patches an object.
@@ -217,12 +216,24 @@ impl Writer {
         // A list, since accounts may list their parents, and need no other right to read them.
         let found = match key {
             Some(key) => {
-                let params = ListParams::default().fields(&format!("metadata.name={}", key.name));
-                self.list_metadata(kind, key.namespace.as_deref(), params).await?
+                // With its content, by which a caller knows whether it was edited.
+                self.named(kind, key.namespace.as_deref(), &key.name).await?
             }
             None => self.list_metadata(kind, None, ListParams::default()).await?,
         };
         Ok(found.into_iter().find(|parent| parent.uid == *uid).map(Box::new))
+    }
+
+    /// The object of this name, if it exists.
+    pub(crate) async fn named(
+        &self,
+        kind: &Kind,
+        namespace: Option<&str>,
+        name: &str,
+    ) -> Result<Vec<Observed>, ApiError> {
+        let params = ListParams::default().fields(&format!("metadata.name={name}"));
+        let observe = |object: Stored| object.project(kind, &self.projection);
+        self.pages(kind, namespace, params, |request, params| request.list(params), observe).await
     }
 
     /// The metadata of the objects with the labels of a parent's children, of every kind that this provider writes, read from the API
@@ -244,7 +255,12 @@ impl Writer {
                 }
                 (listed, _) => listed,
             };
-            children.extend(listed?.into_iter().map(Arc::new));
+            match listed {
+                Ok(listed) => children.extend(listed.into_iter().map(Arc::new)),
+                // The kind is not served any more: nothing of it exists.
+                Err(ApiError::NotFound(_)) => {}
+                Err(error) => return Err(error),
+            }
         }
         Ok(children)
     }
@@ -268,13 +284,15 @@ impl Writer {
         namespace: Option<&str>,
         params: ListParams,
     ) -> Result<Vec<Observed>, ApiError> {
-        let observe = |meta: PartialObjectMeta<DynamicObject>| {
-            let data = Value::Object(Map::new());
-            let mut object = DynamicObject { types: None, metadata: meta.metadata, data };
-            stamp(&mut object, kind);
-            project(object, &self.projection)
-        };
-        self.pages(kind, namespace, params.limit(PAGE), |request, params| request.list_metadata(params), observe).await
+        let observe = |object: Stored| object.project_metadata(kind, &self.projection);
+        self.pages(
+            kind,
+            namespace,
+            params.limit(PAGE_OF_OBJECTS),
+            |request, params| request.list_metadata(params),
+            observe,
+        )
+        .await
     }
 
     /// A list, page by page.
@@ -300,6 +318,16 @@ impl Writer {
                 None => return Ok(found),
             }
         }
+    }
+
+    /// The resource version of the store now, by a consistent list of this kind.
+    pub(crate) async fn version(&self, kind: &Kind, namespace: Option<&str>) -> Result<String, ApiError> {
+        let Resource { api, .. } = self.resources.get(kind).ok_or_else(|| ApiError::NotServed(kind.clone()))?;
+        let request =
+            Request::new(DynamicObject::url_path(api, namespace)).list_metadata(&ListParams::default().limit(1));
+        let any = ObjectKey::new(kind, namespace, "");
+        let list: ObjectList<PartialObjectMeta<DynamicObject>> = self.send(&any, request).await?;
+        Ok(list.metadata.resource_version.unwrap_or_default())
     }
 
     /// Whether a namespace is being deleted or does not exist any more.

@@ -95,7 +95,12 @@ async fn try_declare(
     // Not forced: what somebody else applied stays.
     let written = in_time(api(client).patch(name, &PatchParams::apply(MANAGER), &Patch::Apply(&document))).await;
     match written {
-        Ok(written) => Ok((Some(parse(written)?), None)),
+        Ok(written) => {
+            let written = parse(written)?;
+            // An apply leaves the fields that others set and this document does not.
+            let note = declaration.note_of_rest(&written);
+            Ok((Some(written), note))
+        }
         Err(error) => match owned_by_others(&error) {
             Some(conflict) => Ok((None, Some(declaration.owned_by_others(&conflict)))),
             None => Err(error.context(format!("{title} could not be written"))),

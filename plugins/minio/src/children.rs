@@ -8,7 +8,7 @@ mod services;
 use bartizan_sdk::Response;
 use bartizan_sdk::kubernetes::disruption_budget;
 
-use crate::keys::{self, Keys};
+use crate::keys::{self, Keys, Servers};
 use crate::plan::Plan;
 use crate::spec::Mode;
 use metadata::{meta, selector};
@@ -18,14 +18,18 @@ use metadata::{meta, selector};
 const MAX_UNAVAILABLE: i32 = 1;
 
 /// All children of a store, in a fixed order.
-pub(crate) fn desired(plan: &Plan<'_>, keys: &Keys<'_>) -> Response {
-    let mut response = Response::new().child_json(services::headless(plan)).child_json(services::client(plan));
-    if keys.may_run {
-        response = response.child_json(servers::stateful_set(plan, keys));
-    }
+pub(crate) fn desired(plan: &Plan<'_>, keys: &Keys<'_>, reads_secrets: bool) -> Response {
+    let mut response = Response::new().child_json(services::headless(plan, keys)).child_json(services::client(plan));
+    response = match keys.servers {
+        Servers::Run => response.child_json(servers::stateful_set(plan, keys)),
+        Servers::Keep => response.keep(keys::SERVERS, &plan.layout.name),
+        Servers::Wait => response,
+    };
     response = credentials::add(response, plan, keys);
-    if let Some(name) = keys::referenced(plan) {
-        response = response.related(keys::SECRET, &[name]);
+    if reads_secrets {
+        let names = keys::related(plan);
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        response = response.related(keys::SECRET, &names);
     }
     // A budget for a single server would either block draining its node or have no effect.
     if plan.layout.mode == Mode::Distributed {

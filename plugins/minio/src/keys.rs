@@ -1,12 +1,13 @@
 //! The administrator's keys. Servers with different keys reject one another, and what one of them has encrypted, such as users and
 //! policies, cannot be read with another: the keys of a running store never change. So a store keeps the keys that it was made with in a
 //! Secret of its own, wherever they came from, and a fingerprint of them at its StatefulSet. While anything does not match, nothing is
-//! written, and `CredentialsReady=False` says what to do.
+//! written to it or to the servers, and `CredentialsReady=False` says what to do.
 
 use std::borrow::Cow;
 
-use bartizan_sdk::k8s_openapi::api::core::v1::Secret;
-use bartizan_sdk::observed::{SecretView, StatefulSetView};
+use bartizan_sdk::k8s_openapi::api::apps::v1::StatefulSet;
+use bartizan_sdk::k8s_openapi::api::core::v1::{Secret, Service};
+use bartizan_sdk::observed::{ObjectView, SecretView, StatefulSetView};
 use bartizan_sdk::storage::CredentialsSource;
 use bartizan_sdk::{ChildKind, Condition, ConditionStatus, Failure, Request, config_hash, secret_data};
 
@@ -48,8 +49,19 @@ pub(crate) struct Keys<'a> {
     pub(crate) fingerprint: Option<String>,
     /// Why the servers cannot be made, or do not run with the keys that the spec asks for.
     pub(crate) fault: Option<KeyFault>,
-    /// Whether there may be servers.
-    pub(crate) may_run: bool,
+    /// What becomes of the servers.
+    pub(crate) servers: Servers,
+}
+
+/// What becomes of the servers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Servers {
+    /// They are as the spec says.
+    Run,
+    /// They stay as they are: a server that is restarted now would run with other keys, or with none.
+    Keep,
+    /// There are none, and none are made.
+    Wait,
 }
 
 /// A reason of `CredentialsReady=False` and its message.
@@ -123,16 +135,39 @@ pub(crate) fn of<'a>(
 ) -> Result<Keys<'a>, Failure> {
     let name = secret_name(request.name());
     let wanted = wanted(plan, request)?;
-    let own = request.child::<SecretView<'_>>(&name)?.filter(|secret| !secret.metadata.is_deleting);
-    let recorded = made.and_then(|made| made.metadata.annotation(FINGERPRINT)).map(Cow::into_owned);
+    let own = match request.child::<SecretView<'_>>(&name)? {
+        Some(own) => Some(own),
+        // Somebody took its labels off, or another provider has not released it yet.
+        None => {
+            let found = request.related::<SecretView<'_>>(&name)?;
+            // One of an earlier store without claims goes with that.
+            let is_ours = |secret: &SecretView<'_>| {
+                !secret.metadata.has_owner() || secret.metadata.is_owned_by("uid", &request.metadata.uid)
+            };
+            found.filter(is_ours)
+        }
+    };
+    let own = own.filter(|secret| !secret.metadata.is_deleting);
+    let headless = request.child::<ObjectView<'_, Service>>(request.name())?;
+    let records = [made.map(|made| &made.metadata), headless.as_ref().map(|headless| &headless.metadata)];
+    let recorded =
+        records.into_iter().flatten().find_map(|metadata| metadata.annotation(FINGERPRINT)).map(Cow::into_owned);
     let pair = own.as_ref().and_then(Pair::of);
-    Ok(match (pair, made) {
-        (Some(pair), _) if recorded.as_ref().is_none_or(|recorded| *recorded == pair.fingerprint()) => {
+    let keys = match pair {
+        Some(pair) if recorded.as_ref().is_none_or(|recorded| *recorded == pair.fingerprint()) => {
             running(pair, &wanted, &name)
         }
-        (None, None) => first(wanted, own.is_some()),
+        None if made.is_none() && recorded.is_none() => first(wanted, own.is_some()),
         _ => lost(wanted, recorded, own.is_some(), &name),
-    })
+    };
+    let servers = if made.is_none() && keys.servers == Servers::Keep { Servers::Wait } else { keys.servers };
+    Ok(Keys { servers, ..keys })
+}
+
+/// The Secrets to read: that of the store, and the one that the spec names.
+pub(crate) fn related(plan: &Plan<'_>) -> Vec<String> {
+    let own = secret_name(&plan.layout.name);
+    std::iter::once(own).chain(referenced(plan).map(str::to_owned)).collect()
 }
 
 fn wanted<'a>(plan: &Plan<'a>, request: &'a Request<'_, ObjectStoreSpec>) -> Result<Wanted<'a>, Failure> {
@@ -141,6 +176,12 @@ fn wanted<'a>(plan: &Plan<'a>, request: &'a Request<'_, ObjectStoreSpec>) -> Res
         CredentialsSource::Inline { access_key, secret_key } => {
             Wanted::These(Pair { username: secret_data(access_key).into(), password: secret_data(secret_key).into() })
         }
+        CredentialsSource::Secret(name) if !request.serves(SECRET)? => Wanted::Missing(KeyFault::new(
+            "SecretNotReadable",
+            format!(
+                "spec.credentials.name: the Provider may not read Secret {name}; its spec.grants.related must have Secrets"
+            ),
+        )),
         CredentialsSource::Secret(name) => match request.related::<SecretView<'_>>(name)? {
             None => Wanted::Missing(KeyFault::new(
                 "SecretNotFound",
@@ -179,20 +220,20 @@ fn running<'a>(pair: Pair<'a>, wanted: &Wanted<'a>, name: &str) -> Keys<'a> {
         Wanted::Generated => Own::Generate,
         Wanted::These(_) | Wanted::Missing(_) => Own::Given(pair),
     };
-    Keys { own, fingerprint, fault, may_run: true }
+    Keys { own, fingerprint, fault, servers: Servers::Run }
 }
 
 /// There is neither a store nor a Secret with both keys.
 fn first(wanted: Wanted<'_>, is_there: bool) -> Keys<'_> {
     match wanted {
-        Wanted::Generated => Keys { own: Own::Generate, fingerprint: None, fault: None, may_run: true },
+        Wanted::Generated => Keys { own: Own::Generate, fingerprint: None, fault: None, servers: Servers::Run },
         Wanted::These(pair) => {
             let fingerprint = Some(pair.fingerprint());
-            Keys { own: Own::Given(pair), fingerprint, fault: None, may_run: true }
+            Keys { own: Own::Given(pair), fingerprint, fault: None, servers: Servers::Run }
         }
         Wanted::Missing(fault) => {
             let own = if is_there { Own::Keep } else { Own::Absent };
-            Keys { own, fingerprint: None, fault: Some(fault), may_run: false }
+            Keys { own, fingerprint: None, fault: Some(fault), servers: Servers::Wait }
         }
     }
 }
@@ -203,7 +244,7 @@ fn lost<'a>(wanted: Wanted<'a>, recorded: Option<String>, is_there: bool, name: 
         // Before fingerprints were recorded, the servers had what the spec asks for.
         Wanted::These(pair) if recorded.as_ref().is_none_or(|recorded| *recorded == pair.fingerprint()) => {
             let fingerprint = Some(pair.fingerprint());
-            Keys { own: Own::Given(pair), fingerprint, fault: None, may_run: true }
+            Keys { own: Own::Given(pair), fingerprint, fault: None, servers: Servers::Run }
         }
         _ => {
             let (own, reason, what) = match is_there {
@@ -221,10 +262,12 @@ fn lost<'a>(wanted: Wanted<'a>, recorded: Option<String>, is_there: bool, name: 
             let message = format!(
                 "Secret {name} {what}: nothing is put in their place, since new keys cannot read the store; {advice}"
             );
-            Keys { own, fingerprint: recorded, fault: Some(KeyFault::new(reason, message)), may_run: true }
+            Keys { own, fingerprint: recorded, fault: Some(KeyFault::new(reason, message)), servers: Servers::Keep }
         }
     }
 }
 
 /// The kind of the Secret.
 pub(crate) const SECRET: ChildKind = ChildKind::of::<Secret>();
+/// The kind of the servers.
+pub(crate) const SERVERS: ChildKind = ChildKind::of::<StatefulSet>();

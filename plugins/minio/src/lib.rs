@@ -53,7 +53,7 @@ impl Provider for MinIo {
         ChildKind::of::<StatefulSet>(),
         ChildKind::of::<PodDisruptionBudget>(),
     ];
-    const RELATED: &'static [ChildKind] = &[keys::SECRET];
+    const OPTIONAL_RELATED: &'static [ChildKind] = &[keys::SECRET];
     const RETIRED: &'static [RetiredField] = &[
         RetiredField { path: "spec.port", instead: "has become spec.network.ports, as in [{name: api, port: 9000}]" },
         RetiredField {
@@ -84,7 +84,8 @@ impl Provider for MinIo {
             Some(plan) => match permanent::faults(&plan, observed.as_ref()) {
                 faults if faults.is_empty() => {
                     let keys = keys::of(&plan, request, observed.as_ref())?;
-                    let response = children::desired(&plan, &keys).condition(keys.condition());
+                    let response =
+                        children::desired(&plan, &keys, request.serves(keys::SECRET)?).condition(keys.condition());
                     (response, condition::valid(), Some((plan.layout, keys)))
                 }
                 faults => (Response::hold(), condition::invalid("PermanentField", &faults), None),

@@ -5,7 +5,7 @@ use bartizan_sdk::{Condition, ConditionStatus, Request, Response, condition};
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::keys::Keys;
+use crate::keys::{Keys, Servers};
 use crate::layout::Layout;
 use crate::permanent;
 use crate::spec::ObjectStoreSpec;
@@ -69,7 +69,7 @@ pub(crate) fn durability(spec: &ObjectStoreSpec, observed: Option<&StatefulSetVi
 fn readiness(keys: Option<&Keys<'_>>, nodes: i32, observed: Option<&StatefulSetView<'_>>) -> Condition {
     let Some(observed) = observed else {
         return match keys {
-            Some(Keys { may_run: false, fault: Some(fault), .. }) => {
+            Some(Keys { servers: Servers::Wait, fault: Some(fault), .. }) => {
                 condition::not_ready("CredentialsNotReady", fault.message())
             }
             Some(_) => condition::not_ready("Creating", "the servers are being created"),

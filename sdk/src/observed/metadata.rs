@@ -74,6 +74,12 @@ impl<'a> ObservedMetadata<'a> {
         self.annotations.field(key).ok().flatten().and_then(|value| value.string().ok())
     }
 
+    /// Whether it has an owner reference.
+    #[must_use]
+    pub fn has_owner(&self) -> bool {
+        matches!(self.owners.items().next(), Some(Ok(_)))
+    }
+
     /// Whether an owner reference has this value in a field: `is_owned_by("kind", "Pod")`.
     #[must_use]
     pub fn is_owned_by(&self, field: &str, value: &str) -> bool {

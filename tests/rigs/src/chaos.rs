@@ -81,7 +81,7 @@ pub async fn run(options: Options) -> Result<bool> {
             problems.push(format!("requests after all had converged: {}", late.collect::<Vec<_>>().join(", ")));
         }
     }
-    problems.extend(checks.deletes(&rig.stage, &world)?);
+    problems.extend(checks.deletes(&rig.stage)?);
     problems.extend(secrets.problems());
     drop(secrets);
     for problem in &problems {

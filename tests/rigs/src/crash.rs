@@ -130,7 +130,7 @@ struct Rig {
 
 impl Rig {
     async fn start() -> Result<Self> {
-        let stage = Stage::start(&[Provider::Minio]).await?;
+        let stage = Stage::start(&[Provider::Minio, Provider::Scripted]).await?;
         let proxy = Proxy::start(stage.kubeconfig(), Rules::Pass).await?;
         let kubeconfig = stage.path("through-the-proxy.yaml");
         proxy.write_kubeconfig(stage.kubeconfig(), &kubeconfig)?;

@@ -57,6 +57,8 @@ impl Life {
             parents: self.parents(provider),
             status_blocked: self.reported.status_blocked.as_ref().filter(|_| self.runner.is_some()),
             status_requires: self.reported.status_requires.as_deref().filter(|_| self.runner.is_some()),
+            vacated: &self.reported.vacated,
+            left_alone: self.reported.left_alone.as_deref().filter(|_| self.runner.is_some()),
             removal: self
                 .removal
                 .as_ref()

@@ -49,7 +49,7 @@ impl Life {
             return;
         }
         // Before anything of a kind is written, the status says that it may be: what is written is found again.
-        if status::kinds(provider, Some(version)) != provider.status.kinds {
+        if status::kinds(provider, Some(version), &[]) != provider.status.kinds {
             let status = self.status_before_start(provider, admission, version, context.now);
             self.request(Request::Kinds, Effect::WriteStatus(target, Box::new(status)), context);
             return;

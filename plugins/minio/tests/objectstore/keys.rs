@@ -62,9 +62,10 @@ fn keys_that_nobody_gave_are_made_by_the_host_and_never_again() {
             lost = lost.annotate("minio.rook.io/credentials-hash", recorded);
         }
         let lost = answer(&lost.own_keys(None));
-        assert!(!has(&lost, "Secret") && has(&lost, "StatefulSet") && lost.generate.is_empty());
+        assert!(!has(&lost, "Secret") && !has(&lost, "StatefulSet") && lost.generate.is_empty());
+        assert_eq!(lost.keep[0].name, "photos", "the servers stay as they are");
         assert_eq!(ready(&lost).1, "SecretMissing");
-        assert_eq!(child(&lost, "StatefulSet", "photos").pointer(FINGERPRINT), recorded);
+        assert_eq!(child(&lost, "Service", "photos").pointer(FINGERPRINT), recorded);
     }
 }
 
@@ -72,7 +73,7 @@ fn keys_that_nobody_gave_are_made_by_the_host_and_never_again() {
 fn a_missing_or_incomplete_secret_makes_no_servers() {
     let missing = answer(&named("nope"));
     assert!(!has(&missing, "StatefulSet") && !has(&missing, "Secret") && has(&missing, "Service"));
-    assert_eq!(missing.related[0].names, ["nope"]);
+    assert_eq!(missing.related[0].names, ["photos-credentials", "nope"]);
     let expected = "spec.credentials.name: Secret nope does not exist; create it with the keys username and password";
     assert_eq!(ready(&missing), ("False".to_owned(), "SecretNotFound".to_owned(), expected.to_owned()));
     let not_ready = condition(&missing, "Ready").unwrap();
@@ -120,7 +121,7 @@ fn a_secret_that_was_lost_or_edited_is_restored_from_the_keys_that_fit_only() {
         // What the spec names now does not fit, either.
         let lost = answer(&running.clone().secret("keys", &OTHERS).own_keys(own));
         assert!(!has(&lost, "Secret"), "{own:?}");
-        assert_eq!(lost.keep.len(), usize::from(own.is_some()), "what is there stays");
+        assert_eq!(lost.keep.len(), 1 + usize::from(own.is_some()), "what is there stays");
         assert_eq!(ready(&lost).1, if own.is_some() { "SecretChanged" } else { "SecretMissing" });
     }
 }
@@ -144,4 +145,47 @@ fn a_store_that_was_made_before_keeps_the_keys_that_it_was_given() {
     let next = answer(&running);
     assert_eq!(own_data(&next), json!({"username": "token-a", "password": "token-b"}));
     assert!(child(&next, "StatefulSet", "photos").pointer(FINGERPRINT).is_some());
+}
+
+#[test]
+fn a_secret_that_is_no_child_is_still_the_stores() {
+    // Its labels were taken off, or another provider applied it: the host gives it back, with the keys that it has.
+    for store in [named("keys").secret("keys", &OTHERS), Store::new("photos").with(inline("another-password"))] {
+        let running = named("keys").secret("keys", &KEYS).running(4);
+        let stripped = store.servers_of(&running).secret("photos-credentials", &KEYS);
+        let next = answer(&stripped);
+        assert_eq!(own_data(&next), json!({"username": "token-a", "password": "token-b"}));
+        assert_eq!(ready(&next).1, "RotationPending");
+    }
+}
+
+#[test]
+fn servers_that_are_deleted_do_not_take_the_guard_with_them() {
+    let running = Store::new("photos").running(4);
+    let headless = child(&answer(&running), "Service", "photos").clone();
+    assert!(headless.pointer(FINGERPRINT).is_some());
+    let lost = answer(&Store::new("photos").existing(headless));
+    assert!(!has(&lost, "Secret") && !has(&lost, "StatefulSet") && lost.generate.is_empty());
+    assert_eq!(ready(&lost).1, "SecretMissing");
+    assert_eq!(condition(&lost, "Ready").unwrap()["reason"], "CredentialsNotReady");
+}
+
+#[test]
+fn a_provider_that_may_not_read_secrets_says_so_and_serves_stores_that_name_none() {
+    let secret = bartizan_sdk::ChildKind::of::<bartizan_sdk::k8s_openapi::api::core::v1::Secret>();
+    let without = |store: &Store| store.request().without(secret).answer::<MinIo>().unwrap();
+    let plain = without(&Store::new("photos"));
+    assert!(has(&plain, "StatefulSet") && plain.related.is_empty());
+    assert_eq!(ready(&plain).0, "True");
+    let naming = without(&named("keys").secret("keys", &KEYS));
+    assert!(!has(&naming, "StatefulSet") && naming.related.is_empty());
+    assert_eq!(ready(&naming).1, "SecretNotReadable");
+}
+
+#[test]
+fn the_secret_of_an_earlier_store_that_goes_with_it_is_not_the_stores() {
+    let first =
+        answer(&Store::new("photos").secret("photos-credentials", &KEYS).owned_by("photos-credentials", "another"));
+    assert_eq!((own_data(&first), first.generate.len()), (Value::Null, 2));
+    assert_eq!(child(&first, "Service", "photos").pointer(FINGERPRINT), None);
 }

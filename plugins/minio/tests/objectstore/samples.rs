@@ -53,5 +53,5 @@ fn the_sample_of_rook_is_accepted_as_it_is() {
     assert_eq!(keys[1]["secretKeyRef"]["key"], "password");
     let own = crate::store::child(&answer, "Secret", "my-store-credentials");
     assert_eq!(own["data"], serde_json::json!({"username": "token-username", "password": "token-password"}));
-    assert_eq!(answer.related[0].names, ["minio-my-store-access-keys"]);
+    assert_eq!(answer.related[0].names, ["my-store-credentials", "minio-my-store-access-keys"]);
 }

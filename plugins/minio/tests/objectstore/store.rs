@@ -65,6 +65,26 @@ impl Store {
         self
     }
 
+    /// With an owner of a Secret.
+    pub(crate) fn owned_by(mut self, secret: &str, uid: &str) -> Self {
+        for secret in self.secrets.iter_mut().filter(|known| known["metadata"]["name"] == secret) {
+            secret["metadata"]["ownerReferences"] = json!([{"kind": "ObjectStore", "uid": uid, "controller": true}]);
+        }
+        self
+    }
+
+    /// With another existing child.
+    pub(crate) fn existing(mut self, child: Value) -> Self {
+        self.children.push(child);
+        self
+    }
+
+    /// With the servers of another store of this name, and without the Secret.
+    pub(crate) fn servers_of(mut self, other: &Self) -> Self {
+        self.children = other.children.iter().filter(|child| child["kind"] == "StatefulSet").cloned().collect();
+        self
+    }
+
     /// Without the Secrets of the user.
     pub(crate) fn without_secrets(mut self) -> Self {
         self.secrets.clear();

@@ -80,9 +80,9 @@ async fn a_compiler_that_is_killed_is_tried_again() -> Result<()> {
 #[tokio::test]
 async fn a_module_that_takes_too_much_to_compile_is_refused_before_the_host_is_in_danger() -> Result<()> {
     let stage = Stage::start(&[Provider::Hello]).await?;
-    let mut host = fresh(&stage, "small", &["--compile-memory=8Mi"]).await?;
+    let mut host = fresh(&stage, "small", &["--compile-memory=24Mi"]).await?;
     let line = host.process.wait_for_line("module hello.wasm: ", SOON).await?;
-    ensure!(line.contains("could not be compiled with 8388608 bytes of memory"), "{line}");
+    ensure!(line.contains("could not be compiled with 25165824 bytes of memory"), "{line}");
     ensure!(host.process.exited()?.is_none(), "it ended");
     host.stop().await?;
     // deploy/base gives the compiler this much.
@@ -107,8 +107,8 @@ async fn a_parent_of_too_many_values_is_refused_and_takes_little_memory() -> Res
         stage.kubectl(&["create", "-f", "-"], &script(&name, &spec(json!(junk)))).await?;
         let message = message_of(stage.scripts(NS), &name, "Synced", "False", "RequestTooLarge").await?;
         let expected = format!(
-            "Script default/{name} has so many values that it would take more than 12 MiB of memory, the most that an object may take: \
-             give it fewer"
+            "Script default/{name} has so many values that it would take more than 12 MiB of memory, the most that an object may take, \
+             or is nested too deeply: give it fewer"
         );
         ensure!(message == expected, "{message}");
     }

@@ -3,6 +3,7 @@
 use std::{
     fs,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use anyhow::{Context, Result};
@@ -11,6 +12,9 @@ use tempfile::TempDir;
 use crate::{guard::Guard, process::Component};
 
 use super::components::{APISERVER, ETCD, Layout};
+
+/// How long the API server may take to be ready again.
+const RESTART: Duration = Duration::from_secs(60);
 
 /// A real control plane in processes of its own.
 ///
@@ -48,6 +52,33 @@ impl ControlPlane {
     /// How the first component that does not run any more ended, with the end of its log; `None` while all run.
     pub fn failure(&mut self) -> Option<String> {
         self.components.iter_mut().find_map(Component::failure)
+    }
+
+    /// Stops the API server and its store, has something done to the store's folder, and starts both again, as when etcd is restored from
+    /// a snapshot.
+    ///
+    /// # Errors
+    /// When that cannot be done, or the API server is not ready in time.
+    pub async fn with_store_stopped(&mut self, change: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
+        for name in [APISERVER, ETCD] {
+            if let Some(component) = self.components.iter_mut().find(|component| component.name() == name) {
+                component.terminate();
+                component.wait_gone();
+            }
+        }
+        change(&self.layout.folder.join("etcd"))?;
+        for (name, arguments) in [(ETCD, self.layout.etcd()), (APISERVER, self.layout.apiserver())] {
+            let started = Component::spawn(&self.program, name, &arguments, &self.layout.folder)?;
+            if let Some(component) = self.components.iter_mut().find(|component| component.name() == name) {
+                *component = started;
+            }
+        }
+        crate::wait::wait_for("the API server", RESTART, async || {
+            let request = http::Request::get("/readyz").body(Vec::new())?;
+            self.client.request_text(request).await?;
+            Ok(Some(()))
+        })
+        .await
     }
 
     /// Stops everything in the right order, waits until it has ended, and removes the folder unless it is to be kept.

@@ -22,7 +22,7 @@ pub(super) enum Kind {
 pub(super) struct Wanted {
     /// Counts the edits.
     pub(super) revision: u32,
-    /// Whether a store names keys of its own, so that the Secret with generated ones is pruned.
+    /// Whether a store names keys of its own. What it was made with stays.
     pub(super) own_keys: bool,
 }
 
@@ -32,8 +32,6 @@ pub(super) struct Parent {
     pub(super) kind: Kind,
     pub(super) name: String,
     pub(super) wanted: Option<Wanted>,
-    /// Whether the host ever had a reason to delete the Secret with generated keys.
-    pub(super) may_prune: bool,
 }
 
 impl Parent {
@@ -52,28 +50,20 @@ impl Parent {
     }
 
     /// `Kind/name` of each child that it should have, in order.
-    pub(super) fn children(&self, wanted: Wanted) -> Vec<String> {
+    pub(super) fn children(&self) -> Vec<String> {
         let name = &self.name;
         match self.kind {
             Kind::Greeting => vec![format!("ConfigMap/{name}")],
             Kind::Store => {
-                let mut children = vec![
+                vec![
                     format!("PodDisruptionBudget/{name}"),
+                    format!("Secret/{name}-credentials"),
                     format!("Service/{name}"),
                     format!("Service/{name}-service"),
                     format!("StatefulSet/{name}"),
-                ];
-                if !wanted.own_keys {
-                    children.insert(1, self.generated_secret());
-                }
-                children
+                ]
             }
         }
-    }
-
-    /// The one child that the host may ever delete.
-    pub(super) fn generated_secret(&self) -> String {
-        format!("Secret/{}-credentials", self.name)
     }
 }
 
@@ -106,7 +96,7 @@ impl World {
         let parent = |number: usize| {
             let (kind, name) =
                 if number.is_multiple_of(2) { (Kind::Store, "store") } else { (Kind::Greeting, "greeting") };
-            Parent { kind, name: format!("{name}-{number}"), wanted: None, may_prune: false }
+            Parent { kind, name: format!("{name}-{number}"), wanted: None }
         };
         Self { random: fastrand::Rng::with_seed(seed), parents: (0..10).map(parent).collect() }
     }
@@ -135,14 +125,14 @@ impl World {
                 wanted.revision += 1;
                 if parent.kind == Kind::Store && changes_keys {
                     wanted.own_keys = !wanted.own_keys;
-                    parent.may_prune = true;
                 }
                 (pause, Action::Edit(number))
             }
             _ => {
-                let wanted = *wanted;
-                let child = self.random.choice(parent.children(wanted)).unwrap_or_default();
-                (pause, if what < 88 { Action::DeleteChild(child) } else { Action::StripLabels(child) })
+                let child = self.random.choice(parent.children()).unwrap_or_default();
+                // Keys that are lost never come back: who deletes them has to give them back.
+                let deletes = what < 88 && !child.starts_with("Secret/");
+                (pause, if deletes { Action::DeleteChild(child) } else { Action::StripLabels(child) })
             }
         }
     }
@@ -197,7 +187,7 @@ mod tests {
     #[test]
     fn children_are_in_the_order_of_a_snapshot() {
         let world = World::new(1);
-        let children = world.parents[0].children(Wanted { revision: 1, own_keys: false });
+        let children = world.parents[0].children();
         assert!(children.is_sorted(), "{children:?}");
         assert_eq!(children[1], "Secret/store-0-credentials");
     }

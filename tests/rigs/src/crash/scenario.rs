@@ -4,10 +4,10 @@ use std::fmt;
 
 use anyhow::{Context as _, Result};
 use bartizan_contract::names::{OWNER_UID_LABEL, PROVIDER_LABEL};
-use bartizan_e2e::{SOON, Stage, store};
+use bartizan_e2e::{SOON, Stage, apply_text, message_of, script, store};
 use bartizan_harness::wait::{wait_for, wait_gone, wait_object};
 use k8s_openapi::api::apps::v1::StatefulSet;
-use k8s_openapi::api::core::v1::{Secret, Service};
+use k8s_openapi::api::core::v1::{ConfigMap, Secret, Service};
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
 use kube::core::DynamicObject;
@@ -19,24 +19,30 @@ use crate::differences::differences;
 const STORE: &str = "data";
 /// The Service for its clients.
 const CLIENT_SERVICE: &str = "data-service";
-/// The Secret with keys that the host generates, until the store names others.
+/// The Secret with the keys that the host generates, which stay.
 const GENERATED: &str = "data-credentials";
-/// The Secret with the keys that the store names.
+/// The Secret with other keys, which the store names later.
 const KEYS: &str = "keys";
 /// The image of the update.
 const IMAGE: &str = "example.com/minio:2";
+/// A Script beside the store, of whose two children one is pruned.
+const PAIR: &str = "pair";
+/// The children of the Script.
+const OF_PAIR: &str = "bartizan.dev/provider=scripted";
 /// All children of the store, whatever their owner labels.
 const SELECTOR: &str = "minio.rook.io/objectstore=data";
 
 /// The steps, in this order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Step {
-    /// Create the store.
+    /// Create the store, and a Script with two children.
     Create,
     /// Annotate the Service for its clients: one child changes.
     Annotate,
-    /// Another image, resources and keys: the servers are rolled, and the Secret with generated keys is pruned.
+    /// Another image and resources: the servers are rolled. And other keys: they keep those that they have.
     Update,
+    /// One child of the Script is not desired any more.
+    Prune,
     /// A child is deleted by somebody else.
     DeleteChild,
     /// Somebody else removes the host's labels from a child.
@@ -51,6 +57,7 @@ impl fmt::Display for Step {
             Self::Create => "create",
             Self::Annotate => "annotate",
             Self::Update => "update",
+            Self::Prune => "prune a child",
             Self::DeleteChild => "delete a child",
             Self::StripLabels => "strip the labels of a child",
             Self::Delete => "delete",
@@ -59,8 +66,8 @@ impl fmt::Display for Step {
 }
 
 impl Step {
-    const ALL: [Self; 6] =
-        [Self::Create, Self::Annotate, Self::Update, Self::DeleteChild, Self::StripLabels, Self::Delete];
+    const ALL: [Self; 7] =
+        [Self::Create, Self::Annotate, Self::Update, Self::Prune, Self::DeleteChild, Self::StripLabels, Self::Delete];
 }
 
 /// The observed state at the end of each step.
@@ -115,6 +122,7 @@ impl Scenario<'_> {
             Step::Create => self.create().await,
             Step::Annotate => self.annotate().await,
             Step::Update => self.update().await,
+            Step::Prune => self.prune().await,
             Step::DeleteChild => self.delete_child().await,
             Step::StripLabels => self.strip_labels().await,
             Step::Delete => self.delete().await,
@@ -126,6 +134,8 @@ impl Scenario<'_> {
         let document = store(self.namespace, STORE, &json!({"scope": {"nodeCount": 4}}));
         let object: DynamicObject = serde_json::from_str(&document)?;
         self.stage.stores(self.namespace).create(&PostParams::default(), &object).await?;
+        self.pair(&["first", "second"]).await?;
+        self.child_of_pair("second").await?;
         self.ready().await
     }
 
@@ -151,13 +161,34 @@ impl Scenario<'_> {
             updated && current && rolled && value["template"]["spec"]["containers"][0]["image"] == IMAGE
         })
         .await?;
-        // Polled rather than watched: a failed watch would print the Secret's values.
+        let stores = self.stage.stores(self.namespace);
+        message_of(stores, STORE, "CredentialsReady", "False", "RotationPending").await?;
         let secrets = self.stage.api::<Secret>(self.namespace);
-        wait_for("the generated Secret to be pruned", SOON, async || {
-            Ok(secrets.get_opt(GENERATED).await?.is_none().then_some(()))
-        })
-        .await?;
+        let keys = async |name: &str| anyhow::Ok(secrets.get(name).await?.data);
+        anyhow::ensure!(keys(GENERATED).await? != keys(KEYS).await?, "the keys were rolled");
         self.ready().await
+    }
+
+    async fn prune(&self) -> Result<()> {
+        self.pair(&["first"]).await?;
+        wait_gone(self.stage.api::<ConfigMap>(self.namespace), "second", SOON).await?;
+        message_of(self.stage.scripts(self.namespace), PAIR, "Synced", "True", "Applied").await?;
+        Ok(())
+    }
+
+    /// Gives the Script these children.
+    async fn pair(&self, names: &[&str]) -> Result<()> {
+        let child =
+            |name: &&str| json!({"object": {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}}});
+        let children: Vec<Value> = names.iter().map(child).collect();
+        let spec = json!({"answers": [{"answer": {"children": children}}]});
+        apply_text(self.stage, &script(&format!("{}/{PAIR}", self.namespace), &spec)).await
+    }
+
+    async fn child_of_pair(&self, name: &str) -> Result<()> {
+        wait_object(self.stage.api::<ConfigMap>(self.namespace), name, "existence", SOON, |_: &ConfigMap| true).await?;
+        message_of(self.stage.scripts(self.namespace), PAIR, "Synced", "True", "Applied").await?;
+        Ok(())
     }
 
     async fn delete_child(&self) -> Result<()> {
@@ -183,14 +214,21 @@ impl Scenario<'_> {
     async fn delete(&self) -> Result<()> {
         let stores = self.stage.stores(self.namespace);
         stores.delete(STORE, &DeleteParams::default()).await?;
+        let scripts = self.stage.scripts(self.namespace);
+        scripts.delete(PAIR, &DeleteParams::default()).await?;
+        wait_gone(scripts, PAIR, SOON).await?;
         wait_gone(stores, STORE, SOON).await
     }
 
     /// Objects that are left of the store. They may exist for a while: the garbage collector discovers new kinds
     /// every 30 s.
     pub(super) async fn left(&self) -> Result<Vec<String>> {
-        let left = self.stage.snapshot(self.namespace, SELECTOR).await?;
-        Ok(left.names().into_iter().map(str::to_owned).collect())
+        let mut names = Vec::new();
+        for selector in [SELECTOR, OF_PAIR] {
+            let left = self.stage.snapshot(self.namespace, selector).await?;
+            names.extend(left.names().into_iter().map(str::to_owned));
+        }
+        Ok(names)
     }
 
     async fn edit(&self, spec: Value) -> Result<()> {
@@ -208,7 +246,8 @@ impl Scenario<'_> {
     async fn observe(&self) -> Result<Value> {
         let Some(parent) = self.stage.stores(self.namespace).get_opt(STORE).await? else { return Ok(Value::Null) };
         let children = self.stage.snapshot(self.namespace, SELECTOR).await?.shape();
-        let seen = json!({"children": children, "store": status_of(&parent)});
+        let pair = self.stage.snapshot(self.namespace, OF_PAIR).await?.shape();
+        let seen = json!({"children": children, "pair": pair, "store": status_of(&parent)});
         // Addresses and messages contain the namespace.
         Ok(serde_json::from_str(&seen.to_string().replace(self.namespace, "NAMESPACE"))?)
     }
