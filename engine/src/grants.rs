@@ -1,6 +1,6 @@
 //! Grants of a provider, resolved against the kinds that the cluster serves.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bartizan_contract::Kind;
 use bartizan_contract::provider::{self, GrantedNamespaces, PodLevel};
@@ -21,6 +21,17 @@ pub struct Grants {
 }
 
 impl Grants {
+    /// The namespaces that a kind of children is granted in by name.
+    #[must_use]
+    pub fn named(&self, kind: &Kind) -> BTreeSet<&str> {
+        let granted = self.children.get(kind).or_else(|| self.former.get(kind));
+        let named = granted.into_iter().flat_map(|grant| &grant.namespaces).filter_map(|namespaces| match namespaces {
+            GrantedNamespaces::Named(names) => Some(names),
+            GrantedNamespaces::Parent | GrantedNamespaces::All => None,
+        });
+        named.flatten().map(String::as_str).collect()
+    }
+
     /// Whether a child of this parent may be where this object is: in the parent's namespace, in a granted one, or in none.
     #[must_use]
     pub fn reach(&self, child: &ObjectKey, parent: &Observed) -> bool {

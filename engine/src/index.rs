@@ -2,6 +2,8 @@
 //! related objects. Watches and the responses to the host's own writes feed it; the newer state wins. Anybody may label an object as a
 //! child: only what the host's field manager applied, where the provider may write, is kept.
 
+mod parentage;
+mod referred;
 mod unclaimed;
 
 use std::cmp::Ordering;
@@ -14,7 +16,7 @@ use crate::descendants::{Descendants, Listing};
 use crate::grants::Grants;
 use crate::object::{ObjectKey, Observed, ParentUid, Touched, compare_versions};
 use crate::plan::Delete;
-use crate::related::{Place, References, ReverseIndex, key_in, place};
+use crate::related::{Place, References, ReverseIndex, place};
 
 use unclaimed::Unclaimed;
 
@@ -158,39 +160,6 @@ impl Index {
         touched
     }
 
-    /// Whether all parents were listed once. From then on, nothing is kept of children whose parent is not known but their keys.
-    #[must_use]
-    pub fn knows_parents(&self) -> bool {
-        let mut of_parents = self.expected.iter().filter(|scope| self.kinds.parents.contains(&scope.kind));
-        of_parents.all(|scope| self.synced.contains(scope))
-    }
-
-    /// Decides anew what is kept of the children of a parent that has become known, or is known no more.
-    fn review_children(&mut self, parent: &ParentUid) {
-        for key in self.children.get(parent).cloned().unwrap_or_default() {
-            if let Some(object) = self.objects.get(&key).cloned() {
-                self.unlink(&key);
-                self.enter(object);
-            }
-        }
-    }
-
-    /// Everything was listed: from now on, only descendants of a child are kept.
-    fn match_descendants(&mut self) -> Touched {
-        self.listings.clear();
-        let objects: Vec<Arc<Observed>> =
-            self.objects.values().filter(|object| self.is_descendant(&object.key)).cloned().collect();
-        let mut touched = Touched::new();
-        for object in objects {
-            let children = self.descendants.set_object(&object);
-            touched.extend(self.owners(&children));
-            if !self.is_needed(&object) {
-                self.forget(&object.key);
-            }
-        }
-        touched
-    }
-
     /// The highest resource version of any parent of this kind that was seen so far. A consistent list that was requested since and is of a
     /// lower one comes from a store that went back in time ([`went_back`]).
     #[must_use]
@@ -306,45 +275,6 @@ impl Index {
             || self.is_descendant(key) && (!self.is_synced() || self.descendants.contains(key))
     }
 
-    /// The parent whose child this is. Until all parents are known, that may be one that is not.
-    fn owner(&self, object: &Observed) -> Option<ParentUid> {
-        let uid = self.labelled_parent(object).filter(|_| object.applied_by_host)?;
-        let is_child = match self.parents.get(&uid).and_then(|key| self.objects.get(key)) {
-            Some(parent) => self.kinds.grants.reach(&object.key, parent),
-            None => !self.knows_parents(),
-        };
-        is_child.then_some(uid)
-    }
-
-    /// The parent that the labels of an object name.
-    fn labelled_parent(&self, object: &Observed) -> Option<ParentUid> {
-        let is_labelled = object.provider.as_deref() == Some(self.provider.as_str()) && !self.is_parent(&object.key);
-        object.owner_uid.as_deref().filter(|_| is_labelled).map(Into::into)
-    }
-
-    /// Takes note of an object that its labels alone make a child.
-    fn leave_out(&mut self, object: &Observed) {
-        let Some(uid) = self.labelled_parent(object) else { return };
-        if object.applied_by_host && !self.parents.contains_key(&uid) {
-            self.unclaimed.add(uid, object.key.clone());
-        } else {
-            self.ignored.times += 1;
-            self.ignored.example = Some(object.key.clone());
-        }
-    }
-
-    /// What was left out, since it only looks like a child.
-    #[must_use]
-    pub fn ignored(&self) -> &Ignored {
-        &self.ignored
-    }
-
-    /// Whether there are objects that the host applied for a parent of this UID, which is not known.
-    #[must_use]
-    pub fn has_unclaimed(&self, parent_uid: &str) -> bool {
-        self.unclaimed.has(parent_uid)
-    }
-
     /// The parents of these children.
     fn owners(&self, children: &BTreeSet<ObjectKey>) -> Touched {
         children.iter().filter_map(|child| self.objects.get(child)).filter_map(|child| self.owner(child)).collect()
@@ -445,19 +375,6 @@ impl Index {
         self.owners(&BTreeSet::from([child.clone()]))
     }
 
-    /// Takes the parents whose children are to be listed.
-    pub fn take_returned(&mut self) -> Vec<ParentUid> {
-        let returned = std::mem::take(&mut self.returned);
-        self.returning.extend(returned.iter().cloned());
-        returned.into_iter().collect()
-    }
-
-    /// The children of this parent were listed.
-    pub fn children_listed(&mut self, parent: &ParentUid) -> Touched {
-        self.returning.remove(parent);
-        Touched::from([parent.clone()])
-    }
-
     /// Whether the children of this parent, or their descendants, are not known yet.
     #[must_use]
     pub fn is_being_listed(&self, parent_uid: &str) -> bool {
@@ -467,79 +384,6 @@ impl Index {
         }
         let mut children = self.children.get(parent_uid).into_iter().flatten();
         children.any(|child| self.listing.contains_key(child) || self.listings.contains_key(child))
-    }
-
-    /// The references of a parent as of its last decision.
-    #[must_use]
-    pub fn references(&self, parent_uid: &str) -> References {
-        self.references.of(parent_uid)
-    }
-
-    /// Sets the references of a parent: a change of an object that they match touches it. What nobody referred to before is to be read
-    /// first ([`take_unread`](Self::take_unread)), and what nobody refers to any more is dropped.
-    pub fn refer(&mut self, parent_uid: &ParentUid, references: References) {
-        let before = self.references.of(parent_uid);
-        if before == references {
-            return;
-        }
-        let unread: References =
-            references.iter().filter(|reference| !self.references.covers(reference)).cloned().collect();
-        self.references.set(parent_uid, references);
-        if !unread.is_empty() && self.is_synced() {
-            self.unread.entry(parent_uid.clone()).or_default().extend(unread);
-        }
-        self.drop_unreferenced(&before);
-    }
-
-    fn drop_unreferenced(&mut self, references: &References) {
-        for object in self.related(references) {
-            if self.references.referrers(&object).is_empty() {
-                self.forget_related(&object.key);
-                self.drop_unneeded(vec![object.key.clone()]);
-            }
-        }
-    }
-
-    fn forget_related(&mut self, key: &ObjectKey) {
-        if let Some(keys) = self.related.get_mut(&place(key)) {
-            keys.remove(key);
-            if keys.is_empty() {
-                self.related.remove(&place(key));
-            }
-        }
-    }
-
-    /// Takes the references that are to be read, by parent.
-    pub fn take_unread(&mut self) -> BTreeMap<ParentUid, References> {
-        let unread = std::mem::take(&mut self.unread);
-        self.reading.extend(unread.keys().cloned());
-        unread
-    }
-
-    /// The references of this parent were read.
-    pub fn references_read(&mut self, parent: &ParentUid) -> Touched {
-        self.reading.remove(parent);
-        Touched::from([parent.clone()])
-    }
-
-    /// All parents that refer to objects of this kind.
-    #[must_use]
-    pub fn referrers_of_kind(&self, kind: &Kind) -> Touched {
-        self.references.referrers_of_kind(kind)
-    }
-
-    /// The objects that these references match, in the order of their keys.
-    #[must_use]
-    pub fn related(&self, references: &References) -> Vec<Arc<Observed>> {
-        let mut found: BTreeMap<&ObjectKey, &Arc<Observed>> = BTreeMap::new();
-        for reference in references {
-            let key = |name| key_in(reference, name);
-            let named = reference.names.iter().filter_map(|name| self.objects.get_key_value(&key(name)));
-            let place = self.related.get(&place(&key(""))).filter(|_| reference.names.is_empty());
-            let selected = place.into_iter().flatten().filter_map(|key| self.objects.get_key_value(key));
-            found.extend(named.chain(selected).filter(|(_, object)| reference.matches(object)));
-        }
-        found.into_values().cloned().collect()
     }
 
     /// Whether anything of a kind is known.

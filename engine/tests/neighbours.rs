@@ -266,3 +266,33 @@ fn a_relist_touches_the_referrers_of_vanished_objects() {
     assert_eq!(uids(&list(&mut index, "Secret", &[secret("b", 3, json!({"tier": "gold"}))])), ["p"]);
     assert_eq!(uids(&list(&mut index, "Secret", &[])), ["q"]);
 }
+
+#[test]
+fn only_what_a_parent_refers_to_is_kept() {
+    let mut index = index();
+    let (named, other) = (secret("named", 2, json!({})), secret("other", 3, json!({"app": "x"})));
+    assert!(index.apply(named.clone()).is_empty() && index.get(&named.key).is_none());
+    assert!(index.apply(other.clone()).is_empty() && index.get(&other.key).is_none());
+    let by_name = Reference {
+        kind: kind("Secret"),
+        namespace: Some("n".to_owned()),
+        names: BTreeSet::from(["named".to_owned()]),
+        selector: None,
+    };
+    index.refer(&"p".into(), References::from([by_name.clone()]));
+    assert!(index.is_being_listed("p") && !index.is_being_listed("q"), "it was dropped before");
+    let unread = index.take_unread();
+    assert_eq!(unread.into_iter().collect::<Vec<_>>(), [("p".into(), References::from([by_name.clone()]))]);
+    assert!(index.is_being_listed("p"));
+    assert_eq!(uids(&index.apply(named.clone())), ["p"]);
+    assert_eq!(uids(&index.references_read(&"p".into())), ["p"]);
+    assert!(!index.is_being_listed("p"));
+    assert_eq!(names(&index.related(&References::from([by_name.clone()]))), ["named"]);
+    // Another parent needs not wait for the same object.
+    index.refer(&"q".into(), References::from([by_name]));
+    assert!(!index.is_being_listed("q"));
+    index.refer(&"p".into(), References::new());
+    assert!(index.get(&named.key).is_some(), "the other one still refers to it");
+    index.refer(&"q".into(), References::new());
+    assert!(index.get(&named.key).is_none());
+}

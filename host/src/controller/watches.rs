@@ -160,7 +160,7 @@ pub(super) async fn list_children(shared: &Shared, parent: &Observed) -> Vec<Obs
 
 async fn read_children(shared: &Shared, parent: &Observed) -> Result<Vec<Observed>, ApiError> {
     let (writer, context) = (&shared.writer, &shared.context);
-    let listed = writer.list_children(&context.written_kinds, &context.name, parent).await?;
+    let listed = writer.list_children(context, parent).await?;
     let mut children = Vec::new();
     for child in ownership::children_of(parent, listed, &context.name, &context.grants) {
         match writer.get(&child.kind(), &child.key).await {

@@ -7,6 +7,7 @@ use bartizan_contract::Kind;
 use bartizan_contract::names::{OWNER_UID_LABEL, PROVIDER_LABEL};
 use bartizan_engine::object::Projection;
 use bartizan_engine::patch::MergePatch;
+use bartizan_engine::snapshot::ProviderContext;
 use bartizan_engine::takeover::Earlier;
 use bartizan_engine::{ApiError, Delete, Fence, ObjectKey, Observed, managed_fields};
 use k8s_openapi::api::core::v1::Namespace;
@@ -240,20 +241,30 @@ impl Writer {
     /// server. What they contain is not read: anybody may set these labels.
     pub(crate) async fn list_children(
         &self,
-        kinds: &[Kind],
-        provider: &str,
+        context: &ProviderContext,
         parent: &Observed,
     ) -> Result<Vec<Arc<Observed>>, ApiError> {
-        let params =
-            ListParams::default().labels(&format!("{PROVIDER_LABEL}={provider},{OWNER_UID_LABEL}={}", parent.uid));
+        let labels = format!("{PROVIDER_LABEL}={},{OWNER_UID_LABEL}={}", context.name, parent.uid);
+        let params = ListParams::default().labels(&labels);
         let mut children = Vec::new();
-        for kind in kinds {
-            let listed = match (self.list_metadata(kind, None, params.clone()).await, &parent.key.namespace) {
+        for kind in &context.written_kinds {
+            let listed = match self.list_metadata(kind, None, params.clone()).await {
                 // An account that is limited to some namespaces.
-                (Err(ApiError::Forbidden(_)), Some(namespace)) => {
-                    self.list_metadata(kind, Some(namespace), params.clone()).await
+                Err(ApiError::Forbidden(message)) => {
+                    let mut namespaces = context.grants.named(kind);
+                    namespaces.extend(parent.key.namespace.as_deref());
+                    let mut found =
+                        if namespaces.is_empty() { Err(ApiError::Forbidden(message)) } else { Ok(Vec::new()) };
+                    for namespace in namespaces {
+                        let more = self.list_metadata(kind, Some(namespace), params.clone()).await;
+                        found = found.and_then(|mut found| {
+                            found.extend(more?);
+                            Ok(found)
+                        });
+                    }
+                    found
                 }
-                (listed, _) => listed,
+                listed => listed,
             };
             match listed {
                 Ok(listed) => children.extend(listed.into_iter().map(Arc::new)),

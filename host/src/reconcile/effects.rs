@@ -35,9 +35,7 @@ impl Target<'_> {
                 Reply::Called(provider_call::observed(shared, request, parent, self.observer).await)
             }
             Effect::ReadNamespace(name) => Reply::Terminating(writer.is_terminating(&name).await),
-            Effect::ListChildren => {
-                Reply::Children(writer.list_children(&shared.context.written_kinds, provider, parent).await)
-            }
+            Effect::ListChildren => Reply::Children(writer.list_children(&shared.context, parent).await),
             Effect::Get { kind, key } => Reply::Object(writer.get(&kind, &key).await),
             Effect::FindParent(earlier) => Reply::Parent(writer.find_parent(kind, &earlier).await),
             Effect::Apply { apply, fence, existing } => {
