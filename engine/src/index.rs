@@ -70,8 +70,8 @@ pub struct Index {
     unclaimed: Unclaimed,
     /// References that are to be read: what they match was dropped while nobody asked for it.
     unread: BTreeMap<ParentUid, References>,
-    /// Parents whose references are being read.
-    reading: BTreeSet<ParentUid>,
+    /// References that are being read, by parent.
+    reading: BTreeMap<ParentUid, References>,
     /// Parents that are known now, and whose children were dropped before: they are to be listed.
     returned: BTreeSet<ParentUid>,
     /// Of these, those whose children are being listed.
@@ -265,8 +265,8 @@ impl Index {
         touched
     }
 
-    /// Whether any decision may need this object. Of related kinds, only objects that a parent refers to are kept. Of the kinds of descendants, only objects that are descendants are kept, once
-    /// all children are known.
+    /// Whether any decision may need this object. Of related kinds, only objects that a parent refers to are kept; of the kinds of
+    /// descendants, once all children are known, only objects that are descendants.
     fn is_needed(&self, object: &Observed) -> bool {
         let key = &object.key;
         self.is_parent(key)
@@ -378,7 +378,7 @@ impl Index {
     /// Whether the children of this parent, or their descendants, are not known yet.
     #[must_use]
     pub fn is_being_listed(&self, parent_uid: &str) -> bool {
-        let is_read = !self.unread.contains_key(parent_uid) && !self.reading.contains(parent_uid);
+        let is_read = !self.unread.contains_key(parent_uid) && !self.reading.contains_key(parent_uid);
         if self.returned.contains(parent_uid) || self.returning.contains(parent_uid) || !is_read {
             return true;
         }

@@ -284,6 +284,11 @@ fn only_what_a_parent_refers_to_is_kept() {
     let unread = index.take_unread();
     assert_eq!(unread.into_iter().collect::<Vec<_>>(), [("p".into(), References::from([by_name.clone()]))]);
     assert!(index.is_being_listed("p"));
+    // Who refers to it meanwhile does not know it, either.
+    index.refer(&"q".into(), References::from([by_name.clone()]));
+    assert!(index.is_being_listed("q") && index.take_unread().contains_key("q"));
+    index.references_read(&"q".into());
+    index.refer(&"q".into(), References::new());
     assert_eq!(uids(&index.apply(named.clone())), ["p"]);
     assert_eq!(uids(&index.references_read(&"p".into())), ["p"]);
     assert!(!index.is_being_listed("p"));

@@ -7,7 +7,7 @@ use bartizan_contract::Kind;
 
 use super::Index;
 use crate::object::{ObjectKey, Observed, ParentUid, Touched};
-use crate::related::{References, key_in, place};
+use crate::related::{Reference, References, key_in, place};
 
 impl Index {
     /// The references of a parent as of its last decision.
@@ -23,8 +23,12 @@ impl Index {
         if before == references {
             return;
         }
-        let unread: References =
-            references.iter().filter(|reference| !self.references.covers(reference)).cloned().collect();
+        // What another parent waits for is not known, either.
+        let awaited = |reference: &Reference| {
+            self.unread.values().chain(self.reading.values()).any(|read| read.contains(reference))
+        };
+        let is_unread = |reference: &&Reference| !self.references.covers(reference) || awaited(reference);
+        let unread: References = references.iter().filter(is_unread).cloned().collect();
         self.references.set(parent_uid, references);
         if !unread.is_empty() && self.is_synced() {
             self.unread.entry(parent_uid.clone()).or_default().extend(unread);
@@ -53,7 +57,9 @@ impl Index {
     /// Takes the references that are to be read, by parent.
     pub fn take_unread(&mut self) -> BTreeMap<ParentUid, References> {
         let unread = std::mem::take(&mut self.unread);
-        self.reading.extend(unread.keys().cloned());
+        for (parent, references) in &unread {
+            self.reading.entry(parent.clone()).or_default().extend(references.iter().cloned());
+        }
         unread
     }
 
