@@ -2,6 +2,7 @@
 //! that nothing is shared and nothing is locked.
 
 mod breakers;
+mod former_kinds;
 mod former_namespaces;
 mod observe;
 mod previewing;

@@ -24,9 +24,9 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use crate::catalog::Runnable;
-use crate::controller::former_namespaces;
 use crate::controller::reporter::Reporter;
 use crate::controller::{Controller, Ended, Inputs, Served, Surroundings};
+use crate::controller::{former_kinds, former_namespaces};
 use crate::kubernetes::access_review;
 use crate::kubernetes::crds;
 use crate::kubernetes::deadline::in_time;
@@ -269,7 +269,7 @@ impl Start {
         let mut served = served;
         let user = impersonation::user(&self.host.provider_namespace, &self.provider.service_account_name());
         let client = impersonation::acting_as(&self.host.client, &user, name)?;
-        self.leave_without_rights(&client, &user, &mut served, &namespaces).await?;
+        former_kinds::leave_without_rights(&client, &user, &mut served, &namespaces).await?;
         access_review::check(&client, &user, &served, manifest.finalizes, &namespaces).await?;
         let server = in_time(self.host.client.apiserver_version()).await.context("version of the API server")?;
         let granted = &self.provider.spec.grants;
@@ -441,47 +441,10 @@ impl Start {
                 None => anyhow::bail!("kind {kind}, which the provider works with, is not served by this cluster"),
             }
         }
-        self.add_former(&mut served).await?;
+        former_kinds::add(&self.host.client, &self.kinds, &mut served).await?;
         // One that goes must not be watched any more.
         optional.extend(served.former.keys().map(|kind| (kind.clone(), true)));
         Ok((served, optional))
-    }
-
-    /// What an earlier version wrote is left alone where the account has no rights to it any more: the parents are served all the same.
-    async fn leave_without_rights(
-        &self,
-        client: &Client,
-        user: &str,
-        served: &mut Served,
-        namespaces: &[String],
-    ) -> anyhow::Result<()> {
-        let mut reasons = Vec::new();
-        for (kind, resource) in std::mem::take(&mut served.former) {
-            match access_review::missing_for_former(client, user, &resource, namespaces).await? {
-                None => {
-                    served.former.insert(kind, resource);
-                }
-                Some(message) => {
-                    warn!(provider = self.provider.metadata.name, %kind, "what an earlier version wrote is left alone: {message}");
-                    reasons.push(format!("{}: {message}", GroupKind::from(&kind)));
-                }
-            }
-        }
-        served.left_alone = (!reasons.is_empty())
-            .then(|| format!("children that an earlier version wrote are left alone ({})", reasons.join("; ")));
-        Ok(())
-    }
-
-    /// Kinds that an earlier version wrote stay watched, or its children would never be pruned.
-    async fn add_former(&self, served: &mut Served) -> anyhow::Result<()> {
-        let known: Vec<GroupKind> = served.children.keys().map(GroupKind::from).collect();
-        for former in self.kinds.iter().filter(|kind| !known.contains(kind)) {
-            let found = in_time(discovery::preferred(&self.host.client, former)).await;
-            if let Some((kind, resource)) = found.with_context(|| format!("kind {former}, written before"))? {
-                served.former.insert(kind, resource);
-            }
-        }
-        Ok(())
     }
 }
 

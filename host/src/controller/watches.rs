@@ -1,6 +1,7 @@
 //! What a controller watches and lists: which kinds, where, and by which labels.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::future::Future;
 
 use bartizan_contract::Kind;
 use bartizan_contract::names::PROVIDER_LABEL;
@@ -78,40 +79,37 @@ fn streams_lists(version: &str) -> bool {
     (numbers.next(), numbers.next()) >= (Some(1), Some(34))
 }
 
-/// Retries until the list succeeds: a decision waits for it.
-pub(super) async fn list(shared: &Shared, listing: &Listing) -> Vec<Observed> {
-    let (namespace, selector) = (listing.namespace.as_deref(), listing.selector.to_string());
-    let mut objects = Vec::new();
-    for kind in &shared.context.descendant_kinds {
-        let mut backoff = Backoff::new(backoff::LIST);
-        loop {
-            match shared.writer.list(kind, namespace, &selector).await {
-                Ok(found) => {
-                    objects.extend(found);
-                    break;
-                }
-                Err(error) => {
-                    warn!(provider = shared.provider(), %kind, child = %listing.child, "cannot be listed: {error}");
-                    backoff.wait().await;
-                }
-            }
-        }
-    }
-    objects
-}
-
-/// The objects that these references match. Retries until they were read: a decision waits for them.
-pub(super) async fn referenced(shared: &Shared, references: &References) -> Vec<Observed> {
+/// Tries a read until it succeeds, since a decision waits for it.
+async fn until_read<T, R>(shared: &Shared, what: &str, read: impl Fn() -> R) -> T
+where
+    R: Future<Output = Result<T, ApiError>>,
+{
     let mut backoff = Backoff::new(backoff::LIST);
     loop {
-        match read_references(shared, references).await {
-            Ok(objects) => return objects,
+        match read().await {
+            Ok(found) => return found,
             Err(error) => {
-                warn!(provider = shared.provider(), "related objects cannot be read: {error}");
+                warn!(provider = shared.provider(), "{what} cannot be read: {error}");
                 backoff.wait().await;
             }
         }
     }
+}
+
+/// The objects that the selector of a child matches.
+pub(super) async fn list(shared: &Shared, listing: &Listing) -> Vec<Observed> {
+    let (namespace, selector) = (listing.namespace.as_deref(), listing.selector.to_string());
+    let mut objects = Vec::new();
+    for kind in &shared.context.descendant_kinds {
+        let what = format!("{kind} of {}", listing.child);
+        objects.extend(until_read(shared, &what, || shared.writer.list(kind, namespace, &selector)).await);
+    }
+    objects
+}
+
+/// The objects that these references match.
+pub(super) async fn referenced(shared: &Shared, references: &References) -> Vec<Observed> {
+    until_read(shared, "related objects", || read_references(shared, references)).await
 }
 
 async fn read_references(shared: &Shared, references: &References) -> Result<Vec<Observed>, ApiError> {
@@ -130,32 +128,16 @@ async fn read_references(shared: &Shared, references: &References) -> Result<Vec
     Ok(objects)
 }
 
-/// The resource version of the store now. Retries until it is known.
+/// The resource version of the store now.
 pub(super) async fn version(shared: &Shared, scope: &Scope) -> String {
-    let mut backoff = Backoff::new(backoff::LIST);
-    loop {
-        match shared.writer.version(&scope.kind, scope.namespace.as_deref()).await {
-            Ok(version) => return version,
-            Err(error) => {
-                warn!(provider = shared.provider(), kind = %scope.kind, "cannot be listed: {error}");
-                backoff.wait().await;
-            }
-        }
-    }
+    let what = format!("the version of {}", scope.kind);
+    until_read(shared, &what, || shared.writer.version(&scope.kind, scope.namespace.as_deref())).await
 }
 
-/// The children of a parent that was not known when they were seen. Retries until they were read: a decision waits for it.
+/// The children of a parent that was not known when they were seen.
 pub(super) async fn list_children(shared: &Shared, parent: &Observed) -> Vec<Observed> {
-    let mut backoff = Backoff::new(backoff::LIST);
-    loop {
-        match read_children(shared, parent).await {
-            Ok(children) => return children,
-            Err(error) => {
-                warn!(provider = shared.provider(), parent = %parent.key, "its children cannot be listed: {error}");
-                backoff.wait().await;
-            }
-        }
-    }
+    let what = format!("the children of {}", parent.key);
+    until_read(shared, &what, || read_children(shared, parent)).await
 }
 
 async fn read_children(shared: &Shared, parent: &Observed) -> Result<Vec<Observed>, ApiError> {

@@ -2,8 +2,8 @@
 
 use bartizan_contract::Kind;
 use bartizan_engine::Fence;
-use kube::core::{ApiResource, DynamicObject, ObjectMeta, TypeMeta};
-use kube::{Api, Client};
+use kube::core::{ApiResource, DynamicObject, DynamicResourceScope, ObjectMeta, TypeMeta};
+use kube::{Api, Client, Resource};
 use serde_json::Value;
 
 /// Gives an item of a list its type, which the API server leaves out there.
@@ -13,6 +13,14 @@ pub(crate) fn stamp(object: &mut DynamicObject, kind: &Kind) {
 
 /// Requests about the objects of a kind, in a namespace or in all; cluster-scoped ones are in none.
 pub(crate) fn objects(client: &Client, namespace: Option<&str>, resource: &ApiResource) -> Api<DynamicObject> {
+    objects_as(client, namespace, resource)
+}
+
+/// The same, for objects that are parsed as `K`.
+pub(crate) fn objects_as<K>(client: &Client, namespace: Option<&str>, resource: &ApiResource) -> Api<K>
+where
+    K: Resource<DynamicType = ApiResource, Scope = DynamicResourceScope>,
+{
     match namespace {
         Some(namespace) => Api::namespaced_with(client.clone(), namespace, resource),
         None => Api::all_with(client.clone(), resource),

@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 use bartizan_contract::Kind;
 use bartizan_engine::object::Projection;
 use bartizan_engine::{Observed, weight};
+use kube::Resource;
 use kube::core::{ApiResource, DynamicResourceScope, ObjectMeta};
-use kube::{Api, Client, Resource};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
@@ -167,14 +167,6 @@ fn light_managed_fields(managed_fields: &RawValue) -> serde_json::Result<Value> 
         Ok(Value::Object(light.collect::<serde_json::Result<_>>()?))
     });
     Ok(Value::Array(entries.collect::<serde_json::Result<_>>()?))
-}
-
-/// Requests about the objects of a kind, in a namespace or in all; cluster-scoped ones are in none.
-pub(crate) fn stored(client: &Client, namespace: Option<&str>, resource: &ApiResource) -> Api<Stored> {
-    match namespace {
-        Some(namespace) => Api::namespaced_with(client.clone(), namespace, resource),
-        None => Api::all_with(client.clone(), resource),
-    }
 }
 
 #[cfg(test)]

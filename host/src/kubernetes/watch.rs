@@ -18,8 +18,9 @@ use tracing::warn;
 
 use crate::kubernetes::backoff::{self, Backoff};
 use crate::kubernetes::error::chain;
+use crate::kubernetes::object::objects_as;
 use crate::kubernetes::served::Resource;
-use crate::kubernetes::stored::{Stored, stored};
+use crate::kubernetes::stored::Stored;
 use crate::kubernetes::watch_throttle::throttled;
 
 /// A client whose streamed lists are consistent: kube asks for one that is not older than version 0, which any cache of an API server may
@@ -107,8 +108,11 @@ impl Watch {
 
     /// One list and its changes. `Ok` means that the receiver is dropped.
     async fn once(&self, to: &mpsc::Sender<(Scope, Seen)>, is_listed: &mut bool) -> Result<(), String> {
-        let api =
-            stored(&consistent(throttled(self.client.clone())), self.scope.namespace.as_deref(), &self.resource.api);
+        let api = objects_as::<Stored>(
+            &consistent(throttled(self.client.clone())),
+            self.scope.namespace.as_deref(),
+            &self.resource.api,
+        );
         // An object may have more than a megabyte.
         let mut config = match self.streams {
             true => watcher::Config::default().streaming_lists(),

@@ -315,9 +315,8 @@ impl Writer {
         request: impl Fn(&Request, &ListParams) -> Built,
         observe: impl Fn(T) -> Result<Observed, String>,
     ) -> Result<Vec<Observed>, ApiError> {
-        let Resource { api, .. } = self.resources.get(kind).ok_or_else(|| ApiError::NotServed(kind.clone()))?;
-        let (requests, any) =
-            (Request::new(DynamicObject::url_path(api, namespace)), ObjectKey::new(kind, namespace, ""));
+        let any = ObjectKey::new(kind, namespace, "");
+        let requests = self.request(kind, &any)?;
         let mut found = Vec::new();
         loop {
             let page: ObjectList<T> = self.send(&any, request(&requests, &params)).await?;
@@ -333,10 +332,8 @@ impl Writer {
 
     /// The resource version of the store now, by a consistent list of this kind.
     pub(crate) async fn version(&self, kind: &Kind, namespace: Option<&str>) -> Result<String, ApiError> {
-        let Resource { api, .. } = self.resources.get(kind).ok_or_else(|| ApiError::NotServed(kind.clone()))?;
-        let request =
-            Request::new(DynamicObject::url_path(api, namespace)).list_metadata(&ListParams::default().limit(1));
         let any = ObjectKey::new(kind, namespace, "");
+        let request = self.request(kind, &any)?.list_metadata(&ListParams::default().limit(1));
         let list: ObjectList<PartialObjectMeta<DynamicObject>> = self.send(&any, request).await?;
         Ok(list.metadata.resource_version.unwrap_or_default())
     }

@@ -69,17 +69,8 @@ impl<'a> Known<'a> {
     fn account(&self, user: &Intent, name: &str) -> Result<Option<ObjectKey>, String> {
         let granted = &self.input.grants.pods.service_accounts;
         let is_granted = || name == DEFAULT_ACCOUNT || granted.iter().any(|granted| granted == name);
-        match self.owned(user, &Kind::new("", "v1", "ServiceAccount"), name) {
-            Ok(key) => Ok(key),
-            Err(_) if is_granted() => Ok(None),
-            Err(NotOwned::LaterWave) => {
-                Err(format!("ServiceAccount \"{name}\" is in a later wave: move it to the same or an earlier one"))
-            }
-            Err(NotOwned::Foreign) => Err(format!(
-                "ServiceAccount \"{name}\" is not among the children of this answer, and not in \
-                 spec.grants.pods.serviceAccountNames"
-            )),
-        }
+        let foreign = "is not among the children of this answer, and not in spec.grants.pods.serviceAccountNames";
+        self.owned_or(is_granted, user, "ServiceAccount", name, foreign)
     }
 
     fn secret(&self, user: &Intent, name: &str) -> Result<Option<ObjectKey>, String> {
@@ -88,17 +79,28 @@ impl<'a> Known<'a> {
             namespace.is_some_and(|namespace| granted.covers(namespace, self.input.parent))
                 || self.is_named(namespace, name)
         };
-        // A child comes after what it uses of the same answer, whatever it may use beside that.
-        match self.owned(user, &Kind::new("", "v1", "Secret"), name) {
+        let foreign = "is not among the children of this answer, not named in the parent's spec, and not granted by \
+                       spec.grants.related";
+        self.owned_or(is_granted, user, "Secret", name, foreign)
+    }
+
+    /// What a child may use, since it belongs to the parent or is granted. It comes after what it uses of the same answer, whatever else
+    /// it may use.
+    fn owned_or(
+        &self,
+        is_granted: impl Fn() -> bool,
+        user: &Intent,
+        kind: &str,
+        name: &str,
+        foreign: &str,
+    ) -> Result<Option<ObjectKey>, String> {
+        match self.owned(user, &Kind::new("", "v1", kind), name) {
             Ok(key) => Ok(key),
             Err(_) if is_granted() => Ok(None),
             Err(NotOwned::LaterWave) => {
-                Err(format!("Secret \"{name}\" is in a later wave: move it to the same or an earlier one"))
+                Err(format!("{kind} \"{name}\" is in a later wave: move it to the same or an earlier one"))
             }
-            Err(NotOwned::Foreign) => Err(format!(
-                "Secret \"{name}\" is not among the children of this answer, not named in the parent's spec, and not \
-                 granted by spec.grants.related"
-            )),
+            Err(NotOwned::Foreign) => Err(format!("{kind} \"{name}\" {foreign}")),
         }
     }
 }
