@@ -1,7 +1,10 @@
-//! Work queue of parents: events are merged per parent, one reconcile per parent is in flight (invariant 2), edits go before events of
-//! children and those before resyncs, and each parent backs off by itself (invariant 7). No clock: the caller passes the time.
+//! Work queue of parents: events are merged per parent, one reconcile per parent is in flight (invariant 2), and each parent backs off by
+//! itself (invariant 7). Namespaces take turns, so that one with ten thousand parents keeps nobody else waiting (start-time fair queueing;
+//! Goyal, Vin and Cheng, 1996), and within a namespace edits go before events of children and those before resyncs. No clock: the caller
+//! passes the time.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// Why a parent is due. The lowest goes first.
@@ -28,13 +31,16 @@ pub enum Finished {
         /// Time until the next try.
         after: Duration,
     },
-    /// It failed; the parent is due again after the given time, or else after the backoff.
+    /// It failed; the parent is due again after the backoff.
     Retry {
-        /// The delay that the provider or the API server requested.
+        /// The delay that the API server requested: no sooner. It does not end the backoff, or who always asks for a second would be asked
+        /// each second for ever.
         after: Option<Duration>,
         /// Longest backoff, in addition to [`BACKOFF_MAX`].
         most: Duration,
     },
+    /// It failed; the parent is due again after the time that the provider requested, which knows what it waits for.
+    RetryAfter(Duration),
 }
 
 /// First delay of the exponential backoff; doubles with each failure in a row.
@@ -46,7 +52,7 @@ pub const BACKOFF_MAX: Duration = Duration::from_secs(300);
 enum State {
     /// Nothing to do.
     Idle,
-    /// Due now, with its position.
+    /// Due now, with its position in its namespace.
     Ready(Priority, u64),
     /// Due at this time.
     Delayed(Instant, Priority),
@@ -54,8 +60,9 @@ enum State {
     Running(Option<Priority>),
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 struct Entry {
+    namespace: Arc<str>,
     state: State,
     failures: u32,
     not_before: Option<Instant>,
@@ -66,42 +73,63 @@ struct Entry {
 }
 
 impl Entry {
-    const NEW: Self = Self { state: State::Idle, failures: 0, not_before: None, forgotten: false, early: false };
+    fn new(namespace: Arc<str>) -> Self {
+        Self { namespace, state: State::Idle, failures: 0, not_before: None, forgotten: false, early: false }
+    }
 }
 
-/// A queue of keys (parents), ordered by priority and time, then by key.
+/// A namespace in which parents are due.
+#[derive(Debug)]
+struct Line<K> {
+    /// Its turn: the lowest goes next. Since when it waits decides between equal ones.
+    turn: (u64, u64),
+    /// Its parents that are due, by priority and time.
+    ready: BTreeSet<(Priority, u64, K)>,
+}
+
+/// A queue of keys (parents) of namespaces.
 #[derive(Debug)]
 pub struct Queue<K> {
     entries: BTreeMap<K, Entry>,
-    ready: BTreeSet<(Priority, u64, K)>,
+    lines: BTreeMap<Arc<str>, Line<K>>,
+    /// The namespaces of `lines` by their turns.
+    turns: BTreeSet<((u64, u64), Arc<str>)>,
+    /// The turn that was taken last.
+    turn: u64,
     delayed: BTreeSet<(Instant, K)>,
     sequence: u64,
 }
 
 impl<K: Ord + Clone> Default for Queue<K> {
     fn default() -> Self {
-        Self { entries: BTreeMap::new(), ready: BTreeSet::new(), delayed: BTreeSet::new(), sequence: 0 }
+        Self {
+            entries: BTreeMap::new(),
+            lines: BTreeMap::new(),
+            turns: BTreeSet::new(),
+            turn: 0,
+            delayed: BTreeSet::new(),
+            sequence: 0,
+        }
     }
 }
 
 impl<K: Ord + Clone> Queue<K> {
-    /// Something changed for this parent. While it backs off, only an edit makes it due at once: other events neither reset the backoff
-    /// nor use up an attempt.
-    pub fn touch(&mut self, key: &K, priority: Priority, now: Instant) {
-        let entry = self.entry(key);
-        match entry.state {
+    /// Something changed for this parent of a namespace (an empty one if it is cluster-scoped). While it backs off, only an edit makes it
+    /// due at once: other events neither reset the backoff nor use up an attempt.
+    pub fn touch(&mut self, key: &K, namespace: &str, priority: Priority, now: Instant) {
+        let entry = self.entries.entry(key.clone()).or_insert_with(|| Entry::new(namespace.into()));
+        let (state, not_before) = (entry.state, entry.not_before);
+        match state {
             State::Running(again) => {
-                if let Some(entry) = self.entries.get_mut(key) {
-                    entry.forgotten = false;
-                }
+                entry.forgotten = false;
                 let again = again.map_or(priority, |other| other.min(priority));
                 self.set(key, State::Running(Some(again)));
             }
             State::Ready(waiting, _) if waiting <= priority => {}
-            _ => match entry.not_before.filter(|at| *at > now && priority != Priority::Edit) {
+            _ => match not_before.filter(|at| *at > now && priority != Priority::Edit) {
                 Some(at) => {
                     // An attempt that is due earlier, as after a lost race, stays.
-                    let (at, priority) = match entry.state {
+                    let (at, priority) = match state {
                         State::Delayed(due, other) => (due.min(at), other.min(priority)),
                         _ => (at, priority),
                     };
@@ -123,24 +151,26 @@ impl<K: Ord + Clone> Queue<K> {
         while let Some((at, key)) = self.delayed.first().cloned()
             && at <= now
         {
-            let priority = match self.entry(&key).state {
-                State::Delayed(_, priority) => priority,
+            let priority = match self.entries.get(&key).map(|entry| entry.state) {
+                Some(State::Delayed(_, priority)) => priority,
                 _ => Priority::Resync,
             };
             self.enqueue(&key, priority);
         }
-        let mut best: Option<(R, &K)> = None;
-        for (_, _, key) in &self.ready {
+        let mut best: Option<(R, &Arc<str>, &K)> = None;
+        let lines = self.turns.iter().filter_map(|(_, namespace)| Some((namespace, self.lines.get(namespace)?)));
+        for (namespace, key) in lines.flat_map(|(name, line)| line.ready.iter().map(move |(_, _, key)| (name, key))) {
             let Some(rank) = rank(key) else { continue };
-            if best.as_ref().is_none_or(|(lowest, _)| rank < *lowest) {
+            if best.as_ref().is_none_or(|(lowest, ..)| rank < *lowest) {
                 let is_lowest = rank == R::default();
-                best = Some((rank, key));
+                best = Some((rank, namespace, key));
                 if is_lowest {
                     break;
                 }
             }
         }
-        let key = best.map(|(_, key)| key.clone())?;
+        let (namespace, key) = best.map(|(_, namespace, key)| (namespace.clone(), key.clone()))?;
+        self.take_turn(&namespace);
         if let Some(entry) = self.entries.get_mut(&key) {
             entry.early = entry.not_before.is_some_and(|at| at > now);
         }
@@ -148,7 +178,8 @@ impl<K: Ord + Clone> Queue<K> {
         Some(key)
     }
 
-    /// The reconcile of this parent ended. `jitter`, from 0 to 1, spreads retries between half the delay and the whole.
+    /// The reconcile of this parent ended. `jitter`, from 0 to 1, spreads retries between half the delay of the backoff and the whole, and
+    /// between the delay that the API server requested and half as much again.
     pub fn finish(&mut self, key: &K, finished: Finished, now: Instant, jitter: f64) {
         let Some(entry) = self.entries.get_mut(key) else { return };
         let again = match entry.state {
@@ -178,14 +209,24 @@ impl<K: Ord + Clone> Queue<K> {
                 if waits.is_none() {
                     entry.failures = entry.failures.saturating_add(1);
                 }
-                let backoff = || waits.unwrap_or_else(|| now + backoff(entry.failures, jitter).min(most));
-                let at = after.map_or_else(backoff, |after| now + after);
-                entry.not_before = Some(at);
-                match again {
-                    Some(Priority::Edit) => self.enqueue(key, Priority::Edit),
-                    other => self.set(key, State::Delayed(at, other.unwrap_or(Priority::Resync))),
-                }
+                let at = waits.unwrap_or_else(|| now + backoff(entry.failures, jitter).min(most));
+                let at = after.map_or(at, |after| at.max(now + after.mul_f64(1.0 + 0.5 * jitter)));
+                self.retry(key, again, at);
             }
+            Finished::RetryAfter(after) => {
+                entry.failures = entry.failures.saturating_add(1);
+                self.retry(key, again, now + after);
+            }
+        }
+    }
+
+    fn retry(&mut self, key: &K, again: Option<Priority>, at: Instant) {
+        if let Some(entry) = self.entries.get_mut(key) {
+            entry.not_before = Some(at);
+        }
+        match again {
+            Some(Priority::Edit) => self.enqueue(key, Priority::Edit),
+            other => self.set(key, State::Delayed(at, other.unwrap_or(Priority::Resync))),
         }
     }
 
@@ -193,7 +234,8 @@ impl<K: Ord + Clone> Queue<K> {
     pub fn forget(&mut self, key: &K) {
         let Some(entry) = self.entries.get_mut(key) else { return };
         if matches!(entry.state, State::Running(_)) {
-            *entry = Entry { state: State::Running(None), forgotten: true, ..Entry::NEW };
+            let namespace = entry.namespace.clone();
+            *entry = Entry { state: State::Running(None), forgotten: true, ..Entry::new(namespace) };
         } else {
             self.set(key, State::Idle);
             self.entries.remove(key);
@@ -218,7 +260,7 @@ impl<K: Ord + Clone> Queue<K> {
     /// How many parents are due and not in flight.
     #[must_use]
     pub fn waiting(&self) -> usize {
-        self.ready.len()
+        self.lines.values().map(|line| line.ready.len()).sum()
     }
 
     /// How many failures in a row this parent has.
@@ -227,8 +269,32 @@ impl<K: Ord + Clone> Queue<K> {
         self.entries.get(key).map_or(0, |entry| entry.failures)
     }
 
-    fn entry(&mut self, key: &K) -> Entry {
-        *self.entries.entry(key.clone()).or_insert(Entry::NEW)
+    /// A parent of this namespace is taken: the others have their turns before its next one.
+    fn take_turn(&mut self, namespace: &Arc<str>) {
+        self.sequence += 1;
+        let Some(line) = self.lines.get_mut(namespace) else { return };
+        self.turns.remove(&(line.turn, namespace.clone()));
+        self.turn = self.turn.max(line.turn.0);
+        line.turn = (self.turn + 1, self.sequence);
+        self.turns.insert((line.turn, namespace.clone()));
+    }
+
+    fn make_ready(&mut self, namespace: &Arc<str>, position: (Priority, u64, K)) {
+        let (lines, turns, turn) = (&mut self.lines, &mut self.turns, (self.turn, self.sequence));
+        let line = lines.entry(namespace.clone()).or_insert_with(|| {
+            turns.insert((turn, namespace.clone()));
+            Line { turn, ready: BTreeSet::new() }
+        });
+        line.ready.insert(position);
+    }
+
+    fn no_longer_ready(&mut self, namespace: &Arc<str>, position: &(Priority, u64, K)) {
+        let Some(line) = self.lines.get_mut(namespace) else { return };
+        line.ready.remove(position);
+        if line.ready.is_empty() {
+            self.turns.remove(&(line.turn, namespace.clone()));
+            self.lines.remove(namespace);
+        }
     }
 
     fn enqueue(&mut self, key: &K, priority: Priority) {
@@ -238,20 +304,16 @@ impl<K: Ord + Clone> Queue<K> {
 
     fn set(&mut self, key: &K, state: State) {
         let Some(entry) = self.entries.get_mut(key) else { return };
-        match entry.state {
-            State::Ready(priority, sequence) => {
-                self.ready.remove(&(priority, sequence, key.clone()));
-            }
+        let (before, namespace) = (std::mem::replace(&mut entry.state, state), entry.namespace.clone());
+        match before {
+            State::Ready(priority, sequence) => self.no_longer_ready(&namespace, &(priority, sequence, key.clone())),
             State::Delayed(at, _) => {
                 self.delayed.remove(&(at, key.clone()));
             }
             State::Idle | State::Running(_) => {}
         }
-        entry.state = state;
         match state {
-            State::Ready(priority, sequence) => {
-                self.ready.insert((priority, sequence, key.clone()));
-            }
+            State::Ready(priority, sequence) => self.make_ready(&namespace, (priority, sequence, key.clone())),
             State::Delayed(at, _) => {
                 self.delayed.insert((at, key.clone()));
             }

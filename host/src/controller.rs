@@ -293,7 +293,8 @@ impl Controller {
         let now = Instant::now();
         for uid in self.index.parent_uids() {
             let priority = if self.queue.failures(uid) > 0 { Priority::Edit } else { Priority::Resync };
-            self.queue.touch(uid, priority, now);
+            let namespace = self.index.parent(uid).and_then(|parent| parent.key.namespace.clone());
+            self.queue.touch(uid, namespace.as_deref().unwrap_or_default(), priority, now);
         }
     }
 

@@ -7,6 +7,7 @@ mod requests;
 mod runs;
 
 use std::collections::{BTreeMap, VecDeque};
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -37,6 +38,7 @@ use crate::catalog::actor::Published;
 use crate::catalog::snapshot::CatalogSnapshot;
 use crate::controller::startup::Host;
 use crate::kubernetes::crds;
+use crate::kubernetes::error::{chain, text};
 use crate::kubernetes::watch_throttle::throttled;
 use crate::telemetry::health::Health;
 use crate::telemetry::timestamp;
@@ -46,12 +48,23 @@ use runs::Runs;
 /// Time until what failed at the start is tried again.
 const RETRY: Duration = crate::kubernetes::backoff::PROVIDERS;
 
+/// Why the actor ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ended {
+    /// It was stopped.
+    Stopped,
+    /// The API server knows no Providers any more.
+    CrdGone,
+}
+
 /// The actor that serves Providers.
 pub(crate) struct Providers {
     host: Host,
     health: Health,
     published: Published,
     wanted: watch::Sender<Wanted>,
+    /// Whether the CRD of Provider is installed at the start.
+    installs_crd: bool,
     fleet: Fleet,
     /// Code of the modules that the fleet may decide on, by digest.
     modules: BTreeMap<Arc<str>, Module>,
@@ -72,6 +85,7 @@ impl Providers {
         let (reporting, reports) = mpsc::unbounded_channel();
         Self {
             runs: Runs::new(host.clone(), reporting),
+            installs_crd: host.install_crds,
             host,
             health,
             published,
@@ -85,6 +99,12 @@ impl Providers {
         }
     }
 
+    /// The CRD of Provider is awaited and not installed: somebody deleted it while this host ran.
+    pub(crate) fn after_crd_gone(mut self) -> Self {
+        self.installs_crd = false;
+        self
+    }
+
     /// Has the modules of all Providers fetched and compiled, so that this host can take over at once. Writes and serves nothing, and
     /// never ends.
     pub(crate) async fn stand_by(&mut self) {
@@ -96,7 +116,7 @@ impl Providers {
             tokio::select! {
                 Some(observed) = providers.next() => match observed {
                     Ok(observed) => events.extend(self.event(observed)),
-                    Err(error) => debug!("watch of Providers broke; listing again: {error}"),
+                    Err(error) => debug!("watch of Providers broke; listing again: {}", chain(&error)),
                 },
                 Ok(()) = self.published.changed() => {
                     let catalog = self.published.borrow_and_update().clone().unwrap_or_default();
@@ -125,36 +145,39 @@ impl Providers {
         watcher(api, watcher::Config::default()).default_backoff().boxed()
     }
 
-    /// Works until `stop` is cancelled, then waits for what is under way.
+    /// Works until `stop` is cancelled or the CRD of Provider is gone, then waits for what is under way.
     ///
     /// # Errors
     /// If a provider's watch ends, which it never should.
-    pub(crate) async fn run(mut self, stop: CancellationToken) -> anyhow::Result<()> {
+    pub(crate) async fn run(mut self, stop: CancellationToken) -> anyhow::Result<Ended> {
         loop {
             let prepared = tokio::select! {
                 prepared = self.prepare() => prepared,
-                () = stop.cancelled() => return Ok(()),
+                () = stop.cancelled() => return Ok(Ended::Stopped),
             };
             let Err(error) = prepared else { break };
-            self.health.providers_wait(&format!("{error:#}"));
-            error!("Providers cannot be served yet: {error:#}");
+            self.health.providers_wait(&text(&error));
+            error!("Providers cannot be served yet: {}", text(&error));
             tokio::select! {
                 () = tokio::time::sleep(RETRY) => {}
-                () = stop.cancelled() => return Ok(()),
+                () = stop.cancelled() => return Ok(Ended::Stopped),
             }
         }
+        let (client, parent, changes) = (self.host.client.clone(), definition(), self.host.changes.clone());
+        let mut gone = pin!(crds::until_gone(client, parent, changes));
         let mut events = self.watch();
-        loop {
+        let ended = loop {
             let due = self.fleet.next_due().map(Instant::from_std);
             tokio::select! {
-                () = stop.cancelled() => break,
+                () = stop.cancelled() => break Ended::Stopped,
+                () = &mut gone => break Ended::CrdGone,
                 Some(event) = events.next() => match event {
                     Ok(observed) => {
                         if let Some(event) = self.event(observed) {
                             self.take(event);
                         }
                     }
-                    Err(error) => warn!("watch of Providers broke; listing again: {error}"),
+                    Err(error) => warn!("watch of Providers broke; listing again: {}", chain(&error)),
                 },
                 Ok(()) = self.published.changed() => self.take_catalogue(),
                 Some(event) = self.reports.recv() => self.take(event),
@@ -164,22 +187,26 @@ impl Providers {
                 ended = self.runs.next_end() => ended?,
                 () = sleep_until(due), if due.is_some() => self.take(Event::Tick),
             }
+        };
+        if ended == Ended::CrdGone {
+            let reason = format!("CustomResourceDefinition {} is gone", definition().crd);
+            self.health.providers_gone(&reason);
+            error!("{reason}: no Provider is served until it is applied again");
         }
         self.requests.shutdown().await;
-        self.runs.end().await
+        self.runs.end().await?;
+        Ok(ended)
     }
 
     /// Waits until the API server knows Providers and the folder was read, and writes those that the folder declares.
     async fn prepare(&mut self) -> anyhow::Result<()> {
         self.published.wait_for(Option::is_some).await.context("the catalog ended")?;
-        let crd = provider::crd();
-        let name = crds::name(&crd);
-        if self.host.install_crds {
-            crds::install(&self.host.client, &crd).await?;
+        if self.installs_crd {
+            crds::install(&self.host.client, &provider::crd()).await?;
         }
-        self.health.providers_wait(&format!("waiting for CustomResourceDefinition {name}"));
-        let kind = Kind::from_api_version(PROVIDER_API_VERSION, PROVIDER_KIND);
-        crds::established(&self.host.client, &Parent { kind, crd: name.to_owned() }).await?;
+        let definition = definition();
+        self.health.providers_wait(&format!("waiting for CustomResourceDefinition {}", definition.crd));
+        crds::established(&self.host.client, &definition).await?;
         self.take_catalogue();
         // What could not be written is tried again beside the work: it stops no other Provider.
         while let Some(answered) = self.requests.join_next().await {
@@ -241,7 +268,7 @@ impl Providers {
             }
             Effect::Start(start) => match self.runnable(&start.version) {
                 Ok(runnable) => self.runs.start(*start, runnable),
-                Err(error) => error!(provider = start.provider.metadata.name, "cannot start: {error:#}"),
+                Err(error) => error!(provider = start.provider.metadata.name, "cannot start: {}", text(&error)),
             },
             Effect::Stop { provider, run } => {
                 self.runs.stop(run);
@@ -250,12 +277,17 @@ impl Providers {
             Effect::StopPreview(run) => self.runs.stop(run),
             Effect::Swap(run, version) => match self.runnable(&version) {
                 Ok(runnable) => self.runs.swap(run, runnable),
-                Err(error) => error!("version {} cannot take over: {error:#}", version.number()),
+                Err(error) => error!(
+                    "version {} of module {} cannot take over: {}",
+                    version.number(),
+                    version.digest(),
+                    text(&error)
+                ),
             },
             Effect::Recorded { provider, active } => self.runs.recorded(&provider, active.map(|active| *active)),
             Effect::Preview(run, version) => match version.map(|version| self.runnable(&version)).transpose() {
                 Ok(runnable) => self.runs.preview(run, runnable),
-                Err(error) => error!("a version cannot be previewed: {error:#}"),
+                Err(error) => error!("a version cannot be previewed: {}", text(&error)),
             },
             Effect::PublishPlan { provider, plan } => self.host.board.plan_upgrade(&provider, plan.map(|plan| *plan)),
             Effect::Report { provider, readiness } => self.health.report(&provider, readiness),
@@ -285,6 +317,12 @@ impl Providers {
     }
 }
 
+/// Provider as a parent: its kind and its CRD.
+fn definition() -> Parent {
+    let kind = Kind::from_api_version(PROVIDER_API_VERSION, PROVIDER_KIND);
+    Parent { kind, crd: crds::name(&provider::crd()).to_owned() }
+}
+
 fn now() -> Now {
     Now { instant: Instant::now().into_std(), time: timestamp::now() }
 }
@@ -295,7 +333,7 @@ fn check_reference(text: &str) -> Result<(), String> {
 
 /// A Provider as the API server holds it; none if this host does not understand it.
 fn understood(object: DynamicObject) -> Option<Provider> {
-    object::parse(object).inspect_err(|error| error!("{error:#}")).ok()
+    object::parse(object).inspect_err(|error| error!("{}", text(error))).ok()
 }
 
 async fn sleep_until(at: Option<Instant>) {

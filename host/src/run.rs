@@ -23,7 +23,7 @@ use crate::controller::startup::Host;
 use crate::kubernetes::connect::ClusterArgs;
 use crate::kubernetes::discovery;
 use crate::kubernetes::lease::{Leadership, Wait};
-use crate::providers::Providers;
+use crate::providers::{Ended, Providers};
 use crate::reconcile::call_pool::CallPool;
 use crate::telemetry::explain::Board;
 use crate::telemetry::health::Health;
@@ -159,7 +159,14 @@ async fn serve(
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
     let providers = || Providers::new(host.clone(), health.clone(), published.clone(), wanted.clone());
-    let Some(mut leadership) = leadership else { return providers().run(stop).await };
+    let serving = async || {
+        let mut next = providers();
+        while next.run(stop.clone()).await? == Ended::CrdGone {
+            next = providers().after_crd_gone();
+        }
+        Ok(())
+    };
+    let Some(mut leadership) = leadership else { return serving().await };
     loop {
         host.board.leads(false);
         let mut standby = providers();
@@ -174,7 +181,7 @@ async fn serve(
         health.leads();
         host.board.leads(true);
         tokio::select! {
-            served = providers().run(stop.clone()) => {
+            served = serving() => {
                 leadership.release().await;
                 return served;
             }

@@ -14,9 +14,11 @@ use oci_client::client::{Certificate, CertificateEncoding, ClientConfig, ClientP
 use oci_client::errors::{DigestError, OciDistributionError};
 use oci_client::manifest::OciDescriptor;
 use oci_client::{Client, Reference, RegistryOperation};
+use reqwest::{NoProxy, Proxy};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 
+use crate::busy;
 use crate::credentials::Login;
 use crate::error::{AuthoritiesError, ManifestError, ReferenceError, RegistryError};
 use crate::explain::explain;
@@ -30,6 +32,7 @@ const SHORT: Duration = Duration::from_secs(30);
 const LONG: Duration = Duration::from_secs(300);
 /// Largest manifest; registries have the same bound.
 const MANIFEST_BYTES: usize = 4 << 20;
+const USER_AGENT: &str = concat!("bartizan/", env!("CARGO_PKG_VERSION"));
 /// A proxy that cannot exist: nothing listens at port 0.
 const NOWHERE: &str = "http://127.0.0.1:0";
 
@@ -89,6 +92,8 @@ pub struct Registry {
     reference: Reference,
     plain_http: bool,
     login: Login,
+    authorities: Authorities,
+    proxies: Proxies,
 }
 
 impl Registry {
@@ -118,10 +123,10 @@ impl Registry {
             platform_resolver: None,
             connect_timeout: Some(CONNECT),
             read_timeout: Some(SILENCE),
-            user_agent: concat!("bartizan/", env!("CARGO_PKG_VERSION")),
-            https_proxy: proxies.https,
-            http_proxy: proxies.http,
-            no_proxy: proxies.no,
+            user_agent: USER_AGENT,
+            https_proxy: proxies.https.clone(),
+            http_proxy: proxies.http.clone(),
+            no_proxy: proxies.no.clone(),
             ..ClientConfig::default()
         };
         // The library panics on a machine without any trusted authority, as in an image without certificates.
@@ -133,7 +138,9 @@ impl Registry {
             ))
         };
         match client {
-            Ok(Ok(client)) => Ok(Self { client, reference, plain_http, login }),
+            Ok(Ok(client)) => {
+                Ok(Self { client, reference, plain_http, login, authorities: authorities.clone(), proxies })
+            }
             Ok(Err(_)) | Err(_) => Err(no_tls()),
         }
     }
@@ -222,11 +229,31 @@ impl Registry {
         work: impl Future<Output = Result<T, OciDistributionError>>,
     ) -> Result<T, RegistryError> {
         match tokio::time::timeout(time, work).await {
-            Ok(result) => result.map_err(|error| self.explain(error)),
+            Ok(Ok(done)) => Ok(done),
+            Ok(Err(error)) => Err(self.failed(error).await),
             Err(_) => {
                 let (registry, seconds) = (self.reference.registry(), time.as_secs());
                 Err(RegistryError::Unavailable(format!("registry {registry} did not finish within {seconds} s")))
             }
+        }
+    }
+
+    /// What an error means, with the delay that a busy registry asks for.
+    async fn failed(&self, error: OciDistributionError) -> RegistryError {
+        // Who issues tokens may be busy, too, and its answer is not among the errors.
+        let may_be_busy = matches!(error, OciDistributionError::AuthenticationFailure(_));
+        let error = self.explain(error);
+        if !may_be_busy && !matches!(error, RegistryError::Busy { .. }) {
+            return error;
+        }
+        let scheme = if self.plain_http { "http" } else { "https" };
+        let asked = async {
+            let client = self.proxies.client(&self.authorities)?;
+            busy::refusal(&client, scheme, &self.reference, &self.login.auth).await
+        };
+        match tokio::time::timeout(SHORT, asked).await {
+            Ok(Some(refusal)) => refusal.of(self.reference.registry()),
+            _ => error,
         }
     }
 
@@ -260,6 +287,25 @@ impl Proxies {
         // Without a proxy, NO_PROXY would exempt plain HTTP from the one above.
         let no = https.as_ref().and_then(|_| first(&["NO_PROXY", "no_proxy"]));
         Self { https, http: Some(NOWHERE.to_owned()), no }
+    }
+
+    /// A client like the library's own.
+    fn client(&self, authorities: &Authorities) -> Option<reqwest::Client> {
+        let certificates: Result<Vec<_>, _> =
+            authorities.0.iter().map(|der| reqwest::Certificate::from_der(der)).collect();
+        let mut builder = reqwest::Client::builder()
+            .tls_certs_merge(certificates.ok()?)
+            .connect_timeout(CONNECT)
+            .read_timeout(SILENCE)
+            .user_agent(USER_AGENT);
+        let exempt = || self.no.as_deref().and_then(NoProxy::from_string);
+        if let Some(proxy) = &self.https {
+            builder = builder.proxy(Proxy::https(proxy).ok()?.no_proxy(exempt()));
+        }
+        if let Some(proxy) = &self.http {
+            builder = builder.proxy(Proxy::http(proxy).ok()?.no_proxy(exempt()));
+        }
+        builder.build().ok()
     }
 }
 

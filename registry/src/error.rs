@@ -2,6 +2,7 @@
 
 use std::io;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use thiserror::Error;
 
@@ -14,6 +15,14 @@ pub enum RegistryError {
     /// The registry cannot be reached, or refuses access. A later attempt may succeed.
     #[error("{0}")]
     Unavailable(String),
+    /// The registry is too busy to answer (429, 503).
+    #[error("{message}")]
+    Busy {
+        /// What it answered.
+        message: String,
+        /// The delay that it asks for (`Retry-After`).
+        retry_after: Option<Duration>,
+    },
     /// It exists but is not a module, or is damaged.
     #[error("{0}")]
     Invalid(String),

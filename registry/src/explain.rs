@@ -6,6 +6,7 @@ use std::io;
 use oci_client::Reference;
 use oci_client::errors::{DigestError, OciDistributionError, OciErrorCode};
 
+use crate::busy::Refusal;
 use crate::credentials::{CredentialSource, Login};
 use crate::error::RegistryError;
 
@@ -30,6 +31,8 @@ pub(crate) fn explain(error: OciDistributionError, reference: &Reference, login:
                 denied(reference, login)
             } else if has(&[C::ManifestUnknown, C::NameUnknown, C::NotFound, C::BlobUnknown]) {
                 missing(reference)
+            } else if has(&[C::Toomanyrequests]) {
+                answered(429, reference, login)
             } else {
                 let words: Vec<&str> = envelope.errors.iter().map(|error| error.message.as_str()).collect();
                 RegistryError::Unavailable(format!("registry {registry} refused: {}", short(&words.join("; "))))
@@ -60,6 +63,7 @@ fn answered(code: u16, reference: &Reference, login: &Login) -> RegistryError {
         401 => refused(registry, login),
         403 => denied(reference, login),
         404 => missing(reference),
+        429 | 503 => Refusal { code, retry_after: None }.of(registry),
         code => RegistryError::Unavailable(format!("registry {registry} answered {code}")),
     }
 }
@@ -175,7 +179,12 @@ mod tests {
         envelope("DENIED"), named(),
         RegistryError::Unavailable("registry example.com does not let the user of Secret pull use a/b (403)".to_owned())
     )]
-    #[case(server(503), named(), RegistryError::Unavailable("registry example.com answered 503".to_owned()))]
+    #[case(server(503), named(), RegistryError::Busy { message: "registry example.com answered 503".to_owned(), retry_after: None })]
+    #[case(server(500), named(), RegistryError::Unavailable("registry example.com answered 500".to_owned()))]
+    #[case(
+        envelope("TOOMANYREQUESTS"), named(),
+        RegistryError::Busy { message: "registry example.com answered 429 (too many requests)".to_owned(), retry_after: None }
+    )]
     #[case(envelope("UNSUPPORTED"), named(), RegistryError::Unavailable("registry example.com refused: words".to_owned()))]
     #[case(
         OciDistributionError::IoError(std::io::Error::other(DigestError::VerificationError {

@@ -10,8 +10,8 @@ const RETRY: Finished = Finished::Retry { after: None, most: BACKOFF_MAX };
 #[test]
 fn parents_that_may_not_start_keep_their_position() {
     let (mut queue, now) = (Queue::default(), Instant::now());
-    queue.touch(&"first", Priority::Edit, now);
-    queue.touch(&"second", Priority::Child, now);
+    queue.touch(&"first", "", Priority::Edit, now);
+    queue.touch(&"second", "", Priority::Child, now);
     assert_eq!(queue.take_by(now, |key| (*key != "first").then_some(())), Some("second"));
     assert_eq!(queue.take_by(now, |key| (*key != "first").then_some(())), None);
     assert_eq!(queue.waiting(), 1);
@@ -22,23 +22,45 @@ fn parents_that_may_not_start_keep_their_position() {
 fn edits_go_before_child_events_and_those_before_resyncs() {
     let now = Instant::now();
     let mut queue = Queue::default();
-    queue.touch(&"resync", Priority::Resync, now);
-    queue.touch(&"child", Priority::Child, now);
-    queue.touch(&"edit", Priority::Edit, now);
-    queue.touch(&"resync then edit", Priority::Resync, now);
-    queue.touch(&"resync then edit", Priority::Edit, now);
+    queue.touch(&"resync", "", Priority::Resync, now);
+    queue.touch(&"child", "", Priority::Child, now);
+    queue.touch(&"edit", "", Priority::Edit, now);
+    queue.touch(&"resync then edit", "", Priority::Resync, now);
+    queue.touch(&"resync then edit", "", Priority::Edit, now);
     let order: Vec<_> = std::iter::from_fn(|| queue.take(now)).collect();
     assert_eq!(order, ["edit", "resync then edit", "child", "resync"]);
+}
+
+#[test]
+fn namespaces_take_turns_however_many_parents_one_has() {
+    let (mut queue, now) = (Queue::default(), Instant::now());
+    for number in 0..1000 {
+        queue.touch(&number, "crowd", Priority::Edit, now);
+    }
+    let taken: Vec<_> = std::iter::from_fn(|| queue.take(now)).take(10).collect();
+    assert_eq!(taken, (0..10).collect::<Vec<_>>());
+    // Who comes later waits for one of the others, whatever it is due for.
+    queue.touch(&2000, "a", Priority::Resync, now);
+    queue.touch(&3000, "b", Priority::Child, now);
+    queue.touch(&3001, "b", Priority::Edit, now);
+    let taken: Vec<_> = std::iter::from_fn(|| queue.take(now)).take(6).collect();
+    assert_eq!(taken, [2000, 3001, 10, 3000, 11, 12]);
+    assert_eq!(queue.waiting(), 1000 - 13);
+    // Nothing is kept of a namespace in which nothing is due.
+    while let Some(key) = queue.take(now) {
+        queue.finish(&key, DONE, now, 0.5);
+    }
+    assert!(queue.lines.is_empty() && queue.turns.is_empty());
 }
 
 #[test]
 fn a_parent_touched_in_flight_runs_once_more_after_it() {
     let now = Instant::now();
     let mut queue = Queue::default();
-    queue.touch(&1, Priority::Child, now);
+    queue.touch(&1, "", Priority::Child, now);
     assert_eq!(queue.take(now), Some(1));
-    queue.touch(&1, Priority::Child, now);
-    queue.touch(&1, Priority::Child, now);
+    queue.touch(&1, "", Priority::Child, now);
+    queue.touch(&1, "", Priority::Child, now);
     assert_eq!(queue.take(now), None);
     queue.finish(&1, DONE, now, 0.0);
     assert_eq!(queue.take(now), Some(1));
@@ -50,16 +72,16 @@ fn a_parent_touched_in_flight_runs_once_more_after_it() {
 fn child_events_do_not_shorten_the_backoff_and_an_edit_ends_it() {
     let now = Instant::now();
     let mut queue = Queue::default();
-    queue.touch(&1, Priority::Child, now);
+    queue.touch(&1, "", Priority::Child, now);
     queue.take(now);
     queue.finish(&1, RETRY, now, 1.0);
     assert_eq!(queue.next_due(), Some(now + BACKOFF_BASE));
     for _ in 0..10 {
-        queue.touch(&1, Priority::Child, now);
+        queue.touch(&1, "", Priority::Child, now);
     }
     assert_eq!((queue.take(now), queue.failures(&1)), (None, 1));
     assert_eq!(queue.next_due(), Some(now + BACKOFF_BASE));
-    queue.touch(&1, Priority::Edit, now);
+    queue.touch(&1, "", Priority::Edit, now);
     assert_eq!(queue.take(now), Some(1));
     queue.finish(&1, RETRY, now, 1.0);
     assert_eq!((queue.next_due(), queue.failures(&1)), (Some(now + BACKOFF_BASE), 1), "edits burn nothing");
@@ -69,14 +91,14 @@ fn child_events_do_not_shorten_the_backoff_and_an_edit_ends_it() {
 fn an_attempt_due_after_a_lost_race_is_not_delayed_by_events() {
     let now = Instant::now();
     let mut queue = Queue::default();
-    queue.touch(&1, Priority::Child, now);
+    queue.touch(&1, "", Priority::Child, now);
     queue.take(now);
     queue.finish(&1, Finished::Retry { after: Some(BACKOFF_MAX), most: BACKOFF_MAX }, now, 1.0);
-    queue.touch(&1, Priority::Edit, now);
+    queue.touch(&1, "", Priority::Edit, now);
     queue.take(now);
     let soon = Duration::from_millis(250);
     queue.finish(&1, Finished::Again { after: soon }, now, 1.0);
-    queue.touch(&1, Priority::Child, now);
+    queue.touch(&1, "", Priority::Child, now);
     assert_eq!(queue.next_due(), Some(now + soon));
 }
 
@@ -84,7 +106,7 @@ fn an_attempt_due_after_a_lost_race_is_not_delayed_by_events() {
 fn the_backoff_doubles_up_to_its_limit_and_a_success_resets_it() {
     let mut now = Instant::now();
     let mut queue = Queue::default();
-    queue.touch(&1, Priority::Child, now);
+    queue.touch(&1, "", Priority::Child, now);
     let mut delays = Vec::new();
     for _ in 0..14 {
         queue.take(now);
@@ -101,6 +123,28 @@ fn the_backoff_doubles_up_to_its_limit_and_a_success_resets_it() {
 }
 
 #[test]
+fn an_api_server_that_always_asks_for_a_second_is_asked_ever_more_rarely() {
+    let (mut now, mut queue) = (Instant::now(), Queue::default());
+    queue.touch(&1, "", Priority::Child, now);
+    let second = Finished::Retry { after: Some(Duration::from_secs(1)), most: BACKOFF_MAX };
+    let mut delays = Vec::new();
+    for _ in 0..14 {
+        queue.take(now);
+        queue.finish(&1, second, now, 0.0);
+        let due = queue.next_due().unwrap();
+        delays.push(due - now);
+        now = due;
+    }
+    assert_eq!(delays[..5], [1, 1, 1, 1, 2].map(Duration::from_secs));
+    assert_eq!(delays[13], BACKOFF_MAX / 2);
+    // It is never asked sooner, and not by all at once.
+    queue.take(now);
+    let after = BACKOFF_MAX * 2;
+    queue.finish(&1, Finished::Retry { after: Some(after), most: BACKOFF_MAX }, now, 0.5);
+    assert_eq!(queue.next_due(), Some(now + after + after / 4));
+}
+
+#[test]
 fn jitter_takes_up_to_half_of_the_delay() {
     assert_eq!(backoff(1, 0.0), BACKOFF_BASE / 2);
     assert_eq!(backoff(1, 1.0), BACKOFF_BASE);
@@ -111,15 +155,15 @@ fn jitter_takes_up_to_half_of_the_delay() {
 fn a_requested_delay_overrides_the_backoff_and_a_resync_waits() {
     let now = Instant::now();
     let mut queue = Queue::default();
-    queue.touch(&1, Priority::Child, now);
+    queue.touch(&1, "", Priority::Child, now);
     queue.take(now);
     let after = Duration::from_secs(7);
-    queue.finish(&1, Finished::Retry { after: Some(after), most: BACKOFF_MAX }, now, 0.3);
+    queue.finish(&1, Finished::RetryAfter(after), now, 0.3);
     assert_eq!(queue.next_due(), Some(now + after));
     assert_eq!(queue.take(now + after), Some(1));
     queue.finish(&1, Finished::Done { resync: Some(after) }, now, 0.3);
     assert_eq!(queue.next_due(), Some(now + after));
-    queue.touch(&1, Priority::Child, now);
+    queue.touch(&1, "", Priority::Child, now);
     assert_eq!((queue.take(now), queue.next_due()), (Some(1), None));
 }
 
@@ -127,12 +171,12 @@ fn a_requested_delay_overrides_the_backoff_and_a_resync_waits() {
 fn a_lost_race_is_tried_again_soon_and_uses_up_no_attempt() {
     let now = Instant::now();
     let mut queue = Queue::default();
-    queue.touch(&1, Priority::Child, now);
+    queue.touch(&1, "", Priority::Child, now);
     queue.take(now);
     let after = Duration::from_millis(250);
     queue.finish(&1, Finished::Again { after }, now, 1.0);
     assert_eq!((queue.failures(&1), queue.next_due()), (0, Some(now + after)));
-    queue.touch(&1, Priority::Child, now);
+    queue.touch(&1, "", Priority::Child, now);
     assert_eq!(queue.take(now), Some(1));
 }
 
@@ -140,7 +184,7 @@ fn a_lost_race_is_tried_again_soon_and_uses_up_no_attempt() {
 fn a_forgotten_parent_is_nowhere() {
     let now = Instant::now();
     let mut queue = Queue::default();
-    queue.touch(&1, Priority::Child, now);
+    queue.touch(&1, "", Priority::Child, now);
     queue.take(now);
     queue.forget(&1);
     queue.finish(&1, RETRY, now, 0.5);
@@ -163,6 +207,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         Just(RETRY),
         Just(Finished::Done { resync: Some(Duration::from_secs(1)) }),
         Just(Finished::Retry { after: Some(Duration::from_secs(1)), most: BACKOFF_MAX }),
+        Just(Finished::RetryAfter(Duration::from_secs(1))),
     ];
     let step = prop_oneof![
         4 => (0u8..4, priority).prop_map(|(key, priority)| Step::Touch(key, priority)),
@@ -185,7 +230,7 @@ proptest! {
         for step in steps {
             match step {
                 Step::Touch(key, priority) => {
-                    queue.touch(&key, priority, now);
+                    queue.touch(&key, "", priority, now);
                     owed.insert(key);
                 }
                 Step::Take => {
@@ -199,7 +244,7 @@ proptest! {
                         let before = queue.next_due();
                         queue.finish(&key, finished, now, 0.5);
                         let retried = queue.failures(&key) > 0 || queue.next_due() != before;
-                        if retried && matches!(finished, Finished::Retry { .. }) {
+                        if retried && matches!(finished, Finished::Retry { .. } | Finished::RetryAfter(_)) {
                             owed.insert(key);
                         }
                     }

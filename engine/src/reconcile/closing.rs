@@ -276,6 +276,7 @@ impl Reconcile {
         self.kept.resync_at = resync.map(|after| clock.instant() + after);
         let finished = match (self.draft.retry, &status) {
             (Retry::After(after), _) => Finished::Retry { after, most: BACKOFF_MAX },
+            (Retry::Exactly(after), _) => Finished::RetryAfter(after),
             (Retry::Within(most), _) => Finished::Retry { after: None, most },
             (_, Err(after)) => Finished::Retry { after: *after, most: BACKOFF_MAX },
             (Retry::LostRace, Ok(_)) => Finished::Again { after: LOST_RACE },

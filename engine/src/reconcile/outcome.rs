@@ -26,8 +26,10 @@ pub enum Retry {
     LostRace,
     /// It is due again after this delay, which does not count as a failure.
     Later(Duration),
-    /// It failed: after the given delay, or with backoff.
+    /// It failed: with backoff, and no sooner than the API server asked for.
     After(Option<Duration>),
+    /// It failed: after the delay that the provider asked for.
+    Exactly(Duration),
     /// It failed: with a backoff of at most this.
     Within(Duration),
 }
@@ -181,8 +183,11 @@ pub(super) fn without_answer(error: &CallError) -> (Conclusion, Called) {
             (failed(reason, message.clone(), true, Retry::No), Called::Answered)
         }
         CallCause::Failure(failure) => {
-            let after = failure.retry_after_seconds.map(|seconds| Duration::from_secs(seconds.max(1).into()));
-            (failed(reason, message.clone(), false, Retry::After(after)), Called::Answered)
+            let seconds = failure.retry_after_seconds.map(|seconds| Duration::from_secs(seconds.max(1).into()));
+            (
+                failed(reason, message.clone(), false, seconds.map_or(Retry::After(None), Retry::Exactly)),
+                Called::Answered,
+            )
         }
         CallCause::Module(fault) => {
             (failed(reason, message.clone(), false, Retry::After(None)), Called::Faulted(fault.clone()))

@@ -116,6 +116,7 @@ impl CatalogActor {
             store: Store::open(settings.cache.as_deref()),
             limit: runtime.module_bytes(),
             memory: Semaphore::new(registries::MODULES_IN_MEMORY),
+            busy: registries::Busy::default(),
         });
         let actor = Self {
             settings,

@@ -3,10 +3,11 @@
 //! decision to upgrade.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use bartizan_registry::{
-    Authorities, CredentialSource, Login, Registry, RegistryError, Store, StoreEntry, parse_reference,
+    Authorities, CredentialSource, Login, Reference, Registry, RegistryError, Store, StoreEntry, parse_reference,
 };
 use bytes::Bytes;
 use k8s_openapi::api::core::v1::Secret;
@@ -18,6 +19,7 @@ use tracing::{info, warn};
 use super::{OciOrigin, Trouble};
 use crate::kubernetes::backoff::{self, Backoff};
 use crate::kubernetes::deadline::in_time;
+use crate::telemetry::timestamp;
 
 /// Most modules in memory at a time that the actor has not taken yet, beside one in the channel: a start may want many modules, and
 /// each may have 64 MiB.
@@ -49,6 +51,34 @@ pub(super) struct Context {
     pub(super) limit: usize,
     /// Bounds how many modules are in memory that the actor has not taken yet.
     pub(super) memory: Semaphore,
+    /// Registries that asked to wait.
+    pub(super) busy: Busy,
+}
+
+/// Registries that asked to wait, each for all of its modules.
+#[derive(Debug, Default)]
+pub(super) struct Busy(Mutex<BTreeMap<String, (Instant, String)>>);
+
+impl Busy {
+    /// This registry asks not to be asked for a while.
+    fn note(&self, registry: &str, message: String, until: Instant) {
+        let mut busy = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        busy.insert(registry.to_owned(), (until, message));
+    }
+
+    /// # Errors
+    /// If this registry is not to be asked yet.
+    fn check(&self, registry: &str, now: Instant) -> Result<(), RegistryError> {
+        let mut busy = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        busy.retain(|_, (until, _)| *until > now);
+        match busy.get(registry) {
+            Some((until, message)) => {
+                let retry_after = Some(until.saturating_duration_since(now));
+                Err(RegistryError::Busy { message: message.clone(), retry_after })
+            }
+            None => Ok(()),
+        }
+    }
 }
 
 /// The origins that are followed.
@@ -128,13 +158,17 @@ async fn follow(
 ) {
     let (mut backoff, mut bad) = (Backoff::new(backoff::REGISTRY), None);
     loop {
+        let mut pause = backoff.next_delay();
         let (result, place) = match fetch(&context, &origin, recall, bad.as_deref()).await {
             Ok(None) => (None, None),
             Ok(Some(Fetched { bytes, place })) => (Some(Ok(bytes)), place),
             Err(failure) => {
                 // If the bad module is found again, it is reported again.
                 bad = None;
-                (Some(Err(trouble(failure))), None)
+                if let RegistryError::Busy { retry_after: Some(asked), .. } = failure {
+                    pause += asked;
+                }
+                (Some(Err(trouble(failure, pause))), None)
             }
         };
         let pulled = matches!(result, Some(Ok(_)));
@@ -150,12 +184,15 @@ async fn follow(
             let _ = spawn_blocking(move || context.store.forget(&origin.key())).await;
             bad = Some(digest);
         }
-        backoff.wait().await;
+        tokio::time::sleep(pause).await;
     }
 }
 
-fn trouble(failure: RegistryError) -> Trouble {
+fn trouble(failure: RegistryError, pause: Duration) -> Trouble {
     match failure {
+        RegistryError::Busy { message, .. } => {
+            Trouble::Unavailable(format!("{message}; it is asked again at {}", timestamp::in_future(pause)))
+        }
         RegistryError::Missing(reason) => Trouble::Missing(format!("{reason}; it is loaded once it is there")),
         RegistryError::Unavailable(reason) => Trouble::Unavailable(reason),
         RegistryError::Invalid(reason) => Trouble::Invalid(reason),
@@ -191,13 +228,13 @@ async fn fetch<'a>(
     }
     match resolve(context, origin, bad).await {
         // A pinned module is the same wherever its bytes come from.
-        Err(RegistryError::Unavailable(reason)) => {
+        Err(failure @ (RegistryError::Unavailable(_) | RegistryError::Busy { .. })) => {
             let place = place(context).await;
             let pinned = |store: &Store, origin: &OciOrigin| store.module(origin.digest.as_deref()?);
             let Some(bytes) = stored(context, origin, pinned).await else {
-                return Err(RegistryError::Unavailable(reason));
+                return Err(failure);
             };
-            warn!(reference = origin.reference, "taken from the cache by its digest, since {reason}");
+            warn!(reference = origin.reference, "taken from the cache by its digest, since {failure}");
             Ok(Some(Fetched { bytes, place }))
         }
         other => other,
@@ -215,6 +252,21 @@ async fn resolve<'a>(
     bad: Option<&str>,
 ) -> Result<Option<Fetched<'a>>, RegistryError> {
     let reference = parse_reference(&origin.reference)?;
+    let name = reference.registry().to_owned();
+    context.busy.check(&name, Instant::now())?;
+    let resolved = resolve_now(context, origin, reference, bad).await;
+    if let Err(RegistryError::Busy { message, retry_after: Some(asked) }) = &resolved {
+        context.busy.note(&name, message.clone(), Instant::now() + *asked);
+    }
+    resolved
+}
+
+async fn resolve_now<'a>(
+    context: &'a Arc<Context>,
+    origin: &OciOrigin,
+    reference: Reference,
+    bad: Option<&str>,
+) -> Result<Option<Fetched<'a>>, RegistryError> {
     let login = match &origin.pull_secret_name {
         Some(name) => {
             let config = pull_secret(context, name).await.map_err(RegistryError::Unavailable)?;
@@ -282,6 +334,16 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn a_registry_that_asked_to_wait_is_not_asked_for_other_modules() {
+        let (busy, now, minute) = (Busy::default(), Instant::now(), Duration::from_secs(60));
+        busy.note("a", "m".to_owned(), now + minute);
+        let expected = RegistryError::Busy { message: "m".to_owned(), retry_after: Some(minute / 2) };
+        assert_eq!(busy.check("a", now + minute / 2), Err(expected));
+        assert_eq!(busy.check("b", now), Ok(()));
+        assert_eq!(busy.check("a", now + minute), Ok(()));
+    }
 
     #[test]
     fn a_pull_secret_is_one_by_its_type() {

@@ -103,7 +103,7 @@ fn refused(failure: RegistryError) -> anyhow::Result<ExitCode> {
             eprintln!("error: {failure}");
             Ok(ExitCode::FAILURE)
         }
-        RegistryError::Missing(_) | RegistryError::Unavailable(_) => Err(failure.into()),
+        RegistryError::Missing(_) | RegistryError::Unavailable(_) | RegistryError::Busy { .. } => Err(failure.into()),
     }
 }
 

@@ -9,6 +9,7 @@ use kube::core::{ApiResource, DynamicObject, PartialObjectMeta};
 use kube::{Client, ResourceExt as _};
 use tracing::debug;
 
+use crate::kubernetes::error::text;
 use crate::kubernetes::metadata::{each_metadata, has_marks_of};
 use crate::kubernetes::object::objects;
 use crate::kubernetes::served::Served;
@@ -31,7 +32,7 @@ pub(super) async fn find(
     for parent in served.parents.values().filter(|parent| parent.resource.namespaced) {
         match held(client, &parent.resource.api, name).await {
             Ok(found) => former.extend(found),
-            Err(error) => debug!(provider = name, "parents in other namespaces cannot be listed: {error:#}"),
+            Err(error) => debug!(provider = name, "parents in other namespaces cannot be listed: {}", text(&error)),
         }
     }
     former.retain(|name| !namespaces.contains(name) && (host.is_empty() || host.contains(name)));

@@ -145,8 +145,8 @@ impl Controller {
 
     pub(super) fn touch(&mut self, touched: &Touched, priority: Priority, now: Instant) {
         for uid in touched {
-            if self.index.parent(uid).is_some() {
-                self.queue.touch(uid, priority, now);
+            if let Some(parent) = self.index.parent(uid) {
+                self.queue.touch(uid, parent.key.namespace.as_deref().unwrap_or_default(), priority, now);
             } else {
                 self.queue.forget(uid);
                 self.kept.remove(uid);

@@ -31,6 +31,7 @@ use crate::kubernetes::access_review;
 use crate::kubernetes::crds;
 use crate::kubernetes::deadline::in_time;
 use crate::kubernetes::discovery::{self, Changes};
+use crate::kubernetes::error::text;
 use crate::kubernetes::events::Events;
 use crate::kubernetes::impersonation;
 use crate::kubernetes::served::{Resource, ServedParent};
@@ -154,7 +155,7 @@ impl Start {
                 Ok(crds) => return crds,
                 Err(error) => error,
             };
-            let reason = format!("it is not known whether its CustomResourceDefinitions fit: {error:#}");
+            let reason = format!("it is not known whether its CustomResourceDefinitions fit: {}", text(&error));
             self.wait(&reason);
             error!(provider = name, "{reason}");
             tokio::time::sleep(START_RETRY).await;
@@ -213,7 +214,7 @@ impl Start {
                     continue;
                 }
                 Err(error) => {
-                    let reason = format!("{error:#}");
+                    let reason = text(&error);
                     self.wait(&reason);
                     error!(provider = name, "cannot start yet: {reason}");
                 }
@@ -352,7 +353,9 @@ impl Start {
                 Err(error) => {
                     warn!(
                         provider = name,
-                        namespace, "its parents there are not let go of, although it claims none: {error:#}"
+                        namespace,
+                        "its parents there are not let go of, although it claims none: {}",
+                        text(&error)
                     );
                 }
             }

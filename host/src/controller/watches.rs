@@ -90,7 +90,7 @@ where
             Ok(found) => return found,
             Err(error) => {
                 warn!(provider = shared.provider(), "{what} cannot be read: {error}");
-                backoff.wait().await;
+                backoff.wait(error.retry_after()).await;
             }
         }
     }

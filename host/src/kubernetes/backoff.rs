@@ -70,9 +70,9 @@ impl Backoff {
         self.delays.next().unwrap_or(self.policy.longest)
     }
 
-    /// One more failure: waits.
-    pub(crate) async fn wait(&mut self) {
-        tokio::time::sleep(self.next_delay()).await;
+    /// One more failure: waits, and no shorter than who failed asks for.
+    pub(crate) async fn wait(&mut self, asked: Option<Duration>) {
+        tokio::time::sleep(self.next_delay() + asked.unwrap_or_default()).await;
     }
 
     /// It went well: the next failure is the first again.

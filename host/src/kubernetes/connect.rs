@@ -7,7 +7,7 @@ use anyhow::Context as _;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
 
-use crate::kubernetes::user_agent;
+use crate::kubernetes::{retry_after, user_agent};
 
 /// Longer than a watch, which the API server ends after 290 s on request, so that only a dead connection runs into it.
 const READ_TIMEOUT: Duration = Duration::from_secs(310);
@@ -44,6 +44,6 @@ impl ClusterArgs {
         // The queue retries per parent, with a backoff. Retries of single requests beneath it would only hide load.
         config.default_retry = false;
         config.read_timeout = Some(READ_TIMEOUT);
-        user_agent::set(Client::try_from(config).context("API client")?)
+        user_agent::set(retry_after::kept(Client::try_from(config).context("API client")?))
     }
 }

@@ -21,6 +21,7 @@ use tracing::warn;
 use crate::kubernetes::backoff::PROVIDER_START;
 use crate::kubernetes::deadline::in_time;
 use crate::kubernetes::discovery::{Changes, QUIET};
+use crate::kubernetes::error::text;
 use crate::kubernetes::object::{fence_of, put_fence};
 use crate::kubernetes::served::{Resource, ServedParent, api_resource};
 
@@ -68,25 +69,51 @@ pub(crate) async fn until_changed(client: Client, parents: Vec<(Parent, ServedPa
         tokio::time::sleep(QUIET).await;
         changes.mark_unchanged();
         for (parent, before) in &parents {
-            let mut found = parent_crd(&client, parent).await;
-            while let Err(error) = &found {
-                warn!(crd = parent.crd, "a change may be missed until it can be read: {error:#}");
-                tokio::time::sleep(PROVIDER_START).await;
-                found = parent_crd(&client, parent).await;
-            }
-            match found {
-                Ok(Some(crd)) if serves_version(&crd, &parent.kind.version) => {
+            match parent_crd_now(&client, parent).await {
+                Some(crd) if serves_version(&crd, &parent.kind.version) => {
                     let now = served(&crd, &parent.kind);
                     if now.status != before.status || now.resource.namespaced != before.resource.namespaced {
                         return;
                     }
                 }
-                Ok(_) | Err(_) => return,
+                _ => return,
             }
         }
     }
     // The host stops.
     std::future::pending::<()>().await;
+}
+
+/// Returns when the CRD of this parent has gone, even if another one has come, or serves the parent's version no longer.
+pub(crate) async fn until_gone(client: Client, parent: Parent, mut changes: Changes) {
+    let mut first = None;
+    while changes.changed().await.is_ok() {
+        tokio::time::sleep(QUIET).await;
+        changes.mark_unchanged();
+        match parent_crd_now(&client, &parent).await {
+            Some(crd) if serves_version(&crd, &parent.kind.version) => {
+                if *first.get_or_insert(crd.metadata.uid.clone()) != crd.metadata.uid {
+                    return;
+                }
+            }
+            _ => return,
+        }
+    }
+    // The host stops.
+    std::future::pending::<()>().await;
+}
+
+/// A parent's CRD, once it can be read.
+async fn parent_crd_now(client: &Client, parent: &Parent) -> Option<CustomResourceDefinition> {
+    loop {
+        match parent_crd(client, parent).await {
+            Ok(found) => return found,
+            Err(error) => {
+                warn!(crd = parent.crd, "a change may be missed until it can be read: {}", text(&error));
+                tokio::time::sleep(PROVIDER_START).await;
+            }
+        }
+    }
 }
 
 /// Whether a parent's CRD exists.

@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
 use crate::kubernetes::deadline::in_time;
+use crate::kubernetes::error::{chain, text};
 use crate::kubernetes::served::Resource;
 use crate::kubernetes::watch_throttle::throttled;
 
@@ -72,7 +73,7 @@ pub(crate) fn watch_changes(client: &Client, stop: CancellationToken) -> (Change
             match event {
                 Some(Ok(_)) => changed.send_modify(|count| *count += 1),
                 // The watcher lists again, so that no change is missed.
-                Some(Err(error)) => debug!("watch of CustomResourceDefinitions broke: {error}"),
+                Some(Err(error)) => debug!("watch of CustomResourceDefinitions broke: {}", chain(&error)),
                 None => return,
             }
         }
@@ -95,7 +96,7 @@ pub(crate) async fn until_changed(client: Client, kinds: Vec<(Kind, bool)>, mut 
                 match in_time(discover(&client, kind)).await {
                     Ok(found) if found.is_some() != *served => return,
                     Ok(_) => {}
-                    Err(error) => debug!(%kind, "discovery failed: {error:#}"),
+                    Err(error) => debug!(%kind, "discovery failed: {}", text(&error)),
                 }
             }
         }

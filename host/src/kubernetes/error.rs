@@ -1,9 +1,15 @@
 //! Errors of the Kubernetes API, by who can act on them.
 
+use std::error::Error;
 use std::time::Duration;
 
 use bartizan_engine::{ApiError, InvalidField, ObjectKey};
+use kube::core::Status;
 use kube::core::response::StatusCause;
+use kube::runtime::{wait, watcher};
+
+/// Longest delay that is honoured: who asks for more is asked once an hour.
+const LONGEST_DELAY: Duration = Duration::from_secs(3600);
 
 /// Classifies an error of kube. The API server may quote the values of a Secret, so that only the code of such an error is kept.
 pub(crate) fn classify(error: &kube::Error, key: &ObjectKey) -> ApiError {
@@ -13,7 +19,7 @@ pub(crate) fn classify(error: &kube::Error, key: &ObjectKey) -> ApiError {
     let message = if &*key.kind == "Secret" && key.group.is_empty() {
         format!("the API server refused the Secret ({} {})", status.code, status.reason)
     } else {
-        status.message.clone()
+        answer(status)
     };
     match status.code {
         409 => ApiError::Conflict(message),
@@ -31,16 +37,14 @@ pub(crate) fn classify(error: &kube::Error, key: &ObjectKey) -> ApiError {
         422 => ApiError::Invalid { message, fields: fields(status) },
         400 | 406 | 413 | 415 => ApiError::Rejected(message),
         _ => {
-            let seconds = status.details.as_ref().map_or(0, |details| details.retry_after_seconds);
-            let retry_after = (seconds > 0).then(|| Duration::from_secs(seconds.into()));
             let is_busy = matches!(status.code, 408 | 429 | 502 | 503 | 504);
-            ApiError::Transient { message, retry_after, is_busy }
+            ApiError::Transient { message, retry_after: delay(status), is_busy }
         }
     }
 }
 
 /// The fields that the API server names as causes.
-fn fields(status: &kube::core::Status) -> Vec<InvalidField> {
+fn fields(status: &Status) -> Vec<InvalidField> {
     let causes = status.details.iter().flat_map(|details| &details.causes).filter(|cause| !cause.field.is_empty());
     let field = |cause: &StatusCause| InvalidField {
         path: cause.field.clone(),
@@ -49,25 +53,90 @@ fn fields(status: &kube::core::Status) -> Vec<InvalidField> {
     causes.map(field).collect()
 }
 
-/// An error with its causes, each once: the last one is what people need ("connection refused").
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let cause_text = cause.to_string();
-        if !text.contains(&cause_text) {
-            text = format!("{text}: {cause_text}");
+/// An error with its causes, for people. Every message of the host about a request is made here.
+pub(crate) fn text(error: &anyhow::Error) -> String {
+    chain(error.as_ref())
+}
+
+/// An error with its causes, each once: the last one is what people need ("connection refused"). The client library's names of its own
+/// layers are left out, and of an answer the API server's message is kept.
+pub(crate) fn chain(error: &(dyn Error + 'static)) -> String {
+    let mut parts: Vec<String> = Vec::new();
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if let Some(status) = status_of(error) {
+            parts.push(answer(status));
+            break;
         }
-        source = cause.source();
+        let part = words(error);
+        if !part.is_empty() && !parts.iter().any(|known| known.contains(&part)) {
+            parts.push(part);
+        }
+        next = error.source();
     }
-    text
+    parts.join(": ")
+}
+
+/// The delay that the API server asks for in the answer that is the cause of an error.
+pub(crate) fn retry_after(error: &(dyn Error + 'static)) -> Option<Duration> {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if let Some(status) = status_of(error) {
+            return delay(status);
+        }
+        next = error.source();
+    }
+    None
+}
+
+fn delay(status: &Status) -> Option<Duration> {
+    let seconds = status.details.as_ref().map_or(0, |details| details.retry_after_seconds);
+    (seconds > 0).then(|| Duration::from_secs(seconds.into()).min(LONGEST_DELAY))
+}
+
+/// The API server's answer, if this is one.
+fn status_of<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a Status> {
+    if let Some(kube::Error::Api(status)) = error.downcast_ref() {
+        return Some(status);
+    }
+    match error.downcast_ref() {
+        Some(watcher::Error::WatchError(status)) => Some(status),
+        _ => None,
+    }
+}
+
+/// What the API server answered.
+fn answer(status: &Status) -> String {
+    let message = match &*status.message {
+        "" => format!("the API server answered {} {}", status.code, status.reason).trim_end().to_owned(),
+        message => message.to_owned(),
+    };
+    match delay(status) {
+        Some(delay) => format!("{message}; the API server asks to wait {} s", delay.as_secs()),
+        None => message,
+    }
+}
+
+/// An error without its causes; nothing where it only names a layer of the client.
+fn words(error: &(dyn Error + 'static)) -> String {
+    match error.downcast_ref() {
+        Some(kube::Error::SerdeError(_)) => return "the answer is not what was asked for".to_owned(),
+        Some(error) if error.source().is_some() => return "the request failed".to_owned(),
+        _ => {}
+    }
+    match error.downcast_ref() {
+        Some(watcher::Error::InitialListFailed(_)) => "it cannot be listed".to_owned(),
+        Some(watcher::Error::WatchStartFailed(_) | watcher::Error::WatchFailed(_)) => "it cannot be watched".to_owned(),
+        _ if error.is::<wait::Error>() => String::new(),
+        _ => error.to_string(),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use anyhow::Context as _;
     use bartizan_contract::Kind;
-    use kube::core::Status;
 
     fn status(code: u16, message: &str) -> kube::Error {
         kube::Error::Api(Status::failure(message, "Reason").with_code(code).boxed())
@@ -110,5 +179,24 @@ mod tests {
         status.message = "admission webhook \"x\" denied the request: m".to_owned();
         let error = classify(&kube::Error::Api(status.boxed()), &key);
         assert!(matches!(error, ApiError::Invalid { fields, .. } if fields.is_empty()));
+    }
+
+    #[test]
+    fn errors_are_told_in_one_voice_without_the_words_of_the_library() {
+        let refused = || {
+            let refused = std::io::Error::from(std::io::ErrorKind::ConnectionRefused);
+            kube::Error::Service(Box::new(refused))
+        };
+        assert_eq!(chain(&refused()), "the request failed: connection refused");
+        let listing = watcher::Error::InitialListFailed(status(403, "cannot list"));
+        assert_eq!(chain(&listing), "it cannot be listed: cannot list");
+        let error = Err::<(), _>(wait::Error::ProbeFailed(listing)).context("CRD c could not be watched").unwrap_err();
+        assert_eq!(text(&error), "CRD c could not be watched: it cannot be listed: cannot list");
+        let mut busy = Status::failure("busy", "TooManyRequests").with_code(429);
+        busy.details = serde_json::from_value(serde_json::json!({"retryAfterSeconds": 86_400})).unwrap();
+        let error = anyhow::Error::from(kube::Error::Api(busy.boxed())).context("Provider p could not be read");
+        assert_eq!(text(&error), "Provider p could not be read: busy; the API server asks to wait 3600 s");
+        assert_eq!(retry_after(error.as_ref()), Some(LONGEST_DELAY));
+        assert_eq!(text(&status(500, "").into()), "the API server answered 500 Reason");
     }
 }

@@ -8,6 +8,7 @@ use kube::runtime::events::{self, Recorder, Reporter};
 use tracing::warn;
 
 use crate::kubernetes::deadline::in_time;
+use crate::kubernetes::error::text;
 
 /// Longest note in bytes, before an ellipsis: the API server takes 1024 bytes.
 const MAX_NOTE: usize = 1000;
@@ -48,7 +49,7 @@ impl Events {
             secondary: None,
         };
         if let Err(error) = in_time(self.recorder.publish(&event, &reference)).await {
-            warn!(parent = %parent.key, reason = event.reason, "event could not be published: {error:#}");
+            warn!(parent = %parent.key, reason = event.reason, "event could not be published: {}", text(&error));
         }
     }
 }

@@ -18,6 +18,7 @@ use tower::{BoxError, service_fn};
 use tracing::{error, info, warn};
 
 use crate::kubernetes::deadline::in_time;
+use crate::kubernetes::error::text;
 
 /// Name of the Lease.
 pub(crate) const NAME: &str = "bartizan";
@@ -120,7 +121,7 @@ impl Leadership {
                     tokio::time::sleep(RETRY).await;
                     continue;
                 }
-                Err(error) => (Wait::Fault(format!("{error:#}")), RENEW_EVERY),
+                Err(error) => (Wait::Fault(text(&error)), RENEW_EVERY),
             };
             if told.as_ref() != Some(&wait) {
                 match &wait {
@@ -163,7 +164,7 @@ impl Leadership {
                     return format!("{} was lost: {holder} holds it", self.title);
                 }
                 Some(Err(error)) => {
-                    let error = format!("{error:#}");
+                    let error = text(&error);
                     if failure.as_ref() != Some(&error) {
                         warn!("{error}; it is tried again");
                     }
@@ -187,7 +188,7 @@ impl Leadership {
         }
         match in_time(self.leases.replace(NAME, &PostParams::default(), &lease)).await {
             Ok(_) => info!("{} was given back", self.title),
-            Err(error) => warn!("{} could not be given back, and expires: {error:#}", self.title),
+            Err(error) => warn!("{} could not be given back, and expires: {}", self.title, text(&error)),
         }
     }
 

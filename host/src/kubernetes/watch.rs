@@ -2,7 +2,7 @@
 //! that even a watch recovers that the API server keeps refusing (410 at its start).
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bartizan_engine::Observed;
 use bartizan_engine::index::Scope;
@@ -17,7 +17,7 @@ use tower::service_fn;
 use tracing::warn;
 
 use crate::kubernetes::backoff::{self, Backoff};
-use crate::kubernetes::error::chain;
+use crate::kubernetes::error::{chain, retry_after};
 use crate::kubernetes::object::objects_as;
 use crate::kubernetes::served::Resource;
 use crate::kubernetes::stored::Stored;
@@ -62,6 +62,9 @@ pub(crate) enum Seen {
     Broken(String),
 }
 
+/// Why a watch broke, and the delay that the API server asks for.
+type Broken = (String, Option<Duration>);
+
 /// Everything that a watch needs.
 pub(crate) struct Watch {
     /// The client to watch with.
@@ -87,27 +90,23 @@ impl Watch {
         loop {
             let started = Instant::now();
             let mut is_listed = false;
-            match self.once(&to, &mut is_listed).await {
-                Ok(()) => return,
-                Err(reason) => {
-                    // Only a watch that lasted resets the backoff: that a list succeeds says nothing about the watch.
-                    if started.elapsed() > backoff::WATCH.longest {
-                        backoff.reset();
-                    }
-                    // It may be that this server sends no streams: an aggregated one, or one where that is off.
-                    self.streams = self.may_stream && (is_listed || !self.streams);
-                    warn!(kind = %self.scope.kind, namespace = self.scope.namespace, %reason, "watch broke; listing again");
-                    if to.send((self.scope.clone(), Seen::Broken(reason))).await.is_err() {
-                        return;
-                    }
-                }
+            let Err((reason, asked)) = self.once(&to, &mut is_listed).await else { return };
+            // Only a watch that lasted resets the backoff: that a list succeeds says nothing about the watch.
+            if started.elapsed() > backoff::WATCH.longest {
+                backoff.reset();
             }
-            backoff.wait().await;
+            // It may be that this server sends no streams: an aggregated one, or one where that is off.
+            self.streams = self.may_stream && (is_listed || !self.streams);
+            warn!(kind = %self.scope.kind, namespace = self.scope.namespace, %reason, "watch broke; listing again");
+            if to.send((self.scope.clone(), Seen::Broken(reason))).await.is_err() {
+                return;
+            }
+            backoff.wait(asked).await;
         }
     }
 
     /// One list and its changes. `Ok` means that the receiver is dropped.
-    async fn once(&self, to: &mpsc::Sender<(Scope, Seen)>, is_listed: &mut bool) -> Result<(), String> {
+    async fn once(&self, to: &mpsc::Sender<(Scope, Seen)>, is_listed: &mut bool) -> Result<(), Broken> {
         let api = objects_as::<Stored>(
             &consistent(throttled(self.client.clone())),
             self.scope.namespace.as_deref(),
@@ -122,7 +121,7 @@ impl Watch {
             config = config.labels(selector);
         }
         let mut events = watcher(api, config).boxed();
-        while let Some(event) = events.try_next().await.map_err(|error| chain(&error))? {
+        while let Some(event) = events.try_next().await.map_err(|error| (chain(&error), retry_after(&error)))? {
             let seen = match event {
                 Event::Init => Some(Seen::Relist),
                 Event::InitApply(object) | Event::Apply(object) => self.project(object).map(Seen::Object),
@@ -138,7 +137,7 @@ impl Watch {
                 return Ok(());
             }
         }
-        Err("the stream of events ended".to_owned())
+        Err(("the stream of events ended".to_owned(), None))
     }
 
     fn project(&self, object: Stored) -> Option<Box<Observed>> {

@@ -15,6 +15,7 @@ use crate::catalog::Origin;
 use crate::catalog::documents::Declared;
 use crate::catalog::snapshot::CatalogSnapshot;
 use crate::kubernetes::deadline::in_time;
+use crate::kubernetes::error::text;
 use crate::kubernetes::object::{fence_of, put_fence};
 
 /// What the folder declares of each of its modules.
@@ -54,7 +55,7 @@ pub(super) fn modules(catalog: &CatalogSnapshot) -> Vec<DeclaredModule> {
 pub(super) async fn declare(client: &Client, declaration: Declaration) -> Event {
     let (result, note) = match try_declare(client, &declaration).await {
         Ok((written, note)) => (Ok(written.map(Box::new)), note),
-        Err(error) => (Err(format!("{error:#}")), None),
+        Err(error) => (Err(text(&error)), None),
     };
     if let Err(error) = &result {
         error!("{error}");

@@ -24,6 +24,7 @@ use super::object::{MANAGER, api, resource};
 use crate::controller::startup::{Host, Predecessor};
 use crate::kubernetes::deadline::in_time;
 use crate::kubernetes::discovery;
+use crate::kubernetes::error::text;
 use crate::kubernetes::impersonation;
 use crate::kubernetes::metadata::{each_metadata, has_marks_of, has_status_of};
 use crate::kubernetes::object::{objects, stamp};
@@ -60,7 +61,7 @@ pub(super) async fn remove(host: &Host, remove: Remove, mut run: Option<Predeces
         Ok(removal) => removal.run(&mut run).await,
         Err(error) => Err(error),
     };
-    let result = result.unwrap_or_else(|error| RemovalResult::Failed(format!("{error:#}")));
+    let result = result.unwrap_or_else(|error| RemovalResult::Failed(text(&error)));
     match &result {
         RemovalResult::Removed => info!(provider = name, "removed"),
         RemovalResult::Parents(_) => {}
@@ -203,7 +204,7 @@ impl Removal {
             }
             // A status that cannot be taken back holds nobody.
             if let Err(error) = self.clear_status(kind, resource, meta).await {
-                warn!(provider = name, %kind, namespace, name = parent, "its status stays: {error:#}");
+                warn!(provider = name, %kind, namespace, name = parent, "its status stays: {}", text(&error));
             }
         }
         Ok(())

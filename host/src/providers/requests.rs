@@ -12,6 +12,7 @@ use tracing::{debug, error, info, warn};
 
 use super::object::{MANAGER, api, parse};
 use crate::kubernetes::deadline::in_time;
+use crate::kubernetes::error::text;
 
 /// Adds the finalizer to a Provider before it serves, and returns its new state.
 ///
@@ -20,7 +21,7 @@ use crate::kubernetes::deadline::in_time;
 pub(super) async fn add_finalizer(client: &Client, target: &Target) -> Result<Box<Provider>, String> {
     let added = try_add_finalizer(client, target).await.map(Box::new);
     let provider = &target.name;
-    added.map_err(|error| format!("{error:#}")).inspect_err(|error| error!(provider, "cannot start yet: {error}"))
+    added.map_err(|error| text(&error)).inspect_err(|error| error!(provider, "cannot start yet: {error}"))
 }
 
 async fn try_add_finalizer(client: &Client, target: &Target) -> anyhow::Result<Provider> {
@@ -58,7 +59,10 @@ pub(super) async fn write_status(
     let params = PatchParams::apply(MANAGER).force();
     let written = in_time(api(client).patch_status(name, &params, &Patch::Apply(&document))).await;
     written.and_then(parse).map(Box::new).map_err(|error| {
-        let error = error.context(format!("the status of Provider {name} could not be written"));
+        let has_no_place = matches!(error.downcast_ref(), Some(kube::Error::Api(status)) if status.code == 404);
+        let hint =
+            if has_no_place { " (is it gone, or does its CustomResourceDefinition have no status?)" } else { "" };
+        let error = error.context(format!("the status of Provider {name} could not be written{hint}"));
         failed(name, &error)
     })
 }
@@ -82,7 +86,7 @@ pub(super) async fn remove_approval(client: &Client, target: &Target) -> Result<
 
 /// What failed, in words. A lost race is no failure: it is decided anew on what the Provider is now.
 fn failed(provider: &str, error: &anyhow::Error) -> String {
-    let message = format!("{error:#}");
+    let message = text(error);
     match error.downcast_ref::<kube::Error>() {
         Some(kube::Error::Api(status)) if status.is_conflict() => debug!(provider, "{message}"),
         _ => warn!(provider, "{message}"),

@@ -71,6 +71,23 @@ impl Host {
         Ok((code, body.to_owned()))
     }
 
+    /// The process that compiles a module for it now, if there is one.
+    ///
+    /// # Errors
+    /// If the system does not show its processes.
+    pub fn compiler(&self) -> Result<Option<String>> {
+        for entry in std::fs::read_dir("/proc")?.filter_map(Result::ok) {
+            let pid = entry.file_name().to_string_lossy().into_owned();
+            let Ok(stat) = std::fs::read_to_string(entry.path().join("stat")) else { continue };
+            let parent = stat.rsplit(") ").next().and_then(|rest| rest.split(' ').nth(1)).unwrap_or_default();
+            let arguments = std::fs::read_to_string(entry.path().join("cmdline")).unwrap_or_default();
+            if parent == self.process.id().to_string() && arguments.contains("\0compile\0") {
+                return Ok(Some(pid));
+            }
+        }
+        Ok(None)
+    }
+
     /// Sends SIGTERM and expects a clean exit.
     ///
     /// # Errors

@@ -79,8 +79,14 @@ impl Stage {
     /// The Greetings of the default namespace.
     #[must_use]
     pub fn greetings(&self) -> Api<DynamicObject> {
+        self.greetings_in("default")
+    }
+
+    /// The Greetings of a namespace.
+    #[must_use]
+    pub fn greetings_in(&self, namespace: &str) -> Api<DynamicObject> {
         let resource = resource("hello.bartizan.dev", "Greeting", "greetings");
-        Api::default_namespaced_with(self.cluster.client(), &resource)
+        Api::namespaced_with(self.cluster.client(), namespace, &resource)
     }
 
     /// A typed API of a namespace, with the admin's rights.

@@ -11,6 +11,7 @@ use super::super::folder::{self, Changes, SETTLE, Scan, Stamp};
 use super::super::module_store::Content;
 use super::CatalogActor;
 use crate::catalog::documents::DocumentError;
+use crate::kubernetes::error::text;
 
 /// Time between two scans of a folder that does not exist yet.
 const ABSENT: Duration = Duration::from_secs(1);
@@ -53,7 +54,10 @@ impl CatalogActor {
             Ok(scan) => scan,
             Err(error) => {
                 // Everything that is known of it stays: a folder that cannot be read is not an empty one.
-                self.log_folder_problem(Some(format!("{error:#}; nothing of it is loaded or dropped until then")));
+                self.log_folder_problem(Some(format!(
+                    "{}; nothing of it is loaded or dropped until then",
+                    text(&error)
+                )));
                 self.complete_first_scan();
                 return Ok(PERIOD);
             }

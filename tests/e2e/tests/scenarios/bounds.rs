@@ -41,20 +41,6 @@ fn without_cache_flag(command: Command) -> Command {
     other
 }
 
-/// The compiler process of a host.
-fn compiler(host: u32) -> Result<Option<String>> {
-    for entry in std::fs::read_dir("/proc")?.filter_map(Result::ok) {
-        let pid = entry.file_name().to_string_lossy().into_owned();
-        let Ok(stat) = std::fs::read_to_string(entry.path().join("stat")) else { continue };
-        let parent = stat.rsplit(") ").next().and_then(|rest| rest.split(' ').nth(1)).unwrap_or_default();
-        let arguments = std::fs::read_to_string(entry.path().join("cmdline")).unwrap_or_default();
-        if parent == host.to_string() && arguments.contains("\0compile\0") {
-            return Ok(Some(pid));
-        }
-    }
-    Ok(None)
-}
-
 async fn greeted(stage: &Stage) -> Result<()> {
     apply_text(stage, &greeting("hello", "world")).await?;
     wait_object(stage.api::<ConfigMap>(NS), "hello", "its greeting", SOON, |_: &ConfigMap| true).await?;
@@ -65,8 +51,7 @@ async fn greeted(stage: &Stage) -> Result<()> {
 async fn a_compiler_that_is_killed_is_tried_again() -> Result<()> {
     let stage = Stage::start(&[Provider::Hello]).await?;
     let mut host = fresh(&stage, "killed", &[]).await?;
-    let id = host.process.id();
-    let pid = wait_for("the compiler", SOON, async || compiler(id)).await?;
+    let pid = wait_for("the compiler", SOON, async || host.compiler()).await?;
     ensure!(Command::new("kill").args(["-9", &pid]).status()?.success(), "it ended before");
     let line = host.process.wait_for_line("module hello.wasm: ", SOON).await?;
     let expected = "the compiler was interrupted: it ended with signal: 9 (SIGKILL); it is tried again in 5 s";

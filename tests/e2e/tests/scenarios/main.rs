@@ -24,6 +24,7 @@ mod leases;
 mod observe;
 mod order;
 mod ownership;
+mod provider_crd;
 mod providers;
 mod quiet;
 mod races;

@@ -1,8 +1,11 @@
 //! Modules in OCI registries: pushed and pulled by people, fetched for Providers, kept for when the registry is down.
 
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::TcpListener;
 use std::path::Path;
 use std::process::Command;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use bartizan_e2e::{NAMESPACE, Provider, SOON, Stage, apply_text, condition, greeting, message_of, patched};
@@ -12,6 +15,9 @@ use bartizan_harness::{Registry, RegistryOptions};
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::core::DynamicObject;
 use serde_json::{Value, json};
+
+/// Nothing is to happen for this long; the delays of a registry that does not ask to wait begin with one second.
+const QUIET: Duration = Duration::from_secs(6);
 
 /// Exit code, stdout and stderr.
 type Said = (Option<i32>, String, String);
@@ -302,5 +308,65 @@ async fn a_private_registry_is_read_with_its_own_ca_and_the_pull_secret() -> Res
     let expected = format!("error: registry {address} issues tokens without TLS, which is refused");
     ensure!((code, complaint.as_str()) == (Some(2), expected.as_str()), "{complaint}");
     ensure!(elsewhere.accept().is_err(), "somebody was asked for a token");
+    stage.stop().await
+}
+
+/// A registry that is busy: each of its requests, or of those that ask it for a token. Returns its address and the paths it was asked for.
+fn busy_registry(only_tokens: bool) -> Result<(String, Arc<Mutex<Vec<String>>>)> {
+    let listener = TcpListener::bind("127.0.0.1:0")?;
+    let address = listener.local_addr()?.to_string();
+    let asked = Arc::new(Mutex::new(Vec::new()));
+    let (record, realm) = (asked.clone(), format!("http://{address}/token"));
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().map_while(Result::ok) {
+            let mut line = String::new();
+            if BufReader::new(&stream).read_line(&mut line).is_err() {
+                continue;
+            }
+            let path = line.split(' ').nth(1).unwrap_or_default().to_owned();
+            let answer = if only_tokens && !path.starts_with("/token") {
+                format!("401 Unauthorized\r\nWWW-Authenticate: Bearer realm=\"{realm}\",service=\"r\"")
+            } else {
+                "429 Too Many Requests\r\nRetry-After: 120".to_owned()
+            };
+            record.lock().unwrap().push(path);
+            let _ = write!(stream, "HTTP/1.1 {answer}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n");
+        }
+    });
+    Ok((address, asked))
+}
+
+#[tokio::test]
+async fn a_registry_that_asks_to_wait_is_asked_no_sooner_for_any_of_its_modules() -> Result<()> {
+    let stage = Stage::bare().await?;
+    stage.deploy(Provider::Hello).await?;
+    let (busy, asked) = busy_registry(false)?;
+    let (tokens, asked_for_tokens) = busy_registry(true)?;
+    let host = stage.host().await?;
+    let name = |number: usize| format!("many-{number}");
+    for (number, address) in [&busy, &busy, &busy, &tokens].into_iter().enumerate() {
+        let provider = json!({
+            "apiVersion": "bartizan.dev/v1alpha1", "kind": "Provider", "metadata": {"name": name(number)},
+            "spec": {"module": {"oci": {"reference": format!("{address}/p/m{number}:1"), "plainHttp": true}}},
+        });
+        apply_text(&stage, &provider.to_string()).await?;
+        let words = format!("registry {address} answered 429 (too many requests) and asks to wait 1");
+        let until = "s; it is asked again at 2";
+        let wanted = |object: &DynamicObject| {
+            condition(object, "Loaded").is_some_and(|loaded| {
+                let message = loaded["message"].as_str().unwrap_or_default();
+                loaded["reason"] == "SourceUnavailable" && message.contains(&words) && message.contains(until)
+            })
+        };
+        wait_object(stage.provider_objects(), &name(number), &words, SOON, wanted).await?;
+    }
+    // The first module's requests, and one that reads what it asks for; the others' make none. None is repeated.
+    let before = asked.lock().unwrap().clone();
+    ensure!(before.iter().all(|path| !path.contains("m1") && !path.contains("m2")), "{before:?}");
+    let before = (before.len(), asked_for_tokens.lock().unwrap().len());
+    ensure!(before.0 <= 4 && before.1 <= 4, "{before:?}");
+    tokio::time::sleep(QUIET).await;
+    ensure!((asked.lock().unwrap().len(), asked_for_tokens.lock().unwrap().len()) == before, "they were asked again");
+    host.stop().await?;
     stage.stop().await
 }

@@ -206,7 +206,7 @@ async fn the_host_waits_for_crds_and_installs_them_only_if_asked_and_allowed() -
     let mut command = stage.command();
     command.args(["--install-crds", "--leader-elect=false"]);
     let mut installer = stage.listening(command).await?;
-    let denied = "CustomResourceDefinition providers.bartizan.dev could not be installed: ApiError: \
+    let denied = "CustomResourceDefinition providers.bartizan.dev could not be installed: \
                   customresourcedefinitions.apiextensions.k8s.io \"providers.bartizan.dev\" is forbidden: User \
                   \"system:serviceaccount:bartizan-system:bartizan\" cannot patch resource \"customresourcedefinitions\" in \
                   API group \"apiextensions.k8s.io\" at the cluster scope";

@@ -1,0 +1,64 @@
+//! The CustomResourceDefinition of Provider changes or goes while the host runs.
+
+use anyhow::{Result, ensure};
+use bartizan_e2e::{Provider, SOON, Stage, apply_text, greeting, message_of};
+use bartizan_harness::build::workspace_root;
+use bartizan_harness::wait::{wait_for, wait_object};
+use k8s_openapi::api::core::v1::ConfigMap;
+use kube::ResourceExt as _;
+
+const CRD: &str = "crd/providers.bartizan.dev";
+const GONE: &str = "[-]providers: CustomResourceDefinition providers.bartizan.dev is gone\nreadyz check failed\n";
+const WAITS: &str = "[-]providers: waiting for CustomResourceDefinition providers.bartizan.dev\nreadyz check failed\n";
+
+async fn greeted(stage: &Stage, whom: &str) -> Result<ConfigMap> {
+    apply_text(stage, &greeting("a", whom)).await?;
+    let expected = format!("Hello, {whom}!");
+    let shows = |child: &ConfigMap| child.data.iter().flatten().any(|(_, value)| *value == expected);
+    wait_object(stage.api::<ConfigMap>("default"), "a", &expected, SOON, shows).await
+}
+
+async fn apply_crd(stage: &Stage) -> Result<()> {
+    let file = workspace_root().join("deploy/crds/providers.bartizan.dev.yaml");
+    stage.kubectl(&["apply", "--server-side", "--force-conflicts", "-f", &file.to_string_lossy()], "").await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_crd_of_provider_may_change_or_go_and_come_back() -> Result<()> {
+    let stage = Stage::start(&[Provider::Hello]).await?;
+    apply_crd(&stage).await?;
+    let mut host = stage.listening(stage.command()).await?;
+    host.ready().await?;
+    let child = greeted(&stage, "world").await?;
+
+    // Without its status subresource nothing can be said of a Provider; it serves on, and says so once it can.
+    let without = r#"[{"op": "remove", "path": "/spec/versions/0/subresources/status"}]"#;
+    stage.kubectl(&["patch", CRD, "--type=json", "-p", without], "").await?;
+    stage.kubectl(&["patch", "provider", "hello", "--type=merge", "-p", r#"{"spec":{"suspend":true}}"#], "").await?;
+    host.process.wait_for_line("(is it gone, or does its CustomResourceDefinition have no status?)", SOON).await?;
+    apply_crd(&stage).await?;
+    message_of(stage.provider_objects(), "hello", "Serving", "False", "Suspended").await?;
+    stage.kubectl(&["patch", "provider", "hello", "--type=merge", "-p", r#"{"spec":{"suspend":false}}"#], "").await?;
+    message_of(stage.provider_objects(), "hello", "Serving", "True", "Serving").await?;
+
+    // It goes, with all Providers: parents and children stay as they are, and the host waits.
+    stage.kubectl(&["delete", CRD, "--wait=false"], "").await?;
+    let finalizers = r#"{"metadata":{"finalizers":null}}"#;
+    stage.kubectl(&["patch", "provider", "hello", "--type=merge", "-p", finalizers], "").await?;
+    wait_for("/readyz to say so", SOON, async || {
+        let (code, text) = host.get("/readyz").await?;
+        Ok((code == 503 && (text == GONE || text == WAITS)).then_some(()))
+    })
+    .await?;
+    host.process.wait_for_line("is gone: no Provider is served until it is applied again", SOON).await?;
+    ensure!(stage.api::<ConfigMap>("default").get("a").await?.uid() == child.uid(), "the child was made again");
+    ensure!(host.process.exited()?.is_none(), "the host ended");
+
+    // It comes back, and the folder's Providers with it.
+    apply_crd(&stage).await?;
+    host.ready().await?;
+    ensure!(greeted(&stage, "again").await?.uid() == child.uid(), "the child was made again");
+    host.stop().await?;
+    stage.stop().await
+}
