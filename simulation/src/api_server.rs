@@ -1,6 +1,7 @@
 //! An API server in memory: objects with UID, resourceVersion, generation and managed fields; applies with preconditions, merge
 //! patches, deletes, finalizers; and every watch event. It behaves like the real one for the requests of this host, as far as the
-//! properties need it: no schemas, no defaulting, no admission.
+//! properties need it. Of schemas, admission and quotas there is one of each, which can be switched on: a ConfigMap's field that is pruned,
+//! one that is defaulted, and a limit of objects.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -9,18 +10,32 @@ use std::sync::Arc;
 use bartizan_engine::patch::MergePatch;
 use bartizan_engine::reconcile::{Effect, Reply};
 use bartizan_engine::snapshot::ProviderContext;
-use bartizan_engine::{ApiError, Delete, Fence, InvalidField, ObjectKey, Observed, managed_fields};
+use bartizan_engine::{ApiError, Fence, ObjectKey, Observed, managed_fields};
 use serde_json::{Value, json};
 
 use crate::fields;
+use crate::owner::{Owner, disown, entries};
+use crate::validation::{validate, validate_update};
+
+/// The field that is pruned.
+const PRUNED: (&str, &str) = ("f:data", "f:pruned");
 
 /// An event of a watch.
 #[derive(Clone, Debug, PartialEq)]
 pub enum WatchEvent {
     /// The object was created or updated to this state.
-    Applied(Value),
+    Applied(Arc<Value>),
     /// The object was deleted, and was last in this state.
-    Deleted(Value),
+    Deleted(Arc<Value>),
+}
+
+impl WatchEvent {
+    /// The kind of the object, by which watches are told apart.
+    #[must_use]
+    pub fn kind(&self) -> &str {
+        let (Self::Applied(object) | Self::Deleted(object)) = self;
+        object["kind"].as_str().unwrap_or_default()
+    }
 }
 
 /// The sender of a request.
@@ -47,6 +62,10 @@ pub struct Write {
     pub after: Option<Value>,
     /// The precondition of an apply.
     pub fence: Option<Fence>,
+    /// The field manager.
+    pub manager: String,
+    /// UID of the parent for which it was sent.
+    pub parent: String,
 }
 
 /// Objects in memory.
@@ -61,6 +80,10 @@ pub struct ApiServer {
     pub writes: Vec<Write>,
     /// Namespaces that are being deleted.
     pub terminating: Vec<String>,
+    /// Most objects that there may be beside parents; more are forbidden.
+    pub quota: Option<usize>,
+    /// Whether `data.pruned` of a ConfigMap is dropped, and `data.defaulted` set.
+    pub mutates: bool,
 }
 
 impl ApiServer {
@@ -94,15 +117,17 @@ impl ApiServer {
         self.version += 1;
         object["metadata"]["resourceVersion"] = self.version.to_string().into();
         self.objects.insert(key.clone(), object.clone());
-        self.events.push(WatchEvent::Applied(object.clone()));
+        self.events.push(WatchEvent::Applied(Arc::new(object.clone())));
         object
     }
 
     /// Creates an object by an update of another manager, which owns all of its fields.
     pub fn create(&mut self, manager: &str, key: &ObjectKey, mut object: Value) {
         object["metadata"]["uid"] = self.next_uid().into();
-        let owner = Owner { manager, operation: "Update", subresource: "" };
-        object["metadata"]["managedFields"] = json!([owner.entry(&fields::of(&object), self.now().into())]);
+        let (owner, owned) = (Owner { manager, operation: "Update", subresource: "" }, fields::of(&object));
+        if !owned.is_empty() {
+            object["metadata"]["managedFields"] = json!([owner.entry(&owned, self.now().into())]);
+        }
         self.store(key, object);
     }
 
@@ -111,7 +136,18 @@ impl ApiServer {
         if let Some(mut object) = self.objects.remove(key) {
             self.version += 1;
             object["metadata"]["resourceVersion"] = self.version.to_string().into();
-            self.events.push(WatchEvent::Deleted(object));
+            self.events.push(WatchEvent::Deleted(Arc::new(object)));
+        }
+    }
+
+    /// Removes a finalizer of an object, which goes with the last one if it is being deleted.
+    pub fn remove_finalizer(&mut self, key: &ObjectKey, finalizer: &str) {
+        let Some(mut object) = self.objects.get(key).cloned() else { return };
+        let left: Vec<Value> = finalizers(&object).iter().filter(|other| *other != finalizer).cloned().collect();
+        object["metadata"]["finalizers"] = left.into();
+        let object = self.store(key, object);
+        if object["metadata"].get("deletionTimestamp").is_some() && finalizers(&object).is_empty() {
+            self.remove(key);
         }
     }
 
@@ -122,12 +158,24 @@ impl ApiServer {
             self.remove(key);
         } else if object["metadata"].get("deletionTimestamp").is_none() {
             object["metadata"]["deletionTimestamp"] = self.now().into();
+            if let Some(generation) = object["metadata"]["generation"].as_i64() {
+                object["metadata"]["generation"] = (generation + 1).into();
+            }
             self.store(key, object);
         }
     }
 
     /// Handles an effect of a reconcile; `None` for a call of the provider, which is not a request to the API server.
     pub fn handle(&mut self, caller: Caller<'_>, effect: &Effect) -> Option<Reply> {
+        let before = self.writes.len();
+        let reply = self.reply(caller, effect);
+        for write in self.writes.iter_mut().skip(before) {
+            (write.manager, write.parent) = (caller.manager.to_owned(), caller.parent.uid.to_string());
+        }
+        reply
+    }
+
+    fn reply(&mut self, caller: Caller<'_>, effect: &Effect) -> Option<Reply> {
         Some(match effect {
             Effect::Call(_) => return None,
             Effect::ReadNamespace(name) => Reply::Terminating(Ok(self.terminating.contains(name))),
@@ -145,9 +193,13 @@ impl ApiServer {
             Effect::TryCreate { apply, .. } => Reply::Done(self.try_create(&apply.intent.key, &apply.intent.object)),
             Effect::ReadAddress(address) => Reply::Address(Ok(self.holder(*address))),
             Effect::Patch(patch) => Reply::Object(self.patch(caller, patch)),
-            Effect::Delete { delete, .. } => Reply::Done(self.delete(delete)),
+            Effect::Delete { delete, .. } => {
+                Reply::Done(self.delete(&delete.key, &delete.uid, &delete.resource_version))
+            }
             Effect::ApplyStatus { status, resource_version, .. } => {
-                Reply::Object(self.apply_status(caller, status, resource_version))
+                let parent = caller.parent;
+                let written = self.apply_status(caller.manager, &parent.key, &parent.uid, resource_version, status);
+                Reply::Object(written.and_then(|object| observed(caller, object)))
             }
             Effect::SendEvent(_) => Reply::Done(Ok(())),
         })
@@ -175,9 +227,24 @@ impl ApiServer {
     }
 
     /// A dry-run create.
-    fn try_create(&self, key: &ObjectKey, object: &Value) -> Result<(), ApiError> {
+    ///
+    /// # Errors
+    /// If the object could not be created; also if there is none of its name.
+    pub fn try_create(&self, key: &ObjectKey, object: &Value) -> Result<(), ApiError> {
         validate(object)?;
+        self.admit(key)?;
         if self.objects.contains_key(key) { Ok(()) } else { Err(not_found(key)) }
+    }
+
+    /// Whether one more object may be created. An object of this name counts, too.
+    fn admit(&self, key: &ObjectKey) -> Result<(), ApiError> {
+        let is_counted = |key: &&ObjectKey| matches!(&*key.kind, "ConfigMap" | "StatefulSet" | "Service");
+        match self.quota {
+            Some(quota) if is_counted(&key) && self.objects.keys().filter(is_counted).count() >= quota => {
+                Err(ApiError::Forbidden(format!("{key} is forbidden: exceeded quota: objects={quota}")))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// The Service that has an address.
@@ -213,6 +280,7 @@ impl ApiServer {
         let mut object = match &before {
             Some(live) => live.clone(),
             None => {
+                self.admit(key)?;
                 let mut object = json!({"apiVersion": intent["apiVersion"], "kind": intent["kind"], "metadata": {}});
                 for field in ["name", "namespace"] {
                     if let Some(value) = intent["metadata"].get(field) {
@@ -232,71 +300,105 @@ impl ApiServer {
         Ok(self.commit(verb, key, before, object, Some(fence.clone())))
     }
 
-    fn apply_status(
+    /// Server-side apply of a status to the status subresource, with force and a precondition.
+    ///
+    /// # Errors
+    /// If the precondition does not hold.
+    pub fn apply_status(
         &mut self,
-        caller: Caller<'_>,
-        status: &Value,
+        manager: &str,
+        key: &ObjectKey,
+        uid: &str,
         resource_version: &str,
-    ) -> Result<Observed, ApiError> {
-        let key = &caller.parent.key;
+        status: &Value,
+    ) -> Result<Value, ApiError> {
         let before = self.objects.get(key).cloned().ok_or_else(|| not_found(key))?;
-        if before["metadata"]["uid"] != *caller.parent.uid || before["metadata"]["resourceVersion"] != *resource_version
-        {
+        if before["metadata"]["uid"] != *uid || before["metadata"]["resourceVersion"] != *resource_version {
             return Err(conflict(key));
         }
         let mut object = before.clone();
-        let owner = Owner { manager: caller.manager, operation: "Apply", subresource: "status" };
+        let owner = Owner { manager, operation: "Apply", subresource: "status" };
         self.merge_applied(&mut object, &json!({"status": status}), owner);
-        let object = self.commit("status", key, Some(before), object, None);
-        observed(caller, object)
+        Ok(self.commit("status", key, Some(before), object, None))
     }
 
     /// Merges an apply into an object: sets its fields, and removes omitted fields that only its manager owned.
     fn merge_applied(&self, object: &mut Value, intent: &Value, owner: Owner<'_>) {
-        let applied = fields::of(intent);
+        let mutates = self.mutates && intent["kind"] == "ConfigMap";
+        let mut applied = fields::of(intent);
+        applied.retain(|path| !mutates || *path != [PRUNED.0, PRUNED.1]);
         let mut entries = entries(object);
+        let mut existing = fields::of(object);
+        existing.retain(|path| (path[0] == "f:status") == (owner.subresource == "status"));
+        let is_first = entries.is_empty() && !existing.is_empty();
+        if is_first {
+            // What nobody is known to own is not the applier's.
+            let before = Owner { manager: "before-first-apply", operation: "Update", subresource: "" };
+            entries.push(before.entry(&existing, self.now().into()));
+        }
         let known = entries.iter().find(|entry| owner.is(entry)).map(|entry| fields::from_v1(&entry["fieldsV1"]));
         let owned_by_others = |path: &fields::Path| {
             entries.iter().any(|entry| !owner.is(entry) && fields::from_v1(&entry["fieldsV1"]).contains(path))
         };
         let known = known.unwrap_or_default();
         for path in known.difference(&applied).filter(|path| !owned_by_others(path)) {
-            fields::remove(object, path);
+            // A map in which others have something stays.
+            let is_in_use = |value: &Value| value.as_object().is_some_and(|map| !map.is_empty());
+            if !fields::get(object, path).is_some_and(is_in_use) {
+                fields::remove(object, path);
+            }
         }
         let mut changed = fields::Fields::new();
         for path in &applied {
             let value = fields::get(intent, path).cloned().unwrap_or_default();
-            if fields::get(object, path) != Some(&value) {
+            let live = fields::get(object, path);
+            // An empty map says nothing about what is in it.
+            let says_nothing = value == json!({}) && live.is_some_and(Value::is_object);
+            if live != Some(&value) && !says_nothing {
                 changed.insert(path.clone());
                 fields::set(object, path, value);
             }
         }
+        if mutates && object["data"].get("defaulted").is_none() {
+            object["data"]["defaulted"] = true.into();
+        }
         disown(&mut entries, owner, &changed);
-        let is_changed = !changed.is_empty() || known != applied;
-        let time = entries.iter().find(|entry| owner.is(entry)).map(|entry| entry["time"].clone());
-        let time = time.filter(|_| !is_changed).unwrap_or_else(|| self.now().into());
+        if changed.is_empty() && known == applied && !is_first {
+            return;
+        }
         entries.retain(|entry| !owner.is(entry));
-        entries.push(owner.entry(&applied, time));
+        if !applied.is_empty() {
+            entries.push(owner.entry(&applied, self.now().into()));
+        }
         object["metadata"]["managedFields"] = entries.into();
     }
 
     fn patch(&mut self, caller: Caller<'_>, patch: &MergePatch) -> Result<Observed, ApiError> {
-        let key = &patch.key;
+        let patched = self.merge_patch(caller.manager, &patch.key, &patch.body);
+        patched.and_then(|object| observed(caller, object))
+    }
+
+    /// A merge patch with the preconditions that it holds.
+    ///
+    /// # Errors
+    /// If one of them does not hold, or the result is invalid.
+    pub fn merge_patch(&mut self, manager: &str, key: &ObjectKey, body: &Value) -> Result<Value, ApiError> {
         let before = self.objects.get(key).cloned().ok_or_else(|| not_found(key))?;
         for field in ["uid", "resourceVersion"] {
-            let expected = patch.body["metadata"].get(field);
+            let expected = body["metadata"].get(field);
             if expected.is_some_and(|expected| before["metadata"][field] != *expected) {
                 return Err(conflict(key));
             }
         }
         let mut object = before.clone();
-        fields::merge(&mut object, &patch.body);
+        fields::merge(&mut object, body);
+        drop_empty(&mut object);
         validate(&object)?;
-        if patch.body["metadata"].get("managedFields").is_none() {
-            self.record_update(&before, &mut object, caller.manager);
+        validate_update(&before, &object)?;
+        if body["metadata"].get("managedFields").is_none() {
+            self.record_update(&before, &mut object, manager);
         }
-        let object = self.commit("patch", key, Some(before), object, None);
-        observed(caller, object)
+        Ok(self.commit("patch", key, Some(before), object, None))
     }
 
     /// Updates an object as another manager, which then owns the changed fields.
@@ -315,7 +417,8 @@ impl ApiServer {
         let changed = |path: &&fields::Path| fields::get(before, path) != fields::get(object, path);
         let changed: fields::Fields = new.iter().filter(changed).cloned().collect();
         let removed: fields::Fields = old.difference(&new).cloned().collect();
-        if changed.is_empty() && removed.is_empty() {
+        // Where nothing is tracked, an update does not begin to.
+        if changed.is_empty() && removed.is_empty() || entries(before).is_empty() {
             return;
         }
         let owner = Owner { manager, operation: "Update", subresource: "" };
@@ -340,16 +443,19 @@ impl ApiServer {
         self.patch(caller, &MergePatch::claim(seen, claimed)).map(Some)
     }
 
-    fn delete(&mut self, delete: &Delete) -> Result<(), ApiError> {
-        let key = &delete.key;
+    /// A delete with preconditions.
+    ///
+    /// # Errors
+    /// If they do not hold.
+    pub fn delete(&mut self, key: &ObjectKey, uid: &str, resource_version: &str) -> Result<(), ApiError> {
         let before = self.objects.get(key).cloned().ok_or_else(|| not_found(key))?;
         let metadata = &before["metadata"];
-        if metadata["uid"] != *delete.uid || metadata["resourceVersion"] != *delete.resource_version {
+        if metadata["uid"] != *uid || metadata["resourceVersion"] != *resource_version {
             return Err(conflict(key));
         }
         self.begin_deletion(key);
         let after = self.objects.get(key).cloned();
-        self.writes.push(Write { verb: "delete", key: key.clone(), before: Some(before), after, fence: None });
+        self.written("delete", key, Some(before), after, None);
         Ok(())
     }
 
@@ -373,53 +479,34 @@ impl ApiServer {
                 self.remove(key);
             }
         }
-        let write = Write { verb, key: key.clone(), before, after: Some(object.clone()), fence };
-        self.writes.push(write);
+        self.written(verb, key, before, Some(object.clone()), fence);
         object
     }
-}
 
-/// A manager of fields.
-#[derive(Clone, Copy)]
-struct Owner<'a> {
-    manager: &'a str,
-    operation: &'a str,
-    subresource: &'a str,
-}
-
-impl Owner<'_> {
-    fn is(&self, entry: &Value) -> bool {
-        let field = |name: &str| entry.get(name).and_then(Value::as_str).unwrap_or_default();
-        field("manager") == self.manager
-            && field("operation") == self.operation
-            && field("subresource") == self.subresource
-    }
-
-    fn entry(&self, fields: &fields::Fields, time: Value) -> Value {
-        let mut entry = json!({
-            "manager": self.manager, "operation": self.operation, "time": time, "fieldsType": "FieldsV1",
-            "fieldsV1": fields::to_v1(fields),
-        });
-        if !self.subresource.is_empty() {
-            entry["subresource"] = self.subresource.into();
-        }
-        entry
+    fn written(
+        &mut self,
+        verb: &'static str,
+        key: &ObjectKey,
+        before: Option<Value>,
+        after: Option<Value>,
+        fence: Option<Fence>,
+    ) {
+        let (key, manager, parent) = (key.clone(), String::new(), String::new());
+        self.writes.push(Write { verb, key, before, after, fence, manager, parent });
     }
 }
 
-fn entries(object: &Value) -> Vec<Value> {
-    object["metadata"]["managedFields"].as_array().cloned().unwrap_or_default()
-}
-
-/// Removes the changed fields from the entries of all other managers.
-fn disown(entries: &mut Vec<Value>, owner: Owner<'_>, changed: &fields::Fields) {
-    for entry in entries.iter_mut().filter(|entry| !owner.is(entry)) {
-        let theirs = fields::from_v1(&entry["fieldsV1"]);
-        if !theirs.is_disjoint(changed) {
-            entry["fieldsV1"] = fields::to_v1(&theirs.difference(changed).cloned().collect());
-        }
+/// An empty list or map of metadata is none, and no more are empty data.
+fn drop_empty(object: &mut Value) {
+    if object["data"] == json!({})
+        && let Some(fields) = object.as_object_mut()
+    {
+        fields.remove("data");
     }
-    entries.retain(|entry| entry["fieldsV1"].as_object().is_none_or(|fields| !fields.is_empty()));
+    if let Some(metadata) = object["metadata"].as_object_mut() {
+        let is_empty = |value: &Value| *value == json!([]) || *value == json!({});
+        metadata.retain(|field, value| field == "managedFields" || !is_empty(value));
+    }
 }
 
 fn finalizers(object: &Value) -> &[Value] {
@@ -428,45 +515,6 @@ fn finalizers(object: &Value) -> &[Value] {
 
 fn observed(caller: Caller<'_>, object: Value) -> Result<Observed, ApiError> {
     Observed::project(object, caller.manager).map_err(|error| ApiError::transient(error.to_string()))
-}
-
-/// Validates an update: the data of a ConfigMap that is marked immutable, and the address of a Service, are immutable.
-fn validate_update(before: &Value, object: &Value) -> Result<(), ApiError> {
-    let changes = |field: &str| before.pointer(field) != object.pointer(field);
-    let invalid = |field: &str, message: &str| {
-        Err(ApiError::Invalid { message: format!("{field}: {message}"), fields: vec![invalid_field(field)] })
-    };
-    match before["kind"].as_str() {
-        Some("ConfigMap") if before["immutable"] == true && changes("/data") => {
-            invalid("data", "field is immutable when `immutable` is set")
-        }
-        Some("Service") if changes("/spec/clusterIP") => invalid("spec.clusterIP", "may not change once set"),
-        _ => Ok(()),
-    }
-}
-
-fn invalid_field(path: &str) -> InvalidField {
-    InvalidField { path: path.to_owned(), is_forbidden: true }
-}
-
-/// Validates metadata, for every kind, and the keys of a ConfigMap.
-fn validate(object: &Value) -> Result<(), ApiError> {
-    let data = object["data"].as_object().into_iter().flatten();
-    let is_bad = |key: &&String| {
-        key.contains(|character: char| !character.is_ascii_alphanumeric() && !"-_.".contains(character))
-    };
-    if let Some(key) = data.map(|(key, _)| key).find(is_bad) {
-        let field = format!("data[{key}]");
-        let message = format!("{field}: not a valid config map key");
-        return Err(ApiError::Invalid { message, fields: vec![invalid_field(&field)] });
-    }
-    let owners = object["metadata"]["ownerReferences"].as_array().into_iter().flatten();
-    if owners.filter(|owner| owner["controller"] == true).count() > 1 {
-        let message = "metadata.ownerReferences: Only one reference can have Controller set to true";
-        let fields = vec![invalid_field("metadata.ownerReferences")];
-        return Err(ApiError::Invalid { message: message.to_owned(), fields });
-    }
-    Ok(())
 }
 
 fn conflict(key: &ObjectKey) -> ApiError {

@@ -35,6 +35,16 @@ fn list_key(path: &[String]) -> Option<&'static str> {
     }
 }
 
+/// Whether the items of a list are owned as a whole.
+fn are_whole(path: &[String]) -> bool {
+    list_key(path) == Some("uid")
+}
+
+/// Whether a list is a set of values.
+fn is_set(path: &[String]) -> bool {
+    matches!(path, [metadata, finalizers] if metadata == "f:metadata" && finalizers == "f:finalizers")
+}
+
 /// The leaves of an object that a manager may own.
 #[must_use]
 pub fn of(object: &Value) -> Fields {
@@ -49,7 +59,7 @@ fn is_at(path: &[String], names: &[&str]) -> bool {
 }
 
 fn collect(value: &Value, path: &mut Path, found: &mut Fields) {
-    let key = list_key(path);
+    let (key, is_set, is_whole) = (list_key(path), is_set(path), are_whole(path));
     let mut within = |segment: String, value: &Value| {
         path.push(segment);
         collect(value, path, found);
@@ -63,7 +73,14 @@ fn collect(value: &Value, path: &mut Path, found: &mut Fields) {
             let key = key.unwrap_or_default();
             for item in items {
                 let name = item.get(key).cloned().unwrap_or_default();
+                // A whole item is a leaf.
+                let item = if is_whole { &Value::Null } else { item };
                 within(format!("k:{}", serde_json::json!({key: name})), item);
+            }
+        }
+        Value::Array(items) if is_set && !items.is_empty() => {
+            for item in items {
+                within(format!("v:{item}"), &Value::Null);
             }
         }
         _ => {
@@ -118,6 +135,9 @@ pub fn get<'a>(object: &'a Value, path: &[String]) -> Option<&'a Value> {
 }
 
 fn is_named(segment: &str, item: &Value) -> bool {
+    if let Some(value) = segment.strip_prefix("v:") {
+        return serde_json::from_str::<Value>(value).is_ok_and(|value| value == *item);
+    }
     let keys = segment.strip_prefix("k:").and_then(|keys| serde_json::from_str::<Map<String, Value>>(keys).ok());
     keys.is_some_and(|keys| keys.iter().all(|(key, value)| item.get(key) == Some(value)))
 }
@@ -141,6 +161,12 @@ pub fn set(object: &mut Value, path: &[String], value: Value) {
         *object = Value::Array(Vec::new());
     }
     let Some(items) = object.as_array_mut() else { return };
+    if let Some(member) = segment.strip_prefix("v:") {
+        if !items.iter().any(|item| is_named(segment, item)) {
+            items.push(serde_json::from_str(member).unwrap_or_default());
+        }
+        return;
+    }
     if !items.iter().any(|item| is_named(segment, item)) {
         items.push(segment.strip_prefix("k:").and_then(|keys| serde_json::from_str(keys).ok()).unwrap_or_default());
     }

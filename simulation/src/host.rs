@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bartizan_contract::digest::sha256;
 use bartizan_contract::{Kind, ReconcileResponse};
@@ -43,7 +43,8 @@ pub struct Host {
     pub index: Index,
     kept: BTreeMap<ParentUid, Kept>,
     unsure: BTreeMap<ParentUid, Vec<(Kind, ObjectKey)>>,
-    delivered: usize,
+    /// How many events of the API server each of its watches has seen, by kind: watches of different kinds know nothing of one another.
+    seen: BTreeMap<String, usize>,
     /// Set if its provider does not claim the parents any more.
     pub left: Option<Left>,
     /// The effects of the last reconcile in the order in which they were carried out, and whether each succeeded from the host's
@@ -74,7 +75,7 @@ impl Host {
             kind,
             kept: BTreeMap::new(),
             unsure: BTreeMap::new(),
-            delivered: 0,
+            seen: BTreeMap::new(),
             left: None,
             trace: Vec::new(),
         }
@@ -83,17 +84,39 @@ impl Host {
     /// The same host after a restart: it has listed all objects, and remembers nothing.
     #[must_use]
     pub fn restarted(&self, server: &ApiServer) -> Self {
+        self.restarted_at(server, server.events.len())
+    }
+
+    /// The same host after a restart, with lists that an API server answered which had seen so many events.
+    #[must_use]
+    pub fn restarted_at(&self, server: &ApiServer, events: usize) -> Self {
         let mut host = Self::new(self.context.clone(), &self.manager, self.kind.clone());
         host.left = self.left.clone();
+        let mut objects = BTreeMap::new();
+        for event in server.events.iter().take(events) {
+            let (WatchEvent::Applied(object) | WatchEvent::Deleted(object)) = event;
+            let Some(key) = host.observe(object).map(|object| object.key) else { continue };
+            match event {
+                WatchEvent::Applied(object) => objects.insert(key, object),
+                WatchEvent::Deleted(_) => objects.remove(&key),
+            };
+        }
         // Parents first, as the controller lists them.
         let is_parent = |key: &ObjectKey| key.is_of(&self.kind);
         for parents in [true, false] {
-            for (_, object) in server.objects().iter().filter(|(key, _)| is_parent(key) == parents) {
-                host.see(&WatchEvent::Applied(object.clone()));
+            for (_, object) in objects.iter().filter(|(key, _)| is_parent(key) == parents) {
+                host.see(&WatchEvent::Applied(Arc::clone(object)));
             }
         }
-        host.delivered = server.events.len();
+        for event in &server.events {
+            host.seen.insert(event.kind().to_owned(), events);
+        }
         host
+    }
+
+    /// Another version of its provider takes over.
+    pub fn swap(&mut self, version: Arc<ProviderContext>) {
+        self.context = version;
     }
 
     /// The projection of an object by this host.
@@ -102,12 +125,45 @@ impl Host {
         Observed::project(object.clone(), &self.manager).ok()
     }
 
-    /// Delivers this many more events of its watches.
+    /// Delivers this many more events of its watches, in the order of all.
     pub fn deliver(&mut self, server: &ApiServer, events: usize) {
-        for event in server.events.iter().skip(self.delivered).take(events) {
-            self.delivered += 1;
-            self.see(event);
+        for _ in 0..events {
+            let next = self.kinds_behind(server).into_iter().filter_map(|kind| self.next_event(server, &kind));
+            let Some(next) = next.min() else { return };
+            self.deliver_event(server, next);
         }
+    }
+
+    /// Delivers the next event of the watch of this kind.
+    pub fn deliver_of(&mut self, server: &ApiServer, kind: &str) {
+        if let Some(next) = self.next_event(server, kind) {
+            self.deliver_event(server, next);
+        }
+    }
+
+    fn deliver_event(&mut self, server: &ApiServer, number: usize) {
+        let Some(event) = server.events.get(number) else { return };
+        self.seen.insert(event.kind().to_owned(), number + 1);
+        self.see(event);
+    }
+
+    fn next_event(&self, server: &ApiServer, kind: &str) -> Option<usize> {
+        let seen = self.seen.get(kind).copied().unwrap_or_default();
+        let mut events = server.events.iter().enumerate().skip(seen);
+        events.find(|(_, event)| event.kind() == kind).map(|(number, _)| number)
+    }
+
+    /// The kinds whose watches have events to deliver.
+    #[must_use]
+    pub fn kinds_behind(&self, server: &ApiServer) -> BTreeSet<String> {
+        self.pending(server).map(|event| event.kind().to_owned()).collect()
+    }
+
+    /// The events that its watches have not delivered yet.
+    pub fn pending<'a>(&self, server: &'a ApiServer) -> impl Iterator<Item = &'a WatchEvent> {
+        let is_pending =
+            |(number, event): &(usize, &WatchEvent)| self.seen.get(event.kind()).is_none_or(|seen| number >= seen);
+        server.events.iter().enumerate().filter(is_pending).map(|(_, event)| event)
     }
 
     /// Handles one event, in any order.
@@ -153,7 +209,7 @@ impl Host {
     /// How many events of its watches it has not received yet.
     #[must_use]
     pub fn backlog(&self, server: &ApiServer) -> usize {
-        server.events.len() - self.delivered
+        self.pending(server).count()
     }
 
     /// What it remembers of a parent and one of its children, without what differs between runs that came to the same state: of a hash,
@@ -228,6 +284,7 @@ impl Host {
             if pending.is_empty() {
                 return reconcile.into_report();
             }
+            schedule.before(server);
             let picked = schedule.pick(pending.len()) % pending.len();
             let (ticket, effect) = pending.remove(picked);
             let reply = match &effect {
@@ -268,8 +325,18 @@ impl Host {
 
 /// Carries out an effect with a fault, if any; `None` if the host crashed.
 fn carry_out(server: &mut ApiServer, caller: Caller<'_>, effect: &Effect, fault: Option<Fault>) -> Option<Reply> {
-    let lost = || failed(effect, "the API server did not answer");
+    let lost = || failed(effect, ApiError::transient("the API server did not answer".to_owned()));
     match fault {
+        Some(Fault::Busy) => {
+            let (message, retry_after) = ("too many requests".to_owned(), Some(Duration::from_secs(1)));
+            Some(failed(effect, ApiError::Transient { message, retry_after, is_busy: true }))
+        }
+        Some(Fault::Conflict) => Some(failed(effect, ApiError::Conflict("the object has been modified".to_owned()))),
+        Some(Fault::Forbidden) => Some(failed(effect, ApiError::Forbidden("exceeded quota".to_owned()))),
+        Some(Fault::Invalid) => {
+            let (message, fields) = ("it is invalid".to_owned(), Vec::new());
+            Some(failed(effect, ApiError::Invalid { message, fields }))
+        }
         Some(Fault::Lost) => Some(lost()),
         Some(Fault::Unanswered) => {
             server.handle(caller, effect);
@@ -297,24 +364,23 @@ fn is_ok(reply: &Reply) -> bool {
     }
 }
 
-/// A transient error, as the reply that the effect expects.
-fn failed(effect: &Effect, message: &str) -> Reply {
-    let error = || ApiError::transient(message.to_owned());
+/// An error, as the reply that the effect expects.
+fn failed(effect: &Effect, error: ApiError) -> Reply {
     match effect {
-        Effect::ReadNamespace(_) => Reply::Terminating(Err(error())),
-        Effect::ListChildren => Reply::Children(Err(error())),
-        Effect::ClaimItems { .. } => Reply::Claimed(Err(error())),
+        Effect::ReadNamespace(_) => Reply::Terminating(Err(error)),
+        Effect::ListChildren => Reply::Children(Err(error)),
+        Effect::ClaimItems { .. } => Reply::Claimed(Err(error)),
         // Lost events are not reported as errors.
         Effect::SendEvent(_) => Reply::Done(Ok(())),
-        Effect::FindParent(_) => Reply::Parent(Err(error())),
-        Effect::ReadAddress(_) => Reply::Address(Err(error())),
-        Effect::Delete { .. } | Effect::TryCreate { .. } => Reply::Done(Err(error())),
+        Effect::FindParent(_) => Reply::Parent(Err(error)),
+        Effect::ReadAddress(_) => Reply::Address(Err(error)),
+        Effect::Delete { .. } | Effect::TryCreate { .. } => Reply::Done(Err(error)),
         Effect::Call(_)
         | Effect::Get { .. }
         | Effect::Apply { .. }
         | Effect::Patch(_)
         | Effect::Adopt(_)
-        | Effect::ApplyStatus { .. } => Reply::Object(Err(error())),
+        | Effect::ApplyStatus { .. } => Reply::Object(Err(error)),
     }
 }
 

@@ -6,6 +6,9 @@ pub mod fields;
 pub mod host;
 pub mod schedule;
 
+mod owner;
+mod validation;
+
 pub use api_server::{ApiServer, WatchEvent};
 pub use host::{Host, Provider};
 pub use schedule::{Choices, Fault, InOrder, Schedule};

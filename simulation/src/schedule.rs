@@ -1,5 +1,7 @@
 //! The order in which effects are carried out, and the faults that are injected.
 
+use crate::ApiServer;
+
 /// A fault of one effect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
@@ -11,6 +13,14 @@ pub enum Fault {
     CrashBefore,
     /// The host crashes after the request was carried out.
     CrashAfter,
+    /// The API server is too busy, and refuses it (429).
+    Busy,
+    /// It meets another state than the one that was observed (409), wrongly or rightly.
+    Conflict,
+    /// A quota, a policy or missing rights forbid it (403).
+    Forbidden,
+    /// It is invalid (422).
+    Invalid,
 }
 
 /// Orders effects and injects faults.
@@ -20,6 +30,9 @@ pub trait Schedule {
 
     /// The fault of the picked effect, if any.
     fn fault(&mut self) -> Option<Fault>;
+
+    /// What happens before the next effect is carried out, as by somebody else.
+    fn before(&mut self, _server: &mut ApiServer) {}
 }
 
 /// In the order in which the effects were returned, without faults.

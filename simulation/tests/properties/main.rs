@@ -316,7 +316,7 @@ proptest! {
                 orphaned.insert((key.clone(), child.uid));
             }
             if number < CHILDREN && seen[number] && let Some(object) = server.get(&key) {
-                host.see(&WatchEvent::Applied(object.clone()));
+                host.see(&WatchEvent::Applied(std::sync::Arc::new(object.clone())));
             }
         }
         prop_assert!(known < server.events.len());

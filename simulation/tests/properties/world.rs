@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use bartizan_contract::names::{OWNER_UID_LABEL, PROVIDER_LABEL, RETAINED_FOR_ANNOTATION};
+use bartizan_contract::names::{OWNER_UID_LABEL, PROVIDER_LABEL, RETAINED_FOR_ANNOTATION, finalizer};
 use bartizan_contract::{Kind, ReconcileResponse};
 use bartizan_engine::gate::{self, Answer, GateInput};
 use bartizan_engine::reconcile::Effect;
@@ -16,6 +16,8 @@ use serde_json::{Value, json};
 pub(crate) const PROVIDER: &str = "minio";
 pub(crate) const MANAGER: &str = "bartizan/minio";
 pub(crate) const FINALIZER: &str = "finalizer.bartizan.dev/minio";
+/// The provider to which a parent is handed over.
+pub(crate) const SUCCESSOR: &str = "other";
 /// UID of the reconciled parent, and of another one of the same provider.
 pub(crate) const OURS: &str = "p-1";
 pub(crate) const OTHER: &str = "p-2";
@@ -39,6 +41,18 @@ fn parent_object(uid: &str) -> Value {
     })
 }
 
+/// The key of a second parent.
+pub(crate) fn second_key() -> ObjectKey {
+    ObjectKey::new(&parent_kind(), Some("n"), "t")
+}
+
+/// A second parent, with the UID of another one.
+pub(crate) fn add_second(server: &mut ApiServer) {
+    let mut second = parent_object(OTHER);
+    second["metadata"]["name"] = "t".into();
+    server.store(&second_key(), second);
+}
+
 /// The kind of the child with this number.
 pub(crate) fn kind(number: usize) -> Kind {
     if number.is_multiple_of(2) { Kind::new("", "v1", "ConfigMap") } else { Kind::new("apps", "v1", "StatefulSet") }
@@ -60,15 +74,20 @@ fn grants() -> Grants {
 }
 
 pub(crate) fn context(finalizes: bool) -> Arc<ProviderContext> {
+    context_of(PROVIDER, 1, finalizes)
+}
+
+/// What a host knows of a version of a provider.
+pub(crate) fn context_of(provider: &str, version: u8, finalizes: bool) -> Arc<ProviderContext> {
     let kinds = [kind(0), kind(1)].to_vec();
     Arc::new(ProviderContext {
-        name: PROVIDER.to_owned(),
-        version: "1.0.0".to_owned(),
-        digest: "sha256:1".into(),
+        name: provider.to_owned(),
+        version: format!("{version}.0.0"),
+        digest: format!("sha256:{version}").into(),
         max_children: 100,
         grants: grants(),
         finalizes,
-        finalizer: FINALIZER.to_owned(),
+        finalizer: finalizer(provider),
         child_kinds: kinds.clone(),
         written_kinds: kinds,
         cluster_version: "v1.36.3".to_owned(),
@@ -77,7 +96,16 @@ pub(crate) fn context(finalizes: bool) -> Arc<ProviderContext> {
 }
 
 pub(crate) fn host(finalizes: bool) -> Host {
-    Host::new(context(finalizes), MANAGER, parent_kind())
+    host_of(PROVIDER, finalizes)
+}
+
+/// A host that serves the parents for this provider.
+pub(crate) fn host_of(provider: &str, finalizes: bool) -> Host {
+    Host::new(context_of(provider, 1, finalizes), &manager(provider), parent_kind())
+}
+
+fn manager(provider: &str) -> String {
+    format!("bartizan/{provider}")
 }
 
 /// A desired child.
@@ -235,7 +263,11 @@ pub(crate) fn finish_deletions(server: &mut ApiServer) {
 }
 
 pub(crate) fn observe(object: &Value) -> Observed {
-    Observed::project(object.clone(), MANAGER).unwrap()
+    observe_as(object, MANAGER)
+}
+
+fn observe_as(object: &Value, manager: &str) -> Observed {
+    Observed::project(object.clone(), manager).unwrap()
 }
 
 /// The live children.
@@ -245,44 +277,65 @@ pub(crate) fn children(server: &ApiServer) -> impl Iterator<Item = Observed> {
 
 /// Whether this parent owns an object: it has labels that the host applied, and no other controller.
 pub(crate) fn is_owned(object: &Observed) -> bool {
-    object.labelled_by_host && may_be_applied(object)
+    is_owned_by(object, PROVIDER, OURS)
+}
+
+fn is_owned_by(object: &Observed, provider: &str, owner: &str) -> bool {
+    object.labelled_by_host && may_be_applied_for(object, provider, owner)
 }
 
 /// Whether an object is applied for this parent, even if another writer has set its labels.
 pub(crate) fn may_be_applied(object: &Observed) -> bool {
-    object.is_child_of(OURS, PROVIDER)
+    may_be_applied_for(object, PROVIDER, OURS)
+}
+
+fn may_be_applied_for(object: &Observed, provider: &str, owner: &str) -> bool {
+    object.is_child_of(owner, provider)
         && object.applied_by_host
-        && object.controller_uid.as_deref().is_none_or(|uid| uid == OURS)
+        && object.controller_uid.as_deref().is_none_or(|uid| uid == owner)
 }
 
 /// Whether any mark on an object names this parent.
-pub(crate) fn refers_to_us(object: &Observed) -> bool {
+fn refers_to(object: &Observed, provider: &str, parent: &ObjectKey, uid: &str) -> bool {
     object.applied_by_host
-        && (object.is_child_of(OURS, PROVIDER)
-            || object.controller_uid.as_deref() == Some(OURS)
-            || object.marks.owner_uid.as_deref() == Some(OURS)
-            || object.marks.retained_for.as_deref() == Some(parent_key().title().as_str()))
+        && (object.is_child_of(uid, provider)
+            || object.controller_uid.as_deref() == Some(uid)
+            || object.marks.owner_uid.as_deref() == Some(uid)
+            || object.marks.retained_for.as_deref() == Some(parent.title().as_str()))
 }
 
 /// The live objects that do not refer to this parent.
 pub(crate) fn foreign_objects(server: &ApiServer) -> Vec<String> {
+    foreign_to(server, &[PROVIDER], &[(parent_key(), OURS)])
+}
+
+/// The live objects that refer to none of these parents, as children of none of these providers.
+pub(crate) fn foreign_to(server: &ApiServer, providers: &[&str], parents: &[(ObjectKey, &str)]) -> Vec<String> {
     let objects = server.objects().values().filter(|object| object["kind"] != "ObjectStore");
-    objects.filter(|object| !refers_to_us(&observe(object))).map(ToString::to_string).collect()
+    let is_foreign = |object: &&Value| {
+        !providers.iter().any(|provider| {
+            let object = observe_as(object, &manager(provider));
+            parents.iter().any(|(key, uid)| refers_to(&object, provider, key, uid))
+        })
+    };
+    objects.filter(is_foreign).map(ToString::to_string).collect()
 }
 
 /// Checks the writes of a reconcile, and removes them from the server.
 pub(crate) fn check_writes(server: &mut ApiServer) -> Result<(), String> {
     for write in std::mem::take(&mut server.writes) {
+        let observe = |object: &Value| observe_as(object, &write.manager);
         let Some(before) = write.before.as_ref().map(observe).filter(|before| *before.key.kind != *"ObjectStore")
         else {
             continue;
         };
         let after = write.after.as_ref().map(observe);
         let is_released = after.as_ref().is_some_and(|after| after.owner_uid.is_none()) && before.owner_uid.is_some();
-        if (write.verb == "delete" || is_released) && !is_owned(&before) {
+        let provider = write.manager.strip_prefix("bartizan/").unwrap_or_default();
+        if (write.verb == "delete" || is_released) && !is_owned_by(&before, provider, &write.parent) {
             return Err(format!("{} was deleted or released but is not owned", write.key));
         }
-        if write.verb == "apply" && before.controller_uid.as_deref().is_some_and(|uid| uid != OURS) {
+        if write.verb == "apply" && before.controller_uid.as_deref().is_some_and(|uid| uid != write.parent) {
             return Err(format!("{} was applied but has another controller", write.key));
         }
         let exact = Fence::unchanged(&before);
@@ -295,7 +348,7 @@ pub(crate) fn check_writes(server: &mut ApiServer) -> Result<(), String> {
 
 /// Checks the order of a reconcile's effects: waves in ascending order; after a failure, or beyond the wave in which a desired child
 /// is blocked, no later wave, delete or release; deletes of one wave only; and no child is both applied or kept and deleted or
-/// released.
+/// released, unless it could be created again.
 pub(crate) fn check_trace(trace: &[(Effect, bool)], kept: &[ObjectKey], blocked: Option<u32>) -> Result<(), String> {
     let (mut wave, mut failed, mut deleted) = (0, false, None);
     let applied: Vec<&ObjectKey> = trace
@@ -305,8 +358,12 @@ pub(crate) fn check_trace(trace: &[(Effect, bool)], kept: &[ObjectKey], blocked:
             _ => None,
         })
         .collect();
+    let mut tried = Vec::new();
     for (effect, ok) in trace {
         match effect {
+            Effect::TryCreate { apply, .. } if *ok => tried.push(&apply.intent.key),
+            // To be made again: the API server has said that it could be.
+            Effect::Delete { delete, .. } if tried.contains(&&delete.key) => {}
             Effect::Apply { apply, .. } => {
                 if deleted.is_some() {
                     return Err(format!("{} is applied after a delete", apply.intent.key));
