@@ -153,6 +153,8 @@ pub struct Kept {
     pub condition_types: Vec<String>,
     /// The failure that people were told by an event, since it could not be written into the status, and that has not ended.
     pub told: Option<Outcome>,
+    /// How the last decision ended.
+    pub outcome: Option<Outcome>,
 }
 
 /// Conflicts that the write of one object met.

@@ -80,8 +80,11 @@ fn log(shared: &Shared, parent: &ObjectKey, ended: &Ended) {
         Ended::Unchanged { .. } => trace!(provider, %parent, "the request has not changed since the last call"),
         Ended::Undecided | Ended::AskedForMore { .. } => {}
         Ended::Decided(decided) => {
-            let Decided { outcome, ignored, status_error, .. } = &**decided;
-            if let Outcome::Failed { reason, message, .. } = outcome {
+            let Decided { outcome, is_repeated, ignored, status_error, .. } = &**decided;
+            // Another client that fights would have a line for each of its writes.
+            if let Outcome::Failed { reason, message, .. } = outcome
+                && !is_repeated
+            {
                 warn!(provider, %parent, %reason, "{message}");
             }
             if let Some(message) = ignored {

@@ -11,6 +11,7 @@ use std::os::unix::process::ExitStatusExt as _;
 use std::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::mpsc;
 use std::thread;
+use std::time::{Duration, Instant};
 
 use rustix::process::{Resource, Rlimit, Signal, getrlimit, setrlimit};
 use wasmparser::{Encoding, Parser, Payload, Validator, WasmFeatures};
@@ -25,6 +26,9 @@ use crate::{engine, imports, resources};
 const MAGIC: &[u8] = b"\0asm";
 /// The custom section (or its prefix) in which wit-bindgen records the world that a core module was built for.
 const WORLD_SECTION: &str = "component-type";
+
+/// How often a compilation is asked whether it goes on.
+const GOES_ON: Duration = Duration::from_millis(50);
 
 /// Checks size and header, without parsing the module.
 pub(crate) fn recognise(wasm: &[u8], config: &Config) -> Result<(), LoadError> {
@@ -107,8 +111,8 @@ fn invalid(error: wasmparser::BinaryReaderError) -> LoadError {
     LoadError::Invalid { offset: error.offset(), cause: error.message().to_owned() }
 }
 
-/// Compiles within the timeout of the settings. The result is input for `deserialize`.
-pub(crate) fn compile(component: Vec<u8>, config: &Config) -> Result<Vec<u8>, LoadError> {
+/// Compiles within the timeout of the settings, and while it is to go on. The result is input for `deserialize`.
+pub(crate) fn compile(component: Vec<u8>, config: &Config, goes_on: &dyn Fn() -> bool) -> Result<Vec<u8>, LoadError> {
     let timeout = config.compile_timeout;
     let (done, result) = mpsc::channel();
     let child = match config.compiler.as_deref() {
@@ -127,7 +131,19 @@ pub(crate) fn compile(component: Vec<u8>, config: &Config) -> Result<Vec<u8>, Lo
             let _ = done.send(compiled);
         })
         .map_err(|error| interrupted(format!("its thread cannot be started: {error}")))?;
-    let received = result.recv_timeout(timeout);
+    let (began, mut was_ended) = (Instant::now(), false);
+    let received = loop {
+        let left = timeout.saturating_sub(began.elapsed());
+        match result.recv_timeout(left.min(GOES_ON)) {
+            Err(mpsc::RecvTimeoutError::Timeout) if left > GOES_ON => {
+                was_ended = !goes_on();
+                if was_ended {
+                    break Err(mpsc::RecvTimeoutError::Timeout);
+                }
+            }
+            received => break received,
+        }
+    };
     if let Some(mut process) = process {
         if received.is_err() {
             // A process that has ended already cannot be killed, and need not be.
@@ -141,6 +157,7 @@ pub(crate) fn compile(component: Vec<u8>, config: &Config) -> Result<Vec<u8>, Lo
     }
     match received {
         Ok(compiled) => compiled.map_err(failed),
+        Err(mpsc::RecvTimeoutError::Timeout) if was_ended => Err(LoadError::CompileEnded),
         Err(mpsc::RecvTimeoutError::Timeout) => Err(LoadError::CompileTimeout { limit: timeout }),
         Err(mpsc::RecvTimeoutError::Disconnected) => Err(failed("the compiler panicked; report the module".to_owned())),
     }

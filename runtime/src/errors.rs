@@ -130,13 +130,16 @@ pub enum LoadError {
         /// [`Config::compile_timeout`](crate::Config::compile_timeout).
         limit: Duration,
     },
+    /// The caller ended its compilation.
+    #[error("its compilation was ended in favour of another module's")]
+    CompileEnded,
 }
 
 impl LoadError {
     /// Whether another attempt may succeed although the module is the same.
     #[must_use]
     pub fn may_pass(&self) -> bool {
-        matches!(self, Self::Compiler { .. } | Self::CompileTimeout { .. })
+        matches!(self, Self::Compiler { .. } | Self::CompileTimeout { .. } | Self::CompileEnded)
     }
 }
 

@@ -18,6 +18,14 @@ impl Runtime {
     /// # Errors
     /// If it is not a provider; [`LoadError`] has a variant for each reason.
     pub fn load(&self, wasm: &[u8]) -> Result<Module, LoadError> {
+        self.load_while(wasm, &|| true)
+    }
+
+    /// The same, unless this says while it compiles that it should not go on. It is asked several times a second.
+    ///
+    /// # Errors
+    /// If it is not a provider, or its compilation was ended.
+    pub fn load_while(&self, wasm: &[u8], goes_on: &dyn Fn() -> bool) -> Result<Module, LoadError> {
         let runtime = &self.inner;
         compile::recognise(wasm, &runtime.config)?;
         let sha256 = sha256(wasm);
@@ -25,7 +33,7 @@ impl Runtime {
             return link(runtime, placed, &sha256, wasm.len(), true);
         }
         let bytes = compile::to_component(wasm, &runtime.config)?;
-        let code = compile::compile(bytes, &runtime.config)?;
+        let code = compile::compile(bytes, &runtime.config, goes_on)?;
         let placed = runtime.engines.place(|engine| compile::deserialize(engine, &code))?;
         let module = link(runtime, placed, &sha256, wasm.len(), false)?;
         let Some(cache) = &runtime.cache else { return Ok(module) };

@@ -286,8 +286,11 @@ impl Reconcile {
         let draft = std::mem::take(&mut self.draft);
         let settled = draft.request.filter(|_| matches!(finished, Finished::Done { .. }));
         self.kept.settled = settled.map(|request| Settled { request, module: self.context.digest.clone() });
+        let before = self.kept.outcome.replace(draft.outcome.clone());
+        let is_tried_again = matches!(finished, Finished::Retry { .. } | Finished::RetryAfter(_));
         let decided = Decided {
             request: draft.request,
+            is_repeated: !is_tried_again && before.as_ref() == Some(&draft.outcome),
             outcome: draft.outcome,
             plan: draft.plan,
             taken: draft.executed.taken.clone(),

@@ -72,6 +72,8 @@ pub struct Decided {
     pub request: Option<Hash>,
     /// How it ended.
     pub outcome: Outcome,
+    /// Whether the decision before ended so, too, and nothing was tried again since.
+    pub is_repeated: bool,
     /// The plan.
     pub plan: Plan,
     /// Names that are taken by an object of another owner, which is described.

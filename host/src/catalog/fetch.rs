@@ -39,8 +39,10 @@ pub(super) fn try_load(runtime: &Runtime, wanted: &Load) -> Outcome {
         let cached = recall(runtime, &digest_of(&bytes));
         return cached.map_or(Outcome::NotCached, |loaded| Outcome::Loaded(Box::new(loaded)));
     }
-    match load(runtime, &bytes) {
+    match load(runtime, &bytes, &|| !wanted.gives_way.is_asked()) {
         Ok(loaded) => Outcome::Loaded(Box::new(loaded)),
+        // It is compiled anew once the others are done.
+        Err(ModuleError::Load(LoadError::CompileEnded)) => Outcome::NotCached,
         Err(ModuleError::Load(error)) if error.may_pass() => {
             // On a busy machine a compilation may take long once, and a module that always does is not tried for ever.
             let most = matches!(error, LoadError::CompileTimeout { .. }).then_some(TIMEOUTS);

@@ -31,12 +31,12 @@ pub(crate) enum ModuleError {
     Settings(#[from] FieldError),
 }
 
-/// Makes a module of bytes, and reads its manifest. Blocking: compiles what is not in the cache.
+/// Makes a module of bytes, and reads its manifest. Blocking: compiles what is not in the cache, while this says that it goes on.
 ///
 /// # Errors
-/// If the bytes are no provider module.
-pub(crate) fn load(runtime: &Runtime, bytes: &[u8]) -> Result<Loaded, ModuleError> {
-    describe(runtime.load(bytes)?)
+/// If the bytes are no provider module, or its compilation did not go on.
+pub(crate) fn load(runtime: &Runtime, bytes: &[u8], goes_on: &dyn Fn() -> bool) -> Result<Loaded, ModuleError> {
+    describe(runtime.load_while(bytes, goes_on)?)
 }
 
 /// A module that was loaded before, if its code is still in the cache. Blocking.
@@ -53,7 +53,7 @@ pub(crate) fn manifest_of(file: &Path) -> anyhow::Result<Arc<ProviderManifest>> 
     let bytes = std::fs::read(file);
     let file = file.display();
     let bytes = bytes.map_err(|error| anyhow::anyhow!("module {file}: cannot be read: {error}"))?;
-    let loaded = load(&runtime, &bytes).map_err(|error| anyhow::anyhow!("module {file}: {error}"))?;
+    let loaded = load(&runtime, &bytes, &|| true).map_err(|error| anyhow::anyhow!("module {file}: {error}"))?;
     Ok(loaded.info.manifest)
 }
 

@@ -3,6 +3,8 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use super::folder::Stamp;
@@ -35,6 +37,11 @@ impl Content {
 const RETRY: Duration = Duration::from_secs(5);
 /// Longest time between two attempts.
 const RETRY_MAX: Duration = Duration::from_secs(300);
+
+/// By how much a module must be larger than another to make room for it.
+const MUCH_LARGER: u64 = 4;
+/// How often the compilation of one module makes room for others, until it is compiled whatever comes.
+const GIVES_WAY: u32 = 3;
 
 /// The result of a load.
 #[derive(Clone, Debug)]
@@ -69,6 +76,8 @@ struct Slot {
     failures: u32,
     /// Those among them for which there is a limit.
     limited: u32,
+    /// Compilations that made room for another module.
+    gave_way: u32,
 }
 
 /// A load to be done.
@@ -84,6 +93,39 @@ pub(super) struct Load {
     pub(super) compiles: bool,
     /// Whether it only warms the cache of compiled code, for a load that is expected.
     pub(super) is_ahead: bool,
+    /// Whether it is to make room for another one.
+    pub(super) gives_way: GivesWay,
+}
+
+/// Asks a compilation that is under way to end, for a module that is much smaller.
+#[derive(Clone, Debug, Default)]
+pub(super) struct GivesWay(Arc<AtomicBool>);
+
+impl GivesWay {
+    fn ask(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether it was asked.
+    pub(super) fn is_asked(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+impl PartialEq for GivesWay {
+    fn eq(&self, other: &Self) -> bool {
+        self.is_asked() == other.is_asked()
+    }
+}
+
+impl Eq for GivesWay {}
+
+impl Load {
+    /// From the cache.
+    fn new(origin: Origin, content: Content) -> Self {
+        let gives_way = GivesWay::default();
+        Self { origin, content, known: None, compiles: false, is_ahead: false, gives_way }
+    }
 }
 
 /// All origins, and the order in which they are loaded.
@@ -97,7 +139,7 @@ pub(super) struct ModuleStore {
     /// When an attempt that failed is repeated.
     retries: BTreeMap<Origin, Instant>,
     ahead: BTreeMap<Origin, Content>,
-    loading: Option<Origin>,
+    loading: Option<Load>,
 }
 
 impl ModuleStore {
@@ -126,11 +168,29 @@ impl ModuleStore {
         if slot.content.as_ref() == Some(&content) {
             return;
         }
-        (slot.content, slot.failures, slot.limited) = (Some(content), 0, 0);
+        let size = content.size();
+        (slot.content, slot.failures, slot.limited, slot.gave_way) = (Some(content), 0, 0, 0);
         self.compiles.remove(origin);
         self.retries.remove(origin);
         if !self.queue.contains(origin) {
             self.queue.push_back(origin.clone());
+        }
+        self.make_room(origin, size);
+    }
+
+    /// A compilation that may take a minute makes room for a module that takes a moment, a few times.
+    fn make_room(&mut self, origin: &Origin, size: u64) {
+        let Some(load) = self.loading.as_ref().filter(|load| load.compiles && load.origin != *origin) else { return };
+        if size.saturating_mul(MUCH_LARGER) > load.content.size() || load.gives_way.is_asked() {
+            return;
+        }
+        match self.slots.get_mut(&load.origin) {
+            _ if load.is_ahead => load.gives_way.ask(),
+            Some(slot) if slot.gave_way < GIVES_WAY => {
+                slot.gave_way += 1;
+                load.gives_way.ask();
+            }
+            _ => {}
         }
     }
 
@@ -177,19 +237,21 @@ impl ModuleStore {
             let Some(slot) = self.slots.get(&origin) else { continue };
             let Some(content) = slot.content.clone() else { continue };
             let known = slot.state.as_ref().ok().map(|loaded| loaded.module.digest().to_owned());
-            self.loading = Some(origin.clone());
-            return Some(Load { origin, content, known, compiles: false, is_ahead: false });
+            return self.begin(Load { known, ..Load::new(origin, content) });
         }
         let content = |origin: &Origin| self.slots.get(origin).and_then(|slot| slot.content.clone());
         let smallest = self.compiles.iter().filter_map(|origin| Some((origin.clone(), content(origin)?)));
         if let Some((origin, content)) = smallest.min_by_key(|(_, content)| content.size()) {
             self.compiles.remove(&origin);
-            self.loading = Some(origin.clone());
-            return Some(Load { origin, content, known: None, compiles: true, is_ahead: false });
+            return self.begin(Load { compiles: true, ..Load::new(origin, content) });
         }
         let (origin, content) = self.ahead.pop_first()?;
-        self.loading = Some(origin.clone());
-        Some(Load { origin, content, known: None, compiles: true, is_ahead: true })
+        self.begin(Load { compiles: true, is_ahead: true, ..Load::new(origin, content) })
+    }
+
+    fn begin(&mut self, load: Load) -> Option<Load> {
+        self.loading = Some(load.clone());
+        Some(load)
     }
 
     /// Takes the result of a load. It is dropped if the origin has other content by now.
@@ -236,7 +298,7 @@ impl ModuleStore {
     /// Whether an origin waits to be loaded, perhaps again, or is being loaded.
     pub(super) fn is_pending(&self, origin: &Origin) -> bool {
         let waits = self.queue.contains(origin) || self.compiles.contains(origin) || self.retries.contains_key(origin);
-        waits || self.loading.as_ref() == Some(origin)
+        waits || self.loading.as_ref().is_some_and(|load| load.origin == *origin)
     }
 
     /// Whether nothing waits to be loaded or is being loaded.
@@ -255,7 +317,14 @@ impl ModuleStore {
     }
 
     fn slot(&mut self, origin: &Origin) -> &mut Slot {
-        let new = || Slot { content: None, state: Err(Trouble::Loading), was_good: false, failures: 0, limited: 0 };
+        let new = || Slot {
+            content: None,
+            state: Err(Trouble::Loading),
+            was_good: false,
+            failures: 0,
+            limited: 0,
+            gave_way: 0,
+        };
         self.slots.entry(origin.clone()).or_insert_with(new)
     }
 }
@@ -286,10 +355,7 @@ mod tests {
         store.put(&file("b"), bytes("1"));
         store.put(&file("a"), bytes("1"));
         let first = store.next().unwrap();
-        assert_eq!(
-            first,
-            Load { origin: file("b"), content: bytes("1"), known: None, compiles: false, is_ahead: false }
-        );
+        assert_eq!(first, Load::new(file("b"), bytes("1")));
         assert_eq!(store.next(), None);
         assert!(store.is_pending(&file("a")) && store.is_pending(&file("b")));
         store.finish(&first, Outcome::Refused(refused("no")), Instant::now());
@@ -319,6 +385,33 @@ mod tests {
         assert_eq!((&load.origin, load.compiles), (&file("late"), false));
         store.finish(&load, Outcome::Same, Instant::now());
         assert_eq!(store.next().unwrap().origin, file("large"));
+    }
+
+    #[test]
+    fn a_large_module_makes_room_for_a_small_one_while_it_compiles_but_not_for_ever() {
+        let (mut store, now) = (ModuleStore::default(), Instant::now());
+        store.put(&file("large"), bytes("12345678"));
+        let load = store.next().unwrap();
+        store.finish(&load, Outcome::NotCached, now);
+        let mut compiling = store.next().unwrap();
+        store.put(&file("as large"), bytes("123"));
+        assert!(compiling.compiles && !compiling.gives_way.is_asked());
+        for name in ["a", "b", "c"] {
+            store.put(&file(name), bytes("12"));
+            assert!(compiling.gives_way.is_asked());
+            store.finish(&compiling, Outcome::NotCached, now);
+            while let Some(load) = store.next() {
+                compiling = load;
+                if compiling.origin == file("large") {
+                    break;
+                }
+                let outcome = if compiling.compiles { Outcome::Refused(refused("no")) } else { Outcome::NotCached };
+                store.finish(&compiling, outcome, now);
+            }
+            assert_eq!(compiling.origin, file("large"));
+        }
+        store.put(&file("d"), bytes("1"));
+        assert!(!compiling.gives_way.is_asked());
     }
 
     #[test]

@@ -55,7 +55,7 @@ pub(crate) async fn push(args: &PushArgs) -> anyhow::Result<ExitCode> {
     );
     let bytes = std::fs::read(file).with_context(|| format!("module {}", file.display()))?;
     let runtime = Runtime::new(Config::default())?;
-    let loaded = match crate::catalog::module::load(&runtime, &bytes) {
+    let loaded = match crate::catalog::module::load(&runtime, &bytes, &|| true) {
         Ok(loaded) => loaded,
         Err(reason) => {
             eprintln!("error: module {}: {reason}", file.display());

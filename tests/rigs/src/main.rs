@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use bartizan_rigs::{chaos, crash};
+use bartizan_rigs::{chaos, crash, memory};
 use clap::{Parser, ValueEnum};
 
 /// Disturbs the host on a real control plane and prints what differs.
@@ -11,7 +11,8 @@ use clap::{Parser, ValueEnum};
 struct Args {
     /// Which rig.
     rig: Rig,
-    /// crash: start no run that would end later; default: all points. chaos: how long requests fail; default: 60.
+    /// crash: start no run that would end later; default: all points. chaos: how long requests fail; default: 60. memory:
+    /// how long parents are created, 50 each second; default: 200.
     #[arg(long, value_name = "S")]
     seconds: Option<u64>,
     /// crash: the point to start with; default: by the date. chaos: the seed of actions and faults; default: by the
@@ -26,10 +27,14 @@ enum Rig {
     Crash,
     /// Make requests fail at random.
     Chaos,
+    /// Run the host within a container's memory, beside everything that takes some.
+    Memory,
 }
 
 /// How long requests fail by default.
 const CHAOS: Duration = Duration::from_secs(60);
+/// How long parents are created by default: 10,000 of them.
+const MEMORY: Duration = Duration::from_secs(200);
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -46,6 +51,7 @@ async fn main() -> ExitCode {
             let seed = args.seed.unwrap_or(now.as_secs());
             chaos::run(chaos::Options { time: time.unwrap_or(CHAOS), seed }).await
         }
+        Rig::Memory => memory::run(memory::Options { time: time.unwrap_or(MEMORY) }).await,
     };
     match result {
         Ok(true) => ExitCode::SUCCESS,

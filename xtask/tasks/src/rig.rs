@@ -9,7 +9,7 @@ use bartizan_harness::build::{self, Profile};
 use crate::mutations;
 
 /// The rigs that run on a control plane.
-const RIGS: [&str; 2] = ["crash", "chaos"];
+const RIGS: [&str; 3] = ["crash", "chaos", "memory"];
 /// The rig without one: random lives of Cassandra clusters, a tenth of which are part of `cargo test`.
 const LIVES: &str = "lives";
 /// The rig without a host: changes of the engine that its tests must notice.
@@ -20,11 +20,13 @@ const ALL_LIVES: &str = "10000";
 /// `cargo xtask rig`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// crash: kill the host at every single write; chaos: let requests fail at random; lives: 10,000 random lives of Cassandra
-    /// clusters, without a control plane; mutations: change the engine's decisions, which its tests must notice
-    #[arg(value_parser = [RIGS[0], RIGS[1], LIVES, MUTATIONS])]
+    /// crash: kill the host at every single write; chaos: let requests fail at random; memory: run it within a container's memory beside
+    /// everything that takes some; lives: 10,000 random lives of Cassandra clusters, without a control plane; mutations: change the
+    /// engine's decisions, which its tests must notice
+    #[arg(value_parser = [RIGS[0], RIGS[1], RIGS[2], LIVES, MUTATIONS])]
     name: String,
-    /// crash: start no run that would end later [default: run all points]; chaos: how long requests fail [default: 60]
+    /// crash: start no run that would end later [default: run all points]; chaos: how long requests fail [default: 60]; memory: how long
+    /// parents are created, 50 each second [default: 200]
     #[arg(long, value_name = "S")]
     seconds: Option<u64>,
     /// crash: the point to begin with [default: from the date]; chaos: the seed of the faults [default: from the clock]
@@ -63,17 +65,25 @@ pub(crate) fn all_lives() -> Result<bool> {
     Ok(cargo.status().context("cargo cannot be run")?.success())
 }
 
-/// Runs the rigs side by side, each for about a minute, or the crash rig at every point; returns whether they passed.
-pub(crate) fn all(every_point: bool) -> Result<bool> {
+/// Runs the rigs, each for about a minute, or whole; returns whether they passed.
+pub(crate) fn all(whole: bool) -> Result<bool> {
+    // The last one times what it does, and runs alone.
+    let [crash, chaos, memory] = RIGS;
+    Ok(side_by_side(&[crash, chaos], whole)? && side_by_side(&[memory], whole)?)
+}
+
+fn side_by_side(names: &[&str], whole: bool) -> Result<bool> {
     // Apart from the faults, the chaos rig needs time to start, to converge and to see that nothing happens any more.
     let seconds = |name| match name {
-        "crash" if every_point => None,
+        "crash" | "memory" if whole => None,
         "crash" => Some("60"),
+        "memory" => Some("25"),
         _ => Some("35"),
     };
     let program = program()?;
     let mut running = Vec::new();
-    for name in RIGS {
+    for name in names {
+        let name = *name;
         let arguments: Vec<&str> =
             [name].into_iter().chain(seconds(name).into_iter().flat_map(|s| ["--seconds", s])).collect();
         println!("$ cargo xtask rig {}", arguments.join(" "));

@@ -4,7 +4,7 @@ use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::TcpListener;
 use std::path::Path;
 use std::process::Command;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
@@ -311,6 +311,10 @@ async fn a_private_registry_is_read_with_its_own_ca_and_the_pull_secret() -> Res
     stage.stop().await
 }
 
+fn so_far(asked: &Mutex<Vec<String>>) -> Vec<String> {
+    asked.lock().unwrap_or_else(PoisonError::into_inner).clone()
+}
+
 /// A registry that is busy: each of its requests, or of those that ask it for a token. Returns its address and the paths it was asked for.
 fn busy_registry(only_tokens: bool) -> Result<(String, Arc<Mutex<Vec<String>>>)> {
     let listener = TcpListener::bind("127.0.0.1:0")?;
@@ -329,7 +333,7 @@ fn busy_registry(only_tokens: bool) -> Result<(String, Arc<Mutex<Vec<String>>>)>
             } else {
                 "429 Too Many Requests\r\nRetry-After: 120".to_owned()
             };
-            record.lock().unwrap().push(path);
+            record.lock().unwrap_or_else(PoisonError::into_inner).push(path);
             let _ = write!(stream, "HTTP/1.1 {answer}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n");
         }
     });
@@ -361,12 +365,12 @@ async fn a_registry_that_asks_to_wait_is_asked_no_sooner_for_any_of_its_modules(
         wait_object(stage.provider_objects(), &name(number), &words, SOON, wanted).await?;
     }
     // The first module's requests, and one that reads what it asks for; the others' make none. None is repeated.
-    let before = asked.lock().unwrap().clone();
+    let before = so_far(&asked);
     ensure!(before.iter().all(|path| !path.contains("m1") && !path.contains("m2")), "{before:?}");
-    let before = (before.len(), asked_for_tokens.lock().unwrap().len());
+    let before = (before.len(), so_far(&asked_for_tokens).len());
     ensure!(before.0 <= 4 && before.1 <= 4, "{before:?}");
     tokio::time::sleep(QUIET).await;
-    ensure!((asked.lock().unwrap().len(), asked_for_tokens.lock().unwrap().len()) == before, "they were asked again");
+    ensure!((so_far(&asked).len(), so_far(&asked_for_tokens).len()) == before, "they were asked again");
     host.stop().await?;
     stage.stop().await
 }
