@@ -70,3 +70,16 @@ fn describe_error(error: CallError) -> ModuleError {
         _ => ModuleError::Describe(error),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_module_that_takes_too_much_to_describe_itself_is_not_told_to_raise_limits() {
+        let error = CallError { fault: Fault::Memory { limit: 64 << 20 }, logs: Vec::new() };
+        let expected = "describing itself takes it more than 64 MiB of memory, which is what every module has for that, whatever limits its \
+                        Provider sets: its author has to make that smaller";
+        assert_eq!(describe_error(error).to_string(), expected);
+    }
+}

@@ -243,6 +243,32 @@ fn a_failure_is_said_by_an_event_once_if_the_status_cannot_be_written() {
 }
 
 #[test]
+fn a_status_that_is_too_large_is_left_out_and_said() {
+    let server = world::server();
+    let answer = world::response(&[], &[]);
+    let stored = parent_with(&server, &json!({}));
+    let tried = std::cell::Cell::new(0);
+    let reply = |effect: &Effect| match effect {
+        Effect::Call(_) => answered(&answer),
+        Effect::ApplyStatus { .. } if tried.replace(tried.get() + 1) == 0 => {
+            let message = "etcdserver: request is too large".to_owned();
+            Reply::Object(Err(ApiError::Transient { message, retry_after: None, is_busy: false }))
+        }
+        Effect::ApplyStatus { status, .. } => {
+            let conditions = status["conditions"].as_array().into_iter().flatten();
+            let mut reasons = conditions.map(|condition| condition["reason"].as_str().unwrap_or_default());
+            assert!(reasons.any(|reason| reason == "StatusRefused"), "{status}");
+            assert!(status.to_string().contains("etcdserver: request is too large"), "{status}");
+            Reply::Object(Ok(stored.clone()))
+        }
+        _ => Reply::Done(Ok(())),
+    };
+    let (seen, report) = run(reconcile(&server, Kept::default(), &[]), reply);
+    assert_eq!(seen, ["call", "status 2", "status 2", "event StatusRefused"]);
+    assert!(matches!(report.next, Next::Finish(Finished::Retry { .. })), "{:?}", report.next);
+}
+
+#[test]
 fn a_status_of_which_the_api_server_makes_something_else_is_written_once() {
     let mut server = world::server();
     world::set(&mut server, 0, State::Ours((1, 0, false)));

@@ -139,16 +139,17 @@ pub(crate) fn all() -> Result<bool> {
     }
     std::fs::write(copy.path().join("Cargo.toml"), manifest(&read(&root.join("Cargo.toml"))?)?)?;
     std::fs::copy(root.join("Cargo.lock"), copy.path().join("Cargo.lock")).context("Cargo.lock")?;
-    ensure!(tests_pass(copy.path())? == Some(true), "the tests fail without any change");
+    ensure!(matches!(try_tests(copy.path())?, Outcome::Passed), "the tests fail without any change");
     let mut survivors = Vec::new();
     for Mutation { name, file, before, after } in MUTATIONS {
         let file = copy.path().join("engine/src").join(file);
         let source = read(&file)?;
         std::fs::write(&file, source.replacen(before, after, 1))?;
-        match tests_pass(copy.path())? {
-            Some(false) => println!("killed: {name}"),
-            Some(true) => survivors.push(name),
-            None => bail!("this change does not compile: {name}"),
+        match try_tests(copy.path())? {
+            Outcome::Failed(found) if found.is_empty() => println!("killed: {name}"),
+            Outcome::Failed(found) => println!("killed: {name} (closure: {})", found.join("; ")),
+            Outcome::Passed => survivors.push(name),
+            Outcome::NotCompiled => bail!("this change does not compile: {name}"),
         }
         std::fs::write(&file, source)?;
     }
@@ -166,17 +167,39 @@ fn manifest(whole: &str) -> Result<String> {
     Ok(format!("{before}members = {CRATES:?}{after}"))
 }
 
-/// Whether the tests pass; `None` if they do not compile.
-fn tests_pass(folder: &Path) -> Result<Option<bool>> {
+/// How the tests went.
+enum Outcome {
+    Passed,
+    /// Some failed. The worlds of the closure in which it was found, and at which depth.
+    Failed(Vec<String>),
+    NotCompiled,
+}
+
+fn try_tests(folder: &Path) -> Result<Outcome> {
     let run = |arguments: &[&str]| {
         let mut command = build::cargo();
         command.current_dir(folder).args(["test", "--quiet"]).args(TESTED).args(arguments);
         command.arg("--target-dir").arg(build::target_dir().join("mutations"));
         // Less of what a surviving mutation would say anyway; failures are not kept as regressions.
         command.env("RUST_BACKTRACE", "0").env("PROPTEST_FAILURE_PERSISTENCE", "off");
-        anyhow::Ok(command.output().context("cargo cannot be run")?.status.success())
+        command.output().context("cargo cannot be run")
     };
-    Ok(if run(&["--no-run"])? { Some(run(&["--no-fail-fast"])?) } else { None })
+    if !run(&["--no-run"])?.status.success() {
+        return Ok(Outcome::NotCompiled);
+    }
+    let tested = run(&["--no-fail-fast"])?;
+    if tested.status.success() {
+        return Ok(Outcome::Passed);
+    }
+    let text = String::from_utf8_lossy(&tested.stdout);
+    Ok(Outcome::Failed(text.lines().filter_map(found_by).collect()))
+}
+
+/// The world and the depth in a failure of the closure, as `Error: "prune, depth 2: ...`.
+fn found_by(line: &str) -> Option<String> {
+    let (world, rest) = line.trim().strip_prefix("Error: \"")?.split_once(", depth ")?;
+    let depth = rest.split(':').next().filter(|depth| depth.parse::<u32>().is_ok())?;
+    Some(format!("{world} at depth {depth}"))
 }
 
 fn copy_folder(from: &Path, to: &Path) -> Result<()> {
@@ -207,6 +230,13 @@ mod tests {
             let source = read(&build::workspace_root().join("engine/src").join(file)).unwrap();
             assert_eq!(source.matches(before).count(), 1, "{name}: {before:?} in {file}");
         }
+    }
+
+    #[test]
+    fn a_failure_of_the_closure_names_its_world_and_depth() {
+        let line = "Error: \"two hosts, depth 3: a foreign object was touched: {}\"";
+        assert_eq!(found_by(line), Some("two hosts at depth 3".to_owned()));
+        assert_eq!(found_by("Error: \"something else: failed\""), None);
     }
 
     #[test]

@@ -15,8 +15,8 @@ use serde_json::{Value, json};
 
 use super::names::Names;
 use crate::world::{
-    self, OTHER, OURS, PROVIDER, SUCCESSOR, State, check_trace, check_writes, context_of, finish_deletions, foreign_to,
-    host_of, key, observe, parent_key, second_key, server, set,
+    self, FINALIZER, MANAGER, OTHER, OURS, PROVIDER, SUCCESSOR, State, check_trace, check_writes, context_of,
+    finish_deletions, foreign_to, host_of, key, observe, parent_key, second_key, server, set,
 };
 
 /// Children of a world.
@@ -183,8 +183,9 @@ impl Cluster {
         self
     }
 
-    /// The same with a provider that finalizes.
+    /// The same with a provider that finalizes, and had its finalizer on the parent before there were children.
     pub(super) fn finalizing(mut self) -> Self {
+        self.server.update(MANAGER, &parent_key(), |parent| parent["metadata"]["finalizers"] = json!([FINALIZER]));
         self.finalizes = true;
         self.sites.clear();
         self.fair.clear();
@@ -378,6 +379,9 @@ impl Cluster {
         let answers = &self.answers;
         let provider = |request: &[u8]| {
             let request: Value = serde_json::from_slice(request).unwrap_or_default();
+            if request["finalizing"] == true {
+                return ReconcileResponse { finalized: true, ..ReconcileResponse::default() };
+            }
             let is_second = acting.upgraded || request["parent"]["spec"]["revision"] == 2;
             answers[usize::from(is_second)].clone()
         };
@@ -412,7 +416,9 @@ impl Cluster {
         host.index.forget_tombstones();
         acting.host = host;
         self.sites[site] = acting;
-        let is_leaving = |key: &ObjectKey| self.server.get(key).is_none_or(is_deleting);
+        // Of a parent that is being deleted nothing is decided, unless its provider finalizes.
+        let is_leaving =
+            |key: &ObjectKey| self.server.get(key).is_none_or(|parent| is_deleting(parent) && !self.finalizes);
         Ok(has_decided || matches!(ended, Outcome::NoParent) || is_leaving(&self.parents[parent].0))
     }
 
