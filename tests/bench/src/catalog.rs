@@ -6,6 +6,7 @@ mod isolation;
 mod load;
 mod memory;
 mod plan;
+mod poison;
 mod progress;
 mod reload;
 mod world;
@@ -31,11 +32,13 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         show("memory", &memory);
         let isolation_p99_ratio = isolation::measure(args).await.context("isolation")?;
         show("isolation", &isolation_p99_ratio);
+        let poison_p99_ratio = poison::measure(args).await.context("poison")?;
+        show("poison", &poison_p99_ratio);
         let reload = reload::measure(args).await.context("reload")?;
         show("reload", &reload);
         let plan = plan::measure(args).await.context("plan")?;
         show("plan", &plan);
-        anyhow::Ok(Report { load_20_ms, plan, reload, memory, isolation_p99_ratio })
+        anyhow::Ok(Report { load_20_ms, plan, reload, memory, isolation_p99_ratio, poison_p99_ratio })
     })?;
     report.print(args)
 }
@@ -45,6 +48,7 @@ async fn measure_part(part: Part, args: &Args) -> anyhow::Result<()> {
         Part::Load => show("load", &load::measure(&args.triple()?)?),
         Part::Memory => show("memory", &memory::measure(args).await?),
         Part::Isolation => show("isolation", &isolation::measure(args).await?),
+        Part::Poison => show("poison", &poison::measure(args).await?),
         Part::Reload => show("reload", &reload::measure(args).await?),
         Part::Plan => show("plan", &plan::measure(args).await?),
     }

@@ -48,6 +48,7 @@ pub(super) enum Part {
     Load,
     Memory,
     Isolation,
+    Poison,
     Reload,
     Plan,
 }

@@ -15,7 +15,7 @@ use crate::percentile::{p99, rounded};
 /// How each of the bad ones misbehaves.
 const BAD: [&str; 6] = ["Trap", "Loop", "Allocate", "Huge", "Many", "Flip"];
 /// Parents of each provider.
-const PARENTS: usize = 5;
+pub(super) const PARENTS: usize = 5;
 
 pub(crate) async fn measure(args: &Args) -> Result<f64> {
     let world = World::new().await?;
@@ -57,7 +57,8 @@ async fn behave(world: &World, bad: &[ModuleCopy], how: impl Fn(&'static str) ->
     Ok(())
 }
 
-async fn edits(parents: &mut Parents, copies: usize, count: u32) -> Result<Duration> {
+/// The 99th percentile of the times of so many edits, of [`PARENTS`] parents of each provider in turn.
+pub(super) async fn edits(parents: &mut Parents, copies: usize, count: u32) -> Result<Duration> {
     let mut times = Vec::new();
     for edit in 0..count as usize {
         times.push(parents.edit(edit % copies, edit / copies % PARENTS).await?);

@@ -20,7 +20,7 @@ use tokio::task::JoinSet;
 use crate::host;
 
 /// How many parents are written at the same time.
-const WRITERS: usize = 32;
+pub(crate) const WRITERS: usize = 32;
 
 /// The control plane, and a folder with modules.
 pub(crate) struct World {

@@ -175,11 +175,16 @@ fn answer(parent: &Value, how: &str) -> Value {
         "metadata": {"name": format!("{name}-ok"), "namespace": parent["metadata"]["namespace"]},
         "data": {"how": how},
     });
+    let mut status = status("True", "AsAsked", "");
+    // By which a parent shows that an edit was answered.
+    if let Some(value) = parent["spec"].get("value") {
+        status["value"] = value.clone();
+    }
     json!({
         "apiVersion": "provider.bartizan.dev/v1alpha1",
         "kind": "ReconcileResponse",
         "children": [{"object": config_map}],
-        "status": status("True", "AsAsked", ""),
+        "status": status,
     })
 }
 
