@@ -1,11 +1,15 @@
 //! Work queue of parents: events are merged per parent, one reconcile per parent is in flight (invariant 2), and each parent backs off by
-//! itself (invariant 7). Namespaces take turns, so that one with ten thousand parents keeps nobody else waiting (start-time fair queueing;
-//! Goyal, Vin and Cheng, 1996), and within a namespace edits go before events of children and those before resyncs. No clock: the caller
-//! passes the time.
+//! itself (invariant 7). Edits go before events of children and those before resyncs, but for every fourth parent, so that nothing waits for
+//! ever; among edits, and among the rest, namespaces take turns, so that one with ten thousand parents keeps nobody else waiting. No clock:
+//! the caller passes the time.
+
+mod turns;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+use turns::Turns;
 
 /// Why a parent is due. The lowest goes first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -78,24 +82,17 @@ impl Entry {
     }
 }
 
-/// A namespace in which parents are due.
-#[derive(Debug)]
-struct Line<K> {
-    /// Its turn: the lowest goes next. Since when it waits decides between equal ones.
-    turn: (u64, u64),
-    /// Its parents that are due, by priority and time.
-    ready: BTreeSet<(Priority, u64, K)>,
-}
+/// Of so many parents that are taken, one is not an edit if others wait.
+const SHARE: u64 = 4;
 
 /// A queue of keys (parents) of namespaces.
 #[derive(Debug)]
 pub struct Queue<K> {
     entries: BTreeMap<K, Entry>,
-    lines: BTreeMap<Arc<str>, Line<K>>,
-    /// The namespaces of `lines` by their turns.
-    turns: BTreeSet<((u64, u64), Arc<str>)>,
-    /// The turn that was taken last.
-    turn: u64,
+    edits: Turns<K>,
+    others: Turns<K>,
+    /// How many parents were taken.
+    taken: u64,
     delayed: BTreeSet<(Instant, K)>,
     sequence: u64,
 }
@@ -104,9 +101,9 @@ impl<K: Ord + Clone> Default for Queue<K> {
     fn default() -> Self {
         Self {
             entries: BTreeMap::new(),
-            lines: BTreeMap::new(),
-            turns: BTreeSet::new(),
-            turn: 0,
+            edits: Turns::default(),
+            others: Turns::default(),
+            taken: 0,
             delayed: BTreeSet::new(),
             sequence: 0,
         }
@@ -157,20 +154,25 @@ impl<K: Ord + Clone> Queue<K> {
             };
             self.enqueue(&key, priority);
         }
-        let mut best: Option<(R, &Arc<str>, &K)> = None;
-        let lines = self.turns.iter().filter_map(|(_, namespace)| Some((namespace, self.lines.get(namespace)?)));
-        for (namespace, key) in lines.flat_map(|(name, line)| line.ready.iter().map(move |(_, _, key)| (name, key))) {
+        let (edits, others) = (Priority::Edit, Priority::Child);
+        let order = if self.taken % SHARE == SHARE - 1 { [others, edits] } else { [edits, others] };
+        let mut best: Option<(R, Priority, &Arc<str>, &K)> = None;
+        let due = order.iter().flat_map(|which| self.turns(*which).iter().map(|(name, key)| (*which, name, key)));
+        for (which, namespace, key) in due {
             let Some(rank) = rank(key) else { continue };
             if best.as_ref().is_none_or(|(lowest, ..)| rank < *lowest) {
                 let is_lowest = rank == R::default();
-                best = Some((rank, namespace, key));
+                best = Some((rank, which, namespace, key));
                 if is_lowest {
                     break;
                 }
             }
         }
-        let (namespace, key) = best.map(|(_, namespace, key)| (namespace.clone(), key.clone()))?;
-        self.take_turn(&namespace);
+        let (which, namespace, key) = best.map(|(_, which, namespace, key)| (which, namespace.clone(), key.clone()))?;
+        self.sequence += 1;
+        self.taken += 1;
+        let sequence = self.sequence;
+        self.turns_mut(which).taken(&namespace, sequence);
         if let Some(entry) = self.entries.get_mut(&key) {
             entry.early = entry.not_before.is_some_and(|at| at > now);
         }
@@ -214,7 +216,9 @@ impl<K: Ord + Clone> Queue<K> {
                 self.retry(key, again, at);
             }
             Finished::RetryAfter(after) => {
-                entry.failures = entry.failures.saturating_add(1);
+                if !(entry.early && entry.not_before.is_some_and(|at| at > now)) {
+                    entry.failures = entry.failures.saturating_add(1);
+                }
                 self.retry(key, again, now + after);
             }
         }
@@ -260,7 +264,7 @@ impl<K: Ord + Clone> Queue<K> {
     /// How many parents are due and not in flight.
     #[must_use]
     pub fn waiting(&self) -> usize {
-        self.lines.values().map(|line| line.ready.len()).sum()
+        self.edits.len() + self.others.len()
     }
 
     /// How many failures in a row this parent has.
@@ -269,32 +273,12 @@ impl<K: Ord + Clone> Queue<K> {
         self.entries.get(key).map_or(0, |entry| entry.failures)
     }
 
-    /// A parent of this namespace is taken: the others have their turns before its next one.
-    fn take_turn(&mut self, namespace: &Arc<str>) {
-        self.sequence += 1;
-        let Some(line) = self.lines.get_mut(namespace) else { return };
-        self.turns.remove(&(line.turn, namespace.clone()));
-        self.turn = self.turn.max(line.turn.0);
-        line.turn = (self.turn + 1, self.sequence);
-        self.turns.insert((line.turn, namespace.clone()));
+    fn turns(&self, priority: Priority) -> &Turns<K> {
+        if priority == Priority::Edit { &self.edits } else { &self.others }
     }
 
-    fn make_ready(&mut self, namespace: &Arc<str>, position: (Priority, u64, K)) {
-        let (lines, turns, turn) = (&mut self.lines, &mut self.turns, (self.turn, self.sequence));
-        let line = lines.entry(namespace.clone()).or_insert_with(|| {
-            turns.insert((turn, namespace.clone()));
-            Line { turn, ready: BTreeSet::new() }
-        });
-        line.ready.insert(position);
-    }
-
-    fn no_longer_ready(&mut self, namespace: &Arc<str>, position: &(Priority, u64, K)) {
-        let Some(line) = self.lines.get_mut(namespace) else { return };
-        line.ready.remove(position);
-        if line.ready.is_empty() {
-            self.turns.remove(&(line.turn, namespace.clone()));
-            self.lines.remove(namespace);
-        }
+    fn turns_mut(&mut self, priority: Priority) -> &mut Turns<K> {
+        if priority == Priority::Edit { &mut self.edits } else { &mut self.others }
     }
 
     fn enqueue(&mut self, key: &K, priority: Priority) {
@@ -305,19 +289,21 @@ impl<K: Ord + Clone> Queue<K> {
     fn set(&mut self, key: &K, state: State) {
         let Some(entry) = self.entries.get_mut(key) else { return };
         let (before, namespace) = (std::mem::replace(&mut entry.state, state), entry.namespace.clone());
-        match before {
-            State::Ready(priority, sequence) => self.no_longer_ready(&namespace, &(priority, sequence, key.clone())),
-            State::Delayed(at, _) => {
-                self.delayed.remove(&(at, key.clone()));
-            }
-            State::Idle | State::Running(_) => {}
+        if let State::Delayed(at, _) = before {
+            self.delayed.remove(&(at, key.clone()));
         }
         match state {
-            State::Ready(priority, sequence) => self.make_ready(&namespace, (priority, sequence, key.clone())),
+            State::Ready(priority, sequence) => {
+                self.turns_mut(priority).insert(&namespace, (priority, sequence, key.clone()));
+            }
             State::Delayed(at, _) => {
                 self.delayed.insert((at, key.clone()));
             }
             State::Idle | State::Running(_) => {}
+        }
+        // Last, so that a namespace does not lose its turn in between.
+        if let State::Ready(priority, sequence) = before {
+            self.turns_mut(priority).remove(&namespace, &(priority, sequence, key.clone()));
         }
     }
 }

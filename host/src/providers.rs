@@ -37,9 +37,9 @@ use crate::catalog::Runnable;
 use crate::catalog::actor::Published;
 use crate::catalog::snapshot::CatalogSnapshot;
 use crate::controller::startup::Host;
-use crate::kubernetes::crds;
 use crate::kubernetes::error::{chain, text};
 use crate::kubernetes::watch_throttle::throttled;
+use crate::kubernetes::{backoff, crds};
 use crate::telemetry::health::Health;
 use crate::telemetry::timestamp;
 
@@ -99,9 +99,9 @@ impl Providers {
         }
     }
 
-    /// The CRD of Provider is awaited and not installed: somebody deleted it while this host ran.
-    pub(crate) fn after_crd_gone(mut self) -> Self {
-        self.installs_crd = false;
+    /// Whether the CRD of Provider is installed if it is not there: not after somebody deleted it while this host ran.
+    pub(crate) fn installing_crd(mut self, installs: bool) -> Self {
+        self.installs_crd &= installs;
         self
     }
 
@@ -159,7 +159,7 @@ impl Providers {
             self.health.providers_wait(&text(&error));
             error!("Providers cannot be served yet: {}", text(&error));
             tokio::select! {
-                () = tokio::time::sleep(RETRY) => {}
+                () = tokio::time::sleep(backoff::after(RETRY, &error)) => {}
                 () = stop.cancelled() => return Ok(Ended::Stopped),
             }
         }
@@ -189,9 +189,11 @@ impl Providers {
             }
         };
         if ended == Ended::CrdGone {
-            let reason = format!("CustomResourceDefinition {} is gone", definition().crd);
+            let reason = format!("CustomResourceDefinition {} is gone or was replaced", definition().crd);
+            // What is offered and requested for them ends with them.
+            self.take(Event::Listed(Vec::new()));
             self.health.providers_gone(&reason);
-            error!("{reason}: no Provider is served until it is applied again");
+            error!("{reason}: no Provider is served until it is there as deploy/crds has it");
         }
         self.requests.shutdown().await;
         self.runs.end().await?;

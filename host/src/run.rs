@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -158,11 +159,14 @@ async fn serve(
     leadership: Option<Leadership>,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
-    let providers = || Providers::new(host.clone(), health.clone(), published.clone(), wanted.clone());
+    let installs_crd = AtomicBool::new(true);
+    let providers = || {
+        let providers = Providers::new(host.clone(), health.clone(), published.clone(), wanted.clone());
+        providers.installing_crd(installs_crd.load(Ordering::Relaxed))
+    };
     let serving = async || {
-        let mut next = providers();
-        while next.run(stop.clone()).await? == Ended::CrdGone {
-            next = providers().after_crd_gone();
+        while providers().run(stop.clone()).await? == Ended::CrdGone {
+            installs_crd.store(false, Ordering::Relaxed);
         }
         Ok(())
     };

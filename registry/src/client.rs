@@ -3,7 +3,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
-use std::sync::Once;
+use std::sync::{Once, OnceLock};
 use std::time::Duration;
 
 use bartizan_contract::digest::digest_of;
@@ -13,16 +13,17 @@ use http::HeaderValue;
 use oci_client::client::{Certificate, CertificateEncoding, ClientConfig, ClientProtocol};
 use oci_client::errors::{DigestError, OciDistributionError};
 use oci_client::manifest::OciDescriptor;
+use oci_client::secrets::RegistryAuth;
 use oci_client::{Client, Reference, RegistryOperation};
 use reqwest::{NoProxy, Proxy};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 
-use crate::busy;
 use crate::credentials::Login;
 use crate::error::{AuthoritiesError, ManifestError, ReferenceError, RegistryError};
 use crate::explain::explain;
 use crate::manifest::{self, ACCEPTED, Artifact, Layer, MANIFEST};
+use crate::session::Session;
 
 /// Longest time to connect, and longest time without a byte.
 const CONNECT: Duration = Duration::from_secs(10);
@@ -92,8 +93,10 @@ pub struct Registry {
     reference: Reference,
     plain_http: bool,
     login: Login,
-    authorities: Authorities,
-    proxies: Proxies,
+    /// A client like the library's, for what that does not tell.
+    own: reqwest::Client,
+    /// What the registry was shown first.
+    presented: OnceLock<RegistryAuth>,
 }
 
 impl Registry {
@@ -139,7 +142,8 @@ impl Registry {
         };
         match client {
             Ok(Ok(client)) => {
-                Ok(Self { client, reference, plain_http, login, authorities: authorities.clone(), proxies })
+                let own = proxies.client(authorities).ok_or_else(no_tls)?;
+                Ok(Self { client, reference, plain_http, login, own, presented: OnceLock::new() })
             }
             Ok(Err(_)) | Err(_) => Err(no_tls()),
         }
@@ -151,9 +155,12 @@ impl Registry {
     /// If it does not exist or is not a module, or the registry is unavailable.
     pub async fn resolve(&self, limit: usize) -> Result<Resolved, RegistryError> {
         self.within(SHORT, async {
-            self.log_in(RegistryOperation::Pull).await?;
-            let (bytes, _) = self.client.pull_manifest_raw(&self.reference, &self.login.auth, &ACCEPTED).await?;
-            Ok(bytes)
+            let auth = self.log_in(RegistryOperation::Pull).await?;
+            let pulled = self.client.pull_manifest_raw(&self.reference, &auth, &ACCEPTED).await;
+            match pulled {
+                Ok((bytes, _)) => Ok(bytes),
+                Err(error) => Err(self.failed(error, Some(self.session().manifest()), &auth).await),
+            }
         })
         .await
         .and_then(|bytes| {
@@ -170,7 +177,15 @@ impl Registry {
     /// # Errors
     /// If the digest differs, or the registry is unavailable.
     pub async fn download(&self, layer: &Layer) -> Result<Bytes, RegistryError> {
-        self.within(LONG, self.blob(layer)).await
+        self.within(LONG, async {
+            // The token that the manifest was pulled with serves here, too.
+            let auth = self.presented.get().unwrap_or(&self.login.auth);
+            match self.blob(layer).await {
+                Ok(bytes) => Ok(bytes),
+                Err(error) => Err(self.failed(error, Some(self.session().blob(&layer.digest)), auth).await),
+            }
+        })
+        .await
     }
 
     async fn blob(&self, layer: &Layer) -> Result<Bytes, OciDistributionError> {
@@ -201,36 +216,54 @@ impl Registry {
         let artifact = Artifact::new(&module);
         let (manifest, digest) = (digest_of(&artifact.manifest), artifact.module.clone());
         self.within(LONG, async {
-            self.log_in(RegistryOperation::Push).await?;
-            self.client.store_auth_if_needed(self.reference.resolve_registry(), &self.login.auth).await;
-            for (bytes, digest) in
-                [(Bytes::from(artifact.config.clone()), digest_of(&artifact.config)), (module, artifact.module)]
-            {
-                if !self.client.blob_exists(&self.reference, &digest).await? {
-                    self.client.push_blob(&self.reference, bytes, &digest).await?;
-                }
+            let auth = self.log_in(RegistryOperation::Push).await?;
+            self.client.store_auth_if_needed(self.reference.resolve_registry(), &auth).await;
+            match self.upload(artifact, module).await {
+                Ok(()) => Ok(()),
+                Err(error) => Err(self.failed(error, None, &auth).await),
             }
-            let kind = HeaderValue::from_static(MANIFEST);
-            self.client.push_manifest_raw(&self.reference, artifact.manifest, kind).await
         })
         .await?;
         Ok(Pushed { manifest, module: digest })
     }
 
-    /// Gets a token if the registry issues them. If this were left to the library, an error here would surface as a 401 later.
-    async fn log_in(&self, operation: RegistryOperation) -> Result<(), OciDistributionError> {
-        self.client.auth(&self.reference, &self.login.auth, operation).await?;
+    async fn upload(&self, artifact: Artifact, module: Bytes) -> Result<(), OciDistributionError> {
+        for (bytes, digest) in
+            [(Bytes::from(artifact.config.clone()), digest_of(&artifact.config)), (module, artifact.module)]
+        {
+            if !self.client.blob_exists(&self.reference, &digest).await? {
+                self.client.push_blob(&self.reference, bytes, &digest).await?;
+            }
+        }
+        let kind = HeaderValue::from_static(MANIFEST);
+        self.client.push_manifest_raw(&self.reference, artifact.manifest, kind).await?;
         Ok(())
+    }
+
+    /// Logs in, and tells the library what to present.
+    async fn log_in(&self, operation: RegistryOperation) -> Result<RegistryAuth, RegistryError> {
+        let actions = match operation {
+            RegistryOperation::Pull => "pull",
+            RegistryOperation::Push => "pull,push",
+        };
+        let auth = self.session().log_in(actions).await?;
+        let told = self.client.auth(&self.reference, &auth, operation).await;
+        told.map_err(|error| self.explain(error))?;
+        Ok(self.presented.get_or_init(|| auth).clone())
+    }
+
+    fn session(&self) -> Session<'_> {
+        let Self { own, reference, plain_http, login, .. } = self;
+        Session { client: own, image: reference, plain_http: *plain_http, login }
     }
 
     async fn within<T>(
         &self,
         time: Duration,
-        work: impl Future<Output = Result<T, OciDistributionError>>,
+        work: impl Future<Output = Result<T, RegistryError>>,
     ) -> Result<T, RegistryError> {
         match tokio::time::timeout(time, work).await {
-            Ok(Ok(done)) => Ok(done),
-            Ok(Err(error)) => Err(self.failed(error).await),
+            Ok(result) => result,
             Err(_) => {
                 let (registry, seconds) = (self.reference.registry(), time.as_secs());
                 Err(RegistryError::Unavailable(format!("registry {registry} did not finish within {seconds} s")))
@@ -238,21 +271,13 @@ impl Registry {
         }
     }
 
-    /// What an error means, with the delay that a busy registry asks for.
-    async fn failed(&self, error: OciDistributionError) -> RegistryError {
-        // Who issues tokens may be busy, too, and its answer is not among the errors.
-        let may_be_busy = matches!(error, OciDistributionError::AuthenticationFailure(_));
+    /// What an error means, with the delay that a busy registry asks for when the request is made once more.
+    async fn failed(&self, error: OciDistributionError, again: Option<String>, auth: &RegistryAuth) -> RegistryError {
         let error = self.explain(error);
-        if !may_be_busy && !matches!(error, RegistryError::Busy { .. }) {
-            return error;
-        }
-        let scheme = if self.plain_http { "http" } else { "https" };
-        let asked = async {
-            let client = self.proxies.client(&self.authorities)?;
-            busy::refusal(&client, scheme, &self.reference, &self.login.auth).await
-        };
-        match tokio::time::timeout(SHORT, asked).await {
-            Ok(Some(refusal)) => refusal.of(self.reference.registry()),
+        match (&error, again) {
+            (RegistryError::Busy { .. }, Some(address)) => {
+                self.session().refusal(&address, auth).await.unwrap_or(error)
+            }
             _ => error,
         }
     }
@@ -303,7 +328,9 @@ impl Proxies {
             builder = builder.proxy(Proxy::https(proxy).ok()?.no_proxy(exempt()));
         }
         if let Some(proxy) = &self.http {
-            builder = builder.proxy(Proxy::http(proxy).ok()?.no_proxy(exempt()));
+            // No exceptions: with TLS, this one keeps everything from leaving without.
+            let exempt = if *proxy == NOWHERE { None } else { exempt() };
+            builder = builder.proxy(Proxy::http(proxy).ok()?.no_proxy(exempt));
         }
         builder.build().ok()
     }

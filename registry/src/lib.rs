@@ -1,12 +1,12 @@
 //! Provider modules in OCI registries: fetch, push and verify. A reference is resolved once, to a manifest whose digest is
 //! checked; the module that the manifest names is fetched by its digest and checked as well.
 
-mod busy;
 mod client;
 mod credentials;
 mod error;
 mod explain;
 mod manifest;
+mod session;
 mod store;
 
 pub use client::{Authorities, Pushed, Registry, Resolved, parse_reference};

@@ -39,18 +39,56 @@ fn namespaces_take_turns_however_many_parents_one_has() {
     }
     let taken: Vec<_> = std::iter::from_fn(|| queue.take(now)).take(10).collect();
     assert_eq!(taken, (0..10).collect::<Vec<_>>());
-    // Who comes later waits for one of the others, whatever it is due for.
-    queue.touch(&2000, "a", Priority::Resync, now);
-    queue.touch(&3000, "b", Priority::Child, now);
+    // Who comes later waits for one of the others, and a few edits at most go before what is none.
+    queue.touch(&2000, "a", Priority::Edit, now);
+    queue.touch(&3000, "b", Priority::Resync, now);
     queue.touch(&3001, "b", Priority::Edit, now);
     let taken: Vec<_> = std::iter::from_fn(|| queue.take(now)).take(6).collect();
-    assert_eq!(taken, [2000, 3001, 10, 3000, 11, 12]);
+    assert_eq!(taken, [2000, 3000, 3001, 10, 11, 12]);
     assert_eq!(queue.waiting(), 1000 - 13);
     // Nothing is kept of a namespace in which nothing is due.
     while let Some(key) = queue.take(now) {
         queue.finish(&key, DONE, now, 0.5);
     }
-    assert!(queue.lines.is_empty() && queue.turns.is_empty());
+    assert!(queue.edits.is_empty() && queue.others.is_empty());
+}
+
+#[test]
+fn who_is_always_due_again_overtakes_nobody() {
+    let (mut queue, now) = (Queue::default(), Instant::now());
+    for number in 0..1000 {
+        queue.touch(&number, "crowd", Priority::Child, now);
+    }
+    // As many namespaces as reconciles at a time, with one parent each that is touched while it runs.
+    let small = 2000..2016;
+    small.clone().for_each(|key| queue.touch(&key, &format!("small-{key}"), Priority::Child, now));
+    let mut running: std::collections::VecDeque<i32> = (0..16).filter_map(|_| queue.take(now)).collect();
+    let mut of_the_crowd = 0;
+    for _ in 0..1700 {
+        let done = running.pop_front().unwrap();
+        if small.contains(&done) {
+            queue.touch(&done, "", Priority::Child, now);
+        }
+        queue.finish(&done, DONE, now, 0.5);
+        let next = queue.take(now).unwrap();
+        of_the_crowd += i32::from(next < 1000);
+        running.push_back(next);
+    }
+    assert!((90..=110).contains(&of_the_crowd), "{of_the_crowd} of 1700");
+}
+
+#[test]
+fn an_edit_goes_before_the_timers_of_all_namespaces() {
+    let (mut queue, now) = (Queue::default(), Instant::now());
+    for number in 0..1000 {
+        queue.touch(&number, &format!("n-{number}"), Priority::Resync, now);
+    }
+    queue.take(now);
+    queue.touch(&7, "n-7", Priority::Edit, now);
+    assert_eq!(queue.take(now), Some(7));
+    // A child's event does not cost a namespace its turn.
+    queue.touch(&1, "n-1", Priority::Child, now);
+    assert_eq!(queue.take(now), Some(1));
 }
 
 #[test]

@@ -190,8 +190,8 @@ impl CatalogActor {
                 }
                 () = tokio::time::sleep_until(retry.map_or_else(Instant::now, Instant::from)), if retry.is_some() => {}
                 Some(event) = self.config_map_events.recv() => self.take_config_map(event),
-                // A pulled module is in memory, so the next one is taken when the last one is loaded.
-                Some(pull) = self.pulls.recv(), if self.store.is_idle() => self.take_pull(pull),
+                // Pulled modules are in memory: no more than two wait to be loaded.
+                Some(pull) = self.pulls.recv(), if self.store.pulled() < 2 => self.take_pull(pull),
                 Ok(()) = self.wanted.changed() => self.take_wanted(),
             }
         }

@@ -2,6 +2,7 @@
 
 use bartizan_contract::digest::digest_of;
 use bartizan_runtime::{LoadError, Runtime};
+use tracing::info;
 
 use super::Trouble;
 use super::folder::Stamp;
@@ -42,7 +43,10 @@ pub(super) fn try_load(runtime: &Runtime, wanted: &Load) -> Outcome {
     match load(runtime, &bytes, &|| !wanted.gives_way.is_asked()) {
         Ok(loaded) => Outcome::Loaded(Box::new(loaded)),
         // It is compiled anew once the others are done.
-        Err(ModuleError::Load(LoadError::CompileEnded)) => Outcome::NotCached,
+        Err(ModuleError::Load(LoadError::CompileEnded)) => {
+            info!(module = %wanted.origin, "its compilation makes room for a smaller module, and begins anew");
+            Outcome::NotCached
+        }
         Err(ModuleError::Load(error)) if error.may_pass() => {
             // On a busy machine a compilation may take long once, and a module that always does is not tried for ever.
             let most = matches!(error, LoadError::CompileTimeout { .. }).then_some(TIMEOUTS);

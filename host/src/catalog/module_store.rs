@@ -139,7 +139,10 @@ pub(super) struct ModuleStore {
     /// When an attempt that failed is repeated.
     retries: BTreeMap<Origin, Instant>,
     ahead: BTreeMap<Origin, Content>,
-    loading: Option<Load>,
+    /// What is looked for in the cache now.
+    looking: Option<Load>,
+    /// What is compiled now.
+    compiling: Option<Load>,
 }
 
 impl ModuleStore {
@@ -168,19 +171,17 @@ impl ModuleStore {
         if slot.content.as_ref() == Some(&content) {
             return;
         }
-        let size = content.size();
         (slot.content, slot.failures, slot.limited, slot.gave_way) = (Some(content), 0, 0, 0);
         self.compiles.remove(origin);
         self.retries.remove(origin);
         if !self.queue.contains(origin) {
             self.queue.push_back(origin.clone());
         }
-        self.make_room(origin, size);
     }
 
     /// A compilation that may take a minute makes room for a module that takes a moment, a few times.
-    fn make_room(&mut self, origin: &Origin, size: u64) {
-        let Some(load) = self.loading.as_ref().filter(|load| load.compiles && load.origin != *origin) else { return };
+    fn make_room(&mut self, size: u64) {
+        let Some(load) = &self.compiling else { return };
         if size.saturating_mul(MUCH_LARGER) > load.content.size() || load.gives_way.is_asked() {
             return;
         }
@@ -228,9 +229,9 @@ impl ModuleStore {
         state.is_some_and(|state| !matches!(state, Err(Trouble::Loading | Trouble::Unavailable(_))))
     }
 
-    /// The next load. One at a time, since compiling uses all processors.
+    /// The next load: one compilation at a time, since it uses all processors, and beside it one look at the cache.
     pub(super) fn next(&mut self) -> Option<Load> {
-        if self.loading.is_some() {
+        if self.looking.is_some() {
             return None;
         }
         while let Some(origin) = self.queue.pop_front() {
@@ -238,6 +239,9 @@ impl ModuleStore {
             let Some(content) = slot.content.clone() else { continue };
             let known = slot.state.as_ref().ok().map(|loaded| loaded.module.digest().to_owned());
             return self.begin(Load { known, ..Load::new(origin, content) });
+        }
+        if self.compiling.is_some() {
+            return None;
         }
         let content = |origin: &Origin| self.slots.get(origin).and_then(|slot| slot.content.clone());
         let smallest = self.compiles.iter().filter_map(|origin| Some((origin.clone(), content(origin)?)));
@@ -250,13 +254,14 @@ impl ModuleStore {
     }
 
     fn begin(&mut self, load: Load) -> Option<Load> {
-        self.loading = Some(load.clone());
+        let slot = if load.compiles { &mut self.compiling } else { &mut self.looking };
+        *slot = Some(load.clone());
         Some(load)
     }
 
     /// Takes the result of a load. It is dropped if the origin has other content by now.
     pub(super) fn finish(&mut self, load: &Load, outcome: Outcome, now: Instant) {
-        self.loading = None;
+        *(if load.compiles { &mut self.compiling } else { &mut self.looking }) = None;
         if load.is_ahead {
             return;
         }
@@ -266,6 +271,7 @@ impl ModuleStore {
         }
         if matches!(outcome, Outcome::NotCached) {
             self.compiles.insert(load.origin.clone());
+            self.make_room(load.content.size());
             return;
         }
         if let Outcome::Failed { reason, most } = &outcome {
@@ -298,12 +304,23 @@ impl ModuleStore {
     /// Whether an origin waits to be loaded, perhaps again, or is being loaded.
     pub(super) fn is_pending(&self, origin: &Origin) -> bool {
         let waits = self.queue.contains(origin) || self.compiles.contains(origin) || self.retries.contains_key(origin);
-        waits || self.loading.as_ref().is_some_and(|load| load.origin == *origin)
+        waits || self.under_way().any(|load| load.origin == *origin)
     }
 
     /// Whether nothing waits to be loaded or is being loaded.
     pub(super) fn is_idle(&self) -> bool {
-        self.loading.is_none() && self.queue.is_empty() && self.compiles.is_empty()
+        self.under_way().next().is_none() && self.queue.is_empty() && self.compiles.is_empty()
+    }
+
+    /// How many modules of registries are in memory until they are loaded.
+    pub(super) fn pulled(&self) -> usize {
+        let waiting = self.queue.iter().chain(&self.compiles);
+        let all = waiting.chain(self.under_way().map(|load| &load.origin));
+        all.filter(|origin| matches!(origin, Origin::Oci(_))).count()
+    }
+
+    fn under_way(&self) -> impl Iterator<Item = &Load> {
+        self.looking.iter().chain(&self.compiling)
     }
 
     /// Whether a module was ever loaded from the origin.
@@ -394,10 +411,17 @@ mod tests {
         let load = store.next().unwrap();
         store.finish(&load, Outcome::NotCached, now);
         let mut compiling = store.next().unwrap();
-        store.put(&file("as large"), bytes("123"));
+        let look = |store: &mut ModuleStore, name: &str, content, outcome| {
+            store.put(&file(name), bytes(content));
+            let load = store.next().unwrap();
+            assert!(!load.compiles);
+            store.finish(&load, outcome, now);
+        };
+        look(&mut store, "as large", "123", Outcome::NotCached);
+        look(&mut store, "cached", "1", Outcome::Same);
         assert!(compiling.compiles && !compiling.gives_way.is_asked());
         for name in ["a", "b", "c"] {
-            store.put(&file(name), bytes("12"));
+            look(&mut store, name, "12", Outcome::NotCached);
             assert!(compiling.gives_way.is_asked());
             store.finish(&compiling, Outcome::NotCached, now);
             while let Some(load) = store.next() {
@@ -410,7 +434,7 @@ mod tests {
             }
             assert_eq!(compiling.origin, file("large"));
         }
-        store.put(&file("d"), bytes("1"));
+        look(&mut store, "d", "1", Outcome::NotCached);
         assert!(!compiling.gives_way.is_asked());
     }
 

@@ -55,23 +55,29 @@ pub(super) struct Context {
     pub(super) busy: Busy,
 }
 
-/// Registries that asked to wait, each for all of its modules.
+/// A registry, and the pull secret with which it is asked: limits are those of a user.
+type Asked = (String, Option<String>);
+
+/// Registries that asked to wait, each for all modules that one user pulls.
 #[derive(Debug, Default)]
-pub(super) struct Busy(Mutex<BTreeMap<String, (Instant, String)>>);
+pub(super) struct Busy(Mutex<BTreeMap<Asked, (Instant, String)>>);
 
 impl Busy {
     /// This registry asks not to be asked for a while.
-    fn note(&self, registry: &str, message: String, until: Instant) {
+    fn note(&self, asked: Asked, message: String, until: Instant) {
         let mut busy = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        busy.insert(registry.to_owned(), (until, message));
+        let known = busy.get(&asked).map(|(until, _)| *until);
+        if known.is_none_or(|known| until > known) {
+            busy.insert(asked, (until, message));
+        }
     }
 
     /// # Errors
     /// If this registry is not to be asked yet.
-    fn check(&self, registry: &str, now: Instant) -> Result<(), RegistryError> {
+    fn check(&self, asked: &Asked, now: Instant) -> Result<(), RegistryError> {
         let mut busy = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         busy.retain(|_, (until, _)| *until > now);
-        match busy.get(registry) {
+        match busy.get(asked) {
             Some((until, message)) => {
                 let retry_after = Some(until.saturating_duration_since(now));
                 Err(RegistryError::Busy { message: message.clone(), retry_after })
@@ -171,6 +177,7 @@ async fn follow(
                 (Some(Err(trouble(failure, pause))), None)
             }
         };
+        let again_at = Instant::now() + pause;
         let pulled = matches!(result, Some(Ok(_)));
         if let Some(result) = result
             && to.send(Pull { origin: origin.clone(), result }).await.is_err()
@@ -184,15 +191,16 @@ async fn follow(
             let _ = spawn_blocking(move || context.store.forget(&origin.key())).await;
             bad = Some(digest);
         }
-        tokio::time::sleep(pause).await;
+        tokio::time::sleep_until(again_at.into()).await;
     }
 }
 
 fn trouble(failure: RegistryError, pause: Duration) -> Trouble {
     match failure {
-        RegistryError::Busy { message, .. } => {
+        RegistryError::Busy { message, retry_after: Some(_) } => {
             Trouble::Unavailable(format!("{message}; it is asked again at {}", timestamp::in_future(pause)))
         }
+        RegistryError::Busy { message, retry_after: None } => Trouble::Unavailable(message),
         RegistryError::Missing(reason) => Trouble::Missing(format!("{reason}; it is loaded once it is there")),
         RegistryError::Unavailable(reason) => Trouble::Unavailable(reason),
         RegistryError::Invalid(reason) => Trouble::Invalid(reason),
@@ -252,11 +260,11 @@ async fn resolve<'a>(
     bad: Option<&str>,
 ) -> Result<Option<Fetched<'a>>, RegistryError> {
     let reference = parse_reference(&origin.reference)?;
-    let name = reference.registry().to_owned();
-    context.busy.check(&name, Instant::now())?;
+    let asked = (reference.registry().to_owned(), origin.pull_secret_name.clone());
+    context.busy.check(&asked, Instant::now())?;
     let resolved = resolve_now(context, origin, reference, bad).await;
-    if let Err(RegistryError::Busy { message, retry_after: Some(asked) }) = &resolved {
-        context.busy.note(&name, message.clone(), Instant::now() + *asked);
+    if let Err(RegistryError::Busy { message, retry_after: Some(delay) }) = &resolved {
+        context.busy.note(asked, message.clone(), Instant::now() + *delay);
     }
     resolved
 }
@@ -338,11 +346,15 @@ mod tests {
     #[test]
     fn a_registry_that_asked_to_wait_is_not_asked_for_other_modules() {
         let (busy, now, minute) = (Busy::default(), Instant::now(), Duration::from_secs(60));
-        busy.note("a", "m".to_owned(), now + minute);
+        let asked = |registry: &str, secret: Option<&str>| (registry.to_owned(), secret.map(str::to_owned));
+        busy.note(asked("a", None), "m".to_owned(), now + minute);
+        // A later answer that asks for less changes nothing.
+        busy.note(asked("a", None), "n".to_owned(), now + minute / 3);
         let expected = RegistryError::Busy { message: "m".to_owned(), retry_after: Some(minute / 2) };
-        assert_eq!(busy.check("a", now + minute / 2), Err(expected));
-        assert_eq!(busy.check("b", now), Ok(()));
-        assert_eq!(busy.check("a", now + minute), Ok(()));
+        assert_eq!(busy.check(&asked("a", None), now + minute / 2), Err(expected));
+        assert_eq!(busy.check(&asked("b", None), now), Ok(()));
+        assert_eq!(busy.check(&asked("a", Some("pull")), now), Ok(()), "another user");
+        assert_eq!(busy.check(&asked("a", None), now + minute), Ok(()));
     }
 
     #[test]

@@ -28,6 +28,7 @@ use crate::controller::reporter::Reporter;
 use crate::controller::{Controller, Ended, Inputs, Served, Surroundings};
 use crate::controller::{former_kinds, former_namespaces};
 use crate::kubernetes::access_review;
+use crate::kubernetes::backoff;
 use crate::kubernetes::crds;
 use crate::kubernetes::deadline::in_time;
 use crate::kubernetes::discovery::{self, Changes};
@@ -158,7 +159,7 @@ impl Start {
             let reason = format!("it is not known whether its CustomResourceDefinitions fit: {}", text(&error));
             self.wait(&reason);
             error!(provider = name, "{reason}");
-            tokio::time::sleep(START_RETRY).await;
+            tokio::time::sleep(backoff::after(START_RETRY, &error)).await;
         }
     }
 

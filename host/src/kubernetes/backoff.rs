@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use backon::{BackoffBuilder as _, ExponentialBackoff, ExponentialBuilder};
 
+use crate::kubernetes::error::retry_after;
+
 /// Before a watch that broke is started again.
 pub(crate) const WATCH: Policy = Policy::with_jitter(Duration::from_millis(200), Duration::from_secs(30));
 /// Before a list that a decision waits for is tried again.
@@ -19,6 +21,14 @@ pub(crate) const SHORT_WATCH: Policy = Policy::exact(Duration::from_millis(250),
 pub(crate) const PROVIDER_START: Duration = Duration::from_secs(5);
 /// Before the host tries again to list or to write Providers. Constant for the same reason.
 pub(crate) const PROVIDERS: Duration = Duration::from_secs(5);
+
+/// Longest delay that the API server may ask for where a whole provider waits: one page of a proxy must not stop it for an hour.
+pub(crate) const ASKED: Duration = Duration::from_secs(60);
+
+/// A constant pause after this error, and no shorter than the API server asks for.
+pub(crate) fn after(pause: Duration, error: &anyhow::Error) -> Duration {
+    pause.max(retry_after(error.as_ref()).unwrap_or_default().min(ASKED))
+}
 
 /// Delays that double from one failure to the next.
 #[derive(Clone, Copy, Debug)]
@@ -70,9 +80,9 @@ impl Backoff {
         self.delays.next().unwrap_or(self.policy.longest)
     }
 
-    /// One more failure: waits, and no shorter than who failed asks for.
+    /// One more failure: waits, and no shorter than who failed asks for, within [`ASKED`].
     pub(crate) async fn wait(&mut self, asked: Option<Duration>) {
-        tokio::time::sleep(self.next_delay() + asked.unwrap_or_default()).await;
+        tokio::time::sleep(self.next_delay() + asked.unwrap_or_default().min(ASKED)).await;
     }
 
     /// It went well: the next failure is the first again.

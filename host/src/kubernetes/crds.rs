@@ -18,7 +18,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tracing::warn;
 
-use crate::kubernetes::backoff::PROVIDER_START;
+use crate::kubernetes::backoff::{self, PROVIDER_START};
 use crate::kubernetes::deadline::in_time;
 use crate::kubernetes::discovery::{Changes, QUIET};
 use crate::kubernetes::error::text;
@@ -110,7 +110,7 @@ async fn parent_crd_now(client: &Client, parent: &Parent) -> Option<CustomResour
             Ok(found) => return found,
             Err(error) => {
                 warn!(crd = parent.crd, "a change may be missed until it can be read: {}", text(&error));
-                tokio::time::sleep(PROVIDER_START).await;
+                tokio::time::sleep(backoff::after(PROVIDER_START, &error)).await;
             }
         }
     }

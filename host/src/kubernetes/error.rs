@@ -112,9 +112,16 @@ fn answer(status: &Status) -> String {
         message => message.to_owned(),
     };
     match delay(status) {
-        Some(delay) => format!("{message}; the API server asks to wait {} s", delay.as_secs()),
+        Some(delay) => format!("{message}; the API server asks to wait up to {} s", rounded(delay)),
         None => message,
     }
+}
+
+/// Seconds, rounded up so far that a condition does not change with each answer.
+fn rounded(delay: Duration) -> u64 {
+    let steps = [1, 5, 15, 60, 300, 900];
+    let seconds = delay.as_secs();
+    steps.into_iter().find(|step| *step >= seconds).unwrap_or(LONGEST_DELAY.as_secs())
 }
 
 /// An error without its causes; nothing where it only names a layer of the client.
@@ -195,7 +202,7 @@ mod tests {
         let mut busy = Status::failure("busy", "TooManyRequests").with_code(429);
         busy.details = serde_json::from_value(serde_json::json!({"retryAfterSeconds": 86_400})).unwrap();
         let error = anyhow::Error::from(kube::Error::Api(busy.boxed())).context("Provider p could not be read");
-        assert_eq!(text(&error), "Provider p could not be read: busy; the API server asks to wait 3600 s");
+        assert_eq!(text(&error), "Provider p could not be read: busy; the API server asks to wait up to 3600 s");
         assert_eq!(retry_after(error.as_ref()), Some(LONGEST_DELAY));
         assert_eq!(text(&status(500, "").into()), "the API server answered 500 Reason");
     }

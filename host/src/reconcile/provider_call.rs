@@ -58,13 +58,15 @@ pub(super) async fn observed(
 
 async fn run(shared: &Shared, request: Vec<u8>) -> Result<Called, CallError> {
     let (module, limits) = (shared.module.clone(), shared.limits);
-    let called = shared.calls.run(shared.provider(), limits.memory_bytes, move || {
+    // The guest's memory is gone before its answer is parsed; what that takes counts as well.
+    let heaviest = weight::of_answer(limits.response_bytes);
+    let called = shared.calls.run(shared.provider(), limits.memory_bytes.max(heaviest), move || {
         let started = Instant::now();
         let result = module.reconcile(&request, &limits);
         let duration = started.elapsed();
         // Parsing a large answer takes long: not on a thread of the async runtime.
         let result = result.map(|answer| {
-            let read = gate::read_within(&answer.response, weight::of_answer(limits.response_bytes));
+            let read = gate::read_within(&answer.response, heaviest);
             (answer, read)
         });
         Called { result, duration, request }

@@ -8,7 +8,8 @@ use k8s_openapi::api::core::v1::ConfigMap;
 use kube::ResourceExt as _;
 
 const CRD: &str = "crd/providers.bartizan.dev";
-const GONE: &str = "[-]providers: CustomResourceDefinition providers.bartizan.dev is gone\nreadyz check failed\n";
+const GONE: &str =
+    "[-]providers: CustomResourceDefinition providers.bartizan.dev is gone or was replaced\nreadyz check failed\n";
 const WAITS: &str = "[-]providers: waiting for CustomResourceDefinition providers.bartizan.dev\nreadyz check failed\n";
 
 async fn greeted(stage: &Stage, whom: &str) -> Result<ConfigMap> {
@@ -51,7 +52,7 @@ async fn the_crd_of_provider_may_change_or_go_and_come_back() -> Result<()> {
         Ok((code == 503 && (text == GONE || text == WAITS)).then_some(()))
     })
     .await?;
-    host.process.wait_for_line("is gone: no Provider is served until it is applied again", SOON).await?;
+    host.process.wait_for_line("is gone or was replaced: no Provider is served until it is there", SOON).await?;
     ensure!(stage.api::<ConfigMap>("default").get("a").await?.uid() == child.uid(), "the child was made again");
     ensure!(host.process.exited()?.is_none(), "the host ended");
 
