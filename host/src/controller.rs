@@ -112,6 +112,8 @@ pub(crate) struct Controller {
     /// Lists that show whether the store went back in time, and of what.
     versions: JoinSet<Version>,
     looking_back: BTreeSet<Scope>,
+    /// Those among them that could not be read, and why.
+    unread: BTreeMap<Scope, String>,
     claims: Arc<[Claim]>,
     reporter: Reporter,
     board: Board,
@@ -171,6 +173,7 @@ impl Controller {
             listings: JoinSet::new(),
             versions: JoinSet::new(),
             looking_back: BTreeSet::new(),
+            unread: BTreeMap::new(),
             claims,
             reporter,
             board,

@@ -12,6 +12,7 @@ pub(crate) mod impersonation;
 pub(crate) mod lease;
 pub(crate) mod metadata;
 pub(crate) mod object;
+pub(crate) mod relisting;
 pub(crate) mod retry_after;
 pub(crate) mod served;
 pub(crate) mod stored;

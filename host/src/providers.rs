@@ -25,8 +25,7 @@ use bartizan_runtime::Module;
 use futures::StreamExt as _;
 use futures::stream::BoxStream;
 use kube::core::DynamicObject;
-use kube::runtime::WatchStreamExt as _;
-use kube::runtime::watcher::{self, watcher};
+use kube::runtime::watcher;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -38,6 +37,7 @@ use crate::catalog::actor::Published;
 use crate::catalog::snapshot::CatalogSnapshot;
 use crate::controller::startup::Host;
 use crate::kubernetes::error::{chain, text};
+use crate::kubernetes::relisting::relisting;
 use crate::kubernetes::watch_throttle::throttled;
 use crate::kubernetes::{backoff, crds};
 use crate::telemetry::health::Health;
@@ -75,6 +75,8 @@ pub(crate) struct Providers {
     requests: JoinSet<Event>,
     /// Providers of a list that is not complete yet.
     listing: Vec<Provider>,
+    /// Whether the watch of Providers is broken.
+    is_deaf: bool,
     /// Whether the fleet has requested modules.
     has_requested: bool,
 }
@@ -95,6 +97,7 @@ impl Providers {
             reports,
             requests: JoinSet::new(),
             listing: Vec::new(),
+            is_deaf: false,
             has_requested: false,
         }
     }
@@ -142,7 +145,7 @@ impl Providers {
 
     fn watch(&self) -> BoxStream<'static, watcher::Result<watcher::Event<DynamicObject>>> {
         let api = object::api(&throttled(self.host.client.clone()));
-        watcher(api, watcher::Config::default()).default_backoff().boxed()
+        relisting(api, watcher::Config::default())
     }
 
     /// Works until `stop` is cancelled or the CRD of Provider is gone, then waits for what is under way.
@@ -177,7 +180,13 @@ impl Providers {
                             self.take(event);
                         }
                     }
-                    Err(error) => warn!("watch of Providers broke; listing again: {}", chain(&error)),
+                    Err(error) => {
+                        let reason = format!("the watch of Providers broke: {}", chain(&error));
+                        warn!("{reason}; listing again");
+                        // Until then, what an administrator says is not heard.
+                        self.health.providers_wait(&reason);
+                        self.is_deaf = true;
+                    }
                 },
                 Ok(()) = self.published.changed() => self.take_catalogue(),
                 Some(event) = self.reports.recv() => self.take(event),
@@ -232,7 +241,12 @@ impl Providers {
         match observed {
             watcher::Event::Init => self.listing.clear(),
             watcher::Event::InitApply(object) => self.listing.extend(understood(object)),
-            watcher::Event::InitDone => return Some(Event::Listed(std::mem::take(&mut self.listing))),
+            watcher::Event::InitDone => {
+                if std::mem::take(&mut self.is_deaf) {
+                    self.health.providers_known();
+                }
+                return Some(Event::Listed(std::mem::take(&mut self.listing)));
+            }
             watcher::Event::Apply(object) => {
                 return understood(object).map(|provider| Event::Applied(Box::new(provider)));
             }

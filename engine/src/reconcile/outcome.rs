@@ -50,7 +50,7 @@ pub(super) fn after_serving(plan: &Plan, executed: &Executed) -> Conclusion {
     if let Some((key, provider)) = executed.not_released.first() {
         let message = format!(
             "{key} is adopted once provider {provider}, which served this parent before, has released it (not while it is \
-             suspended, in conflict, or without its module)"
+             suspended, in conflict, or without its module; if there is no such Provider any more, create it once again)"
         );
         return (Outcome::Waiting { message }, Retry::Within(UNWATCHED));
     }

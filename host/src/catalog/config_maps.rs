@@ -5,13 +5,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use bytes::Bytes;
 use futures::StreamExt as _;
 use k8s_openapi::api::core::v1::ConfigMap;
-use kube::runtime::{WatchStreamExt as _, watcher};
+use kube::runtime::watcher;
 use kube::{Api, Client};
 use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, JoinSet};
 
 use super::Trouble;
 use crate::kubernetes::error::chain;
+use crate::kubernetes::relisting::relisting;
 use crate::kubernetes::watch_throttle::throttled;
 
 /// ConfigMaps in the channel; each has up to 1 MiB.
@@ -79,7 +80,7 @@ impl ConfigMaps {
 
 async fn watch(api: Api<ConfigMap>, name: String, keys: BTreeSet<String>, to: mpsc::Sender<ConfigMapEvent>) {
     let config = watcher::Config::default().fields(&format!("metadata.name={name}"));
-    let mut events = watcher::watcher(api, config).default_backoff().boxed();
+    let mut events = relisting(api, config);
     let mut listed = None;
     while let Some(event) = events.next().await {
         let keys = match event {

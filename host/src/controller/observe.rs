@@ -11,7 +11,7 @@ use tokio::task::JoinError;
 use tracing::{error, warn};
 
 use super::Controller;
-use super::watches::{Listed, ListedFor, Version, list, list_children, referenced, version};
+use super::watches::{Listed, ListedFor, Version, list, list_children, referenced};
 use crate::kubernetes::watch::Seen;
 
 impl Controller {
@@ -54,17 +54,29 @@ impl Controller {
         let Some(highest) = self.index.highest(&scope.kind).map(str::to_owned) else { return };
         let (shared, scope) = (self.shared.clone(), scope.clone());
         self.looking_back.insert(scope.clone());
-        self.versions.spawn(async move {
-            let listed = version(&shared, &scope).await;
-            Version { scope, highest, listed }
-        });
+        self.versions.spawn(async move { Version::read(&shared, scope, highest).await });
     }
 
     /// Takes the version of the store. Returns whether it went back in time.
     pub(super) fn looked_back(&mut self, version: Result<Version, JoinError>) -> bool {
         match version {
-            Ok(Version { scope, highest, listed }) => {
+            // Nothing is decided before that is known, and people are told.
+            Ok(version @ Version { listed: Err(_), .. }) => {
+                if let Err(error) = &version.listed {
+                    let reason = format!("it is not known whether the store went back in time: {error}");
+                    warn!(provider = self.shared.provider(), kind = %version.scope.kind, "{reason}");
+                    self.unread.insert(version.scope.clone(), reason);
+                    self.report_health();
+                }
+                let shared = self.shared.clone();
+                self.versions.spawn(async move { version.read_again(&shared).await });
+                false
+            }
+            Ok(Version { scope, highest, listed: Ok(listed), .. }) => {
                 self.looking_back.remove(&scope);
+                if self.unread.remove(&scope).is_some() {
+                    self.report_health();
+                }
                 let went_back = went_back(&highest, &listed);
                 if went_back {
                     warn!(

@@ -7,7 +7,7 @@ use futures::StreamExt as _;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::core::{GroupVersionKind, PartialObjectMeta};
 use kube::discovery::{self, Scope};
-use kube::runtime::{WatchStreamExt as _, watcher};
+use kube::runtime::watcher;
 use kube::{Api, Client};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -15,6 +15,7 @@ use tracing::debug;
 
 use crate::kubernetes::deadline::in_time;
 use crate::kubernetes::error::{chain, text};
+use crate::kubernetes::relisting::relisting;
 use crate::kubernetes::served::Resource;
 use crate::kubernetes::watch_throttle::throttled;
 
@@ -64,7 +65,7 @@ pub(crate) fn watch_changes(client: &Client, stop: CancellationToken) -> (Change
     let (changed, changes) = watch::channel(0);
     let api: Api<PartialObjectMeta<CustomResourceDefinition>> = Api::all(throttled(client.clone()));
     let watching = async move {
-        let mut events = watcher(api, watcher::Config::default()).default_backoff().boxed();
+        let mut events = relisting(api, watcher::Config::default());
         loop {
             let event = tokio::select! {
                 event = events.next() => event,

@@ -96,9 +96,9 @@ impl Removal {
             if parents > 0 {
                 return Ok(RemovalResult::Parents(parents));
             }
-        } else {
-            self.release().await?;
         }
+        // With `Block`, too: parents that have left its claim may wait for what it did not let go of, as while it was suspended.
+        self.release().await?;
         self.remove_finalizer().await?;
         Ok(RemovalResult::Removed)
     }

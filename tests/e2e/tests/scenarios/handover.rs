@@ -149,3 +149,26 @@ async fn a_deleted_provider_hands_its_parents_over() -> Result<()> {
     host.stop().await?;
     stage.stop().await
 }
+
+#[tokio::test]
+async fn a_parent_that_left_while_its_provider_was_suspended_is_let_go_of_when_that_is_deleted() -> Result<()> {
+    let stage = stage().await?;
+    let host = stage.host().await?;
+    apply_text(&stage, &parent("left", "one")?).await?;
+    message_of(stage.finalizing_scripts(NS), "left", "Synced", "True", "Applied").await?;
+    let before = stage.api::<ConfigMap>(NS).get("left").await?;
+    std::fs::remove_file(stage.providers().join("one.wasm"))?;
+    std::fs::remove_file(stage.providers().join("one.yaml"))?;
+    stage.kubectl(&["patch", "provider", "one", "--type=merge", "-p", r#"{"spec":{"suspend":true}}"#], "").await?;
+    message_of(stage.provider_objects(), "one", "Serving", "False", "Suspended").await?;
+    stage.kubectl(&["label", "finalizingscript", "left", "--overwrite", "who=two"], "").await?;
+    // Without a finalizer of that Provider on it, which would block.
+    let theirs = r#"{"metadata":{"finalizers":["finalizer.bartizan.dev/two"]}}"#;
+    stage.kubectl(&["patch", "finalizingscript", "left", "--type=merge", "-p", theirs], "").await?;
+    stage.kubectl(&["delete", "provider", "one", "--timeout=60s"], "").await?;
+    message_of(stage.finalizing_scripts(NS), "left", "Synced", "True", "Applied").await?;
+    let after = stage.api::<ConfigMap>(NS).get("left").await?;
+    ensure!(after.uid() == before.uid() && after.labels()["bartizan.dev/provider"] == "two", "{after:?}");
+    host.stop().await?;
+    stage.stop().await
+}
