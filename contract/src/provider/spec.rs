@@ -64,6 +64,9 @@ pub struct ProviderMetadata {
     /// The finalizers.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub finalizers: Vec<String>,
+    /// What this host does not understand of the object, and left out: it may be a restriction.
+    #[serde(skip)]
+    pub not_understood: Option<String>,
 }
 
 /// The spec of a Provider.

@@ -96,7 +96,8 @@ pub fn admit(
         Last::Known(last) => Some(last.clone()),
         Last::Unknown | Last::None => None,
     };
-    let errors: Vec<String> = spec.check().iter().map(ToString::to_string).collect();
+    let mut errors: Vec<String> = spec.check().iter().map(ToString::to_string).collect();
+    errors.extend(provider.metadata.not_understood.clone());
     let origin = match origin {
         _ if !errors.is_empty() => Err(Problem { reason: Reason::Invalid, message: errors.join("; ") }),
         Ok(origin) => Ok(origin),

@@ -6,6 +6,8 @@ use bartizan_contract::names::{PROVIDER_API_VERSION, PROVIDER_KIND, PROVIDER_PLU
 use bartizan_contract::provider::Provider;
 use kube::core::{ApiResource, DynamicObject};
 use kube::{Api, Client};
+use serde_json::Value;
+use serde_path_to_error::{Path, Segment};
 
 use crate::kubernetes::object::stamp;
 use crate::kubernetes::served::api_resource;
@@ -28,14 +30,96 @@ pub(super) fn api(client: &Client) -> Api<DynamicObject> {
     Api::all_with(client.clone(), &resource())
 }
 
-/// Reads a Provider as the API server holds it.
+/// Most fields of a Provider that are left out, since this host does not understand them.
+const LEFT_OUT: usize = 32;
+
+/// Reads a Provider as the API server holds it. What this host does not understand, as of a newer version, is left out and noted: it might
+/// be a restriction, so that such a Provider is not served; what it claims stays its own.
 ///
 /// # Errors
-/// If it has fields that this host does not know: it might grant more than was meant.
+/// If too little of it is understood.
 pub(super) fn parse(mut object: DynamicObject) -> anyhow::Result<Provider> {
     let name = object.metadata.name.clone().unwrap_or_default();
     object.metadata.managed_fields = None;
     stamp(&mut object, &kind());
-    let value = serde_json::to_value(object).with_context(|| format!("Provider {name}"))?;
-    serde_json::from_value(value).with_context(|| format!("Provider {name} is not one that this host understands"))
+    let mut value = serde_json::to_value(object).with_context(|| format!("Provider {name}"))?;
+    let mut not_understood = None;
+    for _ in 0..LEFT_OUT {
+        let error = match serde_path_to_error::deserialize::<_, Provider>(&value) {
+            Ok(mut provider) => {
+                provider.metadata.not_understood = not_understood;
+                return Ok(provider);
+            }
+            Err(error) => error,
+        };
+        let (path, message) = (error.path().clone(), error.inner().to_string());
+        not_understood.get_or_insert_with(|| {
+            format!(
+                "{path}: {message}: this host may be older than the Provider; it serves nothing for it until that field is gone, or a newer \
+                 host runs"
+            )
+        });
+        if !leave_out(&mut value, &path, &message) {
+            break;
+        }
+    }
+    let reason = not_understood.unwrap_or_default();
+    anyhow::bail!("Provider {name} is not one that this host understands: {reason}")
+}
+
+/// Removes the value at a path of the spec or status, or the field of it that is unknown.
+fn leave_out(value: &mut Value, path: &Path, message: &str) -> bool {
+    let unknown = message.strip_prefix("unknown field `").and_then(|rest| rest.split('`').next());
+    let steps: Vec<String> = path
+        .iter()
+        .filter_map(|segment| match segment {
+            Segment::Map { key } => Some(key.clone()),
+            Segment::Seq { index } => Some(index.to_string()),
+            Segment::Enum { .. } | Segment::Unknown => None,
+        })
+        .collect();
+    let at = |steps: &[String]| steps.iter().map(|step| format!("/{step}")).collect::<String>();
+    let mut remove = |holder: &[String], name: &str| match value.pointer_mut(&at(holder)) {
+        Some(Value::Object(fields)) => fields.remove(name).is_some(),
+        Some(Value::Array(items)) => {
+            name.parse().ok().filter(|index| *index < items.len()).map(|index: usize| items.remove(index)).is_some()
+        }
+        _ => false,
+    };
+    if let Some(unknown) = unknown
+        && remove(&steps, unknown)
+    {
+        return true;
+    }
+    steps.split_last().is_some_and(|(last, holder)| !holder.is_empty() && remove(holder, last))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn parsed(spec: Value) -> anyhow::Result<Provider> {
+        let object = json!({
+            "apiVersion": PROVIDER_API_VERSION, "kind": PROVIDER_KIND, "metadata": {"name": "a", "uid": "u"}, "spec": spec,
+        });
+        parse(serde_json::from_value(object).unwrap())
+    }
+
+    #[test]
+    fn what_is_not_understood_of_a_provider_is_noted_and_the_rest_is_read() {
+        let known = json!({"module": {"file": "a.wasm"}, "suspend": true});
+        assert_eq!(parsed(known.clone()).unwrap().metadata.not_understood, None);
+        let mut newer = known.clone();
+        newer["futureRestriction"] = json!({"a": 1});
+        newer["grants"] = json!({"children": [{"group": "", "kinds": ["ConfigMap"], "only": ["x"]}]});
+        newer["onRemoval"] = "Ask".into();
+        let provider = parsed(newer).unwrap();
+        assert!(provider.spec.suspend && provider.spec.grants.children.len() == 1, "{provider:?}");
+        let noted = provider.metadata.not_understood.unwrap();
+        assert!(noted.contains("unknown field `") && noted.contains("it serves nothing for it"), "{noted}");
+        let error = parsed(json!({"suspend": true})).unwrap_err().to_string();
+        assert!(error.starts_with("Provider a is not one that this host understands: spec"), "{error}");
+    }
 }

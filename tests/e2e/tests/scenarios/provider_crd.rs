@@ -63,3 +63,34 @@ async fn the_crd_of_provider_may_change_or_go_and_come_back() -> Result<()> {
     host.stop().await?;
     stage.stop().await
 }
+
+#[tokio::test]
+async fn a_provider_with_a_field_of_a_newer_host_is_not_served_and_keeps_its_claim() -> Result<()> {
+    let stage = Stage::start(&[Provider::Hello]).await?;
+    apply_crd(&stage).await?;
+    let mut host = stage.listening(stage.command()).await?;
+    host.ready().await?;
+    greeted(&stage, "world").await?;
+    let newer = r#"[{"op": "add", "path": "/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties/futureRestriction", "value": {"type": "string"}}]"#;
+    stage.kubectl(&["patch", CRD, "--type=json", "-p", newer], "").await?;
+    let patch = |value: &str| format!(r#"{{"spec":{{"futureRestriction":{value}}}}}"#);
+    // The new schema may take a moment to be served.
+    wait_for("the field", SOON, async || {
+        stage.kubectl(&["patch", "provider", "hello", "--type=merge", "-p", &patch("\"no\"")], "").await?;
+        let found = stage.provider_objects().get("hello").await?;
+        Ok(found.data["spec"]["futureRestriction"].is_string().then_some(()))
+    })
+    .await?;
+    // A watch from before is served by the schema from before.
+    host.stop().await?;
+    let host = stage.listening(stage.command()).await?;
+    let message = message_of(stage.provider_objects(), "hello", "Accepted", "False", "Invalid").await?;
+    ensure!(message.contains("unknown field `futureRestriction`"), "{message}");
+    // Nothing is written until it is gone.
+    apply_text(&stage, &greeting("a", "nobody")).await?;
+    stage.kubectl(&["patch", "provider", "hello", "--type=merge", "-p", &patch("null")], "").await?;
+    message_of(stage.provider_objects(), "hello", "Accepted", "True", "Accepted").await?;
+    greeted(&stage, "nobody").await?;
+    host.stop().await?;
+    stage.stop().await
+}
