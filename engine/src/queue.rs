@@ -89,8 +89,8 @@ const SHARE: u64 = 4;
 #[derive(Debug)]
 pub struct Queue<K> {
     entries: BTreeMap<K, Entry>,
-    edits: Turns<K>,
-    others: Turns<K>,
+    edits: Turns<Priority, K>,
+    others: Turns<Priority, K>,
     /// How many parents were taken.
     taken: u64,
     delayed: BTreeSet<(Instant, K)>,
@@ -273,11 +273,11 @@ impl<K: Ord + Clone> Queue<K> {
         self.entries.get(key).map_or(0, |entry| entry.failures)
     }
 
-    fn turns(&self, priority: Priority) -> &Turns<K> {
+    fn turns(&self, priority: Priority) -> &Turns<Priority, K> {
         if priority == Priority::Edit { &self.edits } else { &self.others }
     }
 
-    fn turns_mut(&mut self, priority: Priority) -> &mut Turns<K> {
+    fn turns_mut(&mut self, priority: Priority) -> &mut Turns<Priority, K> {
         if priority == Priority::Edit { &mut self.edits } else { &mut self.others }
     }
 

@@ -31,6 +31,18 @@ pub enum RegistryError {
     OtherDigest(String),
 }
 
+impl RegistryError {
+    /// A registry is too busy.
+    pub(crate) fn busy(registry: &str, code: u16, retry_after: Option<Duration>) -> Self {
+        let words = match code {
+            429 => "answered 429 (too many requests)".to_owned(),
+            code => format!("answered {code}"),
+        };
+        let asks = retry_after.map(|delay| format!(" and asks to wait {} s", delay.as_secs())).unwrap_or_default();
+        Self::Busy { message: format!("registry {registry} {words}{asks}"), retry_after }
+    }
+}
+
 /// Why a manifest does not name a module that can be fetched.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub(crate) enum ManifestError {

@@ -8,7 +8,6 @@ use oci_client::errors::{DigestError, OciDistributionError, OciErrorCode};
 
 use crate::credentials::{CredentialSource, Login};
 use crate::error::RegistryError;
-use crate::session::busy;
 
 /// Longest part of a registry's own message that is kept, in characters.
 const LONGEST: usize = 200;
@@ -63,7 +62,7 @@ fn answered(code: u16, reference: &Reference, login: &Login) -> RegistryError {
         401 => refused(registry, login),
         403 => denied(reference, login),
         404 => missing(reference),
-        429 | 503 => busy(registry, code, None),
+        429 | 503 => RegistryError::busy(registry, code, None),
         code => RegistryError::Unavailable(format!("registry {registry} answered {code}")),
     }
 }

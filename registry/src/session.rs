@@ -107,7 +107,7 @@ impl Session<'_> {
         match answer.status() {
             code @ (StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE) => {
                 let delay = retry_after(answer.headers(), SystemTime::now());
-                Err(busy(self.image.registry(), code.as_u16(), delay))
+                Err(RegistryError::busy(self.image.registry(), code.as_u16(), delay))
             }
             _ => Ok(answer),
         }
@@ -116,16 +116,6 @@ impl Session<'_> {
     fn explain(&self, error: OciDistributionError) -> RegistryError {
         explain(error, self.image, self.login)
     }
-}
-
-/// A registry is too busy.
-pub(crate) fn busy(registry: &str, code: u16, retry_after: Option<Duration>) -> RegistryError {
-    let words = match code {
-        429 => "answered 429 (too many requests)".to_owned(),
-        code => format!("answered {code}"),
-    };
-    let asks = retry_after.map(|delay| format!(" and asks to wait {} s", delay.as_secs())).unwrap_or_default();
-    RegistryError::Busy { message: format!("registry {registry} {words}{asks}"), retry_after }
 }
 
 /// A number of seconds, or a date (RFC 9110, 10.2.3).

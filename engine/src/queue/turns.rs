@@ -3,25 +3,23 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::Priority;
-
 /// A parent that is due, by priority and time.
-pub(super) type Position<K> = (Priority, u64, K);
+pub(super) type Position<P, K> = (P, u64, K);
 
 /// When a namespace is next: the lowest turn goes first; since when it waits decides between equal ones.
 type Turn = (u64, u64);
 
 /// A namespace in which parents are due.
 #[derive(Debug)]
-struct Line<K> {
+struct Line<P, K> {
     turn: Turn,
-    ready: BTreeSet<Position<K>>,
+    ready: BTreeSet<Position<P, K>>,
 }
 
 /// Namespaces in which parents are due, in the order of their turns.
 #[derive(Debug)]
-pub(super) struct Turns<K> {
-    lines: BTreeMap<Arc<str>, Line<K>>,
+pub(super) struct Turns<P, K> {
+    lines: BTreeMap<Arc<str>, Line<P, K>>,
     order: BTreeSet<(Turn, Arc<str>)>,
     /// The turn that was taken last.
     now: u64,
@@ -29,15 +27,15 @@ pub(super) struct Turns<K> {
     rested: BTreeMap<Arc<str>, u64>,
 }
 
-impl<K> Default for Turns<K> {
+impl<P, K> Default for Turns<P, K> {
     fn default() -> Self {
         Self { lines: BTreeMap::new(), order: BTreeSet::new(), now: 0, rested: BTreeMap::new() }
     }
 }
 
-impl<K: Ord> Turns<K> {
+impl<P: Ord, K: Ord> Turns<P, K> {
     /// A parent of this namespace is due.
-    pub(super) fn insert(&mut self, namespace: &Arc<str>, position: Position<K>) {
+    pub(super) fn insert(&mut self, namespace: &Arc<str>, position: Position<P, K>) {
         if let Some(line) = self.lines.get_mut(namespace) {
             line.ready.insert(position);
             return;
@@ -49,7 +47,7 @@ impl<K: Ord> Turns<K> {
     }
 
     /// It is not, any more.
-    pub(super) fn remove(&mut self, namespace: &Arc<str>, position: &Position<K>) {
+    pub(super) fn remove(&mut self, namespace: &Arc<str>, position: &Position<P, K>) {
         let Some(line) = self.lines.get_mut(namespace) else { return };
         line.ready.remove(position);
         if line.ready.is_empty() {
