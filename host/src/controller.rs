@@ -4,6 +4,7 @@
 mod breakers;
 mod former_kinds;
 mod former_namespaces;
+mod look_back;
 mod observe;
 mod previewing;
 mod previews;
@@ -42,8 +43,9 @@ use crate::reconcile::{self, Job, reconcile};
 use crate::telemetry::explain::Board;
 use crate::telemetry::observer::Observer;
 use crate::telemetry::timestamp;
+use look_back::LookBack;
 use previewing::Previewing;
-use watches::{Listed, Version, watches};
+use watches::{Listed, watches};
 
 /// Most watch events that are queued for the actor; a full channel slows the watches down and loses nothing.
 const EVENTS: usize = 64;
@@ -110,10 +112,7 @@ pub(crate) struct Controller {
     breakers: Breakers,
     listings: JoinSet<Listed>,
     /// Lists that show whether the store went back in time, and of what.
-    versions: JoinSet<Version>,
-    looking_back: BTreeSet<Scope>,
-    /// Those among them that could not be read, and why.
-    unread: BTreeMap<Scope, String>,
+    looking_back: LookBack,
     claims: Arc<[Claim]>,
     reporter: Reporter,
     board: Board,
@@ -171,9 +170,7 @@ impl Controller {
             in_flight: BTreeMap::new(),
             breakers: Breakers::default(),
             listings: JoinSet::new(),
-            versions: JoinSet::new(),
-            looking_back: BTreeSet::new(),
-            unread: BTreeMap::new(),
+            looking_back: LookBack::default(),
             claims,
             reporter,
             board,
@@ -256,7 +253,7 @@ impl Controller {
                 Some((scope, event)) = seen.recv() => self.observe(&scope, event),
                 Some(finished) = self.running.join_next_with_id(), if !self.running.is_empty() => self.finish(finished),
                 Some(listed) = self.listings.join_next(), if !self.listings.is_empty() => self.listed(listed),
-                Some(version) = self.versions.join_next(), if !self.versions.is_empty() => {
+                Some(version) = self.looking_back.next() => {
                     if self.looked_back(version) {
                         break Ended::WentBack;
                     }
@@ -293,12 +290,11 @@ impl Controller {
         // Faults of the previous version say nothing about this one.
         self.breakers = Breakers::default();
         self.report_breakers();
+        let all = self.index.parent_uids().cloned();
+        let (failed, others) = all.partition(|uid| self.queue.failures(uid) > 0);
         let now = Instant::now();
-        for uid in self.index.parent_uids() {
-            let priority = if self.queue.failures(uid) > 0 { Priority::Edit } else { Priority::Resync };
-            let namespace = self.index.parent(uid).and_then(|parent| parent.key.namespace.clone());
-            self.queue.touch(uid, namespace.as_deref().unwrap_or_default(), priority, now);
-        }
+        self.touch(&failed, Priority::Edit, now);
+        self.touch(&others, Priority::Resync, now);
     }
 
     /// Whether what is known of the parents is complete and current. Of one that was edited, paused or deleted meanwhile, nothing is
@@ -306,7 +302,7 @@ impl Controller {
     fn may_decide(&self) -> bool {
         let is_of_parents = |scope: &Scope| self.served.parents.contains_key(&scope.kind);
         let may_serve = !self.only_previews && self.recorded_otherwise.is_none();
-        self.index.is_synced() && may_serve && self.versions.is_empty() && !self.broken.keys().any(is_of_parents)
+        self.index.is_synced() && may_serve && self.looking_back.is_done() && !self.broken.keys().any(is_of_parents)
     }
 
     fn start_what_is_due(&mut self, now: Instant) {

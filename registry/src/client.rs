@@ -217,7 +217,6 @@ impl Registry {
         let (manifest, digest) = (digest_of(&artifact.manifest), artifact.module.clone());
         self.within(LONG, async {
             let auth = self.log_in(RegistryOperation::Push).await?;
-            self.client.store_auth_if_needed(self.reference.resolve_registry(), &auth).await;
             match self.upload(artifact, module).await {
                 Ok(()) => Ok(()),
                 Err(error) => Err(self.failed(error, None, &auth).await),
@@ -249,7 +248,9 @@ impl Registry {
         let auth = self.session().log_in(actions).await?;
         let told = self.client.auth(&self.reference, &auth, operation).await;
         told.map_err(|error| self.explain(error))?;
-        Ok(self.presented.get_or_init(|| auth).clone())
+        // The first one is that of `resolve`, which `download` needs.
+        let _ = self.presented.set(auth.clone());
+        Ok(auth)
     }
 
     fn session(&self) -> Session<'_> {

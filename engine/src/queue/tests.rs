@@ -140,19 +140,25 @@ fn an_attempt_due_after_a_lost_race_is_not_delayed_by_events() {
     assert_eq!(queue.next_due(), Some(now + soon));
 }
 
-#[test]
-fn the_backoff_doubles_up_to_its_limit_and_a_success_resets_it() {
+/// The delays after fourteen failures in a row, and the time then.
+fn delays(queue: &mut Queue<i32>, failed: Finished, jitter: f64) -> (Vec<Duration>, Instant) {
     let mut now = Instant::now();
-    let mut queue = Queue::default();
     queue.touch(&1, "", Priority::Child, now);
     let mut delays = Vec::new();
     for _ in 0..14 {
         queue.take(now);
-        queue.finish(&1, RETRY, now, 1.0);
+        queue.finish(&1, failed, now, jitter);
         let due = queue.next_due().unwrap();
         delays.push(due - now);
         now = due;
     }
+    (delays, now)
+}
+
+#[test]
+fn the_backoff_doubles_up_to_its_limit_and_a_success_resets_it() {
+    let mut queue = Queue::default();
+    let (delays, now) = delays(&mut queue, RETRY, 1.0);
     assert_eq!(delays[..4], [1, 2, 4, 8].map(|factor| BACKOFF_BASE * factor));
     assert_eq!(delays[13], BACKOFF_MAX);
     queue.take(now);
@@ -162,17 +168,9 @@ fn the_backoff_doubles_up_to_its_limit_and_a_success_resets_it() {
 
 #[test]
 fn an_api_server_that_always_asks_for_a_second_is_asked_ever_more_rarely() {
-    let (mut now, mut queue) = (Instant::now(), Queue::default());
-    queue.touch(&1, "", Priority::Child, now);
+    let mut queue = Queue::default();
     let second = Finished::Retry { after: Some(Duration::from_secs(1)), most: BACKOFF_MAX };
-    let mut delays = Vec::new();
-    for _ in 0..14 {
-        queue.take(now);
-        queue.finish(&1, second, now, 0.0);
-        let due = queue.next_due().unwrap();
-        delays.push(due - now);
-        now = due;
-    }
+    let (delays, now) = delays(&mut queue, second, 0.0);
     assert_eq!(delays[..5], [1, 1, 1, 1, 2].map(Duration::from_secs));
     assert_eq!(delays[13], BACKOFF_MAX / 2);
     // It is never asked sooner, and not by all at once.

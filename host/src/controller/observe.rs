@@ -3,15 +3,16 @@
 use std::time::Instant;
 
 use bartizan_engine::Touched;
-use bartizan_engine::index::{Scope, went_back};
+use bartizan_engine::index::Scope;
 use bartizan_engine::provider::claims::serves;
 use bartizan_engine::snapshot::Left;
 use bartizan_engine::{Observed, ParentUid, Priority};
 use tokio::task::JoinError;
-use tracing::{error, warn};
+use tracing::error;
 
 use super::Controller;
-use super::watches::{Listed, ListedFor, Version, list, list_children, referenced};
+use super::look_back::Version;
+use super::watches::{Listed, ListedFor, list, list_children, referenced};
 use crate::kubernetes::watch::Seen;
 
 impl Controller {
@@ -45,53 +46,18 @@ impl Controller {
         }
     }
 
-    /// Finds out whether the store went back in time, before anything is decided: its objects would look older than what is known, and
-    /// be ignored.
+    /// Finds out whether the store went back in time, before anything is decided.
     fn look_back(&mut self, scope: &Scope) {
-        if self.looking_back.contains(scope) || !self.was_synced {
-            return;
+        if let Some(highest) = self.index.highest(&scope.kind).filter(|_| self.was_synced) {
+            self.looking_back.begin(&self.shared, scope, highest);
         }
-        let Some(highest) = self.index.highest(&scope.kind).map(str::to_owned) else { return };
-        let (shared, scope) = (self.shared.clone(), scope.clone());
-        self.looking_back.insert(scope.clone());
-        self.versions.spawn(async move { Version::read(&shared, scope, highest).await });
     }
 
     /// Takes the version of the store. Returns whether it went back in time.
     pub(super) fn looked_back(&mut self, version: Result<Version, JoinError>) -> bool {
-        match version {
-            // Nothing is decided before that is known, and people are told.
-            Ok(version @ Version { listed: Err(_), .. }) => {
-                if let Err(error) = &version.listed {
-                    let reason = format!("it is not known whether the store went back in time: {error}");
-                    warn!(provider = self.shared.provider(), kind = %version.scope.kind, "{reason}");
-                    self.unread.insert(version.scope.clone(), reason);
-                    self.report_health();
-                }
-                let shared = self.shared.clone();
-                self.versions.spawn(async move { version.read_again(&shared).await });
-                false
-            }
-            Ok(Version { scope, highest, listed: Ok(listed), .. }) => {
-                self.looking_back.remove(&scope);
-                if self.unread.remove(&scope).is_some() {
-                    self.report_health();
-                }
-                let went_back = went_back(&highest, &listed);
-                if went_back {
-                    warn!(
-                        provider = self.shared.provider(), kind = %scope.kind,
-                        "the store of the API server went back in time, from resource version {highest} to {listed}: starting anew"
-                    );
-                }
-                went_back
-            }
-            Err(error) => {
-                // Whether it did is not known: what is known of it is not to be trusted.
-                error!(provider = self.shared.provider(), "a list ended unexpectedly: {error}");
-                true
-            }
-        }
+        let went_back = self.looking_back.take(&self.shared, version);
+        self.report_health();
+        went_back
     }
 
     /// Takes an object from a watch or from the response to a write. A parent that was created or edited has priority, even if the

@@ -47,7 +47,7 @@ impl Controller {
         for kind in self.index.scopes().map(|scope| &scope.kind) {
             self.observer.metrics.watch_up(kind, !known_old.contains(kind));
         }
-        if let Some((scope, reason)) = self.broken.first_key_value().or_else(|| self.unread.first_key_value()) {
+        if let Some((scope, reason)) = self.broken.first_key_value().or_else(|| self.looking_back.unread()) {
             let (kind, reason) = (scope.kind.clone(), reason.clone());
             self.reporter.report(ControllerEvent::WatchBroken { kind, reason });
         } else if self.told_unrecorded {

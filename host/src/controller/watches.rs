@@ -26,18 +26,6 @@ pub(super) struct Listed {
     pub(super) objects: Vec<Observed>,
 }
 
-/// What shows whether the store went back in time.
-pub(super) struct Version {
-    /// What was listed.
-    pub(super) scope: Scope,
-    /// The highest resource version that was seen before.
-    pub(super) highest: String,
-    /// That of the list, or why there is none yet.
-    pub(super) listed: Result<String, ApiError>,
-    /// Before the next attempt.
-    pub(super) backoff: Backoff,
-}
-
 /// What objects were listed for.
 pub(super) enum ListedFor {
     /// The selector of a child.
@@ -128,23 +116,6 @@ async fn read_references(shared: &Shared, references: &References) -> Result<Vec
         }
     }
     Ok(objects)
-}
-
-impl Version {
-    /// Asks for the resource version of the store now.
-    pub(super) async fn read(shared: &Shared, scope: Scope, highest: String) -> Self {
-        let backoff = Backoff::new(backoff::LIST);
-        let listed = shared.writer.version(&scope.kind, scope.namespace.as_deref()).await;
-        Self { scope, highest, listed, backoff }
-    }
-
-    /// Asks again, after a pause.
-    pub(super) async fn read_again(self, shared: &Shared) -> Self {
-        let Self { scope, highest, listed, mut backoff } = self;
-        backoff.wait(listed.err().and_then(|error| error.retry_after())).await;
-        let listed = shared.writer.version(&scope.kind, scope.namespace.as_deref()).await;
-        Self { scope, highest, listed, backoff }
-    }
 }
 
 /// The children of a parent that was not known when they were seen.

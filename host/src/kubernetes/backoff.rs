@@ -85,6 +85,14 @@ impl Backoff {
         tokio::time::sleep(self.next_delay() + asked.unwrap_or_default().min(ASKED)).await;
     }
 
+    /// The same for a watch that broke after this time. Only one that lasted begins anew: that a list succeeds says nothing about the watch.
+    pub(crate) async fn wait_after_watch(&mut self, lasted: Duration, asked: Option<Duration>) {
+        if lasted > self.policy.longest {
+            self.reset();
+        }
+        self.wait(asked).await;
+    }
+
     /// It went well: the next failure is the first again.
     pub(crate) fn reset(&mut self) {
         self.delays = self.policy.delays();

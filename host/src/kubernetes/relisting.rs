@@ -11,7 +11,7 @@ use kube::runtime::watcher::{self, Event, watcher};
 use kube::{Api, Resource};
 use serde::de::DeserializeOwned;
 
-use crate::kubernetes::backoff::{self, ASKED, Backoff};
+use crate::kubernetes::backoff::{self, Backoff};
 use crate::kubernetes::error::retry_after;
 
 type Events<K> = BoxStream<'static, watcher::Result<Event<K>>>;
@@ -20,8 +20,8 @@ struct State<K> {
     events: Events<K>,
     began: Instant,
     backoff: Backoff,
-    /// Before the next list, if the watch broke.
-    pause: Option<Duration>,
+    /// If the watch broke: how long it lasted, and the delay that the API server asks for.
+    broken: Option<(Duration, Option<Duration>)>,
 }
 
 /// The events of a watch without end. After each error comes a whole list.
@@ -30,20 +30,15 @@ where
     K: Resource + Clone + DeserializeOwned + Debug + Send + 'static,
 {
     let begin = move || watcher(api.clone(), config.clone()).boxed();
-    let state = State { events: begin(), began: Instant::now(), backoff: Backoff::new(backoff::WATCH), pause: None };
+    let state = State { events: begin(), began: Instant::now(), backoff: Backoff::new(backoff::WATCH), broken: None };
     stream::unfold((state, begin), |(mut state, begin)| async move {
-        if let Some(pause) = state.pause.take() {
-            tokio::time::sleep(pause).await;
+        if let Some((lasted, asked)) = state.broken.take() {
+            state.backoff.wait_after_watch(lasted, asked).await;
             (state.events, state.began) = (begin(), Instant::now());
         }
         // It never ends by itself.
         let event = state.events.next().await?;
-        if let Err(error) = &event {
-            if state.began.elapsed() > backoff::WATCH.longest {
-                state.backoff.reset();
-            }
-            state.pause = Some(state.backoff.next_delay() + retry_after(error).unwrap_or_default().min(ASKED));
-        }
+        state.broken = event.as_ref().err().map(|error| (state.began.elapsed(), retry_after(error)));
         Some((event, (state, begin)))
     })
     .boxed()

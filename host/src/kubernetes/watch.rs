@@ -91,17 +91,14 @@ impl Watch {
             let started = Instant::now();
             let mut is_listed = false;
             let Err((reason, asked)) = self.once(&to, &mut is_listed).await else { return };
-            // Only a watch that lasted resets the backoff: that a list succeeds says nothing about the watch.
-            if started.elapsed() > backoff::WATCH.longest {
-                backoff.reset();
-            }
+            let lasted = started.elapsed();
             // It may be that this server sends no streams: an aggregated one, or one where that is off.
             self.streams = self.may_stream && (is_listed || !self.streams);
             warn!(kind = %self.scope.kind, namespace = self.scope.namespace, %reason, "watch broke; listing again");
             if to.send((self.scope.clone(), Seen::Broken(reason))).await.is_err() {
                 return;
             }
-            backoff.wait(asked).await;
+            backoff.wait_after_watch(lasted, asked).await;
         }
     }
 

@@ -82,8 +82,7 @@ fn side_by_side(names: &[&str], whole: bool) -> Result<bool> {
     };
     let program = program()?;
     let mut running = Vec::new();
-    for name in names {
-        let name = *name;
+    for &name in names {
         let arguments: Vec<&str> =
             [name].into_iter().chain(seconds(name).into_iter().flat_map(|s| ["--seconds", s])).collect();
         println!("$ cargo xtask rig {}", arguments.join(" "));
