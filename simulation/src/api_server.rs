@@ -14,11 +14,8 @@ use bartizan_engine::{ApiError, Fence, ObjectKey, Observed, managed_fields};
 use serde_json::{Value, json};
 
 use crate::fields;
-use crate::owner::{Owner, disown, entries};
+use crate::owner::{self, Owner};
 use crate::validation::{validate, validate_update};
-
-/// The field that is pruned.
-const PRUNED: (&str, &str) = ("f:data", "f:pruned");
 
 /// An event of a watch.
 #[derive(Clone, Debug, PartialEq)]
@@ -126,7 +123,7 @@ impl ApiServer {
         object["metadata"]["uid"] = self.next_uid().into();
         let (owner, owned) = (Owner { manager, operation: "Update", subresource: "" }, fields::of(&object));
         if !owned.is_empty() {
-            object["metadata"]["managedFields"] = json!([owner.entry(&owned, self.now().into())]);
+            object["metadata"]["managedFields"] = json!([owner.entry(&owned, &self.now())]);
         }
         self.store(key, object);
     }
@@ -291,7 +288,8 @@ impl ApiServer {
                 object
             }
         };
-        self.merge_applied(&mut object, intent, Owner { manager, operation: "Apply", subresource: "" });
+        let owner = Owner { manager, operation: "Apply", subresource: "" };
+        owner::apply(&mut object, intent, owner, self.mutates, &self.now());
         validate(&object)?;
         if let Some(before) = &before {
             validate_update(before, &object)?;
@@ -318,59 +316,8 @@ impl ApiServer {
         }
         let mut object = before.clone();
         let owner = Owner { manager, operation: "Apply", subresource: "status" };
-        self.merge_applied(&mut object, &json!({"status": status}), owner);
+        owner::apply(&mut object, &json!({"status": status}), owner, false, &self.now());
         Ok(self.commit("status", key, Some(before), object, None))
-    }
-
-    /// Merges an apply into an object: sets its fields, and removes omitted fields that only its manager owned.
-    fn merge_applied(&self, object: &mut Value, intent: &Value, owner: Owner<'_>) {
-        let mutates = self.mutates && intent["kind"] == "ConfigMap";
-        let mut applied = fields::of(intent);
-        applied.retain(|path| !mutates || *path != [PRUNED.0, PRUNED.1]);
-        let mut entries = entries(object);
-        let mut existing = fields::of(object);
-        existing.retain(|path| (path[0] == "f:status") == (owner.subresource == "status"));
-        let is_first = entries.is_empty() && !existing.is_empty();
-        if is_first {
-            // What nobody is known to own is not the applier's.
-            let before = Owner { manager: "before-first-apply", operation: "Update", subresource: "" };
-            entries.push(before.entry(&existing, self.now().into()));
-        }
-        let known = entries.iter().find(|entry| owner.is(entry)).map(|entry| fields::from_v1(&entry["fieldsV1"]));
-        let owned_by_others = |path: &fields::Path| {
-            entries.iter().any(|entry| !owner.is(entry) && fields::from_v1(&entry["fieldsV1"]).contains(path))
-        };
-        let known = known.unwrap_or_default();
-        for path in known.difference(&applied).filter(|path| !owned_by_others(path)) {
-            // A map in which others have something stays.
-            let is_in_use = |value: &Value| value.as_object().is_some_and(|map| !map.is_empty());
-            if !fields::get(object, path).is_some_and(is_in_use) {
-                fields::remove(object, path);
-            }
-        }
-        let mut changed = fields::Fields::new();
-        for path in &applied {
-            let value = fields::get(intent, path).cloned().unwrap_or_default();
-            let live = fields::get(object, path);
-            // An empty map says nothing about what is in it.
-            let says_nothing = value == json!({}) && live.is_some_and(Value::is_object);
-            if live != Some(&value) && !says_nothing {
-                changed.insert(path.clone());
-                fields::set(object, path, value);
-            }
-        }
-        if mutates && object["data"].get("defaulted").is_none() {
-            object["data"]["defaulted"] = true.into();
-        }
-        disown(&mut entries, owner, &changed);
-        if changed.is_empty() && known == applied && !is_first {
-            return;
-        }
-        entries.retain(|entry| !owner.is(entry));
-        if !applied.is_empty() {
-            entries.push(owner.entry(&applied, self.now().into()));
-        }
-        object["metadata"]["managedFields"] = entries.into();
     }
 
     fn patch(&mut self, caller: Caller<'_>, patch: &MergePatch) -> Result<Observed, ApiError> {
@@ -396,7 +343,7 @@ impl ApiServer {
         validate(&object)?;
         validate_update(&before, &object)?;
         if body["metadata"].get("managedFields").is_none() {
-            self.record_update(&before, &mut object, manager);
+            owner::update(&before, &mut object, manager, &self.now());
         }
         Ok(self.commit("patch", key, Some(before), object, None))
     }
@@ -407,32 +354,9 @@ impl ApiServer {
         let mut object = before.clone();
         change(&mut object);
         if object != before {
-            self.record_update(&before, &mut object, manager);
+            owner::update(&before, &mut object, manager, &self.now());
             self.store(key, object);
         }
-    }
-
-    fn record_update(&self, before: &Value, object: &mut Value, manager: &str) {
-        let (old, new) = (fields::of(before), fields::of(object));
-        let changed = |path: &&fields::Path| fields::get(before, path) != fields::get(object, path);
-        let changed: fields::Fields = new.iter().filter(changed).cloned().collect();
-        let removed: fields::Fields = old.difference(&new).cloned().collect();
-        // Where nothing is tracked, an update does not begin to.
-        if changed.is_empty() && removed.is_empty() || entries(before).is_empty() {
-            return;
-        }
-        let owner = Owner { manager, operation: "Update", subresource: "" };
-        let mut entries = entries(object);
-        let known = entries.iter().find(|entry| owner.is(entry)).map(|entry| fields::from_v1(&entry["fieldsV1"]));
-        disown(&mut entries, owner, &changed.union(&removed).cloned().collect());
-        let mut owned = known.unwrap_or_default();
-        owned.retain(|path| !removed.contains(path));
-        owned.extend(changed);
-        entries.retain(|entry| !owner.is(entry));
-        if !owned.is_empty() {
-            entries.push(owner.entry(&owned, self.now().into()));
-        }
-        object["metadata"]["managedFields"] = entries.into();
     }
 
     fn claim(&mut self, caller: Caller<'_>, intent: &Value, seen: &Observed) -> Result<Option<Observed>, ApiError> {

@@ -9,6 +9,7 @@
 
 mod cluster;
 mod names;
+mod steps;
 
 use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::time::{Duration, Instant};
@@ -17,7 +18,8 @@ use bartizan_contract::{OnImmutableChange, ReconcileResponse};
 use serde_json::json;
 
 use crate::world::{DesiredChild, PROVIDER, SUCCESSOR, State, response};
-use cluster::{Cluster, Deed, Step};
+use cluster::Cluster;
+use steps::{Deed, Step};
 
 /// Steps after which the search breadth first ends.
 const DEPTH: usize = 12;

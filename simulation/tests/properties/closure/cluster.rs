@@ -9,11 +9,11 @@ use bartizan_engine::reconcile::Ended;
 use bartizan_engine::snapshot::Left;
 use bartizan_engine::{ObjectKey, Observed};
 use bartizan_simulation::host::Outcome;
-use bartizan_simulation::schedule::Schedule;
-use bartizan_simulation::{ApiServer, Fault, Host, WatchEvent};
+use bartizan_simulation::{ApiServer, Host, WatchEvent};
 use serde_json::{Value, json};
 
 use super::names::Names;
+use super::steps::{Deed, Disturbed, FAULTS, Meanwhile, Step};
 use crate::world::{
     self, FINALIZER, MANAGER, OTHER, OURS, PROVIDER, SUCCESSOR, State, check_trace, check_writes, context_of,
     finish_deletions, foreign_to, host_of, key, observe, parent_key, second_key, server, set,
@@ -27,69 +27,6 @@ const KINDS: [&str; 3] = ["ObjectStore", "ConfigMap", "StatefulSet"];
 const FAULTY: usize = 6;
 /// Rounds within which a fair run ends.
 const ROUNDS: usize = 14;
-const FAULTS: [Fault; 8] = [
-    Fault::Lost,
-    Fault::Unanswered,
-    Fault::CrashBefore,
-    Fault::CrashAfter,
-    Fault::Busy,
-    Fault::Conflict,
-    Fault::Forbidden,
-    Fault::Invalid,
-];
-
-/// What others do, each at most once.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Deed {
-    /// Somebody edits a child.
-    Edit(usize),
-    /// Somebody removes a child.
-    Remove(usize),
-    /// Somebody takes the name of a child.
-    Take(usize),
-    /// The parents are edited: the provider answers with its second answer for what it sees of that.
-    ChangeAnswer,
-    /// A host goes on with another version of the provider, which has the second answer.
-    Upgrade(usize),
-    /// A host learns that the parents are another provider's now, or its own.
-    HandOver(usize),
-    /// `kubectl delete --cascade=orphan`.
-    Orphan,
-    /// The garbage collector removes the owner of one child of an orphaned parent.
-    Collect(usize),
-    /// `kubectl delete`.
-    Delete,
-    /// `kubectl delete --cascade=foreground`.
-    DeleteForeground,
-    /// The quota grows.
-    LiftQuota,
-}
-
-/// One step of a run.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Step {
-    /// A watch of a host delivers its next event, of this kind.
-    Deliver(usize, &'static str),
-    /// A host restarts, with lists that are so many events old.
-    Restart(usize, usize),
-    /// A host reconciles a parent.
-    Reconcile(usize, usize, Option<(usize, Meanwhile)>),
-    /// Pending deletions complete, and the garbage collector works.
-    Finish,
-    /// Somebody does something.
-    Do(Deed),
-}
-
-/// What happens to, or before, one effect of a reconcile.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Meanwhile {
-    Fault(Fault),
-    /// Somebody does something.
-    Do(Deed),
-    /// Another host reconciles, from its beginning to its end.
-    Other(usize),
-}
-
 /// A host, and the version of its provider.
 #[derive(Clone)]
 pub(super) struct Site {
@@ -113,35 +50,6 @@ pub(super) struct Cluster {
     orphans: BTreeMap<usize, String>,
     /// Children that must never be deleted, with their UIDs.
     treasures: BTreeMap<usize, String>,
-}
-
-/// One effect is faulty, or something precedes it.
-struct Disturbed<'a> {
-    meanwhile: Option<(usize, Meanwhile)>,
-    act: &'a mut dyn FnMut(&mut ApiServer, Meanwhile),
-    effect: usize,
-}
-
-impl Schedule for Disturbed<'_> {
-    fn pick(&mut self, _count: usize) -> usize {
-        0
-    }
-
-    fn before(&mut self, server: &mut ApiServer) {
-        self.effect += 1;
-        if let Some((at, meanwhile)) = self.meanwhile
-            && at + 1 == self.effect
-        {
-            (self.act)(server, meanwhile);
-        }
-    }
-
-    fn fault(&mut self) -> Option<Fault> {
-        match self.meanwhile {
-            Some((at, Meanwhile::Fault(fault))) if at + 1 == self.effect => Some(fault),
-            _ => None,
-        }
-    }
 }
 
 impl Cluster {

@@ -4,11 +4,13 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use bartizan_e2e::{Provider, SOON, Stage, apply_text, script};
+use bartizan_e2e::{Provider, SOON, Stage, apply_text};
 use bartizan_harness::wait::{wait_for, wait_object};
-use k8s_openapi::api::core::v1::{ConfigMap, Event};
-use kube::api::ListParams;
+use k8s_openapi::api::core::v1::ConfigMap;
+use kube::core::DynamicObject;
 use serde_json::{Value, json};
+
+use crate::statuses::{has_warning, is_synced, parent_with};
 
 const NS: &str = "default";
 const CRD: &str = "scripts.test.bartizan.dev";
@@ -229,26 +231,17 @@ async fn set_version(stage: &Stage, version: &Value) -> Result<()> {
     Ok(())
 }
 
-/// A Script that asks for a ConfigMap of its own name, or for one that cannot be.
 fn parent(name: &str, fails: bool) -> String {
-    let key = if fails { "not a key" } else { "text" };
-    let object = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": {key: "x"}});
     let condition = json!({"type": "Ready", "status": "True", "reason": "Fine", "message": "all is well"});
-    let status = json!({"phase": "Completed", "observedGeneration": 1, "conditions": [condition]});
-    script(name, &json!({"answers": [{"answer": {"children": [{"object": object}], "status": status}}]}))
+    parent_with(name, fails, &json!({"phase": "Completed", "observedGeneration": 1, "conditions": [condition]}))
 }
 
 /// Waits until the failure of a parent is said as expected. An event comes with a condition, too.
 async fn is_said(stage: &Stage, name: &str, expected: Said) -> Result<()> {
     wait_for(&format!("word of the failure of {name}, by {expected:?}"), SOON, async || {
         let parent = stage.scripts(NS).get(name).await?;
-        let conditions = parent.data["status"]["conditions"].as_array();
-        let has_condition =
-            conditions.into_iter().flatten().any(|is| is["type"] == "Synced" && is["status"] == "False");
-        let events = stage.api::<Event>(NS).list(&ListParams::default()).await?;
-        let has_event = events.items.iter().any(|event| {
-            event.involved_object.name.as_deref() == Some(name) && event.reason.as_deref() == Some("ApplyRefused")
-        });
+        let has_condition = is_synced(&parent, "False");
+        let has_event = has_warning(stage, name, "ApplyRefused").await?;
         match expected {
             Said::Condition => ensure!(has_condition, "status {}", parent.data["status"]),
             Said::Event => ensure!(has_event && !has_condition, "status {}", parent.data["status"]),
@@ -271,11 +264,8 @@ async fn the_kinds_of_twenty_operators_are_served() -> Result<()> {
         wait_object(stage.api::<ConfigMap>(NS), &works, "existence", SOON, |_| true).await?;
         is_said(&stage, &fails, kind.said).await?;
         if kind.said == Said::Condition {
-            let is_synced = |parent: &kube::core::DynamicObject| {
-                let conditions = parent.data["status"]["conditions"].as_array();
-                conditions.into_iter().flatten().any(|is| is["type"] == "Synced" && is["status"] == "True")
-            };
-            wait_object(stage.scripts(NS), &works, "Synced", SOON, is_synced).await.context(kind.name)?;
+            let synced = |parent: &DynamicObject| is_synced(parent, "True");
+            wait_object(stage.scripts(NS), &works, "Synced", SOON, synced).await.context(kind.name)?;
         }
         // What fails is tried again, ever more rarely.
         stage.kubectl(&["delete", "script", &fails, "--timeout=60s"], "").await?;

@@ -1,7 +1,7 @@
 //! The CustomResourceDefinition of Provider changes or goes while the host runs.
 
 use anyhow::{Result, ensure};
-use bartizan_e2e::{Provider, SOON, Stage, apply_text, greeting, message_of};
+use bartizan_e2e::{Host, Provider, SOON, Stage, apply_text, greeting, message_of};
 use bartizan_harness::build::workspace_root;
 use bartizan_harness::wait::{wait_for, wait_object};
 use k8s_openapi::api::core::v1::ConfigMap;
@@ -25,13 +25,18 @@ async fn apply_crd(stage: &Stage) -> Result<()> {
     Ok(())
 }
 
-#[tokio::test]
-async fn the_crd_of_provider_may_change_or_go_and_come_back() -> Result<()> {
+/// A host that serves a Greeting, and its child.
+async fn serving() -> Result<(Stage, Host, ConfigMap)> {
     let stage = Stage::start(&[Provider::Hello]).await?;
     apply_crd(&stage).await?;
-    let mut host = stage.listening(stage.command()).await?;
-    host.ready().await?;
+    let host = stage.host().await?;
     let child = greeted(&stage, "world").await?;
+    Ok((stage, host, child))
+}
+
+#[tokio::test]
+async fn the_crd_of_provider_may_change_or_go_and_come_back() -> Result<()> {
+    let (stage, mut host, child) = serving().await?;
 
     // Without its status subresource nothing can be said of a Provider; it serves on, and says so once it can.
     let without = r#"[{"op": "remove", "path": "/spec/versions/0/subresources/status"}]"#;
@@ -66,11 +71,7 @@ async fn the_crd_of_provider_may_change_or_go_and_come_back() -> Result<()> {
 
 #[tokio::test]
 async fn a_provider_with_a_field_of_a_newer_host_is_not_served_and_keeps_its_claim() -> Result<()> {
-    let stage = Stage::start(&[Provider::Hello]).await?;
-    apply_crd(&stage).await?;
-    let mut host = stage.listening(stage.command()).await?;
-    host.ready().await?;
-    greeted(&stage, "world").await?;
+    let (stage, host, _) = serving().await?;
     let newer = r#"[{"op": "add", "path": "/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties/futureRestriction", "value": {"type": "string"}}]"#;
     stage.kubectl(&["patch", CRD, "--type=json", "-p", newer], "").await?;
     let patch = |value: &str| format!(r#"{{"spec":{{"futureRestriction":{value}}}}}"#);

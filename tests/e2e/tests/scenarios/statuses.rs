@@ -15,12 +15,16 @@ const CRD: &str = "scripts.test.bartizan.dev";
 /// How long nothing may be written once all is as desired.
 const QUIET: Duration = Duration::from_secs(5);
 
-/// A Script that asks for a ConfigMap of its own name, or for one that cannot be.
 fn parent(name: &str, fails: bool) -> String {
-    let key = if fails { "not a key" } else { "text" };
-    let object = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": {key: "x"}});
     let condition = json!({"type": "Ready", "status": "True", "reason": "Fine", "message": ""});
     let status = json!({"ready": true, "unknown": 1, "observedGeneration": 1, "conditions": [condition]});
+    parent_with(name, fails, &status)
+}
+
+/// A Script with this status that asks for a ConfigMap of its own name, or for one that cannot be.
+pub(crate) fn parent_with(name: &str, fails: bool, status: &Value) -> String {
+    let key = if fails { "not a key" } else { "text" };
+    let object = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": {key: "x"}});
     script(name, &json!({"answers": [{"answer": {"children": [{"object": object}], "status": status}}]}))
 }
 
@@ -56,16 +60,23 @@ async fn settles(stage: &Stage, name: &str, what: &str, is: impl Fn(&DynamicObje
     Ok(stage.scripts(NS).get(name).await?)
 }
 
+/// Whether `Synced` of a parent has this status. Not every kind has room for the generation, by which conditions are found elsewhere.
+pub(crate) fn is_synced(parent: &DynamicObject, status: &str) -> bool {
+    let conditions = parent.data["status"]["conditions"].as_array();
+    conditions.into_iter().flatten().any(|is| is["type"] == "Synced" && is["status"] == status)
+}
+
+/// Whether there is a warning about a parent.
+pub(crate) async fn has_warning(stage: &Stage, name: &str, reason: &str) -> Result<bool> {
+    let found = stage.api::<Event>(NS).list(&ListParams::default()).await?;
+    let is_it =
+        |event: &Event| event.involved_object.name.as_deref() == Some(name) && event.reason.as_deref() == Some(reason);
+    Ok(found.items.iter().any(is_it))
+}
+
 /// Waits for a warning about a parent.
 async fn is_warned(stage: &Stage, name: &str, reason: &str) -> Result<()> {
-    let events = stage.api::<Event>(NS);
-    let probe = async || {
-        let found = events.list(&ListParams::default()).await?;
-        let is_it = |event: &Event| {
-            event.involved_object.name.as_deref() == Some(name) && event.reason.as_deref() == Some(reason)
-        };
-        Ok(found.items.iter().any(is_it).then_some(()))
-    };
+    let probe = async || Ok(has_warning(stage, name, reason).await?.then_some(()));
     wait_for(&format!("an event {reason} about {name}"), SOON, probe).await
 }
 
@@ -104,12 +115,7 @@ async fn any_crd_is_served_whatever_room_it_has_for_a_status() -> Result<()> {
     stage.scripts(NS).patch_status("listed", &PatchParams::default(), &all).await?;
     let child = Patch::Merge(json!({"spec": {"answers": []}}));
     stage.scripts(NS).patch("listed", &PatchParams::default(), &child).await?;
-    // There is no room for the generation here, by which conditions are found elsewhere.
-    wait_object(stage.scripts(NS), "listed", "a failure", SOON, |parent| {
-        let conditions = parent.data["status"]["conditions"].as_array();
-        conditions.into_iter().flatten().any(|is| is["type"] == "Synced" && is["status"] == "False")
-    })
-    .await?;
+    wait_object(stage.scripts(NS), "listed", "a failure", SOON, |parent| is_synced(parent, "False")).await?;
     ensure!(has(&["Theirs"])(&stage.scripts(NS).get("listed").await?), "what others wrote is gone");
     stage.kubectl(&["delete", "script", "listed"], "").await?;
 
