@@ -201,7 +201,7 @@ impl Providers {
             let reason = format!("CustomResourceDefinition {} is gone or was replaced", definition().crd);
             // What is offered and requested for them ends with them.
             self.take(Event::Listed(Vec::new()));
-            self.health.providers_gone(&reason);
+            self.health.providers_wait(&reason);
             error!("{reason}: no Provider is served until it is there as deploy/crds has it");
         }
         self.requests.shutdown().await;

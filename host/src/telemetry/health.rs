@@ -69,13 +69,6 @@ impl Health {
         self.lock().waits = Some(reason.to_owned());
     }
 
-    /// There are no Providers any more, for this reason: nothing is expected to serve.
-    pub(crate) fn providers_gone(&self, reason: &str) {
-        let mut state = self.lock();
-        state.waits = Some(reason.to_owned());
-        state.checks.clear();
-    }
-
     /// Providers are known, and each was reported on.
     pub(crate) fn providers_known(&self) {
         self.lock().waits = None;
