@@ -65,6 +65,8 @@ reasons! {
     Released,
     /// A step of the parent's deletion failed.
     DeletionBlocked,
+    /// Objects around the parent that the provider needs to see cannot be read.
+    ReadFailed,
     /// It is not known whether the parent's namespace is being deleted.
     NamespaceUnknown,
     /// The provider answered with a failure.

@@ -280,6 +280,12 @@ impl Index {
         children.iter().filter_map(|child| self.objects.get(child)).filter_map(|child| self.owner(child)).collect()
     }
 
+    /// The parent of this child, if both are known.
+    #[must_use]
+    pub fn parents_of(&self, child: &ObjectKey) -> Touched {
+        self.owners(&BTreeSet::from([child.clone()]))
+    }
+
     /// Removes an object that was deleted, with its last resource version. A newer one of the same name stays.
     pub fn delete(&mut self, key: &ObjectKey, uid: &str, resource_version: &str) -> Touched {
         self.unclaimed.remove(key);
@@ -372,7 +378,7 @@ impl Index {
                 self.listing.remove(child);
             }
         }
-        self.owners(&BTreeSet::from([child.clone()]))
+        self.parents_of(child)
     }
 
     /// Whether the children of this parent, or their descendants, are not known yet.

@@ -31,7 +31,7 @@ use crate::phase::{self, Phase};
 use crate::plan::{self, FinalizerStep, Plan};
 use crate::queue::Finished;
 use crate::secrets::Revealed;
-use crate::snapshot::{Kept, Origin, ProviderContext, Question, Settled, Snapshot};
+use crate::snapshot::{Kept, Origin, ProviderContext, Question, Settled, Snapshot, Unread};
 use crate::status::Outcome;
 use crate::weight;
 
@@ -44,7 +44,8 @@ pub use report::{Decided, Ended, Next, Report};
 use draft::Draft;
 use execution::{Execution, Slot, Target};
 use outcome::{
-    Conclusion, after_deleting, after_serving, changed_meanwhile, failed, retried_while_finalizing, without_answer,
+    Conclusion, UNWATCHED, after_deleting, after_serving, changed_meanwhile, failed, retried_while_finalizing,
+    without_answer,
 };
 
 /// One reconcile of one parent.
@@ -251,6 +252,22 @@ impl Reconcile {
         }
     }
 
+    /// Why there can be no request.
+    fn obstacle(&self) -> Option<(Reason, String, Retry)> {
+        if let Some(Unread { what, error }) = &self.snapshot.unread {
+            let reason = match error {
+                ApiError::Forbidden(_) => Reason::Forbidden,
+                _ => Reason::ReadFailed,
+            };
+            let retry = match error.retry_after() {
+                Some(after) => Retry::After(Some(after)),
+                None => Retry::Within(UNWATCHED),
+            };
+            return Some((reason, format!("{what} cannot be read: {error}"), retry));
+        }
+        self.heaviest().map(|message| (Reason::RequestTooLarge, message, Retry::After(None)))
+    }
+
     /// An object that is too heavy for a request, for people.
     fn heaviest(&self) -> Option<String> {
         let Snapshot { parent, children, descendants, supplied, .. } = &self.snapshot;
@@ -299,13 +316,13 @@ impl Reconcile {
 
     /// Calls the provider, unless nothing changed since the last complete decision.
     fn ask(&mut self, question: Question, clock: &dyn Clock) {
-        if let Some(message) = self.heaviest() {
+        if let Some((reason, message, retry)) = self.obstacle() {
             // The deletion of the namespace does not wait for it.
             if question.namespace_terminating() {
                 self.draft.ignored = Some(message);
                 self.execute(plan::remove_finalizer(), &[], after_deleting, clock);
             } else {
-                self.conclude(failed(Reason::RequestTooLarge, message, false, Retry::After(None)), clock);
+                self.conclude(failed(reason, message, false, retry), clock);
             }
             return;
         }

@@ -8,6 +8,7 @@ use std::time::Instant;
 use bartizan_contract::{Kind, ProviderEvent};
 use serde_json::Value;
 
+use crate::api_error::ApiError;
 use crate::contest::Contest;
 use crate::gate::GateInput;
 use crate::grants::Grants;
@@ -70,6 +71,17 @@ pub struct Snapshot {
     pub optional_kinds: BTreeMap<String, bool>,
     /// Set if the provider does not claim the parent any more.
     pub left: Option<Left>,
+    /// Set if children, descendants or related objects could not be read: the provider must not be asked without them.
+    pub unread: Option<Unread>,
+}
+
+/// Objects around a parent that could not be read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unread {
+    /// Which, for people, as in `the children of Store default/a`.
+    pub what: String,
+    /// Why.
+    pub error: ApiError,
 }
 
 /// A parent that has left the claim of its provider, by a label, a selector or a namespace.

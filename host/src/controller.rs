@@ -8,6 +8,7 @@ mod look_back;
 mod observe;
 mod previewing;
 mod previews;
+mod reads;
 pub(crate) mod reporter;
 mod reports;
 pub(crate) mod startup;
@@ -45,12 +46,13 @@ use crate::telemetry::observer::Observer;
 use crate::telemetry::timestamp;
 use look_back::LookBack;
 use previewing::Previewing;
-use watches::{Listed, watches};
+use reads::{Due as DueRead, Reads};
+use watches::watches;
 
 /// Most watch events that are queued for the actor; a full channel slows the watches down and loses nothing.
 const EVENTS: usize = 64;
 
-/// Delay until a parent is requeued whose descendants are being listed; usually the end of the list requeues it first.
+/// Delay until a parent is requeued for which objects are being read; usually the end of that requeues it first.
 const LISTING: Duration = Duration::from_secs(5);
 
 /// What a controller needs to know of its surroundings, and where it reports.
@@ -110,7 +112,7 @@ pub(crate) struct Controller {
     running: JoinSet<Option<Report>>,
     in_flight: BTreeMap<Id, InFlight>,
     breakers: Breakers,
-    listings: JoinSet<Listed>,
+    reads: Reads,
     /// Lists that show whether the store went back in time, and of what.
     looking_back: LookBack,
     claims: Arc<[Claim]>,
@@ -169,7 +171,7 @@ impl Controller {
             running: JoinSet::new(),
             in_flight: BTreeMap::new(),
             breakers: Breakers::default(),
-            listings: JoinSet::new(),
+            reads: Reads::default(),
             looking_back: LookBack::default(),
             claims,
             reporter,
@@ -234,7 +236,7 @@ impl Controller {
             if self.only_previews && self.previewing.is_none() {
                 break Ended::Previewed;
             }
-            if self.running.is_empty() && self.listings.is_empty() {
+            if self.running.is_empty() && self.reads.is_idle() {
                 self.index.forget_tombstones();
             }
             self.count();
@@ -252,7 +254,7 @@ impl Controller {
                 looked = Previewing::next(&mut self.previewing) => self.looked(looked),
                 Some((scope, event)) = seen.recv() => self.observe(&scope, event),
                 Some(finished) = self.running.join_next_with_id(), if !self.running.is_empty() => self.finish(finished),
-                Some(listed) = self.listings.join_next(), if !self.listings.is_empty() => self.listed(listed),
+                Some(listed) = self.reads.next(), if !self.reads.is_idle() => self.listed(listed),
                 Some(version) = self.looking_back.next() => {
                     if self.looked_back(version) {
                         break Ended::WentBack;
@@ -353,8 +355,18 @@ impl Controller {
     }
 
     /// Starts a reconcile of a parent that was taken from the queue.
-    fn start(&mut self, uid: ParentUid, supplied: Supplied) {
+    fn start(&mut self, uid: ParentUid, mut supplied: Supplied) {
+        let mut unread = None;
         if self.index.is_being_listed(&uid) {
+            match self.reads.due(&uid) {
+                Some(DueRead::Tell(why)) => unread = Some(why),
+                Some(DueRead::Again(reads)) => self.read_again(&uid, reads, &mut supplied),
+                None => {}
+            }
+        } else {
+            self.give_up_reads(&uid);
+        }
+        if unread.is_none() && self.index.is_being_listed(&uid) {
             if supplied.origin == Origin::Rounds {
                 self.supplied.insert(uid.clone(), supplied);
             }
@@ -362,11 +374,12 @@ impl Controller {
             return;
         }
         match self.job(&uid, supplied) {
-            Some(job) => {
+            Some(mut job) => {
                 let shared = self.shared.clone();
-                let call = match &job.snapshot.left {
-                    None => self.breakers.due(&job.snapshot.parent, &shared.context),
-                    Some(_) => None,
+                job.snapshot.unread = unread;
+                let call = match &job.snapshot {
+                    Snapshot { left: None, unread: None, parent, .. } => self.breakers.due(parent, &shared.context),
+                    _ => None,
                 };
                 self.breakers.begin(call.as_ref(), Instant::now());
                 let leaves = job.snapshot.left.is_some();
@@ -398,6 +411,7 @@ impl Controller {
             kind: kind.clone(),
             status: served.status.clone(),
             left: self.left(&parent),
+            unread: None,
             parent,
         })
     }

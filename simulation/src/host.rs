@@ -200,6 +200,7 @@ impl Host {
             status: Arc::default(),
             optional_kinds: BTreeMap::new(),
             left: self.left.clone(),
+            unread: None,
             parent,
             children,
             supplied,

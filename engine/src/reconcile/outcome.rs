@@ -15,7 +15,7 @@ use crate::status::Outcome;
 use crate::takeover;
 
 /// Longest backoff where no watch reports what a parent waits for: of an object with another owner, for example, only the deletion.
-const UNWATCHED: Duration = Duration::from_secs(30);
+pub(super) const UNWATCHED: Duration = Duration::from_secs(30);
 
 /// Whether the reconcile is retried.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

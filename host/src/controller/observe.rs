@@ -5,14 +5,15 @@ use std::time::Instant;
 use bartizan_engine::Touched;
 use bartizan_engine::index::Scope;
 use bartizan_engine::provider::claims::serves;
-use bartizan_engine::snapshot::Left;
+use bartizan_engine::related::References;
+use bartizan_engine::snapshot::{Left, Supplied};
 use bartizan_engine::{Observed, ParentUid, Priority};
 use tokio::task::JoinError;
 use tracing::error;
 
 use super::Controller;
 use super::look_back::Version;
-use super::watches::{Listed, ListedFor, list, list_children, referenced};
+use super::watches::{Listed, ListedFor};
 use crate::kubernetes::watch::Seen;
 
 impl Controller {
@@ -127,6 +128,7 @@ impl Controller {
                 self.queue.touch(uid, parent.key.namespace.as_deref().unwrap_or_default(), priority, now);
             } else {
                 self.queue.forget(uid);
+                self.give_up_reads(uid);
                 self.kept.remove(uid);
                 self.supplied.remove(uid);
                 self.unsure.remove(uid);
@@ -138,50 +140,83 @@ impl Controller {
         }
     }
 
-    /// Lists the objects that new selectors match, and the children of parents that have become known: they were dropped before.
+    /// Lists the objects that new selectors match, what parents refer to and nobody did before, and the children of parents that have
+    /// become known: they were dropped before.
     pub(super) fn list_what_is_new(&mut self) {
         for listing in self.index.take_listings() {
-            let shared = self.shared.clone();
-            self.listings.spawn(async move {
-                let objects = list(&shared, &listing).await;
-                Listed { of: ListedFor::Selector(listing), objects }
-            });
+            self.reads.start(&self.shared, ListedFor::Selector(listing));
         }
-        self.read_what_is_referred_to();
+        for (uid, references) in self.index.take_unread() {
+            self.reads.start(&self.shared, ListedFor::References(uid, references));
+        }
         for uid in self.index.take_returned() {
-            let Some(parent) = self.index.parent(&uid) else { continue };
-            let shared = self.shared.clone();
-            self.listings.spawn(async move {
-                let objects = list_children(&shared, &parent).await;
-                Listed { of: ListedFor::Parent(uid), objects }
-            });
+            if let Some(parent) = self.index.parent(&uid) {
+                self.reads.start(&self.shared, ListedFor::Children(parent));
+            }
         }
     }
 
-    /// Reads what parents refer to and nobody did before.
-    fn read_what_is_referred_to(&mut self) {
-        for (uid, references) in self.index.take_unread() {
-            let shared = self.shared.clone();
-            self.listings.spawn(async move {
-                let objects = referenced(&shared, &references).await;
-                Listed { of: ListedFor::References(uid), objects }
-            });
+    /// Reads again what could not be read for a parent. Its provider is asked anew what it refers to: the parent may have been edited.
+    pub(super) fn read_again(&mut self, uid: &ParentUid, reads: Vec<ListedFor>, supplied: &mut Supplied) {
+        for of in reads {
+            match of {
+                ListedFor::References(..) => {
+                    self.index.references_read(uid);
+                    self.index.refer(uid, References::new());
+                    *supplied = Supplied::default();
+                }
+                of => self.reads.start(&self.shared, of),
+            }
+        }
+    }
+
+    /// Nothing waits any more for what could not be read for a parent.
+    pub(super) fn give_up_reads(&mut self, uid: &ParentUid) {
+        for of in self.reads.forget(uid).unwrap_or_default() {
+            self.is_read(&of);
+        }
+    }
+
+    /// Takes note that what was to be read is known, or needed no more.
+    fn is_read(&mut self, of: &ListedFor) -> Touched {
+        match of {
+            ListedFor::Selector(listing) => self.index.listed(&listing.child),
+            ListedFor::Children(parent) => self.index.children_listed(&parent.uid.as_str().into()),
+            ListedFor::References(uid, _) => self.index.references_read(uid),
+        }
+    }
+
+    /// The parents that wait for a read.
+    fn waiting_for(&self, of: &ListedFor) -> Touched {
+        match of {
+            ListedFor::Selector(listing) => self.index.parents_of(&listing.child),
+            ListedFor::Children(parent) => Touched::from([parent.uid.as_str().into()]),
+            ListedFor::References(uid, _) => Touched::from([uid.clone()]),
         }
     }
 
     pub(super) fn listed(&mut self, listed: Result<Listed, JoinError>) {
         let now = Instant::now();
         match listed {
-            Ok(Listed { of, objects }) => {
+            Ok(Listed { of, objects: Ok(objects) }) => {
                 for object in objects {
                     self.observe_object(object, now);
                 }
-                let touched = match of {
-                    ListedFor::Selector(listing) => self.index.listed(&listing.child),
-                    ListedFor::Parent(uid) => self.index.children_listed(&uid),
-                    ListedFor::References(uid) => self.index.references_read(&uid),
-                };
-                self.touch(&touched, Priority::Child, now);
+                let touched = self.is_read(&of);
+                // One that said that they could not be read backs off, and must not wait for that.
+                let (told, others) = touched.into_iter().partition(|uid| self.queue.failures(uid) > 0);
+                self.touch(&told, Priority::Edit, now);
+                self.touch(&others, Priority::Child, now);
+            }
+            Ok(Listed { of, objects: Err(why) }) => {
+                let waiting = self.waiting_for(&of);
+                if waiting.is_empty() {
+                    self.is_read(&of);
+                }
+                for uid in &waiting {
+                    self.reads.failed(uid.clone(), of.clone(), why.clone());
+                }
+                self.touch(&waiting, Priority::Child, now);
             }
             Err(error) => error!(provider = self.shared.provider(), "a list ended unexpectedly: {error}"),
         }

@@ -7,11 +7,14 @@ use std::time::Instant;
 use bartizan_engine::preview::{NoPrediction, Prediction};
 use bartizan_engine::provider::upgrade_plan::Preview;
 use bartizan_engine::provider::version::VersionId;
+use bartizan_engine::related::References;
 use bartizan_engine::snapshot::{Question, Snapshot};
-use bartizan_engine::{ObjectKey, ParentUid};
+use bartizan_engine::{ObjectKey, Observed, ParentUid};
 use tokio::task::{JoinError, JoinSet};
+use tracing::warn;
 
-use crate::controller::watches::referenced;
+use super::watches::read_references;
+use crate::kubernetes::backoff::{self, Backoff};
 use crate::reconcile::dry_run::{Look, look};
 use crate::reconcile::shared::Shared;
 
@@ -82,7 +85,7 @@ impl Previewing {
     pub(super) fn look_with_more(&mut self, uid: ParentUid, mut snapshot: Snapshot, question: Question, asked: Asked) {
         let shared = self.version(&asked);
         self.looking.spawn(async move {
-            let objects = referenced(&shared, &snapshot.supplied.references).await;
+            let objects = until_read(&shared, &snapshot.supplied.references).await;
             snapshot.supplied.objects = objects.into_iter().map(Arc::new).collect();
             let look = look(&shared, &snapshot, question).await;
             Looked { uid, snapshot, question, asked, look }
@@ -97,5 +100,19 @@ impl Previewing {
             let look = look(&shared, &snapshot, question).await;
             Looked { uid, snapshot, question, asked, look }
         });
+    }
+}
+
+/// Reads related objects until that succeeds, since a preview waits for them.
+async fn until_read(shared: &Shared, references: &References) -> Vec<Observed> {
+    let mut backoff = Backoff::new(backoff::LIST);
+    loop {
+        match read_references(shared, references).await {
+            Ok(found) => return found,
+            Err(error) => {
+                warn!(provider = shared.provider(), "related objects cannot be read for a preview: {error}");
+                backoff.wait(error.retry_after()).await;
+            }
+        }
     }
 }

@@ -8,6 +8,7 @@ use bartizan_engine::ParentUid;
 use bartizan_engine::phase;
 use bartizan_engine::preview::{self, NoPrediction, Outlook, Prediction};
 use bartizan_engine::provider::event::ControllerEvent;
+use bartizan_engine::related::References;
 use bartizan_engine::snapshot::{Question, Snapshot, Supplied};
 use bartizan_engine::status;
 use tokio::task::JoinError;
@@ -54,7 +55,9 @@ impl Controller {
     /// The snapshot of a parent, and what its provider would be asked about it, as if it were not paused; `None` if it would not be
     /// asked.
     fn look_at(&self, uid: &ParentUid) -> Option<(Snapshot, Question)> {
-        let references = self.index.references(uid);
+        // What was not read yet is read for the preview.
+        let is_known = !self.index.is_being_listed(uid);
+        let references = if is_known { self.index.references(uid) } else { References::new() };
         let snapshot = self.snapshot(uid, Supplied { references, ..Supplied::default() })?;
         // What this Provider lets go of, no version of it changes.
         if snapshot.left.is_some() {

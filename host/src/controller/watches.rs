@@ -1,7 +1,7 @@
 //! What a controller watches and lists: which kinds, where, and by which labels.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::future::Future;
+use std::sync::Arc;
 
 use bartizan_contract::Kind;
 use bartizan_contract::names::PROVIDER_LABEL;
@@ -9,11 +9,11 @@ use bartizan_contract::provider::GrantedNamespaces;
 use bartizan_engine::descendants::Listing;
 use bartizan_engine::index::Scope;
 use bartizan_engine::related::{Reference, References};
+use bartizan_engine::snapshot::Unread;
 use bartizan_engine::{ApiError, Grants, Observed, ParentUid, ownership};
 use kube::Client;
 use tracing::warn;
 
-use crate::kubernetes::backoff::{self, Backoff};
 use crate::kubernetes::served::{Resource, Served};
 use crate::kubernetes::watch::Watch;
 use crate::reconcile::shared::Shared;
@@ -23,17 +23,18 @@ pub(super) struct Listed {
     /// What for.
     pub(super) of: ListedFor,
     /// The objects.
-    pub(super) objects: Vec<Observed>,
+    pub(super) objects: Result<Vec<Observed>, Unread>,
 }
 
-/// What objects were listed for.
+/// What objects are listed for.
+#[derive(Clone, Debug)]
 pub(super) enum ListedFor {
-    /// The selector of a child.
+    /// The descendants that the selector of a child matches.
     Selector(Listing),
-    /// A parent.
-    Parent(ParentUid),
-    /// The references of a parent.
-    References(ParentUid),
+    /// The children of a parent that was not known when they were seen.
+    Children(Arc<Observed>),
+    /// What a parent refers to.
+    References(ParentUid, References),
 }
 
 /// One watch for each kind and scope: children by their label; descendants and related kinds unfiltered.
@@ -69,40 +70,35 @@ fn streams_lists(version: &str) -> bool {
     (numbers.next(), numbers.next()) >= (Some(1), Some(34))
 }
 
-/// Tries a read until it succeeds, since a decision waits for it.
-async fn until_read<T, R>(shared: &Shared, what: &str, read: impl Fn() -> R) -> T
-where
-    R: Future<Output = Result<T, ApiError>>,
-{
-    let mut backoff = Backoff::new(backoff::LIST);
-    loop {
-        match read().await {
-            Ok(found) => return found,
-            Err(error) => {
-                warn!(provider = shared.provider(), "{what} cannot be read: {error}");
-                backoff.wait(error.retry_after()).await;
-            }
+/// Lists the objects. What cannot be read is tried again when the parent is due again, which says so until then.
+pub(super) async fn list(shared: &Shared, of: ListedFor) -> Listed {
+    let (what, objects) = match &of {
+        ListedFor::Selector(listing) => {
+            (format!("objects that the selector of {} matches", listing.child), read_descendants(shared, listing).await)
         }
-    }
+        ListedFor::Children(parent) => (format!("the children of {}", parent.key), read_children(shared, parent).await),
+        ListedFor::References(_, references) => {
+            ("related objects".to_owned(), read_references(shared, references).await)
+        }
+    };
+    let objects = objects.map_err(|error| {
+        warn!(provider = shared.provider(), "{what} cannot be read: {error}");
+        Unread { what, error }
+    });
+    Listed { of, objects }
 }
 
-/// The objects that the selector of a child matches.
-pub(super) async fn list(shared: &Shared, listing: &Listing) -> Vec<Observed> {
+async fn read_descendants(shared: &Shared, listing: &Listing) -> Result<Vec<Observed>, ApiError> {
     let (namespace, selector) = (listing.namespace.as_deref(), listing.selector.to_string());
     let mut objects = Vec::new();
     for kind in &shared.context.descendant_kinds {
-        let what = format!("{kind} of {}", listing.child);
-        objects.extend(until_read(shared, &what, || shared.writer.list(kind, namespace, &selector)).await);
+        objects.extend(shared.writer.list(kind, namespace, &selector).await?);
     }
-    objects
+    Ok(objects)
 }
 
 /// The objects that these references match.
-pub(super) async fn referenced(shared: &Shared, references: &References) -> Vec<Observed> {
-    until_read(shared, "related objects", || read_references(shared, references)).await
-}
-
-async fn read_references(shared: &Shared, references: &References) -> Result<Vec<Observed>, ApiError> {
+pub(super) async fn read_references(shared: &Shared, references: &References) -> Result<Vec<Observed>, ApiError> {
     let mut objects = Vec::new();
     for Reference { kind, namespace, names, selector } in references {
         let namespace = namespace.as_deref();
@@ -116,12 +112,6 @@ async fn read_references(shared: &Shared, references: &References) -> Result<Vec
         }
     }
     Ok(objects)
-}
-
-/// The children of a parent that was not known when they were seen.
-pub(super) async fn list_children(shared: &Shared, parent: &Observed) -> Vec<Observed> {
-    let what = format!("the children of {}", parent.key);
-    until_read(shared, &what, || read_children(shared, parent)).await
 }
 
 async fn read_children(shared: &Shared, parent: &Observed) -> Result<Vec<Observed>, ApiError> {

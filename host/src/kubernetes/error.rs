@@ -16,7 +16,9 @@ pub(crate) fn classify(error: &kube::Error, key: &ObjectKey) -> ApiError {
     let kube::Error::Api(status) = error else {
         return ApiError::transient(chain(error));
     };
-    let message = if &*key.kind == "Secret" && key.group.is_empty() {
+    // A list sends no values that the message could repeat.
+    let is_list = key.name.is_empty();
+    let message = if &*key.kind == "Secret" && key.group.is_empty() && !is_list {
         format!("the API server refused the Secret ({} {})", status.code, status.reason)
     } else {
         answer(status)

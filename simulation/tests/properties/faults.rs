@@ -3,11 +3,11 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use bartizan_contract::{OnImmutableChange, ReconcileResponse};
+use bartizan_contract::{OnImmutableChange, Reason, ReconcileResponse};
 use bartizan_engine::patch::MergePatch;
 use bartizan_engine::queue::Finished;
 use bartizan_engine::reconcile::{Clock, Effect, Ended, Next, Reconcile, Reply, Report, Ticket};
-use bartizan_engine::snapshot::{Kept, Left, Supplied};
+use bartizan_engine::snapshot::{Kept, Left, Supplied, Unread};
 use bartizan_engine::status::Outcome;
 use bartizan_engine::{ApiError, InvalidField, Observed};
 use bartizan_simulation::{ApiServer, InOrder};
@@ -118,6 +118,29 @@ fn a_child_that_cannot_be_read_blocks_no_edit_and_is_left_alone() {
     assert_eq!(seen, expected, "the others are applied, nothing is deleted, and it is said");
     assert_eq!(report.unsure, [(kind(0), key(0))], "it is read again");
     assert!(matches!(report.next, Next::Finish(Finished::Retry { .. })), "{:?}", report.next);
+}
+
+#[test]
+fn what_a_decision_needs_and_cannot_be_read_is_said_and_nothing_is_done() {
+    let mut server = world::server();
+    world::set(&mut server, 0, State::Ours((1, 0, false)));
+    let mut host = world::host(false);
+    host.deliver(&server, server.events.len());
+    let reply = |effect: &Effect| match effect {
+        Effect::ApplyStatus { status, .. } => Reply::Object(Ok(parent_with(&server, status))),
+        _ => Reply::Done(Ok(())),
+    };
+    for (error, expected) in
+        [(error("no answer"), Reason::ReadFailed), (ApiError::Forbidden("no".to_owned()), Reason::Forbidden)]
+    {
+        let mut snapshot = host.snapshot(&parent_uid(), Supplied::default()).unwrap();
+        snapshot.unread = Some(Unread { what: "related objects".to_owned(), error: error.clone() });
+        let (seen, report) = run(Reconcile::new(world::context(false), snapshot, Kept::default(), vec![]), reply);
+        assert_eq!(seen, ["status 2".to_owned(), format!("event {expected}")]);
+        let Outcome::Failed { reason, message, .. } = outcome(&report) else { unreachable!("{report:?}") };
+        assert_eq!((*reason, message.clone()), (expected, format!("related objects cannot be read: {error}")));
+        assert!(matches!(report.next, Next::Finish(Finished::Retry { .. })), "{:?}", report.next);
+    }
 }
 
 /// What the API server adds to an object that it stores.

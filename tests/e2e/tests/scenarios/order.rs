@@ -173,6 +173,11 @@ async fn a_quota_that_leaves_no_room_keeps_the_old_object(stage: &Stage) -> Resu
     };
     apply_text(stage, &set("one")).await?;
     message_of(stage.scripts(NS), "full", "Synced", "True", "Applied").await?;
+    // Its controller has written the status, so that nobody else changes it from here on.
+    let is_observed = |set: &StatefulSet| {
+        set.status.as_ref().is_some_and(|status| status.observed_generation == set.metadata.generation)
+    };
+    wait_object(stage.api::<StatefulSet>(NS), "full", "observed by its controller", SOON, is_observed).await?;
     let before = stage.api::<StatefulSet>(NS).get("full").await?;
     stage.kubectl(&["create", "quota", "full", "--hard=count/statefulsets.apps=1"], "").await?;
     stage

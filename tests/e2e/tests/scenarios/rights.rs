@@ -140,6 +140,7 @@ async fn revoked_rights_are_reported_without_noise_and_used_once_restored() -> R
     apply_text(&stage, &script_with("ruled", &child("one"))).await?;
     message_of(stage.scripts(NS), "ruled", "Synced", "True", "Applied").await?;
     a_forbidden_write_is_reported(&stage, &child("two")).await?;
+    a_related_object_that_cannot_be_read_is_reported(&stage).await?;
     without_any_rights_nothing_is_reported_and_nothing_lost(&stage, &mut host, &child("three")).await?;
     host.stop().await?;
     stage.stop().await
@@ -163,21 +164,31 @@ async fn wait_text(stage: &Stage, text: &str) -> Result<()> {
     Ok(())
 }
 
-/// The right to write children is revoked; the status can still be written.
-async fn a_forbidden_write_is_reported(stage: &Stage, child: &Value) -> Result<()> {
+/// Takes the rules about this resource from the role of the provider, and returns all that it had.
+async fn revoke(stage: &Stage, resource: &str) -> Result<Value> {
     let role = stage.kubectl(&["get", "clusterrole", "bartizan-provider-scripted", "-o", "json"], "").await?;
     let mut role: Value = serde_json::from_str(&role)?;
-    let rules = role["rules"].clone();
-    if let Some(rules) = role["rules"].as_array_mut() {
-        rules.retain(|rule| !rule["resources"].as_array().is_some_and(|names| names.contains(&"configmaps".into())));
+    let before = role["rules"].clone();
+    for names in role["rules"].as_array_mut().into_iter().flatten().filter_map(|rule| rule["resources"].as_array_mut())
+    {
+        names.retain(|name| name != resource);
     }
-    let patch = |rules: &Value| json!({"rules": rules}).to_string();
-    let set = async |rules: &Value| {
-        let patch = patch(rules);
-        let arguments = ["patch", "clusterrole", "bartizan-provider-scripted", "--type=merge", "-p", &patch];
-        stage.kubectl(&arguments, "").await
-    };
-    set(&role["rules"]).await?;
+    if let Some(rules) = role["rules"].as_array_mut() {
+        rules.retain(|rule| rule["resources"].as_array().is_some_and(|names| !names.is_empty()));
+    }
+    set_rules(stage, &role["rules"]).await?;
+    Ok(before)
+}
+
+async fn set_rules(stage: &Stage, rules: &Value) -> Result<()> {
+    let patch = json!({"rules": rules}).to_string();
+    let arguments = ["patch", "clusterrole", "bartizan-provider-scripted", "--type=merge", "-p", &patch];
+    stage.kubectl(&arguments, "").await.map(drop)
+}
+
+/// The right to write children is revoked; the status can still be written.
+async fn a_forbidden_write_is_reported(stage: &Stage, child: &Value) -> Result<()> {
+    let rules = revoke(stage, "configmaps").await?;
     until_allowed(stage, "patch", "configmaps", false).await?;
     apply_text(stage, &script_with("ruled", child)).await?;
     let message = message_of(stage.scripts(NS), "ruled", "Synced", "False", "Forbidden").await?;
@@ -190,8 +201,42 @@ async fn a_forbidden_write_is_reported(stage: &Stage, child: &Value) -> Result<(
     let count = requests(stage).await?;
     eprintln!("without the right to write a child: {count} requests in {WATCHED:?}");
     ensure!(count <= MOST, "{count} requests in {WATCHED:?}");
-    set(&rules).await?;
+    set_rules(stage, &rules).await?;
     wait_text(stage, "two").await
+}
+
+/// The right to read a kind is revoked while a watch of it is open: that says nothing.
+async fn a_related_object_that_cannot_be_read_is_reported(stage: &Stage) -> Result<()> {
+    let secret = |name: &str| json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}}).to_string();
+    let reader = |name: &str| {
+        let related = json!([{"apiVersion": "v1", "kind": "Secret", "names": [name]}]);
+        let answer = json!({"related": related, "children": [{"object": config("reader", name)}]});
+        script("reader", &json!({"answers": [{"answer": answer}]}))
+    };
+    apply_text(stage, &secret("first")).await?;
+    apply_text(stage, &reader("first")).await?;
+    message_of(stage.scripts(NS), "reader", "Synced", "True", "Applied").await?;
+    let rules = revoke(stage, "secrets").await?;
+    until_allowed(stage, "list", "secrets", false).await?;
+    apply_text(stage, &reader("second")).await?;
+    let message = message_of(stage.scripts(NS), "reader", "Synced", "False", "Forbidden").await?;
+    let expected = format!(
+        "related objects cannot be read: secrets \"second\" is forbidden: User \"{}\" cannot list resource \"secrets\" in API group \
+         \"\" in the namespace \"{NS}\"; grant it to that account",
+        account_of("scripted")
+    );
+    ensure!(message == expected, "{message}");
+    let count = requests(stage).await?;
+    eprintln!("without the right to read a related object: {count} requests in {WATCHED:?}");
+    ensure!((1..=MOST).contains(&count), "{count} requests in {WATCHED:?}");
+    // Whoever removes the reference is served at once.
+    apply_text(stage, &script_with("reader", &json!([{"object": config("reader", "none")}]))).await?;
+    message_of(stage.scripts(NS), "reader", "Synced", "True", "Applied").await?;
+    apply_text(stage, &reader("second")).await?;
+    message_of(stage.scripts(NS), "reader", "Synced", "False", "Forbidden").await?;
+    set_rules(stage, &rules).await?;
+    message_of(stage.scripts(NS), "reader", "Synced", "True", "Applied").await?;
+    Ok(())
 }
 
 /// All rights of the provider are revoked, the one to write its status included.
