@@ -280,9 +280,9 @@ impl Index {
         children.iter().filter_map(|child| self.objects.get(child)).filter_map(|child| self.owner(child)).collect()
     }
 
-    /// The parent of this child, if both are known.
+    /// The parent of this child: none if one of the two is not known.
     #[must_use]
-    pub fn parents_of(&self, child: &ObjectKey) -> Touched {
+    pub fn parent_of(&self, child: &ObjectKey) -> Touched {
         self.owners(&BTreeSet::from([child.clone()]))
     }
 
@@ -378,18 +378,25 @@ impl Index {
                 self.listing.remove(child);
             }
         }
-        self.parents_of(child)
+        self.parent_of(child)
     }
 
-    /// Whether the children of this parent, or their descendants, are not known yet.
+    /// Whether something is not known yet that a decision on this parent needs.
     #[must_use]
     pub fn is_being_listed(&self, parent_uid: &str) -> bool {
-        let is_read = !self.unread.contains_key(parent_uid) && !self.reading.contains_key(parent_uid);
-        if self.returned.contains(parent_uid) || self.returning.contains(parent_uid) || !is_read {
-            return true;
+        !self.knows_children(parent_uid)
+            || self.unread.contains_key(parent_uid)
+            || self.reading.contains_key(parent_uid)
+    }
+
+    /// Whether the children of this parent and their descendants are known.
+    #[must_use]
+    pub fn knows_children(&self, parent_uid: &str) -> bool {
+        if self.returned.contains(parent_uid) || self.returning.contains(parent_uid) {
+            return false;
         }
         let mut children = self.children.get(parent_uid).into_iter().flatten();
-        children.any(|child| self.listing.contains_key(child) || self.listings.contains_key(child))
+        !children.any(|child| self.listing.contains_key(child) || self.listings.contains_key(child))
     }
 
     /// Whether anything of a kind is known.

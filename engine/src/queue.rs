@@ -1,7 +1,7 @@
 //! Work queue of parents: events are merged per parent, one reconcile per parent is in flight (invariant 2), and each parent backs off by
-//! itself (invariant 7). Edits go before events of children and those before resyncs, but for every fourth parent, so that nothing waits for
-//! ever; among edits, and among the rest, namespaces take turns, so that one with ten thousand parents keeps nobody else waiting. No clock:
-//! the caller passes the time.
+//! itself (invariant 7). Edits go before the rest, and in a namespace events of children before resyncs, but for every fourth parent, so that
+//! nothing waits for ever; among edits, and among the rest, namespaces take turns, so that one with ten thousand parents keeps nobody else
+//! waiting. No clock: the caller passes the time.
 
 mod turns;
 
@@ -40,7 +40,7 @@ pub enum Finished {
         /// The delay that the API server requested: no sooner. It does not end the backoff, or who always asks for a second would be asked
         /// each second for ever.
         after: Option<Duration>,
-        /// Longest backoff, in addition to [`BACKOFF_MAX`].
+        /// Longest backoff, if that is less than [`BACKOFF_MAX`].
         most: Duration,
     },
     /// It failed; the parent is due again after the time that the provider requested, which knows what it waits for.
@@ -211,7 +211,7 @@ impl<K: Ord + Clone> Queue<K> {
                 if waits.is_none() {
                     entry.failures = entry.failures.saturating_add(1);
                 }
-                let at = waits.unwrap_or_else(|| now + backoff(entry.failures, jitter).min(most));
+                let at = waits.map_or_else(|| now + backoff(entry.failures, jitter).min(most), |at| at.min(now + most));
                 let at = after.map_or(at, |after| at.max(now + after.mul_f64(1.0 + 0.5 * jitter)));
                 self.retry(key, again, at);
             }
@@ -303,7 +303,7 @@ impl<K: Ord + Clone> Queue<K> {
         }
         // Last, so that a namespace does not lose its turn in between.
         if let State::Ready(priority, sequence) = before {
-            self.turns_mut(priority).remove(&namespace, &(priority, sequence, key.clone()));
+            self.turns_mut(priority).remove(&namespace, (priority, sequence, key.clone()));
         }
     }
 }

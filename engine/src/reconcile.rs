@@ -255,15 +255,8 @@ impl Reconcile {
     /// Why there can be no request.
     fn obstacle(&self) -> Option<(Reason, String, Retry)> {
         if let Some(Unread { what, error }) = &self.snapshot.unread {
-            let reason = match error {
-                ApiError::Forbidden(_) => Reason::Forbidden,
-                _ => Reason::ReadFailed,
-            };
-            let retry = match error.retry_after() {
-                Some(after) => Retry::After(Some(after)),
-                None => Retry::Within(UNWATCHED),
-            };
-            return Some((reason, format!("{what} cannot be read: {error}"), retry));
+            let retry = Retry::Within { most: UNWATCHED, after: error.retry_after() };
+            return Some((Reason::ReadFailed, format!("{what} cannot be read: {error}"), retry));
         }
         self.heaviest().map(|message| (Reason::RequestTooLarge, message, Retry::After(None)))
     }

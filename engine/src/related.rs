@@ -37,6 +37,16 @@ impl Reference {
             && (self.names.is_empty() || self.names.contains(&*object.key.name))
             && self.selector.as_ref().is_none_or(|selector| selector.matches(&object.labels))
     }
+
+    /// Whether a read for one of the two reads something that the other needs, too.
+    pub(crate) fn overlaps(&self, other: &Self) -> bool {
+        place(&key_in(self, "")) == place(&key_in(other, ""))
+            && match (self.names.is_empty(), other.names.is_empty()) {
+                (true, true) => self.selector == other.selector,
+                (false, false) => !self.names.is_disjoint(&other.names),
+                _ => false,
+            }
+    }
 }
 
 /// A kind in a namespace, or a cluster-scoped kind.

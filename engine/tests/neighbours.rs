@@ -301,3 +301,18 @@ fn only_what_a_parent_refers_to_is_kept() {
     index.refer(&"q".into(), References::new());
     assert!(index.get(&named.key).is_none());
 }
+
+#[test]
+fn who_refers_to_a_part_of_what_another_parent_still_reads_does_not_know_it_either() {
+    for (first, second) in [
+        (by_name(&["a", "b"]), by_name(&["a"])),
+        (by_name(&["a"]), by_name(&["a", "b"])),
+        (by_label("gold"), by_label("gold")),
+    ] {
+        let mut index = index();
+        index.refer(&"p".into(), References::from([first]));
+        assert!(!index.take_unread().is_empty());
+        index.refer(&"q".into(), References::from([second]));
+        assert!(index.is_being_listed("q"));
+    }
+}

@@ -356,21 +356,21 @@ impl Controller {
 
     /// Starts a reconcile of a parent that was taken from the queue.
     fn start(&mut self, uid: ParentUid, mut supplied: Supplied) {
-        let mut unread = None;
+        let (now, mut unread) = (Instant::now(), None);
         if self.index.is_being_listed(&uid) {
-            match self.reads.due(&uid) {
+            match self.reads.due(&uid, now) {
                 Some(DueRead::Tell(why)) => unread = Some(why),
                 Some(DueRead::Again(reads)) => self.read_again(&uid, reads, &mut supplied),
                 None => {}
             }
         } else {
-            self.give_up_reads(&uid);
+            self.give_up_reads(&uid, now);
         }
         if unread.is_none() && self.index.is_being_listed(&uid) {
             if supplied.origin == Origin::Rounds {
                 self.supplied.insert(uid.clone(), supplied);
             }
-            self.queue.finish(&uid, Finished::Again { after: LISTING }, Instant::now(), 0.0);
+            self.queue.finish(&uid, Finished::Again { after: LISTING }, now, 0.0);
             return;
         }
         match self.job(&uid, supplied) {

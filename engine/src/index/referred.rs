@@ -25,7 +25,7 @@ impl Index {
         }
         // What another parent waits for is not known, either.
         let awaited = |reference: &Reference| {
-            self.unread.values().chain(self.reading.values()).any(|read| read.contains(reference))
+            self.unread.values().chain(self.reading.values()).flatten().any(|read| read.overlaps(reference))
         };
         let is_unread = |reference: &&Reference| !self.references.covers(reference) || awaited(reference);
         let unread: References = references.iter().filter(is_unread).cloned().collect();

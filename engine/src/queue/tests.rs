@@ -54,6 +54,19 @@ fn namespaces_take_turns_however_many_parents_one_has() {
 }
 
 #[test]
+fn in_a_namespace_that_is_always_busy_every_priority_has_its_turn() {
+    let (mut queue, now) = (Queue::default(), Instant::now());
+    queue.touch(&-1, "busy", Priority::Resync, now);
+    let mut taken = Vec::new();
+    for number in 0..5 {
+        queue.touch(&number, "busy", Priority::Child, now);
+        taken.extend(queue.take(now));
+        queue.touch(&(100 + number), "busy", Priority::Child, now);
+    }
+    assert!(taken.contains(&-1), "{taken:?}");
+}
+
+#[test]
 fn who_is_always_due_again_overtakes_nobody() {
     let (mut queue, now) = (Queue::default(), Instant::now());
     for number in 0..1000 {

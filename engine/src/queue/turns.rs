@@ -9,11 +9,28 @@ pub(super) type Position<P, K> = (P, u64, K);
 /// When a namespace is next: the lowest turn goes first; since when it waits decides between equal ones.
 type Turn = (u64, u64);
 
+/// Of so many turns of a namespace, one goes to the lowest priority first.
+const SHARE: u64 = 4;
+
 /// A namespace in which parents are due.
 #[derive(Debug)]
 struct Line<P, K> {
     turn: Turn,
-    ready: BTreeSet<Position<P, K>>,
+    /// How many turns it has had.
+    turns: u64,
+    /// By priority, each in the order of time.
+    ready: BTreeMap<P, BTreeSet<(u64, K)>>,
+}
+
+impl<P: Ord, K: Ord> Line<P, K> {
+    /// Its parents in the order of its next turn.
+    fn iter(&self) -> impl Iterator<Item = &K> {
+        let mut groups: Vec<_> = self.ready.values().collect();
+        if self.turns % SHARE == SHARE - 1 {
+            groups.reverse();
+        }
+        groups.into_iter().flatten().map(|(_, key)| key)
+    }
 }
 
 /// Namespaces in which parents are due, in the order of their turns.
@@ -25,31 +42,40 @@ pub(super) struct Turns<P, K> {
     now: u64,
     /// Namespaces in which nothing is due, and whose next turn is not yet: who comes back at once overtakes nobody.
     rested: BTreeMap<Arc<str>, u64>,
+    /// How many parents are due.
+    count: usize,
 }
 
 impl<P, K> Default for Turns<P, K> {
     fn default() -> Self {
-        Self { lines: BTreeMap::new(), order: BTreeSet::new(), now: 0, rested: BTreeMap::new() }
+        Self { lines: BTreeMap::new(), order: BTreeSet::new(), now: 0, rested: BTreeMap::new(), count: 0 }
     }
 }
 
 impl<P: Ord, K: Ord> Turns<P, K> {
     /// A parent of this namespace is due.
-    pub(super) fn insert(&mut self, namespace: &Arc<str>, position: Position<P, K>) {
-        if let Some(line) = self.lines.get_mut(namespace) {
-            line.ready.insert(position);
-            return;
+    pub(super) fn insert(&mut self, namespace: &Arc<str>, (priority, since, key): Position<P, K>) {
+        let line = self.lines.entry(namespace.clone()).or_insert_with(|| {
+            let rested = self.rested.remove(namespace).unwrap_or_default();
+            let turn = (self.now.max(rested), since);
+            self.order.insert((turn, namespace.clone()));
+            Line { turn, turns: 0, ready: BTreeMap::new() }
+        });
+        if line.ready.entry(priority).or_default().insert((since, key)) {
+            self.count += 1;
         }
-        let rested = self.rested.remove(namespace).unwrap_or_default();
-        let turn = (self.now.max(rested), position.1);
-        self.order.insert((turn, namespace.clone()));
-        self.lines.insert(namespace.clone(), Line { turn, ready: BTreeSet::from([position]) });
     }
 
     /// It is not, any more.
-    pub(super) fn remove(&mut self, namespace: &Arc<str>, position: &Position<P, K>) {
+    pub(super) fn remove(&mut self, namespace: &Arc<str>, (priority, since, key): Position<P, K>) {
         let Some(line) = self.lines.get_mut(namespace) else { return };
-        line.ready.remove(position);
+        let Some(group) = line.ready.get_mut(&priority) else { return };
+        if group.remove(&(since, key)) {
+            self.count -= 1;
+        }
+        if group.is_empty() {
+            line.ready.remove(&priority);
+        }
         if line.ready.is_empty() {
             self.order.remove(&(line.turn, namespace.clone()));
             if line.turn.0 > self.now {
@@ -68,6 +94,7 @@ impl<P: Ord, K: Ord> Turns<P, K> {
             let now = self.now;
             self.rested.retain(|_, turn| *turn > now);
         }
+        line.turns += 1;
         line.turn = (self.now + 1, sequence);
         self.order.insert((line.turn, namespace.clone()));
     }
@@ -75,12 +102,12 @@ impl<P: Ord, K: Ord> Turns<P, K> {
     /// The parents that are due, with their namespaces, in the order of turns.
     pub(super) fn iter(&self) -> impl Iterator<Item = (&Arc<str>, &K)> {
         let lines = self.order.iter().filter_map(|(_, namespace)| Some((namespace, self.lines.get(namespace)?)));
-        lines.flat_map(|(namespace, line)| line.ready.iter().map(move |(_, _, key)| (namespace, key)))
+        lines.flat_map(|(namespace, line)| line.iter().map(move |key| (namespace, key)))
     }
 
     /// How many parents are due.
     pub(super) fn len(&self) -> usize {
-        self.lines.values().map(|line| line.ready.len()).sum()
+        self.count
     }
 
     /// Whether nothing is kept.

@@ -277,7 +277,7 @@ impl Reconcile {
         let finished = match (self.draft.retry, &status) {
             (Retry::After(after), _) => Finished::Retry { after, most: BACKOFF_MAX },
             (Retry::Exactly(after), _) => Finished::RetryAfter(after),
-            (Retry::Within(most), _) => Finished::Retry { after: None, most },
+            (Retry::Within { most, after }, _) => Finished::Retry { after, most },
             (_, Err(after)) => Finished::Retry { after: *after, most: BACKOFF_MAX },
             (Retry::LostRace, Ok(_)) => Finished::Again { after: LOST_RACE },
             (Retry::Later(after), Ok(_)) => Finished::Again { after },
@@ -372,7 +372,7 @@ impl Reconcile {
                 Reason::Unsettled,
                 write_loop_message(&self.draft.plan),
                 false,
-                Retry::Within(WRITE_LOOP_BACKOFF_MAX),
+                Retry::Within { most: WRITE_LOOP_BACKOFF_MAX, after: None },
             );
             (self.draft.outcome, self.draft.retry) = conclusion;
         }

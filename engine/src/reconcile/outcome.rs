@@ -30,8 +30,13 @@ pub enum Retry {
     After(Option<Duration>),
     /// It failed: after the delay that the provider asked for.
     Exactly(Duration),
-    /// It failed: with a backoff of at most this.
-    Within(Duration),
+    /// It failed: with a backoff of at most this, and no sooner than the API server asked for.
+    Within {
+        /// The longest backoff.
+        most: Duration,
+        /// What the API server asked for.
+        after: Option<Duration>,
+    },
 }
 
 /// The outcome of a reconcile, and its retry.
@@ -52,20 +57,20 @@ pub(super) fn after_serving(plan: &Plan, executed: &Executed) -> Conclusion {
             "{key} is adopted once provider {provider}, which served this parent before, has released it (not while it is \
              suspended, in conflict, or without its module; if there is no such Provider any more, create it once again)"
         );
-        return (Outcome::Waiting { message }, Retry::Within(UNWATCHED));
+        return (Outcome::Waiting { message }, Retry::Within { most: UNWATCHED, after: None });
     }
     let taken = executed.taken.first().map(|(key, holder)| (key, holder.as_str()));
     if let Some((key, holder)) = taken.or(plan.taken.first().map(|key| (key, takeover::FORGED))) {
         let message =
             format!("{key} exists and does not belong to this parent: {holder}. Delete or rename one of the two");
-        return failed(Reason::NameTaken, message, true, Retry::Within(UNWATCHED));
+        return failed(Reason::NameTaken, message, true, Retry::Within { most: UNWATCHED, after: None });
     }
     let restored = executed.restored.first().map(|child| &child.key);
     if let Some(key) = executed.stale.first().map(|(key, _)| key).or(restored) {
         return changed_meanwhile(&key.to_string());
     }
     if let Some(key) = executed.terminating.first() {
-        return (awaits_deletion(key), Retry::Within(UNWATCHED));
+        return (awaits_deletion(key), Retry::Within { most: UNWATCHED, after: None });
     }
     if let Some((key, refused)) = executed.recreating.first() {
         let message = format!("{key} is being recreated, since a field of it is immutable: {refused}");
@@ -168,7 +173,7 @@ fn not_recreated(key: &ObjectKey, error: &ApiError) -> Conclusion {
 /// it waits for its provider no longer.
 pub(super) fn retried_while_finalizing((outcome, retry): Conclusion, question: Question) -> Conclusion {
     match retry {
-        Retry::No if question.finalizing() => (outcome, Retry::Within(UNWATCHED)),
+        Retry::No if question.finalizing() => (outcome, Retry::Within { most: UNWATCHED, after: None }),
         _ => (outcome, retry),
     }
 }

@@ -8,12 +8,12 @@ use bartizan_engine::provider::claims::serves;
 use bartizan_engine::related::References;
 use bartizan_engine::snapshot::{Left, Supplied};
 use bartizan_engine::{Observed, ParentUid, Priority};
-use tokio::task::JoinError;
-use tracing::error;
+use tokio::task::{Id, JoinError};
 
-use super::Controller;
 use super::look_back::Version;
+use super::reads::Failed;
 use super::watches::{Listed, ListedFor};
+use super::{Controller, LISTING};
 use crate::kubernetes::watch::Seen;
 
 impl Controller {
@@ -78,6 +78,9 @@ impl Controller {
                 Some(known) => known.digest != object.digest,
                 None => self.was_synced,
             };
+        if edited && self.index.is_being_listed(&object.uid) {
+            self.reads.edited(object.uid.as_str().into());
+        }
         let touched = self.index.apply(object);
         self.touch(&touched, if edited { Priority::Edit } else { Priority::Child }, now);
     }
@@ -128,7 +131,7 @@ impl Controller {
                 self.queue.touch(uid, parent.key.namespace.as_deref().unwrap_or_default(), priority, now);
             } else {
                 self.queue.forget(uid);
-                self.give_up_reads(uid);
+                self.give_up_reads(uid, now);
                 self.kept.remove(uid);
                 self.supplied.remove(uid);
                 self.unsure.remove(uid);
@@ -170,10 +173,18 @@ impl Controller {
         }
     }
 
-    /// Nothing waits any more for what could not be read for a parent.
-    pub(super) fn give_up_reads(&mut self, uid: &ParentUid) {
-        for of in self.reads.forget(uid).unwrap_or_default() {
-            self.is_read(&of);
+    /// This parent waits no more for what could not be read. What another one waits for by now is its to say.
+    pub(super) fn give_up_reads(&mut self, uid: &ParentUid, now: Instant) {
+        let Some(Failed { reads, why, .. }) = self.reads.forget(uid) else { return };
+        for of in reads {
+            let mut others = self.waiting_for(&of);
+            others.remove(uid);
+            if others.is_empty() {
+                self.is_read(&of);
+            }
+            for other in others {
+                self.reads.failed(other, of.clone(), why.clone(), now);
+            }
         }
     }
 
@@ -189,16 +200,17 @@ impl Controller {
     /// The parents that wait for a read.
     fn waiting_for(&self, of: &ListedFor) -> Touched {
         match of {
-            ListedFor::Selector(listing) => self.index.parents_of(&listing.child),
+            ListedFor::Selector(listing) => self.index.parent_of(&listing.child),
             ListedFor::Children(parent) => Touched::from([parent.uid.as_str().into()]),
             ListedFor::References(uid, _) => Touched::from([uid.clone()]),
         }
     }
 
-    pub(super) fn listed(&mut self, listed: Result<Listed, JoinError>) {
+    pub(super) fn listed(&mut self, ended: Result<(Id, Listed), JoinError>) {
         let now = Instant::now();
-        match listed {
-            Ok(Listed { of, objects: Ok(objects) }) => {
+        let Some(Listed { of, objects }) = self.reads.ended(ended) else { return };
+        match objects {
+            Ok(objects) => {
                 for object in objects {
                     self.observe_object(object, now);
                 }
@@ -208,17 +220,18 @@ impl Controller {
                 self.touch(&told, Priority::Edit, now);
                 self.touch(&others, Priority::Child, now);
             }
-            Ok(Listed { of, objects: Err(why) }) => {
+            // Nobody is due who would say so, and try again.
+            Err(_) if self.only_previews => self.reads.start_after(&self.shared, of, LISTING),
+            Err(why) => {
                 let waiting = self.waiting_for(&of);
                 if waiting.is_empty() {
                     self.is_read(&of);
                 }
                 for uid in &waiting {
-                    self.reads.failed(uid.clone(), of.clone(), why.clone());
+                    self.reads.failed(uid.clone(), of.clone(), why.clone(), now);
                 }
                 self.touch(&waiting, Priority::Child, now);
             }
-            Err(error) => error!(provider = self.shared.provider(), "a list ended unexpectedly: {error}"),
         }
     }
 }

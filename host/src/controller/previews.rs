@@ -38,13 +38,13 @@ impl Controller {
                 previewing.waiting = self.index.parent_uids().cloned().collect();
             }
             while previewing.looking.is_empty()
-                && let Some(uid) = previewing.waiting.pop_front()
+                && let Some(uid) = self.next_to_preview(&mut previewing)
             {
                 if let Some((snapshot, question)) = self.look_at(&uid) {
                     previewing.look(uid, snapshot, question, Asked::Candidate);
                 }
             }
-            if previewing.looking.is_empty() {
+            if previewing.looking.is_empty() && previewing.waiting.is_empty() {
                 self.tell(previewing);
                 return;
             }
@@ -52,12 +52,21 @@ impl Controller {
         self.previewing = Some(previewing);
     }
 
+    /// The references of a parent whose objects are known. What was not read yet is read for the preview.
+    fn known_references(&self, uid: &ParentUid) -> References {
+        if self.index.is_being_listed(uid) { References::new() } else { self.index.references(uid) }
+    }
+
+    /// The next parent whose children and descendants are known; the others wait.
+    fn next_to_preview(&self, previewing: &mut Previewing) -> Option<ParentUid> {
+        let next = previewing.waiting.iter().position(|uid| self.index.knows_children(uid))?;
+        previewing.waiting.remove(next)
+    }
+
     /// The snapshot of a parent, and what its provider would be asked about it, as if it were not paused; `None` if it would not be
     /// asked.
     fn look_at(&self, uid: &ParentUid) -> Option<(Snapshot, Question)> {
-        // What was not read yet is read for the preview.
-        let is_known = !self.index.is_being_listed(uid);
-        let references = if is_known { self.index.references(uid) } else { References::new() };
+        let references = self.known_references(uid);
         let snapshot = self.snapshot(uid, Supplied { references, ..Supplied::default() })?;
         // What this Provider lets go of, no version of it changes.
         if snapshot.left.is_some() {
@@ -105,7 +114,7 @@ impl Controller {
                 Outlook::Changes(Vec::new())
             }
             Asked::Candidate if previewing.active.is_some() => {
-                let references = self.index.references(&uid);
+                let references = self.known_references(&uid);
                 let objects = self.index.related(&references);
                 snapshot.supplied = Supplied { references, objects, ..Supplied::default() };
                 previewing.look(uid, snapshot, question, Asked::Active(Box::new(prediction)));

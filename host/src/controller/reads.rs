@@ -1,28 +1,38 @@
 //! What is read beside the watches, since a decision waits for it. What cannot be read is told by the parent that waits for it, and is read
 //! again when the queue has that parent next: after its backoff, or at once if it is edited.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use bartizan_engine::ParentUid;
 use bartizan_engine::snapshot::Unread;
-use tokio::task::{JoinError, JoinSet};
+use bartizan_engine::{ApiError, ParentUid};
+use tokio::task::{Id, JoinError, JoinSet};
+use tracing::error;
 
 use super::watches::{Listed, ListedFor, list};
 use crate::reconcile::shared::Shared;
+
+/// How long a failure is news: what failed before is tried again instead.
+const NEWS: Duration = Duration::from_secs(30);
 
 /// The reads of one controller.
 #[derive(Default)]
 pub(super) struct Reads {
     under_way: JoinSet<Listed>,
+    /// What for, so that one that ends unexpectedly is not forgotten.
+    of: BTreeMap<Id, ListedFor>,
     failed: BTreeMap<ParentUid, Failed>,
+    /// Parents that were edited while they waited.
+    edited: BTreeSet<ParentUid>,
 }
 
 /// Reads for one parent that failed.
-struct Failed {
-    reads: Vec<ListedFor>,
-    /// Why the last one did.
-    why: Unread,
+pub(super) struct Failed {
+    pub(super) reads: Vec<ListedFor>,
+    /// Why the first one did.
+    pub(super) why: Unread,
+    since: Instant,
     told: bool,
 }
 
@@ -30,15 +40,24 @@ struct Failed {
 pub(super) enum Due {
     /// It says so.
     Tell(Unread),
-    /// It has said so: they are tried again.
+    /// It has said so, or was edited: they are tried again.
     Again(Vec<ListedFor>),
 }
 
 impl Reads {
     /// Starts one.
     pub(super) fn start(&mut self, shared: &Arc<Shared>, of: ListedFor) {
-        let shared = shared.clone();
-        self.under_way.spawn(async move { list(&shared, of).await });
+        self.start_after(shared, of, Duration::ZERO);
+    }
+
+    /// Starts one after a while.
+    pub(super) fn start_after(&mut self, shared: &Arc<Shared>, of: ListedFor, after: Duration) {
+        let (shared, wanted) = (shared.clone(), of.clone());
+        let handle = self.under_way.spawn(async move {
+            tokio::time::sleep(after).await;
+            list(&shared, wanted).await
+        });
+        self.of.insert(handle.id(), of);
     }
 
     /// Whether none is under way.
@@ -47,30 +66,50 @@ impl Reads {
     }
 
     /// The next one that ends; `None` if none is under way.
-    pub(super) async fn next(&mut self) -> Option<Result<Listed, JoinError>> {
-        self.under_way.join_next().await
+    pub(super) async fn next(&mut self) -> Option<Result<(Id, Listed), JoinError>> {
+        self.under_way.join_next_with_id().await
+    }
+
+    /// What became of one that has ended.
+    pub(super) fn ended(&mut self, ended: Result<(Id, Listed), JoinError>) -> Option<Listed> {
+        let error = match ended {
+            Ok((id, listed)) => {
+                self.of.remove(&id);
+                return Some(listed);
+            }
+            Err(error) => error,
+        };
+        error!("a read ended unexpectedly: {error}");
+        let of = self.of.remove(&error.id())?;
+        let error = ApiError::transient(format!("the read ended unexpectedly: {error}"));
+        Some(Listed { objects: Err(Unread { what: of.to_string(), error }), of })
     }
 
     /// One failed that this parent waits for.
-    pub(super) fn failed(&mut self, uid: ParentUid, of: ListedFor, why: Unread) {
-        let failed =
-            self.failed.entry(uid).or_insert_with(|| Failed { reads: Vec::new(), why: why.clone(), told: false });
-        (failed.why, failed.told) = (why, false);
-        failed.reads.push(of);
+    pub(super) fn failed(&mut self, uid: ParentUid, of: ListedFor, why: Unread, now: Instant) {
+        let new = || Failed { reads: Vec::new(), why, since: now, told: false };
+        self.failed.entry(uid).or_insert_with(new).reads.push(of);
+    }
+
+    /// A parent was edited while it waited.
+    pub(super) fn edited(&mut self, uid: ParentUid) {
+        self.edited.insert(uid);
     }
 
     /// What is due for a parent that waits for reads; `None` if none of them failed.
-    pub(super) fn due(&mut self, uid: &ParentUid) -> Option<Due> {
+    pub(super) fn due(&mut self, uid: &ParentUid, now: Instant) -> Option<Due> {
         let failed = self.failed.get_mut(uid)?;
-        if failed.told {
-            return self.forget(uid).map(Due::Again);
+        let is_old = now.saturating_duration_since(failed.since) > NEWS;
+        if failed.told || is_old || self.edited.contains(uid) {
+            return self.forget(uid).map(|failed| Due::Again(failed.reads));
         }
         failed.told = true;
         Some(Due::Tell(failed.why.clone()))
     }
 
     /// Forgets those of a parent that failed, and returns them.
-    pub(super) fn forget(&mut self, uid: &ParentUid) -> Option<Vec<ListedFor>> {
-        self.failed.remove(uid).map(|failed| failed.reads)
+    pub(super) fn forget(&mut self, uid: &ParentUid) -> Option<Failed> {
+        self.edited.remove(uid);
+        self.failed.remove(uid)
     }
 }

@@ -1,6 +1,7 @@
 //! What a controller watches and lists: which kinds, where, and by which labels.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::sync::Arc;
 
 use bartizan_contract::Kind;
@@ -70,18 +71,26 @@ fn streams_lists(version: &str) -> bool {
     (numbers.next(), numbers.next()) >= (Some(1), Some(34))
 }
 
+/// What is read, for people.
+impl fmt::Display for ListedFor {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Selector(listing) => write!(out, "objects that the selector of {} matches", listing.child),
+            Self::Children(parent) => write!(out, "the children of {}", parent.key),
+            Self::References(..) => out.write_str("related objects"),
+        }
+    }
+}
+
 /// Lists the objects. What cannot be read is tried again when the parent is due again, which says so until then.
 pub(super) async fn list(shared: &Shared, of: ListedFor) -> Listed {
-    let (what, objects) = match &of {
-        ListedFor::Selector(listing) => {
-            (format!("objects that the selector of {} matches", listing.child), read_descendants(shared, listing).await)
-        }
-        ListedFor::Children(parent) => (format!("the children of {}", parent.key), read_children(shared, parent).await),
-        ListedFor::References(_, references) => {
-            ("related objects".to_owned(), read_references(shared, references).await)
-        }
+    let objects = match &of {
+        ListedFor::Selector(listing) => read_descendants(shared, listing).await,
+        ListedFor::Children(parent) => read_children(shared, parent).await,
+        ListedFor::References(_, references) => read_references(shared, references).await,
     };
     let objects = objects.map_err(|error| {
+        let what = of.to_string();
         warn!(provider = shared.provider(), "{what} cannot be read: {error}");
         Unread { what, error }
     });

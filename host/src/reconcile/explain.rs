@@ -1,5 +1,6 @@
 //! The result of a reconcile, for `bartizan explain` and for metrics.
 
+use bartizan_contract::Reason;
 use bartizan_contract::names::PAUSED_ANNOTATION;
 use bartizan_engine::ObjectKey;
 use bartizan_engine::object::{Hash, short_hex};
@@ -46,6 +47,13 @@ fn now(request: Option<&Hash>, call: &str) -> Explained {
 fn of_decision(decided: &Decided) -> Explained {
     let call = match decided.request {
         Some(_) => "called: the request changed, or a resync was due",
+        None if matches!(
+            decided.outcome,
+            Outcome::Failed { reason: Reason::ReadFailed | Reason::RequestTooLarge, .. }
+        ) =>
+        {
+            "not called: there could be no request"
+        }
         None => "not called: this state of the parent needs no provider",
     };
     Explained {
@@ -71,7 +79,8 @@ fn waits_for(decided: &Decided) -> Vec<String> {
         }
         _ => {}
     }
-    for reference in &supplied.references {
+    // Without a request, nobody looked.
+    for reference in supplied.references.iter().filter(|_| decided.request.is_some()) {
         for name in &reference.names {
             let key = ObjectKey::new(&reference.kind, reference.namespace.as_deref(), name);
             if !supplied.objects.iter().any(|object| object.key == key) {

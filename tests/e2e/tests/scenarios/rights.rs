@@ -219,7 +219,7 @@ async fn a_related_object_that_cannot_be_read_is_reported(stage: &Stage) -> Resu
     let rules = revoke(stage, "secrets").await?;
     until_allowed(stage, "list", "secrets", false).await?;
     apply_text(stage, &reader("second")).await?;
-    let message = message_of(stage.scripts(NS), "reader", "Synced", "False", "Forbidden").await?;
+    let message = message_of(stage.scripts(NS), "reader", "Synced", "False", "ReadFailed").await?;
     let expected = format!(
         "related objects cannot be read: secrets \"second\" is forbidden: User \"{}\" cannot list resource \"secrets\" in API group \
          \"\" in the namespace \"{NS}\"; grant it to that account",
@@ -233,7 +233,7 @@ async fn a_related_object_that_cannot_be_read_is_reported(stage: &Stage) -> Resu
     apply_text(stage, &script_with("reader", &json!([{"object": config("reader", "none")}]))).await?;
     message_of(stage.scripts(NS), "reader", "Synced", "True", "Applied").await?;
     apply_text(stage, &reader("second")).await?;
-    message_of(stage.scripts(NS), "reader", "Synced", "False", "Forbidden").await?;
+    message_of(stage.scripts(NS), "reader", "Synced", "False", "ReadFailed").await?;
     set_rules(stage, &rules).await?;
     message_of(stage.scripts(NS), "reader", "Synced", "True", "Applied").await?;
     Ok(())
