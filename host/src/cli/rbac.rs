@@ -11,6 +11,11 @@ use serde_json::{Value, json};
 
 use crate::kubernetes::crds;
 
+/// What all objects of this project carry.
+const PART_OF: &str = "app.kubernetes.io/part-of";
+const PROJECT: &str = "bartizan";
+/// The same as YAML.
+const LABELS: &str = "  labels:\n    app.kubernetes.io/part-of: bartizan\n";
 /// API group of roles and bindings.
 const RBAC: &str = "rbac.authorization.k8s.io";
 /// The verbs on objects that are only read.
@@ -95,9 +100,10 @@ fn render(
     let (account, made) = account.map_or((&own, Some(&own)), |account| (account, None));
     let scopes: Vec<Option<&str>> =
         if namespaces.is_empty() { vec![None] } else { namespaces.iter().map(|name| Some(name.as_str())).collect() };
+    let for_people = roles_for_people(manifest);
     if format == Format::Json {
         let roles = scopes.iter().flat_map(|scope| objects(manifest, &rules, account, *scope));
-        let items: Vec<Value> = made.map(service_account).into_iter().chain(roles).collect();
+        let items: Vec<Value> = made.map(service_account).into_iter().chain(roles).chain(for_people).collect();
         let list = json!({"apiVersion": "v1", "kind": "List", "items": items});
         return Ok(format!("{}\n", serde_json::to_string_pretty(&list)?));
     }
@@ -107,7 +113,7 @@ fn render(
     if let Some(Account { namespace, name }) = made {
         let _ = write!(
             text,
-            "apiVersion: v1\nkind: ServiceAccount\nmetadata:\n  name: {name}\n  namespace: {namespace}\n\
+            "apiVersion: v1\nkind: ServiceAccount\nmetadata:\n  name: {name}\n  namespace: {namespace}\n{LABELS}\
              automountServiceAccountToken: false\n---\n"
         );
     }
@@ -117,7 +123,41 @@ fn render(
         }
         text.push_str(&yaml(manifest, &rules, account, *scope));
     }
+    if !for_people.is_empty() {
+        text.push_str("---\n# For people: part of the cluster's own roles view, edit and admin.\n");
+        let roles: Vec<String> = for_people.iter().map(serde_yaml_ng::to_string).collect::<Result<_, _>>()?;
+        text.push_str(&roles.join("---\n"));
+    }
     Ok(text)
+}
+
+/// The roles by which people who have `view`, `edit` or `admin` in a namespace have it for the provider's kinds, too. None for kinds
+/// outside of namespaces.
+fn roles_for_people(manifest: &ProviderManifest) -> Vec<Value> {
+    let text = |crd: &Value, pointer: &str| crd.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
+    let mut plurals: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for crd in manifest.crds.iter().filter(|crd| text(crd, "/spec/scope") != "Cluster") {
+        plurals.entry(text(crd, "/spec/group")).or_default().push(text(crd, "/spec/names/plural"));
+    }
+    let role = |right: &str, into: &[&str], verbs: &[&str]| {
+        let mut labels = json!({PART_OF: PROJECT});
+        for role in into {
+            labels[format!("rbac.authorization.k8s.io/aggregate-to-{role}")] = "true".into();
+        }
+        let rule = |(group, plurals)| json!({"apiGroups": [group], "resources": plurals, "verbs": verbs});
+        let rules: Vec<Value> = plurals.iter().map(rule).collect();
+        json!({
+            "apiVersion": format!("{RBAC}/v1"), "kind": "ClusterRole",
+            "metadata": {"name": format!("bartizan-{}-{right}", manifest.name), "labels": labels}, "rules": rules,
+        })
+    };
+    if plurals.is_empty() {
+        return Vec::new();
+    }
+    vec![
+        role("view", &["admin", "edit", "view"], READ),
+        role("edit", &["admin", "edit"], &["create", "delete", "deletecollection", "patch", "update"]),
+    ]
 }
 
 /// The rules for a provider's manifest.
@@ -293,7 +333,8 @@ fn name_of(manifest: &ProviderManifest, account: &Account) -> String {
 fn service_account(account: &Account) -> Value {
     let Account { namespace, name } = account;
     json!({
-        "apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": name, "namespace": namespace},
+        "apiVersion": "v1", "kind": "ServiceAccount",
+        "metadata": {"name": name, "namespace": namespace, "labels": {PART_OF: PROJECT}},
         "automountServiceAccountToken": false,
     })
 }
@@ -301,8 +342,10 @@ fn service_account(account: &Account) -> Value {
 /// A role and its binding.
 fn objects(manifest: &ProviderManifest, rules: &[Rule], account: &Account, namespace: Option<&str>) -> [Value; 2] {
     let name = name_of(manifest, account);
-    let metadata =
-        namespace.map_or_else(|| json!({"name": name}), |namespace| json!({"name": name, "namespace": namespace}));
+    let mut metadata = json!({"name": name, "labels": {PART_OF: PROJECT}});
+    if let Some(namespace) = namespace {
+        metadata["namespace"] = namespace.into();
+    }
     let kind = if namespace.is_some() { "Role" } else { "ClusterRole" };
     let rules: Vec<Value> = rules
         .iter()
@@ -325,7 +368,7 @@ fn yaml(manifest: &ProviderManifest, rules: &[Rule], account: &Account, namespac
     let name = name_of(manifest, account);
     let head = |kind: &str| {
         let namespace = namespace.map(|namespace| format!("  namespace: {namespace}\n")).unwrap_or_default();
-        format!("apiVersion: {RBAC}/v1\nkind: {kind}\nmetadata:\n  name: {name}\n{namespace}")
+        format!("apiVersion: {RBAC}/v1\nkind: {kind}\nmetadata:\n  name: {name}\n{namespace}{LABELS}")
     };
     let mut text = format!("{}rules:\n", head(kind));
     // Writing to a string cannot fail.

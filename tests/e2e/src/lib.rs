@@ -24,7 +24,7 @@ pub use objects::{
     Snapshot, apply_text, cassandra, cluster_script, condition, fault, finalizing_script, greeting, hardened,
     message_of, script, store,
 };
-pub use programs::{Programs, Provider};
+pub use programs::{Programs, Provider, crd_file};
 pub use request::first_request;
 pub use sidecar::Sidecar;
 pub use stage::{ACCOUNT, NAMESPACE, Stage, account_of};

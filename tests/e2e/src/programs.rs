@@ -70,7 +70,14 @@ impl Provider {
         }
     }
 
-    /// The kustomization with its CRD and the rights that it needs.
+    /// The file with its CRD, if that is not in its kustomization.
+    #[must_use]
+    pub fn crd_file(self) -> Option<PathBuf> {
+        let file = crd_file(self.crd());
+        file.is_file().then_some(file)
+    }
+
+    /// The kustomization with the rights that it needs, and its CRD if it is not shipped.
     #[must_use]
     pub fn deploy_folder(self) -> PathBuf {
         build::workspace_root().join(match self {
@@ -91,6 +98,12 @@ impl Provider {
         let document = self.deploy_folder().join(format!("{}.yaml", self.name()));
         document.is_file().then_some(document)
     }
+}
+
+/// The file in deploy/crds for the CRD of this name.
+#[must_use]
+pub fn crd_file(name: &str) -> PathBuf {
+    build::workspace_root().join(format!("deploy/crds/{name}.yaml"))
 }
 
 /// Where the built programs are.

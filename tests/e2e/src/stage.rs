@@ -9,7 +9,7 @@ use tempfile::TempDir;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::host::Host;
-use crate::programs::{Programs, Provider};
+use crate::programs::{Programs, Provider, crd_file};
 
 /// The host's own namespace.
 pub const NAMESPACE: &str = "bartizan-system";
@@ -59,6 +59,7 @@ impl Stage {
         let cluster = ControlPlane::start().await?;
         let folder = tempfile::Builder::new().prefix("bartizan-e2e-").tempdir().context("no temporary folder")?;
         std::fs::create_dir(folder.path().join("providers")).context("no folder for the modules")?;
+        apply_file(&cluster, &crd_file("providers.bartizan.dev")).await?;
         apply_folder(&cluster, &build::workspace_root().join("deploy/access")).await?;
         let (namespace, name) = (NAMESPACE, "bartizan");
         let kubeconfig = cluster.kubeconfig_for_service_account(namespace, name).await?;
@@ -70,6 +71,9 @@ impl Stage {
     /// # Errors
     /// If the API server refuses it.
     pub async fn deploy(&self, provider: Provider) -> Result<()> {
+        if let Some(file) = provider.crd_file() {
+            apply_file(&self.cluster, &file).await?;
+        }
         apply_folder(&self.cluster, &provider.deploy_folder()).await?;
         let crd = format!("crd/{}", provider.crd());
         self.cluster.kubectl_ok(&["wait", "--for=condition=Established", "--timeout=60s", &crd], None).await?;
@@ -261,8 +265,16 @@ impl Stage {
 
 /// Applies a kustomization.
 async fn apply_folder(cluster: &ControlPlane, folder: &Path) -> Result<()> {
-    let folder = folder.to_str().context("the workspace's path is not UTF-8")?;
-    cluster.kubectl_ok(&["apply", "-k", folder], None).await?;
+    apply(cluster, "-k", folder).await
+}
+
+async fn apply_file(cluster: &ControlPlane, file: &Path) -> Result<()> {
+    apply(cluster, "-f", file).await
+}
+
+async fn apply(cluster: &ControlPlane, how: &str, path: &Path) -> Result<()> {
+    let path = path.to_str().context("the workspace's path is not UTF-8")?;
+    cluster.kubectl_ok(&["apply", how, path], None).await?;
     Ok(())
 }
 

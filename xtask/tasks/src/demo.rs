@@ -21,7 +21,7 @@ use serde_json::{Value, json};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::cluster::runtime;
-use crate::example::{Show, Subject, deploy};
+use crate::example::{Show, Subject, crd, deploy};
 use crate::tree::Tree;
 
 /// `cargo xtask demo`.
@@ -113,10 +113,12 @@ impl Demo {
     async fn play(&self, module: &Path, host: &Path, once: bool) -> Result<ExitCode> {
         self.say("the control plane answers");
         let client = self.client().await?;
+        self.kubectl(&["apply", "--filename", &crd("providers.bartizan.dev")])?;
         self.kubectl(&["apply", "--kustomize", &deploy("access")])?;
         let mut host = self.start_host(module, host, &self.account_kubeconfig(&client).await?)?;
         self.say("the host runs as system:serviceaccount:bartizan-system:bartizan");
         let Subject { example, namespace, noun, .. } = self.subject;
+        self.kubectl(&["apply", "--filename", &self.subject.crd()])?;
         self.kubectl(&["apply", "--kustomize", &self.subject.deploy()])?;
         let namespace = Namespace {
             metadata: kube::core::ObjectMeta { name: Some((*namespace).to_owned()), ..Default::default() },
@@ -223,7 +225,9 @@ impl Demo {
         for arguments in [
             &["delete", "namespace", self.subject.namespace, "--ignore-not-found"][..],
             &["delete", "--ignore-not-found", "--kustomize", &self.subject.deploy()],
+            &["delete", "--ignore-not-found", "--filename", &self.subject.crd()],
             &["delete", "--ignore-not-found", "--kustomize", &deploy("access")],
+            &["delete", "--ignore-not-found", "--filename", &crd("providers.bartizan.dev")],
         ] {
             if let Err(error) = self.kubectl(arguments) {
                 eprintln!("{error:#}");

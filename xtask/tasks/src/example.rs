@@ -81,16 +81,27 @@ impl Subject {
             "customresourcedefinition/providers.bartizan.dev".to_owned(),
             format!("customresourcedefinition/{}.{}", self.plural, self.group),
         ];
+        made.extend(["view", "edit"].map(|right| format!("clusterrole/bartizan-{}-{right}", self.provider)));
         for role in ["bartizan"].iter().chain(self.roles) {
             made.extend([format!("clusterrole/{role}"), format!("clusterrolebinding/{role}")]);
         }
         made
     }
 
-    /// The folder with the provider's CRD and roles.
+    /// The folder with the provider's roles.
     pub(crate) fn deploy(&self) -> String {
         deploy(&format!("providers/{}", self.provider))
     }
+
+    /// The file with the provider's CRD.
+    pub(crate) fn crd(&self) -> String {
+        crd(&format!("{}.{}", self.plural, self.group))
+    }
+}
+
+/// The file with the CRD of this name.
+pub(crate) fn crd(name: &str) -> String {
+    deploy(&format!("crds/{name}.yaml"))
 }
 
 /// A folder in deploy/.

@@ -18,8 +18,8 @@ pub(crate) struct Args {
 
 /// Providers whose CRDs are kept in the repository, and the files.
 const CRDS: [(&str, &str); 8] = [
-    ("minio", "deploy/providers/minio/crd.yaml"),
-    ("cassandra", "deploy/providers/cassandra/crd.yaml"),
+    ("minio", "deploy/crds/objectstores.minio.rook.io.yaml"),
+    ("cassandra", "deploy/crds/clusters.cassandra.rook.io.yaml"),
     ("hello", "examples/hello/deploy/crd.yaml"),
     ("faulty", "tests/guests/faulty/deploy/crd.yaml"),
     ("scripted", "tests/guests/scripted/deploy/crd.yaml"),

@@ -53,6 +53,8 @@ apiVersion: rbac.authorization.k8s.io/v1
 kind: ClusterRole
 metadata:
   name: bartizan-bartizan-all
+  labels:
+    app.kubernetes.io/part-of: bartizan
 rules:
   # Its parents: watched; patched to add and remove the host's finalizer.
   - apiGroups: [a.example.com]
@@ -99,6 +101,8 @@ apiVersion: rbac.authorization.k8s.io/v1
 kind: ClusterRoleBinding
 metadata:
   name: bartizan-bartizan-all
+  labels:
+    app.kubernetes.io/part-of: bartizan
 roleRef:
   apiGroup: rbac.authorization.k8s.io
   kind: ClusterRole
@@ -107,6 +111,46 @@ subjects:
   - kind: ServiceAccount
     name: bartizan
     namespace: bartizan-system
+---
+# For people: part of the cluster's own roles view, edit and admin.
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRole
+metadata:
+  labels:
+    app.kubernetes.io/part-of: bartizan
+    rbac.authorization.k8s.io/aggregate-to-admin: 'true'
+    rbac.authorization.k8s.io/aggregate-to-edit: 'true'
+    rbac.authorization.k8s.io/aggregate-to-view: 'true'
+  name: bartizan-all-view
+rules:
+- apiGroups:
+  - a.example.com
+  resources:
+  - alphas
+  verbs:
+  - get
+  - list
+  - watch
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRole
+metadata:
+  labels:
+    app.kubernetes.io/part-of: bartizan
+    rbac.authorization.k8s.io/aggregate-to-admin: 'true'
+    rbac.authorization.k8s.io/aggregate-to-edit: 'true'
+  name: bartizan-all-edit
+rules:
+- apiGroups:
+  - a.example.com
+  resources:
+  - alphas
+  verbs:
+  - create
+  - delete
+  - deletecollection
+  - patch
+  - update
 "#;
     assert_eq!(render(&manifest, Some(&host()), &[], Format::Yaml).unwrap(), expected);
 }
@@ -122,9 +166,14 @@ fn in_namespaces_there_is_a_role_in_each_and_yaml_and_json_say_the_same() {
     let documents = serde_yaml_ng::Deserializer::from_str(&text);
     let documents: Vec<Value> = documents.map(|one| serde::Deserialize::deserialize(one).unwrap()).collect();
     assert_eq!(json["items"], Value::Array(documents));
-    assert_eq!(json["items"].as_array().unwrap().len(), 5);
+    assert_eq!(json["items"].as_array().unwrap().len(), 7);
     assert_eq!(json["items"][4]["kind"], "RoleBinding");
-    assert_eq!(json["items"][4]["metadata"], json!({"name": "bartizan-provider-all", "namespace": "two"}));
+    assert_eq!(
+        json["items"][4]["metadata"],
+        json!({
+            "name": "bartizan-provider-all", "namespace": "two", "labels": {"app.kubernetes.io/part-of": "bartizan"},
+        })
+    );
     // Without a status there is nothing to say, and without finalizing the finalizers are left alone.
     let resources: Vec<&Value> =
         json["items"][1]["rules"].as_array().unwrap().iter().map(|rule| &rule["resources"]).collect();

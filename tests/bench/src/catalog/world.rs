@@ -33,6 +33,8 @@ impl World {
     pub(crate) async fn new() -> Result<Self> {
         // No nodes: nothing here has pods.
         let cluster = ControlPlane::options().nodes(0).start().await?;
+        let crd = bartizan_e2e::crd_file("providers.bartizan.dev");
+        cluster.kubectl_ok(&["apply", "-f", crd.to_str().context("a path")?], None).await?;
         let access = build::workspace_root().join("deploy/access");
         cluster.kubectl_ok(&["apply", "-k", access.to_str().context("a path")?], None).await?;
         let kubeconfig = cluster.kubeconfig_for_service_account(bartizan_e2e::NAMESPACE, "bartizan").await?;

@@ -74,7 +74,9 @@ impl Deployed {
     pub(crate) async fn new(subject: Subject, cluster: &ControlPlane, programs: &Programs) -> Result<Self> {
         let root = build::workspace_root();
         let path = |name: &str| root.join(name).display().to_string();
-        cluster.kubectl_ok(&["apply", "-f", &path(CRD)], None).await?;
+        for crd in [CRD, "deploy/crds/providers.bartizan.dev.yaml"] {
+            cluster.kubectl_ok(&["apply", "-f", &path(crd)], None).await?;
+        }
         for folder in subject.deploy_folders() {
             cluster.kubectl_ok(&["apply", "-k", &path(folder)], None).await?;
         }

@@ -1,8 +1,7 @@
 //! The CustomResourceDefinition of Provider changes or goes while the host runs.
 
 use anyhow::{Result, ensure};
-use bartizan_e2e::{Host, Provider, SOON, Stage, apply_text, greeting, message_of};
-use bartizan_harness::build::workspace_root;
+use bartizan_e2e::{Host, Provider, SOON, Stage, apply_text, crd_file, greeting, message_of};
 use bartizan_harness::wait::{wait_for, wait_object};
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::ResourceExt as _;
@@ -20,7 +19,7 @@ async fn greeted(stage: &Stage, whom: &str) -> Result<ConfigMap> {
 }
 
 async fn apply_crd(stage: &Stage) -> Result<()> {
-    let file = workspace_root().join("deploy/crds/providers.bartizan.dev.yaml");
+    let file = crd_file("providers.bartizan.dev");
     stage.kubectl(&["apply", "--server-side", "--force-conflicts", "-f", &file.to_string_lossy()], "").await?;
     Ok(())
 }
