@@ -7,6 +7,8 @@ pub(crate) mod host_client;
 pub(crate) mod rbac;
 pub(crate) mod registry;
 pub(crate) mod replay;
+pub(crate) mod status;
+pub(crate) mod tree;
 pub(crate) mod upgrade;
 
 use clap::{Parser, Subcommand};
@@ -17,6 +19,8 @@ use crate::cli::explain::ExplainArgs;
 use crate::cli::rbac::RbacArgs;
 use crate::cli::registry::{PullArgs, PushArgs};
 use crate::cli::replay::ReplayArgs;
+use crate::cli::status::StatusArgs;
+use crate::cli::tree::TreeArgs;
 use crate::cli::upgrade::{ApproveArgs, DiffArgs};
 use crate::run::RunArgs;
 
@@ -39,6 +43,10 @@ pub(crate) enum Command {
     Crds(CrdsArgs),
     /// Print the roles that a provider module needs, as YAML with the reason of each rule.
     Rbac(RbacArgs),
+    /// Show Providers, parents by state, and what needs attention. Exit code 1 if anything does.
+    Status(StatusArgs),
+    /// Show a parent with its children and what is below them.
+    Tree(TreeArgs),
     /// Explain the last decision of a host on a parent.
     Explain(ExplainArgs),
     /// Show what the next version of a provider would change, object by object. Exit code 1 if anything would.

@@ -31,6 +31,8 @@ async fn main() -> ExitCode {
         }
         cli::Command::Crds(args) => cli::crds::print(&args.module).map(|()| ExitCode::SUCCESS),
         cli::Command::Rbac(args) => cli::rbac::print(&args).map(|()| ExitCode::SUCCESS),
+        cli::Command::Status(args) => cli::status::status(&args).await,
+        cli::Command::Tree(args) => cli::tree::tree(&args).await,
         cli::Command::Explain(args) => cli::explain::explain(&args).await,
         cli::Command::Diff(args) => cli::upgrade::diff(&args).await,
         cli::Command::Approve(args) => cli::upgrade::approve(&args).await,

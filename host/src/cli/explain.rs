@@ -3,7 +3,15 @@
 use std::fmt::Write as _;
 use std::process::ExitCode;
 
-use crate::cli::host_client::{HostArgs, Output, object_name};
+use anyhow::Context as _;
+use bartizan_contract::GroupKind;
+use bartizan_engine::provider::claims::arbitrate;
+use kube::api::ListParams;
+use kube::{Client, ResourceExt};
+
+use crate::cli::host_client::{HostArgs, HostAt, Output, api_message, object_name};
+use crate::cli::status::{claims, providers};
+use crate::kubernetes::resources::{self, Named};
 use crate::telemetry::explain::Explained;
 
 #[derive(Debug, clap::Args)]
@@ -24,8 +32,10 @@ pub(crate) struct ExplainArgs {
 /// A parent as named on the command line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Subject {
-    kind: String,
-    name: String,
+    /// The word for its kind.
+    pub(crate) kind: String,
+    /// Its name.
+    pub(crate) name: String,
 }
 
 impl std::str::FromStr for Subject {
@@ -46,10 +56,24 @@ pub(crate) async fn explain(args: &ExplainArgs) -> anyhow::Result<ExitCode> {
     let host = args.host.find().await?;
     let namespace = args.namespace.clone().unwrap_or_else(|| host.default_namespace().to_owned());
     let Subject { kind, name } = &args.parent;
+    // An address alone says nothing about the cluster of the host.
+    let cluster = match &host {
+        HostAt::Pod(client, _) => Some(client.clone()),
+        HostAt::Address(_) if args.host.cluster.is_named() => Some(args.host.cluster.connect().await?),
+        HostAt::Address(_) => None,
+    };
+    let parent = match &cluster {
+        Some(client) => Some(Parent::find(client, &args.parent, &namespace).await?),
+        None => None,
+    };
+    let kind = parent.as_ref().map_or_else(|| kind.clone(), |parent| GroupKind::from(&parent.named.kind).to_string());
     let query = format!("kind={kind}&namespace={namespace}&name={name}");
     let found: Vec<Explained> = host.get("/debug/explain", &query).await?;
     if found.is_empty() {
-        eprintln!("no provider of this host serves {kind} {namespace}/{name}");
+        match parent {
+            Some(parent) => eprintln!("{}", parent.why_unknown().await?),
+            None => eprintln!("no provider of this host serves {kind} {namespace}/{name}"),
+        }
         return Ok(ExitCode::FAILURE);
     }
     match args.output {
@@ -57,6 +81,54 @@ pub(crate) async fn explain(args: &ExplainArgs) -> anyhow::Result<ExitCode> {
         None => print!("{}", found.iter().map(describe).collect::<Vec<_>>().join("\n")),
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// A parent that a host may not know, and its cluster.
+struct Parent<'a> {
+    client: &'a Client,
+    named: Named,
+    namespace: Option<&'a str>,
+    name: &'a str,
+}
+
+impl<'a> Parent<'a> {
+    /// By what people call it.
+    async fn find(client: &'a Client, subject: &'a Subject, namespace: &'a str) -> anyhow::Result<Self> {
+        let served = resources::served(client).await.map_err(api_message).context("the kinds of the cluster")?;
+        let named = resources::find(&served, &subject.kind)?.clone();
+        let namespace = named.resource.namespaced.then_some(namespace);
+        Ok(Self { client, named, namespace, name: &subject.name })
+    }
+
+    /// Why the host knows nothing of it.
+    async fn why_unknown(&self) -> anyhow::Result<String> {
+        let Self { client, named, namespace, name } = self;
+        let kind = GroupKind::from(&named.kind);
+        let place = namespace.map(|namespace| format!(" in namespace {namespace}")).unwrap_or_default();
+        let Some(parent) = named.api(client, *namespace).get_opt(name).await.map_err(api_message)? else {
+            let elsewhere = self.elsewhere().await;
+            let elsewhere = if elsewhere.is_empty() {
+                String::new()
+            } else {
+                format!("; there is one in namespace {}", elsewhere.join(", "))
+            };
+            return Ok(format!("there is no {kind} {name}{place}{elsewhere}"));
+        };
+        let claims = claims(&providers(client).await?);
+        Ok(match arbitrate(&claims, &kind, parent.namespace().as_deref(), parent.labels()).serves {
+            Some(provider) => format!(
+                "provider {provider} serves {kind} {name}{place}, and the host has not decided on it yet: see bartizan status"
+            ),
+            None => format!("no Provider claims {kind} {name}{place}: see kubectl get providers"),
+        })
+    }
+
+    /// Other namespaces with one of this name, as far as whoever asks may see them.
+    async fn elsewhere(&self) -> Vec<String> {
+        let params = ListParams::default().fields(&format!("metadata.name={}", self.name));
+        let found = self.named.api(self.client, None).list(&params).await;
+        found.map(|found| found.items.iter().filter_map(ResourceExt::namespace).collect()).unwrap_or_default()
+    }
 }
 
 /// The text for people.

@@ -24,6 +24,11 @@ pub(crate) struct ClusterArgs {
 }
 
 impl ClusterArgs {
+    /// Whether the command line names a cluster.
+    pub(crate) fn is_named(&self) -> bool {
+        self.kubeconfig.is_some() || self.context.is_some()
+    }
+
     /// A client of the cluster that the kubeconfig and context name, or else of the one that this process runs in.
     ///
     /// # Errors

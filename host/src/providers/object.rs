@@ -38,7 +38,7 @@ const LEFT_OUT: usize = 32;
 ///
 /// # Errors
 /// If too little of it is understood.
-pub(super) fn parse(mut object: DynamicObject) -> anyhow::Result<Provider> {
+pub(crate) fn parse(mut object: DynamicObject) -> anyhow::Result<Provider> {
     let name = object.metadata.name.clone().unwrap_or_default();
     object.metadata.managed_fields = None;
     stamp(&mut object, &kind());

@@ -1,8 +1,9 @@
 //! Metrics, for GET /metrics in Prometheus' text format. Labels are providers, kinds and a few fixed words, never parents, whose number
 //! is unbounded.
 
+use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bartizan_contract::Kind;
@@ -12,6 +13,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
+use serde::{Deserialize, Serialize};
 
 /// Content-Type of the text that [`Metrics::render`] returns.
 pub(crate) const CONTENT_TYPE: &str = prometheus_text::CONTENT_TYPE;
@@ -81,6 +83,31 @@ struct Families {
     watch_events: Family<OfWatch, Gauge>,
     tasks: Gauge,
     leader: Family<OfLease, Gauge>,
+    /// What [`Metrics::loads`] reads: a family cannot be read.
+    live: Mutex<BTreeMap<String, Live>>,
+}
+
+/// The gauges of one provider that people ask for.
+#[derive(Default)]
+struct Live {
+    queue: Gauge,
+    watches: BTreeMap<String, bool>,
+}
+
+/// The load of one provider, for `bartizan status`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Load {
+    /// Parents that are due and wait in the queue.
+    pub(crate) queue: i64,
+    /// Kinds that are watched, and whether the watch of each is up.
+    pub(crate) watches: BTreeMap<String, bool>,
+}
+
+impl Families {
+    fn live(&self) -> MutexGuard<'_, BTreeMap<String, Live>> {
+        // A panic leaves a valid map.
+        self.live.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// A histogram has no `Default`, since it needs buckets.
@@ -181,6 +208,7 @@ impl Metrics {
             [parents, queue_depth].into_iter().for_each(Family::clear);
             breakers.clear();
             [watch_up, watch_events].into_iter().for_each(Family::clear);
+            self.families.live().clear();
         }
         self.families.leader.get_or_create(&OfLease { name: LEASE }).set(leads.into());
     }
@@ -189,15 +217,23 @@ impl Metrics {
     pub(crate) fn of(&self, provider: &str) -> ProviderMetrics {
         let families = self.families.clone();
         let of = OfProvider { provider: provider.to_owned() };
+        let queue_depth = families.queue_depth.get_or_create_owned(&of);
+        families.live().entry(provider.to_owned()).or_default().queue = queue_depth.clone();
         ProviderMetrics {
             calls: families.calls.get_or_create_owned(&of),
             durations: families.durations.0.get_or_create_owned(&of),
             refusals: families.refusals.get_or_create_owned(&of),
             parents: families.parents.get_or_create_owned(&of),
-            queue_depth: families.queue_depth.get_or_create_owned(&of),
+            queue_depth,
             provider: of.provider,
             families,
         }
+    }
+
+    /// The load of each provider.
+    pub(crate) fn loads(&self) -> BTreeMap<String, Load> {
+        let load = |live: &Live| Load { queue: live.queue.get(), watches: live.watches.clone() };
+        self.families.live().iter().map(|(provider, live)| (provider.clone(), load(live))).collect()
     }
 
     /// All metrics as text.
@@ -281,6 +317,7 @@ impl ProviderMetrics {
     /// Whether the watch of a kind is up, so that its cache is current.
     pub(crate) fn watch_up(&self, kind: &Kind, up: bool) {
         self.families.watch_up.get_or_create(&self.watch(kind)).set(i64::from(up));
+        self.families.live().entry(self.provider.clone()).or_default().watches.insert(kind.to_string(), up);
     }
 
     /// The kind is no longer watched.
@@ -288,6 +325,9 @@ impl ProviderMetrics {
         let watch = self.watch(kind);
         self.families.watch_up.remove(&watch);
         self.families.watch_events.remove(&watch);
+        if let Some(live) = self.families.live().get_mut(&self.provider) {
+            live.watches.remove(&watch.kind);
+        }
     }
 
     fn watch(&self, kind: &Kind) -> OfWatch {
@@ -335,7 +375,10 @@ mod tests {
         ] {
             assert!(text.contains(expected), "{expected}\n{text}");
         }
+        let load = &metrics.loads()["minio"];
+        assert_eq!((load.queue, load.watches.values().collect::<Vec<_>>()), (1, vec![&true]));
         minio.watch_ended(&kind);
+        assert!(metrics.loads()["minio"].watches.is_empty());
         assert!(!metrics.render().unwrap().contains("StatefulSet"));
     }
 }

@@ -1,5 +1,6 @@
-//! The HTTP server of the host: /livez and /readyz, /metrics, /debug/explain and /debug/upgrade.
+//! The HTTP server of the host: /livez and /readyz, /metrics, /debug/explain, /debug/upgrade and /debug/status.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use anyhow::Context as _;
@@ -17,7 +18,7 @@ use tracing::info;
 
 use crate::telemetry::explain::{Board, Explained};
 use crate::telemetry::health::Health;
-use crate::telemetry::metrics;
+use crate::telemetry::metrics::{self, Load};
 
 /// Listens, and logs the address.
 ///
@@ -43,6 +44,7 @@ pub(crate) async fn serve(
     let debug = Router::new()
         .route("/debug/explain", get(explain))
         .route("/debug/upgrade", get(upgrade))
+        .route("/debug/status", get(status))
         .route_layer(from_fn_with_state(health.clone(), leads))
         .route("/metrics", get(scrape))
         .with_state(board);
@@ -94,6 +96,11 @@ async fn upgrade(
     } else {
         Err(StatusCode::FORBIDDEN)
     }
+}
+
+/// The load of each provider: numbers and kinds.
+async fn status(State(board): State<Board>) -> Json<BTreeMap<String, Load>> {
+    Json(board.metrics().loads())
 }
 
 /// The metrics for Prometheus.

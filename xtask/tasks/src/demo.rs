@@ -9,20 +9,16 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 use bartizan_harness::{ControlPlane, HostProcess, build, kubectl_command};
-use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::authentication::v1::{TokenRequest, TokenRequestSpec};
-use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Pod, Secret, Service, ServiceAccount};
-use k8s_openapi::api::policy::v1::PodDisruptionBudget;
-use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
-use kube::api::{ApiResource, DynamicObject, ListParams, PostParams};
+use k8s_openapi::api::core::v1::{Namespace, ServiceAccount};
+use kube::api::PostParams;
 use kube::config::{KubeConfigOptions, Kubeconfig};
-use kube::{Api, Client, Config, Resource};
-use serde_json::{Value, json};
+use kube::{Api, Client, Config};
+use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::cluster::runtime;
 use crate::example::{Show, Subject, crd, deploy};
-use crate::tree::Tree;
 
 /// `cargo xtask demo`.
 #[derive(Debug, clap::Args)]
@@ -43,7 +39,7 @@ const TOKEN_SECONDS: i64 = 24 * 3600;
 /// How long `--once` waits for Ready.
 const PATIENCE: Duration = Duration::from_secs(120);
 /// How often the objects are read.
-const LOOK: Duration = Duration::from_millis(150);
+const LOOK: Duration = Duration::from_millis(250);
 
 /// Runs the demo.
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
@@ -115,7 +111,8 @@ impl Demo {
         let client = self.client().await?;
         self.kubectl(&["apply", "--filename", &crd("providers.bartizan.dev")])?;
         self.kubectl(&["apply", "--kustomize", &deploy("access")])?;
-        let mut host = self.start_host(module, host, &self.account_kubeconfig(&client).await?)?;
+        let program = host;
+        let mut host = self.start_host(module, program, &self.account_kubeconfig(&client).await?)?;
         self.say("the host runs as system:serviceaccount:bartizan-system:bartizan");
         let Subject { example, namespace, noun, .. } = self.subject;
         self.kubectl(&["apply", "--filename", &self.subject.crd()])?;
@@ -131,14 +128,16 @@ impl Demo {
         let mut screen = Screen::default();
         let mut said_how = false;
         loop {
-            let tree = look(&client, self.subject).await?;
-            screen.show(&tree.lines(), self.started);
-            if tree.is_ready() && once {
+            let tree = self.tree(program)?;
+            let parent = tree.first().cloned().unwrap_or_default();
+            let is_ready = parent.contains(" Ready=True");
+            screen.show(&tree, self.started);
+            if is_ready && once {
                 screen.finish();
                 self.say(&format!("the {noun} is Ready"));
                 return Ok(ExitCode::SUCCESS);
             }
-            if tree.is_ready() && !said_how {
+            if is_ready && !said_how {
                 said_how = true;
                 self.say_how();
                 screen = Screen::default();
@@ -148,11 +147,24 @@ impl Demo {
             }
             if once && self.started.elapsed() > PATIENCE {
                 screen.finish();
-                eprintln!("the {noun} is not Ready after {} s: {}", PATIENCE.as_secs(), tree.reason());
+                eprintln!("the {noun} is not Ready after {} s: {}", PATIENCE.as_secs(), parent.trim());
                 return Ok(ExitCode::FAILURE);
             }
             tokio::time::sleep(LOOK).await;
         }
+    }
+
+    /// What `bartizan tree` shows.
+    fn tree(&self, program: &Path) -> Result<Vec<String>> {
+        let Subject { plural, group, name, namespace, .. } = self.subject;
+        let mut command = Command::new(program);
+        command.args(["tree", &format!("{plural}.{group}/{name}"), "--namespace", namespace, "--kubeconfig"]);
+        let output = command.arg(&self.kubeconfig).output().context("bartizan tree")?;
+        // Exit code 1: it is not there yet.
+        if !matches!(output.status.code(), Some(0 | 1)) {
+            bail!("bartizan tree: {}", String::from_utf8_lossy(&output.stderr).trim());
+        }
+        Ok(String::from_utf8_lossy(&output.stdout).lines().map(str::to_owned).collect())
     }
 
     /// A copy of the example with the demo's namespace.
@@ -247,45 +259,6 @@ impl Demo {
         println!("         cargo xtask kubectl -n {namespace} delete {child}   # comes back");
         println!("         cargo xtask kubectl -n {namespace} describe {plural}.{group} {name}");
     }
-}
-
-/// Reads the parent and its descendants.
-async fn look(client: &Client, subject: &Subject) -> Result<Tree> {
-    let resource = ApiResource {
-        group: subject.group.to_owned(),
-        version: "v1alpha1".to_owned(),
-        api_version: format!("{}/v1alpha1", subject.group),
-        kind: subject.kind.to_owned(),
-        plural: subject.plural.to_owned(),
-    };
-    let namespace = subject.namespace;
-    let parents: Api<DynamicObject> = Api::namespaced_with(client.clone(), namespace, &resource);
-    let Some(parent) = parents.get_opt(subject.name).await? else { return Ok(Tree::default()) };
-    let uid = parent.metadata.uid.clone().unwrap_or_default();
-    let children = ListParams::default().labels(&format!("bartizan.dev/owner-uid={uid}"));
-    let mut tree = Tree { parent: serde_json::to_value(&parent)?, ..Tree::default() };
-    tree.children.extend(list::<Secret>(client, namespace, &children).await?);
-    tree.children.extend(list::<ConfigMap>(client, namespace, &children).await?);
-    tree.children.extend(list::<ServiceAccount>(client, namespace, &children).await?);
-    tree.children.extend(list::<Role>(client, namespace, &children).await?);
-    tree.children.extend(list::<RoleBinding>(client, namespace, &children).await?);
-    tree.children.extend(list::<Service>(client, namespace, &children).await?);
-    tree.children.extend(list::<PodDisruptionBudget>(client, namespace, &children).await?);
-    tree.children.extend(list::<StatefulSet>(client, namespace, &children).await?);
-    tree.pods = list::<Pod>(client, namespace, &ListParams::default()).await?;
-    Ok(tree)
-}
-
-async fn list<K>(client: &Client, namespace: &str, params: &ListParams) -> Result<Vec<Value>>
-where
-    K: Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope>
-        + Clone
-        + std::fmt::Debug
-        + serde::de::DeserializeOwned
-        + serde::Serialize,
-{
-    let objects = Api::<K>::namespaced(client.clone(), namespace).list(params).await?;
-    objects.items.iter().map(|object| Ok(serde_json::to_value(object)?)).collect()
 }
 
 /// The tree on a terminal, drawn again in place; elsewhere the lines that changed.

@@ -21,9 +21,8 @@ pub(crate) struct Subject {
     pub(crate) namespace: &'static str,
     /// Name of the parent.
     pub(crate) name: &'static str,
-    /// Group, kind and plural of the parent.
+    /// Group and plural of the parent.
     pub(crate) group: &'static str,
-    pub(crate) kind: &'static str,
     pub(crate) plural: &'static str,
     /// What people call the parent.
     pub(crate) noun: &'static str,
@@ -40,7 +39,6 @@ const MINIO: Subject = Subject {
     namespace: "rook-minio",
     name: "my-store",
     group: "minio.rook.io",
-    kind: "ObjectStore",
     plural: "objectstores",
     noun: "store",
     child: "statefulset my-store",
@@ -54,7 +52,6 @@ const CASSANDRA: Subject = Subject {
     namespace: "rook-cassandra",
     name: "orders",
     group: "cassandra.rook.io",
-    kind: "Cluster",
     plural: "clusters",
     noun: "ring",
     child: "service orders-client",

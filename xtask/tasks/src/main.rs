@@ -11,7 +11,6 @@ mod progress;
 mod rig;
 mod steps;
 mod test;
-mod tree;
 
 use std::process::ExitCode;
 

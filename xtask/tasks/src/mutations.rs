@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, bail};
 use bartizan_harness::build;
 
 /// One change of the source.
@@ -139,15 +139,21 @@ pub(crate) fn all() -> Result<bool> {
     }
     std::fs::write(copy.path().join("Cargo.toml"), manifest(&read(&root.join("Cargo.toml"))?)?)?;
     std::fs::copy(root.join("Cargo.lock"), copy.path().join("Cargo.lock")).context("Cargo.lock")?;
-    ensure!(matches!(try_tests(copy.path())?, Outcome::Passed), "the tests fail without any change");
+    match try_tests(copy.path())? {
+        Outcome::Passed => {}
+        Outcome::Failed(text) => bail!("the tests fail without any change:\n{text}"),
+        Outcome::NotCompiled => bail!("the copy does not compile"),
+    }
     let mut survivors = Vec::new();
     for Mutation { name, file, before, after } in MUTATIONS {
         let file = copy.path().join("engine/src").join(file);
         let source = read(&file)?;
         std::fs::write(&file, source.replacen(before, after, 1))?;
         match try_tests(copy.path())? {
-            Outcome::Failed(found) if found.is_empty() => println!("killed: {name}"),
-            Outcome::Failed(found) => println!("killed: {name} (closure: {})", found.join("; ")),
+            Outcome::Failed(text) => match text.lines().filter_map(found_by).collect::<Vec<_>>() {
+                found if found.is_empty() => println!("killed: {name}"),
+                found => println!("killed: {name} (closure: {})", found.join("; ")),
+            },
             Outcome::Passed => survivors.push(name),
             Outcome::NotCompiled => bail!("this change does not compile: {name}"),
         }
@@ -170,8 +176,8 @@ fn manifest(whole: &str) -> Result<String> {
 /// How the tests went.
 enum Outcome {
     Passed,
-    /// Some failed. The worlds of the closure in which it was found, and at which depth.
-    Failed(Vec<String>),
+    /// Some failed: what they printed.
+    Failed(String),
     NotCompiled,
 }
 
@@ -191,8 +197,7 @@ fn try_tests(folder: &Path) -> Result<Outcome> {
     if tested.status.success() {
         return Ok(Outcome::Passed);
     }
-    let text = String::from_utf8_lossy(&tested.stdout);
-    Ok(Outcome::Failed(text.lines().filter_map(found_by).collect()))
+    Ok(Outcome::Failed(String::from_utf8_lossy(&tested.stdout).into_owned()))
 }
 
 /// The world and the depth in a failure of the closure, as `Error: "prune, depth 2: ...`.

@@ -1,0 +1,121 @@
+//! `bartizan tree`: a parent with its children and what is below them, with the rights of whoever asks.
+
+mod node;
+
+use std::collections::BTreeSet;
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use bartizan_contract::GroupKind;
+use bartizan_contract::names::OWNER_UID_LABEL;
+use bartizan_engine::provider::claims::arbitrate;
+use futures::StreamExt as _;
+use kube::api::ListParams;
+use kube::core::DynamicObject;
+use kube::{Client, ResourceExt as _};
+use serde_json::Value;
+
+use crate::cli::explain::Subject;
+use crate::cli::host_client::{Output, api_message, object_name};
+use crate::cli::status::{claims, providers};
+use crate::kubernetes::connect::ClusterArgs;
+use crate::kubernetes::resources::{self, Named};
+use node::Node;
+
+/// Kinds that are looked for below children.
+const BELOW: [(&str, &str); 4] = [("apps", "ReplicaSet"), ("", "Pod"), ("", "PersistentVolumeClaim"), ("batch", "Job")];
+/// Lists at the same time.
+const LISTS: usize = 8;
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct TreeArgs {
+    /// The parent, as objectstore/my-store or objectstore.minio.rook.io/my-store.
+    #[arg(value_name = "KIND/NAME")]
+    pub(crate) parent: Subject,
+    /// Namespace of the parent; default: that of the kubeconfig's context.
+    #[arg(short, long, value_name = "NAMESPACE", value_parser = object_name)]
+    pub(crate) namespace: Option<String>,
+    /// Print it as JSON or YAML.
+    #[arg(short, long, value_enum)]
+    pub(crate) output: Option<Output>,
+    #[command(flatten)]
+    pub(crate) cluster: ClusterArgs,
+}
+
+/// Prints the tree. Exit code 1: there is no such parent.
+///
+/// # Errors
+/// If the kind is unknown, or something cannot be read.
+pub(crate) async fn tree(args: &TreeArgs) -> anyhow::Result<ExitCode> {
+    let client = args.cluster.connect().await?;
+    let served = resources::served(&client).await.map_err(api_message).context("the kinds of the cluster")?;
+    let Subject { kind, name } = &args.parent;
+    let named = resources::find(&served, kind)?;
+    let namespace = args.namespace.clone().unwrap_or_else(|| client.default_namespace().to_owned());
+    let namespace = named.resource.namespaced.then_some(namespace);
+    let Some(parent) = named.api(&client, namespace.as_deref()).get_opt(name).await.map_err(api_message)? else {
+        let place = namespace.map(|namespace| format!(" in namespace {namespace}")).unwrap_or_default();
+        eprintln!("there is no {kind} {name}{place}");
+        return Ok(ExitCode::FAILURE);
+    };
+    let selector = format!("{OWNER_UID_LABEL}={}", parent.uid().unwrap_or_default());
+    let children_of = ListParams::default().labels(&selector);
+    let written = written_kinds(&client, named, &parent).await;
+    let (kinds, namespaces): (Vec<&Named>, _) = match &written {
+        // Also those in namespaces that were granted, and outside of any.
+        Some(written) => {
+            let is_written = |named: &&Named| written.contains(&GroupKind::from(&named.kind));
+            (served.iter().filter(is_written).collect(), [None, namespace.as_deref()])
+        }
+        None => {
+            let is_here = |named: &&Named| named.can_list && named.resource.namespaced;
+            (served.iter().filter(is_here).collect(), [namespace.as_deref(), None])
+        }
+    };
+    let children = list_all(&client, &kinds, namespaces, &children_of).await;
+    let is_below = |named: &&Named| BELOW.contains(&(named.kind.group.as_str(), named.kind.kind.as_str()));
+    let below: Vec<&Named> = served.iter().filter(is_below).collect();
+    let mut others = Vec::new();
+    let places: BTreeSet<Option<&str>> = children.iter().map(|child| child["metadata"]["namespace"].as_str()).collect();
+    for place in places.into_iter().flatten() {
+        others.extend(list_all(&client, &below, [Some(place), None], &ListParams::default()).await);
+    }
+    let tree = Node::new(&value(named, parent), &children, &others);
+    match args.output {
+        Some(output) => output.print(&tree)?,
+        None => println!("{}", tree.lines().join("\n")),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The kinds that the provider of a parent may have written; `None` if whoever asks may not see Providers, or none serves it.
+async fn written_kinds(client: &Client, named: &Named, parent: &DynamicObject) -> Option<BTreeSet<GroupKind>> {
+    let providers = providers(client).await.ok()?;
+    let (claims, kind) = (claims(&providers), GroupKind::from(&named.kind));
+    let serves = arbitrate(&claims, &kind, parent.namespace().as_deref(), parent.labels()).serves?;
+    let provider = providers.iter().find(|provider| provider.metadata.name == serves)?;
+    Some(provider.status.kinds.iter().cloned().collect())
+}
+
+/// The objects of these kinds in the first of these namespaces (`None`: all) in which they can be listed. What whoever asks may not see
+/// is left out.
+async fn list_all(client: &Client, kinds: &[&Named], namespaces: [Option<&str>; 2], params: &ListParams) -> Vec<Value> {
+    let list = |named: Named| async move {
+        for namespace in namespaces {
+            if let Ok(found) = named.api(client, namespace).list(params).await {
+                return found.items.into_iter().map(|object| value(&named, object)).collect();
+            }
+        }
+        Vec::new()
+    };
+    let lists = futures::stream::iter(kinds.iter().map(|named| list((*named).clone())));
+    lists.buffered(LISTS).concat().await
+}
+
+/// An object with its kind, which the API server leaves out in lists.
+fn value(named: &Named, object: DynamicObject) -> Value {
+    let mut value = serde_json::to_value(object).unwrap_or_default();
+    value["apiVersion"] = named.kind.api_version().into();
+    value["kind"] = named.kind.kind.clone().into();
+    value
+}
