@@ -23,6 +23,8 @@ use steps::{Deed, Step};
 
 /// Steps after which the search breadth first ends.
 const DEPTH: usize = 12;
+/// States that are looked at whatever time that takes, if there are as many.
+const FEWEST: usize = 100;
 /// Steps of a random walk.
 const WALK: usize = 30;
 /// How long one world may take by default.
@@ -48,8 +50,9 @@ fn explore(name: &str, world: &Cluster) -> Result<(), String> {
         Err(told(name, path, &format!("it ends as {end}, and otherwise as {other} by {by:#?}")))
     };
     while let Some((world, path)) = queue.pop_front() {
-        // A third of the time is for the walks.
-        if path.len() >= DEPTH || started.elapsed() >= limit * 2 / 3 {
+        // A third of the time is for the walks. On a busy machine it takes longer, and never looks at less.
+        let is_time_up = started.elapsed() >= limit * 2 / 3 && seen.len() > FEWEST;
+        if path.len() >= DEPTH || is_time_up {
             is_closed = false;
             break;
         }

@@ -48,6 +48,9 @@ enum Figure {
         /// Number of edits whose latency is measured
         #[arg(long, default_value_t = 700)]
         edits: u32,
+        /// Measure only one part
+        #[arg(long, value_name = "WHICH")]
+        only: Option<String>,
         /// Print one JSON object
         #[arg(long)]
         json: bool,
@@ -71,12 +74,15 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
             }
             on_a_control_plane("scale", &[("--module", "triple")], &arguments, profile(*dev))
         }
-        Figure::Catalog { parents, reloads, edits, json, dev } => {
+        Figure::Catalog { parents, reloads, edits, only, json, dev } => {
             let mut arguments: Vec<String> = Vec::new();
             let numbers = [("--parents", *parents), ("--reloads", (*reloads).into()), ("--edits", *edits)];
             arguments.extend(numbers.iter().flat_map(|(option, number)| [(*option).to_owned(), number.to_string()]));
             if *json {
                 arguments.push("--json".to_owned());
+            }
+            if let Some(only) = only {
+                arguments.extend(["--only".to_owned(), only.clone()]);
             }
             let modules = [("--triple", "triple"), ("--faulty", "faulty")];
             on_a_control_plane("catalog", &modules, &arguments, profile(*dev))
