@@ -20,9 +20,9 @@ use std::time::{Duration, Instant};
 
 use bartizan_contract::Kind;
 use bartizan_contract::provider::ActiveModule;
-use bartizan_engine::breaker::{Called, Standing, Trust};
+use bartizan_engine::breaker::{Called, Rank, Standing, Trust};
 use bartizan_engine::index::{Index, Kinds, Scope};
-use bartizan_engine::provider::claims::{Claim, serves};
+use bartizan_engine::provider::claims::{Claim, claims_alone, serves};
 use bartizan_engine::provider::event::ControllerEvent;
 use bartizan_engine::queue::{BACKOFF_MAX, Finished};
 use bartizan_engine::reconcile::{Ended as ReconcileEnded, Next, Report};
@@ -116,6 +116,8 @@ pub(crate) struct Controller {
     /// Lists that show whether the store went back in time, and of what.
     looking_back: LookBack,
     claims: Arc<[Claim]>,
+    /// Whether nobody else claims any of its parents.
+    serves_all: bool,
     reporter: Reporter,
     board: Board,
     observer: Observer,
@@ -152,6 +154,7 @@ impl Controller {
         let Surroundings { claims, reporter, board } = surroundings;
         let observer = board.observer(shared.provider(), shared.writer.projection().tokenizer.is_some());
         let watches = watches(client, &shared, &served, namespaces);
+        let serves_all = served.parents.keys().all(|kind| claims_alone(&claims, shared.provider(), &kind.into()));
         let expected: BTreeSet<Scope> = watches.iter().map(|watch| watch.scope.clone()).collect();
         let kinds = Kinds {
             parents: served.parents.keys().cloned().collect(),
@@ -173,6 +176,7 @@ impl Controller {
             breakers: Breakers::default(),
             reads: Reads::default(),
             looking_back: LookBack::default(),
+            serves_all,
             claims,
             reporter,
             board,
@@ -327,11 +331,11 @@ impl Controller {
             return self.queue.take(now);
         }
         let (index, breakers, shared) = (&self.index, &self.breakers, &self.shared);
-        let claims = &self.claims;
-        let is_served = |parent: &Observed| serves(claims, parent) == Some(shared.provider());
-        self.queue.take_by(now, |uid| {
-            let parent = index.parent(uid).filter(|parent| is_served(parent));
-            breakers.rank(parent.and_then(|parent| breakers.due(&parent, &shared.context)).as_ref(), now)
+        let (claims, serves_all) = (&self.claims, self.serves_all);
+        let is_served = |parent: &Observed| serves_all || serves(claims, parent) == Some(shared.provider());
+        self.queue.take_by(now, |uid| match index.parent(uid).filter(|parent| is_served(parent)) {
+            Some(parent) => breakers.rank_of(uid, &parent, &shared.context, now),
+            None => Some(Rank::default()),
         })
     }
 

@@ -104,6 +104,14 @@ pub fn arbitrate<'a>(
     Arbitration { serves: names.next(), conflicts: names.collect() }
 }
 
+/// Whether a Provider serves every parent of a kind, since it claims all, and nobody else claims any.
+pub fn claims_alone(claims: &[Claim], provider: &str, kind: &GroupKind) -> bool {
+    let is_of_kind = |claim: &&Claim| claim.kinds().any(|claimed| claimed == *kind);
+    let mut claiming = claims.iter().filter(is_of_kind);
+    let first = claiming.next().is_some_and(|claim| claim.provider == provider && claim.claims_all(kind));
+    first && claiming.next().is_none()
+}
+
 /// The Provider that serves a parent, among all that claim it.
 pub fn serves<'a>(claims: &'a [Claim], parent: &Observed) -> Option<&'a str> {
     let kind = GroupKind::new(&parent.key.group, &parent.key.kind);
@@ -174,6 +182,21 @@ mod tests {
             (vec![all("c", None), all("a", None), all("b", Some(OLD))], Some("b"), vec!["a", "c"]),
         ] {
             assert_eq!(decide(&claims, Some("x"), json!({})), verdict(serves, &conflicts), "{claims:?}");
+        }
+    }
+
+    #[test]
+    fn a_provider_is_alone_if_it_claims_all_and_nobody_else_claims_any() {
+        let (mine, here) = (all("a", Some(OLD)), claim("a", Some(OLD), json!([]), json!(["x"])));
+        for (claims, alone) in [
+            (vec![mine.clone()], true),
+            (vec![], false),
+            (vec![all("b", Some(OLD))], false),
+            (vec![here], false),
+            (vec![mine.clone(), some("b", NEW, "In", json!(["gold"]))], false),
+            (vec![some("a", OLD, "In", json!(["gold"]))], false),
+        ] {
+            assert_eq!(claims_alone(&claims, "a", &store()), alone, "{claims:?}");
         }
     }
 

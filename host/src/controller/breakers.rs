@@ -53,6 +53,10 @@ pub(crate) struct Breakers {
     finalize: Of,
 }
 
+fn namespace_of(parent: &Observed) -> &str {
+    parent.key.namespace.as_deref().unwrap_or_default()
+}
+
 /// The breaker for one sort of calls.
 #[derive(Debug, Default)]
 struct Of {
@@ -73,19 +77,36 @@ impl Breakers {
 
     /// The call that a parent is due for; `None` if the provider will not be asked.
     pub(crate) fn due(&self, parent: &Observed, context: &ProviderContext) -> Option<Due> {
-        let (uid, sort) = (ParentUid::from(parent.uid.as_str()), Sort::of(parent, context)?);
-        // An earlier process had an answer for it.
-        let vouched = || sort == Sort::Serve && status::had_answer(&parent.owned_status);
-        let standing = self.of(sort).trust.standing(&uid, vouched);
-        let namespace = parent.key.namespace.as_deref().unwrap_or_default().to_owned();
-        Some(Due { uid, namespace, sort, standing })
+        let uid = ParentUid::from(parent.uid.as_str());
+        let (sort, standing) = self.standing(&uid, parent, context)?;
+        Some(Due { uid, namespace: namespace_of(parent).to_owned(), sort, standing })
     }
 
-    /// When a parent that is due for this call may start, compared with others; `None`: not now. Without a call it may.
-    pub(crate) fn rank(&self, due: Option<&Due>, now: Instant) -> Option<Rank> {
-        let Some(Due { namespace, sort, standing, .. }) = due else { return Some(Rank::default()) };
-        let of = self.of(*sort);
-        of.trust.rank(*standing, namespace).filter(|_| of.breaker.admits(*standing, now))
+    fn standing(&self, uid: &ParentUid, parent: &Observed, context: &ProviderContext) -> Option<(Sort, Standing)> {
+        let sort = Sort::of(parent, context)?;
+        // An earlier process had an answer for it.
+        let vouched = || sort == Sort::Serve && status::had_answer(&parent.owned_status);
+        Some((sort, self.of(sort).trust.standing(uid, vouched)))
+    }
+
+    /// When a parent may start, compared with others; `None`: not now. One that the provider will not be asked about may. It takes no
+    /// memory, since it is asked for every parent that waits whenever one is taken.
+    pub(crate) fn rank_of(
+        &self,
+        uid: &ParentUid,
+        parent: &Observed,
+        context: &ProviderContext,
+        now: Instant,
+    ) -> Option<Rank> {
+        match self.standing(uid, parent, context) {
+            Some((sort, standing)) => self.rank(sort, standing, namespace_of(parent), now),
+            None => Some(Rank::default()),
+        }
+    }
+
+    fn rank(&self, sort: Sort, standing: Standing, namespace: &str, now: Instant) -> Option<Rank> {
+        let of = self.of(sort);
+        of.trust.rank(standing, namespace).filter(|_| of.breaker.admits(standing, now))
     }
 
     /// A reconcile of a parent starts.
@@ -179,9 +200,8 @@ mod tests {
             breakers.begin(Some(&due), now);
             breakers.end(Some(&due), Called::Faulted("it crashed".to_owned()), |_| true, now);
         }
-        assert_eq!(breakers.rank(Some(&due(9, Sort::Finalize)), now), None);
-        let first = Some(Rank::default());
-        assert_eq!((breakers.rank(Some(&due(9, Sort::Serve)), now), breakers.rank(None, now)), (first, first));
+        let rank = |sort| breakers.rank(sort, Standing::Untried, "n", now);
+        assert_eq!((rank(Sort::Finalize), rank(Sort::Serve)), (None, Some(Rank::default())));
         assert_eq!(breakers.open(), [(Sort::Serve, false), (Sort::Finalize, true)]);
         let expected = "no answer for 5 parents in a row that are being deleted; others wait until it answers for one, which is \
                         retried with backoff; last: it crashed";
