@@ -237,8 +237,21 @@ impl Reconcile {
             return;
         }
         match phase::of(&self.snapshot.parent, &self.context.name, self.context.finalizes) {
-            Phase::Terminating => self.undecided(Finished::Done { resync: None }, Executed::default()),
-            Phase::Paused => self.conclude((Outcome::Paused, Retry::No), clock),
+            Phase::Terminating => {
+                let finished = match &self.snapshot.unread {
+                    Some(Unread { error, .. }) => Finished::Retry { after: error.retry_after(), most: UNWATCHED },
+                    None => Finished::Done { resync: None },
+                };
+                self.undecided(finished, Executed::default());
+            }
+            // What could not be read is read again all the same: a preview asks about paused parents, too.
+            Phase::Paused => {
+                let retry = match &self.snapshot.unread {
+                    Some(Unread { error, .. }) => Retry::Within { most: UNWATCHED, after: error.retry_after() },
+                    None => Retry::No,
+                };
+                self.conclude((Outcome::Paused, retry), clock);
+            }
             Phase::Release(step) => self.send(State::Listing(End::Release(step)), Effect::ListChildren),
             Phase::Teardown => self.send(State::Listing(End::Teardown), Effect::ListChildren),
             Phase::Serve(step) => self.ask(Question::Serve(step), clock),

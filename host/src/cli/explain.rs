@@ -11,7 +11,7 @@ use kube::{Client, ResourceExt};
 
 use crate::cli::host_client::{HostArgs, HostAt, Output, api_message, object_name};
 use crate::cli::status::{claims, providers};
-use crate::kubernetes::resources::{self, Named};
+use crate::kubernetes::resources::{self, Named, NotFound};
 use crate::telemetry::explain::Explained;
 
 #[derive(Debug, clap::Args)]
@@ -63,17 +63,19 @@ pub(crate) async fn explain(args: &ExplainArgs) -> anyhow::Result<ExitCode> {
         HostAt::Address(_) => None,
     };
     let parent = match &cluster {
-        Some(client) => Some(Parent::find(client, &args.parent, &namespace).await?),
+        Some(client) => Parent::find(client, &args.parent, &namespace).await?,
         None => None,
     };
     let kind = parent.as_ref().map_or_else(|| kind.clone(), |parent| GroupKind::from(&parent.named.kind).to_string());
     let query = format!("kind={kind}&namespace={namespace}&name={name}");
     let found: Vec<Explained> = host.get("/debug/explain", &query).await?;
     if found.is_empty() {
-        match parent {
-            Some(parent) => eprintln!("{}", parent.why_unknown().await?),
-            None => eprintln!("no provider of this host serves {kind} {namespace}/{name}"),
-        }
+        let why = match &parent {
+            // With fewer rights, less is known.
+            Some(parent) => parent.why_unknown().await.ok(),
+            None => None,
+        };
+        eprintln!("{}", why.unwrap_or_else(|| format!("no provider of this host serves {kind} {namespace}/{name}")));
         return Ok(ExitCode::FAILURE);
     }
     match args.output {
@@ -92,12 +94,16 @@ struct Parent<'a> {
 }
 
 impl<'a> Parent<'a> {
-    /// By what people call it.
-    async fn find(client: &'a Client, subject: &'a Subject, namespace: &'a str) -> anyhow::Result<Self> {
+    /// By what people call it; `None` if that is not clear: of several kinds, the host may serve only one.
+    async fn find(client: &'a Client, subject: &'a Subject, namespace: &'a str) -> anyhow::Result<Option<Self>> {
         let served = resources::served(client).await.map_err(api_message).context("the kinds of the cluster")?;
-        let named = resources::find(&served, &subject.kind)?.clone();
+        let named = match resources::find(&served, &subject.kind) {
+            Ok(named) => named.clone(),
+            Err(NotFound::Ambiguous { .. }) => return Ok(None),
+            Err(unknown) => return Err(unknown.into()),
+        };
         let namespace = named.resource.namespaced.then_some(namespace);
-        Ok(Self { client, named, namespace, name: &subject.name })
+        Ok(Some(Self { client, named, namespace, name: &subject.name }))
     }
 
     /// Why the host knows nothing of it.

@@ -100,7 +100,8 @@ fn render(
     let (account, made) = account.map_or((&own, Some(&own)), |account| (account, None));
     let scopes: Vec<Option<&str>> =
         if namespaces.is_empty() { vec![None] } else { namespaces.iter().map(|name| Some(name.as_str())).collect() };
-    let for_people = roles_for_people(manifest);
+    // Whoever has rights in some namespaces only cannot give them in all.
+    let for_people = if namespaces.is_empty() { roles_for_people(manifest) } else { Vec::new() };
     if format == Format::Json {
         let roles = scopes.iter().flat_map(|scope| objects(manifest, &rules, account, *scope));
         let items: Vec<Value> = made.map(service_account).into_iter().chain(roles).chain(for_people).collect();
@@ -132,7 +133,7 @@ fn render(
 }
 
 /// The roles by which people who have `view`, `edit` or `admin` in a namespace have it for the provider's kinds, too. None for kinds
-/// outside of namespaces.
+/// outside of namespaces. Where a parent may hold a secret, who may only view sees it no more than a Secret.
 fn roles_for_people(manifest: &ProviderManifest) -> Vec<Value> {
     let text = |crd: &Value, pointer: &str| crd.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
     let mut plurals: BTreeMap<String, Vec<String>> = BTreeMap::new();
@@ -154,8 +155,9 @@ fn roles_for_people(manifest: &ProviderManifest) -> Vec<Value> {
     if plurals.is_empty() {
         return Vec::new();
     }
+    let viewers: &[&str] = if manifest.sensitive.is_empty() { &["admin", "edit", "view"] } else { &["admin", "edit"] };
     vec![
-        role("view", &["admin", "edit", "view"], READ),
+        role("view", viewers, READ),
         role("edit", &["admin", "edit"], &["create", "delete", "deletecollection", "patch", "update"]),
     ]
 }

@@ -5,7 +5,7 @@ mod report;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::IsTerminal as _;
 use std::process::ExitCode;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use bartizan_contract::GroupKind;
@@ -27,9 +27,11 @@ use crate::providers::object;
 use crate::telemetry::metrics::Load;
 use report::{Attention, Parent, ProviderLine, Report, Watches};
 
+/// Time within which a lease that somebody holds is renewed.
+const RENEWED: Duration = Duration::from_secs(4);
 /// Objects in one page of a list.
 const PAGE: u32 = 500;
-/// Time between two looks with `--watch`.
+/// Shortest time between two looks with `--watch`.
 const LOOK: Duration = Duration::from_secs(2);
 
 #[derive(Debug, clap::Args)]
@@ -51,8 +53,16 @@ pub(crate) struct StatusArgs {
 pub(crate) async fn status(args: &StatusArgs) -> anyhow::Result<ExitCode> {
     let client = args.host.cluster.connect().await?;
     let mut before = None;
+    let mut interrupted = std::pin::pin!(tokio::signal::ctrl_c());
     loop {
-        let report = look(&client, args).await?;
+        let started = Instant::now();
+        let report = tokio::select! {
+            report = look(&client, args) => report?,
+            interrupted = &mut interrupted => {
+                interrupted?;
+                return Ok(ExitCode::SUCCESS);
+            }
+        };
         // The lease is renewed all the time.
         let shown = Report { lease: String::new(), ..report.clone() };
         if before.as_ref() != Some(&shown) {
@@ -61,7 +71,12 @@ pub(crate) async fn status(args: &StatusArgs) -> anyhow::Result<ExitCode> {
                 print!("\x1b[2J\x1b[H");
             }
             match args.output {
-                Some(output) => output.print(&report)?,
+                Some(output) => {
+                    if before.is_some() && output == Output::Yaml {
+                        println!("---");
+                    }
+                    output.print(&report)?;
+                }
                 None => print!("{}", report.text()),
             }
             before = Some(shown);
@@ -70,9 +85,11 @@ pub(crate) async fn status(args: &StatusArgs) -> anyhow::Result<ExitCode> {
             let is_fine = report.attention.is_empty();
             return Ok(if is_fine { ExitCode::SUCCESS } else { ExitCode::FAILURE });
         }
+        // A look at many parents is not for free.
+        let pause = LOOK.max(started.elapsed() * 5);
         tokio::select! {
-            () = tokio::time::sleep(LOOK) => {}
-            interrupted = tokio::signal::ctrl_c() => {
+            () = tokio::time::sleep(pause) => {}
+            interrupted = &mut interrupted => {
                 interrupted?;
                 return Ok(ExitCode::SUCCESS);
             }
@@ -132,20 +149,26 @@ async fn lease_of(client: &Client, namespace: &str) -> anyhow::Result<Held> {
     let found = api.get_opt(lease::NAME).await.map_err(api_message)?;
     let spec = found.and_then(|lease| lease.spec).unwrap_or_default();
     let holder = spec.holder_identity.filter(|holder| !holder.is_empty());
-    let (Some(holder), Some(renewed)) = (holder, spec.renew_time) else {
+    let (Some(holder), Some(renewed)) = (holder, spec.renew_time.clone()) else {
         return Ok(Held { text: format!("nobody holds {namespace}/{}", lease::NAME), is_current: false });
     };
-    let age = Timestamp::now().duration_since(renewed.0).as_secs().max(0);
-    let is_current = age <= i64::from(spec.lease_duration_seconds.unwrap_or_default());
-    let state = if is_current { "" } else { ": it has expired" };
-    Ok(Held { text: format!("held by {holder}, renewed {age} s ago{state}"), is_current })
+    let age = Timestamp::now().duration_since(renewed.0).as_secs();
+    if (0..i64::from(spec.lease_duration_seconds.unwrap_or_default())).contains(&age) {
+        return Ok(Held { text: format!("held by {holder}, renewed {age} s ago"), is_current: true });
+    }
+    // The clock of this machine may differ from that of the host, which renews it every 2 s.
+    tokio::time::sleep(RENEWED).await;
+    let again = api.get_opt(lease::NAME).await.map_err(api_message)?;
+    let is_current = again.and_then(|lease| lease.spec).and_then(|spec| spec.renew_time) != Some(renewed);
+    let state = if is_current { "and renewed" } else { "and not renewed: it has expired" };
+    Ok(Held { text: format!("held by {holder}, {state}"), is_current })
 }
 
 /// All Providers, as far as this version understands them.
 pub(super) async fn providers(client: &Client) -> anyhow::Result<Vec<Provider>> {
     let api: Api<DynamicObject> = Api::all_with(client.clone(), &object::resource());
     let listed = api.list(&ListParams::default()).await.map_err(api_message);
-    let listed = listed.context("Providers cannot be listed; are they installed (deploy/crds)?")?;
+    let listed = listed.context("Providers cannot be listed (deploy/crds has their CustomResourceDefinition)")?;
     listed.items.into_iter().map(object::parse).collect()
 }
 

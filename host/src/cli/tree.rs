@@ -9,7 +9,7 @@ use anyhow::Context as _;
 use bartizan_contract::GroupKind;
 use bartizan_contract::names::OWNER_UID_LABEL;
 use bartizan_engine::provider::claims::arbitrate;
-use futures::StreamExt as _;
+use futures::{StreamExt as _, TryStreamExt as _};
 use kube::api::ListParams;
 use kube::core::DynamicObject;
 use kube::{Client, ResourceExt as _};
@@ -72,13 +72,13 @@ pub(crate) async fn tree(args: &TreeArgs) -> anyhow::Result<ExitCode> {
             (served.iter().filter(is_here).collect(), [namespace.as_deref(), None])
         }
     };
-    let children = list_all(&client, &kinds, namespaces, &children_of).await;
+    let children = list_all(&client, &kinds, namespaces, &children_of).await?;
     let is_below = |named: &&Named| BELOW.contains(&(named.kind.group.as_str(), named.kind.kind.as_str()));
     let below: Vec<&Named> = served.iter().filter(is_below).collect();
     let mut others = Vec::new();
     let places: BTreeSet<Option<&str>> = children.iter().map(|child| child["metadata"]["namespace"].as_str()).collect();
     for place in places.into_iter().flatten() {
-        others.extend(list_all(&client, &below, [Some(place), None], &ListParams::default()).await);
+        others.extend(list_all(&client, &below, [Some(place), None], &ListParams::default()).await?);
     }
     let tree = Node::new(&value(named, parent), &children, &others);
     match args.output {
@@ -97,19 +97,26 @@ async fn written_kinds(client: &Client, named: &Named, parent: &DynamicObject) -
     Some(provider.status.kinds.iter().cloned().collect())
 }
 
-/// The objects of these kinds in the first of these namespaces (`None`: all) in which they can be listed. What whoever asks may not see
-/// is left out.
-async fn list_all(client: &Client, kinds: &[&Named], namespaces: [Option<&str>; 2], params: &ListParams) -> Vec<Value> {
+/// The objects of these kinds in the first of these namespaces (`None`: all) in which they may be listed. What whoever
+/// asks may not list is left out.
+async fn list_all(
+    client: &Client,
+    kinds: &[&Named],
+    namespaces: [Option<&str>; 2],
+    params: &ListParams,
+) -> anyhow::Result<Vec<Value>> {
     let list = |named: Named| async move {
         for namespace in namespaces {
-            if let Ok(found) = named.api(client, namespace).list(params).await {
-                return found.items.into_iter().map(|object| value(&named, object)).collect();
+            match named.api(client, namespace).list(params).await {
+                Ok(found) => return Ok(found.items.into_iter().map(|object| value(&named, object)).collect()),
+                Err(kube::Error::Api(status)) if matches!(status.code, 403..=405) => {}
+                Err(error) => return Err(api_message(error).context(named.kind.to_string())),
             }
         }
-        Vec::new()
+        Ok(Vec::new())
     };
     let lists = futures::stream::iter(kinds.iter().map(|named| list((*named).clone())));
-    lists.buffered(LISTS).concat().await
+    lists.buffered(LISTS).try_concat().await
 }
 
 /// An object with its kind, which the API server leaves out in lists.

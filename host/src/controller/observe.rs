@@ -220,12 +220,14 @@ impl Controller {
                 self.touch(&told, Priority::Edit, now);
                 self.touch(&others, Priority::Child, now);
             }
-            // Nobody is due who would say so, and try again.
-            Err(_) if self.only_previews => self.reads.start_after(&self.shared, of, LISTING),
             Err(why) => {
                 let waiting = self.waiting_for(&of);
                 if waiting.is_empty() {
                     self.is_read(&of);
+                } else if self.only_previews {
+                    // Nobody is due who would say so, and try again.
+                    self.reads.start_after(&self.shared, of, LISTING);
+                    return;
                 }
                 for uid in &waiting {
                     self.reads.failed(uid.clone(), of.clone(), why.clone(), now);

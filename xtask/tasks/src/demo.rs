@@ -159,7 +159,8 @@ impl Demo {
         let Subject { plural, group, name, namespace, .. } = self.subject;
         let mut command = Command::new(program);
         command.args(["tree", &format!("{plural}.{group}/{name}"), "--namespace", namespace, "--kubeconfig"]);
-        let output = command.arg(&self.kubeconfig).output().context("bartizan tree")?;
+        // Ctrl-C reaches the demo only.
+        let output = command.arg(&self.kubeconfig).process_group(0).output().context("bartizan tree")?;
         // Exit code 1: it is not there yet.
         if !matches!(output.status.code(), Some(0 | 1)) {
             bail!("bartizan tree: {}", String::from_utf8_lossy(&output.stderr).trim());
@@ -234,12 +235,16 @@ impl Demo {
 
     /// Removes what was created in an existing cluster. Continues after an error, to remove as much as possible.
     fn remove(&self) {
+        // The host, which would take it off, has ended.
+        let finalizers = r#"{"metadata": {"finalizers": null}}"#;
+        let provider = self.subject.provider;
         for arguments in [
-            &["delete", "namespace", self.subject.namespace, "--ignore-not-found"][..],
-            &["delete", "--ignore-not-found", "--kustomize", &self.subject.deploy()],
-            &["delete", "--ignore-not-found", "--filename", &self.subject.crd()],
-            &["delete", "--ignore-not-found", "--kustomize", &deploy("access")],
-            &["delete", "--ignore-not-found", "--filename", &crd("providers.bartizan.dev")],
+            &["delete", "namespace", self.subject.namespace, "--ignore-not-found", "--timeout=60s"][..],
+            &["patch", "providers.bartizan.dev", provider, "--type=merge", "--patch", finalizers],
+            &["delete", "--ignore-not-found", "--timeout=60s", "--kustomize", &self.subject.deploy()],
+            &["delete", "--ignore-not-found", "--timeout=60s", "--filename", &self.subject.crd()],
+            &["delete", "--ignore-not-found", "--timeout=60s", "--kustomize", &deploy("access")],
+            &["delete", "--ignore-not-found", "--timeout=60s", "--filename", &crd("providers.bartizan.dev")],
         ] {
             if let Err(error) = self.kubectl(arguments) {
                 eprintln!("{error:#}");

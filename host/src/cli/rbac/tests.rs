@@ -166,7 +166,7 @@ fn in_namespaces_there_is_a_role_in_each_and_yaml_and_json_say_the_same() {
     let documents = serde_yaml_ng::Deserializer::from_str(&text);
     let documents: Vec<Value> = documents.map(|one| serde::Deserialize::deserialize(one).unwrap()).collect();
     assert_eq!(json["items"], Value::Array(documents));
-    assert_eq!(json["items"].as_array().unwrap().len(), 7);
+    assert_eq!(json["items"].as_array().unwrap().len(), 5);
     assert_eq!(json["items"][4]["kind"], "RoleBinding");
     assert_eq!(
         json["items"][4]["metadata"],
@@ -209,4 +209,18 @@ fn plurals_are_as_kubernetes_has_them(#[case] kind: &str, #[case] plural: &str) 
 #[case("a/b/c")]
 fn an_account_has_a_namespace_and_a_name(#[case] text: &str) {
     assert_eq!(account(text), Err("write it as namespace/name".to_owned()));
+}
+
+#[test]
+fn parents_that_may_hold_secrets_are_not_for_everybody_who_may_view() {
+    let roles = |sensitive: Value| {
+        let manifest = manifest(json!({"crds": [crd("alphas", "Alpha", "Namespaced", true)], "sensitive": sensitive}));
+        let [view, edit] = <[Value; 2]>::try_from(roles_for_people(&manifest)).unwrap();
+        let into = |role: &Value, name: &str| {
+            role["metadata"]["labels"].get(format!("rbac.authorization.k8s.io/aggregate-to-{name}")).is_some()
+        };
+        (into(&view, "view"), into(&view, "edit") && into(&edit, "edit"))
+    };
+    assert_eq!(roles(json!([])), (true, true));
+    assert_eq!(roles(json!(["/spec/password"])), (false, true));
 }

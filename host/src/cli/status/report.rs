@@ -181,13 +181,20 @@ impl Report {
         let _ = writeln!(text, "\nNeeds attention ({}):", self.attention.len());
         for Attention { object, condition, reason, message } in self.attention.iter().take(MOST_LINES) {
             let condition = if condition.is_empty() { String::new() } else { format!("{condition} ") };
-            let _ = writeln!(text, "  {object}: {condition}{reason}: {message}");
+            let _ = writeln!(text, "  {object}: {condition}{}: {}", printable(reason), printable(message));
         }
         if self.attention.len() > MOST_LINES {
             let _ = writeln!(text, "  and {} more; -o json has all", self.attention.len() - MOST_LINES);
         }
         text
     }
+}
+
+/// Without what would move the cursor of a terminal: modules write messages.
+fn printable(text: &str) -> String {
+    text.chars()
+        .map(|char| if char.is_control() { char.escape_default().to_string() } else { char.to_string() })
+        .collect()
 }
 
 /// A table as kubectl prints it.
@@ -301,13 +308,13 @@ mod tests {
                 object: "ObjectStore.minio.rook.io n/s".to_owned(),
                 condition: "Synced=False".to_owned(),
                 reason: "Forbidden".to_owned(),
-                message: "it may not".to_owned(),
+                message: "it may\nnot".to_owned(),
             }],
         };
         let expected = "lease: held by a, renewed 1 s ago\n\n\
                         NAME    VERSION   SERVING   QUEUE   WATCHES   PARENTS\n\
                         minio   0.1.0     True      0       4/5       12 Applied, 1 Forbidden\n\n\
-                        Needs attention (1):\n  ObjectStore.minio.rook.io n/s: Synced=False Forbidden: it may not\n";
+                        Needs attention (1):\n  ObjectStore.minio.rook.io n/s: Synced=False Forbidden: it may\\nnot\n";
         assert_eq!(report.text(), expected);
         let quiet = Report { lease: "nobody holds it".to_owned(), ..Report::default() };
         assert_eq!(quiet.text(), "lease: nobody holds it\n\nThere are no Providers.\n\nNothing needs attention.\n");

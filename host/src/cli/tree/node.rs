@@ -71,7 +71,10 @@ fn title(object: &Value, parent: &Value) -> String {
 
 /// The conditions of a parent that sum it up.
 fn of_parent(parent: &Value) -> String {
-    let conditions: Vec<String> = ["Ready", "Synced"].iter().filter_map(|type_| condition(parent, type_)).collect();
+    let mut conditions: Vec<String> = ["Ready", "Synced"].iter().filter_map(|type_| condition(parent, type_)).collect();
+    if parent.pointer("/metadata/deletionTimestamp").is_some() {
+        conditions.push("being deleted".to_owned());
+    }
     if conditions.is_empty() { "no conditions yet".to_owned() } else { conditions.join("  ") }
 }
 
@@ -80,7 +83,8 @@ fn state(object: &Value) -> String {
     if object.pointer("/metadata/deletionTimestamp").is_some() {
         return "being deleted".to_owned();
     }
-    match text(object, "/kind") {
+    let is_built_in = ["v1", "apps/v1", "batch/v1", "policy/v1"].contains(&text(object, "/apiVersion"));
+    match if is_built_in { text(object, "/kind") } else { "" } {
         "StatefulSet" | "Deployment" | "ReplicaSet" => {
             format!("{}/{} ready", number("/status/readyReplicas"), number("/spec/replicas"))
         }
@@ -153,17 +157,17 @@ mod tests {
         ]}});
         let labels = json!({"app": "my-store"});
         let children = [
-            json!({"kind": "StatefulSet", "metadata": {"name": "my-store", "namespace": "n", "uid": "s"},
+            json!({"apiVersion": "apps/v1", "kind": "StatefulSet", "metadata": {"name": "my-store", "namespace": "n", "uid": "s"},
                 "spec": {"replicas": 2, "selector": {"matchLabels": labels}}, "status": {"readyReplicas": 1}}),
-            json!({"kind": "Service", "metadata": {"name": "my-store", "namespace": "n", "uid": "v"}, "spec": {"clusterIP": "None"}}),
-            json!({"kind": "ConfigMap", "metadata": {"name": "shared", "namespace": "other", "uid": "c"}}),
+            json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "my-store", "namespace": "n", "uid": "v"}, "spec": {"clusterIP": "None"}}),
+            json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "shared", "namespace": "other", "uid": "c"}}),
         ];
         let pod = |name: &str, owner: &str, ready: bool| {
             let conditions = if ready { json!([{"type": "Ready", "status": "True"}]) } else { json!([]) };
-            json!({"kind": "Pod", "metadata": {"name": name, "namespace": "n", "uid": name, "labels": labels,
+            json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "namespace": "n", "uid": name, "labels": labels,
                 "ownerReferences": [{"uid": owner, "controller": true}]}, "status": {"phase": "Pending", "conditions": conditions}})
         };
-        let claim = json!({"kind": "PersistentVolumeClaim", "metadata": {"name": "data-0", "namespace": "n", "uid": "d", "labels": labels},
+        let claim = json!({"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": "data-0", "namespace": "n", "uid": "d", "labels": labels},
             "status": {"phase": "Bound"}});
         let others = [pod("my-store-0", "s", true), pod("my-store-1", "s", false), pod("stranger", "x", true), claim];
         let lines = [

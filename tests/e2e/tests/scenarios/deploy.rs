@@ -42,7 +42,7 @@ async fn whoever_may_edit_a_namespace_may_create_stores(stage: &Stage) -> Result
         stage.kubectl(&["create", "rolebinding", &user[7..], &role, &user], "").await?;
     }
     for (user, verb, expected) in
-        [("alice", "create", "yes"), ("alice", "list", "yes"), ("bob", "list", "yes"), ("bob", "create", "no")]
+        [("alice", "create", "yes"), ("alice", "list", "yes"), ("bob", "list", "no"), ("bob", "create", "no")]
     {
         let user = format!("--as={user}");
         wait_for(&format!("{user} {verb}: {expected}"), SOON, async || {
