@@ -9,7 +9,7 @@ use bartizan_engine::provider::claims::arbitrate;
 use kube::api::ListParams;
 use kube::{Client, ResourceExt};
 
-use crate::cli::host_client::{HostArgs, HostAt, Output, api_message, object_name};
+use crate::cli::host_client::{HostArgs, Output, api_message, object_name};
 use crate::cli::status::{claims, providers};
 use crate::kubernetes::resources::{self, Named, NotFound};
 use crate::telemetry::explain::Explained;
@@ -56,12 +56,7 @@ pub(crate) async fn explain(args: &ExplainArgs) -> anyhow::Result<ExitCode> {
     let host = args.host.find().await?;
     let namespace = args.namespace.clone().unwrap_or_else(|| host.default_namespace().to_owned());
     let Subject { kind, name } = &args.parent;
-    // An address alone says nothing about the cluster of the host.
-    let cluster = match &host {
-        HostAt::Pod(client, _) => Some(client.clone()),
-        HostAt::Address(_) if args.host.cluster.is_named() => Some(args.host.cluster.connect().await?),
-        HostAt::Address(_) => None,
-    };
+    let cluster = args.host.cluster_of(&host).await?;
     let parent = match &cluster {
         Some(client) => Parent::find(client, &args.parent, &namespace).await?,
         None => None,

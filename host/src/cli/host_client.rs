@@ -112,6 +112,20 @@ impl HostArgs {
     }
 }
 
+impl HostArgs {
+    /// The cluster of a host. An address alone says nothing about it.
+    ///
+    /// # Errors
+    /// If it cannot be connected to.
+    pub(crate) async fn cluster_of(&self, host: &HostAt<'_>) -> anyhow::Result<Option<Client>> {
+        Ok(match host {
+            HostAt::Pod(client, _) => Some(client.clone()),
+            HostAt::Address(_) if self.cluster.is_named() => Some(self.cluster.connect().await?),
+            HostAt::Address(_) => None,
+        })
+    }
+}
+
 impl HostAt<'_> {
     /// The default namespace of parents.
     pub(crate) fn default_namespace(&self) -> &str {

@@ -57,11 +57,18 @@ fn provider_name(text: &str) -> Result<String, String> {
 /// Prints what the next version would change. Exit code 0: no version waits, or nothing would change; 1: something would.
 ///
 /// # Errors
-/// If the host does not answer.
+/// If the host does not answer, or there is no such Provider.
 pub(crate) async fn diff(args: &DiffArgs) -> anyhow::Result<ExitCode> {
     let host = args.host.find().await?;
     let plan: Option<UpgradePlan> = host.get("/debug/upgrade", &format!("provider={}", args.provider)).await?;
     let Some(plan) = plan else {
+        if let Some(client) = args.host.cluster_of(&host).await? {
+            let api: Api<DynamicObject> = Api::all_with(client, &object::resource());
+            api.get_metadata(&args.provider)
+                .await
+                .map_err(api_message)
+                .with_context(|| format!("provider/{}", args.provider))?;
+        }
         eprintln!("provider/{}: no version waits", args.provider);
         return Ok(ExitCode::SUCCESS);
     };

@@ -59,6 +59,7 @@ async fn status_shows_who_works_what_is_served_and_what_needs_attention() -> Res
     ensure!(code == Some(0) && text.contains("queues and watches are not known: no running pod"), "{text}");
     tree_shows_what_belongs_to_a_parent(&stage).await?;
     explain_tells_apart_why_there_is_nothing_to_explain(&stage, &server).await?;
+    diff_tells_a_provider_that_does_not_exist_from_one_without_a_new_version(&stage, &server)?;
     host.stop().await?;
     let (code, text, _) = run(&stage, &["status"])?;
     ensure!(code == Some(1) && text.contains("nobody holds"), "{text}");
@@ -98,6 +99,15 @@ async fn tree_shows_what_belongs_to_a_parent(stage: &Stage) -> Result<()> {
         code == Some(2) && errors.ends_with("the API server serves no kind that is called \"nothing\""),
         "{errors}"
     );
+    Ok(())
+}
+
+fn diff_tells_a_provider_that_does_not_exist_from_one_without_a_new_version(stage: &Stage, server: &str) -> Result<()> {
+    let (code, _, errors) = run(stage, &["diff", "provider/scripted", "--server", server])?;
+    ensure!(code == Some(0) && errors == "provider/scripted: no version waits", "{errors}");
+    let (code, _, errors) = run(stage, &["diff", "provider/nobody", "--server", server])?;
+    let expected = "error: provider/nobody: providers.bartizan.dev \"nobody\" not found";
+    ensure!(code == Some(2) && errors == expected, "{errors}");
     Ok(())
 }
 
