@@ -9,6 +9,7 @@ mod closing;
 mod draft;
 mod effect;
 mod execution;
+mod obstacle;
 mod outcome;
 mod recreate;
 mod report;
@@ -33,7 +34,6 @@ use crate::queue::Finished;
 use crate::secrets::Revealed;
 use crate::snapshot::{Kept, Origin, ProviderContext, Question, Settled, Snapshot, Unread};
 use crate::status::Outcome;
-use crate::weight;
 
 pub use clock::Clock;
 pub use effect::{CallCause, CallError, Effect, Propagation, Reply, Ticket};
@@ -44,8 +44,8 @@ pub use report::{Decided, Ended, Next, Report};
 use draft::Draft;
 use execution::{Execution, Slot, Target};
 use outcome::{
-    Conclusion, UNWATCHED, after_deleting, after_serving, changed_meanwhile, failed, retried_while_finalizing,
-    without_answer,
+    Conclusion, UNWATCHED, after_deleting, after_serving, changed_meanwhile, failed, read_again,
+    retried_while_finalizing, without_answer,
 };
 
 /// One reconcile of one parent.
@@ -238,18 +238,13 @@ impl Reconcile {
         }
         match phase::of(&self.snapshot.parent, &self.context.name, self.context.finalizes) {
             Phase::Terminating => {
-                let finished = match &self.snapshot.unread {
-                    Some(Unread { error, .. }) => Finished::Retry { after: error.retry_after(), most: UNWATCHED },
-                    None => Finished::Done { resync: None },
-                };
+                let again = |unread: &Unread| Finished::Retry { after: unread.error.retry_after(), most: UNWATCHED };
+                let finished = self.snapshot.unread.as_ref().map_or(Finished::Done { resync: None }, again);
                 self.undecided(finished, Executed::default());
             }
             // What could not be read is read again all the same: a preview asks about paused parents, too.
             Phase::Paused => {
-                let retry = match &self.snapshot.unread {
-                    Some(Unread { error, .. }) => Retry::Within { most: UNWATCHED, after: error.retry_after() },
-                    None => Retry::No,
-                };
+                let retry = self.snapshot.unread.as_ref().map_or(Retry::No, read_again);
                 self.conclude((Outcome::Paused, retry), clock);
             }
             Phase::Release(step) => self.send(State::Listing(End::Release(step)), Effect::ListChildren),
@@ -263,28 +258,6 @@ impl Reconcile {
                 None => self.ask(Question::Finalize { namespace_terminating: false }, clock),
             },
         }
-    }
-
-    /// Why there can be no request.
-    fn obstacle(&self) -> Option<(Reason, String, Retry)> {
-        if let Some(Unread { what, error }) = &self.snapshot.unread {
-            let retry = Retry::Within { most: UNWATCHED, after: error.retry_after() };
-            return Some((Reason::ReadFailed, format!("{what} cannot be read: {error}"), retry));
-        }
-        self.heaviest().map(|message| (Reason::RequestTooLarge, message, Retry::After(None)))
-    }
-
-    /// An object that is too heavy for a request, for people.
-    fn heaviest(&self) -> Option<String> {
-        let Snapshot { parent, children, descendants, supplied, .. } = &self.snapshot;
-        let mut all = std::iter::once(parent).chain(children).chain(descendants).chain(&supplied.objects);
-        let heavy = all.find(|object| object.is_too_heavy)?;
-        Some(format!(
-            "{} has so many values that it would take more than {} MiB of memory, the most that an object may take, or is nested too \
-             deeply: give it fewer",
-            heavy.key,
-            weight::OBJECT >> 20
-        ))
     }
 
     /// Handles the reads of children whose last write got no response. The next decision depends on their state, so nothing else

@@ -4,6 +4,7 @@ pub(crate) mod compile;
 pub(crate) mod crds;
 pub(crate) mod explain;
 pub(crate) mod host_client;
+pub(crate) mod parent;
 pub(crate) mod rbac;
 pub(crate) mod registry;
 pub(crate) mod replay;

@@ -2,6 +2,7 @@
 //! that nothing is shared and nothing is locked.
 
 mod breakers;
+mod calls;
 mod former_kinds;
 mod former_namespaces;
 mod look_back;
@@ -20,14 +21,14 @@ use std::time::{Duration, Instant};
 
 use bartizan_contract::Kind;
 use bartizan_contract::provider::ActiveModule;
-use bartizan_engine::breaker::{Called, Rank, Standing, Trust};
+use bartizan_engine::breaker::Called;
 use bartizan_engine::index::{Index, Kinds, Scope};
-use bartizan_engine::provider::claims::{Claim, claims_alone, serves};
+use bartizan_engine::provider::claims::{Claim, claims_alone};
 use bartizan_engine::provider::event::ControllerEvent;
 use bartizan_engine::queue::{BACKOFF_MAX, Finished};
 use bartizan_engine::reconcile::{Ended as ReconcileEnded, Next, Report};
 use bartizan_engine::snapshot::{Kept, Origin, Snapshot, Supplied};
-use bartizan_engine::{ObjectKey, Observed, ParentUid, Priority, Queue, status};
+use bartizan_engine::{ObjectKey, ParentUid, Priority, Queue};
 use kube::Client;
 use tokio::sync::mpsc;
 use tokio::task::{Id, JoinError, JoinSet};
@@ -46,7 +47,7 @@ use crate::telemetry::observer::Observer;
 use crate::telemetry::timestamp;
 use look_back::LookBack;
 use previewing::Previewing;
-use reads::{Due as DueRead, Reads};
+use reads::{DueReads, Reads};
 use watches::watches;
 
 /// Most watch events that are queued for the actor; a full channel slows the watches down and loses nothing.
@@ -325,46 +326,13 @@ impl Controller {
         }
     }
 
-    /// The next due parent that the breakers admit.
-    fn take(&mut self, now: Instant) -> Option<ParentUid> {
-        if self.breakers.are_at_rest() {
-            return self.queue.take(now);
-        }
-        let (index, breakers, shared) = (&self.index, &self.breakers, &self.shared);
-        let (claims, serves_all) = (&self.claims, self.serves_all);
-        let is_served = |parent: &Observed| serves_all || serves(claims, parent) == Some(shared.provider());
-        self.queue.take_by(now, |uid| match index.parent(uid).filter(|parent| is_served(parent)) {
-            Some(parent) => breakers.rank_of(uid, &parent, &shared.context, now),
-            None => Some(Rank::default()),
-        })
-    }
-
-    /// Records how a call ended.
-    fn called(&mut self, call: Option<&Due>, called: Called, now: Instant) {
-        let was_fine = self.breakers.are_closed();
-        let index = &self.index;
-        let others_answer = |trust: &Trust<ParentUid>| {
-            index.parent_uids().any(|uid| {
-                let had_answer = || index.parent(uid).is_some_and(|parent| status::had_answer(&parent.owned_status));
-                trust.standing(uid, had_answer) == Standing::Answered
-            })
-        };
-        self.breakers.end(call, called, others_answer, now);
-        if let Some(gone) = call.filter(|call| self.index.parent(&call.uid).is_none()) {
-            self.breakers.forget(&gone.uid);
-        }
-        if !(was_fine && self.breakers.are_closed()) {
-            self.report_breakers();
-        }
-    }
-
     /// Starts a reconcile of a parent that was taken from the queue.
     fn start(&mut self, uid: ParentUid, mut supplied: Supplied) {
         let (now, mut unread) = (Instant::now(), None);
         if self.index.is_being_listed(&uid) {
             match self.reads.due(&uid, now) {
-                Some(DueRead::Tell(why)) => unread = Some(why),
-                Some(DueRead::Again(reads)) => self.read_again(&uid, reads, &mut supplied),
+                Some(DueReads::Tell(why)) => unread = Some(why),
+                Some(DueReads::Again(reads)) => self.read_again(&uid, reads, &mut supplied),
                 None => {}
             }
         } else {

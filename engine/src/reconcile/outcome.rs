@@ -10,7 +10,7 @@ use crate::object::ObjectKey;
 use crate::plan::Plan;
 use crate::reconcile::effect::{CallCause, CallError};
 use crate::reconcile::execution::Executed;
-use crate::snapshot::Question;
+use crate::snapshot::{Question, Unread};
 use crate::status::Outcome;
 use crate::takeover;
 
@@ -45,6 +45,11 @@ pub(super) type Conclusion = (Outcome, Retry);
 /// A failed outcome.
 pub(super) fn failed(reason: Reason, message: String, stalled: bool, retry: Retry) -> Conclusion {
     (Outcome::Failed { reason, message, stalled }, retry)
+}
+
+/// What could not be read is read again: no watch reports that it can be.
+pub(super) fn read_again(unread: &Unread) -> Retry {
+    Retry::Within { most: UNWATCHED, after: unread.error.retry_after() }
 }
 
 /// Concludes a plan for a parent that is not being deleted.

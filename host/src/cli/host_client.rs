@@ -110,9 +110,7 @@ impl HostArgs {
             }
         }
     }
-}
 
-impl HostArgs {
     /// The cluster of a host. An address alone says nothing about it.
     ///
     /// # Errors

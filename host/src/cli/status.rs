@@ -7,7 +7,6 @@ use std::io::IsTerminal as _;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use anyhow::Context as _;
 use bartizan_contract::GroupKind;
 use bartizan_contract::provider::Provider;
 use bartizan_engine::provider::claims::{Claim, arbitrate};
@@ -20,10 +19,10 @@ use kube::{Api, Client, ResourceExt as _};
 use serde_json::Value;
 
 use crate::cli::host_client::{HostArgs, Output, api_message};
+use crate::cli::parent::{claims, providers};
 use crate::kubernetes::discovery::preferred;
 use crate::kubernetes::lease;
 use crate::kubernetes::served::Resource;
-use crate::providers::object;
 use crate::telemetry::metrics::Load;
 use report::{Attention, Parent, ProviderLine, Report, Watches};
 
@@ -162,21 +161,6 @@ async fn lease_of(client: &Client, namespace: &str) -> anyhow::Result<Held> {
     let is_current = again.and_then(|lease| lease.spec).and_then(|spec| spec.renew_time) != Some(renewed);
     let state = if is_current { "and renewed" } else { "and not renewed: it has expired" };
     Ok(Held { text: format!("held by {holder}, {state}"), is_current })
-}
-
-/// All Providers, as far as this version understands them.
-pub(super) async fn providers(client: &Client) -> anyhow::Result<Vec<Provider>> {
-    let api: Api<DynamicObject> = Api::all_with(client.clone(), &object::resource());
-    let listed = api.list(&ListParams::default()).await.map_err(api_message);
-    let listed = listed.context("Providers cannot be listed (deploy/crds has their CustomResourceDefinition)")?;
-    listed.items.into_iter().map(object::parse).collect()
-}
-
-/// What each Provider claims.
-pub(super) fn claims(providers: &[Provider]) -> Vec<Claim> {
-    let owned =
-        |provider: &Provider| provider.status.active.as_ref().map(|active| active.owns.clone()).unwrap_or_default();
-    providers.iter().filter_map(|provider| Claim::new(provider, &owned(provider)).ok()).collect()
 }
 
 /// Counts the parents of every claimed kind, and finds those that need attention. What cannot be listed needs attention, too.

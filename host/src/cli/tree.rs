@@ -5,21 +5,18 @@ mod node;
 use std::collections::BTreeSet;
 use std::process::ExitCode;
 
-use anyhow::Context as _;
 use bartizan_contract::GroupKind;
 use bartizan_contract::names::OWNER_UID_LABEL;
-use bartizan_engine::provider::claims::arbitrate;
 use futures::{StreamExt as _, TryStreamExt as _};
 use kube::api::ListParams;
 use kube::core::DynamicObject;
 use kube::{Client, ResourceExt as _};
 use serde_json::Value;
 
-use crate::cli::explain::Subject;
-use crate::cli::host_client::{Output, api_message, object_name};
-use crate::cli::status::{claims, providers};
+use crate::cli::host_client::api_message;
+use crate::cli::parent::{Parent, ParentArgs, Subject};
 use crate::kubernetes::connect::ClusterArgs;
-use crate::kubernetes::resources::{self, Named};
+use crate::kubernetes::resources::Named;
 use node::Node;
 
 /// Kinds that are looked for below children.
@@ -29,15 +26,8 @@ const LISTS: usize = 8;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct TreeArgs {
-    /// The parent, as objectstore/my-store or objectstore.minio.rook.io/my-store.
-    #[arg(value_name = "KIND/NAME")]
-    pub(crate) parent: Subject,
-    /// Namespace of the parent; default: that of the kubeconfig's context.
-    #[arg(short, long, value_name = "NAMESPACE", value_parser = object_name)]
-    pub(crate) namespace: Option<String>,
-    /// Print it as JSON or YAML.
-    #[arg(short, long, value_enum)]
-    pub(crate) output: Option<Output>,
+    #[command(flatten)]
+    pub(crate) of: ParentArgs,
     #[command(flatten)]
     pub(crate) cluster: ClusterArgs,
 }
@@ -48,28 +38,30 @@ pub(crate) struct TreeArgs {
 /// If the kind is unknown, or something cannot be read.
 pub(crate) async fn tree(args: &TreeArgs) -> anyhow::Result<ExitCode> {
     let client = args.cluster.connect().await?;
-    let served = resources::served(&client).await.map_err(api_message).context("the kinds of the cluster")?;
-    let Subject { kind, name } = &args.parent;
-    let named = resources::find(&served, kind)?;
-    let namespace = args.namespace.clone().unwrap_or_else(|| client.default_namespace().to_owned());
-    let namespace = named.resource.namespaced.then_some(namespace);
-    let Some(parent) = named.api(&client, namespace.as_deref()).get_opt(name).await.map_err(api_message)? else {
+    let ParentArgs { parent: subject, namespace, output } = &args.of;
+    let namespace = namespace.as_deref().unwrap_or_else(|| client.default_namespace());
+    let found = Parent::find(&client, subject, namespace).await?;
+    let Parent { served, named, namespace, .. } = &found;
+    let namespace = *namespace;
+    let Some(parent) = found.get().await? else {
         let place = namespace.map(|namespace| format!(" in namespace {namespace}")).unwrap_or_default();
+        let Subject { kind, name } = subject;
         eprintln!("there is no {kind} {name}{place}");
         return Ok(ExitCode::FAILURE);
     };
     let selector = format!("{OWNER_UID_LABEL}={}", parent.uid().unwrap_or_default());
     let children_of = ListParams::default().labels(&selector);
-    let written = written_kinds(&client, named, &parent).await;
+    // Who may not see Providers does not know which kinds the provider writes.
+    let written = found.provider(&parent).await.ok().flatten().map(|provider| provider.status.kinds);
     let (kinds, namespaces): (Vec<&Named>, _) = match &written {
         // Also those in namespaces that were granted, and outside of any.
         Some(written) => {
             let is_written = |named: &&Named| written.contains(&GroupKind::from(&named.kind));
-            (served.iter().filter(is_written).collect(), [None, namespace.as_deref()])
+            (served.iter().filter(is_written).collect(), [None, namespace])
         }
         None => {
             let is_here = |named: &&Named| named.can_list && named.resource.namespaced;
-            (served.iter().filter(is_here).collect(), [namespace.as_deref(), None])
+            (served.iter().filter(is_here).collect(), [namespace, None])
         }
     };
     let children = list_all(&client, &kinds, namespaces, &children_of).await?;
@@ -81,20 +73,11 @@ pub(crate) async fn tree(args: &TreeArgs) -> anyhow::Result<ExitCode> {
         others.extend(list_all(&client, &below, [Some(place), None], &ListParams::default()).await?);
     }
     let tree = Node::new(&value(named, parent), &children, &others);
-    match args.output {
+    match output {
         Some(output) => output.print(&tree)?,
         None => println!("{}", tree.lines().join("\n")),
     }
     Ok(ExitCode::SUCCESS)
-}
-
-/// The kinds that the provider of a parent may have written; `None` if whoever asks may not see Providers, or none serves it.
-async fn written_kinds(client: &Client, named: &Named, parent: &DynamicObject) -> Option<BTreeSet<GroupKind>> {
-    let providers = providers(client).await.ok()?;
-    let (claims, kind) = (claims(&providers), GroupKind::from(&named.kind));
-    let serves = arbitrate(&claims, &kind, parent.namespace().as_deref(), parent.labels()).serves?;
-    let provider = providers.iter().find(|provider| provider.metadata.name == serves)?;
-    Some(provider.status.kinds.iter().cloned().collect())
 }
 
 /// The objects of these kinds in the first of these namespaces (`None`: all) in which they may be listed. What whoever

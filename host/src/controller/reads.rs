@@ -37,7 +37,7 @@ pub(super) struct Failed {
 }
 
 /// What is due for a parent whose reads failed.
-pub(super) enum Due {
+pub(super) enum DueReads {
     /// It says so.
     Tell(Unread),
     /// It has said so, or was edited: they are tried again.
@@ -97,14 +97,14 @@ impl Reads {
     }
 
     /// What is due for a parent that waits for reads; `None` if none of them failed.
-    pub(super) fn due(&mut self, uid: &ParentUid, now: Instant) -> Option<Due> {
+    pub(super) fn due(&mut self, uid: &ParentUid, now: Instant) -> Option<DueReads> {
         let failed = self.failed.get_mut(uid)?;
         let is_old = now.saturating_duration_since(failed.since) > NEWS;
         if failed.told || is_old || self.edited.contains(uid) {
-            return self.forget(uid).map(|failed| Due::Again(failed.reads));
+            return self.forget(uid).map(|failed| DueReads::Again(failed.reads));
         }
         failed.told = true;
-        Some(Due::Tell(failed.why.clone()))
+        Some(DueReads::Tell(failed.why.clone()))
     }
 
     /// Forgets those of a parent that failed, and returns them.

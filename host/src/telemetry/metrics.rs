@@ -316,8 +316,11 @@ impl ProviderMetrics {
 
     /// Whether the watch of a kind is up, so that its cache is current.
     pub(crate) fn watch_up(&self, kind: &Kind, up: bool) {
-        self.families.watch_up.get_or_create(&self.watch(kind)).set(i64::from(up));
-        self.families.live().entry(self.provider.clone()).or_default().watches.insert(kind.to_string(), up);
+        let watch = self.watch(kind);
+        self.families.watch_up.get_or_create(&watch).set(i64::from(up));
+        if let Some(live) = self.families.live().get_mut(&self.provider) {
+            live.watches.insert(watch.kind, up);
+        }
     }
 
     /// The kind is no longer watched.

@@ -106,12 +106,11 @@ struct Demo {
 }
 
 impl Demo {
-    async fn play(&self, module: &Path, host: &Path, once: bool) -> Result<ExitCode> {
+    async fn play(&self, module: &Path, program: &Path, once: bool) -> Result<ExitCode> {
         self.say("the control plane answers");
         let client = self.client().await?;
         self.kubectl(&["apply", "--filename", &crd("providers.bartizan.dev")])?;
         self.kubectl(&["apply", "--kustomize", &deploy("access")])?;
-        let program = host;
         let mut host = self.start_host(module, program, &self.account_kubeconfig(&client).await?)?;
         self.say("the host runs as system:serviceaccount:bartizan-system:bartizan");
         let Subject { example, namespace, noun, .. } = self.subject;
