@@ -41,6 +41,8 @@ pub const WAVE_ANNOTATION: &str = "bartizan.dev/wave";
 /// Annotation on children that outlive their parent (`onDelete: Retain`) and on released ones: the parent, such as
 /// `ObjectStore.minio.rook.io rook-minio/my-store`. A parent of that name may adopt them again.
 pub const RETAINED_FOR_ANNOTATION: &str = "bartizan.dev/retained-for";
+/// Annotation on released children: the UID of the parent that they were released from, by which another one may adopt them.
+pub const RELEASED_FROM_ANNOTATION: &str = "bartizan.dev/released-from";
 /// Annotation of a parent, "true": pauses reconciliation of it and everything below it.
 pub const PAUSED_ANNOTATION: &str = "bartizan.dev/paused";
 /// Annotation of a parent, any new value: reconciles it now.

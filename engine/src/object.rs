@@ -11,7 +11,7 @@ use bartizan_contract::digest::{hex, sha256};
 use bartizan_contract::names::{
     ABANDON_ANNOTATION, ADOPT_FROM_ANNOTATION, FINALIZED_ANNOTATION, INTENT_ANNOTATION, LAST_APPLIED_ANNOTATION,
     OWNER_ANNOTATION, OWNER_UID_ANNOTATION, OWNER_UID_LABEL, PAUSED_ANNOTATION, PROVIDER_LABEL,
-    RETAINED_FOR_ANNOTATION, WAVE_ANNOTATION,
+    RELEASED_FROM_ANNOTATION, RETAINED_FOR_ANNOTATION, WAVE_ANNOTATION,
 };
 use bytes::Bytes;
 use serde_json::Value;
@@ -162,6 +162,8 @@ pub struct Marks {
     pub wave: u32,
     /// The parent (`Kind.group namespace/name`) for which it is retained after the parent's deletion.
     pub retained_for: Option<String>,
+    /// UID of the parent from which it was released.
+    pub released_from: Option<String>,
     /// Whether the host leaves it alone.
     pub paused: bool,
     /// Whether it is released without its provider.
@@ -181,6 +183,7 @@ impl Marks {
             owner: annotation(OWNER_ANNOTATION),
             wave: annotation(WAVE_ANNOTATION).and_then(|wave| wave.parse().ok()).unwrap_or_default(),
             retained_for: annotation(RETAINED_FOR_ANNOTATION),
+            released_from: annotation(RELEASED_FROM_ANNOTATION),
             paused: is_true(PAUSED_ANNOTATION),
             abandon: is_true(ABANDON_ANNOTATION),
             finalized: annotation(FINALIZED_ANNOTATION),

@@ -4,7 +4,7 @@
 use bartizan_contract::Kind;
 use bartizan_contract::names::{
     FINALIZED_ANNOTATION, OWNER_ANNOTATION, OWNER_UID_ANNOTATION, OWNER_UID_LABEL, PROVIDER_LABEL,
-    RETAINED_FOR_ANNOTATION,
+    RELEASED_FROM_ANNOTATION, RETAINED_FOR_ANNOTATION,
 };
 use serde_json::{Value, json};
 
@@ -46,7 +46,9 @@ impl MergePatch {
     pub fn adopt(live: &Observed, provider: &str, parent_uid: &str, managed_fields: Option<Value>) -> Self {
         let mut fields = json!({
             "labels": {PROVIDER_LABEL: provider, OWNER_UID_LABEL: parent_uid},
-            "annotations": {RETAINED_FOR_ANNOTATION: null, OWNER_UID_ANNOTATION: null, OWNER_ANNOTATION: null},
+            "annotations": {
+                RETAINED_FOR_ANNOTATION: null, RELEASED_FROM_ANNOTATION: null, OWNER_UID_ANNOTATION: null, OWNER_ANNOTATION: null,
+            },
             "ownerReferences": other_owners(live),
         });
         if let Some(managed_fields) = managed_fields {
@@ -59,18 +61,19 @@ impl MergePatch {
     /// follows, so that it is found again if that fails.
     #[must_use]
     pub fn disown(live: &Observed) -> Self {
-        let annotations = json!({RETAINED_FOR_ANNOTATION: null});
+        let annotations = json!({RETAINED_FOR_ANNOTATION: null, RELEASED_FROM_ANNOTATION: null});
         Self::of(live, json!({"annotations": annotations, "ownerReferences": other_owners(live)}))
     }
 
-    /// Releases a child: removes the host's labels, by which it is watched, and the owner reference, and adds an annotation by
-    /// which a parent of the same name may adopt it.
+    /// Releases a child: removes the host's labels, by which it is watched, and the owner reference, and adds annotations by
+    /// which a parent of the same name may adopt it, or one that names the UID of this one.
     #[must_use]
     pub fn release(release: &Release) -> Self {
         let fields = json!({
             "labels": {PROVIDER_LABEL: null, OWNER_UID_LABEL: null},
             "annotations": {
-                RETAINED_FOR_ANNOTATION: release.retained_for, OWNER_UID_ANNOTATION: null, OWNER_ANNOTATION: null,
+                RETAINED_FOR_ANNOTATION: release.retained_for, RELEASED_FROM_ANNOTATION: release.child.owner_uid,
+                OWNER_UID_ANNOTATION: null, OWNER_ANNOTATION: null,
             },
             "ownerReferences": other_owners(&release.child),
         });

@@ -87,12 +87,19 @@ fn is_retained_for(live: &Observed, parent: &Observed) -> bool {
     live.marks.retained_for.as_deref() == Some(parent.key.title().as_str()) && live.controller_uid.is_none()
 }
 
+/// Whether it is nobody's child any more: its parent was deleted without it, or another provider has taken over.
+fn is_released(live: &Observed) -> bool {
+    let has_owner = live.controller_uid.is_some() || live.owner_uid.is_some() || live.marks.owner_uid.is_some();
+    live.marks.released_from.is_some() && live.provider.is_none() && !has_owner
+}
+
 /// The UID of the parent that this one declares to replace, for example after a restore, if the object belongs to that.
 fn earlier_parent<'a>(live: &Observed, parent: &'a Observed, provider: &str) -> Option<&'a str> {
     let uid = parent.marks.adopt_from.as_deref().filter(|uid| *uid != parent.uid)?;
     let is_its_child =
         live.is_child_of(uid, provider) && live.controller_uid.as_deref().is_none_or(|controller| controller == uid);
-    is_its_child.then_some(uid)
+    let was_its_child = is_released(live) && live.marks.released_from.as_deref() == Some(uid);
+    (is_its_child || was_its_child).then_some(uid)
 }
 
 /// Where the owner of a child was, by its owner reference or its annotation; an error if that is an object of another kind.
@@ -105,7 +112,7 @@ fn recorded_owner(live: &Observed, parent: &Observed) -> Result<Option<ObjectKey
         let key = ObjectKey::new(&kind, namespace, text("name"));
         return if parent.key.is_of(&kind) { Ok(Some(key)) } else { Err(another_kind(&key.title())) };
     }
-    let Some(title) = &live.marks.owner else { return Ok(None) };
+    let Some(title) = live.marks.owner.as_ref().or(live.marks.retained_for.as_ref()) else { return Ok(None) };
     let path = title.strip_prefix(&parent.key.kind_title()).and_then(|rest| rest.strip_prefix(' '));
     let Some(path) = path else { return Err(another_kind(title)) };
     let (namespace, name) = match path.split_once('/') {
@@ -143,6 +150,13 @@ fn holder(live: &Observed, parent: &Observed, provider: &str) -> String {
              adopt it, label it with {PROVIDER_LABEL}={provider} and {OWNER_UID_LABEL}=retained, and annotate this parent with \
              {ADOPT_FROM_ANNOTATION}=retained)"
         ),
+        _ if is_released(live) => {
+            let uid = live.marks.released_from.as_deref().unwrap_or_default();
+            let title = live.marks.retained_for.as_deref().unwrap_or("a parent");
+            format!(
+                "it was left by {title} with UID {uid} (to adopt it, annotate this one with {ADOPT_FROM_ANNOTATION}={uid})"
+            )
+        }
         _ => "it was created by another client".to_owned(),
     }
 }
@@ -240,6 +254,25 @@ mod tests {
         let own = parent(json!({"bartizan.dev/adopt-from": "p"}));
         restored.owner_uid = Some("p".to_owned());
         assert!(matches!(decide(&restored, &own, "minio"), Takeover::NameTaken { .. }));
+    }
+
+    #[test]
+    fn a_released_child_is_adopted_on_request_by_a_parent_of_another_name() {
+        let title = "ObjectStore.minio.rook.io n/other";
+        let mut released =
+            left(json!({"bartizan.dev/retained-for": title, "bartizan.dev/released-from": "old"}), "", None);
+        (released.owner_uid, released.provider) = (None, None);
+        let holder = format!(
+            "it was left by {title} with UID old (to adopt it, annotate this one with bartizan.dev/adopt-from=old)"
+        );
+        assert_eq!(decide_for_p(&released), Takeover::NameTaken { holder });
+        let adopter = parent(json!({"bartizan.dev/adopt-from": "old"}));
+        let key = ObjectKey { name: "other".into(), ..adopter.key.clone() };
+        let earlier = Takeover::AdoptFrom(Earlier { uid: "old".to_owned(), key: Some(key) });
+        assert_eq!(decide(&released, &adopter, "minio"), earlier);
+        // It has another owner now.
+        released.controller_uid = Some("somebody".to_owned());
+        assert!(matches!(decide(&released, &adopter, "minio"), Takeover::NameTaken { .. }));
     }
 
     #[test]

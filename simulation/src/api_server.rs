@@ -354,6 +354,7 @@ impl ApiServer {
         let mut object = before.clone();
         change(&mut object);
         if object != before {
+            count_generation(&before, &mut object);
             owner::update(&before, &mut object, manager, &self.now());
             self.store(key, object);
         }
@@ -394,9 +395,8 @@ impl ApiServer {
         fence: Option<Fence>,
     ) -> Value {
         if before.as_ref() != Some(&object) {
-            let spec_changed = before.as_ref().is_some_and(|before| before.get("spec") != object.get("spec"));
-            if spec_changed && let Some(generation) = object["metadata"]["generation"].as_i64() {
-                object["metadata"]["generation"] = (generation + 1).into();
+            if let Some(before) = &before {
+                count_generation(before, &mut object);
             }
             object = self.store(key, object);
             if object["metadata"].get("deletionTimestamp").is_some() && finalizers(&object).is_empty() {
@@ -417,6 +417,15 @@ impl ApiServer {
     ) {
         let (key, manager, parent) = (key.clone(), String::new(), String::new());
         self.writes.push(Write { verb, key, before, after, fence, manager, parent });
+    }
+}
+
+/// Another spec is another generation, of objects that have one.
+fn count_generation(before: &Value, object: &mut Value) {
+    if before.get("spec") != object.get("spec")
+        && let Some(generation) = object["metadata"]["generation"].as_i64()
+    {
+        object["metadata"]["generation"] = (generation + 1).into();
     }
 }
 

@@ -104,7 +104,8 @@ pub(crate) fn host_of(provider: &str, finalizes: bool) -> Host {
     Host::new(context_of(provider, 1, finalizes), &manager(provider), parent_kind())
 }
 
-fn manager(provider: &str) -> String {
+/// The field manager of a provider.
+pub(crate) fn manager(provider: &str) -> String {
     format!("bartizan/{provider}")
 }
 
@@ -140,6 +141,11 @@ pub(crate) fn response(desired: &[Option<DesiredChild>], kept: &[usize]) -> Reco
 
 /// The answer after the gate, for a parent with this UID.
 pub(crate) fn desired(response: ReconcileResponse, uid: &str) -> Answer {
+    gated(response, uid).unwrap()
+}
+
+/// The same, if the gate lets it through.
+pub(crate) fn gated(response: ReconcileResponse, uid: &str) -> Option<Answer> {
     let input = GateInput {
         provider: PROVIDER,
         grants: &grants(),
@@ -150,7 +156,7 @@ pub(crate) fn desired(response: ReconcileResponse, uid: &str) -> Answer {
         finalizing: false,
         issued: &Revealed::default(),
     };
-    gate::check(response, &input).unwrap()
+    gate::check(response, &input).ok()
 }
 
 /// The state of a child at the start, or after an intervention.
@@ -266,7 +272,8 @@ pub(crate) fn observe(object: &Value) -> Observed {
     observe_as(object, MANAGER)
 }
 
-fn observe_as(object: &Value, manager: &str) -> Observed {
+/// As a host with this field manager sees it.
+pub(crate) fn observe_as(object: &Value, manager: &str) -> Observed {
     Observed::project(object.clone(), manager).unwrap()
 }
 
@@ -280,7 +287,8 @@ pub(crate) fn is_owned(object: &Observed) -> bool {
     is_owned_by(object, PROVIDER, OURS)
 }
 
-fn is_owned_by(object: &Observed, provider: &str, owner: &str) -> bool {
+/// The same for another parent.
+pub(crate) fn is_owned_by(object: &Observed, provider: &str, owner: &str) -> bool {
     object.labelled_by_host && may_be_applied_for(object, provider, owner)
 }
 
@@ -289,7 +297,8 @@ pub(crate) fn may_be_applied(object: &Observed) -> bool {
     may_be_applied_for(object, PROVIDER, OURS)
 }
 
-fn may_be_applied_for(object: &Observed, provider: &str, owner: &str) -> bool {
+/// The same for another parent.
+pub(crate) fn may_be_applied_for(object: &Observed, provider: &str, owner: &str) -> bool {
     object.is_child_of(owner, provider)
         && object.applied_by_host
         && object.controller_uid.as_deref().is_none_or(|uid| uid == owner)
@@ -325,6 +334,9 @@ pub(crate) fn foreign_to(server: &ApiServer, providers: &[&str], parents: &[(Obj
 pub(crate) fn check_writes(server: &mut ApiServer) -> Result<(), String> {
     for write in std::mem::take(&mut server.writes) {
         let observe = |object: &Value| observe_as(object, &write.manager);
+        if write.key.namespace != parent_key().namespace {
+            return Err(format!("{} is in a namespace that was not granted", write.key));
+        }
         let Some(before) = write.before.as_ref().map(observe).filter(|before| *before.key.kind != *"ObjectStore")
         else {
             continue;
@@ -338,7 +350,15 @@ pub(crate) fn check_writes(server: &mut ApiServer) -> Result<(), String> {
         if write.verb == "apply" && before.controller_uid.as_deref().is_some_and(|uid| uid != write.parent) {
             return Err(format!("{} was applied but has another controller", write.key));
         }
-        let exact = Fence::unchanged(&before);
+        let lives = |uid: &str| server.objects().values().any(|object| object["metadata"]["uid"] == *uid);
+        let (old, new) = (before.owner_uid.as_deref(), after.as_ref().and_then(|after| after.owner_uid.as_deref()));
+        if let (Some(old), Some(new)) = (old, new)
+            && old != new
+            && lives(old)
+        {
+            return Err(format!("{} was taken from {old}, which lives, for {new}", write.key));
+        }
+        let exact = Fence::Exact { uid: before.uid.clone(), resource_version: before.resource_version.clone() };
         if write.verb == "apply" && write.fence.as_ref() != Some(&exact) {
             return Err(format!("{} was applied in a state that was not observed", write.key));
         }

@@ -144,7 +144,7 @@ pub(crate) fn all() -> Result<bool> {
         Outcome::Failed(text) => bail!("the tests fail without any change:\n{text}"),
         Outcome::NotCompiled => bail!("the copy does not compile"),
     }
-    let mut survivors = Vec::new();
+    let (mut survivors, mut by_closure) = (Vec::new(), 0);
     for Mutation { name, file, before, after } in MUTATIONS {
         let file = copy.path().join("engine/src").join(file);
         let source = read(&file)?;
@@ -152,7 +152,10 @@ pub(crate) fn all() -> Result<bool> {
         match try_tests(copy.path())? {
             Outcome::Failed(text) => match text.lines().filter_map(found_by).collect::<Vec<_>>() {
                 found if found.is_empty() => println!("killed: {name}"),
-                found => println!("killed: {name} (closure: {})", found.join("; ")),
+                found => {
+                    by_closure += 1;
+                    println!("killed: {name} (closure: {})", found.join("; "));
+                }
             },
             Outcome::Passed => survivors.push(name),
             Outcome::NotCompiled => bail!("this change does not compile: {name}"),
@@ -160,7 +163,8 @@ pub(crate) fn all() -> Result<bool> {
         std::fs::write(&file, source)?;
     }
     survivors.iter().for_each(|name| println!("SURVIVED: {name}"));
-    println!("{} of {} mutations killed", MUTATIONS.len() - survivors.len(), MUTATIONS.len());
+    let killed = MUTATIONS.len() - survivors.len();
+    println!("{killed} of {} mutations killed, {by_closure} of them by the closure", MUTATIONS.len());
     Ok(survivors.is_empty())
 }
 
@@ -200,11 +204,13 @@ fn try_tests(folder: &Path) -> Result<Outcome> {
     Ok(Outcome::Failed(String::from_utf8_lossy(&tested.stdout).into_owned()))
 }
 
-/// The world and the depth in a failure of the closure, as `Error: "prune, depth 2: ...`.
+/// The world and the depth in a failure of the closure, as `Error: "prune, depth 2, 0 disturbances: ...`.
 fn found_by(line: &str) -> Option<String> {
     let (world, rest) = line.trim().strip_prefix("Error: \"")?.split_once(", depth ")?;
-    let depth = rest.split(':').next().filter(|depth| depth.parse::<u32>().is_ok())?;
-    Some(format!("{world} at depth {depth}"))
+    let (depth, rest) = rest.split_once(", ")?;
+    let (disturbances, _) = rest.split_once(" disturbances: ")?;
+    let (depth, disturbances) = (depth.parse::<u32>().ok()?, disturbances.parse::<u32>().ok()?);
+    Some(format!("{world} at depth {depth} with {disturbances} disturbances"))
 }
 
 fn copy_folder(from: &Path, to: &Path) -> Result<()> {
@@ -239,8 +245,8 @@ mod tests {
 
     #[test]
     fn a_failure_of_the_closure_names_its_world_and_depth() {
-        let line = "Error: \"two hosts, depth 3: a foreign object was touched: {}\"";
-        assert_eq!(found_by(line), Some("two hosts at depth 3".to_owned()));
+        let line = "Error: \"two hosts, depth 3, 1 disturbances: a foreign object was touched: {}\"";
+        assert_eq!(found_by(line), Some("two hosts at depth 3 with 1 disturbances".to_owned()));
         assert_eq!(found_by("Error: \"something else: failed\""), None);
     }
 

@@ -1,22 +1,25 @@
 //! A small cluster as it is searched: the API server, hosts with their watches, what others do, and what must hold after each step.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 
 use bartizan_contract::ReconcileResponse;
 use bartizan_contract::digest::sha256;
-use bartizan_contract::names::RETAINED_FOR_ANNOTATION;
-use bartizan_engine::reconcile::Ended;
+use bartizan_contract::names::{ADOPT_FROM_ANNOTATION, RETAINED_FOR_ANNOTATION};
+use bartizan_engine::queue::Finished;
+use bartizan_engine::reconcile::{Ended, Next, Report};
 use bartizan_engine::snapshot::Left;
 use bartizan_engine::{ObjectKey, Observed};
 use bartizan_simulation::host::Outcome;
 use bartizan_simulation::{ApiServer, Host, WatchEvent};
 use serde_json::{Value, json};
 
+use super::checks::{Scope, is_child};
 use super::names::Names;
 use super::steps::{Deed, Disturbed, FAULTS, Meanwhile, Step};
 use crate::world::{
-    self, FINALIZER, MANAGER, OTHER, OURS, PROVIDER, SUCCESSOR, State, check_trace, check_writes, context_of,
-    finish_deletions, foreign_to, host_of, key, observe, parent_key, second_key, server, set,
+    self, FINALIZER, MANAGER, OTHER, OURS, PROVIDER, SUCCESSOR, State, check_writes, context_of, finish_deletions,
+    foreign_to, host_of, key, observe, parent_key, second_key, server, set,
 };
 
 /// Children of a world.
@@ -33,6 +36,13 @@ pub(super) struct Site {
     pub(super) host: Host,
     pub(super) provider: &'static str,
     upgraded: bool,
+}
+
+impl Site {
+    /// Which answer its provider has for a parent.
+    fn answer(&self, parent: &Value) -> usize {
+        usize::from(self.upgraded || parent["spec"]["revision"] == 2)
+    }
 }
 
 /// A cluster in a state.
@@ -101,6 +111,15 @@ impl Cluster {
         self
     }
 
+    /// The same with a parent that is to adopt the children of the second one, once that is gone.
+    pub(super) fn adopting_from_second(mut self) -> Self {
+        self.server.update("kubectl", &parent_key(), |parent| {
+            parent["metadata"]["annotations"][ADOPT_FROM_ANNOTATION] = OTHER.into();
+        });
+        self.deliver_all();
+        self
+    }
+
     /// The same with a child that must never be deleted.
     pub(super) fn treasuring(mut self, number: usize) -> Self {
         let uid = self.server.get(&key(number)).map(|child| observe(child).uid.to_string());
@@ -150,6 +169,7 @@ impl Cluster {
             Deed::Take(number) => !exists(number),
             Deed::ChangeAnswer => parent.is_some(),
             Deed::Orphan | Deed::Delete | Deed::DeleteForeground => is_alive,
+            Deed::OrphanSecond => self.server.get(&second_key()).is_some(),
             Deed::Upgrade(_) | Deed::HandOver(_) | Deed::LiftQuota => true,
             Deed::Collect(number) => {
                 let owned = |object: &Value| observe(object).controller_uid.as_deref() == Some(OURS);
@@ -221,6 +241,17 @@ impl Cluster {
                 };
             }
             Deed::Orphan => delete_with(server, "orphan"),
+            Deed::OrphanSecond => {
+                for number in 0..CHILDREN {
+                    let is_theirs = |object: &Value| observe(object).controller_uid.as_deref() == Some(OTHER);
+                    if server.get(&key(number)).is_some_and(is_theirs) {
+                        server.update("kube-controller-manager", &key(number), |object| {
+                            object["metadata"]["ownerReferences"] = json!([]);
+                        });
+                    }
+                }
+                server.remove(&second_key());
+            }
             Deed::DeleteForeground => delete_with(server, "foregroundDeletion"),
             Deed::Delete => server.begin_deletion(&parent_key()),
             Deed::Collect(number) => {
@@ -263,7 +294,7 @@ impl Cluster {
         parent: usize,
         meanwhile: Option<(usize, Meanwhile)>,
     ) -> Result<bool, String> {
-        let before = self.foreign();
+        let (before, objects) = (self.foreign(), self.server.objects().clone());
         let mut acting = self.sites[site].clone();
         let mut beside = match meanwhile {
             Some((_, Meanwhile::Do(_) | Meanwhile::Other(_))) => Some(self.clone()),
@@ -284,22 +315,25 @@ impl Cluster {
             }
             std::mem::swap(&mut beside.server, server);
         };
-        let answers = &self.answers;
+        let (answers, asked) = (&self.answers, Cell::new(None));
         let provider = |request: &[u8]| {
             let request: Value = serde_json::from_slice(request).unwrap_or_default();
             if request["finalizing"] == true {
                 return ReconcileResponse { finalized: true, ..ReconcileResponse::default() };
             }
-            let is_second = acting.upgraded || request["parent"]["spec"]["revision"] == 2;
-            answers[usize::from(is_second)].clone()
+            let number = acting.answer(&request["parent"]);
+            asked.set(Some(number));
+            answers[number].clone()
         };
-        let uid = self.parents[parent].1.into();
+        let (parent_key, uid) = self.parents[parent].clone();
+        let scope = Scope { provider: acting.provider, parent: &parent_key, uid };
         let mut host = acting.host.clone();
         let ended = {
             let mut schedule = Disturbed { meanwhile, act: &mut act, effect: 0 };
-            host.reconcile(&mut self.server, &uid, &provider, &mut schedule)
+            host.reconcile(&mut self.server, &uid.into(), &provider, &mut schedule)
         };
-        check_trace(&host.trace, &[], None)?;
+        let asked = asked.get().map(|number| (&answers[number], scope.blocked(&acting.host, &answers[number])));
+        scope.check(&host.trace, (&objects, self.server.objects()), asked)?;
         check_writes(&mut self.server)?;
         if let Some(trouble) = trouble {
             return Err(format!("beside it: {trouble}"));
@@ -317,7 +351,10 @@ impl Cluster {
         if let Some(touched) = before.iter().find(|object| !after.contains(object)).filter(|_| !is_theirs) {
             return Err(format!("a foreign object was touched: {touched}"));
         }
-        let has_decided = matches!(&ended, Outcome::Ended(report) if report.ended != Ended::Undecided);
+        let is_decided = |report: &Report| {
+            report.ended != Ended::Undecided && !matches!(report.next, Next::Finish(Finished::Again { .. }))
+        };
+        let has_decided = matches!(&ended, Outcome::Ended(report) if is_decided(report));
         if let Outcome::Crashed = ended {
             host = host.restarted(&self.server);
         }
@@ -359,10 +396,25 @@ impl Cluster {
             }
             let is_quiet = self.server.events.len() == events;
             if have_decided && is_quiet {
+                self.check_said()?;
                 return Ok(self.end());
             }
         }
         Err(format!("no fixed point after {ROUNDS} rounds: {}", self.end()))
+    }
+
+    /// Whether the status of each parent says what is there.
+    fn check_said(&self) -> Result<(), String> {
+        for (site, (parent, uid)) in
+            self.fair.iter().flat_map(|site| self.parents.iter().map(move |parent| (site, parent)))
+        {
+            let (site, object) = (&self.sites[*site], self.server.get(parent).unwrap_or(&Value::Null));
+            if site.host.left.is_none() {
+                let scope = Scope { provider: site.provider, parent, uid };
+                scope.check_said(self.server.objects(), &self.answers[site.answer(object)])?;
+            }
+        }
+        Ok(())
     }
 
     /// What a fixed point looks like: which children there are, with what, and whose.
@@ -436,10 +488,6 @@ fn known_as(known: &Observed) -> Value {
     let mut value = known.value();
     value["flags"] = json!([known.applied_by_host, known.labelled_by_host, known.written_by_others_since]);
     value
-}
-
-fn is_child(object: &Value) -> bool {
-    object["kind"] != "ObjectStore"
 }
 
 fn is_deleting(object: &Value) -> bool {

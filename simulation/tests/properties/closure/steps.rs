@@ -32,6 +32,8 @@ pub(super) enum Deed {
     HandOver(usize),
     /// `kubectl delete --cascade=orphan`.
     Orphan,
+    /// The same of the second parent, from its beginning to its end.
+    OrphanSecond,
     /// The garbage collector removes the owner of one child of an orphaned parent.
     Collect(usize),
     /// `kubectl delete`.
@@ -55,6 +57,13 @@ pub(super) enum Step {
     Finish,
     /// Somebody does something.
     Do(Deed),
+}
+
+impl Step {
+    /// Whether it is more than a reconcile, a watch or somebody at work: a request that goes wrong or meets another one, or a restart.
+    pub(super) fn disturbs(&self) -> bool {
+        matches!(self, Self::Restart(..) | Self::Reconcile(_, _, Some(_)))
+    }
 }
 
 /// What happens to, or before, one effect of a reconcile.

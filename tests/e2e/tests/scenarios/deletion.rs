@@ -134,6 +134,7 @@ async fn retained_and_orphaned_children_stay_and_are_adopted_by_the_same_name() 
     ensure!(made(&stage, "orphaned", &plain, "orphan").await? == uid, "it was recreated");
 
     let host = a_restored_parent_adopts_only_if_it_says_so(&stage, host, &plain, &uid).await?;
+    what_a_host_released_goes_to_the_parent_that_asks_for_it(&stage, &plain, &uid).await?;
     a_paused_parent_is_left_alone(&stage).await?;
     a_parent_recreated_at_once_is_another_parent(&stage).await?;
     host.stop().await?;
@@ -176,6 +177,29 @@ async fn a_restored_parent_adopts_only_if_it_says_so(
     ensure!(adopted.labels()["bartizan.dev/owner-uid"] == uid, "{adopted:?}");
     ensure!(adopted.owner_references().len() == 1 && adopted.owner_references()[0].uid == uid, "{adopted:?}");
     Ok(host)
+}
+
+/// A parent is deleted without its children while a host sees it, and another name takes them over.
+async fn what_a_host_released_goes_to_the_parent_that_asks_for_it(
+    stage: &Stage,
+    spec: &Value,
+    child: &str,
+) -> Result<()> {
+    let old = stage.scripts(NS).get("orphaned").await?.uid().context("a parent without UID")?;
+    stage.kubectl(&["delete", "script", "orphaned", "--cascade=orphan", "--timeout=60s"], "").await?;
+    let released = |child: &ConfigMap| child.labels().is_empty();
+    wait_object(stage.api::<ConfigMap>(NS), "orphan", "released", SOON, released).await?;
+    apply_text(stage, &script("heir", spec)).await?;
+    let message = message_of(stage.scripts(NS), "heir", "Synced", "False", "NameTaken").await?;
+    let advice = format!("it was left by Script.test.bartizan.dev default/orphaned with UID {old}");
+    ensure!(message.contains(&advice), "{message}");
+    stage.kubectl(&["annotate", "script", "heir", &format!("bartizan.dev/adopt-from={old}")], "").await?;
+    message_of(stage.scripts(NS), "heir", "Synced", "True", "Applied").await?;
+    let adopted = stage.api::<ConfigMap>(NS).get("orphan").await?;
+    ensure!(adopted.uid().as_deref() == Some(child), "it was recreated");
+    let left: Vec<&String> = adopted.annotations().keys().filter(|key| key.contains("bartizan.dev/re")).collect();
+    ensure!(left.is_empty(), "{left:?}");
+    Ok(())
 }
 
 async fn a_paused_parent_is_left_alone(stage: &Stage) -> Result<()> {
