@@ -64,9 +64,9 @@ impl Scope<'_> {
             None => check_trace(trace, &[], None)?,
             Some((Some(answer), blocked)) => check_trace(trace, &answer.keep.into_iter().collect::<Vec<_>>(), blocked)?,
             Some((None, _)) => {
-                match trace.iter().find_map(|(effect, _)| written(effect)).filter(|key| *key != self.parent) {
-                    Some(key) => return Err(format!("{key} is written by an answer that holds or is refused")),
-                    None => {}
+                let mut keys = trace.iter().filter_map(|(effect, _)| written(effect));
+                if let Some(key) = keys.find(|key| *key != self.parent) {
+                    return Err(format!("{key} is written by an answer that holds or is refused"));
                 }
             }
         }
