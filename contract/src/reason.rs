@@ -90,7 +90,7 @@ reasons! {
     /// The host could not make the call.
     HostError,
 
-    // Of Providers: Accepted, Loaded, Serving, UpgradeHeld, RemovalBlocked.
+    // Of Providers: Ready, Accepted, Loaded, Serving, UpgradeHeld, RemovalBlocked.
     /// The spec can be honoured.
     Accepted,
     /// An older Provider serves the same parents.
@@ -127,6 +127,12 @@ reasons! {
     BreakerOpen,
     /// The first version waits for an approval.
     UpgradeHeld,
+    /// No version waits.
+    NoneWaits,
+    /// The Provider serves as its spec wants it.
+    Ready,
+    /// The Provider starts.
+    Starting,
     /// A candidate has no acceptable answer for some parents.
     Fails,
     /// A candidate could not be asked about some parents.

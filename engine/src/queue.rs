@@ -68,6 +68,8 @@ enum State {
 struct Entry {
     namespace: Arc<str>,
     state: State,
+    /// Since when it was due, as it was taken last.
+    due_since: Option<Instant>,
     failures: u32,
     not_before: Option<Instant>,
     /// Forgotten while in flight: dropped when that ends, unless it is touched again.
@@ -78,7 +80,15 @@ struct Entry {
 
 impl Entry {
     fn new(namespace: Arc<str>) -> Self {
-        Self { namespace, state: State::Idle, failures: 0, not_before: None, forgotten: false, early: false }
+        Self {
+            namespace,
+            state: State::Idle,
+            due_since: None,
+            failures: 0,
+            not_before: None,
+            forgotten: false,
+            early: false,
+        }
     }
 }
 
@@ -132,7 +142,7 @@ impl<K: Ord + Clone> Queue<K> {
                     };
                     self.set(key, State::Delayed(at, priority));
                 }
-                None => self.enqueue(key, priority),
+                None => self.enqueue(key, priority, now),
             },
         }
     }
@@ -152,7 +162,7 @@ impl<K: Ord + Clone> Queue<K> {
                 Some(State::Delayed(_, priority)) => priority,
                 _ => Priority::Resync,
             };
-            self.enqueue(&key, priority);
+            self.enqueue(&key, priority, at);
         }
         let (edits, others) = (Priority::Edit, Priority::Child);
         let order = if self.taken % SHARE == SHARE - 1 { [others, edits] } else { [edits, others] };
@@ -197,13 +207,13 @@ impl<K: Ord + Clone> Queue<K> {
                 entry.failures = 0;
                 entry.not_before = None;
                 match (again, resync) {
-                    (Some(priority), _) => self.enqueue(key, priority),
+                    (Some(priority), _) => self.enqueue(key, priority, now),
                     (None, Some(after)) => self.set(key, State::Delayed(now + after, Priority::Resync)),
                     (None, None) => self.set(key, State::Idle),
                 }
             }
             Finished::Again { after } => match again {
-                Some(priority) => self.enqueue(key, priority),
+                Some(priority) => self.enqueue(key, priority, now),
                 None => self.set(key, State::Delayed(now + after, Priority::Child)),
             },
             Finished::Retry { after, most } => {
@@ -213,23 +223,23 @@ impl<K: Ord + Clone> Queue<K> {
                 }
                 let at = waits.map_or_else(|| now + backoff(entry.failures, jitter).min(most), |at| at.min(now + most));
                 let at = after.map_or(at, |after| at.max(now + after.mul_f64(1.0 + 0.5 * jitter)));
-                self.retry(key, again, at);
+                self.retry(key, again, at, now);
             }
             Finished::RetryAfter(after) => {
                 if !(entry.early && entry.not_before.is_some_and(|at| at > now)) {
                     entry.failures = entry.failures.saturating_add(1);
                 }
-                self.retry(key, again, now + after);
+                self.retry(key, again, now + after, now);
             }
         }
     }
 
-    fn retry(&mut self, key: &K, again: Option<Priority>, at: Instant) {
+    fn retry(&mut self, key: &K, again: Option<Priority>, at: Instant, now: Instant) {
         if let Some(entry) = self.entries.get_mut(key) {
             entry.not_before = Some(at);
         }
         match again {
-            Some(Priority::Edit) => self.enqueue(key, Priority::Edit),
+            Some(Priority::Edit) => self.enqueue(key, Priority::Edit, now),
             other => self.set(key, State::Delayed(at, other.unwrap_or(Priority::Resync))),
         }
     }
@@ -261,6 +271,12 @@ impl<K: Ord + Clone> Queue<K> {
         }
     }
 
+    /// Since when this parent was due before it was taken, or has been since.
+    #[must_use]
+    pub fn due_since(&self, key: &K) -> Option<Instant> {
+        self.entries.get(key)?.due_since
+    }
+
     /// How many parents are due and not in flight.
     #[must_use]
     pub fn waiting(&self) -> usize {
@@ -281,8 +297,13 @@ impl<K: Ord + Clone> Queue<K> {
         if priority == Priority::Edit { &mut self.edits } else { &mut self.others }
     }
 
-    fn enqueue(&mut self, key: &K, priority: Priority) {
+    /// It is due, since this time; one that is due already with less priority stays due since then.
+    fn enqueue(&mut self, key: &K, priority: Priority, since: Instant) {
         self.sequence += 1;
+        if let Some(entry) = self.entries.get_mut(key) {
+            let was_due = entry.due_since.filter(|_| matches!(entry.state, State::Ready(..)));
+            entry.due_since = Some(was_due.unwrap_or(since));
+        }
         self.set(key, State::Ready(priority, self.sequence));
     }
 

@@ -55,6 +55,12 @@ impl Outcome {
         }
     }
 
+    /// The status of the parent's condition `Synced`.
+    #[must_use]
+    pub fn synced(&self) -> ConditionStatus {
+        if *self == Self::Applied { ConditionStatus::True } else { ConditionStatus::False }
+    }
+
     /// For whoever can act on it; empty if there is nothing to do.
     #[must_use]
     pub fn message(&self) -> &str {

@@ -13,6 +13,7 @@ mod reads;
 pub(crate) mod reporter;
 mod reports;
 pub(crate) mod startup;
+mod tally;
 mod watches;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -48,6 +49,7 @@ use crate::telemetry::timestamp;
 use look_back::LookBack;
 use previewing::Previewing;
 use reads::{DueReads, Reads};
+use tally::Tally;
 use watches::watches;
 
 /// Most watch events that are queued for the actor; a full channel slows the watches down and loses nothing.
@@ -97,6 +99,8 @@ struct InFlight {
     call: Option<Due>,
     /// Whether it lets go of a parent that another provider claims.
     leaves: bool,
+    /// When it began.
+    since: Instant,
 }
 
 /// The actor of one provider.
@@ -123,6 +127,7 @@ pub(crate) struct Controller {
     board: Board,
     observer: Observer,
     was_synced: bool,
+    tally: Tally,
     /// The number of parents in the last report.
     told_parents: Option<usize>,
     /// How many objects were reported that only look like children.
@@ -183,6 +188,7 @@ impl Controller {
             board,
             observer,
             was_synced: false,
+            tally: Tally::default(),
             told_parents: None,
             told_ignored: 0,
             broken: BTreeMap::new(),
@@ -278,7 +284,8 @@ impl Controller {
         while let Some(finished) = self.running.join_next_with_id().await {
             self.finish(finished);
         }
-        self.observer.metrics.load(0, 0);
+        self.observer.metrics.no_parents();
+        self.observer.metrics.waiting(0);
         self.breakers = Breakers::default();
         self.report_breakers();
         for kind in self.index.scopes().map(|scope| &scope.kind) {
@@ -319,6 +326,9 @@ impl Controller {
         while self.running.len() < self.shared.concurrency
             && let Some(uid) = self.take(now)
         {
+            if let Some(since) = self.queue.due_since(&uid) {
+                self.observer.metrics.waited(now.saturating_duration_since(since));
+            }
             let references = || self.index.references(&uid);
             let supplied = self.supplied.remove(&uid);
             let supplied = supplied.unwrap_or_else(|| Supplied { references: references(), ..Supplied::default() });
@@ -356,7 +366,7 @@ impl Controller {
                 self.breakers.begin(call.as_ref(), Instant::now());
                 let leaves = job.snapshot.left.is_some();
                 let handle = self.running.spawn(async move { reconcile(&shared, job).await });
-                self.in_flight.insert(handle.id(), InFlight { uid, call, leaves });
+                self.in_flight.insert(handle.id(), InFlight { uid, call, leaves, since: now });
             }
             None => self.queue.finish(&uid, Finished::Done { resync: None }, Instant::now(), 0.0),
         }
@@ -399,7 +409,8 @@ impl Controller {
                 (error.id(), None)
             }
         };
-        let Some(InFlight { uid, call, leaves }) = self.in_flight.remove(&id) else { return };
+        let Some(InFlight { uid, call, leaves, since }) = self.in_flight.remove(&id) else { return };
+        self.observer.metrics.reconciled_in(now.saturating_duration_since(since));
         // A request for related objects is only half an answer: the next round decides.
         let called = report.as_ref().filter(|report| matches!(report.next, Next::Finish(_)));
         self.called(call.as_ref(), called.map_or(Called::No, |report| report.called.clone()), now);
@@ -436,6 +447,9 @@ impl Controller {
                 self.index.children(&uid).iter().map(|child| child.key.clone()).collect();
             let mut kept = report.kept;
             kept.memory.retain(&children);
+            if let Some(outcome) = &kept.outcome {
+                self.tally.decided(&uid, outcome.synced());
+            }
             self.kept.insert(uid.clone(), kept);
             self.index.refer(
                 &uid,

@@ -13,6 +13,7 @@ pub(crate) mod lease;
 pub(crate) mod metadata;
 pub(crate) mod object;
 pub(crate) mod relisting;
+pub(crate) mod requests;
 pub(crate) mod resources;
 pub(crate) mod retry_after;
 pub(crate) mod served;

@@ -256,8 +256,24 @@ impl Providers {
     }
 
     fn take(&mut self, event: Event) {
+        self.count(&event);
         for effect in self.fleet.on(event, &now()) {
             self.execute(effect);
+        }
+    }
+
+    /// Shows in the metrics what was observed.
+    fn count(&self, event: &Event) {
+        let metrics = self.host.board.metrics();
+        match event {
+            Event::Listed(all) => {
+                let gone = self.fleet.names().filter(|name| all.iter().all(|provider| provider.metadata.name != *name));
+                gone.for_each(|name| metrics.forget(name));
+                all.iter().for_each(|provider| metrics.provider(provider));
+            }
+            Event::Applied(provider) => metrics.provider(provider),
+            Event::Deleted(name) => metrics.forget(name),
+            _ => {}
         }
     }
 

@@ -24,6 +24,7 @@ use crate::controller::startup::Host;
 use crate::kubernetes::connect::ClusterArgs;
 use crate::kubernetes::discovery;
 use crate::kubernetes::lease::{Leadership, Wait};
+use crate::kubernetes::requests::counted;
 use crate::providers::{Ended, Providers};
 use crate::reconcile::call_pool::CallPool;
 use crate::telemetry::explain::Board;
@@ -101,7 +102,8 @@ pub(crate) async fn run(args: RunArgs) -> anyhow::Result<()> {
     check_folder(&args.providers)?;
     let authorities =
         Authorities::read(args.registry_ca.as_deref()).map_err(|error| anyhow::anyhow!("--registry-ca {error}"))?;
-    let client = args.cluster.connect().await?;
+    let (health, board) = (Health::default(), Board::new(args.record.open()?));
+    let client = counted(args.cluster.connect().await?, board.metrics().clone());
     let stop = stop_on_signal()?;
     let listener = server::listen(args.listen).await?;
     // This program itself, even if its file was replaced since it started.
@@ -113,7 +115,6 @@ pub(crate) async fn run(args: RunArgs) -> anyhow::Result<()> {
         ..RuntimeConfig::default()
     };
     let runtime = Runtime::new(config).context("the sandbox could not be started")?;
-    let (health, board) = (Health::default(), Board::new(args.record.open()?));
     let mut tasks = JoinSet::new();
     tasks.spawn(server::serve(listener, health.clone(), board.clone(), stop.clone()));
     let (changes, watching) = discovery::watch_changes(&client, stop.clone());

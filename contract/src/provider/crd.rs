@@ -8,7 +8,7 @@ use schemars::{JsonSchema, Schema};
 use serde_json::{Map, Value, json};
 
 use super::spec::ProviderSpec;
-use super::status::ProviderStatus;
+use super::status::{ProviderStatus, condition_types};
 use crate::field::{DNS_LABEL, DNS_LABEL_LENGTH};
 use crate::names::{PROVIDER_GROUP, PROVIDER_KIND, PROVIDER_PLURAL};
 
@@ -19,8 +19,13 @@ const FORMATS: [&str; 3] = ["int32", "int64", "date-time"];
 #[must_use]
 pub fn crd() -> Value {
     let column = |name: &str, type_: &str, path: &str| json!({"name": name, "type": type_, "jsonPath": path});
-    let mut digest = column("Digest", "string", ".status.active.digest");
-    digest["priority"] = json!(1);
+    let condition = |name: &str, type_: &str| {
+        column(name, "string", &format!(r#".status.conditions[?(@.type=="{type_}")].status"#))
+    };
+    let wide = |mut column: serde_json::Value| {
+        column["priority"] = json!(1);
+        column
+    };
     json!({
         "apiVersion": "apiextensions.k8s.io/v1",
         "kind": "CustomResourceDefinition",
@@ -41,11 +46,13 @@ pub fn crd() -> Value {
                 "storage": true,
                 "subresources": {"status": {}},
                 "additionalPrinterColumns": [
+                    condition("Ready", condition_types::READY),
                     column("Version", "string", ".status.active.version"),
-                    column("Serving", "string", r#".status.conditions[?(@.type=="Serving")].status"#),
                     column("Parents", "integer", ".status.parents"),
+                    condition("Held", condition_types::UPGRADE_HELD),
                     column("Age", "date", ".metadata.creationTimestamp"),
-                    digest,
+                    wide(condition("Serving", condition_types::SERVING)),
+                    wide(column("Digest", "string", ".status.active.digest")),
                 ],
                 "schema": {"openAPIV3Schema": {
                     "description": "A provider as an administrator declares it: its module, its grants and its \

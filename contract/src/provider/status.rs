@@ -10,13 +10,15 @@ use crate::group_kind::GroupKind;
 
 /// Types of a Provider's conditions.
 pub mod condition_types {
+    /// Whether the Provider serves as its spec wants it: all that the conditions below say, in one. As kstatus, Argo CD and Flux read it.
+    pub const READY: &str = "Ready";
     /// Whether the spec is valid and can be served.
     pub const ACCEPTED: &str = "Accepted";
     /// Whether the module was fetched and compiled, and its manifest read.
     pub const LOADED: &str = "Loaded";
     /// Whether parents are served.
     pub const SERVING: &str = "Serving";
-    /// Whether a new version waits, usually for an approval; present only while there is one.
+    /// Whether a new version waits, usually for an approval.
     pub const UPGRADE_HELD: &str = "UpgradeHeld";
     /// Whether a Provider that is being deleted waits for something; present only then.
     pub const REMOVAL_BLOCKED: &str = "RemovalBlocked";
@@ -49,7 +51,7 @@ pub struct ProviderStatus {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 1024), inner(length(max = 317)), extend("x-kubernetes-list-type" = "set"))]
     pub kinds: Vec<GroupKind>,
-    /// The conditions Accepted, Loaded, Serving, UpgradeHeld, RemovalBlocked and StatusBlocked.
+    /// The conditions Ready, Accepted, Loaded, Serving, UpgradeHeld, RemovalBlocked and StatusBlocked.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "schema::conditions")]
     pub conditions: Vec<Condition>,

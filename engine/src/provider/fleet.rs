@@ -163,6 +163,11 @@ impl Fleet {
         self.lives.values().flat_map(Life::modules).collect()
     }
 
+    /// The Providers that are known.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.lives.keys().map(String::as_str)
+    }
+
     /// The status of a Provider; `None` if nothing is known of it yet.
     #[must_use]
     pub fn status(&self, provider: &str, now: &Now) -> Option<ProviderStatus> {

@@ -55,6 +55,7 @@ pub fn status(provider: &Provider, admission: &Admission, facts: Facts<'_>, now:
     let before = &provider.status;
     let mut conditions = Vec::new();
     let mut set = |type_: &str, status: bool, reason: Reason, message: &str| {
+        let status = if status { ConditionStatus::True } else { ConditionStatus::False };
         conditions.push(condition(provider, type_, status, reason, message, now));
     };
     match (&admission.accepted, facts.conflict, facts.note, &admission.orphaned_by) {
@@ -90,8 +91,9 @@ pub fn status(provider: &Provider, admission: &Admission, facts: Facts<'_>, now:
         }
         (Ok(()), None) => set(condition_types::LOADED, true, Reason::Loaded, "the module was loaded"),
     }
-    if let Some((_, Held { reason, message })) = &facts.candidate {
-        set(condition_types::UPGRADE_HELD, true, *reason, message);
+    match &facts.candidate {
+        Some((_, Held { reason, message })) => set(condition_types::UPGRADE_HELD, true, *reason, message),
+        None => set(condition_types::UPGRADE_HELD, false, Reason::NoneWaits, "no other version waits"),
     }
     if let Some((reason, message)) = &facts.removal {
         set(condition_types::REMOVAL_BLOCKED, true, *reason, message);
@@ -111,7 +113,7 @@ pub fn status(provider: &Provider, admission: &Admission, facts: Facts<'_>, now:
             format!("the status of {of} cannot be written as given; failures are reported as events{example}");
         set(condition_types::STATUS_BLOCKED, true, Reason::StatusRefused, &message);
     }
-    match facts.serving {
+    match facts.serving.clone() {
         Serving::Yes => {
             let left_alone = facts.left_alone.map(|reason| format!("; {reason}")).unwrap_or_default();
             let message = format!("parents are served{left_alone}");
@@ -122,6 +124,8 @@ pub fn status(provider: &Provider, admission: &Admission, facts: Facts<'_>, now:
             conditions.extend(before.conditions.iter().find(|old| old.type_ == condition_types::SERVING).cloned());
         }
     }
+    let starts = facts.serving == Serving::Starting;
+    conditions.insert(0, ready(provider, &conditions, starts, now));
     let previous = match (facts.active, &before.active) {
         (Some(serves), Some(before)) if !serves.is(before) => Some(before.clone()),
         _ => before.previous.clone(),
@@ -139,9 +143,37 @@ pub fn status(provider: &Provider, admission: &Admission, facts: Facts<'_>, now:
     }
 }
 
+/// Whether it serves as its spec wants it: it does not if one of the other conditions says so. While it starts, what was said of the same
+/// generation stays.
+fn ready(provider: &Provider, conditions: &[Condition], starts: bool, now: &str) -> Condition {
+    let condition =
+        |status, reason, message: &str| condition(provider, condition_types::READY, status, reason, message, now);
+    // Of one that starts, what was said of the one before stays in its conditions.
+    let serving = (!starts).then_some(condition_types::SERVING);
+    let wanted = [Some(condition_types::ACCEPTED), serving, Some(condition_types::LOADED)];
+    let mut found =
+        wanted.into_iter().flatten().filter_map(|type_| conditions.iter().find(|found| found.type_ == type_));
+    if let Some(cause) = found.find(|found| found.status == ConditionStatus::False) {
+        let reason = cause.reason.parse().unwrap_or(Reason::NotReady);
+        return condition(ConditionStatus::False, reason, &format!("{}: {}", cause.type_, cause.message));
+    }
+    let before = provider.status.conditions.iter().find(|old| old.type_ == condition_types::READY);
+    match before.filter(|before| starts && before.observed_generation == provider.metadata.generation) {
+        Some(before) => before.clone(),
+        None if starts => condition(ConditionStatus::Unknown, Reason::Starting, "it starts"),
+        None => condition(ConditionStatus::True, Reason::Ready, "it serves as its spec wants it"),
+    }
+}
+
 /// A condition, with the time of its last transition kept where there was none.
-fn condition(provider: &Provider, type_: &str, status: bool, reason: Reason, message: &str, now: &str) -> Condition {
-    let status = if status { ConditionStatus::True } else { ConditionStatus::False };
+fn condition(
+    provider: &Provider,
+    type_: &str,
+    status: ConditionStatus,
+    reason: Reason,
+    message: &str,
+    now: &str,
+) -> Condition {
     let mut condition = Condition::new(type_, status, reason.as_str(), message);
     condition.observed_generation = provider.metadata.generation;
     let same = provider.status.conditions.iter().find(|old| old.type_ == type_ && old.status == status);

@@ -2,7 +2,7 @@
 
 use bartizan_contract::Kind;
 use bartizan_contract::names::APPROVE_ANNOTATION;
-use bartizan_contract::provider::condition_types::{ACCEPTED, LOADED, REMOVAL_BLOCKED, SERVING, UPGRADE_HELD};
+use bartizan_contract::provider::condition_types::{ACCEPTED, LOADED, READY, REMOVAL_BLOCKED, SERVING, UPGRADE_HELD};
 use bartizan_contract::provider::{Grants, OnRemoval, Provider, UpgradePolicy};
 use bartizan_engine::provider::event::ControllerEvent;
 use bartizan_engine::provider::module::ModuleInfo;
@@ -141,11 +141,11 @@ fn a_request_without_which_it_cannot_start_is_made_again(#[case] fails: usize) {
 )]
 #[case::a_module_of_the_same_shape(
     |world: &mut World| world.publish(MINIO, Some(Ok(alike()))),
-    &["preview 1.1.0"], Some("1.0.0"), UPGRADE_HELD, None
+    &["preview 1.1.0"], Some("1.0.0"), UPGRADE_HELD, Some("NoneWaits")
 )]
 #[case::a_module_of_another_shape(
     |world: &mut World| world.publish(MINIO, Some(Ok(other()))),
-    &["preview 2.0.0 alone"], Some("1.0.0"), UPGRADE_HELD, None
+    &["preview 2.0.0 alone"], Some("1.0.0"), UPGRADE_HELD, Some("NoneWaits")
 )]
 #[case::the_breaker_opens(
     |world: &mut World| {
@@ -293,7 +293,7 @@ fn a_version_that_waits_is_dropped_when_its_source_holds_another() {
     world.publish(MINIO, Some(Ok(first())));
     world.answer_all();
     assert_eq!(world.done(MINIO), ["hide plan"]);
-    assert_eq!(world.condition(MINIO, UPGRADE_HELD), None);
+    assert_eq!(world.condition(MINIO, UPGRADE_HELD).unwrap().0, "NoneWaits");
 }
 
 #[test]
@@ -481,4 +481,32 @@ fn asking_for_the_status_changes_nothing() {
     assert_eq!(world.condition(MINIO, SERVING), world.condition(MINIO, SERVING));
     assert_eq!(world.next_due_in(), world.next_due_in());
     assert!(world.requests.is_empty());
+}
+
+/// What Argo CD, Flux and `kubectl wait` look at.
+#[test]
+fn ready_says_in_one_what_the_other_conditions_say() {
+    let ready = |world: &World| {
+        let (reason, message) = world.condition(MINIO, READY).unwrap();
+        (reason, message.split(':').next().unwrap_or_default().to_owned())
+    };
+    let of = |reason: &str, condition: &str| (reason.to_owned(), condition.to_owned());
+    let mut world = served();
+    assert_eq!(ready(&world), of("Ready", "it serves as its spec wants it"));
+    // A version that waits changes nothing: the one before serves.
+    world.publish(MINIO, Some(Ok(alike())));
+    find(&mut world, 1);
+    assert_eq!(ready(&world), of("Ready", "it serves as its spec wants it"));
+    // One that cannot be had is not what the spec wants.
+    world.publish(MINIO, Some(Ok(greedy())));
+    world.answer_all();
+    assert_eq!(ready(&world), of("NotGranted", "Loaded"));
+    world.publish(MINIO, Some(Ok(first())));
+    world.report(world.last_run(MINIO), ControllerEvent::BreakerOpen { message: "it crashed".to_owned() });
+    world.answer_all();
+    assert_eq!(ready(&world), of("BreakerOpen", "Serving"));
+    world.report(world.last_run(MINIO), ControllerEvent::BreakerClosed);
+    world.edit(MINIO, |provider| provider.spec.suspend = true);
+    world.answer_all();
+    assert_eq!(ready(&world), of("Suspended", "Serving"));
 }

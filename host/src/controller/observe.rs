@@ -128,10 +128,12 @@ impl Controller {
     pub(super) fn touch(&mut self, touched: &Touched, priority: Priority, now: Instant) {
         for uid in touched {
             if let Some(parent) = self.index.parent(uid) {
+                self.tally.note(uid, || (&parent.kind()).into());
                 self.queue.touch(uid, parent.key.namespace.as_deref().unwrap_or_default(), priority, now);
             } else {
                 self.queue.forget(uid);
                 self.give_up_reads(uid, now);
+                self.tally.forget(uid);
                 self.kept.remove(uid);
                 self.supplied.remove(uid);
                 self.unsure.remove(uid);

@@ -18,7 +18,10 @@ const UNRECORDED: Duration = Duration::from_secs(2);
 impl Controller {
     pub(super) fn count(&mut self) {
         let parents = self.index.parent_uids().len();
-        self.observer.metrics.load(parents, self.queue.waiting());
+        self.observer.metrics.waiting(self.queue.waiting());
+        for (kind, synced, parents) in self.tally.changes() {
+            self.observer.metrics.parents(&kind.to_string(), synced, parents);
+        }
         self.count_ignored();
         if self.was_synced && self.told_parents != Some(parents) {
             self.told_parents = Some(parents);

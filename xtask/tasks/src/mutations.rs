@@ -192,6 +192,8 @@ fn try_tests(folder: &Path) -> Result<Outcome> {
         command.arg("--target-dir").arg(build::target_dir().join("mutations"));
         // Less of what a surviving mutation would say anyway; failures are not kept as regressions.
         command.env("RUST_BACKTRACE", "0").env("PROPTEST_FAILURE_PERSISTENCE", "off");
+        // What the closure finds, it finds early; it is asked for each change.
+        command.env("BARTIZAN_CLOSURE_SECONDS", "1");
         command.output().context("cargo cannot be run")
     };
     if !run(&["--no-run"])?.status.success() {

@@ -144,7 +144,8 @@ async fn a_version_that_would_delete_a_stateful_set_is_held_until_approved() -> 
     let status = &now.data["status"];
     ensure!(status["active"]["digest"] == digest && status["previous"] == *active, "{status:#}");
     let conditions = status["conditions"].as_array().context("conditions")?;
-    ensure!(conditions.iter().all(|condition| condition["type"] != "UpgradeHeld"), "{status:#}");
+    let held = conditions.iter().find(|condition| condition["type"] == "UpgradeHeld").context("UpgradeHeld")?;
+    ensure!(held["status"] == "False" && held["reason"] == "NoneWaits", "{status:#}");
     decided(&stage, "new", "0.2.0").await?;
     ensure!(diff(&stage, &host, &[])?.0 == Some(0), "something waits still");
     host.stop().await?;
