@@ -42,6 +42,10 @@ pub struct ProviderManifest {
     /// Whether it finalizes: it is called before a parent is deleted.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub finalizes: bool,
+    /// Whether the condition `Ready` of its parents stays as it reports it while `Synced` is not true. By default the host lowers it then:
+    /// to `False` if somebody must change something first, otherwise to `Unknown`.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub keeps_ready: bool,
 }
 
 /// A kind that a provider requests.
@@ -99,6 +103,7 @@ impl ProviderManifest {
             sensitive: Vec::new(),
             settings: None,
             finalizes: false,
+            keeps_ready: false,
         }
     }
 }

@@ -127,6 +127,12 @@ reasons! {
     BreakerOpen,
     /// The first version waits for an approval.
     UpgradeHeld,
+    /// Another version serves.
+    Replaced,
+    /// The version that was approved serves.
+    Approved,
+    /// The Provider is gone.
+    Removed,
     /// No version waits.
     NoneWaits,
     /// The Provider serves as its spec wants it.

@@ -79,6 +79,12 @@ impl ObjectKey {
         format!("{}{dot}{}", self.kind, self.group)
     }
 
+    /// Kind and group, namespace and name apart, for logs.
+    #[must_use]
+    pub fn parts(&self) -> (String, Option<&str>, &str) {
+        (self.kind_title(), self.namespace.as_deref(), &self.name)
+    }
+
     /// Kind, group, namespace and name, for annotations: `ObjectStore.minio.rook.io rook-minio/my-store`.
     #[must_use]
     pub fn title(&self) -> String {

@@ -15,6 +15,7 @@ pub mod removal;
 pub mod runner;
 pub mod source;
 pub mod status;
+pub mod status_events;
 pub mod upgrade_hold;
 pub mod upgrade_plan;
 pub mod version;

@@ -38,6 +38,8 @@ pub struct ProviderContext {
     pub grants: Grants,
     /// Whether it finalizes parents that are being deleted.
     pub finalizes: bool,
+    /// Whether `Ready` stays as it reports it while `Synced` is not true.
+    pub keeps_ready: bool,
     /// Name of the host's finalizer on its parents.
     pub finalizer: String,
     /// Kinds of its children.

@@ -90,6 +90,8 @@ pub struct StatusInput<'a> {
     pub shape: &'a StatusShape,
     /// Types of the conditions that the provider gave when the status was written last.
     pub written: &'a [String],
+    /// Whether `Ready` stays as the provider reports it while `Synced` is not true.
+    pub keeps_ready: bool,
     /// What the provider reported.
     pub reported: ReportedStatus<'a>,
     /// How the reconcile ended.
@@ -102,6 +104,8 @@ pub struct StatusInput<'a> {
 
 /// The host's condition that is true while the observed children match the desired ones.
 const SYNCED: &str = "Synced";
+/// The provider's condition that is true while the parent can be used.
+const READY: &str = "Ready";
 
 /// Longest message of a condition, in characters: room for the first lines of a backtrace, small enough for etcd.
 const MAX_MESSAGE: usize = 2048;
@@ -137,6 +141,9 @@ pub fn next(input: &StatusInput<'_>) -> Option<Value> {
             (without_conditions(status), conditions)
         }
     };
+    if !input.keeps_ready {
+        lower_ready(&mut conditions, input);
+    }
     for mut condition in host_conditions(input.outcome) {
         condition.observed_generation = input.generation;
         conditions.push(condition);
@@ -154,6 +161,22 @@ pub fn next(input: &StatusInput<'_>) -> Option<Value> {
     };
     let status = input.shape.fit(Value::Object(status), input.live, &ours);
     (!same(&status, &held)).then_some(status)
+}
+
+/// A parent that is not as its spec wants it is not ready, whatever runs: everybody who waits for `Ready` alone (kstatus, Argo CD, Flux,
+/// `kubectl wait`) would go on too early. Not ready for good is one for which somebody must change something first.
+fn lower_ready(conditions: &mut [Condition], input: &StatusInput<'_>) {
+    let is_ready = |condition: &&mut Condition| condition.type_ == READY && condition.status == ConditionStatus::True;
+    let Some(ready) = conditions.iter_mut().find(is_ready).filter(|_| *input.outcome != Outcome::Applied) else {
+        return;
+    };
+    let is_stalled = matches!(input.outcome, Outcome::Failed { stalled: true, .. });
+    ready.status = if is_stalled { ConditionStatus::False } else { ConditionStatus::Unknown };
+    let (reason, message) = (input.outcome.reason().to_string(), std::mem::take(&mut ready.message));
+    let said = if message.is_empty() { std::mem::take(&mut ready.reason) } else { message };
+    ready.message = format!("{SYNCED} is not True ({reason}); the provider reports: {said}");
+    ready.reason = reason;
+    ready.observed_generation = input.generation;
 }
 
 /// When a condition changed to what it is, if it was so before. Read as it is: a kind may have no room for other fields of conditions.
@@ -359,6 +382,7 @@ mod tests {
             live: owned,
             shape: &SHAPE,
             written: &[],
+            keeps_ready: false,
             reported,
             outcome,
             generation: Some(3),
@@ -411,8 +435,39 @@ mod tests {
         let types: Vec<&str> =
             status["conditions"].as_array().unwrap().iter().filter_map(|c| c["type"].as_str()).collect();
         assert_eq!(types, ["Ready", "Synced", "Reconciling"]);
-        assert_eq!(status["conditions"][0]["observedGeneration"], 2);
         assert_eq!(status["conditions"][1]["reason"], "ProviderCrashed");
+    }
+
+    #[test]
+    fn ready_is_lowered_while_the_parent_is_not_synced() {
+        let reported = json!({"conditions": [{"type": "Ready", "status": "True", "reason": "R", "message": "all 4"}]});
+        let failed = |stalled| Outcome::Failed { reason: Reason::ApplyFailed, message: "m".to_owned(), stalled };
+        let ready = |owned: &Value, reported, outcome: &Outcome, keeps_ready| {
+            let status = next(&StatusInput { keeps_ready, ..input(owned, reported, outcome) }).unwrap();
+            let ready = &status["conditions"][0];
+            (ready["status"].as_str().unwrap().to_owned(), ready["reason"].as_str().unwrap().to_owned(), status)
+        };
+        let answered = ReportedStatus::Status(Some(&reported));
+        let waiting = Outcome::Waiting { message: "m".to_owned() };
+        for (outcome, expected, reason) in [
+            (Outcome::Applied, "True", "R"),
+            (failed(true), "False", "ApplyFailed"),
+            (failed(false), "Unknown", "ApplyFailed"),
+            (waiting, "Unknown", "Waiting"),
+            (Outcome::Held, "Unknown", "Held"),
+        ] {
+            let (status, found, _) = ready(&Value::Null, answered, &outcome, false);
+            assert_eq!((status.as_str(), found.as_str()), (expected, reason));
+            assert_eq!(ready(&Value::Null, answered, &outcome, true).0, "True", "its provider wants it so");
+        }
+        // Without an answer, too, and once only.
+        let owned = ready(&Value::Null, answered, &Outcome::Applied, false).2;
+        let (status, reason, first) = ready(&owned, ReportedStatus::NoAnswer, &Outcome::Paused, false);
+        assert_eq!((status.as_str(), reason.as_str()), ("Unknown", "Paused"));
+        let message = "Synced is not True (Paused); the provider reports: all 4";
+        assert_eq!(first["conditions"][0]["message"], message);
+        assert_eq!(next(&input(&first, ReportedStatus::NoAnswer, &Outcome::Paused)), None);
+        assert_eq!(ready(&first, answered, &Outcome::Applied, false).0, "True");
     }
 
     #[test]

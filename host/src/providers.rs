@@ -37,6 +37,7 @@ use crate::catalog::actor::Published;
 use crate::catalog::snapshot::CatalogSnapshot;
 use crate::controller::startup::Host;
 use crate::kubernetes::error::{chain, text};
+use crate::kubernetes::events::Events;
 use crate::kubernetes::relisting::relisting;
 use crate::kubernetes::watch_throttle::throttled;
 use crate::kubernetes::{backoff, crds};
@@ -73,6 +74,9 @@ pub(crate) struct Providers {
     reports: mpsc::UnboundedReceiver<Event>,
     /// Requests to the API server; each ends with its answer.
     requests: JoinSet<Event>,
+    /// Events that are being published.
+    telling: JoinSet<()>,
+    events: Events,
     /// Providers of a list that is not complete yet.
     listing: Vec<Provider>,
     /// Whether the watch of Providers is broken.
@@ -88,7 +92,6 @@ impl Providers {
         Self {
             runs: Runs::new(host.clone(), reporting),
             installs_crd: host.install_crds,
-            host,
             health,
             published,
             wanted,
@@ -96,9 +99,12 @@ impl Providers {
             modules: BTreeMap::new(),
             reports,
             requests: JoinSet::new(),
+            telling: JoinSet::new(),
+            events: Events::new(host.client.clone(), object::MANAGER),
             listing: Vec::new(),
             is_deaf: false,
             has_requested: false,
+            host,
         }
     }
 
@@ -193,6 +199,7 @@ impl Providers {
                 Some(answered) = self.requests.join_next() => {
                     self.take(answered.context("a request ended unexpectedly")?);
                 }
+                Some(_) = self.telling.join_next() => {}
                 ended = self.runs.next_end() => ended?,
                 () = sleep_until(due), if due.is_some() => self.take(Event::Tick),
             }
@@ -205,6 +212,7 @@ impl Providers {
             error!("{reason}: no Provider is served until it is there as deploy/crds has it");
         }
         self.requests.shutdown().await;
+        self.telling.shutdown().await;
         self.runs.end().await?;
         Ok(ended)
     }
@@ -289,6 +297,10 @@ impl Providers {
             Effect::WriteStatus(target, status) => self.request(target.clone(), async move {
                 Answer::StatusWritten(requests::write_status(&client, &target, status).await)
             }),
+            Effect::Tell(target, events) => {
+                let told = self.events.clone();
+                self.telling.spawn(async move { told.publish_on_provider(&target, &events).await });
+            }
             Effect::RemoveApproval(target) => self.request(target.clone(), async move {
                 Answer::ApprovalRemoved(requests::remove_approval(&client, &target).await)
             }),

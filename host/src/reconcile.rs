@@ -53,7 +53,8 @@ pub(crate) async fn reconcile(shared: &Shared, job: Job) -> Option<Report> {
     loop {
         pending.extend(reconcile.effects(&Now));
         if let Some(plan) = reconcile.take_started_plan() {
-            info!(provider = shared.provider(), parent = %parent.key, "{plan}");
+            let (kind, namespace, name) = parent.key.parts();
+            info!(provider = shared.provider(), kind, namespace, name, "{plan}");
         }
         while in_flight.len() < MAX_IN_FLIGHT
             && let Some((ticket, effect)) = pending.pop_front()
@@ -75,9 +76,11 @@ pub(crate) async fn reconcile(shared: &Shared, job: Job) -> Option<Report> {
 }
 
 fn log(shared: &Shared, parent: &ObjectKey, ended: &Ended) {
-    let provider = shared.provider();
+    let (provider, (kind, namespace, name)) = (shared.provider(), parent.parts());
     match ended {
-        Ended::Unchanged { .. } => trace!(provider, %parent, "the request has not changed since the last call"),
+        Ended::Unchanged { .. } => {
+            trace!(provider, kind, namespace, name, "the request has not changed since the last call")
+        }
         Ended::Undecided | Ended::AskedForMore { .. } => {}
         Ended::Decided(decided) => {
             let Decided { outcome, is_repeated, ignored, status_error, .. } = &**decided;
@@ -85,13 +88,16 @@ fn log(shared: &Shared, parent: &ObjectKey, ended: &Ended) {
             if let Outcome::Failed { reason, message, .. } = outcome
                 && !is_repeated
             {
-                warn!(provider, %parent, %reason, "{message}");
+                warn!(provider, kind, namespace, name, %reason, "{message}");
             }
             if let Some(message) = ignored {
-                warn!(provider, %parent, "released all the same, since its namespace is being deleted: {message}");
+                warn!(
+                    provider,
+                    kind, namespace, name, "released all the same, since its namespace is being deleted: {message}"
+                );
             }
             if let Some(error) = status_error {
-                warn!(provider, %parent, "writing the status failed: {error}");
+                warn!(provider, kind, namespace, name, "writing the status failed: {error}");
             }
         }
     }

@@ -208,7 +208,7 @@ mod tests {
 
     #[rstest]
     #[case(b"", "manifest: EOF while parsing a value at line 1 column 0")]
-    #[case(b"[]", "manifest: invalid length 0, expected struct ProviderManifest with 11 elements at line 1 column 2")]
+    #[case(b"[]", "manifest: invalid length 0, expected struct ProviderManifest with 12 elements at line 1 column 2")]
     #[case(b"{\"nmae\": 1}", "manifest.nmae: unknown field `nmae`")]
     #[case(b"{\"name\": \"\xff\"}", "manifest.name: invalid unicode code point at line 1 column 11")]
     fn bytes_that_are_not_a_manifest_are_refused(#[case] bytes: &[u8], #[case] expected: &str) {

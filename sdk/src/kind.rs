@@ -28,6 +28,13 @@ impl Column {
     /// The age of the object, which is the last column of every kind.
     pub const AGE: Self = Self { name: "Age", type_: "date", path: ".metadata.creationTimestamp", wide: false };
 
+    /// Whether the object can be used as its spec wants it; every kind begins with this column and the next.
+    pub const READY: Self =
+        Self { name: "Ready", type_: "string", path: ".status.conditions[?(@.type==\"Ready\")].status", wide: false };
+    /// Whether its children are as its provider wants them.
+    pub const SYNCED: Self =
+        Self { name: "Synced", type_: "string", path: ".status.conditions[?(@.type==\"Synced\")].status", wide: false };
+
     /// A column of strings.
     #[must_use]
     pub const fn text(name: &'static str, path: &'static str) -> Self {

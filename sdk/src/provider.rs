@@ -57,6 +57,10 @@ pub trait Provider {
     /// `Some(SettingsSchema::of::<StoreSettings>())`; [`Request::settings`] reads them. Absent: there are no settings.
     const SETTINGS: Option<SettingsSchema> = None;
 
+    /// Whether the condition `Ready` of its parents stays as it reports it while the host's `Synced` is not true. By default the host lowers
+    /// it then, so that whoever waits for `Ready` waits for the whole spec.
+    const KEEPS_READY: bool = false;
+
     /// The schema of the status without its conditions; see [`schema::of`](crate::schema::of). Absent: any status.
     #[must_use]
     fn status_schema() -> Option<Value> {
@@ -80,6 +84,7 @@ pub fn manifest<P: Provider>() -> ProviderManifest {
     let related = P::RELATED.iter().map(|kind| related_kind(*kind, false));
     manifest.related = related.chain(P::OPTIONAL_RELATED.iter().map(|kind| related_kind(*kind, true))).collect();
     manifest.settings = P::SETTINGS.map(SettingsSchema::to_value);
+    manifest.keeps_ready = P::KEEPS_READY;
     manifest.sensitive = P::SENSITIVE.iter().map(ToString::to_string).collect();
     manifest
 }

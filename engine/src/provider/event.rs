@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bartizan_contract::provider::{ActiveModule, EffectiveLimits, Provider, ProviderStatus};
-use bartizan_contract::{GroupKind, Kind};
+use bartizan_contract::{GroupKind, Kind, ProviderEvent};
 
 use super::claims::Claim;
 use super::declaration::{Declaration, DeclaredModule, FolderNote};
@@ -169,6 +169,8 @@ pub enum Effect {
     AddFinalizer(Target),
     /// Write a status.
     WriteStatus(Target, Box<ProviderStatus>),
+    /// Tell people of a Provider. May be lost.
+    Tell(Target, Vec<ProviderEvent>),
     /// Take the approval off a Provider.
     RemoveApproval(Target),
     /// Start a controller.

@@ -8,6 +8,7 @@ mod upgrade;
 
 use std::cmp::Ordering;
 
+use bartizan_contract::Reason;
 use bartizan_contract::names::APPROVE_ANNOTATION;
 use bartizan_contract::provider::Provider;
 
@@ -15,6 +16,7 @@ use super::admission::Admission;
 use super::context::{Context, RETRY};
 use super::event::{Answer, ControllerEvent, Effect, Readiness, RemovalAttempt, RemovalResult, Remove, RunId, Target};
 use super::removal::{self, Removal};
+use super::status_events;
 
 use crate::object::compare_versions;
 
@@ -157,6 +159,11 @@ impl Life {
 
     /// A request about this Provider was answered.
     pub fn answered(&mut self, target: &Target, answer: Answer, context: &mut Context<'_>) -> Follow {
+        // The watch may have reported before that it is gone.
+        if let Answer::Removal(RemovalAttempt { result: RemovalResult::Removed, .. }) = &answer {
+            let removed = status_events::event(Reason::Removed, "the Provider is gone; what its parents have stays");
+            context.emit(Effect::Tell(target.clone(), vec![removed]));
+        }
         let Some(provider) = self.provider.as_mut().filter(|provider| provider.metadata.uid == target.uid) else {
             return Follow::Nothing;
         };
@@ -176,11 +183,18 @@ impl Life {
                 if advance(provider, written.metadata.resource_version) {
                     provider.status = written.status;
                 }
+                let news = std::mem::take(&mut self.news);
+                if !news.is_empty() {
+                    context.emit(Effect::Tell(target.clone(), news));
+                }
                 None
             }
             Answer::ApprovalRemoved(Ok(version)) => {
                 provider.metadata.annotations.remove(APPROVE_ANNOTATION);
                 advance(provider, version);
+                let active = provider.status.active.as_ref().map_or("", |active| &active.version);
+                let message = format!("version {active} was approved, and serves");
+                context.emit(Effect::Tell(target.clone(), vec![status_events::event(Reason::Approved, &message)]));
                 None
             }
             Answer::Removal(attempt) => return self.removal_tried(attempt, context),

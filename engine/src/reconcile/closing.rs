@@ -96,6 +96,7 @@ impl Reconcile {
             live: &live,
             shape,
             written: &self.kept.condition_types,
+            keeps_ready: self.context.keeps_ready,
             reported,
             outcome,
             generation: parent.generation,

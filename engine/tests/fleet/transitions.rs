@@ -510,3 +510,32 @@ fn ready_says_in_one_what_the_other_conditions_say() {
     world.answer_all();
     assert_eq!(ready(&world), of("Suspended", "Serving"));
 }
+
+#[test]
+fn each_step_of_a_providers_life_is_an_event_on_it() {
+    let mut world = served();
+    assert_eq!(std::mem::take(&mut world.told), ["SourceMissing", "Loaded", "Serving"]);
+    world.publish(MINIO, Some(Ok(alike())));
+    find(&mut world, 1);
+    assert_eq!(std::mem::take(&mut world.told), ["Deletes"]);
+    let digest = alike().digest.to_string();
+    world.edit(MINIO, |provider| {
+        provider
+            .metadata
+            .annotations
+            .insert(APPROVE_ANNOTATION.to_owned(), provider.status.candidate.clone().unwrap().approval);
+    });
+    world.answer_all();
+    assert_eq!(world.server[MINIO].status.active.as_ref().unwrap().digest, digest);
+    let mut told = std::mem::take(&mut world.told);
+    told.sort();
+    assert_eq!(told, ["Approved", "NoneWaits", "Replaced"]);
+    // What is told is told once.
+    world.edit(MINIO, |_| {});
+    world.answer_all();
+    assert_eq!(world.told, Vec::<String>::new());
+    world.edit(MINIO, ask_to_delete);
+    world.answer_all();
+    world.answer(0, true);
+    assert_eq!(world.told, ["Removed"]);
+}

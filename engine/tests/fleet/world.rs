@@ -62,6 +62,8 @@ pub(crate) struct World {
     /// All modules that were ever published: the catalog has them in its cache.
     cache: BTreeMap<String, ModuleInfo>,
     log: Vec<(String, String)>,
+    /// The reasons of the events on Providers.
+    pub(crate) told: Vec<String>,
 }
 
 /// A module that asks for these kinds of the core group beside `StatefulSet.apps`.
@@ -122,6 +124,7 @@ impl World {
             snapshot: Snapshot::default(),
             cache: BTreeMap::new(),
             log: Vec::new(),
+            told: Vec::new(),
         };
         world.on(Event::Listed(providers.to_vec()));
         world
@@ -180,6 +183,7 @@ impl World {
             }
             Effect::Declare(_)
             | Effect::WriteStatus(..)
+            | Effect::Tell(..)
             | Effect::Recorded { .. }
             | Effect::Known
             | Effect::Request(_) => Default::default(),
@@ -217,6 +221,7 @@ impl World {
             Effect::Recorded { provider, active } => {
                 self.recorded.insert(provider, active.map(|active| active.digest));
             }
+            Effect::Tell(_, events) => self.told.extend(events.into_iter().map(|event| event.reason)),
             Effect::PublishPlan { .. } | Effect::Report { .. } | Effect::Known | Effect::Request(_) => {}
         }
     }

@@ -34,8 +34,12 @@ impl Controller {
         let ignored = self.index.ignored();
         let Some(example) = ignored.example.as_ref().filter(|_| ignored.times > self.told_ignored) else { return };
         if self.told_ignored == 0 {
+            let (kind, namespace, name) = example.parts();
             warn!(
-                provider = self.shared.provider(), object = %example,
+                provider = self.shared.provider(),
+                kind,
+                namespace,
+                name,
                 "it is labelled as a child, and is left alone: this host did not apply it, or may not write there"
             );
         }

@@ -313,6 +313,7 @@ impl Start {
             max_children: to_usize(self.limits.children),
             grants,
             finalizes: manifest.finalizes,
+            keeps_ready: manifest.keeps_ready,
             finalizer: finalizer(name),
             child_kinds: kinds(&served.children),
             written_kinds: served.children.keys().chain(served.former.keys()).cloned().collect(),

@@ -1,11 +1,13 @@
-//! Events on parents. They are for people and may be lost: a failure is logged and not retried.
+//! Events on parents and Providers. They are for people and may be lost: a failure is logged and not retried.
 
+use bartizan_contract::names::{PROVIDER_API_VERSION, PROVIDER_KIND};
 use bartizan_contract::{EventType, ProviderEvent};
 use bartizan_engine::Observed;
+use bartizan_engine::provider::event::Target;
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::Client;
 use kube::runtime::events::{self, Recorder, Reporter};
-use tracing::warn;
+use tracing::{info, warn};
 
 use crate::kubernetes::deadline::in_time;
 use crate::kubernetes::error::text;
@@ -37,6 +39,39 @@ impl Events {
             resource_version: None,
             field_path: None,
         };
+        if let Err(error) = self.try_publish(&reference, event, "Reconcile").await {
+            let (kind, namespace, name) = parent.key.parts();
+            warn!(kind, namespace, name, reason = event.reason, "event could not be published: {}", text(&error));
+        }
+    }
+
+    /// Publishes events on a Provider, and logs them: a held upgrade or a refused module must not be missed.
+    pub(crate) async fn publish_on_provider(&self, provider: &Target, events: &[ProviderEvent]) {
+        let name = &provider.name;
+        let reference = ObjectReference {
+            api_version: Some(PROVIDER_API_VERSION.to_owned()),
+            kind: Some(PROVIDER_KIND.to_owned()),
+            name: Some(name.clone()),
+            uid: provider.uid.clone(),
+            ..ObjectReference::default()
+        };
+        for event in events {
+            match event.type_ {
+                EventType::Normal => info!(provider = name, reason = event.reason, "{}", event.message),
+                EventType::Warning => warn!(provider = name, reason = event.reason, "{}", event.message),
+            }
+            if let Err(error) = self.try_publish(&reference, event, "Serve").await {
+                warn!(provider = name, reason = event.reason, "event could not be published: {}", text(&error));
+            }
+        }
+    }
+
+    async fn try_publish(
+        &self,
+        reference: &ObjectReference,
+        event: &ProviderEvent,
+        action: &str,
+    ) -> anyhow::Result<()> {
         let type_ = match event.type_ {
             EventType::Normal => events::EventType::Normal,
             EventType::Warning => events::EventType::Warning,
@@ -45,12 +80,10 @@ impl Events {
             type_,
             reason: event.reason.clone(),
             note: Some(shorten(&event.message)),
-            action: "Reconcile".to_owned(),
+            action: action.to_owned(),
             secondary: None,
         };
-        if let Err(error) = in_time(self.recorder.publish(&event, &reference)).await {
-            warn!(parent = %parent.key, reason = event.reason, "event could not be published: {}", text(&error));
-        }
+        in_time(self.recorder.publish(&event, reference)).await
     }
 }
 

@@ -88,13 +88,13 @@ fn engine_error(error: &CallError) -> engine::CallError {
 
 fn log(shared: &Shared, parent: &Observed, lines: &[LogLine]) {
     for LogLine { level, message } in lines {
-        let (provider, parent) = (shared.provider(), parent.key.to_string());
+        let (provider, (kind, namespace, name)) = (shared.provider(), parent.key.parts());
         match level {
-            LogLevel::Trace => trace!(provider, parent, "{message}"),
-            LogLevel::Debug => debug!(provider, parent, "{message}"),
-            LogLevel::Info => info!(provider, parent, "{message}"),
-            LogLevel::Warn => warn!(provider, parent, "{message}"),
-            LogLevel::Error => error!(provider, parent, "{message}"),
+            LogLevel::Trace => trace!(provider, kind, namespace, name, "{message}"),
+            LogLevel::Debug => debug!(provider, kind, namespace, name, "{message}"),
+            LogLevel::Info => info!(provider, kind, namespace, name, "{message}"),
+            LogLevel::Warn => warn!(provider, kind, namespace, name, "{message}"),
+            LogLevel::Error => error!(provider, kind, namespace, name, "{message}"),
         }
     }
 }

@@ -247,7 +247,10 @@ impl Recorder {
             Ok(()) => {
                 tokio::task::spawn_blocking(move || place.write_waiting());
             }
-            Err(reason) => warn!(provider, %parent, "a call was not recorded: {reason}"),
+            Err(reason) => {
+                let (kind, namespace, name) = parent.parts();
+                warn!(provider, kind, namespace, name, "a call was not recorded: {reason}");
+            }
         }
     }
 }

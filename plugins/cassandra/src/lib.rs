@@ -43,12 +43,13 @@ impl Provider for Cassandra {
     const PARENT: ParentKind = ParentKind::namespaced("cassandra.rook.io", "v1alpha1", "Cluster", "clusters")
         .names(NameRule { max_length: LONGEST_NAME, pattern: SERVICE_NAME_PATTERN })
         .columns(&[
+            Column::READY,
+            Column::SYNCED,
             Column::text("Members", ".status.ready"),
             Column::text("Version", ".spec.version"),
-            Column::text("Ready", ".status.conditions[?(@.type==\"Ready\")].status"),
             Column::text("Progress", ".status.conditions[?(@.type==\"Progressing\")].reason"),
-            Column::text("Valid", ".status.conditions[?(@.type==\"Valid\")].status"),
             Column::AGE,
+            Column::text("Valid", ".status.conditions[?(@.type==\"Valid\")].status").wide(),
             Column::text("Message", ".status.conditions[?(@.type==\"Progressing\")].message").wide(),
         ]);
     const CHILDREN: &'static [ChildKind] = &[

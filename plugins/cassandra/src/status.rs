@@ -22,6 +22,10 @@ pub(crate) fn report(
     };
     let lost = lost_members(racks);
     let degraded = match lost.as_slice() {
+        // Of members that never were ready, none is lost.
+        [] if i64::try_from(ready) != Ok(wanted) => {
+            Condition::new("Degraded", ConditionStatus::False, "NoMemberLost", format!("{ready} of {wanted} are ready"))
+        }
         [] => Condition::new("Degraded", ConditionStatus::False, "AllMembersReady", ""),
         lost => {
             let message = format!("not ready: {}", lost.join(", "));

@@ -39,11 +39,12 @@ impl Provider for MinIo {
         .short_names(&["objstore"])
         .names(NameRule { max_length: LONGEST_STATEFUL_SET, pattern: SERVICE_NAME_PATTERN })
         .columns(&[
-            Column::integer("Nodes", ".status.nodes"),
-            Column::text("Ready", ".status.ready"),
+            Column::READY,
+            Column::SYNCED,
+            Column::text("Servers", ".status.ready"),
             Column::text("Status", ".status.conditions[?(@.type==\"Ready\")].reason"),
-            Column::text("Valid", ".status.conditions[?(@.type==\"Valid\")].status"),
             Column::AGE,
+            Column::text("Valid", ".status.conditions[?(@.type==\"Valid\")].status").wide(),
             Column::text("Endpoint", ".status.endpoint").wide(),
             Column::text("Message", ".status.conditions[?(@.type==\"Ready\")].message").wide(),
         ]);

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
+use bartizan_contract::ProviderEvent;
 use bartizan_contract::provider::{ActiveModule, EffectiveLimits, Provider};
 
 use crate::provider::admission::{self, Admission, Last};
@@ -16,6 +17,7 @@ use crate::provider::module::ModuleInfo;
 use crate::provider::removal::Removal;
 use crate::provider::runner::{Reported, Runner, STARTING};
 use crate::provider::source::{CheckReference, Origin, Snapshot, Wanted};
+use crate::provider::status_events;
 use crate::provider::version::Version;
 
 /// What is known of one Provider.
@@ -49,6 +51,8 @@ pub struct Life {
     pub(super) reported: Reported,
     /// A request that was not answered yet: there is one at a time, so that the last is the newest.
     pub(super) request: Option<Request>,
+    /// What that says for the first time, to be told once it was written.
+    pub(super) news: Vec<ProviderEvent>,
     /// Another one was due meanwhile.
     pub(super) postponed: bool,
     /// The version that the status names, as far as controllers know.
@@ -116,6 +120,7 @@ impl Life {
             removal: None,
             reported: Reported::default(),
             request: None,
+            news: Vec::new(),
             postponed: false,
             recorded: None,
             overwritten: None,
@@ -276,6 +281,9 @@ impl Life {
             self.postponed = true;
         } else {
             self.request = Some(request);
+            if let (Effect::WriteStatus(_, status), Some(known)) = (&effect, &self.provider) {
+                self.news = status_events::events(&known.status, status);
+            }
             context.emit(effect);
         }
     }

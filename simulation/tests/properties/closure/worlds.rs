@@ -160,11 +160,13 @@ fn a_later_wave_and_a_prune_wait_for_what_is_being_deleted() -> Result<(), Strin
     explore("waiting", &Cluster::new(states, [waves(1), first(2)], &[Deed::ChangeAnswer, Deed::Edit(1)]))
 }
 
-#[test]
-fn nothing_is_pruned_while_a_name_is_taken() -> Result<(), String> {
-    let states = [State::Foreign((1, 0, false)), ours(1)];
+/// What has no label of this host is found when it is to be created; what has, before.
+#[rstest]
+#[case::foreign("taken", State::Foreign((1, 0, false)))]
+#[case::forged("taken by a forged one", State::Forged((1, 0, false)))]
+fn nothing_is_pruned_while_a_name_is_taken(#[case] name: &str, #[case] strange: State) -> Result<(), String> {
     let answers = [response(&[None, child(1, 0, false)], &[]), first(1)];
-    explore("taken", &Cluster::new(states, answers, &[Deed::ChangeAnswer]).treasuring(1))
+    explore(name, &Cluster::new([strange, ours(1)], answers, &[Deed::ChangeAnswer]).treasuring(1))
 }
 
 #[test]

@@ -51,6 +51,12 @@ async fn the_api_server_accepts_and_prints_a_provider_and_names_invalid_fields()
     let spec = stage.kubectl(&["get", "provider", "minio", "-o", "jsonpath={.spec}"], "").await?;
     ensure!(serde_json::from_str::<Value>(&spec)? == provider()["spec"], "not what was applied: {spec}");
 
+    let conditions = [("Ready", "True"), ("UpgradeHeld", "False"), ("Serving", "True")].map(|(type_, status)| {
+        json!({
+            "type": type_, "status": status, "reason": "R", "message": "", "observedGeneration": 1,
+            "lastTransitionTime": "2026-01-01T00:00:00Z",
+        })
+    });
     let status = json!({
         "apiVersion": "bartizan.dev/v1alpha1", "kind": "Provider", "metadata": {"name": "minio"},
         "status": {
@@ -58,10 +64,7 @@ async fn the_api_server_accepts_and_prints_a_provider_and_names_invalid_fields()
             "active": {"version": "0.1.0", "digest": "sha256:0a"},
             "parents": 7,
             "kinds": ["Secret", "StatefulSet.apps"],
-            "conditions": [{
-                "type": "Serving", "status": "True", "reason": "Serving", "message": "", "observedGeneration": 1,
-                "lastTransitionTime": "2026-01-01T00:00:00Z",
-            }],
+            "conditions": conditions,
         },
     });
     // As the host writes it, with the host's rights.
@@ -69,7 +72,8 @@ async fn the_api_server_accepts_and_prints_a_provider_and_names_invalid_fields()
     stage.kubectl(&apply, &status.to_string()).await?;
     let shown = stage.kubectl(&["get", "bartizan", "--no-headers", "-o", "wide"], "").await?;
     let columns: Vec<&str> = shown.split_whitespace().collect();
-    ensure!(matches!(columns.as_slice(), ["minio", "0.1.0", "True", "7", _, "sha256:0a"]), "{shown}");
+    let expected = matches!(columns.as_slice(), ["minio", "True", "0.1.0", "7", "False", _, "True", "sha256:0a"]);
+    ensure!(expected, "{shown}");
 
     invalid_fields_are_named(&stage).await?;
     stage.stop().await

@@ -84,13 +84,13 @@ async fn kubectl_get_prints_useful_columns(stage: &Stage) -> Result<()> {
         list.lines().map(|line| line.split_whitespace().map(str::to_owned).collect()).collect()
     };
     let short = rows(stage.kubectl(&["get", "objectstores", "-n", "rook-minio"], "").await?);
-    ensure!(short[0] == ["NAME", "NODES", "READY", "STATUS", "VALID", "AGE"], "{short:?}");
-    ensure!(short[1][..5] == ["my-store", "4", "4/4", "Ready", "True"], "{short:?}");
-    ensure!(short[2][..5] == ["my-store-2", "4", "4/4", "Ready", "True"], "{short:?}");
+    ensure!(short[0] == ["NAME", "READY", "SYNCED", "SERVERS", "STATUS", "AGE"], "{short:?}");
+    ensure!(short[1][..5] == ["my-store", "True", "True", "4/4", "Ready"], "{short:?}");
+    ensure!(short[2][..5] == ["my-store-2", "True", "True", "4/4", "Ready"], "{short:?}");
     let wide = rows(stage.kubectl(&["get", "objstore", "my-store", "-n", "rook-minio", "-o", "wide"], "").await?);
-    ensure!(wide[0][6..] == ["ENDPOINT", "MESSAGE"], "{wide:?}");
-    ensure!(wide[1][6] == "http://my-store-service.rook-minio.svc.cluster.local:9000", "{wide:?}");
-    ensure!(wide[1][7..].join(" ") == "all 4 servers are ready", "{wide:?}");
+    ensure!(wide[0][6..] == ["VALID", "ENDPOINT", "MESSAGE"], "{wide:?}");
+    ensure!(wide[1][7] == "http://my-store-service.rook-minio.svc.cluster.local:9000", "{wide:?}");
+    ensure!(wide[1][8..].join(" ") == "all 4 servers are ready", "{wide:?}");
     Ok(())
 }
 
