@@ -1,4 +1,4 @@
-//! Builds the Go program that is the control plane, and the one that is a registry.
+//! Builds the Go programs of the tests: the control plane, a registry, Helm.
 
 use std::path::PathBuf;
 
@@ -29,6 +29,14 @@ pub fn control_plane(observer: Observer<'_>) -> Result<PathBuf> {
 /// As [`control_plane`].
 pub fn registry(observer: Observer<'_>) -> Result<PathBuf> {
     go::program("the registry", "registry", &workspace_root().join("tests/registry"), "-s -w", observer)
+}
+
+/// Builds `tests/helm` into `target/helm/` and returns the program's path, as [`control_plane`] does.
+///
+/// # Errors
+/// As [`control_plane`].
+pub fn helm(observer: Observer<'_>) -> Result<PathBuf> {
+    go::program("Helm", "helm", &workspace_root().join("tests/helm"), "-s -w", observer)
 }
 
 /// Strips what only a debugger reads (a third of the size) and stamps the version.

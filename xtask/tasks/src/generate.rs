@@ -38,6 +38,26 @@ const ROLES: [(&str, &str); 3] = [
 /// The CRD of the host's own kind.
 const PROVIDERS: &str = "deploy/crds/providers.bartizan.dev.yaml";
 
+/// A kind outlives its chart, or every store of every tenant would go with it.
+const KEPT: &str = "\nkind: CustomResourceDefinition\nmetadata:\n  annotations:\n    helm.sh/resource-policy: keep\n  labels:\n    \
+                    app.kubernetes.io/part-of: bartizan\n";
+
+/// Files that a Helm chart needs in its own folder, and of which they are copies.
+const COPIES: [(&str, &str); 6] = [
+    ("deploy/crds/providers.bartizan.dev.yaml", "deploy/chart/bartizan-crds/templates/providers.bartizan.dev.yaml"),
+    (
+        "deploy/crds/objectstores.minio.rook.io.yaml",
+        "deploy/chart/bartizan-crds/templates/objectstores.minio.rook.io.yaml",
+    ),
+    (
+        "deploy/crds/clusters.cassandra.rook.io.yaml",
+        "deploy/chart/bartizan-crds/templates/clusters.cassandra.rook.io.yaml",
+    ),
+    ("deploy/providers/minio/rbac.yaml", "deploy/chart/bartizan/files/providers/minio.yaml"),
+    ("deploy/providers/cassandra/rbac.yaml", "deploy/chart/bartizan/files/providers/cassandra.yaml"),
+    ("deploy/providers/cassandra/members.yaml", "deploy/chart/bartizan/files/providers/cassandra-members.yaml"),
+];
+
 /// Fails if a file is out of date.
 pub(crate) fn check() -> Result<()> {
     run(&Args { check: true }).map(|_| ())
@@ -66,6 +86,16 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         if let Some((_, file)) = ROLES.iter().find(|(role, _)| role == name) {
             files.push((PathBuf::from(file), format!("{header}{}", printed(&host, "rbac", module)?)));
         }
+    }
+    for (original, copy) in COPIES {
+        let generated = files.iter().find(|(file, _)| file == Path::new(original)).map(|(_, text)| text.clone());
+        let text = match generated {
+            Some(text) => text,
+            None => std::fs::read_to_string(root(Path::new(original))).context(original)?,
+        };
+        // What the kustomization of the kinds adds.
+        let text = text.replacen("\nkind: CustomResourceDefinition\nmetadata:\n", KEPT, 1);
+        files.push((PathBuf::from(copy), text));
     }
     let stale: Vec<String> = files
         .iter()

@@ -14,7 +14,8 @@ pub(crate) struct Args {
     /// Leave out the end-to-end tests: what needs no control plane takes seconds once built
     #[arg(long, conflicts_with = "all")]
     no_e2e: bool,
-    /// Run as well what takes minutes more: the crash rig at every write, all random lives of Cassandra clusters, mutations of the engine
+    /// Run as well what takes minutes more: the Helm charts, the crash rig at every write, all random lives of Cassandra clusters, mutations
+    /// of the engine
     #[arg(long)]
     all: bool,
 }
@@ -23,6 +24,8 @@ pub(crate) struct Args {
 const E2E: [&str; 2] = ["bartizan-harness", "bartizan-e2e"];
 /// Their integration tests.
 const E2E_TARGETS: [&str; 3] = ["control_plane", "host_process", "scenarios"];
+/// Those that need what takes longer to build than the project itself.
+const ALL_TARGETS: [&str; 1] = ["packaging"];
 /// How many of these tests run side by side: as many as tests/e2e/src/stage.rs has room for. They wait for most of their time, so
 /// that one per core, the default, would leave half of a small machine idle.
 const E2E_THREADS: &str = "4";
@@ -69,11 +72,16 @@ fn all_steps(args: &Args, steps: &Steps) -> Result<bool> {
         return Ok(false);
     }
     if args.all {
+        let packaging: Vec<&str> = ALL_TARGETS.iter().flat_map(|target| ["--test", target]).collect();
+        steps.time("Helm: build", || build::helm(&build::silent))?;
+        if !test("packaging", &packaging)? {
+            return Ok(false);
+        }
         return Ok(steps.time("random lives of Cassandra clusters", rig::all_lives)?
             && steps.time("mutations of the engine", mutations::all)?);
     }
     steps.left_out(
-        "the crash rig at every write, nine tenths of the random lives, and mutations of the engine: need --all",
+        "the Helm charts, the crash rig at every write, nine tenths of the random lives, and mutations of the engine: need --all",
     );
     if std::env::var_os("BARTIZAN_UPSTREAM_SAMPLES").is_none() {
         steps.left_out("published examples of other projects: BARTIZAN_UPSTREAM_SAMPLES is not set");
@@ -143,7 +151,7 @@ mod tests {
                 found.extend(path.file_stem().and_then(|stem| stem.to_str()).map(str::to_owned));
             }
         }
-        assert_eq!(found, E2E_TARGETS.map(str::to_owned).into());
+        assert_eq!(found, E2E_TARGETS.iter().chain(&ALL_TARGETS).map(|target| (*target).to_owned()).collect());
         Ok(())
     }
 }

@@ -49,6 +49,12 @@ fn an_orphaned_parent_leaves_its_children_whatever_is_seen_when() -> Result<(), 
 }
 
 #[test]
+fn an_orphan_that_is_seen_before_its_parents_deletion_stays_one() -> Result<(), String> {
+    let deeds = [Deed::Orphan, Deed::Collect(0), Deed::ChangeAnswer];
+    explore("orphan", &Cluster::new([ours(1), State::Absent], [first(1), first(2)], &deeds))
+}
+
+#[test]
 fn a_retained_child_is_adopted_once_and_a_stripped_one_comes_back() -> Result<(), String> {
     let states = [State::Retained((1, 0, true)), State::Stripped((1, 0, false))];
     let answers = [
