@@ -57,12 +57,16 @@ impl MergePatch {
         Self::of(live, fields)
     }
 
-    /// Removes the owner reference of the previous parent from an object that no provider has applied. Its marks stay until the apply that
-    /// follows, so that it is found again if that fails.
+    /// Removes the owner reference of the previous parent from an object that no provider has applied. Its labels stay until the apply that
+    /// follows, so that it is found again if that fails; what was released gets those that it had.
     #[must_use]
-    pub fn disown(live: &Observed) -> Self {
+    pub fn disown(live: &Observed, provider: &str) -> Self {
         let annotations = json!({RETAINED_FOR_ANNOTATION: null, RELEASED_FROM_ANNOTATION: null});
-        Self::of(live, json!({"annotations": annotations, "ownerReferences": other_owners(live)}))
+        let mut fields = json!({"annotations": annotations, "ownerReferences": other_owners(live)});
+        if let (None, Some(uid)) = (&live.owner_uid, &live.marks.released_from) {
+            fields["labels"] = json!({PROVIDER_LABEL: provider, OWNER_UID_LABEL: uid});
+        }
+        Self::of(live, fields)
     }
 
     /// Releases a child: removes the host's labels, by which it is watched, and the owner reference, and adds annotations by

@@ -106,6 +106,8 @@ pub struct StatusInput<'a> {
 const SYNCED: &str = "Synced";
 /// The provider's condition that is true while the parent can be used.
 const READY: &str = "Ready";
+/// Stands in the message of a lowered `Ready` before what the provider reported.
+const LOWERED: &str = "; the provider reports: ";
 
 /// Longest message of a condition, in characters: room for the first lines of a backtrace, small enough for etcd.
 const MAX_MESSAGE: usize = 2048;
@@ -127,7 +129,10 @@ pub fn next(input: &StatusInput<'_>) -> Option<Value> {
     let before = conditions_of(input.owned);
     let (mut status, mut conditions) = match input.reported {
         // Of a list that is written as a whole, everything else stays as it is.
-        ReportedStatus::NoAnswer if room == ConditionsRoom::Atomic => (without_conditions(input.owned), Vec::new()),
+        ReportedStatus::NoAnswer if room == ConditionsRoom::Atomic => {
+            let is_ours = input.written.iter().any(|type_| type_ == READY);
+            (without_conditions(input.owned), ready_of(&held).filter(|_| is_ours).into_iter().collect())
+        }
         ReportedStatus::NoAnswer => {
             let kept = before.iter().filter(|condition| !HOST_CONDITIONS.contains(&condition.type_.as_str()));
             (without_conditions(input.owned), kept.cloned().collect::<Vec<_>>())
@@ -166,17 +171,33 @@ pub fn next(input: &StatusInput<'_>) -> Option<Value> {
 /// A parent that is not as its spec wants it is not ready, whatever runs: everybody who waits for `Ready` alone (kstatus, Argo CD, Flux,
 /// `kubectl wait`) would go on too early. Not ready for good is one for which somebody must change something first.
 fn lower_ready(conditions: &mut [Condition], input: &StatusInput<'_>) {
-    let is_ready = |condition: &&mut Condition| condition.type_ == READY && condition.status == ConditionStatus::True;
-    let Some(ready) = conditions.iter_mut().find(is_ready).filter(|_| *input.outcome != Outcome::Applied) else {
+    if *input.outcome == Outcome::Applied {
         return;
+    }
+    let Some(ready) = conditions.iter_mut().find(|condition| condition.type_ == READY) else { return };
+    let lowered = ready.message.split_once(LOWERED).filter(|(before, _)| before.starts_with(SYNCED));
+    let said = match (ready.status, lowered, input.reported) {
+        (ConditionStatus::True, ..) if ready.message.is_empty() => ready.reason.clone(),
+        (ConditionStatus::True, ..) => ready.message.clone(),
+        // Without an answer: it was lowered before, perhaps for another reason.
+        (_, Some((_, said)), ReportedStatus::NoAnswer) => said.to_owned(),
+        _ => return,
     };
     let is_stalled = matches!(input.outcome, Outcome::Failed { stalled: true, .. });
-    ready.status = if is_stalled { ConditionStatus::False } else { ConditionStatus::Unknown };
-    let (reason, message) = (input.outcome.reason().to_string(), std::mem::take(&mut ready.message));
-    let said = if message.is_empty() { std::mem::take(&mut ready.reason) } else { message };
-    ready.message = format!("{SYNCED} is not True ({reason}); the provider reports: {said}");
-    ready.reason = reason;
+    let is_false = is_stalled || !input.shape.takes_unknown();
+    ready.status = if is_false { ConditionStatus::False } else { ConditionStatus::Unknown };
+    ready.reason = input.outcome.reason().to_string();
+    ready.message = format!("{SYNCED} is not True ({}){LOWERED}{said}", ready.reason);
     ready.observed_generation = input.generation;
+}
+
+/// `Ready` in a list with whatever fields its kind has room for.
+fn ready_of(status: &Value) -> Option<Condition> {
+    let mut list = status.get("conditions").and_then(Value::as_array)?.iter();
+    let ready = list.find(|condition| condition["type"] == READY)?;
+    let text = |field: &str| ready.get(field).and_then(Value::as_str).unwrap_or_default();
+    let status = serde_json::from_value(ready.get("status")?.clone()).ok()?;
+    Some(Condition::new(READY, status, text("reason"), text("message")))
 }
 
 /// When a condition changed to what it is, if it was so before. Read as it is: a kind may have no room for other fields of conditions.
@@ -467,6 +488,9 @@ mod tests {
         let message = "Synced is not True (Paused); the provider reports: all 4";
         assert_eq!(first["conditions"][0]["message"], message);
         assert_eq!(next(&input(&first, ReportedStatus::NoAnswer, &Outcome::Paused)), None);
+        let (status, reason, later) = ready(&first, ReportedStatus::NoAnswer, &failed(true), false);
+        assert_eq!((status.as_str(), reason.as_str()), ("False", "ApplyFailed"));
+        assert_eq!(later["conditions"][0]["message"], message.replace("Paused", "ApplyFailed"));
         assert_eq!(ready(&first, answered, &Outcome::Applied, false).0, "True");
     }
 
@@ -526,6 +550,25 @@ mod tests {
         // Another writer owns the list now, and has kept ours.
         assert_eq!(next_of(&Value::Null, &both), None);
         assert_eq!(next_of(&both, &live), Some(both));
+    }
+
+    /// One that the provider gave, in a list that may hold those of others; and a kind that knows no `Unknown`.
+    #[test]
+    fn ready_is_lowered_in_a_list_that_is_written_as_a_whole() {
+        let (mut shape, written) = (atomic(), ["Ready".to_owned()]);
+        let live = json!({"conditions": [{"type": "Theirs", "status": "True"}, {"type": "Ready", "status": "True"}]});
+        let ready = |shape: &StatusShape, written: &[String]| {
+            let input = input(&live, ReportedStatus::NoAnswer, &Outcome::Paused);
+            next(&StatusInput { shape, written, ..input }).unwrap()["conditions"][1]["status"].clone()
+        };
+        assert_eq!(ready(&shape, &written), "Unknown");
+        assert_eq!(ready(&shape, &[]), "True", "it is somebody else's");
+        let fields = json!({"type": {"type": "string"}, "status": {"type": "string", "enum": ["True", "False"]}});
+        let conditions = json!({"type": "array", "items": {"type": "object", "properties": fields}});
+        let status = json!({"type": "object", "properties": {"conditions": conditions}});
+        let schema = json!({"type": "object", "properties": {"status": status}});
+        shape = StatusShape::of(&json!({"subresources": {"status": {}}, "schema": {"openAPIV3Schema": schema}}));
+        assert_eq!(ready(&shape, &written), "False");
     }
 
     #[test]

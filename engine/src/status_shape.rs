@@ -48,6 +48,14 @@ impl StatusShape {
         Self { is_subresource, schema: schema.as_ref().map(structure) }
     }
 
+    /// Whether the status of a condition may be `Unknown`.
+    #[must_use]
+    pub fn takes_unknown(&self) -> bool {
+        let status = "/properties/conditions/items/properties/status/enum";
+        let values = self.schema.as_ref().and_then(|schema| schema.pointer(status)).and_then(Value::as_array);
+        values.is_none_or(|values| values.iter().any(|value| value == "Unknown"))
+    }
+
     /// Whether there is room for anything.
     #[must_use]
     pub fn has_room(&self) -> bool {
@@ -114,9 +122,13 @@ fn structure(schema: &Value) -> Value {
         let value = match keyword.as_str() {
             "properties" => value.as_object()?.iter().map(|(name, field)| (name.clone(), structure(field))).collect(),
             "items" | "additionalProperties" => structure(value),
-            "type" | "required" | "x-kubernetes-list-type" | "x-kubernetes-list-map-keys" | PRESERVES | EMBEDDED => {
-                value.clone()
-            }
+            "type"
+            | "enum"
+            | "required"
+            | "x-kubernetes-list-type"
+            | "x-kubernetes-list-map-keys"
+            | PRESERVES
+            | EMBEDDED => value.clone(),
             _ => return None,
         };
         Some((keyword.clone(), value))

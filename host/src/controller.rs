@@ -326,18 +326,15 @@ impl Controller {
         while self.running.len() < self.shared.concurrency
             && let Some(uid) = self.take(now)
         {
-            if let Some(since) = self.queue.due_since(&uid) {
-                self.observer.metrics.waited(now.saturating_duration_since(since));
-            }
             let references = || self.index.references(&uid);
             let supplied = self.supplied.remove(&uid);
             let supplied = supplied.unwrap_or_else(|| Supplied { references: references(), ..Supplied::default() });
-            self.start(uid, supplied);
+            self.start(uid, supplied, None);
         }
     }
 
-    /// Starts a reconcile of a parent that was taken from the queue.
-    fn start(&mut self, uid: ParentUid, mut supplied: Supplied) {
+    /// Starts a reconcile of a parent that was taken from the queue, or a further round of one that began at `since`.
+    fn start(&mut self, uid: ParentUid, mut supplied: Supplied, since: Option<Instant>) {
         let (now, mut unread) = (Instant::now(), None);
         if self.index.is_being_listed(&uid) {
             match self.reads.due(&uid, now) {
@@ -366,7 +363,10 @@ impl Controller {
                 self.breakers.begin(call.as_ref(), Instant::now());
                 let leaves = job.snapshot.left.is_some();
                 let handle = self.running.spawn(async move { reconcile(&shared, job).await });
-                self.in_flight.insert(handle.id(), InFlight { uid, call, leaves, since: now });
+                if let (Some(due), None) = (self.queue.due_since(&uid), since) {
+                    self.observer.metrics.waited(now.saturating_duration_since(due));
+                }
+                self.in_flight.insert(handle.id(), InFlight { uid, call, leaves, since: since.unwrap_or(now) });
             }
             None => self.queue.finish(&uid, Finished::Done { resync: None }, Instant::now(), 0.0),
         }
@@ -410,7 +410,7 @@ impl Controller {
             }
         };
         let Some(InFlight { uid, call, leaves, since }) = self.in_flight.remove(&id) else { return };
-        self.observer.metrics.reconciled_in(now.saturating_duration_since(since));
+
         // A request for related objects is only half an answer: the next round decides.
         let called = report.as_ref().filter(|report| matches!(report.next, Next::Finish(_)));
         self.called(call.as_ref(), called.map_or(Called::No, |report| report.called.clone()), now);
@@ -468,9 +468,12 @@ impl Controller {
             Next::Supply(_) => None,
         };
         match report.next {
-            Next::Supply(supplied) if !self.stopping => self.start(uid.clone(), supplied),
+            Next::Supply(supplied) if !self.stopping => self.start(uid.clone(), supplied, Some(since)),
             Next::Supply(_) => {}
-            Next::Finish(finished) => self.queue.finish(&uid, finished, now, fastrand::f64()),
+            Next::Finish(finished) => {
+                self.observer.metrics.reconciled_in(now.saturating_duration_since(since));
+                self.queue.finish(&uid, finished, now, fastrand::f64());
+            }
         }
         if leaves && matches!(finished_at, Some(Finished::Done { .. })) {
             self.forget_if_left(&uid, now);

@@ -15,7 +15,7 @@ use anyhow::Context as _;
 use bartizan_contract::Kind;
 use bartizan_contract::names::{PROVIDER_API_VERSION, PROVIDER_KIND};
 use bartizan_contract::provider::{self, Provider};
-use bartizan_engine::provider::event::{Answer, Effect, Event, Now, Target};
+use bartizan_engine::provider::event::{Answer, ControllerEvent, Effect, Event, Now, Target};
 use bartizan_engine::provider::fleet::Fleet;
 use bartizan_engine::provider::module::Parent;
 use bartizan_engine::provider::source::Wanted;
@@ -265,8 +265,16 @@ impl Providers {
 
     fn take(&mut self, event: Event) {
         self.count(&event);
+        let ended = match &event {
+            Event::Controller { provider, event: ControllerEvent::Ended, .. } => Some(provider.clone()),
+            _ => None,
+        };
         for effect in self.fleet.on(event, &now()) {
             self.execute(effect);
+        }
+        // What it counted until its end.
+        if let Some(provider) = ended.filter(|ended| self.fleet.names().all(|name| name != ended)) {
+            self.host.board.metrics().forget(&provider);
         }
     }
 
@@ -275,8 +283,7 @@ impl Providers {
         let metrics = self.host.board.metrics();
         match event {
             Event::Listed(all) => {
-                let gone = self.fleet.names().filter(|name| all.iter().all(|provider| provider.metadata.name != *name));
-                gone.for_each(|name| metrics.forget(name));
+                metrics.retain(|name| all.iter().any(|provider| provider.metadata.name == name));
                 all.iter().for_each(|provider| metrics.provider(provider));
             }
             Event::Applied(provider) => metrics.provider(provider),

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use bartizan_contract::names::{OWNER_UID_LABEL, RELEASED_FROM_ANNOTATION};
 use bartizan_engine::patch::MergePatch;
 use bartizan_engine::reconcile::{Effect, Reply};
 use bartizan_engine::snapshot::ProviderContext;
@@ -63,6 +64,8 @@ pub struct Write {
     pub manager: String,
     /// UID of the parent for which it was sent.
     pub parent: String,
+    /// Whether the parent existed that owned the object, or from which it was released.
+    pub owner_lived: bool,
 }
 
 /// Objects in memory.
@@ -209,7 +212,7 @@ impl ApiServer {
     fn adopt(&mut self, caller: Caller<'_>, seen: &Observed) -> Result<Observed, ApiError> {
         let live = self.objects.get(&seen.key).ok_or_else(|| not_found(&seen.key))?;
         let patch = match managed_fields::inherit(&live["metadata"]["managedFields"], caller.manager) {
-            None => MergePatch::disown(seen),
+            None => MergePatch::disown(seen, &caller.context.name),
             inherited => MergePatch::adopt(seen, &caller.context.name, &caller.parent.uid, inherited),
         };
         self.patch(caller, &patch)
@@ -416,7 +419,14 @@ impl ApiServer {
         fence: Option<Fence>,
     ) {
         let (key, manager, parent) = (key.clone(), String::new(), String::new());
-        self.writes.push(Write { verb, key, before, after, fence, manager, parent });
+        let metadata = before.as_ref().map(|before| &before["metadata"]);
+        let owners = metadata.into_iter().flat_map(|metadata| {
+            [&metadata["labels"][OWNER_UID_LABEL], &metadata["annotations"][RELEASED_FROM_ANNOTATION]]
+        });
+        let owner = owners.filter_map(Value::as_str).next();
+        let lives = |uid: &str| self.objects.values().any(|object| object["metadata"]["uid"] == *uid);
+        let owner_lived = owner.is_some_and(lives);
+        self.writes.push(Write { verb, key, before, after, fence, manager, parent, owner_lived });
     }
 }
 

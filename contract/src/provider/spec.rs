@@ -244,11 +244,25 @@ pub struct Upgrade {
     /// Changes that wait for an approval even if the policy is Automatic. Default: all of them.
     #[schemars(length(max = 3), extend("x-kubernetes-list-type" = "set"))]
     pub hold_on: Vec<HoldOn>,
+    /// The version that may take over, as `status.candidate.approval` names it: the digest of its module, and a hash of the settings if
+    /// these differ from the active ones. For approvals that are kept in Git; it approves this version alone, and stays.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 200), regex(pattern = "^sha256:[0-9a-f]{64}(/[0-9a-f]+)?$"))]
+    pub approved: Option<String>,
 }
 
 impl Default for Upgrade {
     fn default() -> Self {
-        Self { policy: UpgradePolicy::Automatic, hold_on: vec![HoldOn::Delete, HoldOn::Recreate, HoldOn::Unknown] }
+        let hold_on = vec![HoldOn::Delete, HoldOn::Recreate, HoldOn::Unknown];
+        Self { policy: UpgradePolicy::Automatic, hold_on, approved: None }
+    }
+}
+
+impl Upgrade {
+    /// Whether the spec approves this version.
+    #[must_use]
+    pub fn approves(&self, approval: &str) -> bool {
+        self.approved.as_deref() == Some(approval)
     }
 }
 

@@ -86,7 +86,11 @@ impl Life {
                 let owned = self.claim.as_ref().map(|claim| claim.kinds().collect());
                 // One that never served has no parents.
                 let owned = owned.or_else(|| provider.status.active.is_none().then(Vec::new));
-                self.removal = Some(Removal::UnderWay);
+                let said = match self.removal.take() {
+                    Some(Removal::Waits { reason, message, .. }) => Some((reason, message)),
+                    _ => None,
+                };
+                self.removal = Some(Removal::UnderWay(said));
                 let (provider, claims) = (provider.clone(), context.claims.clone());
                 let remove = Remove { provider, owned, claims, run: self.last_run };
                 context.emit(Effect::Remove(Box::new(remove)));
@@ -161,7 +165,7 @@ impl Life {
     pub fn answered(&mut self, target: &Target, answer: Answer, context: &mut Context<'_>) -> Follow {
         // The watch may have reported before that it is gone.
         if let Answer::Removal(RemovalAttempt { result: RemovalResult::Removed, .. }) = &answer {
-            let removed = status_events::event(Reason::Removed, "the Provider is gone; what its parents have stays");
+            let removed = status_events::event(Reason::Removed, "it was let go of: the host's finalizer is off");
             context.emit(Effect::Tell(target.clone(), vec![removed]));
         }
         let Some(provider) = self.provider.as_mut().filter(|provider| provider.metadata.uid == target.uid) else {
@@ -235,7 +239,7 @@ impl Life {
 
     /// Whether its removal is under way, or done.
     fn is_ending(&self) -> bool {
-        matches!(self.removal, Some(Removal::UnderWay | Removal::Done))
+        matches!(self.removal, Some(Removal::UnderWay(_) | Removal::Done))
     }
 
     /// Writes the status if it differs from what the API server holds.

@@ -12,8 +12,8 @@ use super::event::RemovalResult;
 /// How far the removal of a Provider is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Removal {
-    /// An attempt is under way.
-    UnderWay,
+    /// An attempt is under way; what the last one said still holds.
+    UnderWay(Option<(Reason, String)>),
     /// It waits.
     Waits {
         /// Reason.
@@ -50,7 +50,8 @@ impl Removal {
         match (self, parents) {
             (_, Some(parents)) if parents > 0 && blocks(provider) => Some((Reason::ParentsExist, blocked(parents))),
             (Self::Waits { reason, message, .. }, _) => Some((*reason, message.clone())),
-            (Self::UnderWay | Self::Done, _) => None,
+            (Self::UnderWay(said), _) => said.clone(),
+            (Self::Done, _) => None,
         }
     }
 }

@@ -36,6 +36,8 @@ pub struct Facts<'a> {
     pub not_ready: Option<&'a str>,
     /// The version that may not serve yet, and why.
     pub candidate: Option<(CandidateModule, Held)>,
+    /// The digest of a version of which it is not known yet whether it waits: what was said before stays.
+    pub judged: Option<&'a str>,
     /// Its parents; `None`: not counted yet.
     pub parents: Option<usize>,
     /// The status of how many parents cannot be written, and one of them with the reason.
@@ -53,7 +55,7 @@ pub struct Facts<'a> {
 /// The status of a Provider.
 pub fn status(provider: &Provider, admission: &Admission, facts: Facts<'_>, now: &str) -> ProviderStatus {
     let before = &provider.status;
-    let mut conditions = Vec::new();
+    let (mut conditions, mut kept) = (Vec::new(), Vec::new());
     let mut set = |type_: &str, status: bool, reason: Reason, message: &str| {
         let status = if status { ConditionStatus::True } else { ConditionStatus::False };
         conditions.push(condition(provider, type_, status, reason, message, now));
@@ -91,9 +93,11 @@ pub fn status(provider: &Provider, admission: &Admission, facts: Facts<'_>, now:
         }
         (Ok(()), None) => set(condition_types::LOADED, true, Reason::Loaded, "the module was loaded"),
     }
-    match &facts.candidate {
-        Some((_, Held { reason, message })) => set(condition_types::UPGRADE_HELD, true, *reason, message),
-        None => set(condition_types::UPGRADE_HELD, false, Reason::NoneWaits, "no other version waits"),
+    let held_before = before.conditions.iter().find(|old| old.type_ == condition_types::UPGRADE_HELD);
+    match (&facts.candidate, held_before.filter(|_| facts.judged.is_some())) {
+        (Some((_, Held { reason, message })), _) => set(condition_types::UPGRADE_HELD, true, *reason, message),
+        (None, Some(before)) => kept.push(before.clone()),
+        (None, None) => set(condition_types::UPGRADE_HELD, false, Reason::NoneWaits, "no other version waits"),
     }
     if let Some((reason, message)) = &facts.removal {
         set(condition_types::REMOVAL_BLOCKED, true, *reason, message);
@@ -125,6 +129,11 @@ pub fn status(provider: &Provider, admission: &Admission, facts: Facts<'_>, now:
         }
     }
     let starts = facts.serving == Serving::Starting;
+    if starts && !is_blocked && facts.status_requires.is_none() {
+        // Whether that is so still, the controller will say.
+        kept.extend(before.conditions.iter().find(|old| old.type_ == condition_types::STATUS_BLOCKED).cloned());
+    }
+    conditions.append(&mut kept);
     conditions.insert(0, ready(provider, &conditions, starts, now));
     let previous = match (facts.active, &before.active) {
         (Some(serves), Some(before)) if !serves.is(before) => Some(before.clone()),
@@ -136,7 +145,10 @@ pub fn status(provider: &Provider, admission: &Admission, facts: Facts<'_>, now:
         observed_generation: provider.metadata.generation,
         active: facts.active.map(Version::active_module).or_else(|| before.active.clone()).or_else(first),
         previous,
-        candidate: facts.candidate.map(|(candidate, _)| candidate),
+        candidate: match (facts.candidate, facts.judged) {
+            (Some((candidate, _)), _) => Some(candidate),
+            (None, judged) => before.candidate.clone().filter(|waited| judged == Some(&waited.digest)),
+        },
         parents: facts.parents.map(|parents| u32::try_from(parents).unwrap_or(u32::MAX)).or(before.parents),
         kinds: kinds(provider, facts.started, facts.vacated),
         conditions,

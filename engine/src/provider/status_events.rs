@@ -1,7 +1,7 @@
 //! The events on a Provider: what its status says for the first time. Derived from the status before and after a write, so that a restart
 //! repeats none.
 
-use bartizan_contract::provider::{ActiveModule, ProviderStatus, condition_types};
+use bartizan_contract::provider::{ActiveModule, ProviderStatus, Upgrade, condition_types};
 use bartizan_contract::{Condition, ConditionStatus, EventType, ProviderEvent, Reason};
 
 /// Conditions whose False is worth an event, and those whose True is.
@@ -11,7 +11,7 @@ const UNWANTED: [&str; 3] =
 
 /// What to tell after a status was written.
 #[must_use]
-pub fn events(before: &ProviderStatus, after: &ProviderStatus) -> Vec<ProviderEvent> {
+pub fn events(upgrade: &Upgrade, before: &ProviderStatus, after: &ProviderStatus) -> Vec<ProviderEvent> {
     let mut events: Vec<ProviderEvent> =
         changed_version(before.active.as_ref(), after.active.as_ref()).into_iter().collect();
     for condition in &after.conditions {
@@ -26,7 +26,16 @@ pub fn events(before: &ProviderStatus, after: &ProviderStatus) -> Vec<ProviderEv
             events.extend(of(condition, old));
         }
     }
+    events.extend(approved(upgrade, before, after));
     events
+}
+
+/// The version that waited serves, since the spec approves it. An annotation that does is taken off, and told then.
+fn approved(upgrade: &Upgrade, before: &ProviderStatus, after: &ProviderStatus) -> Option<ProviderEvent> {
+    let waited = before.candidate.as_ref().filter(|waited| upgrade.approves(&waited.approval))?;
+    let serves = after.active.as_ref().is_some_and(|active| active.digest == waited.digest);
+    let message = format!("version {} was approved by spec.upgrade.approved, and serves", waited.version);
+    (serves && after.candidate.is_none()).then(|| event(Reason::Approved, &message))
 }
 
 /// An event of the host itself.
@@ -90,7 +99,7 @@ mod tests {
 
     fn told(before: &ProviderStatus, after: &ProviderStatus) -> Vec<String> {
         let text = |event: ProviderEvent| format!("{:?} {}: {}", event.type_, event.reason, event.message);
-        events(before, after).into_iter().map(text).collect()
+        events(&Upgrade::default(), before, after).into_iter().map(text).collect()
     }
 
     #[test]

@@ -93,7 +93,7 @@ mod tests {
     use super::*;
 
     fn hold(policy: UpgradePolicy, hold_on: &[HoldOn], changes: CandidateChanges) -> Option<(Reason, String)> {
-        let upgrade = Upgrade { policy, hold_on: hold_on.to_vec() };
+        let upgrade = Upgrade { policy, hold_on: hold_on.to_vec(), approved: None };
         let plan = Plan { changes: &changes, crds: &[] };
         held("minio", &upgrade, "2.0.0", plan).map(|held| {
             let message = held.message.split_once(

@@ -539,3 +539,45 @@ fn each_step_of_a_providers_life_is_an_event_on_it() {
     world.answer(0, true);
     assert_eq!(world.told, ["Removed"]);
 }
+
+/// As a GitOps tool does it, which would put an annotation of its own back.
+#[test]
+fn an_approval_in_the_spec_lets_one_version_take_over_and_stays() {
+    let mut world = served();
+    world.publish(MINIO, Some(Ok(alike())));
+    find(&mut world, 1);
+    world.edit(MINIO, |provider| provider.spec.upgrade.approved = Some("sha256:0".to_owned()));
+    world.answer_all();
+    assert_eq!(world.condition(MINIO, UPGRADE_HELD).unwrap().0, "Deletes", "another version was approved");
+    world.told.clear();
+    let approval = world.server[MINIO].status.candidate.clone().unwrap().approval;
+    world.edit(MINIO, |provider| provider.spec.upgrade.approved = Some(approval.clone()));
+    world.answer_all();
+    assert_eq!(world.serving(MINIO), Some("1.1.0"));
+    let mut told = std::mem::take(&mut world.told);
+    told.sort();
+    assert_eq!(told, ["Approved", "NoneWaits", "Replaced"]);
+    assert_eq!(world.server[MINIO].spec.upgrade.approved.as_ref(), Some(&approval));
+    // Other settings of the same module need one of their own.
+    world.edit(MINIO, |provider| {
+        provider.spec.settings.insert("image".to_owned(), "other".into());
+    });
+    find(&mut world, 1);
+    assert_ne!(world.server[MINIO].status.candidate.clone().map(|waits| waits.approval), Some(approval));
+}
+
+/// Whoever starts anew must first look at the version that waits; until then it is not said that none does.
+#[test]
+fn a_restart_keeps_what_was_said_of_a_version_that_waits() {
+    let mut world = served();
+    world.publish(MINIO, Some(Ok(alike())));
+    find(&mut world, 1);
+    let waited = world.server[MINIO].status.candidate.clone();
+    assert!(waited.is_some());
+    world.told.clear();
+    world.restart();
+    world.answer_all();
+    assert_eq!(world.condition(MINIO, UPGRADE_HELD).unwrap().0, "Deletes");
+    assert_eq!(world.server[MINIO].status.candidate, waited);
+    assert_eq!(world.told, Vec::<String>::new(), "it was said before");
+}

@@ -239,6 +239,16 @@ impl World {
         self.on(Event::Catalog(self.snapshot.clone(), Vec::new()));
     }
 
+    /// The host ends, and another one starts with the same folder and cache.
+    pub(crate) fn restart(&mut self) {
+        self.fleet = Fleet::new(|_| Ok(()));
+        self.runs.clear();
+        self.requests.clear();
+        self.snapshot.recalled.clear();
+        self.on(Event::Catalog(self.snapshot.clone(), Vec::new()));
+        self.on(Event::Listed(self.server.values().cloned().collect()));
+    }
+
     /// Somebody changes a Provider.
     pub(crate) fn edit(&mut self, name: &str, edit: impl FnOnce(&mut Provider)) {
         if let Some(provider) = self.server.get_mut(name) {

@@ -163,7 +163,7 @@ impl Writer {
     pub(crate) async fn adopt(&self, seen: &Observed, provider: &str, parent_uid: &str) -> Result<Observed, ApiError> {
         let managed_fields = self.managed_fields(&seen.kind(), &seen.key).await?;
         self.merge(&match managed_fields::inherit(&managed_fields, self.manager()) {
-            None => MergePatch::disown(seen),
+            None => MergePatch::disown(seen, provider),
             inherited => MergePatch::adopt(seen, provider, parent_uid, inherited),
         })
         .await

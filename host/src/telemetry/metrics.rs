@@ -90,24 +90,35 @@ impl Metrics {
     /// A Provider as it is: its conditions and the version that serves.
     pub(crate) fn provider(&self, provider: &Provider) {
         let name = &provider.metadata.name;
-        self.families.conditions.forget(name);
-        self.families.versions.forget(name);
+        let Families { conditions, versions, .. } = &*self.families;
         for condition in &provider.status.conditions {
             for status in [ConditionStatus::True, ConditionStatus::False, ConditionStatus::Unknown] {
-                let of =
-                    OfCondition { provider: name.clone(), r#type: condition.type_.clone(), status: status.as_str() };
-                self.families.conditions.of(&of).set(i64::from(status == condition.status));
+                let (r#type, is) = (condition.type_.clone(), status == condition.status);
+                let of = OfCondition { provider: name.clone(), r#type, status: status.as_str() };
+                conditions.of(&of).set(i64::from(is));
             }
         }
-        if let Some(active) = &provider.status.active {
-            let (version, digest) = (active.version.clone(), active.digest.clone());
-            self.families.versions.of(&OfVersion { provider: name.clone(), version, digest }).set(1);
+        let has = |type_: &str| provider.status.conditions.iter().any(|condition| condition.type_ == type_);
+        conditions.retain(|labels| labels.provider != *name || has(&labels.r#type));
+        let serves = provider.status.active.as_ref().map(|active| OfVersion {
+            provider: name.clone(),
+            version: active.version.clone(),
+            digest: active.digest.clone(),
+        });
+        if let Some(serves) = &serves {
+            versions.of(serves).set(1);
         }
+        versions.retain(|labels| labels.provider != *name || Some(labels) == serves.as_ref());
     }
 
     /// A Provider is gone, and its series with it.
     pub(crate) fn forget(&self, provider: &str) {
-        self.families.forget(provider);
+        self.families.retain(|known| known != provider);
+    }
+
+    /// There are no other Providers than those that `is_there` knows.
+    pub(crate) fn retain(&self, is_there: impl Fn(&str) -> bool) {
+        self.families.retain(is_there);
     }
 
     /// The metrics of one provider.

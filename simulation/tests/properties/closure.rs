@@ -86,24 +86,27 @@ impl Search<'_> {
             // First what can happen without one more disturbance, then that one.
             let (mut level, mut deepest) = (Vec::new(), 0);
             while let Some(state) = queue.pop_front() {
-                if self.is_late() || state.1.len() >= DEPTH {
+                if self.is_late() {
                     is_closed = false;
                     break;
+                }
+                if state.1.len() >= DEPTH {
+                    is_closed = false;
+                    continue;
                 }
                 deepest = deepest.max(state.1.len());
                 queue.extend(self.after(&state, false)?);
                 level.push(state);
             }
-            let cut = if is_closed { "" } else { "+" };
+            let cut = if self.is_late() { "+" } else { "" };
             self.levels.push(format!("{disturbances} disturbances: {}{cut} to depth {deepest}", level.len()));
             for state in &level {
                 if self.is_late() {
-                    is_closed = false;
-                    break;
+                    return Ok(false);
                 }
                 queue.extend(self.after(state, true)?);
             }
-            if queue.is_empty() || !is_closed {
+            if queue.is_empty() {
                 break;
             }
         }

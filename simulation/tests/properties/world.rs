@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use bartizan_contract::names::{OWNER_UID_LABEL, PROVIDER_LABEL, RETAINED_FOR_ANNOTATION, finalizer};
+use bartizan_contract::names::{
+    OWNER_UID_LABEL, PROVIDER_LABEL, RELEASED_FROM_ANNOTATION, RETAINED_FOR_ANNOTATION, finalizer,
+};
 use bartizan_contract::{Kind, ReconcileResponse};
 use bartizan_engine::gate::{self, Answer, GateInput};
 use bartizan_engine::reconcile::Effect;
@@ -184,6 +186,8 @@ pub(crate) enum State {
     Foreign(Content),
     /// Retained by an earlier parent of the same name.
     Retained(Content),
+    /// Released from another parent, and restored without managed fields.
+    Restored(Content),
 }
 
 /// Content, wave, and whether it is retained.
@@ -211,11 +215,12 @@ pub(crate) fn set(server: &mut ApiServer, number: usize, state: State) {
         | State::Given(content, _)
         | State::Forged(content)
         | State::Foreign(content)
-        | State::Retained(content) => content,
+        | State::Retained(content)
+        | State::Restored(content) => content,
     };
     let mut children = vec![None; number];
     children.push(Some(DesiredChild { content, wave: wave.into(), retain }));
-    let owner = if matches!(state, State::Others(_) | State::Given(..)) { OTHER } else { OURS };
+    let owner = if matches!(state, State::Others(_) | State::Given(..) | State::Restored(_)) { OTHER } else { OURS };
     let intent = desired(response(&children, &[]), owner).intents.remove(0).object;
     match state {
         State::Forged(_) => return server.create("kubectl", &key, intent),
@@ -241,6 +246,17 @@ pub(crate) fn set(server: &mut ApiServer, number: usize, state: State) {
             object["metadata"]["labels"][OWNER_UID_LABEL] = OURS.into();
             object["metadata"]["ownerReferences"] = if reference { owners(OURS) } else { json!([]) };
         }),
+        State::Restored(_) => {
+            server.update("restore", &key, |object| {
+                let metadata = &mut object["metadata"];
+                metadata.as_object_mut().unwrap().retain(|field, _| field != "labels" && field != "ownerReferences");
+                metadata["annotations"][RELEASED_FROM_ANNOTATION] = OTHER.into();
+                metadata["annotations"][RETAINED_FOR_ANNOTATION] = second_key().title().into();
+            });
+            let mut object = server.get(&key).cloned().unwrap();
+            object["metadata"].as_object_mut().unwrap().remove("managedFields");
+            server.store(&key, object);
+        }
         State::Retained(_) => server.update(MANAGER, &key, |object| {
             let metadata = &mut object["metadata"];
             metadata.as_object_mut().unwrap().retain(|field, _| field != "labels" && field != "ownerReferences");
@@ -321,11 +337,20 @@ pub(crate) fn foreign_objects(server: &ApiServer) -> Vec<String> {
 /// The live objects that refer to none of these parents, as children of none of these providers.
 pub(crate) fn foreign_to(server: &ApiServer, providers: &[&str], parents: &[(ObjectKey, &str)]) -> Vec<String> {
     let objects = server.objects().values().filter(|object| object["kind"] != "ObjectStore");
+    // Whoever annotates a parent vouches for what it adopts.
+    let adopted = parents.iter().filter_map(|(key, _)| observe(server.get(key)?).marks.adopt_from);
+    let adopted: Vec<String> = adopted.collect();
+    let is_adopted = |object: &Value| {
+        let object = observe(object);
+        let owner = object.owner_uid.or(object.marks.released_from);
+        owner.is_some_and(|owner| adopted.contains(&owner))
+    };
     let is_foreign = |object: &&Value| {
-        !providers.iter().any(|provider| {
-            let object = observe_as(object, &manager(provider));
-            parents.iter().any(|(key, uid)| refers_to(&object, provider, key, uid))
-        })
+        !is_adopted(object)
+            && !providers.iter().any(|provider| {
+                let object = observe_as(object, &manager(provider));
+                parents.iter().any(|(key, uid)| refers_to(&object, provider, key, uid))
+            })
     };
     objects.filter(is_foreign).map(ToString::to_string).collect()
 }
@@ -350,13 +375,13 @@ pub(crate) fn check_writes(server: &mut ApiServer) -> Result<(), String> {
         if write.verb == "apply" && before.controller_uid.as_deref().is_some_and(|uid| uid != write.parent) {
             return Err(format!("{} was applied but has another controller", write.key));
         }
-        let lives = |uid: &str| server.objects().values().any(|object| object["metadata"]["uid"] == *uid);
-        let (old, new) = (before.owner_uid.as_deref(), after.as_ref().and_then(|after| after.owner_uid.as_deref()));
+        let old = before.owner_uid.as_ref().or(before.marks.released_from.as_ref());
+        let new = after.as_ref().and_then(|after| after.owner_uid.as_ref());
         if let (Some(old), Some(new)) = (old, new)
             && old != new
-            && lives(old)
+            && write.owner_lived
         {
-            return Err(format!("{} was taken from {old}, which lives, for {new}", write.key));
+            return Err(format!("{} was taken from {old}, which lived, for {new}", write.key));
         }
         let exact = Fence::Exact { uid: before.uid.clone(), resource_version: before.resource_version.clone() };
         if write.verb == "apply" && write.fence.as_ref() != Some(&exact) {

@@ -4,7 +4,7 @@ use bartizan_contract::Reason;
 use bartizan_contract::provider::{CandidateModule, Provider, ProviderStatus};
 
 use super::state::Life;
-use crate::provider::admission::Admission;
+use crate::provider::admission::{Admission, Last};
 use crate::provider::event::{Now, Readiness, Target};
 use crate::provider::removal;
 use crate::provider::status::{self, Facts, Serving};
@@ -40,7 +40,7 @@ impl Life {
         status::status(provider, admission, facts, &now.time)
     }
 
-    fn facts(&self, provider: &Provider, admission: &Admission, now: &Now) -> Facts<'_> {
+    fn facts<'a>(&'a self, provider: &Provider, admission: &'a Admission, now: &Now) -> Facts<'a> {
         let active = self.active.as_ref().filter(|_| self.runner.is_some());
         let next = admission.version.as_ref().map(Version::id);
         let candidate = self.candidate.as_ref().filter(|candidate| Some(candidate.version.id()) == next);
@@ -48,11 +48,12 @@ impl Life {
         Facts {
             conflict: self.conflict.as_ref(),
             note: self.note.as_ref(),
-            serving: self.serving(provider, candidate.as_ref(), now),
+            serving: self.serving(provider, admission, candidate.as_ref(), now),
             active,
             started: self.runner.as_ref().map(|runner| &runner.version),
             // Of one that serves as it should, nothing is held.
             not_ready: self.reported.held.as_deref().filter(|_| active.map(Version::id) != next),
+            judged: self.judged(provider, admission),
             candidate,
             parents: self.parents(provider),
             status_blocked: self.reported.status_blocked.as_ref().filter(|_| self.runner.is_some()),
@@ -67,13 +68,29 @@ impl Life {
         }
     }
 
+    /// The version of which it is not known yet whether it waits: it was not compared with the one before, or that is still looked for.
+    /// Somebody who looks at it, or has approved it, need not be told meanwhile that none waits.
+    fn judged<'a>(&'a self, provider: &Provider, admission: &'a Admission) -> Option<&'a str> {
+        let next = admission.version.as_ref()?;
+        match self.candidate.as_ref().filter(|candidate| candidate.version.id() == next.id()) {
+            Some(candidate) => candidate.verdict(provider).is_none().then(|| candidate.version.digest()),
+            None => matches!(admission.before, Last::Unknown).then(|| next.digest()),
+        }
+    }
+
     /// Of one that does not serve, the number of parents is not known; one that never did has none.
     fn parents(&self, provider: &Provider) -> Option<usize> {
         let is_none = self.conflict.is_some() || provider.status.active.is_none();
         self.reported.parents.or_else(|| is_none.then_some(0))
     }
 
-    fn serving(&self, provider: &Provider, waits: Option<&(CandidateModule, Held)>, now: &Now) -> Serving {
+    fn serving(
+        &self,
+        provider: &Provider,
+        admission: &Admission,
+        waits: Option<&(CandidateModule, Held)>,
+        now: &Now,
+    ) -> Serving {
         let Some(runner) = &self.runner else {
             if let Some((_, Held { message, .. })) = waits {
                 return Serving::No(Reason::UpgradeHeld, format!("nothing serves until it is approved: {message}"));
@@ -84,6 +101,8 @@ impl Life {
                     Serving::No(Reason::Suspended, "spec.suspend: nothing is called or written".to_owned())
                 }
                 (false, false, Some(message)) => Serving::No(Reason::Conflict, message.clone()),
+                // The version that served before is looked for, and serves on if it is found.
+                (false, false, None) if matches!(admission.before, Last::Unknown) => Serving::Starting,
                 (false, false, None) => {
                     Serving::No(Reason::NotStarted, "it is not accepted, or its module is not loaded".to_owned())
                 }

@@ -282,7 +282,7 @@ impl Life {
         } else {
             self.request = Some(request);
             if let (Effect::WriteStatus(_, status), Some(known)) = (&effect, &self.provider) {
-                self.news = status_events::events(&known.status, status);
+                self.news = status_events::events(&known.spec.upgrade, &known.status, status);
             }
             context.emit(effect);
         }

@@ -60,7 +60,9 @@ impl Life {
         if let (Some(candidate), Some(known)) = (&mut self.candidate, &admission.known) {
             candidate.compare_with(known);
         }
-        let approved = provider.metadata.annotations.get(APPROVE_ANNOTATION) == Some(&approval(provider, next));
+        let approval = approval(provider, next);
+        let by_annotation = provider.metadata.annotations.get(APPROVE_ANNOTATION) == Some(&approval);
+        let approved = by_annotation || provider.spec.upgrade.approves(&approval);
         let verdict = self.candidate.as_ref().and_then(|candidate| candidate.verdict(provider));
         if approved || matches!(verdict, Some((_, None))) {
             return serve(next);

@@ -10,8 +10,8 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
 use super::labels::{
-    OfBuild, OfCalls, OfCondition, OfLease, OfLoad, OfParents, OfProvider, OfRequest, OfResult, OfVerb, OfVersion,
-    OfWatch,
+    Labels as _, OfBuild, OfCalls, OfCondition, OfLease, OfLoad, OfParents, OfProvider, OfRequest, OfResult, OfVerb,
+    OfVersion, OfWatch,
 };
 use super::process::Process;
 use super::series::Series;
@@ -199,24 +199,25 @@ impl Families {
         registry.register_collector(Box::new(Process));
     }
 
-    /// Ends all series of a Provider.
-    pub(super) fn forget(&self, provider: &str) {
-        self.reconciles.forget(provider);
-        self.reconcile_durations.forget(provider);
-        self.queue_waits.forget(provider);
-        self.calls.forget(provider);
-        self.durations.forget(provider);
-        self.writes.forget(provider);
-        self.refusals.forget(provider);
-        self.ignored.forget(provider);
-        self.parents.forget(provider);
-        self.queue_depth.forget(provider);
-        self.breakers.forget(provider);
-        self.swaps.forget(provider);
-        self.watch_up.forget(provider);
-        self.watch_events.forget(provider);
-        self.conditions.forget(provider);
-        self.versions.forget(provider);
-        self.live().remove(provider);
+    /// Ends all series of Providers that are not to be kept.
+    pub(super) fn retain(&self, keep: impl Fn(&str) -> bool) {
+        let keep = |provider: &str| keep(provider);
+        self.reconciles.retain(|labels| keep(labels.provider()));
+        self.reconcile_durations.retain(|labels| keep(labels.provider()));
+        self.queue_waits.retain(|labels| keep(labels.provider()));
+        self.calls.retain(|labels| keep(labels.provider()));
+        self.durations.retain(|labels| keep(labels.provider()));
+        self.writes.retain(|labels| keep(labels.provider()));
+        self.refusals.retain(|labels| keep(labels.provider()));
+        self.ignored.retain(|labels| keep(labels.provider()));
+        self.parents.retain(|labels| keep(labels.provider()));
+        self.queue_depth.retain(|labels| keep(labels.provider()));
+        self.breakers.retain(|labels| keep(labels.provider()));
+        self.swaps.retain(|labels| keep(labels.provider()));
+        self.watch_up.retain(|labels| keep(labels.provider()));
+        self.watch_events.retain(|labels| keep(labels.provider()));
+        self.conditions.retain(|labels| keep(labels.provider()));
+        self.versions.retain(|labels| keep(labels.provider()));
+        self.live().retain(|provider, _| keep(provider));
     }
 }

@@ -53,15 +53,20 @@ impl<S: Clone + Hash + Eq + Ord + Labels, M: Clone, C: Clone + MetricConstructor
         self.family.remove(labels);
     }
 
-    /// Ends the series of a Provider.
-    pub(super) fn forget(&self, provider: &str) {
+    /// Ends the series that are not to be kept.
+    pub(super) fn retain(&self, keep: impl Fn(&S) -> bool) {
         self.known().retain(|labels| {
-            let is_theirs = labels.provider() == provider;
-            if is_theirs {
+            let is_kept = keep(labels);
+            if !is_kept {
                 self.family.remove(labels);
             }
-            !is_theirs
+            is_kept
         });
+    }
+
+    /// Ends the series of a Provider.
+    pub(super) fn forget(&self, provider: &str) {
+        self.retain(|labels| labels.provider() != provider);
     }
 
     /// Ends all series.

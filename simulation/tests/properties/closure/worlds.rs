@@ -160,10 +160,16 @@ fn a_teardown_goes_from_the_last_wave_to_the_first() -> Result<(), String> {
     explore("teardown", &Cluster::new(states, [waves(1), waves(2)], &deeds).finalizing())
 }
 
-#[test]
-fn a_later_wave_and_a_prune_wait_for_what_is_being_deleted() -> Result<(), String> {
-    let states = [State::Deleting((1, 0, false)), State::Absent];
-    explore("waiting", &Cluster::new(states, [waves(1), first(2)], &[Deed::ChangeAnswer, Deed::Edit(1)]))
+#[rstest]
+#[case::wave("waiting wave", State::Absent, waves(1))]
+#[case::prune("waiting prune", ours(1), both(1, 1))]
+fn a_later_wave_and_a_prune_wait_for_what_is_being_deleted(
+    #[case] name: &str,
+    #[case] second: State,
+    #[case] answer: ReconcileResponse,
+) -> Result<(), String> {
+    let states = [State::Deleting((1, 0, false)), second];
+    explore(name, &Cluster::new(states, [answer, first(2)], &[Deed::ChangeAnswer, Deed::Edit(1)]))
 }
 
 /// What has no label of this host is found when it is to be created; what has, before.
@@ -225,4 +231,11 @@ fn nothing_is_adopted_from_a_parent_that_lives() -> Result<(), String> {
     let states = [State::Others((1, 0, false)), State::Absent];
     let cluster = Cluster::new(states, [first(1), first(2)], &[Deed::OrphanSecond, Deed::ChangeAnswer]);
     explore("adoption from", &cluster.with_two_parents().adopting_from_second().treasuring(0))
+}
+
+#[test]
+fn what_was_restored_without_managed_fields_is_adopted_whatever_fails() -> Result<(), String> {
+    let states = [State::Restored((1, 0, false)), State::Absent];
+    let cluster = Cluster::new(states, [first(1), first(2)], &[Deed::ChangeAnswer]);
+    explore("restored", &cluster.adopting_from_second().treasuring(0))
 }

@@ -135,6 +135,10 @@ async fn metrics_count_reconciles_calls_and_writes(host: &Host) -> Result<()> {
         ("bartizan_reconciles_total{provider=\"scripted\",result=\"failed\"}", 1.0),
         ("bartizan_provider_calls_total{provider=\"scripted\"}", 3.0),
         ("bartizan_provider_call_duration_seconds_count{provider=\"scripted\"}", 3.0),
+        ("bartizan_reconcile_duration_seconds_count{provider=\"scripted\"}", 3.0),
+        ("bartizan_queue_wait_seconds_count{provider=\"scripted\"}", 3.0),
+        ("bartizan_api_requests_total{verb=\"apply\",code=\"201\"}", 1.0),
+        ("process_resident_memory_bytes", 1e6),
         ("bartizan_writes_total{provider=\"scripted\",verb=\"apply\"}", 1.0),
         ("bartizan_writes_total{provider=\"scripted\",verb=\"status\"}", 3.0),
         ("bartizan_gate_refusals_total{provider=\"scripted\"}", 1.0),
@@ -143,7 +147,10 @@ async fn metrics_count_reconciles_calls_and_writes(host: &Host) -> Result<()> {
         ensure!(value(sample)? >= least, "{sample} is less than {least} in\n{text}");
     }
     for (sample, exactly) in [
-        ("bartizan_parents{provider=\"scripted\"}", 3.0),
+        ("bartizan_parents{provider=\"scripted\",kind=\"Script.test.bartizan.dev\",synced=\"True\"}", 1.0),
+        ("bartizan_parents{provider=\"scripted\",kind=\"Script.test.bartizan.dev\",synced=\"False\"}", 2.0),
+        ("bartizan_parents{provider=\"scripted\",kind=\"Script.test.bartizan.dev\",synced=\"Unknown\"}", 0.0),
+        ("bartizan_provider_condition{provider=\"scripted\",type=\"Ready\",status=\"True\"}", 1.0),
         ("bartizan_queue_depth{provider=\"scripted\"}", 0.0),
         ("bartizan_watch_up{provider=\"scripted\",kind=\"ConfigMap.v1\"}", 1.0),
     ] {
