@@ -131,7 +131,12 @@ pub fn next(input: &StatusInput<'_>) -> Option<Value> {
         // Of a list that is written as a whole, everything else stays as it is.
         ReportedStatus::NoAnswer if room == ConditionsRoom::Atomic => {
             let is_ours = input.written.iter().any(|type_| type_ == READY);
-            (without_conditions(input.owned), ready_of(&held).filter(|_| is_ours).into_iter().collect())
+            let before: Vec<Condition> =
+                ready_of(&held).filter(|_| is_ours && !input.keeps_ready).into_iter().collect();
+            let mut ready = before.clone();
+            lower_ready(&mut ready, input);
+            // One that is not lowered stays as it stands there.
+            (without_conditions(input.owned), if ready == before { Vec::new() } else { ready })
         }
         ReportedStatus::NoAnswer => {
             let kept = before.iter().filter(|condition| !HOST_CONDITIONS.contains(&condition.type_.as_str()));
@@ -197,7 +202,8 @@ fn ready_of(status: &Value) -> Option<Condition> {
     let ready = list.find(|condition| condition["type"] == READY)?;
     let text = |field: &str| ready.get(field).and_then(Value::as_str).unwrap_or_default();
     let status = serde_json::from_value(ready.get("status")?.clone()).ok()?;
-    Some(Condition::new(READY, status, text("reason"), text("message")))
+    let observed_generation = ready.get("observedGeneration").and_then(Value::as_i64);
+    Some(Condition { observed_generation, ..Condition::new(READY, status, text("reason"), text("message")) })
 }
 
 /// When a condition changed to what it is, if it was so before. Read as it is: a kind may have no room for other fields of conditions.

@@ -25,7 +25,6 @@ use bartizan_contract::provider::ActiveModule;
 use bartizan_engine::breaker::Called;
 use bartizan_engine::index::{Index, Kinds, Scope};
 use bartizan_engine::provider::claims::{Claim, claims_alone};
-use bartizan_engine::provider::event::ControllerEvent;
 use bartizan_engine::queue::{BACKOFF_MAX, Finished};
 use bartizan_engine::reconcile::{Ended as ReconcileEnded, Next, Report};
 use bartizan_engine::snapshot::{Kept, Origin, Snapshot, Supplied};
@@ -128,6 +127,8 @@ pub(crate) struct Controller {
     observer: Observer,
     was_synced: bool,
     tally: Tally,
+    /// Whether it was reported that no status is refused.
+    told_status: bool,
     /// The number of parents in the last report.
     told_parents: Option<usize>,
     /// How many objects were reported that only look like children.
@@ -189,6 +190,7 @@ impl Controller {
             observer,
             was_synced: false,
             tally: Tally::default(),
+            told_status: false,
             told_parents: None,
             told_ignored: 0,
             broken: BTreeMap::new(),
@@ -227,8 +229,6 @@ impl Controller {
         let mut watching: JoinSet<()> = first.into_iter().map(|watch| watch.run(to.clone())).collect();
         self.report_health();
         self.report_breakers();
-        // What the one before could not write may fit now.
-        self.reporter.report(ControllerEvent::StatusBlocked { parents: 0, example: String::new() });
         let mut changed = std::pin::pin!(changed);
         if let Some(candidate) = &*inputs.candidates.borrow_and_update() {
             self.preview(Some(candidate));

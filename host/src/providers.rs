@@ -213,7 +213,12 @@ impl Providers {
         }
         self.requests.shutdown().await;
         self.telling.shutdown().await;
+        let metrics = self.host.board.metrics().clone();
         self.runs.end().await?;
+        if ended == Ended::CrdGone {
+            // What controllers counted until their end.
+            metrics.retain(|_| false);
+        }
         Ok(ended)
     }
 

@@ -245,7 +245,7 @@ pub struct Upgrade {
     #[schemars(length(max = 3), extend("x-kubernetes-list-type" = "set"))]
     pub hold_on: Vec<HoldOn>,
     /// The version that may take over, as `status.candidate.approval` names it: the digest of its module, and a hash of the settings if
-    /// these differ from the active ones. For approvals that are kept in Git; it approves this version alone, and stays.
+    /// there are any. For approvals that are kept in Git; it approves this version alone, and stays.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 200), regex(pattern = "^sha256:[0-9a-f]{64}(/[0-9a-f]+)?$"))]
     pub approved: Option<String>,

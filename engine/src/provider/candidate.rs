@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use bartizan_contract::GroupKind;
 use bartizan_contract::provider::{ActiveModule, CandidateModule, Provider, ProviderSpec};
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use super::event::RunId;
 use super::module::ModuleInfo;
@@ -87,7 +87,7 @@ impl Candidate {
         let candidate = CandidateModule {
             version: self.version.number().to_owned(),
             digest: self.version.digest().to_owned(),
-            approval: approval(provider, &self.version),
+            approval: self.version.id().approval(),
             changes: Some(preview.changes),
         };
         // It may take over, and does not serve yet: what it waits for, another condition says.
@@ -101,19 +101,11 @@ impl Candidate {
         Some(UpgradePlan {
             active: active.map(Version::active_module).or_else(|| provider.status.active.clone()),
             candidate: self.version.active_module(),
-            approval: approval(provider, &self.version),
+            approval: self.version.id().approval(),
             crds: self.crds.iter().flat_map(|crds| crds.iter()).map(ToString::to_string).collect(),
             preview: (**preview).clone(),
         })
     }
-}
-
-/// What approves a version of this Provider.
-#[must_use]
-pub fn approval(provider: &Provider, next: &Version) -> String {
-    let none = Map::new();
-    let settings = provider.status.active.as_ref().map_or(&none, |active| &active.settings);
-    next.id().approval(settings)
 }
 
 /// What of the CRDs of a module does not fit those of the one before it.

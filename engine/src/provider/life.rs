@@ -129,7 +129,7 @@ impl Life {
             ControllerEvent::BreakerOpen { message } if serves => self.reported.breaker = Some(message),
             ControllerEvent::BreakerClosed if serves => self.reported.breaker = None,
             ControllerEvent::StatusBlocked { parents, example } if serves => {
-                self.reported.status_blocked = (parents > 0).then_some((parents, example));
+                self.reported.status_blocked = Some((parents, example));
             }
             ControllerEvent::StatusRequires { fields } if is_current || serves => {
                 self.reported.status_requires = fields

@@ -49,6 +49,11 @@ impl Removal {
     pub fn reason(&self, provider: &Provider, parents: Option<usize>) -> Option<(Reason, String)> {
         match (self, parents) {
             (_, Some(parents)) if parents > 0 && blocks(provider) => Some((Reason::ParentsExist, blocked(parents))),
+            (Self::Waits { reason: Reason::ParentsExist, .. } | Self::UnderWay(Some((Reason::ParentsExist, _))), _)
+                if !blocks(provider) =>
+            {
+                None
+            }
             (Self::Waits { reason, message, .. }, _) => Some((*reason, message.clone())),
             (Self::UnderWay(said), _) => said.clone(),
             (Self::Done, _) => None,

@@ -57,7 +57,7 @@ pub struct Reported {
     pub held: Option<String>,
     /// How many parents it serves.
     pub parents: Option<usize>,
-    /// The status of how many parents cannot be written, and one of them with the reason.
+    /// The status of how many parents cannot be written, and one of them with the reason; `None`: not known yet.
     pub status_blocked: Option<(usize, String)>,
     /// Fields that a status must have.
     pub status_requires: Option<String>,

@@ -36,11 +36,11 @@ pub struct Facts<'a> {
     pub not_ready: Option<&'a str>,
     /// The version that may not serve yet, and why.
     pub candidate: Option<(CandidateModule, Held)>,
-    /// The digest of a version of which it is not known yet whether it waits: what was said before stays.
-    pub judged: Option<&'a str>,
+    /// The approval of a version of which it is not known yet whether it waits: what was said of it before stays.
+    pub judged: Option<String>,
     /// Its parents; `None`: not counted yet.
     pub parents: Option<usize>,
-    /// The status of how many parents cannot be written, and one of them with the reason.
+    /// The status of how many parents cannot be written, and one of them with the reason; `None`: not known yet.
     pub status_blocked: Option<&'a (usize, String)>,
     /// Fields that a status must have.
     pub status_requires: Option<&'a str>,
@@ -93,8 +93,10 @@ pub fn status(provider: &Provider, admission: &Admission, facts: Facts<'_>, now:
         }
         (Ok(()), None) => set(condition_types::LOADED, true, Reason::Loaded, "the module was loaded"),
     }
+    // Of the same version only.
+    let waited = before.candidate.as_ref().filter(|waited| facts.judged.as_ref() == Some(&waited.approval));
     let held_before = before.conditions.iter().find(|old| old.type_ == condition_types::UPGRADE_HELD);
-    match (&facts.candidate, held_before.filter(|_| facts.judged.is_some())) {
+    match (&facts.candidate, held_before.filter(|_| waited.is_some())) {
         (Some((_, Held { reason, message })), _) => set(condition_types::UPGRADE_HELD, true, *reason, message),
         (None, Some(before)) => kept.push(before.clone()),
         (None, None) => set(condition_types::UPGRADE_HELD, false, Reason::NoneWaits, "no other version waits"),
@@ -102,7 +104,7 @@ pub fn status(provider: &Provider, admission: &Admission, facts: Facts<'_>, now:
     if let Some((reason, message)) = &facts.removal {
         set(condition_types::REMOVAL_BLOCKED, true, *reason, message);
     }
-    let is_blocked = facts.status_blocked.is_some();
+    let is_blocked = facts.status_blocked.is_some_and(|(parents, _)| *parents > 0);
     if let Some(fields) = facts.status_requires.filter(|_| !is_blocked) {
         let message = format!(
             "{fields}: as long as the provider gave no status with it, nothing can be said on a parent but by events; make it \
@@ -110,7 +112,7 @@ pub fn status(provider: &Provider, admission: &Admission, facts: Facts<'_>, now:
         );
         set(condition_types::STATUS_BLOCKED, true, Reason::StatusRequired, &message);
     }
-    if let Some((parents, example)) = facts.status_blocked {
+    if let Some((parents, example)) = facts.status_blocked.filter(|_| is_blocked) {
         let of = if *parents == 1 { "1 parent".to_owned() } else { format!("{parents} parents") };
         let example = if example.is_empty() { String::new() } else { format!("; {example}") };
         let message =
@@ -129,7 +131,8 @@ pub fn status(provider: &Provider, admission: &Admission, facts: Facts<'_>, now:
         }
     }
     let starts = facts.serving == Serving::Starting;
-    if starts && !is_blocked && facts.status_requires.is_none() {
+    let is_running = starts || facts.started.is_some();
+    if is_running && facts.status_blocked.is_none() && facts.status_requires.is_none() {
         // Whether that is so still, the controller will say.
         kept.extend(before.conditions.iter().find(|old| old.type_ == condition_types::STATUS_BLOCKED).cloned());
     }
@@ -145,10 +148,7 @@ pub fn status(provider: &Provider, admission: &Admission, facts: Facts<'_>, now:
         observed_generation: provider.metadata.generation,
         active: facts.active.map(Version::active_module).or_else(|| before.active.clone()).or_else(first),
         previous,
-        candidate: match (facts.candidate, facts.judged) {
-            (Some((candidate, _)), _) => Some(candidate),
-            (None, judged) => before.candidate.clone().filter(|waited| judged == Some(&waited.digest)),
-        },
+        candidate: facts.candidate.map(|(candidate, _)| candidate).or_else(|| waited.cloned()),
         parents: facts.parents.map(|parents| u32::try_from(parents).unwrap_or(u32::MAX)).or(before.parents),
         kinds: kinds(provider, facts.started, facts.vacated),
         conditions,

@@ -4,6 +4,8 @@
 use bartizan_contract::provider::{ActiveModule, ProviderStatus, Upgrade, condition_types};
 use bartizan_contract::{Condition, ConditionStatus, EventType, ProviderEvent, Reason};
 
+use super::version::VersionId;
+
 /// Conditions whose False is worth an event, and those whose True is.
 const WANTED: [&str; 3] = [condition_types::ACCEPTED, condition_types::LOADED, condition_types::SERVING];
 const UNWANTED: [&str; 3] =
@@ -33,9 +35,10 @@ pub fn events(upgrade: &Upgrade, before: &ProviderStatus, after: &ProviderStatus
 /// The version that waited serves, since the spec approves it. An annotation that does is taken off, and told then.
 fn approved(upgrade: &Upgrade, before: &ProviderStatus, after: &ProviderStatus) -> Option<ProviderEvent> {
     let waited = before.candidate.as_ref().filter(|waited| upgrade.approves(&waited.approval))?;
-    let serves = after.active.as_ref().is_some_and(|active| active.digest == waited.digest);
+    let serves = after.active.as_ref().filter(|_| after.active != before.active);
     let message = format!("version {} was approved by spec.upgrade.approved, and serves", waited.version);
-    (serves && after.candidate.is_none()).then(|| event(Reason::Approved, &message))
+    let is_it = serves.is_some_and(|active| VersionId::of(active).approval() == waited.approval);
+    is_it.then(|| event(Reason::Approved, &message))
 }
 
 /// An event of the host itself.

@@ -23,6 +23,13 @@ impl Controller {
             self.observer.metrics.parents(&kind.to_string(), synced, parents);
         }
         self.count_ignored();
+        // Whether a status is still refused is known once each parent was decided on.
+        if self.was_synced && !self.told_status && self.tally.is_decided() {
+            self.told_status = true;
+            if self.status_blocked.is_empty() {
+                self.reporter.report(ControllerEvent::StatusBlocked { parents: 0, example: String::new() });
+            }
+        }
         if self.was_synced && self.told_parents != Some(parents) {
             self.told_parents = Some(parents);
             self.reporter.report(ControllerEvent::Parents(parents));

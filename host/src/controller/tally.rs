@@ -50,6 +50,12 @@ impl Tally {
         self.parents.insert(uid.clone(), (kind, synced));
     }
 
+    /// Whether each parent was decided on.
+    pub(super) fn is_decided(&self) -> bool {
+        let is_unknown = |status: &str| status == ConditionStatus::Unknown.as_str();
+        self.counts.iter().all(|((_, status), count)| *count == 0 || !is_unknown(status))
+    }
+
     /// What has changed since this was asked last.
     pub(super) fn changes(&mut self) -> Vec<(GroupKind, ConditionStatus, usize)> {
         let kinds = std::mem::take(&mut self.changed);

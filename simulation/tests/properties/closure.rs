@@ -100,6 +100,9 @@ impl Search<'_> {
             }
             let cut = if self.is_late() { "+" } else { "" };
             self.levels.push(format!("{disturbances} disturbances: {}{cut} to depth {deepest}", level.len()));
+            if self.is_late() {
+                return Ok(false);
+            }
             for state in &level {
                 if self.is_late() {
                     return Ok(false);

@@ -1,7 +1,7 @@
 //! What the status of a Provider says. Computing it changes nothing.
 
 use bartizan_contract::Reason;
-use bartizan_contract::provider::{CandidateModule, Provider, ProviderStatus};
+use bartizan_contract::provider::{ActiveModule, CandidateModule, Provider, ProviderStatus};
 
 use super::state::Life;
 use crate::provider::admission::{Admission, Last};
@@ -40,7 +40,7 @@ impl Life {
         status::status(provider, admission, facts, &now.time)
     }
 
-    fn facts<'a>(&'a self, provider: &Provider, admission: &'a Admission, now: &Now) -> Facts<'a> {
+    fn facts(&self, provider: &Provider, admission: &Admission, now: &Now) -> Facts<'_> {
         let active = self.active.as_ref().filter(|_| self.runner.is_some());
         let next = admission.version.as_ref().map(Version::id);
         let candidate = self.candidate.as_ref().filter(|candidate| Some(candidate.version.id()) == next);
@@ -70,12 +70,13 @@ impl Life {
 
     /// The version of which it is not known yet whether it waits: it was not compared with the one before, or that is still looked for.
     /// Somebody who looks at it, or has approved it, need not be told meanwhile that none waits.
-    fn judged<'a>(&'a self, provider: &Provider, admission: &'a Admission) -> Option<&'a str> {
-        let next = admission.version.as_ref()?;
-        match self.candidate.as_ref().filter(|candidate| candidate.version.id() == next.id()) {
-            Some(candidate) => candidate.verdict(provider).is_none().then(|| candidate.version.digest()),
-            None => matches!(admission.before, Last::Unknown).then(|| next.digest()),
-        }
+    fn judged(&self, provider: &Provider, admission: &Admission) -> Option<String> {
+        let next = admission.version.as_ref()?.id();
+        let is_unknown = match self.candidate.as_ref().filter(|candidate| candidate.version.id() == next) {
+            Some(candidate) => candidate.verdict(provider).is_none(),
+            None => is_looked_for(provider, admission),
+        };
+        is_unknown.then(|| next.approval())
     }
 
     /// Of one that does not serve, the number of parents is not known; one that never did has none.
@@ -102,7 +103,7 @@ impl Life {
                 }
                 (false, false, Some(message)) => Serving::No(Reason::Conflict, message.clone()),
                 // The version that served before is looked for, and serves on if it is found.
-                (false, false, None) if matches!(admission.before, Last::Unknown) => Serving::Starting,
+                (false, false, None) if is_looked_for(provider, admission) => Serving::Starting,
                 (false, false, None) => {
                     Serving::No(Reason::NotStarted, "it is not accepted, or its module is not loaded".to_owned())
                 }
@@ -118,4 +119,11 @@ impl Life {
             None => Serving::No(Reason::NotReady, "it is starting".to_owned()),
         }
     }
+}
+
+/// Whether the version that served before this host started is looked for. The one that is to serve now is at hand.
+fn is_looked_for(provider: &Provider, admission: &Admission) -> bool {
+    let is_next = |active: &ActiveModule| admission.version.as_ref().is_some_and(|next| next.is(active));
+    let is_another = provider.status.active.as_ref().is_some_and(|active| !is_next(active));
+    matches!(admission.before, Last::Unknown) && is_another
 }

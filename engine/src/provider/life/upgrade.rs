@@ -8,7 +8,7 @@ use bartizan_contract::provider::{EffectiveLimits, Provider};
 
 use super::state::{Follow, Life, Request, Turn};
 use crate::provider::admission::{Admission, Last};
-use crate::provider::candidate::{Candidate, PREVIEW_AGAIN, Previewer, approval};
+use crate::provider::candidate::{Candidate, PREVIEW_AGAIN, Previewer};
 use crate::provider::context::Context;
 use crate::provider::event::{Effect, Purpose, Readiness, RunId, Start, Target};
 use crate::provider::runner::{self, Runner};
@@ -60,7 +60,7 @@ impl Life {
         if let (Some(candidate), Some(known)) = (&mut self.candidate, &admission.known) {
             candidate.compare_with(known);
         }
-        let approval = approval(provider, next);
+        let approval = next.id().approval();
         let by_annotation = provider.metadata.annotations.get(APPROVE_ANNOTATION) == Some(&approval);
         let approved = by_annotation || provider.spec.upgrade.approves(&approval);
         let verdict = self.candidate.as_ref().and_then(|candidate| candidate.verdict(provider));
