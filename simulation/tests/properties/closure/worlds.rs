@@ -239,3 +239,9 @@ fn what_was_restored_without_managed_fields_is_adopted_whatever_fails() -> Resul
     let cluster = Cluster::new(states, [first(1), first(2)], &[Deed::ChangeAnswer]);
     explore("restored", &cluster.adopting_from_second().treasuring(0))
 }
+
+#[test]
+fn a_parent_stays_as_long_as_a_child_cannot_be_deleted() -> Result<(), String> {
+    let cluster = Cluster::new([ours(1), State::Absent], [first(1), first(1)], &[Deed::Delete]);
+    explore("last child", &cluster.finalizing())
+}
