@@ -3,5 +3,7 @@
 
 mod folder;
 mod properties;
+mod served;
+mod told;
 mod transitions;
 mod world;

@@ -1,8 +1,7 @@
 //! What each event does to a Provider that is served with version 1.0.0.
 
 use bartizan_contract::Kind;
-use bartizan_contract::names::APPROVE_ANNOTATION;
-use bartizan_contract::provider::condition_types::{ACCEPTED, LOADED, READY, REMOVAL_BLOCKED, SERVING, UPGRADE_HELD};
+use bartizan_contract::provider::condition_types::{ACCEPTED, LOADED, REMOVAL_BLOCKED, SERVING, UPGRADE_HELD};
 use bartizan_contract::provider::{Grants, OnRemoval, Provider, UpgradePolicy};
 use bartizan_engine::provider::event::ControllerEvent;
 use bartizan_engine::provider::module::ModuleInfo;
@@ -10,55 +9,8 @@ use bartizan_engine::provider::source::Trouble;
 use rstest::rstest;
 use serde_json::json;
 
+use crate::served::{MINIO, alike, approve, ask_to_delete, find, first, greedy, other, served};
 use crate::world::{World, module, provider};
-
-const MINIO: &str = "minio";
-
-fn first() -> ModuleInfo {
-    module("sha256:1", "1.0.0", &[])
-}
-
-/// A module that may take over with the same watches and rights.
-fn alike() -> ModuleInfo {
-    module("sha256:2", "1.1.0", &[])
-}
-
-/// A module that needs a controller of its own.
-fn other() -> ModuleInfo {
-    module("sha256:3", "2.0.0", &["Service"])
-}
-
-/// A module that asks for more than is granted.
-fn greedy() -> ModuleInfo {
-    module("sha256:4", "3.0.0", &["Secret"])
-}
-
-/// One Provider, listed, with its module, and served.
-fn served() -> World {
-    let mut world = World::new(&[provider(MINIO, 2)]);
-    world.publish(MINIO, Some(Ok(first())));
-    world.answer_all();
-    world.begin(world.last_run(MINIO));
-    world.answer_all();
-    world.done(MINIO);
-    world
-}
-
-fn find(world: &mut World, delete: u32) {
-    world.find(world.last_run(MINIO), |_| delete);
-    world.answer_all();
-}
-
-fn approve(world: &mut World, approval: &str) {
-    world.edit(MINIO, |provider| {
-        provider.metadata.annotations.insert(APPROVE_ANNOTATION.to_owned(), approval.to_owned());
-    });
-    world.answer_all();
-}
-
-fn ask_to_delete(provider: &mut Provider) {
-    provider.metadata.deletion_timestamp = Some("2026-02-01T00:00:00Z".to_owned());
-}
 
 #[test]
 fn a_provider_starts_once_its_finalizer_and_its_kinds_are_written() {
@@ -481,103 +433,4 @@ fn asking_for_the_status_changes_nothing() {
     assert_eq!(world.condition(MINIO, SERVING), world.condition(MINIO, SERVING));
     assert_eq!(world.next_due_in(), world.next_due_in());
     assert!(world.requests.is_empty());
-}
-
-/// What Argo CD, Flux and `kubectl wait` look at.
-#[test]
-fn ready_says_in_one_what_the_other_conditions_say() {
-    let ready = |world: &World| {
-        let (reason, message) = world.condition(MINIO, READY).unwrap();
-        (reason, message.split(':').next().unwrap_or_default().to_owned())
-    };
-    let of = |reason: &str, condition: &str| (reason.to_owned(), condition.to_owned());
-    let mut world = served();
-    assert_eq!(ready(&world), of("Ready", "it serves as its spec wants it"));
-    // A version that waits changes nothing: the one before serves.
-    world.publish(MINIO, Some(Ok(alike())));
-    find(&mut world, 1);
-    assert_eq!(ready(&world), of("Ready", "it serves as its spec wants it"));
-    // One that cannot be had is not what the spec wants.
-    world.publish(MINIO, Some(Ok(greedy())));
-    world.answer_all();
-    assert_eq!(ready(&world), of("NotGranted", "Loaded"));
-    world.publish(MINIO, Some(Ok(first())));
-    world.report(world.last_run(MINIO), ControllerEvent::BreakerOpen { message: "it crashed".to_owned() });
-    world.answer_all();
-    assert_eq!(ready(&world), of("BreakerOpen", "Serving"));
-    world.report(world.last_run(MINIO), ControllerEvent::BreakerClosed);
-    world.edit(MINIO, |provider| provider.spec.suspend = true);
-    world.answer_all();
-    assert_eq!(ready(&world), of("Suspended", "Serving"));
-}
-
-#[test]
-fn each_step_of_a_providers_life_is_an_event_on_it() {
-    let mut world = served();
-    assert_eq!(std::mem::take(&mut world.told), ["SourceMissing", "Loaded", "Serving"]);
-    world.publish(MINIO, Some(Ok(alike())));
-    find(&mut world, 1);
-    assert_eq!(std::mem::take(&mut world.told), ["Deletes"]);
-    let digest = alike().digest.to_string();
-    world.edit(MINIO, |provider| {
-        provider
-            .metadata
-            .annotations
-            .insert(APPROVE_ANNOTATION.to_owned(), provider.status.candidate.clone().unwrap().approval);
-    });
-    world.answer_all();
-    assert_eq!(world.server[MINIO].status.active.as_ref().unwrap().digest, digest);
-    let mut told = std::mem::take(&mut world.told);
-    told.sort();
-    assert_eq!(told, ["Approved", "NoneWaits", "Replaced"]);
-    // What is told is told once.
-    world.edit(MINIO, |_| {});
-    world.answer_all();
-    assert_eq!(world.told, Vec::<String>::new());
-    world.edit(MINIO, ask_to_delete);
-    world.answer_all();
-    world.answer(0, true);
-    assert_eq!(world.told, ["Removed"]);
-}
-
-/// As a GitOps tool does it, which would put an annotation of its own back.
-#[test]
-fn an_approval_in_the_spec_lets_one_version_take_over_and_stays() {
-    let mut world = served();
-    world.publish(MINIO, Some(Ok(alike())));
-    find(&mut world, 1);
-    world.edit(MINIO, |provider| provider.spec.upgrade.approved = Some("sha256:0".to_owned()));
-    world.answer_all();
-    assert_eq!(world.condition(MINIO, UPGRADE_HELD).unwrap().0, "Deletes", "another version was approved");
-    world.told.clear();
-    let approval = world.server[MINIO].status.candidate.clone().unwrap().approval;
-    world.edit(MINIO, |provider| provider.spec.upgrade.approved = Some(approval.clone()));
-    world.answer_all();
-    assert_eq!(world.serving(MINIO), Some("1.1.0"));
-    let mut told = std::mem::take(&mut world.told);
-    told.sort();
-    assert_eq!(told, ["Approved", "NoneWaits", "Replaced"]);
-    assert_eq!(world.server[MINIO].spec.upgrade.approved.as_ref(), Some(&approval));
-    // Other settings of the same module need one of their own.
-    world.edit(MINIO, |provider| {
-        provider.spec.settings.insert("image".to_owned(), "other".into());
-    });
-    find(&mut world, 1);
-    assert_ne!(world.server[MINIO].status.candidate.clone().map(|waits| waits.approval), Some(approval));
-}
-
-/// Whoever starts anew must first look at the version that waits; until then it is not said that none does.
-#[test]
-fn a_restart_keeps_what_was_said_of_a_version_that_waits() {
-    let mut world = served();
-    world.publish(MINIO, Some(Ok(alike())));
-    find(&mut world, 1);
-    let waited = world.server[MINIO].status.candidate.clone();
-    assert!(waited.is_some());
-    world.told.clear();
-    world.restart();
-    world.answer_all();
-    assert_eq!(world.condition(MINIO, UPGRADE_HELD).unwrap().0, "Deletes");
-    assert_eq!(world.server[MINIO].status.candidate, waited);
-    assert_eq!(world.told, Vec::<String>::new(), "it was said before");
 }
