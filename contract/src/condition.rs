@@ -15,6 +15,9 @@ pub enum ConditionStatus {
 }
 
 impl ConditionStatus {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::True, Self::False, Self::Unknown];
+
     /// As Kubernetes writes it.
     #[must_use]
     pub fn as_str(self) -> &'static str {

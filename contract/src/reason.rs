@@ -131,7 +131,7 @@ reasons! {
     Replaced,
     /// The version that was approved serves.
     Approved,
-    /// The Provider is gone.
+    /// A Provider that was deleted was let go of: the host's finalizer is off.
     Removed,
     /// No version waits.
     NoneWaits,

@@ -86,10 +86,7 @@ impl Life {
                 let owned = self.claim.as_ref().map(|claim| claim.kinds().collect());
                 // One that never served has no parents.
                 let owned = owned.or_else(|| provider.status.active.is_none().then(Vec::new));
-                let said = match self.removal.take() {
-                    Some(Removal::Waits { reason, message, .. }) => Some((reason, message)),
-                    _ => None,
-                };
+                let said = self.removal.take().and_then(|removal| removal.said());
                 self.removal = Some(Removal::UnderWay(said));
                 let (provider, claims) = (provider.clone(), context.claims.clone());
                 let remove = Remove { provider, owned, claims, run: self.last_run };

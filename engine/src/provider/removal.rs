@@ -47,16 +47,20 @@ impl Removal {
     /// Why a Provider that was deleted still exists: reason and message.
     #[must_use]
     pub fn reason(&self, provider: &Provider, parents: Option<usize>) -> Option<(Reason, String)> {
-        match (self, parents) {
-            (_, Some(parents)) if parents > 0 && blocks(provider) => Some((Reason::ParentsExist, blocked(parents))),
-            (Self::Waits { reason: Reason::ParentsExist, .. } | Self::UnderWay(Some((Reason::ParentsExist, _))), _)
-                if !blocks(provider) =>
-            {
-                None
-            }
-            (Self::Waits { reason, message, .. }, _) => Some((*reason, message.clone())),
-            (Self::UnderWay(said), _) => said.clone(),
-            (Self::Done, _) => None,
+        if let Some(parents) = parents.filter(|parents| *parents > 0 && blocks(provider)) {
+            return Some((Reason::ParentsExist, blocked(parents)));
+        }
+        // Nobody waits for parents once they are to be released.
+        self.said().filter(|(reason, _)| *reason != Reason::ParentsExist || blocks(provider))
+    }
+
+    /// What the last attempt said.
+    #[must_use]
+    pub fn said(&self) -> Option<(Reason, String)> {
+        match self {
+            Self::Waits { reason, message, .. } => Some((*reason, message.clone())),
+            Self::UnderWay(said) => said.clone(),
+            Self::Done => None,
         }
     }
 }

@@ -55,14 +55,11 @@ pub struct Facts<'a> {
 /// The status of a Provider.
 pub fn status(provider: &Provider, admission: &Admission, facts: Facts<'_>, now: &str) -> ProviderStatus {
     let before = &provider.status;
-    let (mut conditions, mut kept) = (Vec::new(), Vec::new());
-    let mut set = |type_: &str, status: bool, reason: Reason, message: &str| {
-        let status = if status { ConditionStatus::True } else { ConditionStatus::False };
-        conditions.push(condition(provider, type_, status, reason, message, now));
-    };
+    let starts = facts.serving == Serving::Starting;
+    let mut draft = Draft { provider, now, conditions: Vec::new() };
     match (&admission.accepted, facts.conflict, facts.note, &admission.orphaned_by) {
-        (Err(problem), ..) => set(condition_types::ACCEPTED, false, problem.reason, &problem.message),
-        (Ok(_), Some(message), ..) => set(condition_types::ACCEPTED, false, Reason::Conflict, message),
+        (Err(problem), ..) => draft.set(condition_types::ACCEPTED, false, problem.reason, &problem.message),
+        (Ok(_), Some(message), ..) => draft.set(condition_types::ACCEPTED, false, Reason::Conflict, message),
         // It serves all the same.
         (Ok(_), None, Some(FolderNote { kind, message, .. }), _) => {
             let (accepted, reason) = match kind {
@@ -70,74 +67,68 @@ pub fn status(provider: &Provider, admission: &Admission, facts: Facts<'_>, now:
                 NoteKind::Conflict => (false, Reason::Conflict),
                 NoteKind::Wrong => (false, Reason::Invalid),
             };
-            set(condition_types::ACCEPTED, accepted, reason, message);
+            draft.set(condition_types::ACCEPTED, accepted, reason, message);
         }
         (Ok(_), None, None, Some(file)) => {
             let message = format!(
                 "the spec can be honoured as it stands; {file}, which it was made from, is gone from the folder: delete \
                  the Provider if it should go, too"
             );
-            set(condition_types::ACCEPTED, true, Reason::SourceMissing, &message);
+            draft.set(condition_types::ACCEPTED, true, Reason::SourceMissing, &message);
         }
         (Ok(_), None, None, None) => {
-            set(condition_types::ACCEPTED, true, Reason::Accepted, "the spec can be honoured as it stands")
+            draft.set(condition_types::ACCEPTED, true, Reason::Accepted, "the spec can be honoured as it stands")
         }
     }
     match (&admission.loaded, &facts.not_ready) {
-        (Err(problem), _) => set(condition_types::LOADED, false, problem.reason, &problem.message),
+        (Err(problem), _) => draft.set(condition_types::LOADED, false, problem.reason, &problem.message),
         (Ok(()), Some(reason)) => {
             let next = admission.version.as_ref().map_or("", Version::number);
             let keeps = facts.active.map(|active| format!("; version {} keeps serving", active.number()));
             let message = format!("version {next} cannot start yet: {reason}{}", keeps.unwrap_or_default());
-            set(condition_types::LOADED, false, Reason::NotReady, &message);
+            draft.set(condition_types::LOADED, false, Reason::NotReady, &message);
         }
-        (Ok(()), None) => set(condition_types::LOADED, true, Reason::Loaded, "the module was loaded"),
+        (Ok(()), None) => draft.set(condition_types::LOADED, true, Reason::Loaded, "the module was loaded"),
     }
     // Of the same version only.
     let waited = before.candidate.as_ref().filter(|waited| facts.judged.as_ref() == Some(&waited.approval));
-    let held_before = before.conditions.iter().find(|old| old.type_ == condition_types::UPGRADE_HELD);
-    match (&facts.candidate, held_before.filter(|_| waited.is_some())) {
-        (Some((_, Held { reason, message })), _) => set(condition_types::UPGRADE_HELD, true, *reason, message),
-        (None, Some(before)) => kept.push(before.clone()),
-        (None, None) => set(condition_types::UPGRADE_HELD, false, Reason::NoneWaits, "no other version waits"),
+    match (&facts.candidate, waited) {
+        (Some((_, Held { reason, message })), _) => draft.set(condition_types::UPGRADE_HELD, true, *reason, message),
+        (None, Some(_)) => draft.keep(condition_types::UPGRADE_HELD),
+        (None, None) => draft.set(condition_types::UPGRADE_HELD, false, Reason::NoneWaits, "no other version waits"),
     }
     if let Some((reason, message)) = &facts.removal {
-        set(condition_types::REMOVAL_BLOCKED, true, *reason, message);
+        draft.set(condition_types::REMOVAL_BLOCKED, true, *reason, message);
     }
-    let is_blocked = facts.status_blocked.is_some_and(|(parents, _)| *parents > 0);
-    if let Some(fields) = facts.status_requires.filter(|_| !is_blocked) {
-        let message = format!(
-            "{fields}: as long as the provider gave no status with it, nothing can be said on a parent but by events; make it \
-             optional in the CustomResourceDefinition"
-        );
-        set(condition_types::STATUS_BLOCKED, true, Reason::StatusRequired, &message);
+    match (facts.status_blocked, facts.status_requires) {
+        (Some((parents @ 1.., example)), _) => {
+            let of = if *parents == 1 { "1 parent".to_owned() } else { format!("{parents} parents") };
+            let example = if example.is_empty() { String::new() } else { format!("; {example}") };
+            let message =
+                format!("the status of {of} cannot be written as given; failures are reported as events{example}");
+            draft.set(condition_types::STATUS_BLOCKED, true, Reason::StatusRefused, &message);
+        }
+        (_, Some(fields)) => {
+            let message = format!(
+                "{fields}: as long as the provider gave no status with it, nothing can be said on a parent but by events; make \
+                 it optional in the CustomResourceDefinition"
+            );
+            draft.set(condition_types::STATUS_BLOCKED, true, Reason::StatusRequired, &message);
+        }
+        // Whether that is so still, the controller will say.
+        (None, None) if starts || facts.started.is_some() => draft.keep(condition_types::STATUS_BLOCKED),
+        _ => {}
     }
-    if let Some((parents, example)) = facts.status_blocked.filter(|_| is_blocked) {
-        let of = if *parents == 1 { "1 parent".to_owned() } else { format!("{parents} parents") };
-        let example = if example.is_empty() { String::new() } else { format!("; {example}") };
-        let message =
-            format!("the status of {of} cannot be written as given; failures are reported as events{example}");
-        set(condition_types::STATUS_BLOCKED, true, Reason::StatusRefused, &message);
-    }
-    match facts.serving.clone() {
+    match facts.serving {
         Serving::Yes => {
             let left_alone = facts.left_alone.map(|reason| format!("; {reason}")).unwrap_or_default();
             let message = format!("parents are served{left_alone}");
-            set(condition_types::SERVING, true, Reason::Serving, &message);
+            draft.set(condition_types::SERVING, true, Reason::Serving, &message);
         }
-        Serving::No(reason, message) => set(condition_types::SERVING, false, reason, &message),
-        Serving::Starting => {
-            conditions.extend(before.conditions.iter().find(|old| old.type_ == condition_types::SERVING).cloned());
-        }
+        Serving::No(reason, message) => draft.set(condition_types::SERVING, false, reason, &message),
+        Serving::Starting => draft.keep(condition_types::SERVING),
     }
-    let starts = facts.serving == Serving::Starting;
-    let is_running = starts || facts.started.is_some();
-    if is_running && facts.status_blocked.is_none() && facts.status_requires.is_none() {
-        // Whether that is so still, the controller will say.
-        kept.extend(before.conditions.iter().find(|old| old.type_ == condition_types::STATUS_BLOCKED).cloned());
-    }
-    conditions.append(&mut kept);
-    conditions.insert(0, ready(provider, &conditions, starts, now));
+    let conditions = draft.with_ready(starts);
     let previous = match (facts.active, &before.active) {
         (Some(serves), Some(before)) if !serves.is(before) => Some(before.clone()),
         _ => before.previous.clone(),
@@ -155,43 +146,61 @@ pub fn status(provider: &Provider, admission: &Admission, facts: Facts<'_>, now:
     }
 }
 
-/// Whether it serves as its spec wants it: it does not if one of the other conditions says so. While it starts, what was said of the same
-/// generation stays.
-fn ready(provider: &Provider, conditions: &[Condition], starts: bool, now: &str) -> Condition {
-    let condition =
-        |status, reason, message: &str| condition(provider, condition_types::READY, status, reason, message, now);
-    // Of one that starts, what was said of the one before stays in its conditions.
-    let serving = (!starts).then_some(condition_types::SERVING);
-    let wanted = [Some(condition_types::ACCEPTED), serving, Some(condition_types::LOADED)];
-    let mut found =
-        wanted.into_iter().flatten().filter_map(|type_| conditions.iter().find(|found| found.type_ == type_));
-    if let Some(cause) = found.find(|found| found.status == ConditionStatus::False) {
-        let reason = cause.reason.parse().unwrap_or(Reason::NotReady);
-        return condition(ConditionStatus::False, reason, &format!("{}: {}", cause.type_, cause.message));
-    }
-    let before = provider.status.conditions.iter().find(|old| old.type_ == condition_types::READY);
-    match before.filter(|before| starts && before.observed_generation == provider.metadata.generation) {
-        Some(before) => before.clone(),
-        None if starts => condition(ConditionStatus::Unknown, Reason::Starting, "it starts"),
-        None => condition(ConditionStatus::True, Reason::Ready, "it serves as its spec wants it"),
-    }
+/// The conditions, as they are said one after the other.
+struct Draft<'a> {
+    provider: &'a Provider,
+    now: &'a str,
+    conditions: Vec<Condition>,
 }
 
-/// A condition, with the time of its last transition kept where there was none.
-fn condition(
-    provider: &Provider,
-    type_: &str,
-    status: ConditionStatus,
-    reason: Reason,
-    message: &str,
-    now: &str,
-) -> Condition {
-    let mut condition = Condition::new(type_, status, reason.as_str(), message);
-    condition.observed_generation = provider.metadata.generation;
-    let same = provider.status.conditions.iter().find(|old| old.type_ == type_ && old.status == status);
-    let since = same.and_then(|old| old.last_transition_time.clone());
-    condition.last_transition_time = Some(since.unwrap_or_else(|| now.to_owned()));
-    condition
+impl Draft<'_> {
+    fn set(&mut self, type_: &str, status: bool, reason: Reason, message: &str) {
+        let status = if status { ConditionStatus::True } else { ConditionStatus::False };
+        self.conditions.push(self.condition(type_, status, reason, message));
+    }
+
+    /// What was said before stays, if anything was.
+    fn keep(&mut self, type_: &str) {
+        self.conditions.extend(self.before(type_).cloned());
+    }
+
+    fn before(&self, type_: &str) -> Option<&Condition> {
+        self.provider.status.conditions.iter().find(|old| old.type_ == type_)
+    }
+
+    /// All of them, and first whether it serves as its spec wants it: it does not if one of the others says so. While it starts, what was
+    /// said of the same generation stays.
+    fn with_ready(mut self, starts: bool) -> Vec<Condition> {
+        // Of one that starts, what was said of the one before stays in its conditions.
+        let serving = (!starts).then_some(condition_types::SERVING);
+        let wanted = [Some(condition_types::ACCEPTED), serving, Some(condition_types::LOADED)];
+        let find = |type_: &str| self.conditions.iter().find(|found| found.type_ == type_);
+        let mut found = wanted.into_iter().flatten().filter_map(find);
+        let cause = found.find(|found| found.status == ConditionStatus::False);
+        let is_of_generation = |before: &&Condition| before.observed_generation == self.provider.metadata.generation;
+        let new = |status, reason, message: &str| self.condition(condition_types::READY, status, reason, message);
+        let ready = match (cause, self.before(condition_types::READY).filter(is_of_generation)) {
+            (Some(cause), _) => {
+                let reason = cause.reason.parse().unwrap_or(Reason::NotReady);
+                new(ConditionStatus::False, reason, &format!("{}: {}", cause.type_, cause.message))
+            }
+            (None, Some(before)) if starts => before.clone(),
+            (None, _) if starts => new(ConditionStatus::Unknown, Reason::Starting, "it starts"),
+            (None, _) => new(ConditionStatus::True, Reason::Ready, "it serves as its spec wants it"),
+        };
+        self.conditions.insert(0, ready);
+        self.conditions
+    }
+
+    /// A condition, with the time of its last transition kept where there was none.
+    fn condition(&self, type_: &str, status: ConditionStatus, reason: Reason, message: &str) -> Condition {
+        let mut condition = Condition::new(type_, status, reason.as_str(), message);
+        condition.observed_generation = self.provider.metadata.generation;
+        let same = self.before(type_).filter(|old| old.status == status);
+        let since = same.and_then(|old| old.last_transition_time.clone());
+        condition.last_transition_time = Some(since.unwrap_or_else(|| self.now.to_owned()));
+        condition
+    }
 }
 
 /// Every kind that the provider may have written: those of its children that it is granted, if it was started, and those of before, but

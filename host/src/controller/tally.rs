@@ -5,14 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use bartizan_contract::{ConditionStatus, GroupKind};
 use bartizan_engine::ParentUid;
 
-/// The statuses of a condition.
-const STATUSES: [ConditionStatus; 3] = [ConditionStatus::True, ConditionStatus::False, ConditionStatus::Unknown];
-
 /// Parents by kind and status.
 #[derive(Debug, Default)]
 pub(super) struct Tally {
     parents: BTreeMap<ParentUid, (GroupKind, ConditionStatus)>,
-    counts: BTreeMap<(GroupKind, &'static str), usize>,
+    counts: BTreeMap<(GroupKind, ConditionStatus), usize>,
     changed: BTreeSet<GroupKind>,
 }
 
@@ -38,32 +35,31 @@ impl Tally {
     /// A parent is gone.
     pub(super) fn forget(&mut self, uid: &ParentUid) {
         let Some((kind, synced)) = self.parents.remove(uid) else { return };
-        if let Some(count) = self.counts.get_mut(&(kind.clone(), synced.as_str())) {
+        if let Some(count) = self.counts.get_mut(&(kind.clone(), synced)) {
             *count = count.saturating_sub(1);
         }
         self.changed.insert(kind);
     }
 
     fn count(&mut self, uid: &ParentUid, kind: GroupKind, synced: ConditionStatus) {
-        *self.counts.entry((kind.clone(), synced.as_str())).or_default() += 1;
+        *self.counts.entry((kind.clone(), synced)).or_default() += 1;
         self.changed.insert(kind.clone());
         self.parents.insert(uid.clone(), (kind, synced));
     }
 
     /// Whether each parent was decided on.
     pub(super) fn is_decided(&self) -> bool {
-        let is_unknown = |status: &str| status == ConditionStatus::Unknown.as_str();
-        self.counts.iter().all(|((_, status), count)| *count == 0 || !is_unknown(status))
+        self.counts.iter().all(|((_, status), count)| *count == 0 || *status != ConditionStatus::Unknown)
     }
 
     /// What has changed since this was asked last.
     pub(super) fn changes(&mut self) -> Vec<(GroupKind, ConditionStatus, usize)> {
         let kinds = std::mem::take(&mut self.changed);
         let of = |kind: &GroupKind, status: ConditionStatus| {
-            let count = self.counts.get(&(kind.clone(), status.as_str())).copied().unwrap_or_default();
+            let count = self.counts.get(&(kind.clone(), status)).copied().unwrap_or_default();
             (kind.clone(), status, count)
         };
-        kinds.iter().flat_map(|kind| STATUSES.map(|status| of(kind, status))).collect()
+        kinds.iter().flat_map(|kind| ConditionStatus::ALL.map(|status| of(kind, status))).collect()
     }
 }
 

@@ -92,7 +92,7 @@ impl Metrics {
         let name = &provider.metadata.name;
         let Families { conditions, versions, .. } = &*self.families;
         for condition in &provider.status.conditions {
-            for status in [ConditionStatus::True, ConditionStatus::False, ConditionStatus::Unknown] {
+            for status in ConditionStatus::ALL {
                 let (r#type, is) = (condition.type_.clone(), status == condition.status);
                 let of = OfCondition { provider: name.clone(), r#type, status: status.as_str() };
                 conditions.of(&of).set(i64::from(is));
