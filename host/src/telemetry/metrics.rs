@@ -16,7 +16,6 @@ use prometheus_client::encoding::prometheus_text;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
-use prometheus_client::registry::Registry;
 use serde::{Deserialize, Serialize};
 
 use families::{Families, LEASE, Live};
@@ -37,7 +36,7 @@ pub(crate) struct Load {
 }
 
 /// The metrics of the host.
-#[derive(Clone)]
+#[derive(Clone, Default)]
 pub(crate) struct Metrics {
     families: Arc<Families>,
 }
@@ -45,17 +44,6 @@ pub(crate) struct Metrics {
 impl fmt::Debug for Metrics {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Metrics").finish_non_exhaustive()
-    }
-}
-
-impl Default for Metrics {
-    fn default() -> Self {
-        let mut all = Families::default();
-        let mut registry = Registry::default();
-        all.register_of_providers(&mut registry);
-        all.register_of_host(&mut registry);
-        all.registry = registry;
-        Self { families: Arc::new(all) }
     }
 }
 

@@ -1,41 +1,27 @@
 //! Families whose series end with their Provider, or a deleted Provider would be scraped, and alerted on, for ever.
 
 use std::collections::BTreeSet;
+use std::fmt::Debug;
 use std::hash::Hash;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use prometheus_client::metrics::family::{Family, MetricConstructor};
+use prometheus_client::encoding::{EncodeLabelSet, EncodeMetric};
+use prometheus_client::metrics::TypedMetric;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::registry::Registry;
 
 use super::labels::Labels;
 
 /// A family, and which series it has: a family itself cannot be asked.
-pub(super) struct Series<S, M, C = fn() -> M> {
-    family: Family<S, M, C>,
-    known: Mutex<BTreeSet<S>>,
+pub(super) struct Series<S, M> {
+    family: Family<S, M, fn() -> M>,
+    known: Arc<Mutex<BTreeSet<S>>>,
 }
 
-impl<S: Clone + Hash + Eq, M: Default> Default for Series<S, M> {
-    fn default() -> Self {
-        Self::new(M::default)
-    }
-}
-
-impl<S: Clone + Hash + Eq, M, C> Series<S, M, C> {
-    /// A family whose metrics are made by `constructor`.
-    pub(super) fn new(constructor: C) -> Self {
-        Self { family: Family::new_with_constructor(constructor), known: Mutex::default() }
-    }
-
+impl<S: Clone + Hash + Eq + Ord + Labels, M: Clone> Series<S, M> {
     fn known(&self) -> MutexGuard<'_, BTreeSet<S>> {
         // A panic leaves a valid set.
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl<S: Clone + Hash + Eq + Ord + Labels, M: Clone, C: Clone + MetricConstructor<M>> Series<S, M, C> {
-    /// The family, to be registered.
-    pub(super) fn family(&self) -> Family<S, M, C> {
-        self.family.clone()
     }
 
     /// The metric with these labels.
@@ -71,7 +57,41 @@ impl<S: Clone + Hash + Eq + Ord + Labels, M: Clone, C: Clone + MetricConstructor
 
     /// Ends all series.
     pub(super) fn clear(&self) {
-        self.known().clear();
-        self.family.clear();
+        self.retain(|_| false);
+    }
+}
+
+/// Ends the series of Providers that are not to be kept.
+type End = Box<dyn Fn(&dyn Fn(&str) -> bool) + Send + Sync>;
+
+/// All families of Providers: each is registered, and ends with its Provider.
+#[derive(Default)]
+pub(super) struct OfProviders {
+    ends: Vec<End>,
+}
+
+impl OfProviders {
+    /// A family whose metrics are made by `constructor`.
+    pub(super) fn add<S, M>(
+        &mut self,
+        registry: &mut Registry,
+        name: &str,
+        help: &str,
+        constructor: fn() -> M,
+    ) -> Series<S, M>
+    where
+        S: Clone + Hash + Eq + Ord + Labels + EncodeLabelSet + Debug + Send + Sync + 'static,
+        M: Clone + EncodeMetric + TypedMetric + Debug + Send + Sync + 'static,
+    {
+        let (family, known) = (Family::new_with_constructor(constructor), Arc::<Mutex<BTreeSet<S>>>::default());
+        registry.register(name, help, family.clone());
+        let ending = Series { family: family.clone(), known: known.clone() };
+        self.ends.push(Box::new(move |keep| ending.retain(|labels| keep(labels.provider()))));
+        Series { family, known }
+    }
+
+    /// Ends all series of Providers that are not to be kept.
+    pub(super) fn retain(&self, keep: &dyn Fn(&str) -> bool) {
+        self.ends.iter().for_each(|end| end(keep));
     }
 }
