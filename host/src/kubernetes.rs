@@ -9,6 +9,7 @@ pub(crate) mod discovery;
 pub(crate) mod error;
 pub(crate) mod events;
 pub(crate) mod impersonation;
+pub(crate) mod layer;
 pub(crate) mod lease;
 pub(crate) mod metadata;
 pub(crate) mod object;

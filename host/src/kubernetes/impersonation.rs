@@ -3,11 +3,10 @@
 
 use anyhow::Context as _;
 use http::header::USER_AGENT;
-use http::{HeaderName, HeaderValue, Request};
+use http::{HeaderName, HeaderValue};
 use kube::Client;
-use kube::client::Body;
-use tower::service_fn;
 
+use crate::kubernetes::layer::layered;
 use crate::kubernetes::user_agent;
 
 /// The groups of a ServiceAccount are added by the API server.
@@ -25,12 +24,9 @@ pub(crate) fn user(namespace: &str, name: &str) -> String {
 pub(crate) fn acting_as(client: &Client, user: &str, provider: &str) -> anyhow::Result<Client> {
     let user = HeaderValue::from_str(user).with_context(|| format!("{user:?} cannot be a user"))?;
     let agent = user_agent::of(Some(provider))?;
-    let (client, namespace) = (client.clone(), client.default_namespace().to_owned());
-    let service = service_fn(move |mut request: Request<Body>| {
+    Ok(layered(client.clone(), move |client, mut request| {
         request.headers_mut().insert(IMPERSONATE, user.clone());
         request.headers_mut().insert(USER_AGENT, agent.clone());
-        let client = client.clone();
         async move { client.send(request).await }
-    });
-    Ok(Client::new(service, namespace))
+    }))
 }

@@ -6,19 +6,18 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use bartizan_engine::election::{Election, GIVE_UP_AFTER, LEASE_DURATION, RENEW_EVERY, Record, Turn};
-use http::Request;
 use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use k8s_openapi::jiff::Timestamp;
 use kube::api::PostParams;
-use kube::client::Body;
 use kube::core::ObjectMeta;
 use kube::{Api, Client};
-use tower::{BoxError, service_fn};
+use tower::BoxError;
 use tracing::{error, info, warn};
 
 use crate::kubernetes::deadline::in_time;
 use crate::kubernetes::error::text;
+use crate::kubernetes::layer::layered;
 
 /// Name of the Lease.
 pub(crate) const NAME: &str = "bartizan";
@@ -94,17 +93,16 @@ impl Leadership {
 
     /// A client that reads at any time, and writes while this host has the Lease.
     pub(crate) fn guarded(&self, client: Client) -> Client {
-        let (term, namespace) = (self.term.clone(), client.default_namespace().to_owned());
-        let service = service_fn(move |request: Request<Body>| {
-            let (client, term) = (client.clone(), term.clone());
+        let term = self.term.clone();
+        layered(client, move |client, request| {
+            let term = term.clone();
             async move {
                 if !request.method().is_safe() && term.has_ended() {
                     return Err(BoxError::from(TermEnded));
                 }
                 client.send(request).await.map_err(BoxError::from)
             }
-        });
-        Client::new(service, namespace)
+        })
     }
 
     /// Waits until this host has the Lease. `waits` is called with the reason whenever that changes.

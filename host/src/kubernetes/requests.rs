@@ -3,31 +3,27 @@
 use http::header::CONTENT_TYPE;
 use http::{Method, Request};
 use kube::Client;
-use kube::client::Body;
-use tower::service_fn;
 
+use crate::kubernetes::layer::{is_watch, layered};
 use crate::telemetry::metrics::Metrics;
 
 /// A client whose requests are counted.
 pub(crate) fn counted(client: Client, metrics: Metrics) -> Client {
-    let namespace = client.default_namespace().to_owned();
-    let service = service_fn(move |request: Request<Body>| {
-        let (client, metrics, verb) = (client.clone(), metrics.clone(), verb(&request));
+    layered(client, move |client, request| {
+        let (metrics, verb) = (metrics.clone(), verb(&request));
         async move {
             let answered = client.send(request).await;
             metrics.requested(verb, answered.as_ref().ok().map(|response| response.status().as_u16()));
             answered
         }
-    });
-    Client::new(service, namespace)
+    })
 }
 
 /// The verb of a request, as Kubernetes' rights name it; `apply` is told from other patches.
 fn verb<B>(request: &Request<B>) -> &'static str {
     let content_type = request.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let query = request.uri().query().unwrap_or_default();
     match *request.method() {
-        Method::GET if query.split('&').any(|pair| matches!(pair, "watch=true" | "watch=1")) => "watch",
+        Method::GET if is_watch(request) => "watch",
         Method::GET if names_an_object(request.uri().path()) => "get",
         Method::GET => "list",
         Method::POST => "create",

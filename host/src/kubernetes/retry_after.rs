@@ -3,12 +3,13 @@
 //! `retryAfterSeconds` of a Status.
 
 use http::header::{CONTENT_LENGTH, RETRY_AFTER};
-use http::{Request, Response, StatusCode};
+use http::{Response, StatusCode};
 use http_body_util::{BodyExt as _, Limited};
 use kube::Client;
 use kube::client::Body;
 use serde_json::{Value, json};
-use tower::service_fn;
+
+use crate::kubernetes::layer::layered;
 
 /// Most bytes of an answer that is a refusal.
 const LIMIT: usize = 64 << 10;
@@ -17,18 +18,13 @@ const LONGEST: usize = 200;
 
 /// A client whose errors carry the delay that the API server asks for.
 pub(crate) fn kept(client: Client) -> Client {
-    let namespace = client.default_namespace().to_owned();
-    let service = service_fn(move |request: Request<Body>| {
-        let client = client.clone();
-        async move {
-            let response = client.send(request).await?;
-            Ok::<_, kube::Error>(match seconds(&response) {
-                Some(seconds) => with_seconds(response, seconds).await,
-                None => response,
-            })
-        }
-    });
-    Client::new(service, namespace)
+    layered(client, async |client: Client, request| {
+        let response = client.send(request).await?;
+        Ok::<_, kube::Error>(match seconds(&response) {
+            Some(seconds) => with_seconds(response, seconds).await,
+            None => response,
+        })
+    })
 }
 
 /// The API server sends seconds, never a date.
@@ -68,7 +64,9 @@ async fn with_seconds(response: Response<Body>, seconds: u32) -> Response<Body> 
 mod tests {
     use std::convert::Infallible;
 
+    use http::Request;
     use rstest::rstest;
+    use tower::service_fn;
 
     use super::*;
     use crate::kubernetes::error::retry_after;

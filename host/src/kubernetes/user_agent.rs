@@ -2,11 +2,11 @@
 //! logs and the API server's own metrics show it.
 
 use anyhow::Context as _;
+use http::HeaderValue;
 use http::header::USER_AGENT;
-use http::{HeaderValue, Request};
 use kube::Client;
-use kube::client::Body;
-use tower::service_fn;
+
+use crate::kubernetes::layer::layered;
 
 /// The header's value, for a provider or for the host itself.
 ///
@@ -26,20 +26,20 @@ pub(crate) fn of(provider: Option<&str>) -> anyhow::Result<HeaderValue> {
 /// # Errors
 /// If the version is not valid in a header.
 pub(crate) fn set(client: Client) -> anyhow::Result<Client> {
-    let (agent, namespace) = (of(None)?, client.default_namespace().to_owned());
-    let service = service_fn(move |mut request: Request<Body>| {
+    let agent = of(None)?;
+    Ok(layered(client, move |client, mut request| {
         request.headers_mut().entry(USER_AGENT).or_insert_with(|| agent.clone());
-        let client = client.clone();
         async move { client.send(request).await }
-    });
-    Ok(Client::new(service, namespace))
+    }))
 }
 
 #[cfg(test)]
 mod tests {
     use std::sync::{Arc, Mutex};
 
-    use http::Response;
+    use http::{Request, Response};
+    use kube::client::Body;
+    use tower::service_fn;
 
     use super::*;
     use crate::kubernetes::impersonation::acting_as;

@@ -8,16 +8,15 @@ use bartizan_engine::Observed;
 use bartizan_engine::index::Scope;
 use bartizan_engine::object::Projection;
 use futures::{StreamExt as _, TryStreamExt as _};
-use http::{Request, Uri};
+use http::Uri;
 use kube::Client;
-use kube::client::Body;
 use kube::runtime::watcher::{self, Event, watcher};
 use tokio::sync::mpsc;
-use tower::service_fn;
 use tracing::warn;
 
 use crate::kubernetes::backoff::{self, Backoff};
 use crate::kubernetes::error::{chain, retry_after};
+use crate::kubernetes::layer::layered;
 use crate::kubernetes::object::objects_as;
 use crate::kubernetes::served::Resource;
 use crate::kubernetes::stored::Stored;
@@ -26,15 +25,12 @@ use crate::kubernetes::watch_throttle::throttled;
 /// A client whose streamed lists are consistent: kube asks for one that is not older than version 0, which any cache of an API server may
 /// answer, however far it lags. Without a version, the list is as new as the store (KEP-3157).
 fn consistent(client: Client) -> Client {
-    let namespace = client.default_namespace().to_owned();
-    let service = service_fn(move |mut request: Request<Body>| {
+    layered(client, |client, mut request| {
         if let Some(uri) = without_version_zero(request.uri()) {
             *request.uri_mut() = uri;
         }
-        let client = client.clone();
         async move { client.send(request).await }
-    });
-    Client::new(service, namespace)
+    })
 }
 
 /// The address of a streamed list without its resource version; `None` if it is another request.

@@ -4,12 +4,10 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use http::Request;
 use kube::Client;
-use kube::client::Body;
-use tower::service_fn;
 
 use crate::kubernetes::backoff::{self, Backoff};
+use crate::kubernetes::layer::{is_watch, layered};
 
 /// A watch that lasted this long ended as watches do.
 const LASTED: Duration = Duration::from_secs(2);
@@ -42,26 +40,21 @@ impl Throttle {
 
 /// A client for one watcher.
 pub(crate) fn throttled(client: Client) -> Client {
-    let namespace = client.default_namespace().to_owned();
     let throttle = Arc::new(Mutex::new(Throttle::new()));
-    let service = service_fn(move |request: Request<Body>| {
-        let is_watch =
-            request.uri().query().is_some_and(|query| query.split('&').any(|part| part.starts_with("watch=")));
-        let delay = if is_watch {
+    layered(client, move |client, request| {
+        let delay = if is_watch(&request) {
             // A panic cannot leave it in between two states.
             throttle.lock().unwrap_or_else(PoisonError::into_inner).delay(Instant::now())
         } else {
             Duration::ZERO
         };
-        let client = client.clone();
         async move {
             if !delay.is_zero() {
                 tokio::time::sleep(delay).await;
             }
             client.send(request).await
         }
-    });
-    Client::new(service, namespace)
+    })
 }
 
 #[cfg(test)]

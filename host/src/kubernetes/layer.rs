@@ -1,0 +1,22 @@
+//! Layers on a client: what is done with each of its requests.
+
+use http::{Request, Response};
+use kube::Client;
+use kube::client::Body;
+use tower::{BoxError, service_fn};
+
+/// A client that has each request handled by this function, with the client below it.
+pub(crate) fn layered<H, R, E>(client: Client, handle: H) -> Client
+where
+    H: Fn(Client, Request<Body>) -> R + Send + 'static,
+    R: Future<Output = Result<Response<Body>, E>> + Send + 'static,
+    E: Into<BoxError> + 'static,
+{
+    let namespace = client.default_namespace().to_owned();
+    Client::new(service_fn(move |request| handle(client.clone(), request)), namespace)
+}
+
+/// Whether a request is for a watch.
+pub(crate) fn is_watch<B>(request: &Request<B>) -> bool {
+    request.uri().query().is_some_and(|query| query.split('&').any(|part| part.starts_with("watch=")))
+}
