@@ -19,8 +19,8 @@ use proptest::option;
 use proptest::prelude::*;
 use serde_json::json;
 use world::{
-    DesiredChild, FINALIZER, State, check_trace, check_writes, children, desired, finish_deletions, foreign_objects,
-    host, is_owned, key, may_be_applied, observe, parent_key, parent_uid, response, server, set,
+    DesiredChild, FINALIZER, State, blocked, check_trace, check_writes, children, desired, finish_deletions,
+    foreign_objects, host, is_owned, key, observe, parent_key, parent_uid, response, server, set,
 };
 
 /// Number of children.
@@ -99,15 +99,6 @@ fn plan(host: &Host, answer: &ReconcileResponse) -> Plan {
     }
 }
 
-/// The lowest wave of a desired child that cannot be applied now: what the host knows of it is being deleted, or is not its own.
-fn blocked(host: &Host, answer: &ReconcileResponse) -> Option<u32> {
-    let known = host.index.children(world::OURS);
-    let is_blocked =
-        |key: &ObjectKey| known.iter().any(|child| child.key == *key && (child.deleting || !may_be_applied(child)));
-    let intents = desired(answer.clone(), world::OURS).intents;
-    intents.iter().filter(|intent| is_blocked(&intent.key)).map(|intent| intent.wave).min()
-}
-
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(512))]
 
@@ -132,7 +123,7 @@ proptest! {
                 Step::Decide((children, kept), choices) => {
                     let before = foreign_objects(&server);
                     let answer = response(&children, &kept);
-                    let blocked = blocked(&host, &answer);
+                    let blocked = blocked(&host, world::PROVIDER, world::OURS, &desired(answer.clone(), world::OURS));
                     let provider = |_: &[u8]| answer.clone();
                     let ended = host.reconcile(&mut server, &parent_uid(), &provider, &mut Choices::new(choices));
                     let kept: Vec<ObjectKey> = desired(answer.clone(), world::OURS).keep.into_iter().collect();

@@ -308,12 +308,7 @@ pub(crate) fn is_owned_by(object: &Observed, provider: &str, owner: &str) -> boo
     object.labelled_by_host && may_be_applied_for(object, provider, owner)
 }
 
-/// Whether an object is applied for this parent, even if another writer has set its labels.
-pub(crate) fn may_be_applied(object: &Observed) -> bool {
-    may_be_applied_for(object, PROVIDER, OURS)
-}
-
-/// The same for another parent.
+/// Whether an object is applied for a parent, even if another writer has set its labels.
 pub(crate) fn may_be_applied_for(object: &Observed, provider: &str, owner: &str) -> bool {
     object.is_child_of(owner, provider)
         && object.applied_by_host
@@ -353,6 +348,16 @@ pub(crate) fn foreign_to(server: &ApiServer, providers: &[&str], parents: &[(Obj
             })
     };
     objects.filter(is_foreign).map(ToString::to_string).collect()
+}
+
+/// The lowest wave of a desired child that cannot be applied now: what the host knows of it is being deleted, or is not its own.
+pub(crate) fn blocked(host: &Host, provider: &str, owner: &str, answer: &Answer) -> Option<u32> {
+    let known = host.index.children(owner);
+    let is_blocked = |key: &ObjectKey| {
+        let mut children = known.iter().filter(|child| child.key == *key);
+        children.any(|child| child.deleting || !may_be_applied_for(child, provider, owner))
+    };
+    answer.intents.iter().filter(|intent| is_blocked(&intent.key)).map(|intent| intent.wave).min()
 }
 
 /// Checks the writes of a reconcile, and removes them from the server.

@@ -11,7 +11,9 @@ use bartizan_engine::{ObjectKey, Observed};
 use bartizan_simulation::Host;
 use serde_json::Value;
 
-use crate::world::{FINALIZER, check_trace, gated, is_owned_by, manager, may_be_applied_for, observe, observe_as};
+use crate::world::{
+    FINALIZER, blocked, check_trace, gated, is_owned_by, manager, may_be_applied_for, observe, observe_as,
+};
 
 /// All objects of a cluster.
 pub(super) type Objects = BTreeMap<ObjectKey, Value>;
@@ -39,15 +41,9 @@ impl Scope<'_> {
             .is_some_and(|parent| parent.deleting && parent.finalizers.iter().any(|finalizer| *finalizer == *FINALIZER))
     }
 
-    /// The lowest wave of a child that cannot be applied now: what the host knows of it is being deleted, or is not its own.
+    /// The lowest wave of a child that cannot be applied now, by what the host knows.
     pub(super) fn blocked(self, host: &Host, answer: &ReconcileResponse) -> Option<u32> {
-        let known = host.index.children(self.uid);
-        let is_blocked = |key: &ObjectKey| {
-            let mut children = known.iter().filter(|child| child.key == *key);
-            children.any(|child| child.deleting || !may_be_applied_for(child, self.provider, self.uid))
-        };
-        let wanted = wanted(answer, self.uid)?;
-        wanted.intents.iter().filter(|intent| is_blocked(&intent.key)).map(|intent| intent.wave).min()
+        blocked(host, self.provider, self.uid, &wanted(answer, self.uid)?)
     }
 
     /// Checks the effects of a reconcile that began and ended with these objects.
