@@ -12,6 +12,7 @@ pub mod descendants;
 pub mod election;
 pub mod gate;
 pub mod grants;
+pub mod handover;
 pub mod immutable;
 pub mod index;
 pub mod intent;

@@ -131,7 +131,9 @@ pub fn next(input: &StatusInput<'_>) -> Option<Value> {
         // Of a list that is written as a whole, everything else stays as it is.
         ReportedStatus::NoAnswer if room == ConditionsRoom::Atomic => {
             let is_ours = input.written.iter().any(|type_| type_ == READY);
-            let lowered = ready_of(&held).filter(|_| is_ours).and_then(|ready| lowered(&ready, input));
+            // One that stands there already stays as it stands, with whatever else its entry holds.
+            let ready = ready_of(&held).filter(|_| is_ours);
+            let lowered = ready.and_then(|ready| lowered(&ready, input).filter(|next| *next != ready));
             (without_conditions(input.owned), lowered.into_iter().collect())
         }
         ReportedStatus::NoAnswer => {

@@ -1,8 +1,10 @@
 //! The command line.
 
+mod changes;
 pub(crate) mod compile;
 pub(crate) mod crds;
 pub(crate) mod explain;
+mod hand_over;
 pub(crate) mod host_client;
 pub(crate) mod parent;
 pub(crate) mod rbac;
@@ -50,7 +52,8 @@ pub(crate) enum Command {
     Tree(TreeArgs),
     /// Explain the last decision of a host on a parent.
     Explain(ExplainArgs),
-    /// Show what the next version of a provider would change, object by object. Exit code 1 if anything would.
+    /// Show what the next version of a provider would change, object by object, or a hand-over of a parent to it. Exit code 1 if anything
+    /// would.
     Diff(DiffArgs),
     /// Approve the next version of a provider, so that it takes over.
     Approve(ApproveArgs),

@@ -5,6 +5,7 @@ mod breakers;
 mod calls;
 mod former_kinds;
 mod former_namespaces;
+mod hand_over;
 mod look_back;
 mod observe;
 mod previewing;

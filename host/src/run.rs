@@ -79,7 +79,7 @@ pub(crate) struct RunArgs {
     pub(crate) namespaces: Vec<String>,
     #[command(flatten)]
     pub(crate) record: RecordArgs,
-    /// Address of /livez, /readyz, /metrics, /debug/explain and /debug/upgrade; port 0 takes any free port and prints it.
+    /// Address of /livez, /readyz, /metrics and what the command line asks for (/debug); port 0 takes any free port and prints it.
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080", env = "BARTIZAN_LISTEN")]
     pub(crate) listen: SocketAddr,
     /// Certificate authorities (PEM) of registries, in addition to those that this machine trusts.

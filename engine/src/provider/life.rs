@@ -181,6 +181,7 @@ impl Life {
                 None
             }
             Answer::StatusWritten(Ok(written)) => {
+                self.written.stored = Some(Box::new(written.status.clone()));
                 if advance(provider, written.metadata.resource_version) {
                     provider.status = written.status;
                 }

@@ -94,8 +94,10 @@ pub fn status(provider: &Provider, admission: &Admission, facts: Facts<'_>, now:
     let waited = before.candidate.as_ref().filter(|waited| facts.judged.as_ref() == Some(&waited.approval));
     match (&facts.candidate, waited) {
         (Some((_, Held { reason, message })), _) => draft.set(condition_types::UPGRADE_HELD, true, *reason, message),
-        (None, Some(_)) => draft.keep(condition_types::UPGRADE_HELD),
-        (None, None) => draft.set(condition_types::UPGRADE_HELD, false, Reason::NoneWaits, "no other version waits"),
+        (None, Some(_)) if draft.before(condition_types::UPGRADE_HELD).is_some() => {
+            draft.keep(condition_types::UPGRADE_HELD);
+        }
+        (None, _) => draft.set(condition_types::UPGRADE_HELD, false, Reason::NoneWaits, "no other version waits"),
     }
     if let Some((reason, message)) = &facts.removal {
         draft.set(condition_types::REMOVAL_BLOCKED, true, *reason, message);

@@ -184,6 +184,33 @@ fn ready_is_lowered_in_a_list_that_is_written_as_a_whole() {
 }
 
 #[test]
+fn a_ready_that_was_lowered_in_such_a_list_keeps_what_others_added_to_it() {
+    let conditions =
+        json!({"type": "array", "items": {"type": "object", "x-kubernetes-preserve-unknown-fields": true}});
+    let status = json!({"type": "object", "properties": {"conditions": conditions}});
+    let schema = json!({"type": "object", "properties": {"status": status}});
+    let shape = StatusShape::of(&json!({"subresources": {"status": {}}, "schema": {"openAPIV3Schema": schema}}));
+    let (written, outcome) = (["Ready".to_owned()], Outcome::Paused);
+    let next_of = |live: &Value| {
+        let input = input(live, ReportedStatus::NoAnswer, &outcome);
+        next(&StatusInput { shape: &shape, written: &written, live, ..input })
+    };
+    let live = json!({"conditions": [{"type": "Ready", "status": "True", "reason": "Ready", "message": "it runs"}]});
+    let mut lowered = next_of(&live).unwrap();
+    let ready = |status: &Value| {
+        let mut found = status["conditions"].as_array().unwrap().iter();
+        found.find(|condition| condition["type"] == "Ready").unwrap().clone()
+    };
+    assert_eq!(ready(&lowered)["status"], "Unknown");
+    for condition in lowered["conditions"].as_array_mut().unwrap() {
+        condition["severity"] = json!("Warning");
+    }
+    let next = next_of(&lowered);
+    let kept = next.as_ref().map_or_else(|| ready(&lowered), ready);
+    assert_eq!(kept["severity"], "Warning", "{next:?}");
+}
+
+#[test]
 fn of_a_list_that_others_share_only_the_hosts_own_conditions_are_taken_back() {
     let both = json!({"conditions": [{"type": "Theirs", "status": "True"}, {"type": "Synced", "status": "True"}]});
     let expected = json!({"conditions": [{"type": "Theirs", "status": "True"}]});

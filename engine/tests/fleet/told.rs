@@ -1,10 +1,11 @@
 //! What is said of a Provider: by `Ready`, by events, and after a restart.
 
 use bartizan_contract::provider::condition_types::{READY, UPGRADE_HELD};
+use bartizan_contract::{Condition, ConditionStatus};
 use bartizan_engine::provider::event::ControllerEvent;
 
 use crate::served::{MINIO, alike, approve, ask_to_delete, find, first, greedy, served};
-use crate::world::World;
+use crate::world::{FOREIGN, World};
 
 /// What Argo CD, Flux and `kubectl wait` look at.
 #[test]
@@ -32,6 +33,29 @@ fn ready_says_in_one_what_the_other_conditions_say() {
     world.edit(MINIO, |provider| provider.spec.suspend = true);
     world.answer_all();
     assert_eq!(ready(&world), of("Suspended", "Serving"));
+}
+
+/// Lists of conditions are maps by type: what somebody else applied, too, or alone, stays whatever the host applies.
+#[test]
+fn what_somebody_else_applied_to_a_status_is_no_reason_to_write_it_again() {
+    let mut world = served();
+    let writes = world.status_writes;
+    let foreign = |reason: &str| Condition::new(FOREIGN, ConditionStatus::True, reason, "");
+    world.edit(MINIO, |provider| provider.status.conditions.push(foreign("Passed")));
+    world.answer_all();
+    assert_eq!(world.status_writes, writes + 1);
+    // Nothing of the host's changes.
+    world.edit(MINIO, |_| {});
+    world.answer_all();
+    assert_eq!(world.status_writes, writes + 1);
+    // What is to be said is written all the same, and what somebody overwrote is written again.
+    world.report(world.last_run(MINIO), ControllerEvent::BreakerOpen { message: "it crashed".to_owned() });
+    world.answer_all();
+    assert_eq!(world.status_writes, writes + 2);
+    world.edit(MINIO, |provider| provider.status.conditions.retain(|found| found.type_ == FOREIGN));
+    world.answer_all();
+    assert_eq!(world.status_writes, writes + 3);
+    assert_eq!(world.condition(MINIO, READY).unwrap().0, "BreakerOpen");
 }
 
 #[test]

@@ -64,7 +64,12 @@ pub(crate) struct World {
     log: Vec<(String, String)>,
     /// The reasons of the events on Providers.
     pub(crate) told: Vec<String>,
+    /// How often a status was written.
+    pub(crate) status_writes: u32,
 }
+
+/// Type of a condition that somebody else applies.
+pub(crate) const FOREIGN: &str = "Tested";
 
 /// A module that asks for these kinds of the core group beside `StatefulSet.apps`.
 pub(crate) fn module(digest: &str, version: &str, asks: &[&str]) -> ModuleInfo {
@@ -125,6 +130,7 @@ impl World {
             cache: BTreeMap::new(),
             log: Vec::new(),
             told: Vec::new(),
+            status_writes: 0,
         };
         world.on(Event::Listed(providers.to_vec()));
         world
@@ -286,7 +292,10 @@ impl World {
                 Box::new(live.clone())
             })),
             Effect::WriteStatus(_, status) => Answer::StatusWritten(live.ok_or_else(error).map(|live| {
-                live.status = *status;
+                let before = std::mem::replace(&mut live.status, *status);
+                // Applied by somebody else.
+                live.status.conditions.extend(before.conditions.into_iter().filter(|found| found.type_ == FOREIGN));
+                self.status_writes += 1;
                 Box::new(live.clone())
             })),
             Effect::RemoveApproval(_) => Answer::ApprovalRemoved(live.ok_or_else(error).map(|live| {

@@ -6,26 +6,30 @@ use std::process::ExitCode;
 use anyhow::{Context as _, bail};
 use bartizan_contract::names::{APPROVE_ANNOTATION, CLI_FIELD_MANAGER};
 use bartizan_contract::provider::Provider;
-use bartizan_engine::preview::{Change, FieldChange};
 use bartizan_engine::provider::upgrade_hold::counted_of;
 use bartizan_engine::provider::upgrade_plan::UpgradePlan;
 use kube::Api;
 use kube::api::{Patch, PatchParams};
 use kube::core::DynamicObject;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::cli::host_client::{HostArgs, Output, api_message, object_name};
+use crate::cli::parent::Subject;
+use crate::cli::{changes, hand_over};
 use crate::kubernetes::connect::ClusterArgs;
 use crate::providers::object;
-
-/// Longest value that is shown whole, in characters.
-const LONGEST_VALUE: usize = 120;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct DiffArgs {
     /// The provider, as provider/minio or minio.
     #[arg(value_name = "provider/NAME", value_parser = provider_name)]
     pub(crate) provider: String,
+    /// Show instead what this provider would change of a parent that another one serves, if it were handed over.
+    #[arg(long, value_name = "KIND/NAME")]
+    pub(crate) parent: Option<Subject>,
+    /// Namespace of that parent; default: that of the kubeconfig's context, or "default" if the host is named by its address.
+    #[arg(short, long, value_name = "NAMESPACE", value_parser = object_name, requires = "parent")]
+    pub(crate) namespace: Option<String>,
     /// Print all of it as JSON or YAML.
     #[arg(short, long, value_enum)]
     pub(crate) output: Option<Output>,
@@ -60,6 +64,10 @@ fn provider_name(text: &str) -> Result<String, String> {
 /// If the host does not answer, or there is no such Provider.
 pub(crate) async fn diff(args: &DiffArgs) -> anyhow::Result<ExitCode> {
     let host = args.host.find().await?;
+    if let Some(parent) = &args.parent {
+        let (cluster, namespace) = (args.host.cluster_of(&host).await?, args.namespace.as_deref());
+        return hand_over::diff(&host, cluster.as_ref(), &args.provider, parent, namespace, args.output).await;
+    }
     let plan: Option<UpgradePlan> = host.get("/debug/upgrade", &format!("provider={}", args.provider)).await?;
     let Some(plan) = plan else {
         if let Some(client) = args.host.cluster_of(&host).await? {
@@ -136,16 +144,8 @@ fn describe(provider: &str, plan: &UpgradePlan) -> String {
         let _ = writeln!(text, "\n! CustomResourceDefinition: {crd}");
     }
     for parent in &preview.parents {
-        let _ = writeln!(text, "\n{}", parent.parent);
-        if let Some(failure) = &parent.failure {
-            let _ = match parent.as_before {
-                true => writeln!(text, "  = no acceptable answer, as before: {failure}"),
-                false => writeln!(text, "  ! no acceptable answer: {failure}"),
-            };
-        }
-        for change in &parent.changes {
-            child(&mut text, change);
-        }
+        text.push('\n');
+        changes::describe(&mut text, parent);
     }
     if preview.left_out > 0 {
         let _ = writeln!(text, "\n{} more not shown", counted_of(preview.left_out, "parent", "parents"));
@@ -172,33 +172,13 @@ fn describe(provider: &str, plan: &UpgradePlan) -> String {
     text
 }
 
-fn child(text: &mut String, change: &Change) {
-    let because = change.because_of.as_ref().map(|field| format!(" ({field} never changes)")).unwrap_or_default();
-    let _ = writeln!(text, "  {} {}{because}", change.action, change.child);
-    for FieldChange { path, before, after } in &change.fields {
-        if let Some(before) = before {
-            let _ = writeln!(text, "    - {path}: {}", shown(before));
-        }
-        if let Some(after) = after {
-            let _ = writeln!(text, "    + {path}: {}", shown(after));
-        }
-    }
-}
-
-fn shown(value: &Value) -> String {
-    let text = value.to_string();
-    match text.char_indices().nth(LONGEST_VALUE) {
-        Some((end, _)) => format!("{}... ({} bytes)", text.get(..end).unwrap_or_default(), text.len()),
-        None => text,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use bartizan_contract::provider::{ActiveModule, CandidateChanges};
-    use bartizan_engine::preview::Action;
+    use bartizan_engine::preview::{Action, Change, FieldChange};
     use bartizan_engine::provider::upgrade_plan::{ParentPreview, Preview};
+    use serde_json::Value;
 
     #[test]
     fn a_provider_is_named_with_or_without_its_kind() {

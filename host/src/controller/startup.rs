@@ -149,6 +149,11 @@ impl Start {
         matches!(self.purpose, Purpose::Preview { .. })
     }
 
+    /// Where it shows what it decides. A controller that only previews shows nothing of its own.
+    fn board(&self) -> Board {
+        if self.is_preview() { Board::default() } else { self.host.board.clone() }
+    }
+
     /// Incompatibilities of the module's CRDs with those of the cluster. Retries until they are known.
     async fn unfit(&self, name: &str, module: &ModuleInfo) -> Vec<Incompatibility> {
         loop {
@@ -203,7 +208,13 @@ impl Start {
                             () = parents => {}
                         }
                     };
-                    match controller.run(stop, &mut self.inputs, changed).await? {
+                    let questions = self.board().hand_overs().of(name);
+                    let answering = controller.foresight().answer(self.inputs.versions.clone(), questions);
+                    let ended = tokio::select! {
+                        ended = controller.run(stop, &mut self.inputs, changed) => ended?,
+                        never = answering => match never {},
+                    };
+                    match ended {
                         Ended::Stopped | Ended::Previewed => return Ok(()),
                         // It was said.
                         Ended::WentBack => {}
@@ -321,11 +332,8 @@ impl Start {
             related_kinds: kinds(&served.related),
             cluster_version: server.git_version,
         };
-        // A controller that only previews shows nothing of its own.
-        let (reporter, board) = match self.is_preview() {
-            true => (self.reporter.only_previews(), Board::default()),
-            false => (self.reporter.clone(), self.host.board.clone()),
-        };
+        let board = self.board();
+        let reporter = if self.is_preview() { self.reporter.only_previews() } else { self.reporter.clone() };
         let shared = Shared {
             context: Arc::new(context),
             module: next.module.clone(),

@@ -97,7 +97,8 @@ pub(super) async fn list(shared: &Shared, of: ListedFor) -> Listed {
     Listed { of, objects }
 }
 
-async fn read_descendants(shared: &Shared, listing: &Listing) -> Result<Vec<Observed>, ApiError> {
+/// What the selector of a child matches.
+pub(super) async fn read_descendants(shared: &Shared, listing: &Listing) -> Result<Vec<Observed>, ApiError> {
     let (namespace, selector) = (listing.namespace.as_deref(), listing.selector.to_string());
     let mut objects = Vec::new();
     for kind in &shared.context.descendant_kinds {

@@ -5,7 +5,8 @@ use kube::Client;
 use kube::client::Body;
 use tower::{BoxError, service_fn};
 
-/// A client that has each request handled by this function, with the client below it.
+/// A client that has each request handled by this function, with the client below it. The function itself, up to the future that it
+/// returns, must not panic: it runs where all requests pass, and would end that.
 pub(crate) fn layered<H, R, E>(client: Client, handle: H) -> Client
 where
     H: Fn(Client, Request<Body>) -> R + Send + 'static,
@@ -18,5 +19,5 @@ where
 
 /// Whether a request is for a watch.
 pub(crate) fn is_watch<B>(request: &Request<B>) -> bool {
-    request.uri().query().is_some_and(|query| query.split('&').any(|part| part.starts_with("watch=")))
+    request.uri().query().is_some_and(|query| query.split('&').any(|part| matches!(part, "watch=true" | "watch=1")))
 }

@@ -10,13 +10,33 @@ use crate::telemetry::metrics::Metrics;
 /// A client whose requests are counted.
 pub(crate) fn counted(client: Client, metrics: Metrics) -> Client {
     layered(client, move |client, request| {
-        let (metrics, verb) = (metrics.clone(), verb(&request));
+        let mut under_way = Counted { metrics: metrics.clone(), verb: verb(&request), code: None };
         async move {
             let answered = client.send(request).await;
-            metrics.requested(verb, answered.as_ref().ok().map(|response| response.status().as_u16()));
+            under_way.ended(answered.as_ref().ok().map(|response| response.status().as_u16()));
             answered
         }
     })
+}
+
+/// A request that is under way. It is counted however it ends: one that is given up, since its time is over, had no answer.
+struct Counted {
+    metrics: Metrics,
+    verb: &'static str,
+    code: Option<u16>,
+}
+
+impl Counted {
+    /// It was answered with this code.
+    fn ended(&mut self, code: Option<u16>) {
+        self.code = code;
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.metrics.requested(self.verb, self.code);
+    }
 }
 
 /// The verb of a request, as Kubernetes' rights name it; `apply` is told from other patches.
@@ -54,15 +74,34 @@ fn names_an_object(path: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use http::Response;
+    use kube::client::Body;
     use rstest::rstest;
+    use tower::BoxError;
 
     use super::*;
+
+    #[tokio::test]
+    async fn a_under_waythat_is_given_up_is_counted_as_one_without_an_answer() {
+        let metrics = Metrics::default();
+        let never = tower::service_fn(async |_: Request<Body>| {
+            std::future::pending::<Result<Response<Body>, BoxError>>().await
+        });
+        let client = counted(Client::new(never, "default"), metrics.clone());
+        let asked = tokio::time::timeout(std::time::Duration::from_millis(1), client.apiserver_version()).await;
+        assert!(asked.is_err());
+        // The future is dropped where all requests pass.
+        while !metrics.render().unwrap().contains("bartizan_api_requests_total{verb=\"get\",code=\"error\"} 1\n") {
+            tokio::task::yield_now().await;
+        }
+    }
 
     #[rstest]
     #[case::list("GET", "/api/v1/namespaces/n/configmaps?limit=500", "", "list")]
     #[case::list_everywhere("GET", "/apis/apps/v1/statefulsets", "", "list")]
     #[case::list_of_namespaces("GET", "/api/v1/namespaces", "", "list")]
     #[case::watch("GET", "/apis/apps/v1/statefulsets?allowWatchBookmarks=true&watch=true", "", "watch")]
+    #[case::no_watch("GET", "/apis/apps/v1/statefulsets?watch=false", "", "list")]
     #[case::get("GET", "/api/v1/namespaces/n/configmaps/c", "", "get")]
     #[case::get_a_namespace("GET", "/api/v1/namespaces/n", "", "get")]
     #[case::get_a_subresource("GET", "/apis/minio.rook.io/v1alpha1/namespaces/n/objectstores/s/status", "", "get")]
@@ -72,7 +111,7 @@ mod tests {
     #[case::apply("PATCH", "/api/v1/namespaces/n/configmaps/c", "application/apply-patch+yaml", "apply")]
     #[case::patch("PATCH", "/api/v1/namespaces/n/configmaps/c", "application/merge-patch+json", "patch")]
     #[case::delete("DELETE", "/api/v1/namespaces/n/configmaps/c", "application/json", "delete")]
-    fn a_request_is_counted_by_the_verb_of_its_right(
+    fn a_under_wayis_counted_by_the_verb_of_its_right(
         #[case] method: &str,
         #[case] path: &str,
         #[case] content_type: &str,

@@ -245,7 +245,26 @@ impl Writer {
         parent: &Observed,
     ) -> Result<Vec<Arc<Observed>>, ApiError> {
         let labels = format!("{PROVIDER_LABEL}={},{OWNER_UID_LABEL}={}", context.name, parent.uid);
-        let params = ListParams::default().labels(&labels);
+        self.list_written(context, parent, &labels).await
+    }
+
+    /// The same of those that other providers have for the parent.
+    pub(crate) async fn list_children_of_others(
+        &self,
+        context: &ProviderContext,
+        parent: &Observed,
+    ) -> Result<Vec<Arc<Observed>>, ApiError> {
+        let labels = format!("{PROVIDER_LABEL}!={},{OWNER_UID_LABEL}={}", context.name, parent.uid);
+        self.list_written(context, parent, &labels).await
+    }
+
+    async fn list_written(
+        &self,
+        context: &ProviderContext,
+        parent: &Observed,
+        labels: &str,
+    ) -> Result<Vec<Arc<Observed>>, ApiError> {
+        let params = ListParams::default().labels(labels);
         let mut children = Vec::new();
         for kind in &context.written_kinds {
             let listed = match self.list_metadata(kind, None, params.clone()).await {

@@ -8,9 +8,11 @@ use bartizan_engine::ParentUid;
 use bartizan_engine::provider::upgrade_plan::UpgradePlan;
 use serde::{Deserialize, Serialize};
 
+use crate::telemetry::hand_over::HandOvers;
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::observer::Observer;
 use crate::telemetry::recorder::Recorder;
+use crate::telemetry::subject::Subject;
 
 /// The last decision on one parent.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -55,6 +57,7 @@ type Entries = BTreeMap<(String, ParentUid), (ObjectKey, Explained)>;
 pub(crate) struct Board {
     entries: Arc<Mutex<Entries>>,
     upgrades: Arc<Mutex<BTreeMap<String, UpgradePlan>>>,
+    hand_overs: HandOvers,
     metrics: Metrics,
     recorder: Recorder,
 }
@@ -118,18 +121,16 @@ impl Board {
         self.upgrades.lock().unwrap_or_else(PoisonError::into_inner).get(provider).cloned()
     }
 
-    /// The decisions on the parents of this name and kind, which may be written in any case, as a plural, or with its group.
-    /// Cluster-scoped parents are found whatever the namespace, as with kubectl.
-    pub(crate) fn find(&self, kind: &str, namespace: Option<&str>, name: &str) -> Vec<Explained> {
-        let wanted = kind.to_lowercase();
-        let is_meant = |key: &ObjectKey| {
-            let plain = key.kind.to_lowercase();
-            let with_group = format!("{plain}.{}", key.group.to_lowercase());
-            (plain == wanted || with_group == wanted || format!("{plain}s") == wanted)
-                && *key.name == *name
-                && (namespace.is_none() || key.namespace.is_none() || key.namespace.as_deref() == namespace)
-        };
-        self.lock().values().filter(|(key, _)| is_meant(key)).map(|(_, explained)| explained.clone()).collect()
+    /// The decisions on the parents that are meant.
+    pub(crate) fn find(&self, subject: &Subject) -> Vec<Explained> {
+        let entries = self.lock();
+        let meant = entries.values().filter(|(key, _)| subject.is(key));
+        meant.map(|(_, explained)| explained.clone()).collect()
+    }
+
+    /// Whom to ask about hand-overs.
+    pub(crate) fn hand_overs(&self) -> &HandOvers {
+        &self.hand_overs
     }
 
     fn lock(&self) -> MutexGuard<'_, Entries> {
@@ -149,15 +150,22 @@ mod tests {
         let uid: ParentUid = "u".into();
         let key = ObjectKey::new(&Kind::new("minio.rook.io", "v1alpha1", "ObjectStore"), Some("n"), "s");
         board.note("minio", &uid, &key, Explained { outcome: "Applied".to_owned(), ..Explained::default() });
-        for kind in ["ObjectStore", "objectstore", "objectstores", "objectstore.minio.rook.io"] {
-            assert_eq!(board.find(kind, Some("n"), "s").len(), 1, "{kind}");
+        let find = |kind: &str, namespace: Option<&str>| {
+            let (kind, namespace) = (kind.to_owned(), namespace.map(str::to_owned));
+            board.find(&Subject { kind, namespace, name: "s".to_owned() })
+        };
+        for kind in
+            ["ObjectStore", "objectstore", "objectstores", "objectstore.minio.rook.io", "objectstores.minio.rook.io"]
+        {
+            assert_eq!(find(kind, Some("n")).len(), 1, "{kind}");
         }
-        assert_eq!(board.find("ObjectStore", None, "s").len(), 1);
-        assert_eq!(board.find("ObjectStore", Some("other"), "s").len(), 0);
+        assert_eq!(find("objectstores.ceph.rook.io", Some("n")).len(), 0);
+        assert_eq!(find("ObjectStore", None).len(), 1);
+        assert_eq!(find("ObjectStore", Some("other")).len(), 0);
         board.note("minio", &uid, &key, Explained { call: "not called".to_owned(), ..Explained::default() });
-        let found = board.find("ObjectStore", None, "s");
+        let found = find("ObjectStore", None);
         assert_eq!((found[0].call.as_str(), found[0].outcome.as_str()), ("not called", "Applied"));
         board.forget("minio", &uid);
-        assert!(board.find("ObjectStore", None, "s").is_empty());
+        assert!(find("ObjectStore", None).is_empty());
     }
 }

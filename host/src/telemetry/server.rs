@@ -1,4 +1,5 @@
-//! The HTTP server of the host: /livez and /readyz, /metrics, /debug/explain, /debug/upgrade and /debug/status.
+//! The HTTP server of the host: /livez and /readyz, /metrics, /debug/explain, /debug/upgrade, /debug/handover and
+//! /debug/status.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -17,8 +18,10 @@ use tokio_util::sync::CancellationToken;
 use tracing::info;
 
 use crate::telemetry::explain::{Board, Explained};
+use crate::telemetry::hand_over::HandOver;
 use crate::telemetry::health::Health;
 use crate::telemetry::metrics::{self, Load};
+use crate::telemetry::subject::Subject;
 
 /// Listens, and logs the address.
 ///
@@ -44,6 +47,7 @@ pub(crate) async fn serve(
     let debug = Router::new()
         .route("/debug/explain", get(explain))
         .route("/debug/upgrade", get(upgrade))
+        .route("/debug/handover", get(hand_over))
         .route("/debug/status", get(status))
         .route_layer(from_fn_with_state(health.clone(), leads))
         .route("/metrics", get(scrape))
@@ -65,17 +69,9 @@ async fn leads(State(health): State<Health>, request: Request, next: Next) -> Re
     }
 }
 
-/// The query of /debug/explain.
-#[derive(serde::Deserialize)]
-struct Subject {
-    kind: String,
-    namespace: Option<String>,
-    name: String,
-}
-
 /// The last decisions on one parent: a list, since two providers may share a kind.
 async fn explain(State(board): State<Board>, Query(subject): Query<Subject>) -> Json<Vec<Explained>> {
-    Json(board.find(&subject.kind, subject.namespace.as_deref(), &subject.name))
+    Json(board.find(&subject))
 }
 
 /// The query of /debug/upgrade.
@@ -91,11 +87,30 @@ async fn upgrade(
     ConnectInfo(client): ConnectInfo<SocketAddr>,
     Query(query): Query<UpgradeQuery>,
 ) -> Result<Json<Option<UpgradePlan>>, StatusCode> {
-    if client.ip().to_canonical().is_loopback() {
-        Ok(Json(board.upgrade(&query.provider)))
-    } else {
-        Err(StatusCode::FORBIDDEN)
-    }
+    from_here(client)?;
+    Ok(Json(board.upgrade(&query.provider)))
+}
+
+/// The query of /debug/handover, beside the parent.
+#[derive(serde::Deserialize)]
+struct HandOverQuery {
+    provider: String,
+    #[serde(flatten)]
+    parent: Subject,
+}
+
+/// What a provider would change of a parent that another one serves. As of an upgrade, it shows the content of objects.
+async fn hand_over(
+    State(board): State<Board>,
+    ConnectInfo(client): ConnectInfo<SocketAddr>,
+    Query(query): Query<HandOverQuery>,
+) -> Result<Json<HandOver>, StatusCode> {
+    from_here(client)?;
+    Ok(Json(board.hand_overs().ask(&query.provider, query.parent).await))
+}
+
+fn from_here(client: SocketAddr) -> Result<(), StatusCode> {
+    if client.ip().to_canonical().is_loopback() { Ok(()) } else { Err(StatusCode::FORBIDDEN) }
 }
 
 /// The load of each provider: numbers and kinds.
@@ -114,11 +129,16 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn the_changes_of_an_upgrade_are_shown_on_this_machine_only() {
+    async fn the_changes_of_an_upgrade_and_of_a_hand_over_are_shown_on_this_machine_only() {
         let ask = async |from: &str| {
             let query = UpgradeQuery { provider: "minio".to_owned() };
             let from = ConnectInfo(SocketAddr::new(from.parse().unwrap(), 1));
-            upgrade(State(Board::default()), from, Query(query)).await.map(|Json(plan)| plan)
+            let parent = Subject { kind: "k".to_owned(), namespace: None, name: "n".to_owned() };
+            let parent = Query(HandOverQuery { provider: "minio".to_owned(), parent });
+            let handed_over = hand_over(State(Board::default()), from, parent).await.map(|_| None);
+            let upgraded = upgrade(State(Board::default()), from, Query(query)).await.map(|Json(plan)| plan);
+            assert_eq!(handed_over, upgraded);
+            upgraded
         };
         for local in ["127.0.0.1", "::1", "::ffff:127.0.0.1"] {
             assert_eq!(ask(local).await, Ok(None), "{local}");

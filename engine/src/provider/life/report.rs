@@ -23,7 +23,9 @@ impl Life {
     /// The status, if it differs from what the API server holds.
     pub(super) fn unwritten_status(&self, now: &Now) -> Option<(Target, ProviderStatus)> {
         let provider = self.provider.as_ref()?;
-        let status = self.status(now).filter(|status| *status != provider.status)?;
+        let is_there =
+            |status: &ProviderStatus| *status == provider.status || self.written.is_settled(status, &provider.status);
+        let status = self.status(now).filter(|status| !is_there(status))?;
         Some((Target::of(provider), status))
     }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bartizan_contract::ProviderEvent;
-use bartizan_contract::provider::{ActiveModule, EffectiveLimits, Provider};
+use bartizan_contract::provider::{ActiveModule, EffectiveLimits, Provider, ProviderStatus};
 
 use crate::provider::admission::{self, Admission, Last};
 use crate::provider::candidate::Candidate;
@@ -51,6 +51,8 @@ pub struct Life {
     pub(super) reported: Reported,
     /// A request that was not answered yet: there is one at a time, so that the last is the newest.
     pub(super) request: Option<Request>,
+    /// The status that was sent last, and what the API server holds since.
+    pub(super) written: Written,
     /// What that says for the first time, to be told once it was written.
     pub(super) news: Vec<ProviderEvent>,
     /// Another one was due meanwhile.
@@ -72,6 +74,22 @@ pub(super) enum Request {
     Status,
     /// To take the approval off.
     Approval,
+}
+
+/// The last write of the status. What the API server makes of it may differ: a condition that somebody else applied, too, or alone, stays.
+/// That is no reason to write it again, or it would be written without end.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Written {
+    pub(super) sent: Option<Box<ProviderStatus>>,
+    /// `None`: the write was not answered, or failed.
+    pub(super) stored: Option<Box<ProviderStatus>>,
+}
+
+impl Written {
+    /// Whether this is what was sent, and what came of it is still there.
+    pub(super) fn is_settled(&self, status: &ProviderStatus, live: &ProviderStatus) -> bool {
+        self.sent.as_deref() == Some(status) && self.stored.as_deref() == Some(live)
+    }
 }
 
 /// Which version serves now.
@@ -120,6 +138,7 @@ impl Life {
             removal: None,
             reported: Reported::default(),
             request: None,
+            written: Written::default(),
             news: Vec::new(),
             postponed: false,
             recorded: None,
@@ -134,6 +153,7 @@ impl Life {
             // Another one with the same name has a life of its own.
             (self.active, self.previous, self.claim) = (None, None, None);
             (self.request, self.postponed, self.removal) = (None, false, None);
+            self.written = Written::default();
         }
         if provider.is_none() {
             self.admission = None;
@@ -283,6 +303,7 @@ impl Life {
             self.request = Some(request);
             if let (Effect::WriteStatus(_, status), Some(known)) = (&effect, &self.provider) {
                 self.news = status_events::events(&known.spec.upgrade, &known.status, status);
+                self.written = Written { sent: Some(status.clone()), stored: None };
             }
             context.emit(effect);
         }

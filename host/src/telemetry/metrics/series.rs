@@ -35,7 +35,8 @@ impl<S: Clone + Hash + Eq + Ord + Labels, M: Clone> Series<S, M> {
 
     /// Ends one series.
     pub(super) fn end(&self, labels: &S) {
-        self.known().remove(labels);
+        let mut known = self.known();
+        known.remove(labels);
         self.family.remove(labels);
     }
 

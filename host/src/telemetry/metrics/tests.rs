@@ -63,6 +63,60 @@ fn metrics_have_the_names_help_and_types_that_prometheus_expects() {
     assert!(metrics.loads()["minio"].watches.is_empty());
     assert!(!metrics.render().unwrap().contains("StatefulSet"));
 }
+
+/// All of them, with their types: dashboards and alerts go by these.
+#[test]
+fn these_are_all_families() {
+    let metrics = Metrics::default();
+    let minio = metrics.of("minio");
+    let kind = Kind::new("apps", "v1", "StatefulSet");
+    metrics.provider(&provider("minio", "1.0.0"));
+    minio.reconciled("applied");
+    minio.wrote("apply");
+    minio.ignored(1);
+    minio.parents("ObjectStore.minio.rook.io", ConditionStatus::True, 1);
+    minio.swapped();
+    minio.breaker("serve", true);
+    minio.watch_up(&kind, true);
+    minio.watch_event(&kind);
+    metrics.requested("get", None);
+    metrics.module_loaded("file", "loaded");
+    metrics.leads(true);
+    let text = metrics.render().unwrap();
+    let types = text.lines().filter_map(|line| line.strip_prefix("# TYPE "));
+    let mut found: Vec<&str> = types.filter(|line| !line.starts_with("process_")).collect();
+    found.sort_unstable();
+    let expected = [
+        "bartizan_api_requests_total counter",
+        "bartizan_breaker_open gauge",
+        "bartizan_build_info gauge",
+        "bartizan_gate_refusals_total counter",
+        "bartizan_ignored_objects_total counter",
+        "bartizan_module_loads_total counter",
+        "bartizan_module_swaps_total counter",
+        "bartizan_parents gauge",
+        "bartizan_provider_call_duration_seconds histogram",
+        "bartizan_provider_calls_total counter",
+        "bartizan_provider_condition gauge",
+        "bartizan_provider_info gauge",
+        "bartizan_queue_depth gauge",
+        "bartizan_queue_wait_seconds histogram",
+        "bartizan_reconcile_duration_seconds histogram",
+        "bartizan_reconciles_total counter",
+        "bartizan_tasks gauge",
+        "bartizan_watch_last_event_timestamp_seconds gauge",
+        "bartizan_watch_up gauge",
+        "bartizan_writes_total counter",
+        "leader_election_master_status gauge",
+    ];
+    assert_eq!(found, expected);
+    let without_help = found
+        .iter()
+        .filter_map(|line| line.split_once(' '))
+        .find(|(name, _)| !text.contains(&format!("# HELP {name} ")));
+    assert_eq!(without_help, None);
+}
+
 fn provider(name: &str, version: &str) -> Provider {
     let object = serde_json::json!({
         "apiVersion": "bartizan.dev/v1alpha1", "kind": "Provider", "metadata": {"name": name},

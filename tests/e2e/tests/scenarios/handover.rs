@@ -1,7 +1,7 @@
 //! A parent that leaves the claim of its Provider is handed over to the next one, or let go.
 
 use anyhow::{Result, ensure};
-use bartizan_e2e::{Provider, SOON, Stage, apply_text, finalizing_script, message_of};
+use bartizan_e2e::{Provider, SOON, Stage, apply_text, bartizan, code_and_output, finalizing_script, message_of};
 use bartizan_harness::wait::{wait_gone, wait_object};
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::ResourceExt as _;
@@ -124,6 +124,71 @@ async fn other_namespaces_let_it_go(stage: &Stage) -> Result<()> {
     wait_object(stage.api::<ConfigMap>("other"), "away", "released", SOON, is_released).await?;
     stage.kubectl(&["delete", "finalizingscript", "away", "-n", "other", "--timeout=60s"], "").await?;
     Ok(())
+}
+
+fn config_map(name: &str, x: &str) -> Value {
+    json!({"object": {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": {"x": x}}})
+}
+
+/// A parent of the Provider `one` with these children.
+fn parent_with(name: &str, children: &[Value], paused: bool) -> Result<String> {
+    let spec = json!({"answers": [
+        {"when": {"finalizing": true}, "answer": {"finalized": true}},
+        {"answer": {"children": children}},
+    ]});
+    let mut parent: Value = serde_json::from_str(&finalizing_script(name, &spec))?;
+    parent["metadata"]["labels"]["who"] = "one".into();
+    parent["metadata"]["annotations"] = json!({"bartizan.dev/paused": paused.to_string()});
+    Ok(parent.to_string())
+}
+
+#[tokio::test]
+async fn a_hand_over_can_be_looked_at_before_it_is_made() -> Result<()> {
+    let stage = stage().await?;
+    let host = stage.host().await?;
+    let server = format!("http://{}", host.address);
+    let diff = |provider: &str, parent: &str| {
+        let arguments = ["diff", provider, "--parent", parent, "--server", &server];
+        Ok::<_, anyhow::Error>(code_and_output(&bartizan(&stage, &arguments)?))
+    };
+    apply_text(&stage, &parent_with("seen", &[config_map("same", "1"), config_map("left", "1")], false)?).await?;
+    message_of(stage.finalizing_scripts(NS), "seen", "Synced", "True", "Applied").await?;
+    let (code, text, errors) = diff("two", "finalizingscript/seen")?;
+    ensure!(code == Some(0) && text.contains("0 to create, 0 to update, 0 to release, 0 to refuse"), "{text}{errors}");
+    // Of another spec, which nobody has acted on yet.
+    stage.kubectl(&["create", "configmap", "foreign"], "").await?;
+    let wanted = [config_map("same", "2"), config_map("new", "1"), config_map("foreign", "1")];
+    apply_text(&stage, &parent_with("seen", &wanted, true)?).await?;
+    message_of(stage.finalizing_scripts(NS), "seen", "Synced", "False", "Paused").await?;
+    let before = stage.api::<ConfigMap>(NS).get("same").await?;
+    let (code, text, errors) = diff("provider/two", "finalizingscripts.test.bartizan.dev/seen")?;
+    let expected = "FinalizingScript.test.bartizan.dev default/seen\n\
+                    \x20 update ConfigMap default/same\n\
+                    \x20   - /data/x: \"1\"\n\
+                    \x20   + /data/x: \"2\"\n\
+                    \x20 create ConfigMap default/new\n\
+                    \x20 refuse ConfigMap default/foreign\n\
+                    \x20 release ConfigMap default/left\n\
+                    \n\
+                    If it were handed over to provider/two: 1 to create, 1 to update, 1 to release, 1 to refuse";
+    ensure!(code == Some(1) && text == expected, "{text}{errors}");
+    let after = stage.api::<ConfigMap>(NS).get("same").await?;
+    ensure!(after.resource_version() == before.resource_version(), "to look writes nothing: {after:?}");
+    for (provider, parent, why) in [
+        ("one", "finalizingscript/seen", "provider one serves FinalizingScript.test.bartizan.dev default/seen already"),
+        ("two", "finalizingscript/gone", "there is no FinalizingScript.test.bartizan.dev default/gone"),
+        ("two", "configmap/same", "provider two serves no kind configmap"),
+        (
+            "three",
+            "finalizingscript/seen",
+            "provider three does not serve in this host: see kubectl get provider three",
+        ),
+    ] {
+        let (code, text, errors) = diff(provider, parent)?;
+        ensure!(code == Some(2) && errors.contains(why), "{text}{errors}");
+    }
+    host.stop().await?;
+    stage.stop().await
 }
 
 #[tokio::test]

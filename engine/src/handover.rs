@@ -1,0 +1,154 @@
+//! The preview of a hand-over: what a provider would change of a parent that another one serves, if that let go of it now.
+
+use std::sync::Arc;
+
+use crate::grants::Grants;
+use crate::object::{ObjectKey, Observed};
+use crate::preview::{Action, Change, Prediction, compare};
+
+/// Whether an object is a child of this parent as another provider serves it: what it would release, and this one could adopt.
+#[must_use]
+pub fn is_handed_over(child: &Observed, parent: &Observed, provider: &str, grants: &Grants) -> bool {
+    child.owner_uid.as_deref() == Some(parent.uid.as_str())
+        && child.provider.as_deref().is_some_and(|other| other != provider)
+        && child.applied_by_a_provider
+        && child.controller_uid.as_deref().is_none_or(|uid| uid == parent.uid)
+        && grants.reach(&child.key, parent)
+}
+
+/// Such a child as this provider has it once it was adopted. It is marked as retained, as what is released is: what this provider
+/// does not want stays.
+#[must_use]
+pub fn as_adopted(mut child: Observed, parent: &Observed, provider: &str) -> Arc<Observed> {
+    child.provider = Some(provider.to_owned());
+    (child.applied_by_host, child.labelled_by_host) = (true, true);
+    // Whatever the intent of the other one was, it is not this one's.
+    (child.intent, child.written_by_others_since) = (None, false);
+    child.marks.retained_for = Some(parent.key.title());
+    Arc::new(child)
+}
+
+/// What would become of the children. `taken` are those of the desired children that exist and are not handed over.
+///
+/// A hand-over makes nothing anew: a child with an immutable field that would have to change is refused, whatever its author asked for.
+#[must_use]
+pub fn changes(predicted: &Prediction, children: &[Arc<Observed>], taken: &[ObjectKey]) -> Vec<Change> {
+    let taken: Vec<String> = taken.iter().map(ToString::to_string).collect();
+    let mut changes = compare(predicted, None, children);
+    for change in &mut changes {
+        change.fields.retain(|field| !is_of_host(&field.path));
+        let is_taken = change.action == Action::Create && taken.contains(&change.child);
+        if is_taken || change.action == Action::Recreate {
+            change.action = Action::Refuse;
+        }
+    }
+    changes.retain(|change| change.action != Action::Update || !change.fields.is_empty());
+    changes
+}
+
+/// Whether a field only says whose child it is.
+fn is_of_host(path: &str) -> bool {
+    ["/metadata/labels/bartizan.dev~1", "/metadata/annotations/bartizan.dev~1", "/metadata/ownerReferences"]
+        .iter()
+        .any(|of_host| path.starts_with(of_host))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::{BTreeMap, BTreeSet};
+
+    use super::*;
+    use bartizan_contract::{Kind, OnImmutableChange};
+    use serde_json::{Value, json};
+
+    use crate::grants::Grant;
+    use crate::plan::tests::intent;
+    use crate::plan::{FinalizerStep, Memory, PlanInput, plan};
+
+    fn parent() -> Observed {
+        let object = json!({
+            "apiVersion": "minio.rook.io/v1alpha1", "kind": "ObjectStore",
+            "metadata": {"name": "s", "namespace": "n", "uid": "p", "resourceVersion": "1"}
+        });
+        Observed::project(object, "bartizan/two").unwrap()
+    }
+
+    fn child(name: &str, labels: &Value, manager: &str) -> Observed {
+        let object = json!({
+            "apiVersion": "apps/v1", "kind": "StatefulSet",
+            "metadata": {
+                "name": name, "namespace": "n", "uid": name, "resourceVersion": "1", "labels": labels,
+                "managedFields": [{"manager": manager, "operation": "Apply", "time": "2026-01-01T00:00:00Z"}]
+            },
+            "spec": {"replicas": 1, "serviceName": "a"}
+        });
+        Observed::project(object, "bartizan/two").unwrap()
+    }
+
+    fn grants() -> Grants {
+        let kind = Kind::new("apps", "v1", "StatefulSet");
+        Grants { children: BTreeMap::from([(kind, Grant::of_parent(true))]), ..Grants::default() }
+    }
+
+    fn labels(owner: &str, provider: &str) -> Value {
+        json!({"bartizan.dev/owner-uid": owner, "bartizan.dev/provider": provider})
+    }
+
+    #[test]
+    fn what_another_provider_applied_for_this_parent_is_handed_over() {
+        let is_handed_over = |child: &Observed| is_handed_over(child, &parent(), "two", &grants());
+        assert!(is_handed_over(&child("a", &labels("p", "one"), "bartizan/one")));
+        assert!(!is_handed_over(&child("a", &labels("p", "two"), "bartizan/two")), "it is its own");
+        assert!(!is_handed_over(&child("a", &labels("q", "one"), "bartizan/one")), "it is another parent's");
+        assert!(!is_handed_over(&child("a", &labels("p", "one"), "kubectl")), "it is forged");
+        let mut moved = child("a", &labels("p", "one"), "bartizan/one");
+        moved.key.namespace = Some("m".into());
+        assert!(!is_handed_over(&moved), "it is where this provider may not write");
+    }
+
+    #[test]
+    fn nothing_is_deleted_or_made_anew_by_a_hand_over() {
+        let adopted = |name: &str| as_adopted(child(name, &labels("p", "one"), "bartizan/one"), &parent(), "two");
+        let children = ["same", "scaled", "renamed", "unwanted"].map(adopted);
+        let desired = |name: &str, spec: Value| {
+            let object = json!({
+                "apiVersion": "apps/v1", "kind": "StatefulSet",
+                "metadata": {"name": name, "namespace": "n"}, "spec": spec,
+            });
+            let mut intent = intent("StatefulSet", name, 0);
+            (intent.object, intent.on_immutable_change) = (object, OnImmutableChange::Recreate);
+            intent
+        };
+        let intents = vec![
+            desired("same", json!({"replicas": 1, "serviceName": "a"})),
+            desired("scaled", json!({"replicas": 2, "serviceName": "a"})),
+            desired("renamed", json!({"replicas": 1, "serviceName": "b"})),
+            desired("new", json!({})),
+            desired("taken", json!({})),
+        ];
+        let (memory, none) = (Memory::default(), BTreeSet::new());
+        let plan = plan(&PlanInput {
+            provider: "two",
+            parent: &parent(),
+            intents: &intents,
+            children: &children,
+            keep: &none,
+            memory: &memory,
+            finalizer: FinalizerStep::Keep,
+            unsure: &none,
+            resting: &none,
+        });
+        let taken = intents[4].key.clone();
+        let changes = changes(&Prediction { intents, plan }, &children, &[taken]);
+        let seen: Vec<(Action, &str)> = changes.iter().map(|change| (change.action, change.child.as_str())).collect();
+        let expected = [
+            (Action::Update, "StatefulSet n/scaled"),
+            (Action::Refuse, "StatefulSet n/renamed"),
+            (Action::Create, "StatefulSet n/new"),
+            (Action::Refuse, "StatefulSet n/taken"),
+            (Action::Release, "StatefulSet n/unwanted"),
+        ];
+        assert_eq!(seen, expected);
+        assert_eq!(changes[1].because_of.as_deref(), Some("/spec/serviceName"));
+    }
+}
