@@ -16,6 +16,7 @@ pub mod runner;
 pub mod source;
 pub mod status;
 pub mod status_events;
+mod unserved;
 pub mod upgrade_hold;
 pub mod upgrade_plan;
 pub mod version;

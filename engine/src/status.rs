@@ -22,6 +22,13 @@ pub enum Outcome {
         /// One sentence.
         message: String,
     },
+    /// Nobody serves it now, so that nobody knows.
+    Unserved {
+        /// Why.
+        reason: Reason,
+        /// One sentence: which provider does not serve it, and why.
+        message: String,
+    },
     /// It failed.
     Failed {
         /// Machine-readable reason.
@@ -51,14 +58,18 @@ impl Outcome {
             Self::Held => Reason::Held,
             Self::Paused => Reason::Paused,
             Self::Waiting { .. } => Reason::Waiting,
-            Self::Failed { reason, .. } => *reason,
+            Self::Unserved { reason, .. } | Self::Failed { reason, .. } => *reason,
         }
     }
 
     /// The status of the parent's condition `Synced`.
     #[must_use]
     pub fn synced(&self) -> ConditionStatus {
-        if *self == Self::Applied { ConditionStatus::True } else { ConditionStatus::False }
+        match self {
+            Self::Applied => ConditionStatus::True,
+            Self::Unserved { .. } => ConditionStatus::Unknown,
+            Self::Held | Self::Paused | Self::Waiting { .. } | Self::Failed { .. } => ConditionStatus::False,
+        }
     }
 
     /// For whoever can act on it; empty if there is nothing to do.
@@ -66,7 +77,7 @@ impl Outcome {
     pub fn message(&self) -> &str {
         match self {
             Self::Applied | Self::Held | Self::Paused => "",
-            Self::Waiting { message } | Self::Failed { message, .. } => message,
+            Self::Waiting { message } | Self::Unserved { message, .. } | Self::Failed { message, .. } => message,
         }
     }
 }
@@ -156,6 +167,9 @@ pub fn next(input: &StatusInput<'_>) -> Option<Value> {
     }
     for mut condition in host_conditions(input.outcome) {
         condition.observed_generation = input.generation;
+        if condition.status == ConditionStatus::Unknown && !input.shape.takes_unknown() {
+            condition.status = ConditionStatus::False;
+        }
         conditions.push(condition);
     }
     for condition in &mut conditions {
@@ -314,6 +328,7 @@ fn host_conditions(outcome: &Outcome) -> Vec<Condition> {
         Outcome::Waiting { message } => {
             vec![condition(SYNCED, False, message), condition("Reconciling", True, message)]
         }
+        Outcome::Unserved { message, .. } => vec![condition(SYNCED, ConditionStatus::Unknown, message)],
         Outcome::Failed { message, stalled, .. } => {
             let type_ = if *stalled { "Stalled" } else { "Reconciling" };
             vec![condition(SYNCED, False, message), condition(type_, True, message)]

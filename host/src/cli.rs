@@ -6,12 +6,14 @@ pub(crate) mod crds;
 pub(crate) mod explain;
 mod hand_over;
 pub(crate) mod host_client;
+mod lease;
 pub(crate) mod parent;
 pub(crate) mod rbac;
 pub(crate) mod registry;
 pub(crate) mod replay;
 pub(crate) mod status;
 pub(crate) mod tree;
+pub(crate) mod uninstall;
 pub(crate) mod upgrade;
 
 use clap::{Parser, Subcommand};
@@ -24,6 +26,7 @@ use crate::cli::registry::{PullArgs, PushArgs};
 use crate::cli::replay::ReplayArgs;
 use crate::cli::status::StatusArgs;
 use crate::cli::tree::TreeArgs;
+use crate::cli::uninstall::args::UninstallArgs;
 use crate::cli::upgrade::{ApproveArgs, DiffArgs};
 use crate::run::RunArgs;
 
@@ -57,6 +60,8 @@ pub(crate) enum Command {
     Diff(DiffArgs),
     /// Approve the next version of a provider, so that it takes over.
     Approve(ApproveArgs),
+    /// Show what removing Bartizan from the cluster would take with it, and with --yes remove it. Children stay.
+    Uninstall(UninstallArgs),
     /// Push a provider module to an OCI registry.
     Push(PushArgs),
     /// Pull a provider module from an OCI registry.

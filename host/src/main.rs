@@ -36,6 +36,7 @@ async fn main() -> ExitCode {
         cli::Command::Explain(args) => cli::explain::explain(&args).await,
         cli::Command::Diff(args) => cli::upgrade::diff(&args).await,
         cli::Command::Approve(args) => cli::upgrade::approve(&args).await,
+        cli::Command::Uninstall(args) => cli::uninstall::uninstall(&args).await,
         cli::Command::Push(args) => cli::registry::push(&args).await,
         cli::Command::Pull(args) => cli::registry::pull(&args).await,
         cli::Command::Replay(args) => cli::replay::replay(&args),

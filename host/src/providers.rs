@@ -2,9 +2,10 @@
 
 mod folder;
 pub(crate) mod object;
-mod release;
+pub(crate) mod release;
 mod requests;
 mod runs;
+mod unserved;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::pin::pin;
@@ -74,6 +75,8 @@ pub(crate) struct Providers {
     reports: mpsc::UnboundedReceiver<Event>,
     /// Requests to the API server; each ends with its answer.
     requests: JoinSet<Event>,
+    /// Ends the telling of parents that nobody serves, by Provider.
+    ends_of_telling: BTreeMap<String, CancellationToken>,
     /// Events that are being published.
     telling: JoinSet<()>,
     events: Events,
@@ -99,6 +102,7 @@ impl Providers {
             modules: BTreeMap::new(),
             reports,
             requests: JoinSet::new(),
+            ends_of_telling: BTreeMap::new(),
             telling: JoinSet::new(),
             events: Events::new(host.client.clone(), object::MANAGER),
             listing: Vec::new(),
@@ -270,6 +274,9 @@ impl Providers {
 
     fn take(&mut self, event: Event) {
         self.count(&event);
+        if let Event::Answered { target, answer: Answer::Unserved(_) } = &event {
+            self.ends_of_telling.remove(&target.name);
+        }
         let ended = match &event {
             Event::Controller { provider, event: ControllerEvent::Ended, .. } => Some(provider.clone()),
             _ => None,
@@ -321,6 +328,17 @@ impl Providers {
                 self.request(Target::of(&remove.provider), async move {
                     Answer::Removal(release::remove(&host, *remove, run).await)
                 });
+            }
+            Effect::TellUnserved(tell) => {
+                let (host, run) = (self.host.clone(), tell.run.and_then(|run| self.runs.predecessor(run)));
+                let (target, ends) = (Target::of(&tell.provider), CancellationToken::new());
+                self.ends_of_telling.insert(target.name.clone(), ends.clone());
+                self.request(target, async move { Answer::Unserved(unserved::tell(&host, *tell, run, ends).await) });
+            }
+            Effect::EndTelling { provider } => {
+                if let Some(ends) = self.ends_of_telling.remove(&provider) {
+                    ends.cancel();
+                }
             }
             Effect::Start(start) => match self.runnable(&start.version) {
                 Ok(runnable) => self.runs.start(*start, runnable),

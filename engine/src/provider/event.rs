@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bartizan_contract::provider::{ActiveModule, EffectiveLimits, Provider, ProviderStatus};
-use bartizan_contract::{GroupKind, Kind, ProviderEvent};
+use bartizan_contract::{GroupKind, Kind, ProviderEvent, Reason};
 
 use super::claims::Claim;
 use super::declaration::{Declaration, DeclaredModule, FolderNote};
@@ -137,6 +137,8 @@ pub enum Answer {
     ApprovalRemoved(Result<Option<String>, String>),
     /// A removal was tried.
     Removal(RemovalAttempt),
+    /// Its parents were told that nobody serves them; so many were not, and one of them with the reason.
+    Unserved(Option<(usize, String)>),
 }
 
 /// What came of an attempt to remove a Provider.
@@ -216,6 +218,13 @@ pub enum Effect {
     Request(Wanted),
     /// Try to remove a Provider that was deleted.
     Remove(Box<Remove>),
+    /// Tell the parents of a Provider that nobody serves them.
+    TellUnserved(Box<TellUnserved>),
+    /// End that, since it is to serve again.
+    EndTelling {
+        /// Name of the Provider.
+        provider: String,
+    },
 }
 
 /// The Provider that an effect is about.
@@ -294,4 +303,23 @@ pub struct Remove {
     pub claims: Arc<[Claim]>,
     /// The run that serves it, or did last.
     pub run: Option<RunId>,
+}
+
+/// Whose parents nobody serves, and why.
+#[derive(Clone, Debug)]
+pub struct TellUnserved {
+    /// The Provider.
+    pub provider: Provider,
+    /// The kinds of its parents.
+    pub kinds: Vec<GroupKind>,
+    /// What each Provider claims.
+    pub claims: Arc<[Claim]>,
+    /// The run that served it last: it ends first.
+    pub run: Option<RunId>,
+    /// Whether `Ready` stays as the provider reported it.
+    pub keeps_ready: bool,
+    /// Why nobody serves them.
+    pub reason: Reason,
+    /// The same, for people.
+    pub message: String,
 }

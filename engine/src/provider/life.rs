@@ -4,6 +4,7 @@
 mod report;
 mod serve;
 mod state;
+mod unserved;
 mod upgrade;
 
 use std::cmp::Ordering;
@@ -58,7 +59,10 @@ impl Life {
         match turn {
             Turn::Serve(version, limits) => self.serve(provider, admission, &version, limits, context),
             Turn::Later => {}
-            Turn::Nothing => self.stop(context),
+            Turn::Nothing => {
+                self.stop(context);
+                self.tell_unserved(provider, admission, context);
+            }
         }
         self.preview_candidate(provider, admission, context);
         self.remove_approval(provider, context);
@@ -169,7 +173,7 @@ impl Life {
             return Follow::Nothing;
         };
         let request = match &answer {
-            Answer::Removal(_) => None,
+            Answer::Removal(_) | Answer::Unserved(_) => None,
             _ => self.request.take(),
         };
         let failure = match answer {
@@ -200,6 +204,7 @@ impl Life {
                 None
             }
             Answer::Removal(attempt) => return self.removal_tried(attempt, context),
+            Answer::Unserved(untold) => return self.told_unserved(untold, context),
             Answer::FinalizerAdded(Err(failure))
             | Answer::StatusWritten(Err(failure))
             | Answer::ApprovalRemoved(Err(failure)) => Some(failure),

@@ -1,8 +1,9 @@
 //! What is said of a Provider: by `Ready`, by events, and after a restart.
 
-use bartizan_contract::provider::condition_types::{READY, UPGRADE_HELD};
+use bartizan_contract::provider::Grants;
+use bartizan_contract::provider::condition_types::{READY, STATUS_BLOCKED, UPGRADE_HELD};
 use bartizan_contract::{Condition, ConditionStatus};
-use bartizan_engine::provider::event::ControllerEvent;
+use bartizan_engine::provider::event::{ControllerEvent, Effect};
 
 use crate::served::{MINIO, alike, approve, ask_to_delete, find, first, greedy, served};
 use crate::world::{FOREIGN, World};
@@ -56,6 +57,47 @@ fn what_somebody_else_applied_to_a_status_is_no_reason_to_write_it_again() {
     world.answer_all();
     assert_eq!(world.status_writes, writes + 3);
     assert_eq!(world.condition(MINIO, READY).unwrap().0, "BreakerOpen");
+}
+
+/// Their `Synced` was true when somebody looked last.
+#[test]
+fn parents_are_told_once_that_nobody_serves_them_and_again_if_that_fails() {
+    let mut world = served();
+    let run = world.last_run(MINIO);
+    world.edit(MINIO, |provider| provider.spec.suspend = true);
+    let told = world.requests.iter().filter(|request| matches!(request, Effect::TellUnserved(_))).count();
+    assert_eq!(told, 1);
+    // It is to serve again before they were told: one writer at a time.
+    world.edit(MINIO, |provider| provider.spec.suspend = false);
+    assert_eq!(world.last_run(MINIO), run);
+    world.answer_all();
+    assert!(world.last_run(MINIO) != run && world.unserved == ["Suspended"], "{:?}", world.unserved);
+    let started = world.last_run(MINIO);
+    world.begin(started);
+    world.answer_all();
+    world.edit(MINIO, |provider| provider.spec.suspend = true);
+    world.answer_all();
+    world.edit(MINIO, |_| {});
+    world.answer_all();
+    assert_eq!(world.unserved, ["Suspended", "Suspended"]);
+    // Its spec cannot be honoured either: that is the same to them.
+    world.edit(MINIO, |provider| provider.spec.suspend = false);
+    world.answer_all();
+    let started = world.last_run(MINIO);
+    world.begin(started);
+    world.edit(MINIO, |provider| provider.spec.grants = Grants::default());
+    while let Some(next) = world.requests.iter().position(|request| !matches!(request, Effect::TellUnserved(_))) {
+        world.answer(next, true);
+    }
+    let failed = world.requests.iter().position(|request| matches!(request, Effect::TellUnserved(_)));
+    world.answer(failed.expect("nobody is told"), false);
+    assert_eq!(world.condition(MINIO, STATUS_BLOCKED).unwrap().0, "StatusRefused");
+    world.answer_all();
+    assert_eq!(world.unserved.len(), 3);
+    world.advance(61);
+    world.answer_all();
+    assert_eq!(world.unserved.len(), 4);
+    assert!(world.condition(MINIO, STATUS_BLOCKED).is_none());
 }
 
 #[test]

@@ -66,6 +66,8 @@ pub(crate) struct World {
     pub(crate) told: Vec<String>,
     /// How often a status was written.
     pub(crate) status_writes: u32,
+    /// Why parents were told that nobody serves them.
+    pub(crate) unserved: Vec<String>,
 }
 
 /// Type of a condition that somebody else applies.
@@ -131,6 +133,7 @@ impl World {
             log: Vec::new(),
             told: Vec::new(),
             status_writes: 0,
+            unserved: Vec::new(),
         };
         world.on(Event::Listed(providers.to_vec()));
         world
@@ -189,6 +192,8 @@ impl World {
             }
             Effect::Declare(_)
             | Effect::WriteStatus(..)
+            | Effect::TellUnserved(_)
+            | Effect::EndTelling { .. }
             | Effect::Tell(..)
             | Effect::Recorded { .. }
             | Effect::Known
@@ -223,7 +228,10 @@ impl World {
             | Effect::AddFinalizer(_)
             | Effect::WriteStatus(..)
             | Effect::RemoveApproval(_)
+            | Effect::TellUnserved(_)
             | Effect::Remove(_) => self.requests.push_back(effect),
+            // It ends whenever it is answered.
+            Effect::EndTelling { .. } => {}
             Effect::Recorded { provider, active } => {
                 self.recorded.insert(provider, active.map(|active| active.digest));
             }
@@ -283,6 +291,7 @@ impl World {
                 target.clone()
             }
             Effect::Remove(remove) => Target::of(&remove.provider),
+            Effect::TellUnserved(tell) => Target::of(&tell.provider),
             other => panic!("{other:?} is no request"),
         };
         let live = self.server.get_mut(&target.name).filter(|live| live.metadata.uid == target.uid && succeeds);
@@ -302,6 +311,13 @@ impl World {
                 live.metadata.annotations.clear();
                 None
             })),
+            Effect::TellUnserved(tell) => {
+                if let Some(run) = tell.run {
+                    self.end(run);
+                }
+                self.unserved.push(tell.reason.to_string());
+                Answer::Unserved((!succeeds).then(|| (1, error())))
+            }
             Effect::Remove(remove) => {
                 let result = match live {
                     Some(_) => RemovalResult::Removed,

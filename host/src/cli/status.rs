@@ -11,23 +11,19 @@ use bartizan_contract::GroupKind;
 use bartizan_contract::provider::Provider;
 use bartizan_engine::provider::claims::{Claim, arbitrate};
 use futures::TryStreamExt as _;
-use k8s_openapi::api::coordination::v1::Lease;
-use k8s_openapi::jiff::Timestamp;
 use kube::api::ListParams;
 use kube::core::DynamicObject;
 use kube::{Api, Client, ResourceExt as _};
 use serde_json::Value;
 
 use crate::cli::host_client::{HostArgs, Output, api_message};
+use crate::cli::lease;
 use crate::cli::parent::{claims, providers};
 use crate::kubernetes::discovery::preferred;
-use crate::kubernetes::lease;
 use crate::kubernetes::served::Resource;
 use crate::telemetry::metrics::Load;
 use report::{Attention, Parent, ProviderLine, Report, Watches};
 
-/// Time within which a lease that somebody holds is renewed.
-const RENEWED: Duration = Duration::from_secs(4);
 /// Objects in one page of a list.
 const PAGE: u32 = 500;
 /// Shortest time between two looks with `--watch`.
@@ -99,7 +95,7 @@ pub(crate) async fn status(args: &StatusArgs) -> anyhow::Result<ExitCode> {
 /// Reads everything.
 async fn look(client: &Client, args: &StatusArgs) -> anyhow::Result<Report> {
     let mut report = Report::default();
-    let works = match lease_of(client, &args.host.system_namespace).await {
+    let works = match lease::of(client, &args.host.system_namespace).await {
         Ok(held) => {
             report.lease = held.text;
             held.is_current
@@ -135,32 +131,6 @@ async fn look(client: &Client, args: &StatusArgs) -> anyhow::Result<Report> {
     }
     report.providers = lines.into_values().collect();
     Ok(report)
-}
-
-/// The lease, for people.
-struct Held {
-    text: String,
-    is_current: bool,
-}
-
-async fn lease_of(client: &Client, namespace: &str) -> anyhow::Result<Held> {
-    let api: Api<Lease> = Api::namespaced(client.clone(), namespace);
-    let found = api.get_opt(lease::NAME).await.map_err(api_message)?;
-    let spec = found.and_then(|lease| lease.spec).unwrap_or_default();
-    let holder = spec.holder_identity.filter(|holder| !holder.is_empty());
-    let (Some(holder), Some(renewed)) = (holder, spec.renew_time.clone()) else {
-        return Ok(Held { text: format!("nobody holds {namespace}/{}", lease::NAME), is_current: false });
-    };
-    let age = Timestamp::now().duration_since(renewed.0).as_secs();
-    if (0..i64::from(spec.lease_duration_seconds.unwrap_or_default())).contains(&age) {
-        return Ok(Held { text: format!("held by {holder}, renewed {age} s ago"), is_current: true });
-    }
-    // The clock of this machine may differ from that of the host, which renews it every 2 s.
-    tokio::time::sleep(RENEWED).await;
-    let again = api.get_opt(lease::NAME).await.map_err(api_message)?;
-    let is_current = again.and_then(|lease| lease.spec).and_then(|spec| spec.renew_time) != Some(renewed);
-    let state = if is_current { "and renewed" } else { "and not renewed: it has expired" };
-    Ok(Held { text: format!("held by {holder}, {state}"), is_current })
 }
 
 /// Counts the parents of every claimed kind, and finds those that need attention. What cannot be listed needs attention, too.

@@ -48,6 +48,20 @@ pub(crate) async fn install(client: &Client, crd: &Value) -> anyhow::Result<()> 
     Ok(())
 }
 
+/// What room a version of a custom kind has for a status; `None` if there is no CRD of it.
+///
+/// # Errors
+/// If it cannot be read.
+pub(crate) async fn status_shape(
+    client: &Client,
+    kind: &Kind,
+    plural: &str,
+) -> anyhow::Result<Option<Arc<StatusShape>>> {
+    let found: Option<CustomResourceDefinition> =
+        get(&Api::all(client.clone()), &format!("{plural}.{}", kind.group)).await?;
+    Ok(found.map(|crd| served(&crd, kind).status))
+}
+
 /// Waits until a parent's CRD is Established and serves the parent's version.
 ///
 /// # Errors

@@ -12,7 +12,7 @@ use kube::{Api, Client};
 use crate::kubernetes::deadline::in_time;
 
 /// Name of the Secret.
-const NAME: &str = "bartizan-token-key";
+pub(crate) const NAME: &str = "bartizan-token-key";
 /// Its one entry.
 const ENTRY: &str = "key";
 

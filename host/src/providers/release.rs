@@ -203,7 +203,7 @@ impl Removal {
                 info!(provider = name, %kind, namespace, name = parent, "released");
             }
             // A status that cannot be taken back holds nobody.
-            if let Err(error) = self.clear_status(kind, resource, meta).await {
+            if let Err(error) = clear_status(&self.account, name, kind, resource, meta).await {
                 warn!(provider = name, %kind, namespace, name = parent, "its status stays: {}", text(&error));
             }
         }
@@ -239,34 +239,6 @@ impl Removal {
         Ok(())
     }
 
-    /// Takes back what it said in the status of a parent.
-    async fn clear_status(
-        &self,
-        kind: &Kind,
-        resource: &ApiResource,
-        meta: &PartialObjectMeta<DynamicObject>,
-    ) -> anyhow::Result<()> {
-        let provider = self.provider.metadata.name.as_str();
-        if !has_status_of(meta, provider) {
-            return Ok(());
-        }
-        let manager = field_manager(provider);
-        let (name, namespace) = (meta.name_any(), meta.namespace());
-        let api = objects(&self.account, namespace.as_deref(), resource);
-        // A list, since its account may list its parents, and need no other right to read them.
-        let listed = in_time(api.list(&ListParams::default().fields(&format!("metadata.name={name}")))).await?;
-        let Some(mut live) = listed.items.into_iter().find(|live| live.uid() == meta.uid()) else { return Ok(()) };
-        stamp(&mut live, kind);
-        let live = Observed::project(serde_json::to_value(live)?, &manager)?;
-        let patch = MergePatch::withdraw_status(&live);
-        let params = PatchParams { field_manager: Some(manager), ..PatchParams::default() };
-        let merge = Patch::Merge(&patch.body);
-        unless_gone(match patch.is_of_status {
-            true => in_time(api.patch_status(&name, &params, &merge)).await,
-            false => in_time(api.patch(&name, &params, &merge)).await,
-        })
-    }
-
     /// Removes the finalizer of the Provider.
     async fn remove_finalizer(&self) -> anyhow::Result<()> {
         let name = self.provider.metadata.name.as_str();
@@ -280,8 +252,42 @@ impl Removal {
     }
 }
 
+/// Takes back what a provider said in the status of a parent.
+///
+/// # Errors
+/// If the API server refuses it.
+pub(crate) async fn clear_status(
+    client: &Client,
+    provider: &str,
+    kind: &Kind,
+    resource: &ApiResource,
+    meta: &PartialObjectMeta<DynamicObject>,
+) -> anyhow::Result<()> {
+    if !has_status_of(meta, provider) {
+        return Ok(());
+    }
+    let manager = field_manager(provider);
+    let (name, namespace) = (meta.name_any(), meta.namespace());
+    let api = objects(client, namespace.as_deref(), resource);
+    // A list, since the account of a provider may list its parents, and needs no other right to read them.
+    let listed = in_time(api.list(&ListParams::default().fields(&format!("metadata.name={name}")))).await?;
+    let Some(mut live) = listed.items.into_iter().find(|live| live.uid() == meta.uid()) else { return Ok(()) };
+    stamp(&mut live, kind);
+    let live = Observed::project(serde_json::to_value(live)?, &manager)?;
+    let patch = MergePatch::withdraw_status(&live);
+    let params = PatchParams { field_manager: Some(manager), ..PatchParams::default() };
+    let merge = Patch::Merge(&patch.body);
+    unless_gone(match patch.is_of_status {
+        true => in_time(api.patch_status(&name, &params, &merge)).await,
+        false => in_time(api.patch(&name, &params, &merge)).await,
+    })
+}
+
 /// Patches an object; success if it is gone.
-async fn patch(
+///
+/// # Errors
+/// If the API server refuses it.
+pub(crate) async fn patch(
     client: &Client,
     resource: &ApiResource,
     namespace: Option<&str>,
@@ -293,7 +299,11 @@ async fn patch(
     unless_gone(in_time(api.patch(name, &params, &Patch::Merge(patch))).await)
 }
 
-fn unless_gone<T>(result: anyhow::Result<T>) -> anyhow::Result<()> {
+/// Success, too, if there is nothing of that name.
+///
+/// # Errors
+/// The others.
+pub(crate) fn unless_gone<T>(result: anyhow::Result<T>) -> anyhow::Result<()> {
     match result {
         Ok(_) => Ok(()),
         Err(error) => match error.downcast_ref::<kube::Error>() {

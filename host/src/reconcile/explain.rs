@@ -33,7 +33,7 @@ pub(crate) fn result(ended: &Ended) -> Option<&'static str> {
         Ended::Unchanged { .. } => Some("unchanged"),
         Ended::Decided(decided) => Some(match decided.outcome {
             Outcome::Applied => "applied",
-            Outcome::Held | Outcome::Paused => "held",
+            Outcome::Held | Outcome::Paused | Outcome::Unserved { .. } => "held",
             Outcome::Waiting { .. } => "waiting",
             Outcome::Failed { .. } => "failed",
         }),

@@ -125,7 +125,9 @@ impl Programs {
             .get_or_try_init(|| async {
                 let built = tokio::task::spawn_blocking(|| {
                     let modules = build::guests(&Provider::ALL.map(Provider::name), &build::silent)?;
-                    let host = build::host(&build::silent)?;
+                    // Another build of it, as that of the image.
+                    let given = std::env::var_os("BARTIZAN_TEST_HOST").map(PathBuf::from);
+                    let host = given.map_or_else(|| build::host(&build::silent), Ok)?;
                     build::control_plane(&build::silent)?;
                     Ok(Programs { host, modules })
                 });

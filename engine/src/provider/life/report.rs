@@ -42,7 +42,7 @@ impl Life {
         status::status(provider, admission, facts, &now.time)
     }
 
-    fn facts(&self, provider: &Provider, admission: &Admission, now: &Now) -> Facts<'_> {
+    pub(super) fn facts(&self, provider: &Provider, admission: &Admission, now: &Now) -> Facts<'_> {
         let active = self.active.as_ref().filter(|_| self.runner.is_some());
         let next = admission.version.as_ref().map(Version::id);
         let candidate = self.candidate.as_ref().filter(|candidate| Some(candidate.version.id()) == next);
@@ -58,7 +58,10 @@ impl Life {
             judged: self.judged(provider, admission),
             candidate,
             parents: self.parents(provider),
-            status_blocked: self.reported.status_blocked.as_ref().filter(|_| self.runner.is_some()),
+            status_blocked: match &self.runner {
+                Some(_) => self.reported.status_blocked.as_ref(),
+                None => self.untold(),
+            },
             status_requires: self.reported.status_requires.as_deref().filter(|_| self.runner.is_some()),
             vacated: &self.reported.vacated,
             left_alone: self.reported.left_alone.as_deref().filter(|_| self.runner.is_some()),

@@ -54,6 +54,9 @@ impl Life {
             self.request(Request::Kinds, Effect::WriteStatus(target, Box::new(status)), context);
             return;
         }
+        if self.is_telling_unserved(context) {
+            return;
+        }
         let run = context.new_run();
         if !takes_over {
             self.report_readiness(Some(Readiness::NotYet("starting".to_owned())), context);

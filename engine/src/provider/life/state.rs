@@ -18,6 +18,7 @@ use crate::provider::removal::Removal;
 use crate::provider::runner::{Reported, Runner, STARTING};
 use crate::provider::source::{CheckReference, Origin, Snapshot, Wanted};
 use crate::provider::status_events;
+use crate::provider::unserved::Unserved;
 use crate::provider::version::Version;
 
 /// What is known of one Provider.
@@ -48,6 +49,8 @@ pub struct Life {
     /// Whether it is shown what an upgrade would change.
     pub(super) shows_plan: bool,
     pub(super) removal: Option<Removal>,
+    /// What its parents were told while nobody serves them.
+    pub(super) unserved: Option<Unserved>,
     pub(super) reported: Reported,
     /// A request that was not answered yet: there is one at a time, so that the last is the newest.
     pub(super) request: Option<Request>,
@@ -136,6 +139,7 @@ impl Life {
             candidate: None,
             shows_plan: false,
             removal: None,
+            unserved: None,
             reported: Reported::default(),
             request: None,
             written: Written::default(),
@@ -153,7 +157,7 @@ impl Life {
             // Another one with the same name has a life of its own.
             (self.active, self.previous, self.claim) = (None, None, None);
             (self.request, self.postponed, self.removal) = (None, false, None);
-            self.written = Written::default();
+            (self.written, self.unserved) = (Written::default(), None);
         }
         if provider.is_none() {
             self.admission = None;

@@ -43,6 +43,8 @@ mod samples;
 mod settings;
 mod startup;
 mod statuses;
+mod uninstall;
+mod unserved;
 mod upgrades;
 mod validation;
 mod versions;
