@@ -26,7 +26,7 @@ pub(crate) struct Task {
 const WITHOUT_CLUSTER: [&str; 2] = ["lives", "mutations"];
 
 /// All tasks, in the order in which `--help` lists them.
-pub(crate) const TASKS: [Task; 7] = [
+pub(crate) const TASKS: [Task; 8] = [
     Task {
         name: "demo",
         help: include_str!("help/demo.txt"),
@@ -68,6 +68,12 @@ pub(crate) const TASKS: [Task; 7] = [
         help: include_str!("help/kubectl.txt"),
         needs_go: |_| true,
         builds: |_| vec![Build::ControlPlane, Build::Programs(&[])],
+    },
+    Task {
+        name: "image",
+        help: include_str!("help/image.txt"),
+        needs_go: |_| false,
+        builds: |_| vec![Build::Programs(&[])],
     },
     Task {
         name: "generate",

@@ -1,4 +1,4 @@
-//! Builds the Go programs of the tests: the control plane, a registry, Helm.
+//! Builds the Go programs of the tests: the control plane, a registry, Helm, actionlint.
 
 use std::path::PathBuf;
 
@@ -37,6 +37,14 @@ pub fn registry(observer: Observer<'_>) -> Result<PathBuf> {
 /// As [`control_plane`].
 pub fn helm(observer: Observer<'_>) -> Result<PathBuf> {
     go::program("Helm", "helm", &workspace_root().join("tests/helm"), "-s -w", observer)
+}
+
+/// Builds `tests/actionlint` into `target/actionlint/` and returns the program's path, as [`control_plane`] does.
+///
+/// # Errors
+/// As [`control_plane`].
+pub fn actionlint(observer: Observer<'_>) -> Result<PathBuf> {
+    go::program("actionlint", "actionlint", &workspace_root().join("tests/actionlint"), "-s -w", observer)
 }
 
 /// Strips what only a debugger reads (a third of the size) and stamps the version.

@@ -24,7 +24,7 @@ use std::{
 use anyhow::{Context, Result, bail};
 
 pub use cargo::{Profile, cargo, forget_package, guests, host, programs};
-pub use control_plane::{control_plane, helm, registry};
+pub use control_plane::{actionlint, control_plane, helm, registry};
 pub use languages::{Language, Module, hello_in};
 pub use prerequisites::check_prerequisites;
 pub use progress::Progress;

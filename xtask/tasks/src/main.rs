@@ -6,6 +6,7 @@ mod demo;
 mod example;
 mod generate;
 mod help;
+mod image;
 mod mutations;
 mod progress;
 mod rig;
@@ -42,6 +43,8 @@ enum Task {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "ARGS")]
         arguments: Vec<String>,
     },
+    /// Build the host's image: a static program from scratch, the same for the same sources
+    Image(image::Args),
     /// Write the files that are made from code: JSON schemas, CRDs, roles
     Generate(generate::Args),
 }
@@ -54,6 +57,7 @@ fn main() -> ExitCode {
         Task::Bench(args) => bench::run(&args),
         Task::Cluster(args) => cluster::run(&args),
         Task::Kubectl { arguments } => cluster::kubectl(&arguments),
+        Task::Image(args) => image::run(&args),
         Task::Generate(args) => generate::run(&args),
     };
     result.unwrap_or_else(|error| {

@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result, anyhow};
 use bartizan_harness::build::{self, Language, Module};
 
 use crate::steps::Steps;
-use crate::{generate, mutations, rig};
+use crate::{generate, image, mutations, rig};
 
 /// `cargo xtask test`.
 #[derive(Debug, clap::Args)]
@@ -14,8 +14,8 @@ pub(crate) struct Args {
     /// Leave out the end-to-end tests: what needs no control plane takes seconds once built
     #[arg(long, conflicts_with = "all")]
     no_e2e: bool,
-    /// Run as well what takes minutes more: the Helm charts, the crash rig at every write, all random lives of Cassandra clusters, mutations
-    /// of the engine
+    /// Run as well what takes minutes more: the Helm charts, the image, the crash rig at every write, all random lives of Cassandra clusters,
+    /// mutations of the engine
     #[arg(long)]
     all: bool,
 }
@@ -77,11 +77,14 @@ fn all_steps(args: &Args, steps: &Steps) -> Result<bool> {
         if !test("packaging", &packaging)? {
             return Ok(false);
         }
+        if !steps.time("release workflow", workflows)? || !steps.time("image", || image::check(steps))? {
+            return Ok(false);
+        }
         return Ok(steps.time("random lives of Cassandra clusters", rig::all_lives)?
             && steps.time("mutations of the engine", mutations::all)?);
     }
     steps.left_out(
-        "the Helm charts, the crash rig at every write, nine tenths of the random lives, and mutations of the engine: need --all",
+        "the Helm charts, the image, the crash rig at every write, nine tenths of the random lives, and mutations of the engine: need --all",
     );
     if std::env::var_os("BARTIZAN_UPSTREAM_SAMPLES").is_none() {
         steps.left_out("published examples of other projects: BARTIZAN_UPSTREAM_SAMPLES is not set");
@@ -123,6 +126,14 @@ fn other_languages(steps: &Steps) -> Result<()> {
 fn cargo(arguments: &[&str]) -> Result<bool> {
     println!("$ cargo {}", arguments.join(" "));
     Ok(build::cargo().args(arguments).status().context("cargo cannot be run")?.success())
+}
+
+/// Whether the workflows are valid.
+fn workflows() -> Result<bool> {
+    let mut lint = std::process::Command::new(build::actionlint(&build::silent)?);
+    // Without shellcheck, which not every machine has.
+    lint.current_dir(build::workspace_root()).args(["-shellcheck=", ".github/workflows/release.yml"]);
+    Ok(lint.status().context("actionlint cannot be run")?.success())
 }
 
 /// Silent like the other builds beside clippy, which prints.
