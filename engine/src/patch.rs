@@ -121,3 +121,33 @@ fn other_owners(child: &Observed) -> Vec<Value> {
     let is_parent = |owner: &&Value| owner.get("uid").and_then(Value::as_str) == child.owner_uid.as_deref();
     owners.as_array().into_iter().flatten().filter(|owner| !is_parent(owner)).cloned().collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn live(labels: &Value, annotations: &Value) -> Observed {
+        let object = json!({
+            "apiVersion": "v1", "kind": "ConfigMap",
+            "metadata": {
+                "name": "a", "namespace": "n", "uid": "u", "resourceVersion": "1", "labels": labels, "annotations": annotations,
+                "ownerReferences": [{"uid": "old", "controller": true}, {"uid": "other"}],
+            }
+        });
+        Observed::project(object, "bartizan/minio").unwrap()
+    }
+
+    /// The apply that follows may fail: then it must be found again as what it was.
+    #[test]
+    fn what_is_adopted_without_managed_fields_keeps_the_labels_of_its_earlier_parent_or_gets_them_back() {
+        let released = live(&json!({}), &json!({RELEASED_FROM_ANNOTATION: "old"}));
+        let body = MergePatch::disown(&released, "minio").body;
+        assert_eq!(body["metadata"]["labels"], json!({PROVIDER_LABEL: "minio", OWNER_UID_LABEL: "old"}));
+        let marks = json!({RETAINED_FOR_ANNOTATION: null, RELEASED_FROM_ANNOTATION: null});
+        assert_eq!(body["metadata"]["annotations"], marks);
+        let restored = live(&json!({PROVIDER_LABEL: "minio", OWNER_UID_LABEL: "old"}), &json!({}));
+        let body = MergePatch::disown(&restored, "minio").body;
+        assert_eq!(body["metadata"]["labels"], Value::Null, "they stay as they are");
+        assert_eq!(body["metadata"]["ownerReferences"], json!([{"uid": "other"}]));
+    }
+}

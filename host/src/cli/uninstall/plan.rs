@@ -55,7 +55,7 @@ pub(super) struct Parent {
     pub(super) deleting: bool,
     /// Children that stay, without an owner.
     pub(super) children: usize,
-    /// Finalizers of others, which only these take off.
+    /// Finalizers of others, which only these take off: its kind stays for as long, if it was to go.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(super) finalizers: Vec<String>,
 }
@@ -93,7 +93,7 @@ impl Plan {
 
     /// The parents whose kind cannot go before somebody else has taken a finalizer off.
     pub(super) fn hangs(&self) -> impl Iterator<Item = &Parent> {
-        self.parents.iter().filter(|parent| parent.goes && !parent.finalizers.is_empty())
+        self.parents.iter().filter(|parent| !parent.finalizers.is_empty())
     }
 
     /// The text for people.
@@ -190,7 +190,7 @@ mod tests {
 
     #[test]
     fn what_would_be_lost_and_what_would_hang_is_said() {
-        let mut parents = vec![parent("a", true, &["example.com/x"]), parent("b", false, &[])];
+        let mut parents = vec![parent("a", true, &[]), parent("b", false, &["example.com/x"])];
         parents[1].children = 1;
         let plan = Plan {
             lease: "nobody holds bartizan-system/bartizan".to_owned(),
@@ -210,7 +210,7 @@ mod tests {
             \x20 Thing.x n/b (1 child)\n\
             \n\
             Would hang, and is left:\n\
-            \x20 Thing.x n/a: finalizer example.com/x of another controller\n\
+            \x20 Thing.x n/b: finalizer example.com/x of another controller\n\
             \n\
             Would be deleted:\n\
             \x20 Provider minio\n\

@@ -79,7 +79,7 @@ impl<'a> Removal<'a> {
     /// Removes everything else. Returns what should have gone, and why it did not.
     pub(super) async fn run(&self, survey: &Survey) -> anyhow::Result<Vec<String>> {
         for (parent, planned) in survey.parents.iter().zip(&survey.plan.parents) {
-            self.let_go(parent, planned.goes && planned.finalizers.is_empty()).await?;
+            self.let_go(parent, planned.goes).await?;
         }
         for provider in &survey.providers {
             self.delete(provider).await?;

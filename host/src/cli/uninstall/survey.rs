@@ -168,7 +168,7 @@ impl Look<'_> {
                 claimed.remove(&kind);
             }
             let goes = is_of_host || !self.args.keep_crds;
-            let hangs = parents.iter().any(|parent| parent.meta.finalizers().iter().any(|name| is_of_another(name)));
+            let hangs = parents.iter().any(|parent| !others(parent).is_empty());
             if goes && !hangs {
                 survey.plan.crds.push(name);
                 survey.crds.push(crd);
@@ -177,7 +177,10 @@ impl Look<'_> {
             } else {
                 survey.plan.stays.push(format!("CustomResourceDefinition {name}: --keep-crds"));
             }
-            survey.plan.parents.extend(parents.iter().map(|parent| of_parent(parent, goes)));
+            survey.plan.parents.extend(parents.iter().map(|parent| Parent {
+                finalizers: if goes { others(parent) } else { Vec::new() },
+                ..of_parent(parent, goes && !hangs)
+            }));
             survey.parents.extend(parents);
         }
         for kind in claimed {
@@ -273,14 +276,16 @@ fn is_installed(crd: &Found) -> bool {
     is_labelled || is_of_host || managers.any(|manager| manager == HOST_FIELD_MANAGER)
 }
 
+fn others(parent: &Found) -> Vec<String> {
+    parent.meta.finalizers().iter().filter(|name| is_of_another(name)).cloned().collect()
+}
+
 fn of_parent(parent: &Found, goes: bool) -> Parent {
-    let others = parent.meta.finalizers().iter().filter(|name| is_of_another(name));
     Parent {
         object: parent.named(),
         goes,
         deleting: parent.meta.metadata.deletion_timestamp.is_some(),
-        children: 0,
-        finalizers: others.cloned().collect(),
+        ..Parent::default()
     }
 }
 

@@ -183,6 +183,8 @@ async fn an_uninstall_leaves_what_waits_for_another_controller() -> Result<()> {
         parent.finalizers() == ["example.com/theirs"] && parent.metadata.deletion_timestamp.is_none(),
         "{parent:?}"
     );
+    let status = parent.data.get("status").and_then(Value::as_object);
+    ensure!(status.is_none_or(serde_json::Map::is_empty), "nobody serves it: {parent:?}");
     ensure!(is_free(&stage.api::<ConfigMap>(NS).get("theirs").await?), "its child has an owner");
     stage.stop().await
 }
