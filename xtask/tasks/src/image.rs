@@ -161,6 +161,7 @@ pub(crate) fn build(program: &Path) -> Result<Image> {
     let arguments = [
         "bud",
         "--quiet",
+        "--identity-label=false",
         "--isolation",
         "chroot",
         "--format",
