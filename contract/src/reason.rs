@@ -103,6 +103,8 @@ reasons! {
     Loading,
     /// The module was loaded.
     Loaded,
+    /// A CustomResourceDefinition in the cluster lacks fields that the module's has.
+    CrdOutdated,
     /// The module cannot serve.
     ModuleInvalid,
     /// The module is not the one that the spec pins.

@@ -82,6 +82,43 @@ pub fn incompatibilities(old_crd: &Value, new_crd: &Value) -> Vec<Incompatibilit
     found
 }
 
+/// The fields and versions of a module's own CRD that the one in the cluster lacks, as `spec.servers[].name of v1alpha1`: what people
+/// write there is not checked, gets no default, and is dropped without a word where unknown fields are not kept.
+#[must_use]
+pub fn lacking(in_cluster: &Value, own: &Value) -> Vec<String> {
+    let mut found = Vec::new();
+    for version in versions(own).iter().filter(|version| is(version, "served")) {
+        let Some(name) = text(version, "/name") else { continue };
+        match self::version(in_cluster, name).filter(|version| is(version, "served")) {
+            None => found.push(format!("version {name}")),
+            Some(served) => {
+                let mut fields = Vec::new();
+                lacking_fields("", schema(version), schema(served), &mut fields);
+                found.extend(fields.into_iter().map(|path| format!("{path} of {name}")));
+            }
+        }
+    }
+    found
+}
+
+fn lacking_fields(path: &str, own: &Value, served: &Value, found: &mut Vec<String>) {
+    let nested = |name: &str| if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") };
+    for (name, own) in properties(own).into_iter().flatten() {
+        match (properties(served).and_then(|served| served.get(name)), Any::of(served)) {
+            (Some(served), _) => lacking_fields(&nested(name), own, served, found),
+            // Any key.
+            (None, Any::Of(_) | Any::All) => {}
+            (None, Any::None) => found.push(nested(name)),
+        }
+    }
+    if let (Some(own), Some(served)) = (own.get("items"), served.get("items")) {
+        lacking_fields(&format!("{path}[]"), own, served, found);
+    }
+    if let (Any::Of(own), Any::Of(served)) = (Any::of(own), Any::of(served)) {
+        lacking_fields(&nested("*"), own, served, found);
+    }
+}
+
 fn versions(crd: &Value) -> &[Value] {
     crd.pointer("/spec/versions").and_then(Value::as_array).map_or(&[], Vec::as_slice)
 }

@@ -6,6 +6,7 @@ mod calls;
 mod former_kinds;
 mod former_namespaces;
 mod hand_over;
+mod lacking_crds;
 mod look_back;
 mod observe;
 mod previewing;

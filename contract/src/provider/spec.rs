@@ -67,6 +67,18 @@ pub struct ProviderMetadata {
     /// What this host does not understand of the object, and left out: it may be a restriction.
     #[serde(skip)]
     pub not_understood: Option<String>,
+    /// Field managers of the approvals.
+    #[serde(skip)]
+    pub approvers: Approvers,
+}
+
+/// Who wrote the approvals on a Provider, as its managed fields say.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Approvers {
+    /// Of the annotation `bartizan.dev/approve`.
+    pub annotation: Option<String>,
+    /// Of `spec.upgrade.approved`.
+    pub spec: Option<String>,
 }
 
 /// The spec of a Provider.

@@ -302,3 +302,23 @@ proptest! {
         prop_assert_eq!(said(&after, &before), ["new of v1 is removed"]);
     }
 }
+
+#[test]
+fn what_the_cluster_lacks_of_a_modules_own_crd_is_named() {
+    let crd = |versions: Value| json!({"metadata": {"name": "things.x"}, "spec": {"versions": versions}});
+    let version = |name: &str, spec: Value| {
+        let schema = json!({"type": "object", "properties": {"spec": {"type": "object", "properties": spec}}});
+        json!({"name": name, "served": true, "schema": {"openAPIV3Schema": schema}})
+    };
+    let servers = |fields: Value| json!({"type": "array", "items": {"type": "object", "properties": fields}});
+    let (text, number) = (json!({"type": "string"}), json!({"type": "integer"}));
+    let own = crd(json!([
+        version("v1", json!({"size": number, "servers": servers(json!({"name": text, "zone": text}))})),
+        version("v2", json!({})),
+    ]));
+    assert_eq!(lacking(&own, &own), Vec::<String>::new());
+    // Newer than the module, but for what it is to have; another type is no lack.
+    let in_cluster =
+        crd(json!([version("v1", json!({"size": text, "servers": servers(json!({"name": text})), "more": text}))]));
+    assert_eq!(lacking(&in_cluster, &own), ["spec.servers[].zone of v1", "version v2"]);
+}

@@ -106,6 +106,11 @@ pub enum ControllerEvent {
         /// In words.
         fields: Option<String>,
     },
+    /// What the CRDs of the cluster lack of the module's own.
+    CrdsLack {
+        /// In words; `None`: nothing.
+        fields: Option<String>,
+    },
     /// What is known of the kinds that only an earlier version wrote.
     FormerKinds {
         /// Nothing of these is left.

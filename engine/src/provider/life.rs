@@ -58,10 +58,12 @@ impl Life {
         };
         match turn {
             Turn::Serve(version, limits) => self.serve(provider, admission, &version, limits, context),
-            Turn::Later => {}
+            // Nothing may serve before it is approved.
+            Turn::Later => self.tell_unserved(provider, admission, &[Reason::UpgradeHeld], context),
             Turn::Nothing => {
                 self.stop(context);
-                self.tell_unserved(provider, admission, context);
+                let lasting = [Reason::Suspended, Reason::NotStarted, Reason::UpgradeHeld];
+                self.tell_unserved(provider, admission, &lasting, context);
             }
         }
         self.preview_candidate(provider, admission, context);
@@ -135,6 +137,7 @@ impl Life {
             ControllerEvent::StatusRequires { fields } if is_current || serves => {
                 self.reported.status_requires = fields
             }
+            ControllerEvent::CrdsLack { fields } if is_current || serves => self.reported.crds_lack = fields,
             ControllerEvent::FormerKinds { vacated, left_alone } if is_current || serves => {
                 (self.reported.vacated, self.reported.left_alone) = (vacated, left_alone);
             }

@@ -61,6 +61,8 @@ pub struct Reported {
     pub status_blocked: Option<(usize, String)>,
     /// Fields that a status must have.
     pub status_requires: Option<String>,
+    /// What the CRDs of the cluster lack of the module's own.
+    pub crds_lack: Option<String>,
     /// Kinds of an earlier version of which nothing is left.
     pub vacated: Vec<GroupKind>,
     /// Why children that an earlier version wrote are left alone.

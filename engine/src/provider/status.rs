@@ -1,6 +1,9 @@
 //! The status of a Provider, from its admission and from how it serves. No I/O.
 
-use bartizan_contract::provider::{CandidateModule, Provider, ProviderStatus, condition_types};
+use bartizan_contract::names::APPROVE_ANNOTATION;
+use bartizan_contract::provider::{
+    ActiveModule, Approvers, CandidateModule, Provider, ProviderStatus, condition_types,
+};
 use bartizan_contract::{Condition, ConditionStatus, GroupKind, Reason};
 
 use super::admission::Admission;
@@ -44,6 +47,8 @@ pub struct Facts<'a> {
     pub status_blocked: Option<&'a (usize, String)>,
     /// Fields that a status must have.
     pub status_requires: Option<&'a str>,
+    /// What the CRDs of the cluster lack of the module's own.
+    pub crds_lack: Option<&'a str>,
     /// Kinds of an earlier version of which nothing is left.
     pub vacated: &'a [GroupKind],
     /// Why children that an earlier version wrote are left alone.
@@ -88,7 +93,16 @@ pub fn status(provider: &Provider, admission: &Admission, facts: Facts<'_>, now:
             let message = format!("version {next} cannot start yet: {reason}{}", keeps.unwrap_or_default());
             draft.set(condition_types::LOADED, false, Reason::NotReady, &message);
         }
-        (Ok(()), None) => draft.set(condition_types::LOADED, true, Reason::Loaded, "the module was loaded"),
+        (Ok(()), None) => match facts.crds_lack {
+            None => draft.set(condition_types::LOADED, true, Reason::Loaded, "the module was loaded"),
+            Some(lacks) => {
+                let message = format!(
+                    "the module was loaded; {lacks}: what is written there is not checked, or dropped. Apply its CustomResourceDefinitions (bartizan \
+                     crds prints them)"
+                );
+                draft.set(condition_types::LOADED, true, Reason::CrdOutdated, &message);
+            }
+        },
     }
     // Of the same version only.
     let waited = before.candidate.as_ref().filter(|waited| facts.judged.as_ref() == Some(&waited.approval));
@@ -135,16 +149,44 @@ pub fn status(provider: &Provider, admission: &Admission, facts: Facts<'_>, now:
         (Some(serves), Some(before)) if !serves.is(before) => Some(before.clone()),
         _ => before.previous.clone(),
     };
-    // What serves is recorded once it does: a host that starts in between must find what served before.
-    let first = || facts.started.map(Version::active_module);
     ProviderStatus {
         observed_generation: provider.metadata.generation,
-        active: facts.active.map(Version::active_module).or_else(|| before.active.clone()).or_else(first),
+        // What serves is recorded once it does: a host that starts in between must find what served before.
+        active: facts
+            .active
+            .or(facts.started.filter(|_| before.active.is_none()))
+            .map(|version| active(provider, version, now))
+            .or_else(|| before.active.clone()),
         previous,
         candidate: facts.candidate.map(|(candidate, _)| candidate).or_else(|| waited.cloned()),
         parents: facts.parents.map(|parents| u32::try_from(parents).unwrap_or(u32::MAX)).or(before.parents),
         kinds: kinds(provider, facts.started, facts.vacated),
         conditions,
+    }
+}
+
+/// The version that serves, since when, and who approved it.
+fn active(provider: &Provider, version: &Version, now: &str) -> ActiveModule {
+    let before = &provider.status;
+    let (since, approved_by) = match before.active.as_ref().filter(|before| version.is(before)) {
+        Some(same) => (same.since.clone(), same.approved_by.clone()),
+        None => (Some(now.to_owned()), approver(provider, version)),
+    };
+    ActiveModule { since, approved_by, ..version.active_module() }
+}
+
+/// Who approved a version that waited.
+fn approver(provider: &Provider, version: &Version) -> Option<String> {
+    let approval = version.id().approval();
+    provider.status.candidate.as_ref().filter(|waited| waited.approval == approval)?;
+    let Approvers { annotation, spec } = &provider.metadata.approvers;
+    let by = |who: &Option<String>, place: &str| {
+        format!("{} ({place})", who.as_deref().unwrap_or("an unknown field manager"))
+    };
+    match provider.metadata.annotations.get(APPROVE_ANNOTATION) {
+        Some(approved) if *approved == approval => Some(by(annotation, APPROVE_ANNOTATION)),
+        _ if provider.spec.upgrade.approves(&approval) => Some(by(spec, "spec.upgrade.approved")),
+        _ => None,
     }
 }
 

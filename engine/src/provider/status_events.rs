@@ -22,6 +22,7 @@ pub fn events(upgrade: &Upgrade, before: &ProviderStatus, after: &ProviderStatus
         // Said by the event on the version, or by the condition that is the cause.
         let is_said = condition.type_ == condition_types::LOADED
             && condition.status == ConditionStatus::True
+            && condition.reason != Reason::CrdOutdated.as_str()
             && !events.is_empty()
             || condition.reason == Reason::NotStarted.as_str();
         if !is_told && !is_said {
@@ -71,6 +72,7 @@ fn of(condition: &Condition, before: Option<&Condition>) -> Option<ProviderEvent
         // Ready says the same once more.
         _ => return None,
     };
+    let is_bad = is_bad || condition.reason == Reason::CrdOutdated.as_str();
     // That all is well is worth saying after it was not, and of serving always.
     let was_bad = before.is_some_and(|before| before.status != condition.status);
     let begins = condition.type_ == condition_types::SERVING && is_true && before.is_none();
@@ -132,6 +134,8 @@ mod tests {
         assert_eq!(told(&broken, &serves), expected);
         let suspended = status(Some("1"), &[("Serving", "False", "Suspended")]);
         assert_eq!(told(&serves, &suspended), ["Normal Suspended: Serving Suspended"]);
+        let outdated = status(Some("1"), &[("Loaded", "True", "CrdOutdated"), ("Serving", "True", "Serving")]);
+        assert_eq!(told(&serves, &outdated), ["Warning CrdOutdated: Loaded CrdOutdated"]);
         let refused = status(None, &[("Accepted", "False", "Invalid")]);
         assert_eq!(told(&none, &refused), ["Warning Invalid: Accepted Invalid"]);
     }

@@ -91,6 +91,8 @@ impl Version {
             digest: self.digest().to_owned(),
             settings: (*self.settings).clone(),
             owns,
+            since: None,
+            approved_by: None,
         }
     }
 }

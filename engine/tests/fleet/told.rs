@@ -111,6 +111,9 @@ fn each_step_of_a_providers_life_is_an_event_on_it() {
     let approval = world.server[MINIO].status.candidate.clone().unwrap().approval;
     approve(&mut world, &approval);
     assert_eq!(world.server[MINIO].status.active.as_ref().unwrap().digest, digest);
+    let active = world.server[MINIO].status.active.clone().unwrap();
+    assert_eq!(active.approved_by.as_deref(), Some("an unknown field manager (bartizan.dev/approve)"));
+    assert!(active.since.is_some(), "{active:?}");
     let mut told = std::mem::take(&mut world.told);
     told.sort();
     assert_eq!(told, ["Approved", "NoneWaits", "Replaced"]);

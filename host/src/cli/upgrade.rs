@@ -196,6 +196,8 @@ mod tests {
             digest: format!("sha256:{version}"),
             settings: serde_json::Map::new(),
             owns: Vec::new(),
+            since: None,
+            approved_by: None,
         };
         let field = |path: &str, before: Option<Value>, after: Option<Value>| FieldChange {
             path: path.to_owned(),

@@ -26,7 +26,7 @@ use tracing::{error, info, warn};
 use crate::catalog::Runnable;
 use crate::controller::reporter::Reporter;
 use crate::controller::{Controller, Ended, Inputs, Served, Surroundings};
-use crate::controller::{former_kinds, former_namespaces};
+use crate::controller::{former_kinds, former_namespaces, lacking_crds};
 use crate::kubernetes::access_review;
 use crate::kubernetes::backoff;
 use crate::kubernetes::crds;
@@ -210,9 +210,16 @@ impl Start {
                     };
                     let questions = self.board().hand_overs().of(name);
                     let answering = controller.foresight().answer(self.inputs.versions.clone(), questions);
+                    let comparing = lacking_crds::report(
+                        self.host.client.clone(),
+                        self.reporter.clone(),
+                        self.inputs.versions.clone(),
+                        self.host.changes.clone(),
+                    );
                     let ended = tokio::select! {
                         ended = controller.run(stop, &mut self.inputs, changed) => ended?,
                         never = answering => match never {},
+                        never = comparing => match never {},
                     };
                     match ended {
                         Ended::Stopped | Ended::Previewed => return Ok(()),

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use bartizan_contract::Kind;
 use bartizan_contract::names::HOST_FIELD_MANAGER;
-use bartizan_engine::crd_compat::{Incompatibility, incompatibilities};
+use bartizan_engine::crd_compat::{Incompatibility, incompatibilities, lacking};
 use bartizan_engine::provider::module::Parent;
 use bartizan_engine::status_shape::StatusShape;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
@@ -24,6 +24,9 @@ use crate::kubernetes::discovery::{Changes, QUIET};
 use crate::kubernetes::error::text;
 use crate::kubernetes::object::{fence_of, put_fence};
 use crate::kubernetes::served::{Resource, ServedParent, api_resource};
+
+/// Most fields that are named.
+const FEW: usize = 5;
 
 /// Name of a CRD.
 pub(crate) fn name(crd: &Value) -> &str {
@@ -165,6 +168,32 @@ pub(crate) async fn incompatible_with_cluster(client: &Client, crds: &[Value]) -
         }
     }
     Ok(found)
+}
+
+/// What the CRDs of the cluster lack of a module's own, in words; `None`: nothing.
+///
+/// # Errors
+/// If a request fails.
+pub(crate) async fn lacking_in_cluster(client: &Client, crds: &[Value]) -> anyhow::Result<Option<String>> {
+    let api: Api<DynamicObject> = Api::all_with(client.clone(), &ApiResource::erase::<CustomResourceDefinition>(&()));
+    let mut found = Vec::new();
+    for crd in crds {
+        let name = name(crd);
+        if let Some(served) = get(&api, name).await? {
+            let lacks = lacking(&serde_json::to_value(served)?, crd);
+            if !lacks.is_empty() {
+                found.push(format!("CustomResourceDefinition {name} in the cluster lacks {}", few(&lacks)));
+            }
+        }
+    }
+    Ok((!found.is_empty()).then(|| found.join("; ")))
+}
+
+/// The first of them, and how many more there are.
+fn few(names: &[String]) -> String {
+    let (shown, more) = names.split_at(names.len().min(FEW));
+    let more = if more.is_empty() { String::new() } else { format!(" and {} more", more.len()) };
+    format!("{}{more}", shown.join(", "))
 }
 
 async fn get<K>(api: &Api<K>, name: &str) -> anyhow::Result<Option<K>>

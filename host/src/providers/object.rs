@@ -2,8 +2,9 @@
 
 use anyhow::Context as _;
 use bartizan_contract::Kind;
-use bartizan_contract::names::{PROVIDER_API_VERSION, PROVIDER_KIND, PROVIDER_PLURAL};
-use bartizan_contract::provider::Provider;
+use bartizan_contract::names::{APPROVE_ANNOTATION, PROVIDER_API_VERSION, PROVIDER_KIND, PROVIDER_PLURAL};
+use bartizan_contract::provider::{Approvers, Provider};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry;
 use kube::core::{ApiResource, DynamicObject};
 use kube::{Api, Client};
 use serde_json::Value;
@@ -40,14 +41,14 @@ const LEFT_OUT: usize = 32;
 /// If too little of it is understood.
 pub(crate) fn parse(mut object: DynamicObject) -> anyhow::Result<Provider> {
     let name = object.metadata.name.clone().unwrap_or_default();
-    object.metadata.managed_fields = None;
+    let approvers = approvers(object.metadata.managed_fields.take().unwrap_or_default());
     stamp(&mut object, &kind());
     let mut value = serde_json::to_value(object).with_context(|| format!("Provider {name}"))?;
     let mut not_understood = None;
     for _ in 0..LEFT_OUT {
         let error = match serde_path_to_error::deserialize::<_, Provider>(&value) {
             Ok(mut provider) => {
-                provider.metadata.not_understood = not_understood;
+                (provider.metadata.not_understood, provider.metadata.approvers) = (not_understood, approvers);
                 return Ok(provider);
             }
             Err(error) => error,
@@ -65,6 +66,22 @@ pub(crate) fn parse(mut object: DynamicObject) -> anyhow::Result<Provider> {
     }
     let reason = not_understood.unwrap_or_default();
     anyhow::bail!("Provider {name} is not one that this host understands: {reason}")
+}
+
+/// Who wrote the approvals.
+fn approvers(managed_fields: Vec<ManagedFieldsEntry>) -> Approvers {
+    let mut approvers = Approvers::default();
+    for ManagedFieldsEntry { manager, fields_v1, .. } in managed_fields {
+        let fields = fields_v1.map(|fields| fields.0).unwrap_or_default();
+        let owns = |path: &[&str]| path.iter().try_fold(&fields, |fields, name| fields.get(name)).is_some();
+        if owns(&["f:metadata", "f:annotations", &format!("f:{APPROVE_ANNOTATION}")]) {
+            approvers.annotation.clone_from(&manager);
+        }
+        if owns(&["f:spec", "f:upgrade", "f:approved"]) {
+            approvers.spec = manager;
+        }
+    }
+    approvers
 }
 
 /// Removes the value at a path of the spec or status, or the field of it that is unknown.
@@ -105,6 +122,21 @@ mod tests {
             "apiVersion": PROVIDER_API_VERSION, "kind": PROVIDER_KIND, "metadata": {"name": "a", "uid": "u"}, "spec": spec,
         });
         parse(serde_json::from_value(object).unwrap())
+    }
+
+    #[test]
+    fn who_approved_a_version_is_told_by_the_managed_fields() {
+        let entry =
+            |manager: &str, fields: Value| json!({"manager": manager, "operation": "Apply", "fieldsV1": fields});
+        let entries = json!([
+            entry("argocd-controller", json!({"f:spec": {"f:upgrade": {".": {}, "f:approved": {}}}})),
+            entry("bartizan-cli", json!({"f:metadata": {"f:annotations": {"f:bartizan.dev/approve": {}}}})),
+            entry("kubectl", json!({"f:spec": {"f:upgrade": {"f:policy": {}}}})),
+        ]);
+        let found = approvers(serde_json::from_value(entries).unwrap());
+        let expected =
+            Approvers { annotation: Some("bartizan-cli".to_owned()), spec: Some("argocd-controller".to_owned()) };
+        assert_eq!(found, expected);
     }
 
     #[test]

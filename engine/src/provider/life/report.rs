@@ -63,6 +63,7 @@ impl Life {
                 None => self.untold(),
             },
             status_requires: self.reported.status_requires.as_deref().filter(|_| self.runner.is_some()),
+            crds_lack: self.reported.crds_lack.as_deref().filter(|_| self.runner.is_some()),
             vacated: &self.reported.vacated,
             left_alone: self.reported.left_alone.as_deref().filter(|_| self.runner.is_some()),
             removal: self

@@ -12,14 +12,20 @@ use crate::provider::status::Serving;
 use crate::provider::unserved::Unserved;
 
 impl Life {
-    /// Tells the parents, once for each reason. Of one that never served nothing was said; one that goes lets go of its parents; and those
+    /// Tells the parents, once for each of the reasons that last. Of one that never served nothing was said; one that goes lets go of its parents; and those
     /// of one that another claims are served.
-    pub(super) fn tell_unserved(&mut self, provider: &Provider, admission: &Admission, context: &mut Context<'_>) {
-        if self.removal.is_some() || provider.status.active.is_none() {
+    pub(super) fn tell_unserved(
+        &mut self,
+        provider: &Provider,
+        admission: &Admission,
+        lasting: &[Reason],
+        context: &mut Context<'_>,
+    ) {
+        if self.runner.is_some() || self.removal.is_some() || provider.status.active.is_none() {
             return;
         }
         let Serving::No(reason, why) = self.facts(provider, admission, context.now).serving else { return };
-        if !matches!(reason, Reason::Suspended | Reason::NotStarted | Reason::UpgradeHeld) {
+        if !lasting.contains(&reason) {
             return;
         }
         if let Some(Unserved::Untold { until, .. }) = &self.unserved

@@ -25,6 +25,7 @@ mod model;
 mod observe;
 mod operators;
 mod order;
+mod outdated_crds;
 mod overview;
 mod ownership;
 mod provider_crd;
