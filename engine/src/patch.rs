@@ -3,7 +3,7 @@
 
 use bartizan_contract::Kind;
 use bartizan_contract::names::{
-    FINALIZED_ANNOTATION, OWNER_ANNOTATION, OWNER_UID_ANNOTATION, OWNER_UID_LABEL, PROVIDER_LABEL,
+    FINALIZED_ANNOTATION, INTENT_ANNOTATION, OWNER_ANNOTATION, OWNER_UID_ANNOTATION, OWNER_UID_LABEL, PROVIDER_LABEL,
     RELEASED_FROM_ANNOTATION, RETAINED_FOR_ANNOTATION,
 };
 use serde_json::{Value, json};
@@ -53,6 +53,8 @@ impl MergePatch {
         });
         if let Some(managed_fields) = managed_fields {
             fields["managedFields"] = managed_fields;
+            // What another provider applied last says nothing of what this one has.
+            fields["annotations"][INTENT_ANNOTATION] = Value::Null;
         }
         Self::of(live, fields)
     }
@@ -61,7 +63,8 @@ impl MergePatch {
     /// follows, so that it is found again if that fails; what was released gets those that it had.
     #[must_use]
     pub fn disown(live: &Observed, provider: &str) -> Self {
-        let annotations = json!({RETAINED_FOR_ANNOTATION: null, RELEASED_FROM_ANNOTATION: null});
+        let annotations =
+            json!({RETAINED_FOR_ANNOTATION: null, RELEASED_FROM_ANNOTATION: null, INTENT_ANNOTATION: null});
         let mut fields = json!({"annotations": annotations, "ownerReferences": other_owners(live)});
         if let (None, Some(uid)) = (&live.owner_uid, &live.marks.released_from) {
             fields["labels"] = json!({PROVIDER_LABEL: provider, OWNER_UID_LABEL: uid});
@@ -143,7 +146,7 @@ mod tests {
         let released = live(&json!({}), &json!({RELEASED_FROM_ANNOTATION: "old"}));
         let body = MergePatch::disown(&released, "minio").body;
         assert_eq!(body["metadata"]["labels"], json!({PROVIDER_LABEL: "minio", OWNER_UID_LABEL: "old"}));
-        let marks = json!({RETAINED_FOR_ANNOTATION: null, RELEASED_FROM_ANNOTATION: null});
+        let marks = json!({RETAINED_FOR_ANNOTATION: null, RELEASED_FROM_ANNOTATION: null, INTENT_ANNOTATION: null});
         assert_eq!(body["metadata"]["annotations"], marks);
         let restored = live(&json!({PROVIDER_LABEL: "minio", OWNER_UID_LABEL: "old"}), &json!({}));
         let body = MergePatch::disown(&restored, "minio").body;

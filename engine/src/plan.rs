@@ -6,6 +6,8 @@ use std::fmt;
 use std::sync::Arc;
 
 use bartizan_contract::Kind;
+use bartizan_contract::names::{OWNER_UID_LABEL, PROVIDER_LABEL};
+use serde_json::json;
 
 use crate::intent::Intent;
 use crate::object::{Hash, ObjectKey, Observed};
@@ -53,6 +55,25 @@ pub struct Apply {
     pub fence: Fence,
     /// Why.
     pub reason: ApplyReason,
+}
+
+impl Apply {
+    /// The apply of the labels alone by which the child belongs to its parent. It carries no hash of an intent, so that what else is wanted
+    /// is applied afterwards.
+    #[must_use]
+    pub fn of_labels(&self) -> Self {
+        let wanted = |pointer: &str| self.intent.object.pointer(pointer).cloned().unwrap_or_default();
+        let mut labels = wanted("/metadata/labels");
+        if let Some(labels) = labels.as_object_mut() {
+            labels.retain(|name, _| name == PROVIDER_LABEL || name == OWNER_UID_LABEL);
+        }
+        let mut metadata = json!({"name": wanted("/metadata/name"), "labels": labels});
+        if let Some(namespace) = self.intent.object.pointer("/metadata/namespace") {
+            metadata["namespace"] = namespace.clone();
+        }
+        let object = json!({"apiVersion": wanted("/apiVersion"), "kind": wanted("/kind"), "metadata": metadata});
+        Self { intent: Intent { object, generate: Vec::new(), ..self.intent.clone() }, ..self.clone() }
+    }
 }
 
 /// One child to delete.

@@ -7,6 +7,7 @@ use bartizan_contract::{GroupKind, OnImmutableChange};
 use crate::api_error::{ApiError, InvalidField};
 use crate::immutable::{self, Immutability};
 use crate::object::{ObjectKey, Observed};
+use crate::ownership::is_ours;
 use crate::patch::MergePatch;
 use crate::plan::{Apply, ApplyReason, Fence};
 use crate::reconcile::effect::{Effect, Propagation, Reply};
@@ -28,7 +29,7 @@ enum Step {
     Applied,
     /// To the claim of list items of other managers, after the apply was rejected with this error.
     Claimed(ApiError),
-    /// To the apply after that claim, or after the adoption of a child that no host has applied.
+    /// To the apply after that claim.
     AppliedAgain,
     /// To the live read of a name that was believed free, after the create was answered with this conflict.
     Read(String),
@@ -36,7 +37,7 @@ enum Step {
     Found { earlier: Earlier, live: Box<Observed> },
     /// To the patch that adopts it, although no host has applied it.
     Adopted,
-    /// To the patch that restores its labels or adopts it.
+    /// To the patch that restores its labels or adopts it, or the apply of its labels alone.
     Patched,
     /// To a request about its recreation.
     Recreating(Box<Recreate>),
@@ -142,12 +143,16 @@ impl ChildWrite {
                 }
                 other => Next::Done(Applied::Failed(other.unexpected())),
             },
-            // The apply makes it a child like any other. Until then it is marked as before, so that it is decided on again if this fails.
+            // What is wanted was answered without it: the provider is asked again with it among the children, before anything of it is
+            // changed. A set of servers that it did not see would be one to begin with.
             Step::Adopted => match reply.object() {
+                Ok(live) if is_ours(&live, parent, provider) => Next::Done(Applied::Restored(Box::new(live))),
+                // No manager of a provider owns anything of it: the apply of the labels alone makes it a child like any other. Until then
+                // it is marked as before, so that it is decided on again if this fails.
                 Ok(live) => {
                     let fence = Fence::unchanged(&live);
-                    let (apply, existing) = (self.apply.clone(), Some(Arc::new(live)));
-                    self.send(Step::AppliedAgain, Effect::Apply { apply, fence, existing })
+                    let apply = Arc::new(self.apply.of_labels());
+                    self.send(Step::Patched, Effect::Apply { apply, fence, existing: Some(Arc::new(live)) })
                 }
                 Err(ApiError::Conflict(message)) => Next::Done(Applied::Stale(message)),
                 Err(error) => Next::Done(Applied::Failed(error)),
@@ -187,8 +192,9 @@ impl ChildWrite {
     fn update_refused(&mut self, seen: Arc<Observed>, message: String, fields: Vec<InvalidField>) -> Next {
         let intent = &self.apply.intent;
         let judged = immutable::judge(&GroupKind::from(&intent.kind), &seen.value(), &intent.object, &fields);
-        // The values that the host has generated would be others.
-        let may_be_recreated = intent.generate.is_empty() && seen.labelled_by_host;
+        // The values that the host has generated would be others; and what was adopted is not deleted before this provider has once been
+        // able to apply it, which the annotation says.
+        let may_be_recreated = intent.generate.is_empty() && seen.labelled_by_host && seen.intent.is_some();
         let propagation = match (intent.on_immutable_change, judged) {
             (OnImmutableChange::RecreateOrphan, Immutability::Immutable | Immutability::Forbidden)
                 if may_be_recreated =>
@@ -255,5 +261,76 @@ impl ChildWrite {
         } else {
             self.send(Step::Adopted, Effect::Adopt(Box::new(live.clone())))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::plan::tests::intent;
+
+    fn observed(labels: &Value, annotations: &Value, manager: &str) -> Observed {
+        let object = json!({
+            "apiVersion": "apps/v1", "kind": "StatefulSet",
+            "metadata": {
+                "name": "s", "namespace": "n", "uid": "u", "resourceVersion": "1", "labels": labels, "annotations": annotations,
+                "managedFields": [{"manager": manager, "operation": "Apply", "time": "2026-01-01T00:00:00Z"}],
+            }
+        });
+        Observed::project(object, "bartizan/minio").unwrap()
+    }
+
+    fn parent() -> Observed {
+        let object = json!({
+            "apiVersion": "minio.rook.io/v1alpha1", "kind": "ObjectStore",
+            "metadata": {"name": "s", "namespace": "n", "uid": "p-1", "resourceVersion": "1", "annotations": {"bartizan.dev/adopt-from": "old"}}
+        });
+        Observed::project(object, "bartizan/minio").unwrap()
+    }
+
+    /// Begins the write of a child whose name was believed free, and finds this object.
+    fn found(live: Observed) -> (ChildWrite, Next) {
+        let apply =
+            Apply { intent: intent("StatefulSet", "s", 1), fence: Fence::CreateOnly, reason: ApplyReason::Absent };
+        let (mut write, _) = ChildWrite::begin(Arc::new(apply), None);
+        let conflict = Reply::Object(Err(ApiError::Conflict("it exists".to_owned())));
+        assert!(matches!(write.reply(conflict, &parent(), "minio"), Next::Send(Effect::Get { .. })));
+        let next = write.reply(Reply::Object(Ok(live)), &parent(), "minio");
+        (write, next)
+    }
+
+    /// An answer that was given without it would begin anew: with no servers, for example.
+    #[test]
+    fn what_another_provider_released_is_seen_by_this_one_before_anything_of_it_is_changed() {
+        let title = "ObjectStore.minio.rook.io n/s";
+        let released = json!({"bartizan.dev/retained-for": title, "bartizan.dev/released-from": "p-1"});
+        let (mut write, next) = found(observed(&json!({}), &released, "bartizan/one"));
+        assert!(matches!(next, Next::Send(Effect::Adopt(_))), "{next:?}");
+        let labels = json!({"bartizan.dev/provider": "minio", "bartizan.dev/owner-uid": "p-1"});
+        let adopted = observed(&labels, &json!({}), "bartizan/minio");
+        let next = write.reply(Reply::Object(Ok(adopted)), &parent(), "minio");
+        assert!(matches!(next, Next::Done(Applied::Restored(_))), "{next:?}");
+    }
+
+    #[test]
+    fn what_was_restored_without_managed_fields_gets_its_labels_first() {
+        let labels = json!({"bartizan.dev/provider": "minio", "bartizan.dev/owner-uid": "old"});
+        let restored = observed(&labels, &json!({}), "velero");
+        let (mut write, next) = found(restored.clone());
+        assert!(matches!(next, Next::Send(Effect::FindParent(_))), "{next:?}");
+        let next = write.reply(Reply::Parent(Ok(None)), &parent(), "minio");
+        assert!(matches!(next, Next::Send(Effect::Adopt(_))), "{next:?}");
+        let next = write.reply(Reply::Object(Ok(restored)), &parent(), "minio");
+        let Next::Send(Effect::Apply { apply, fence, .. }) = next else { panic!("{next:?}") };
+        let expected = json!({
+            "apiVersion": "apps/v1", "kind": "StatefulSet",
+            "metadata": {"name": "s", "namespace": "n", "labels": {"bartizan.dev/provider": "minio", "bartizan.dev/owner-uid": "p-1"}},
+        });
+        assert_eq!((&apply.intent.object, fence != Fence::CreateOnly), (&expected, true));
+        let labels = json!({"bartizan.dev/provider": "minio", "bartizan.dev/owner-uid": "p-1"});
+        let next = write.reply(Reply::Object(Ok(observed(&labels, &json!({}), "bartizan/minio"))), &parent(), "minio");
+        assert!(matches!(next, Next::Done(Applied::Restored(_))), "{next:?}");
     }
 }

@@ -5,7 +5,7 @@ use std::future::pending;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bartizan_contract::Kind;
+use bartizan_contract::{Kind, Reason};
 use bartizan_engine::descendants::Listing;
 use bartizan_engine::handover::{as_adopted, changes, is_handed_over};
 use bartizan_engine::preview::{NoPrediction, Prediction};
@@ -49,9 +49,13 @@ impl Foresight {
         versions: watch::Receiver<Runnable>,
         mut questions: mpsc::Receiver<Asked>,
     ) -> Infallible {
-        while let Some(Asked { parent, reply }) = questions.recv().await {
+        while let Some(Asked { parent, mut reply }) = questions.recv().await {
             let shared = self.shared.with(&versions.borrow());
-            let looked = tokio::time::timeout(DEADLINE, self.look(&shared, &parent)).await;
+            let looked = tokio::select! {
+                // Nobody waits for it any more.
+                () = reply.closed() => continue,
+                looked = tokio::time::timeout(DEADLINE, self.look(&shared, &parent)) => looked,
+            };
             let answer = looked.unwrap_or_else(|_| Err(format!("there was no answer in {} s", DEADLINE.as_secs())));
             // Whoever asked may have gone.
             let _ = reply.send(answer.map_or_else(HandOver::Unknown, HandOver::Preview));
@@ -105,6 +109,7 @@ impl Foresight {
                 let taken = find_others(shared, &predicted, parent, &mut children).await;
                 preview.changes = changes(&predicted, &children, &taken.map_err(|error| error.to_string())?);
             }
+            Err(NoPrediction { reason: Reason::HostBusy | Reason::HostError, message }) => return Err(message),
             Err(NoPrediction { message, .. }) => preview.failure = Some(message),
         }
         Ok(preview)

@@ -82,7 +82,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_under_waythat_is_given_up_is_counted_as_one_without_an_answer() {
+    async fn a_request_that_is_given_up_is_counted_as_one_without_an_answer() {
         let metrics = Metrics::default();
         let never = tower::service_fn(async |_: Request<Body>| {
             std::future::pending::<Result<Response<Body>, BoxError>>().await
@@ -111,7 +111,7 @@ mod tests {
     #[case::apply("PATCH", "/api/v1/namespaces/n/configmaps/c", "application/apply-patch+yaml", "apply")]
     #[case::patch("PATCH", "/api/v1/namespaces/n/configmaps/c", "application/merge-patch+json", "patch")]
     #[case::delete("DELETE", "/api/v1/namespaces/n/configmaps/c", "application/json", "delete")]
-    fn a_under_wayis_counted_by_the_verb_of_its_right(
+    fn a_request_is_counted_by_the_verb_of_its_right(
         #[case] method: &str,
         #[case] path: &str,
         #[case] content_type: &str,
