@@ -14,6 +14,7 @@ mod previews;
 mod reads;
 pub(crate) mod reporter;
 mod reports;
+mod starts;
 pub(crate) mod startup;
 mod tally;
 mod watches;
@@ -29,7 +30,7 @@ use bartizan_engine::index::{Index, Kinds, Scope};
 use bartizan_engine::provider::claims::{Claim, claims_alone};
 use bartizan_engine::queue::{BACKOFF_MAX, Finished};
 use bartizan_engine::reconcile::{Ended as ReconcileEnded, Next, Report};
-use bartizan_engine::snapshot::{Kept, Origin, Snapshot, Supplied};
+use bartizan_engine::snapshot::{Kept, Supplied};
 use bartizan_engine::{ObjectKey, ParentUid, Priority, Queue};
 use kube::Client;
 use tokio::sync::mpsc;
@@ -42,14 +43,14 @@ use crate::controller::breakers::{Breakers, Due};
 use crate::controller::reporter::Reporter;
 use crate::kubernetes::served::Served;
 use crate::kubernetes::watch::Watch;
+use crate::reconcile;
 use crate::reconcile::shared::Shared;
-use crate::reconcile::{self, Job, reconcile};
 use crate::telemetry::explain::Board;
 use crate::telemetry::observer::Observer;
 use crate::telemetry::timestamp;
 use look_back::LookBack;
 use previewing::Previewing;
-use reads::{DueReads, Reads};
+use reads::Reads;
 use tally::Tally;
 use watches::watches;
 
@@ -319,85 +320,6 @@ impl Controller {
         let is_of_parents = |scope: &Scope| self.served.parents.contains_key(&scope.kind);
         let may_serve = !self.only_previews && self.recorded_otherwise.is_none();
         self.index.is_synced() && may_serve && self.looking_back.is_done() && !self.broken.keys().any(is_of_parents)
-    }
-
-    fn start_what_is_due(&mut self, now: Instant) {
-        if !self.may_decide() {
-            return;
-        }
-        while self.running.len() < self.shared.concurrency
-            && let Some(uid) = self.take(now)
-        {
-            let references = || self.index.references(&uid);
-            let supplied = self.supplied.remove(&uid);
-            let supplied = supplied.unwrap_or_else(|| Supplied { references: references(), ..Supplied::default() });
-            self.start(uid, supplied, None);
-        }
-    }
-
-    /// Starts a reconcile of a parent that was taken from the queue, or a further round of one that began at `since`.
-    fn start(&mut self, uid: ParentUid, mut supplied: Supplied, since: Option<Instant>) {
-        let (now, mut unread) = (Instant::now(), None);
-        if self.index.is_being_listed(&uid) {
-            match self.reads.due(&uid, now) {
-                Some(DueReads::Tell(why)) => unread = Some(why),
-                Some(DueReads::Again(reads)) => self.read_again(&uid, reads, &mut supplied),
-                None => {}
-            }
-        } else {
-            self.give_up_reads(&uid, now);
-        }
-        if unread.is_none() && self.index.is_being_listed(&uid) {
-            if supplied.origin == Origin::Rounds {
-                self.supplied.insert(uid.clone(), supplied);
-            }
-            self.queue.finish(&uid, Finished::Again { after: LISTING }, now, 0.0);
-            return;
-        }
-        match self.job(&uid, supplied) {
-            Some(mut job) => {
-                let shared = self.shared.clone();
-                job.snapshot.unread = unread;
-                let call = match &job.snapshot {
-                    Snapshot { left: None, unread: None, parent, .. } => self.breakers.due(parent, &shared.context),
-                    _ => None,
-                };
-                self.breakers.begin(call.as_ref(), Instant::now());
-                let leaves = job.snapshot.left.is_some();
-                let handle = self.running.spawn(async move { reconcile(&shared, job).await });
-                if let (Some(due), None) = (self.queue.due_since(&uid), since) {
-                    self.observer.metrics.waited(now.saturating_duration_since(due));
-                }
-                self.in_flight.insert(handle.id(), InFlight { uid, call, leaves, since: since.unwrap_or(now) });
-            }
-            None => self.queue.finish(&uid, Finished::Done { resync: None }, Instant::now(), 0.0),
-        }
-    }
-
-    /// What one reconcile works on; `None` if the parent is gone.
-    fn job(&mut self, uid: &ParentUid, supplied: Supplied) -> Option<Job> {
-        let snapshot = self.snapshot(uid, supplied)?;
-        let (unsure, kept) = (self.unsure.remove(uid).unwrap_or_default(), self.kept.remove(uid).unwrap_or_default());
-        Some(Job { snapshot, kept, unsure, observer: self.observer.clone() })
-    }
-
-    /// The snapshot of one parent; `None` if it is gone.
-    fn snapshot(&self, uid: &ParentUid, mut supplied: Supplied) -> Option<Snapshot> {
-        let parent = self.index.parent(uid)?;
-        let (kind, served) = self.served.parents.iter().find(|(kind, _)| parent.key.is_of(kind))?;
-        supplied.objects = self.index.related(&supplied.references);
-        let children = self.index.children(uid);
-        Some(Snapshot {
-            descendants: self.index.descendants(&children),
-            children,
-            supplied,
-            optional_kinds: self.served.optional.clone(),
-            kind: kind.clone(),
-            status: served.status.clone(),
-            left: self.left(&parent),
-            unread: None,
-            parent,
-        })
     }
 
     fn finish(&mut self, finished: Result<(Id, Option<Report>), JoinError>) {

@@ -17,7 +17,7 @@ use bartizan_engine::{ApiError, ObjectKey, Observed, phase};
 use tokio::sync::{mpsc, watch};
 
 use super::Controller;
-use super::watches::{read_descendants, read_references};
+use super::watches::{read_descendants, read_each, read_references};
 use crate::catalog::Runnable;
 use crate::kubernetes::served::{Served, ServedParent};
 use crate::reconcile::dry_run::{Look, look};
@@ -140,15 +140,8 @@ async fn children(shared: &Shared, parent: &Observed) -> Result<Vec<Arc<Observed
         let (found, most) = (listed.len(), context.max_children);
         return Err(format!("{found} objects look like its children, and limits.children is {most}"));
     }
-    let mut children = Vec::new();
-    for child in listed {
-        match shared.writer.get(&child.kind(), &child.key).await {
-            Ok(child) => children.push(as_adopted(child, parent, &context.name)),
-            Err(ApiError::NotFound(_)) => {}
-            Err(error) => return Err(error.to_string()),
-        }
-    }
-    Ok(children)
+    let children = read_each(shared, listed).await.map_err(|error| error.to_string())?;
+    Ok(children.into_iter().map(|child| as_adopted(child, parent, &context.name)).collect())
 }
 
 async fn descendants(shared: &Shared, children: &[Arc<Observed>]) -> Result<Vec<Arc<Observed>>, ApiError> {

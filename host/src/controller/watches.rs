@@ -127,15 +127,20 @@ pub(super) async fn read_references(shared: &Shared, references: &References) ->
 async fn read_children(shared: &Shared, parent: &Observed) -> Result<Vec<Observed>, ApiError> {
     let (writer, context) = (&shared.writer, &shared.context);
     let listed = writer.list_children(context, parent).await?;
-    let mut children = Vec::new();
-    for child in ownership::children_of(parent, listed, &context.name, &context.grants) {
-        match writer.get(&child.kind(), &child.key).await {
-            Ok(child) => children.push(child),
+    read_each(shared, ownership::children_of(parent, listed, &context.name, &context.grants)).await
+}
+
+/// These objects as they are now, of which only the metadata is known; those that are gone are left out.
+pub(super) async fn read_each(shared: &Shared, listed: Vec<Arc<Observed>>) -> Result<Vec<Observed>, ApiError> {
+    let mut objects = Vec::new();
+    for seen in listed {
+        match shared.writer.get(&seen.kind(), &seen.key).await {
+            Ok(object) => objects.push(object),
             Err(ApiError::NotFound(_)) => {}
             Err(error) => return Err(error),
         }
     }
-    Ok(children)
+    Ok(objects)
 }
 
 /// The namespaces of parents, and those that a kind was granted in beside them.

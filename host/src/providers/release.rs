@@ -194,10 +194,7 @@ impl Removal {
         for Found { kind, resource, meta } in &parents {
             let (parent, namespace) = (meta.name_any(), meta.namespace());
             if meta.finalizers().contains(&ours) {
-                let others: Vec<&String> = meta.finalizers().iter().filter(|name| **name != ours).collect();
-                let metadata =
-                    json!({"uid": meta.uid(), "resourceVersion": meta.resource_version(), "finalizers": others});
-                patch(&self.account, resource, namespace.as_deref(), &parent, &json!({"metadata": metadata}))
+                take_finalizers_off(&self.account, resource, meta, |name| name == ours)
                     .await
                     .with_context(|| format!("{kind} {parent} could not be released"))?;
                 info!(provider = name, %kind, namespace, name = parent, "released");
@@ -246,9 +243,7 @@ impl Removal {
         let title = || format!("Provider {name} could not be released");
         let live = in_time(api(&self.client).get_metadata_opt(name)).await.with_context(title)?;
         let Some(live) = live.filter(|live| live.uid() == self.provider.metadata.uid) else { return Ok(()) };
-        let others: Vec<&String> = live.finalizers().iter().filter(|name| *name != PROVIDER_FINALIZER).collect();
-        let metadata = json!({"uid": live.uid(), "resourceVersion": live.resource_version(), "finalizers": others});
-        patch(&self.client, &resource, None, name, &json!({"metadata": metadata})).await.with_context(title)
+        take_finalizers_off(&self.client, &resource, &live, |name| name == PROVIDER_FINALIZER).await.with_context(title)
     }
 }
 
@@ -281,6 +276,21 @@ pub(crate) async fn clear_status(
         true => in_time(api.patch_status(&name, &params, &merge)).await,
         false => in_time(api.patch(&name, &params, &merge)).await,
     })
+}
+
+/// Takes these finalizers off an object that is still in this state; success if it is gone.
+///
+/// # Errors
+/// If the API server refuses it.
+pub(crate) async fn take_finalizers_off(
+    client: &Client,
+    resource: &ApiResource,
+    meta: &PartialObjectMeta<DynamicObject>,
+    is_ours: impl Fn(&str) -> bool,
+) -> anyhow::Result<()> {
+    let others: Vec<&String> = meta.finalizers().iter().filter(|name| !is_ours(name)).collect();
+    let metadata = json!({"uid": meta.uid(), "resourceVersion": meta.resource_version(), "finalizers": others});
+    patch(client, resource, meta.namespace().as_deref(), &meta.name_any(), &json!({"metadata": metadata})).await
 }
 
 /// Patches an object; success if it is gone.

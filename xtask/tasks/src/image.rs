@@ -37,6 +37,9 @@ pub(crate) struct Image {
     pub(crate) digest: String,
     /// Size of its layers, compressed, in bytes.
     pub(crate) size: u64,
+    /// Where buildah has it, under this name.
+    storage: Storage,
+    name: String,
 }
 
 /// Builds it, and says where it is.
@@ -45,15 +48,12 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         bail!("{missing}");
     }
     let image = build(&program()?)?;
-    let Image { archive, digest, size } = &image;
+    let Image { archive, digest, size, .. } = &image;
     println!("{} ({:.1} MiB) {digest}", archive.display(), mebibytes(*size));
     ensure!(*size < MOST, "an image of {size} bytes is too large");
     if let Some(repository) = &args.push {
         let to = format!("docker://{repository}:{}", env!("CARGO_PKG_VERSION"));
-        let storage = Storage::new()?;
-        let from = format!("oci-archive:{}", archive.display());
-        let id = storage.buildah(&["pull", "--quiet", &from])?;
-        storage.buildah(&["push", id.trim(), &to])?;
+        image.storage.buildah(&["push", &image.name, &to])?;
         println!("pushed {to}");
     }
     Ok(ExitCode::SUCCESS)
@@ -193,7 +193,7 @@ pub(crate) fn build(program: &Path) -> Result<Image> {
     ])?;
     let digest = std::fs::read_to_string(&digest_file).context("buildah wrote no digest")?;
     let size = std::fs::metadata(&archive)?.len();
-    Ok(Image { archive, digest, size })
+    Ok(Image { archive, digest, size, storage, name })
 }
 
 /// The authorities that Mozilla trusts, as the pinned crate has them: those of the machine would make another image everywhere.

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::{self, Write as _};
 
+use bartizan_engine::provider::upgrade_hold::counted_of;
 use serde::Serialize;
 
 /// Most objects that are listed by name, of each kind; JSON and YAML have all.
@@ -149,10 +150,7 @@ impl Plan {
 }
 
 fn counted(children: usize) -> String {
-    match children {
-        1 => "1 child".to_owned(),
-        children => format!("{children} children"),
-    }
+    counted_of(u32::try_from(children).unwrap_or(u32::MAX), "child", "children")
 }
 
 /// A title and its lines, of each kind only so many.

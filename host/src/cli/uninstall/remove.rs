@@ -6,14 +6,13 @@ use anyhow::{Context as _, bail};
 use bartizan_engine::patch::MergePatch;
 use kube::api::DeleteParams;
 use kube::{Client, ResourceExt as _};
-use serde_json::json;
 
 use super::args::UninstallArgs;
 use super::plan::is_ours;
 use super::survey::{self, Found, Survey};
 use crate::cli::lease;
 use crate::kubernetes::deadline::in_time;
-use crate::providers::release::{clear_status, patch, unless_gone};
+use crate::providers::release::{clear_status, patch, take_finalizers_off, unless_gone};
 
 /// How often what changed meanwhile is looked at again.
 const ROUNDS: usize = 10;
@@ -133,10 +132,7 @@ impl<'a> Removal<'a> {
         if live.uid() != object.meta.uid() || !live.finalizers().iter().any(|name| is_ours(name)) {
             return Ok(());
         }
-        let others: Vec<&String> = live.finalizers().iter().filter(|name| !is_ours(name)).collect();
-        let metadata = json!({"uid": live.uid(), "resourceVersion": live.resource_version(), "finalizers": others});
-        let (api, namespace) = (&object.served.resource.api, object.meta.namespace());
-        patch(&self.client, api, namespace.as_deref(), &name, &json!({"metadata": metadata})).await.with_context(title)
+        take_finalizers_off(&self.client, &object.served.resource.api, &live, is_ours).await.with_context(title)
     }
 
     async fn delete(&self, object: &Found) -> anyhow::Result<()> {

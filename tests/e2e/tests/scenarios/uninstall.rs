@@ -2,7 +2,8 @@
 
 use anyhow::{Context as _, Result, ensure};
 use bartizan_e2e::{
-    NAMESPACE, Provider, SOON, Stage, apply_text, bartizan, code_and_output, finalizing_script, message_of, script,
+    Host, NAMESPACE, Provider, SOON, Stage, apply_text, bartizan, code_and_output, finalizing_script, message_of,
+    script,
 };
 use bartizan_harness::build::workspace_root;
 use bartizan_harness::wait::{wait_gone, wait_object};
@@ -32,6 +33,14 @@ fn answers(child: &str) -> Value {
 async fn label_crd(stage: &Stage, crd: &str) -> Result<()> {
     stage.kubectl(&["label", "crd", crd, "app.kubernetes.io/part-of=bartizan"], "").await?;
     Ok(())
+}
+
+/// A host that serves a kind which finalizes, and which came with Bartizan.
+async fn finalizing() -> Result<(Stage, Host)> {
+    let stage = Stage::start(&[Provider::ScriptedFinalizing]).await?;
+    label_crd(&stage, "finalizingscripts.test.bartizan.dev").await?;
+    let host = stage.host().await?;
+    Ok((stage, host))
 }
 
 /// Makes an object that the garbage collector deletes since its owner is gone, and waits for that: then it has looked at what the owner
@@ -130,9 +139,7 @@ async fn it_is_installed_again(stage: &Stage, before: &ConfigMap) -> Result<()> 
 
 #[tokio::test]
 async fn whatever_was_deleted_first_an_uninstall_frees_what_hangs() -> Result<()> {
-    let stage = Stage::start(&[Provider::ScriptedFinalizing]).await?;
-    label_crd(&stage, "finalizingscripts.test.bartizan.dev").await?;
-    let host = stage.host().await?;
+    let (stage, host) = finalizing().await?;
     for name in ["one", "two"] {
         apply_text(&stage, &finalizing_script(name, &answers(name))).await?;
         message_of(stage.finalizing_scripts(NS), name, "Synced", "True", "Applied").await?;
@@ -164,9 +171,7 @@ async fn whatever_was_deleted_first_an_uninstall_frees_what_hangs() -> Result<()
 
 #[tokio::test]
 async fn an_uninstall_leaves_what_waits_for_another_controller() -> Result<()> {
-    let stage = Stage::start(&[Provider::ScriptedFinalizing]).await?;
-    label_crd(&stage, "finalizingscripts.test.bartizan.dev").await?;
-    let host = stage.host().await?;
+    let (stage, host) = finalizing().await?;
     let mut parent: Value = serde_json::from_str(&finalizing_script("theirs", &answers("theirs")))?;
     parent["metadata"]["finalizers"] = json!(["example.com/theirs"]);
     apply_text(&stage, &parent.to_string()).await?;
