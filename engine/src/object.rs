@@ -132,7 +132,7 @@ pub struct Observed {
     pub finalizers: Vec<String>,
     /// `spec.selector`, which matches the descendants of a child.
     pub selector: Option<Selector>,
-    /// Whether the host's field manager has applied to it.
+    /// Whether the host's field manager has applied to it, or set its labels.
     pub applied_by_host: bool,
     /// Whether any provider's field manager has applied to it.
     pub applied_by_a_provider: bool,
@@ -454,6 +454,18 @@ mod tests {
         let entries = value["metadata"]["managedFields"].as_array_mut().unwrap();
         entries.push(json!({"manager": "bartizan/minio", "operation": "Update", "time": "2026-01-01T00:00:03Z"}));
         assert!(project(value).written_by_others_since);
+    }
+
+    #[test]
+    fn what_was_adopted_stays_a_child_if_an_edit_takes_every_field_before_it_is_applied() {
+        let mut value = config_map();
+        let labels = json!({"f:metadata": {"f:labels": {"f:bartizan.dev/owner-uid": {}, "f:bartizan.dev/provider": {}}}});
+        value["metadata"]["managedFields"] = json!([
+            {"manager": "bartizan/minio", "operation": "Update", "time": "2026-01-01T00:00:01Z", "fieldsV1": labels},
+            {"manager": "kubectl", "operation": "Update", "time": "2026-01-01T00:00:02Z", "fieldsV1": {"f:data": {"f:k": {}}}}
+        ]);
+        let observed = project(value);
+        assert!(observed.applied_by_host && observed.labelled_by_host && observed.written_by_others_since);
     }
 
     #[test]

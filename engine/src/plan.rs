@@ -341,7 +341,8 @@ pub fn plan(input: &PlanInput<'_>) -> Plan {
     for child in surplus.filter(|child| may_prune(child, input.parent, input.provider)) {
         if child.deleting {
             plan.leaving.push((child.key.clone(), child.marks.wave));
-        } else if child.marks.retained_for.is_some() {
+        } else if child.marks.retained_for.is_some() || child.intent.is_none() {
+            // Without an intent it was adopted and never applied: it is as somebody else made it.
             plan.releases.push(release(child, input.parent));
         } else {
             if child.controller_uid.is_none() && child.marks.owner_uid.is_none() {

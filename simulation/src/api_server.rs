@@ -345,9 +345,7 @@ impl ApiServer {
         drop_empty(&mut object);
         validate(&object)?;
         validate_update(&before, &object)?;
-        if body["metadata"].get("managedFields").is_none() {
-            owner::update(&before, &mut object, manager, &self.now());
-        }
+        owner::update(&before, &mut object, manager, &self.now());
         Ok(self.commit("patch", key, Some(before), object, None))
     }
 

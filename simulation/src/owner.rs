@@ -116,8 +116,8 @@ pub(crate) fn update(before: &Value, object: &mut Value, manager: &str, time: &s
     let changed = |path: &&fields::Path| fields::get(before, path) != fields::get(object, path);
     let changed: fields::Fields = new.iter().filter(changed).cloned().collect();
     let removed: fields::Fields = old.difference(&new).cloned().collect();
-    // Where nothing is tracked, an update does not begin to.
-    if changed.is_empty() && removed.is_empty() || entries(before).is_empty() {
+    // Where nothing is tracked, an update does not begin to. A patch may bring the entries with it.
+    if changed.is_empty() && removed.is_empty() || entries(object).is_empty() {
         return;
     }
     let owner = Owner { manager, operation: "Update", subresource: "" };

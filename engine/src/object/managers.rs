@@ -32,7 +32,8 @@ pub(super) fn managers(object: &Value, manager: &str) -> Managers {
         let is_ours = field(entry, "manager").as_deref() == Some(manager);
         let labels = || entry.get("fieldsV1")?.get("f:metadata")?.get("f:labels")?.get(&label);
         let applies = is_ours && field(entry, "operation").as_deref() == Some("Apply");
-        applied_by_host |= applies;
+        // What was adopted and not applied yet has no more than its labels of the host, if an edit took the rest.
+        applied_by_host |= applies || is_ours && labels().is_some();
         applied_by_a_provider |= field(entry, "operation").as_deref() == Some("Apply")
             && field(entry, "manager").is_some_and(|manager| names::is_field_manager(&manager));
         labelled_by_host |= is_ours && labels().is_some();
