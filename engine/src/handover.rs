@@ -1,10 +1,13 @@
 //! The preview of a hand-over: what a provider would change of a parent that another one serves, if that let go of it now.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+
+use serde_json::Value;
 
 use crate::grants::Grants;
 use crate::object::{ObjectKey, Observed};
-use crate::preview::{Action, Change, Prediction, compare};
+use crate::preview::{Action, Change, FieldChange, Prediction, compare_applied};
 
 /// Whether an object is a child of this parent as another provider serves it: what it would release, and this one could adopt.
 #[must_use]
@@ -28,22 +31,43 @@ pub fn as_adopted(mut child: Observed, parent: &Observed, provider: &str) -> Arc
     Arc::new(child)
 }
 
-/// What would become of the children. `taken` are those of the desired children that exist and are not handed over.
+/// What would become of the children. `applied` is what the other provider applied to them, which goes where this one leaves it out;
+/// `taken` are those of the desired children that exist and are not handed over.
 ///
 /// A hand-over makes nothing anew: a child with an immutable field that would have to change is refused, whatever its author asked for.
 #[must_use]
-pub fn changes(predicted: &Prediction, children: &[Arc<Observed>], taken: &[ObjectKey]) -> Vec<Change> {
-    let taken: Vec<String> = taken.iter().map(ToString::to_string).collect();
-    let mut changes = compare(predicted, None, children);
+pub fn changes(
+    predicted: &Prediction,
+    children: &[Arc<Observed>],
+    applied: &BTreeMap<ObjectKey, Value>,
+    taken: &BTreeSet<ObjectKey>,
+) -> Vec<Change> {
+    let mut predicted = predicted.clone();
+    predicted.plan.taken.extend(taken.iter().cloned());
+    let mut changes = compare_applied(&predicted, None, children, applied);
     for change in &mut changes {
-        change.fields.retain(|field| !is_of_host(&field.path));
-        let is_taken = change.action == Action::Create && taken.contains(&change.child);
-        if is_taken || change.action == Action::Recreate {
+        change.fields.iter_mut().for_each(without_the_hosts);
+        change.fields.retain(|field| !is_of_host(&field.path) && field.before != field.after);
+        if change.action == Action::Recreate {
             change.action = Action::Refuse;
         }
     }
     changes.retain(|change| change.action != Action::Update || !change.fields.is_empty());
     changes
+}
+
+/// Takes what only says whose child it is out of labels or annotations that change as a whole.
+fn without_the_hosts(field: &mut FieldChange) {
+    if !matches!(field.path.as_str(), "/metadata/labels" | "/metadata/annotations") {
+        return;
+    }
+    for side in [&mut field.before, &mut field.after] {
+        let Some(Value::Object(map)) = side else { continue };
+        map.retain(|name, _| !name.starts_with("bartizan.dev/"));
+        if map.is_empty() {
+            *side = None;
+        }
+    }
 }
 
 /// Whether a field only says whose child it is.
@@ -55,11 +79,9 @@ fn is_of_host(path: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::{BTreeMap, BTreeSet};
-
     use super::*;
     use bartizan_contract::{Kind, OnImmutableChange};
-    use serde_json::{Value, json};
+    use serde_json::json;
 
     use crate::grants::Grant;
     use crate::plan::tests::intent;
@@ -138,10 +160,20 @@ mod tests {
             unsure: &none,
             resting: &none,
         });
-        let taken = intents[4].key.clone();
-        let changes = changes(&Prediction { intents, plan }, &children, &[taken]);
+        let taken = BTreeSet::from([intents[4].key.clone()]);
+        // The labels that say whose child it is are no change; what the other one applied beside is.
+        let applied = |number: usize| {
+            let object = json!({
+                "metadata": {"labels": {"bartizan.dev/owner-uid": "p"}},
+                "spec": {"replicas": 1, "paused": true},
+            });
+            (children[number].key.clone(), object)
+        };
+        let applied = BTreeMap::from([applied(0), applied(1)]);
+        let changes = changes(&Prediction { intents, plan }, &children, &applied, &taken);
         let seen: Vec<(Action, &str)> = changes.iter().map(|change| (change.action, change.child.as_str())).collect();
         let expected = [
+            (Action::Update, "StatefulSet n/same"),
             (Action::Update, "StatefulSet n/scaled"),
             (Action::Refuse, "StatefulSet n/renamed"),
             (Action::Create, "StatefulSet n/new"),
@@ -149,6 +181,9 @@ mod tests {
             (Action::Release, "StatefulSet n/unwanted"),
         ];
         assert_eq!(seen, expected);
-        assert_eq!(changes[1].because_of.as_deref(), Some("/spec/serviceName"));
+        let fields = |change: &Change| change.fields.iter().map(|field| field.path.clone()).collect::<Vec<_>>();
+        assert_eq!(fields(&changes[0]), ["/spec/paused"]);
+        assert_eq!(fields(&changes[1]), ["/spec/replicas", "/spec/paused"]);
+        assert_eq!(changes[2].because_of.as_deref(), Some("/spec/serviceName"));
     }
 }

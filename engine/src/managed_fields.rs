@@ -33,6 +33,19 @@ pub fn extract(value: &Value, fields: &Value) -> Value {
     }
 }
 
+/// The part of `object` that `manager` applied; `None` if it did not apply.
+#[must_use]
+pub fn applied(object: &Value, managed_fields: &Value, manager: &str) -> Option<Value> {
+    let is = |entry: &Value, field: &str, expected: &str| {
+        entry.get(field).and_then(Value::as_str).unwrap_or_default() == expected
+    };
+    let mut entries = managed_fields.as_array()?.iter();
+    let entry = entries.find(|entry| {
+        is(entry, "manager", manager) && is(entry, "operation", "Apply") && is(entry, "subresource", "")
+    })?;
+    Some(extract(object, entry.get("fieldsV1")?))
+}
+
 /// `managedFields` in which `manager` owns the list items that others added by hand, so that its next apply of `intent` removes them.
 /// `None` if there are none.
 ///

@@ -459,7 +459,8 @@ mod tests {
     #[test]
     fn what_was_adopted_stays_a_child_if_an_edit_takes_every_field_before_it_is_applied() {
         let mut value = config_map();
-        let labels = json!({"f:metadata": {"f:labels": {"f:bartizan.dev/owner-uid": {}, "f:bartizan.dev/provider": {}}}});
+        let labels =
+            json!({"f:metadata": {"f:labels": {"f:bartizan.dev/owner-uid": {}, "f:bartizan.dev/provider": {}}}});
         value["metadata"]["managedFields"] = json!([
             {"manager": "bartizan/minio", "operation": "Update", "time": "2026-01-01T00:00:01Z", "fieldsV1": labels},
             {"manager": "kubectl", "operation": "Update", "time": "2026-01-01T00:00:02Z", "fieldsV1": {"f:data": {"f:k": {}}}}

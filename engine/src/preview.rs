@@ -164,6 +164,16 @@ pub struct FieldChange {
 /// detected then.
 #[must_use]
 pub fn compare(candidate: &Prediction, active: Option<&Prediction>, children: &[Arc<Observed>]) -> Vec<Change> {
+    compare_applied(candidate, active, children, &BTreeMap::new())
+}
+
+/// The same where it is known what another provider applied to some of the children, which goes where the candidate leaves it out.
+pub(crate) fn compare_applied(
+    candidate: &Prediction,
+    active: Option<&Prediction>,
+    children: &[Arc<Observed>],
+    applied: &BTreeMap<ObjectKey, Value>,
+) -> Vec<Change> {
     let existing: BTreeMap<&ObjectKey, &Arc<Observed>> = children.iter().map(|child| (&child.key, child)).collect();
     let desired: BTreeMap<&ObjectKey, &Intent> =
         active.into_iter().flat_map(|active| &active.intents).map(|intent| (&intent.key, intent)).collect();
@@ -184,7 +194,7 @@ pub fn compare(candidate: &Prediction, active: Option<&Prediction>, children: &[
         match (existing.get(&intent.key), desired) {
             (None, _) => changes.push(bare(Action::Create, &intent.key)),
             (Some(child), None) if child.intent.as_deref() == Some(&*intent.hash) => {}
-            (Some(child), desired) => changes.push(changed(intent, desired, child)),
+            (Some(child), desired) => changes.push(changed(intent, desired, child, applied.get(&intent.key))),
         }
     }
     let deleted: BTreeSet<&ObjectKey> = before.deletes.iter().map(|delete| &delete.key).collect();
@@ -201,7 +211,7 @@ fn bare(action: Action, key: &ObjectKey) -> Change {
 }
 
 /// The change of a child that exists.
-fn changed(intent: &Intent, desired: Option<&Intent>, child: &Observed) -> Change {
+fn changed(intent: &Intent, desired: Option<&Intent>, child: &Observed, applied: Option<&Value>) -> Change {
     let live = child.value();
     let (before, how) = match desired {
         Some(desired) => (&desired.object, Compared::Whole),
@@ -209,6 +219,11 @@ fn changed(intent: &Intent, desired: Option<&Intent>, child: &Observed) -> Chang
     };
     let mut fields = Vec::new();
     differences(before, &intent.object, how, &mut String::new(), &mut fields);
+    if let Some(applied) = applied {
+        let mut left_out = Vec::new();
+        differences(applied, &intent.object, Compared::Whole, &mut String::new(), &mut left_out);
+        fields.extend(left_out.into_iter().filter(|field| field.after.is_none()));
+    }
     let paths = fields.iter().map(|field| field.path.as_str());
     let because_of = immutable::refused(&GroupKind::from(&intent.kind), before, &intent.object, paths);
     let because_of = because_of.map(str::to_owned);

@@ -22,7 +22,7 @@ use super::status_events;
 use crate::object::compare_versions;
 
 pub use state::{Follow, Life};
-use state::{Request, Turn};
+use state::{Request, Turn, Written};
 
 impl Life {
     /// Starts what should run, stops what should not, and writes the status.
@@ -196,7 +196,7 @@ impl Life {
                 if !news.is_empty() {
                     context.emit(Effect::Tell(target.clone(), news));
                 }
-                None
+                self.lost_kinds().filter(|_| request == Some(Request::Kinds))
             }
             Answer::ApprovalRemoved(Ok(version)) => {
                 provider.metadata.annotations.remove(APPROVE_ANNOTATION);
@@ -231,6 +231,17 @@ impl Life {
             }
             _ => Follow::Settle,
         }
+    }
+
+    /// Why the kinds that it may write are not on record though they were written.
+    fn lost_kinds(&self) -> Option<String> {
+        let Written { sent: Some(sent), stored: Some(stored) } = &self.written else { return None };
+        let lost = sent.kinds.iter().find(|kind| !stored.kinds.contains(kind))?;
+        Some(format!(
+            "status.kinds of Provider {} does not keep {lost}: its CustomResourceDefinition is of another release than this host, apply that of \
+             this one",
+            self.name
+        ))
     }
 
     fn removal_tried(&mut self, attempt: RemovalAttempt, context: &mut Context<'_>) -> Follow {

@@ -6,6 +6,8 @@ use bartizan_contract::provider::{
 };
 use bartizan_contract::{Condition, ConditionStatus, GroupKind, Reason};
 
+use serde_json::{Map, Value, json};
+
 use super::admission::Admission;
 use super::declaration::{FolderNote, NoteKind};
 use super::upgrade_hold::Held;
@@ -165,6 +167,30 @@ pub fn status(provider: &Provider, admission: &Admission, facts: Facts<'_>, now:
     }
 }
 
+/// The merge patch that takes off what the status was not to say any more, and says still, since somebody else applied it, too (a backup
+/// that was restored with its status). `None` if there is nothing of it. What others say beside stays.
+#[must_use]
+pub fn left_over(sent: &ProviderStatus, stored: &ProviderStatus) -> Option<Value> {
+    let is_left = |condition: &&Condition| {
+        [condition_types::REMOVAL_BLOCKED, condition_types::STATUS_BLOCKED].contains(&condition.type_.as_str())
+            && !sent.conditions.iter().any(|said| said.type_ == condition.type_)
+    };
+    let mut patch = Map::new();
+    if stored.conditions.iter().any(|condition| is_left(&condition)) {
+        let conditions: Vec<&Condition> = stored.conditions.iter().filter(|condition| !is_left(condition)).collect();
+        patch.insert("conditions".to_owned(), json!(conditions));
+    }
+    for (name, is_left) in [
+        ("candidate", sent.candidate.is_none() && stored.candidate.is_some()),
+        ("previous", sent.previous.is_none() && stored.previous.is_some()),
+    ] {
+        if is_left {
+            patch.insert(name.to_owned(), Value::Null);
+        }
+    }
+    (!patch.is_empty()).then(|| json!({"status": patch}))
+}
+
 /// The version that serves, since when, and who approved it.
 fn active(provider: &Provider, version: &Version, now: &str) -> ActiveModule {
     let before = &provider.status;
@@ -260,4 +286,27 @@ pub fn kinds(provider: &Provider, started: Option<&Version>, vacated: &[GroupKin
     kinds.sort();
     kinds.dedup();
     kinds
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn said(types: &[&str]) -> ProviderStatus {
+        let conditions = types.iter().map(|type_| Condition::new(type_, ConditionStatus::True, "Reason", "m"));
+        ProviderStatus { conditions: conditions.collect(), ..ProviderStatus::default() }
+    }
+
+    #[test]
+    fn what_a_restored_backup_says_of_a_provider_is_taken_off_and_what_others_say_stays() {
+        let sent = said(&[condition_types::READY]);
+        let mut stored = said(&["Theirs", condition_types::READY, condition_types::STATUS_BLOCKED]);
+        let previous = json!({"name": "minio", "version": "0.1.0", "digest": "sha256:00"});
+        stored.previous = Some(serde_json::from_value(previous).unwrap());
+        let patch = left_over(&sent, &stored).unwrap();
+        let left = said(&["Theirs", condition_types::READY]).conditions;
+        assert_eq!(patch, json!({"status": {"conditions": left, "previous": null}}));
+        assert_eq!(left_over(&sent, &said(&["Theirs", condition_types::READY])), None);
+        assert_eq!(left_over(&stored, &stored), None);
+    }
 }

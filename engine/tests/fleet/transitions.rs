@@ -51,6 +51,24 @@ fn a_request_without_which_it_cannot_start_is_made_again(#[case] fails: usize) {
     assert_eq!(world.live(MINIO).len(), 1);
 }
 
+#[test]
+fn kinds_that_the_crd_of_provider_does_not_keep_are_said_and_written_again_after_a_while() {
+    let mut world = World::new(&[provider(MINIO, 2)]);
+    world.drops_kinds = true;
+    world.answer_all();
+    world.publish(MINIO, Some(Ok(first())));
+    world.answer(0, true);
+    world.answer(0, true);
+    let said = "not ready: status.kinds of Provider minio does not keep ";
+    assert!(world.done(MINIO).iter().any(|done| done.starts_with(said)));
+    world.answer_all();
+    assert!(world.live(MINIO).is_empty() && world.requests.is_empty(), "what it writes must be on record first");
+    world.drops_kinds = false;
+    world.advance(5);
+    world.answer_all();
+    assert_eq!(world.live(MINIO).len(), 1);
+}
+
 /// What is done, which version serves then, and the reason of a condition.
 #[rstest]
 #[case::suspended(

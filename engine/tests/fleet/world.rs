@@ -66,6 +66,8 @@ pub(crate) struct World {
     pub(crate) told: Vec<String>,
     /// How often a status was written.
     pub(crate) status_writes: u32,
+    /// Whether the CRD of Provider has no place for the kinds.
+    pub(crate) drops_kinds: bool,
     /// Why parents were told that nobody serves them.
     pub(crate) unserved: Vec<String>,
 }
@@ -133,6 +135,7 @@ impl World {
             log: Vec::new(),
             told: Vec::new(),
             status_writes: 0,
+            drops_kinds: false,
             unserved: Vec::new(),
         };
         world.on(Event::Listed(providers.to_vec()));
@@ -305,6 +308,9 @@ impl World {
                 // Applied by somebody else.
                 live.status.conditions.extend(before.conditions.into_iter().filter(|found| found.type_ == FOREIGN));
                 self.status_writes += 1;
+                if self.drops_kinds {
+                    live.status.kinds.clear();
+                }
                 Box::new(live.clone())
             })),
             Effect::RemoveApproval(_) => Answer::ApprovalRemoved(live.ok_or_else(error).map(|live| {

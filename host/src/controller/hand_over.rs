@@ -1,10 +1,12 @@
 //! Answers what this provider would change of a parent that another one serves, so that a hand-over can be looked at before it is made.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
 use std::future::pending;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bartizan_contract::names::field_manager;
 use bartizan_contract::{Kind, Reason};
 use bartizan_engine::descendants::Listing;
 use bartizan_engine::handover::{as_adopted, changes, is_handed_over};
@@ -14,10 +16,11 @@ use bartizan_engine::provider::upgrade_plan::ParentPreview;
 use bartizan_engine::snapshot::{Snapshot, Supplied};
 use bartizan_engine::takeover::{self, Takeover};
 use bartizan_engine::{ApiError, ObjectKey, Observed, phase};
+use serde_json::Value;
 use tokio::sync::{mpsc, watch};
 
 use super::Controller;
-use super::watches::{read_descendants, read_each, read_references};
+use super::watches::{read_descendants, read_references};
 use crate::catalog::Runnable;
 use crate::kubernetes::served::{Served, ServedParent};
 use crate::reconcile::dry_run::{Look, look};
@@ -77,13 +80,14 @@ impl Foresight {
         let question = phase::question(&parent, provider, context.finalizes)
             .filter(|question| !question.finalizing())
             .ok_or_else(|| format!("{title} is being deleted: it stays with the provider that serves it"))?;
-        let children = children(shared, &parent).await?;
-        let descendants = descendants(shared, &children).await.map_err(|error| error.to_string())?;
+        let mut seen = Seen::default();
+        seen.read_children(shared, &parent).await?;
+        let descendants = descendants(shared, &seen.children).await.map_err(|error| error.to_string())?;
         let mut snapshot = Snapshot {
             parent,
             kind: kind.clone(),
             status: served.status.clone(),
-            children,
+            children: seen.children.clone(),
             descendants,
             supplied: Supplied::default(),
             optional_kinds: self.served.optional.clone(),
@@ -104,10 +108,8 @@ impl Foresight {
         let mut preview = ParentPreview { parent: title, ..ParentPreview::default() };
         match predicted {
             Ok(predicted) => {
-                let mut children = snapshot.children.clone();
-                let parent = &snapshot.parent;
-                let taken = find_others(shared, &predicted, parent, &mut children).await;
-                preview.changes = changes(&predicted, &children, &taken.map_err(|error| error.to_string())?);
+                seen.find_others(shared, &predicted, &snapshot.parent).await?;
+                preview.changes = changes(&predicted, &seen.children, &seen.applied, &seen.taken);
             }
             Err(NoPrediction { reason: Reason::HostBusy | Reason::HostError, message }) => return Err(message),
             Err(NoPrediction { message, .. }) => preview.failure = Some(message),
@@ -131,19 +133,6 @@ async fn parent(
     found.into_iter().next().map(Arc::new).ok_or_else(|| format!("there is no {}", key.title()))
 }
 
-/// The children as this provider would have them. Their metadata decides which are read: anybody may set labels.
-async fn children(shared: &Shared, parent: &Observed) -> Result<Vec<Arc<Observed>>, String> {
-    let context = &shared.context;
-    let mut listed = shared.writer.list_children_of_others(context, parent).await.map_err(|error| error.to_string())?;
-    listed.retain(|child| is_handed_over(child, parent, &context.name, &context.grants));
-    if listed.len() > context.max_children {
-        let (found, most) = (listed.len(), context.max_children);
-        return Err(format!("{found} objects look like its children, and limits.children is {most}"));
-    }
-    let children = read_each(shared, listed).await.map_err(|error| error.to_string())?;
-    Ok(children.into_iter().map(|child| as_adopted(child, parent, &context.name)).collect())
-}
-
 async fn descendants(shared: &Shared, children: &[Arc<Observed>]) -> Result<Vec<Arc<Observed>>, ApiError> {
     let mut descendants = Vec::new();
     for child in children {
@@ -156,27 +145,92 @@ async fn descendants(shared: &Shared, children: &[Arc<Observed>]) -> Result<Vec<
     Ok(descendants)
 }
 
-/// Looks at the desired children that are not among these, but exist: adds those that are free to be adopted, and returns the names that
-/// are taken.
-async fn find_others(
-    shared: &Shared,
-    predicted: &Prediction,
-    parent: &Observed,
-    children: &mut Vec<Arc<Observed>>,
-) -> Result<Vec<ObjectKey>, ApiError> {
-    let mut taken = Vec::new();
-    for intent in &predicted.intents {
-        if children.iter().any(|child| child.key == intent.key) {
-            continue;
+/// What there is of the parent's children.
+#[derive(Default)]
+struct Seen {
+    /// Those that this provider would have.
+    children: Vec<Arc<Observed>>,
+    /// What the other provider applied of them.
+    applied: BTreeMap<ObjectKey, Value>,
+    /// Desired ones that are somebody else's.
+    taken: BTreeSet<ObjectKey>,
+    bytes: usize,
+}
+
+impl Seen {
+    /// Reads the children as this provider would have them. Their metadata decides which are read: anybody may set labels.
+    async fn read_children(&mut self, shared: &Shared, parent: &Observed) -> Result<(), String> {
+        let context = &shared.context;
+        let listed = shared.writer.list_children_of_others(context, parent).await;
+        let mut listed = listed.map_err(|error| error.to_string())?;
+        // One that is being deleted is not let go of, and is gone when it could be adopted.
+        listed.retain(|child| !child.deleting && is_handed_over(child, parent, &context.name, &context.grants));
+        if listed.len() > context.max_children {
+            let (found, most) = (listed.len(), context.max_children);
+            return Err(format!("{found} objects look like its children, and limits.children is {most}"));
         }
-        match shared.writer.get(&intent.kind, &intent.key).await {
-            Ok(live) => match takeover::decide(&live, parent, shared.provider()) {
-                Takeover::NameTaken { .. } => taken.push(intent.key.clone()),
-                _ => children.push(as_adopted(live, parent, shared.provider())),
-            },
-            Err(ApiError::NotFound(_)) => {}
-            Err(error) => return Err(error),
+        for child in listed {
+            let other = child.provider.as_deref().unwrap_or_default();
+            match shared.writer.get_applied(&child.kind(), &child.key, &field_manager(other)).await {
+                Ok((live, Some(applied))) => self.add(shared, live, Some(applied), parent)?,
+                Ok((_, None)) | Err(ApiError::NotFound(_)) => {}
+                Err(error) => return Err(error.to_string()),
+            }
         }
+        Ok(())
     }
-    Ok(taken)
+
+    /// Takes note of a child. All of them fit into one request, or it could not be made.
+    fn add(
+        &mut self,
+        shared: &Shared,
+        live: Observed,
+        applied: Option<Value>,
+        parent: &Observed,
+    ) -> Result<(), String> {
+        if live.is_too_heavy {
+            return Err(format!("{} has more values than may be looked at, or is nested too deeply", live.key));
+        }
+        self.bytes += live.raw.len();
+        let most = shared.limits.request_bytes;
+        if self.bytes > most {
+            return Err(format!("its children are larger than limits.requestBytes ({most} bytes)"));
+        }
+        self.applied.extend(applied.map(|applied| (live.key.clone(), applied)));
+        self.children.push(as_adopted(live, parent, shared.provider()));
+        Ok(())
+    }
+
+    /// Looks at the desired children that are not among these, but exist: adds those that are free to be adopted, and takes note of names
+    /// that are taken.
+    async fn find_others(&mut self, shared: &Shared, predicted: &Prediction, parent: &Observed) -> Result<(), String> {
+        for intent in &predicted.intents {
+            if self.children.iter().any(|child| child.key == intent.key) {
+                continue;
+            }
+            let live = match shared.writer.get(&intent.kind, &intent.key).await {
+                Ok(live) => live,
+                Err(ApiError::NotFound(_)) => continue,
+                Err(error) => return Err(error.to_string()),
+            };
+            let is_free = match takeover::decide(&live, parent, shared.provider()) {
+                // It is gone before its name is used again.
+                _ if live.deleting => continue,
+                Takeover::NameTaken { .. } => false,
+                // What the other one lets go of was found by its labels.
+                Takeover::AwaitRelease { .. } => false,
+                Takeover::AdoptFrom(earlier) => {
+                    let found = shared.writer.find_parent(&parent.kind(), &earlier).await;
+                    found.map_err(|error| error.to_string())?.is_none()
+                }
+                Takeover::Adopt | Takeover::RestoreLabels | Takeover::Wait => true,
+            };
+            if is_free {
+                self.add(shared, live, None, parent)?;
+            } else {
+                self.taken.insert(intent.key.clone());
+            }
+        }
+        Ok(())
+    }
 }

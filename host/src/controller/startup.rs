@@ -20,6 +20,7 @@ use bartizan_engine::status_shape::ConditionsRoom;
 use bartizan_engine::{Grant, Grants, PodBounds};
 use bartizan_runtime::Limits;
 use kube::Client;
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
@@ -209,7 +210,9 @@ impl Start {
                         }
                     };
                     let questions = self.board().hand_overs().of(name);
-                    let answering = controller.foresight().answer(self.inputs.versions.clone(), questions);
+                    // In a task of its own, so that it delays no parent; it ends when this is dropped.
+                    let mut beside = JoinSet::new();
+                    beside.spawn(controller.foresight().answer(self.inputs.versions.clone(), questions));
                     let comparing = lacking_crds::report(
                         self.host.client.clone(),
                         self.reporter.clone(),
@@ -218,7 +221,6 @@ impl Start {
                     );
                     let ended = tokio::select! {
                         ended = controller.run(stop, &mut self.inputs, changed) => ended?,
-                        never = answering => match never {},
                         never = comparing => match never {},
                     };
                     match ended {

@@ -105,6 +105,13 @@ impl Stored {
         Ok(Observed { is_too_heavy: true, ..self.project_metadata(kind, projection)? })
     }
 
+    /// Its managed fields, as far as they are light enough.
+    pub(crate) fn managed_fields(&self) -> Value {
+        let object = bare(self.text.get()).ok();
+        let mut metadata = object.and_then(|mut object| object.remove("metadata")).unwrap_or_default();
+        metadata.get_mut("managedFields").map(Value::take).unwrap_or_default()
+    }
+
     /// Projects its metadata, and its status if it has one.
     ///
     /// # Errors

@@ -5,6 +5,7 @@ use bartizan_contract::names::{APPROVE_ANNOTATION, PROVIDER_API_VERSION, PROVIDE
 use bartizan_contract::provider::{Provider, ProviderStatus};
 use bartizan_engine::provider::event::Target;
 use bartizan_engine::provider::removal::has_finalizer;
+use bartizan_engine::provider::status::left_over;
 use kube::Client;
 use kube::api::{Patch, PatchParams};
 use serde_json::{Value, json};
@@ -56,15 +57,28 @@ pub(super) async fn write_status(
         "metadata": {"name": name, "uid": uid, "resourceVersion": resource_version},
         "status": status,
     });
-    let params = PatchParams::apply(MANAGER).force();
-    let written = in_time(api(client).patch_status(name, &params, &Patch::Apply(&document))).await;
-    written.and_then(parse).map(Box::new).map_err(|error| {
+    let written = try_write_status(client, name, &document, &status).await;
+    written.map(Box::new).map_err(|error| {
         let has_no_place = matches!(error.downcast_ref(), Some(kube::Error::Api(status)) if status.code == 404);
         let hint =
             if has_no_place { " (is it gone, or does its CustomResourceDefinition have no status?)" } else { "" };
         let error = error.context(format!("the status of Provider {name} could not be written{hint}"));
         failed(name, &error)
     })
+}
+
+async fn try_write_status(
+    client: &Client,
+    name: &str,
+    document: &Value,
+    status: &ProviderStatus,
+) -> anyhow::Result<Provider> {
+    let apply = PatchParams::apply(MANAGER).force();
+    let written = parse(in_time(api(client).patch_status(name, &apply, &Patch::Apply(document))).await?)?;
+    let Some(mut patch) = left_over(status, &written.status) else { return Ok(written) };
+    let (uid, resource_version) = (&written.metadata.uid, &written.metadata.resource_version);
+    patch["metadata"] = json!({"uid": uid, "resourceVersion": resource_version});
+    parse(in_time(api(client).patch_status(name, &params(), &Patch::Merge(&patch))).await?)
 }
 
 /// Removes the approval from a Provider whose version took over.

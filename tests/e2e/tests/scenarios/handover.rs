@@ -151,7 +151,9 @@ async fn a_hand_over_can_be_looked_at_before_it_is_made() -> Result<()> {
         let arguments = ["diff", provider, "--parent", parent, "--server", &server];
         Ok::<_, anyhow::Error>(code_and_output(&bartizan(&stage, &arguments)?))
     };
-    apply_text(&stage, &parent_with("seen", &[config_map("same", "1"), config_map("left", "1")], false)?).await?;
+    let mut same = config_map("same", "1");
+    same["object"]["data"]["left-out"] = "1".into();
+    apply_text(&stage, &parent_with("seen", &[same, config_map("left", "1")], false)?).await?;
     message_of(stage.finalizing_scripts(NS), "seen", "Synced", "True", "Applied").await?;
     let (code, text, errors) = diff("two", "finalizingscript/seen")?;
     ensure!(code == Some(0) && text.contains("0 to create, 0 to update, 0 to release, 0 to refuse"), "{text}{errors}");
@@ -166,6 +168,7 @@ async fn a_hand_over_can_be_looked_at_before_it_is_made() -> Result<()> {
                     \x20 update ConfigMap default/same\n\
                     \x20   - /data/x: \"1\"\n\
                     \x20   + /data/x: \"2\"\n\
+                    \x20   - /data/left-out: \"1\"\n\
                     \x20 create ConfigMap default/new\n\
                     \x20 refuse ConfigMap default/foreign\n\
                     \x20 release ConfigMap default/left\n\
