@@ -5,6 +5,7 @@ use bartizan_e2e::{Host, Provider, SOON, Stage, apply_text, crd_file, greeting, 
 use bartizan_harness::wait::{wait_for, wait_object};
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::ResourceExt as _;
+use serde_json::json;
 
 const CRD: &str = "crd/providers.bartizan.dev";
 const GONE: &str =
@@ -91,6 +92,33 @@ async fn a_provider_with_a_field_of_a_newer_host_is_not_served_and_keeps_its_cla
     stage.kubectl(&["patch", "provider", "hello", "--type=merge", "-p", &patch("null")], "").await?;
     message_of(stage.provider_objects(), "hello", "Accepted", "True", "Accepted").await?;
     greeted(&stage, "nobody").await?;
+    host.stop().await?;
+    stage.stop().await
+}
+
+#[tokio::test]
+async fn what_a_backup_says_of_a_provider_is_taken_off_if_it_is_so_no_more() -> Result<()> {
+    let (stage, host, _) = serving().await?;
+    message_of(stage.provider_objects(), "hello", "Ready", "True", "Ready").await?;
+    let condition = |type_: &str| {
+        json!({
+            "type": type_, "status": "True", "reason": "StatusRefused", "message": "as it was then",
+            "lastTransitionTime": "2026-01-01T00:00:00Z",
+        })
+    };
+    let restored = json!([
+        {"op": "add", "path": "/status/conditions/-", "value": condition("StatusBlocked")},
+        {"op": "add", "path": "/status/conditions/-", "value": condition("Theirs")},
+    ])
+    .to_string();
+    let patch = ["patch", "provider", "hello", "--subresource=status", "--type=json", "--field-manager=velero", "-p"];
+    stage.kubectl(&[patch.as_slice(), &[restored.as_str()]].concat(), "").await?;
+    wait_object(stage.provider_objects(), "hello", "no StatusBlocked", SOON, |provider| {
+        let conditions = provider.data["status"]["conditions"].as_array();
+        let has = |type_: &str| conditions.into_iter().flatten().any(|condition| condition["type"] == type_);
+        has("Theirs") && has("Ready") && !has("StatusBlocked")
+    })
+    .await?;
     host.stop().await?;
     stage.stop().await
 }
