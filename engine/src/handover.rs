@@ -6,8 +6,10 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use crate::grants::Grants;
+use crate::intent::Intent;
+use crate::managed_fields;
 use crate::object::{ObjectKey, Observed};
-use crate::preview::{Action, Change, FieldChange, Prediction, compare_applied};
+use crate::preview::{Action, Change, FieldChange, Prediction, compare_all};
 
 /// Whether an object is a child of this parent as another provider serves it: what it would release, and this one could adopt.
 #[must_use]
@@ -31,20 +33,36 @@ pub fn as_adopted(mut child: Observed, parent: &Observed, provider: &str) -> Arc
     Arc::new(child)
 }
 
-/// What would become of the children. `applied` is what the other provider applied to them, which goes where this one leaves it out;
-/// `taken` are those of the desired children that exist and are not handed over.
+/// What the managed fields of a child say, and the field manager of the provider that applied it.
+#[derive(Clone, Debug)]
+pub struct Applied {
+    /// The field manager.
+    pub manager: String,
+    /// The managed fields.
+    pub managed_fields: Value,
+}
+
+/// What would become of the children. What was `applied` to them goes where this provider leaves it out; `taken` are those of the desired
+/// children that exist and are not handed over.
 ///
 /// A hand-over makes nothing anew: a child with an immutable field that would have to change is refused, whatever its author asked for.
 #[must_use]
 pub fn changes(
     predicted: &Prediction,
     children: &[Arc<Observed>],
-    applied: &BTreeMap<ObjectKey, Value>,
+    applied: &BTreeMap<ObjectKey, Applied>,
     taken: &BTreeSet<ObjectKey>,
 ) -> Vec<Change> {
     let mut predicted = predicted.clone();
     predicted.plan.taken.extend(taken.iter().cloned());
-    let mut changes = compare_applied(&predicted, None, children, applied);
+    let left_out = |intent: &Intent, live: &Value| {
+        let found = applied.get(&intent.key).and_then(|Applied { manager, managed_fields }| {
+            managed_fields::left_out(live, managed_fields, manager, &intent.object)
+        });
+        let gone = |(path, before)| FieldChange { path, before: Some(before), after: None };
+        found.into_iter().flatten().map(gone).collect()
+    };
+    let mut changes = compare_all(&predicted, None, children, &left_out);
     for change in &mut changes {
         change.fields.iter_mut().for_each(without_the_hosts);
         change.fields.retain(|field| !is_of_host(&field.path) && field.before != field.after);
@@ -102,7 +120,7 @@ mod tests {
                 "name": name, "namespace": "n", "uid": name, "resourceVersion": "1", "labels": labels,
                 "managedFields": [{"manager": manager, "operation": "Apply", "time": "2026-01-01T00:00:00Z"}]
             },
-            "spec": {"replicas": 1, "serviceName": "a"}
+            "spec": {"replicas": 1, "serviceName": "a", "paused": true}
         });
         Observed::project(object, "bartizan/two").unwrap()
     }
@@ -162,12 +180,14 @@ mod tests {
         });
         let taken = BTreeSet::from([intents[4].key.clone()]);
         // The labels that say whose child it is are no change; what the other one applied beside is.
+        let fields = json!({
+            "f:metadata": {"f:labels": {"f:bartizan.dev/owner-uid": {}}},
+            "f:spec": {"f:replicas": {}, "f:paused": {}},
+        });
+        let managed_fields = json!([{"manager": "bartizan/one", "operation": "Apply", "fieldsV1": fields}]);
         let applied = |number: usize| {
-            let object = json!({
-                "metadata": {"labels": {"bartizan.dev/owner-uid": "p"}},
-                "spec": {"replicas": 1, "paused": true},
-            });
-            (children[number].key.clone(), object)
+            let manager = "bartizan/one".to_owned();
+            (children[number].key.clone(), Applied { manager, managed_fields: managed_fields.clone() })
         };
         let applied = BTreeMap::from([applied(0), applied(1)]);
         let changes = changes(&Prediction { intents, plan }, &children, &applied, &taken);

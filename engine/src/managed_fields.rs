@@ -33,17 +33,56 @@ pub fn extract(value: &Value, fields: &Value) -> Value {
     }
 }
 
-/// The part of `object` that `manager` applied; `None` if it did not apply.
+/// The fields of an object that `manager` applied, that no other manager has, and that `intent` leaves out, as JSON pointers with their
+/// values: what the next apply would remove once it is that of another manager that has inherited them. `None` if it did not apply.
 #[must_use]
-pub fn applied(object: &Value, managed_fields: &Value, manager: &str) -> Option<Value> {
-    let is = |entry: &Value, field: &str, expected: &str| {
-        entry.get(field).and_then(Value::as_str).unwrap_or_default() == expected
-    };
-    let mut entries = managed_fields.as_array()?.iter();
-    let entry = entries.find(|entry| {
-        is(entry, "manager", manager) && is(entry, "operation", "Apply") && is(entry, "subresource", "")
-    })?;
-    Some(extract(object, entry.get("fieldsV1")?))
+pub fn left_out(object: &Value, managed_fields: &Value, manager: &str, intent: &Value) -> Option<Vec<(String, Value)>> {
+    let text = |entry: &'_ Value, field: &str| entry.get(field).and_then(Value::as_str).unwrap_or_default().to_owned();
+    let entries = managed_fields.as_array()?;
+    let is_its = |entry: &&Value| text(entry, "manager") == manager && text(entry, "operation") == "Apply";
+    let of_object = || entries.iter().filter(|entry| text(entry, "subresource").is_empty());
+    let fields = of_object().find(is_its)?.get("fieldsV1")?;
+    let others: Vec<&Value> = of_object().filter(|entry| !is_its(entry)).filter_map(|e| e.get("fieldsV1")).collect();
+    let mut found = Vec::new();
+    find_left_out(object, fields, &others, Some(intent), &mut String::new(), &mut found);
+    Some(found)
+}
+
+fn find_left_out(
+    value: &Value,
+    fields: &Value,
+    others: &[&Value],
+    intent: Option<&Value>,
+    path: &mut String,
+    found: &mut Vec<(String, Value)>,
+) {
+    for (name, nested) in fields.as_object().into_iter().flatten().filter(|(name, _)| *name != ".") {
+        let (token, member, intended) = match (name.strip_prefix("f:"), value.as_array()) {
+            (Some(field), _) => {
+                let token = field.replace('~', "~0").replace('/', "~1");
+                (token, value.get(field), intent.and_then(|intent| intent.get(field)))
+            }
+            (None, Some(items)) => {
+                let is_it = |item: &&Value| names_item(name, item);
+                let position = items.iter().position(|item| is_it(&item)).unwrap_or_default();
+                let intended = intent.and_then(Value::as_array).and_then(|items| items.iter().find(is_it));
+                (position.to_string(), items.iter().find(is_it), intended)
+            }
+            (None, None) => continue,
+        };
+        // It may have gone since.
+        let Some(member) = member else { continue };
+        let theirs: Vec<&Value> = others.iter().filter_map(|other| other.get(name)).collect();
+        let length = path.len();
+        path.push('/');
+        path.push_str(&token);
+        if intended.is_none() && theirs.is_empty() {
+            found.push((path.clone(), extract(member, nested)));
+        } else {
+            find_left_out(member, nested, &theirs, intended, path, found);
+        }
+        path.truncate(length);
+    }
 }
 
 /// `managedFields` in which `manager` owns the list items that others added by hand, so that its next apply of `intent` removes them.
@@ -194,6 +233,34 @@ mod tests {
         let status = json!({"list": [1, 2], "map": {"theirs": 1}, "set": ["a", "b"]});
         let fields = json!({"f:list": {}, "f:map": {".": {}}, "f:set": {"v:\"b\"": {}}});
         assert_eq!(extract(&status, &fields), json!({"list": [1, 2], "map": {}, "set": ["b"]}));
+    }
+
+    #[test]
+    fn what_another_manager_takes_over_loses_the_fields_that_it_leaves_out_and_nobody_else_has() {
+        let live = json!({"spec": {
+            "replicas": 1, "paused": true, "shared": 1, "whole": [{"name": "a", "default": 1}],
+            "ports": [{"port": 9000, "name": "a"}, {"port": 9001}],
+        }});
+        let item = |number: u16| format!("k:{{\"port\":{number}}}");
+        let spec = json!({
+            "f:replicas": {}, "f:paused": {}, "f:shared": {}, "f:whole": {}, "f:gone": {},
+            "f:ports": {item(9000): {".": {}, "f:port": {}, "f:name": {}}, item(9001): {".": {}, "f:port": {}}},
+        });
+        let mut status = entry(OURS, "Apply", &json!({"f:other": {}}));
+        status["subresource"] = "status".into();
+        let managed =
+            json!([status, entry(OURS, "Apply", &spec), entry("kubectl", "Update", &json!({"f:shared": {}}))]);
+        // An atomic list is compared as a whole elsewhere: what the API server added to its items is no field of its own.
+        let intent = json!({"spec": {"replicas": 2, "whole": [{"name": "a"}], "ports": [{"port": 9000}]}});
+        let expected = [
+            ("/spec/paused", json!(true)),
+            ("/spec/ports/0/name", json!("a")),
+            ("/spec/ports/1", json!({"port": 9001})),
+        ];
+        let mut found = left_out(&live, &managed, OURS, &intent).unwrap();
+        found.sort_by(|left, right| left.0.cmp(&right.0));
+        assert_eq!(found, expected.map(|(path, value)| (path.to_owned(), value)));
+        assert_eq!(left_out(&live, &managed, "bartizan/other", &intent), None);
     }
 
     /// A field set of list items with these ports.

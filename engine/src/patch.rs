@@ -48,13 +48,13 @@ impl MergePatch {
             "labels": {PROVIDER_LABEL: provider, OWNER_UID_LABEL: parent_uid},
             "annotations": {
                 RETAINED_FOR_ANNOTATION: null, RELEASED_FROM_ANNOTATION: null, OWNER_UID_ANNOTATION: null, OWNER_ANNOTATION: null,
+                // What was applied for another parent, or by another provider, says nothing of this one.
+                INTENT_ANNOTATION: null,
             },
             "ownerReferences": other_owners(live),
         });
         if let Some(managed_fields) = managed_fields {
             fields["managedFields"] = managed_fields;
-            // What another provider applied last says nothing of what this one has.
-            fields["annotations"][INTENT_ANNOTATION] = Value::Null;
         }
         Self::of(live, fields)
     }

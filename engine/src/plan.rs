@@ -341,8 +341,7 @@ pub fn plan(input: &PlanInput<'_>) -> Plan {
     for child in surplus.filter(|child| may_prune(child, input.parent, input.provider)) {
         if child.deleting {
             plan.leaving.push((child.key.clone(), child.marks.wave));
-        } else if child.marks.retained_for.is_some() || child.intent.is_none() {
-            // Without an intent it was adopted and never applied: it is as somebody else made it.
+        } else if stays(child, input.memory) {
             plan.releases.push(release(child, input.parent));
         } else {
             if child.controller_uid.is_none() && child.marks.owner_uid.is_none() {
@@ -361,10 +360,10 @@ pub fn plan(input: &PlanInput<'_>) -> Plan {
 /// released, the rest is deleted in reverse order of waves, each wave once the later one is gone. `children` must have been
 /// listed live: the finalizer is removed when there are none.
 #[must_use]
-pub fn teardown(provider: &str, parent: &Observed, children: &[Arc<Observed>]) -> Plan {
+pub fn teardown(provider: &str, parent: &Observed, children: &[Arc<Observed>], memory: &Memory) -> Plan {
     let mut plan = Plan::default();
     let ours: Vec<&Arc<Observed>> = children.iter().filter(|child| may_prune(child, parent, provider)).collect();
-    let (retained, doomed): (Vec<_>, Vec<_>) = ours.into_iter().partition(|child| child.marks.retained_for.is_some());
+    let (retained, doomed): (Vec<_>, Vec<_>) = ours.into_iter().partition(|child| stays(child, memory));
     plan.releases = retained.into_iter().filter(|child| !child.deleting).map(|child| release(child, parent)).collect();
     let Some(last) = doomed.iter().map(|child| child.marks.wave).max() else {
         plan.finalizer = FinalizerStep::Remove;
@@ -378,6 +377,12 @@ pub fn teardown(provider: &str, parent: &Observed, children: &[Arc<Observed>]) -
         }
     }
     plan
+}
+
+/// Whether a child is released and not deleted: it is retained, or it was adopted and never applied, so that it is as another parent or
+/// provider left it, and its mark as retained, if it had one, is off.
+fn stays(child: &Observed, memory: &Memory) -> bool {
+    child.marks.retained_for.is_some() || child.intent.is_none() && !memory.written.contains_key(&child.key)
 }
 
 /// Releases all children, and the parent: it was deleted with orphaning, or abandoned.

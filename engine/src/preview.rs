@@ -164,15 +164,15 @@ pub struct FieldChange {
 /// detected then.
 #[must_use]
 pub fn compare(candidate: &Prediction, active: Option<&Prediction>, children: &[Arc<Observed>]) -> Vec<Change> {
-    compare_applied(candidate, active, children, &BTreeMap::new())
+    compare_all(candidate, active, children, &|_, _| Vec::new())
 }
 
-/// The same where it is known what another provider applied to some of the children, which goes where the candidate leaves it out.
-pub(crate) fn compare_applied(
+/// The same where more than the compared fields goes of a child that the candidate changes.
+pub(crate) fn compare_all(
     candidate: &Prediction,
     active: Option<&Prediction>,
     children: &[Arc<Observed>],
-    applied: &BTreeMap<ObjectKey, Value>,
+    left_out: &dyn Fn(&Intent, &Value) -> Vec<FieldChange>,
 ) -> Vec<Change> {
     let existing: BTreeMap<&ObjectKey, &Arc<Observed>> = children.iter().map(|child| (&child.key, child)).collect();
     let desired: BTreeMap<&ObjectKey, &Intent> =
@@ -194,7 +194,7 @@ pub(crate) fn compare_applied(
         match (existing.get(&intent.key), desired) {
             (None, _) => changes.push(bare(Action::Create, &intent.key)),
             (Some(child), None) if child.intent.as_deref() == Some(&*intent.hash) => {}
-            (Some(child), desired) => changes.push(changed(intent, desired, child, applied.get(&intent.key))),
+            (Some(child), desired) => changes.push(changed(intent, desired, child, left_out)),
         }
     }
     let deleted: BTreeSet<&ObjectKey> = before.deletes.iter().map(|delete| &delete.key).collect();
@@ -211,7 +211,12 @@ fn bare(action: Action, key: &ObjectKey) -> Change {
 }
 
 /// The change of a child that exists.
-fn changed(intent: &Intent, desired: Option<&Intent>, child: &Observed, applied: Option<&Value>) -> Change {
+fn changed(
+    intent: &Intent,
+    desired: Option<&Intent>,
+    child: &Observed,
+    left_out: &dyn Fn(&Intent, &Value) -> Vec<FieldChange>,
+) -> Change {
     let live = child.value();
     let (before, how) = match desired {
         Some(desired) => (&desired.object, Compared::Whole),
@@ -219,11 +224,6 @@ fn changed(intent: &Intent, desired: Option<&Intent>, child: &Observed, applied:
     };
     let mut fields = Vec::new();
     differences(before, &intent.object, how, &mut String::new(), &mut fields);
-    if let Some(applied) = applied {
-        let mut left_out = Vec::new();
-        differences(applied, &intent.object, Compared::Whole, &mut String::new(), &mut left_out);
-        fields.extend(left_out.into_iter().filter(|field| field.after.is_none()));
-    }
     let paths = fields.iter().map(|field| field.path.as_str());
     let because_of = immutable::refused(&GroupKind::from(&intent.kind), before, &intent.object, paths);
     let because_of = because_of.map(str::to_owned);
@@ -232,6 +232,8 @@ fn changed(intent: &Intent, desired: Option<&Intent>, child: &Observed, applied:
         (Some(_), OnImmutableChange::Refuse) => Action::Refuse,
         (Some(_), OnImmutableChange::Recreate | OnImmutableChange::RecreateOrphan) => Action::Recreate,
     };
+    // The API server sets a default again where it has one: no immutable field changes by being left out.
+    fields.extend(left_out(intent, &live));
     if is_secret(&intent.kind) {
         fields.iter_mut().filter(|field| field.path.starts_with("/data")).for_each(hide);
     }

@@ -423,7 +423,7 @@ impl Reconcile {
         let (provider, parent) = (&self.context.name, &self.snapshot.parent);
         let plan = match end {
             End::Release(step) => plan::release_all(provider, parent, children, step),
-            End::Teardown => plan::teardown(provider, parent, children),
+            End::Teardown => plan::teardown(provider, parent, children, &self.kept.memory),
             End::Leave if parent.finalizers.contains(&self.context.finalizer) => {
                 plan::let_go(provider, parent, children, FinalizerStep::Remove)
             }

@@ -188,8 +188,25 @@ fn a_child_moved_to_this_parent_by_hand_is_neither_deleted_nor_released() {
     let given = relabelled(&intent("ConfigMap", "given", 1));
     assert!(plan_of(&[], std::slice::from_ref(&given), &Memory::default()).is_settled());
     let given = [Arc::new(given)];
-    assert_eq!(teardown("minio", &parent(), &given).to_string(), "remove the finalizer");
+    assert_eq!(teardown("minio", &parent(), &given, &Memory::default()).to_string(), "remove the finalizer");
     assert!(release_all("minio", &parent(), &given, FinalizerStep::Keep).is_settled());
+}
+
+#[test]
+fn a_child_that_was_adopted_and_never_applied_is_let_go_of_and_not_deleted() {
+    let desired = intent("ConfigMap", "a", 1);
+    let mut child = stored(&desired, 5);
+    child.intent = None;
+    let adopted = [Arc::new(child.clone())];
+    let none = Memory::default();
+    assert_eq!(plan_of(&[], std::slice::from_ref(&child), &none).to_string(), "release ConfigMap n/a");
+    let left = teardown("minio", &parent(), &adopted, &none).to_string();
+    assert_eq!(left, "release ConfigMap n/a, remove the finalizer");
+    // Once it was applied, somebody else took the annotation off.
+    let mut memory = Memory::default();
+    memory.remember(desired.key.clone(), desired.hash.clone(), child.digest);
+    assert_eq!(plan_of(&[], std::slice::from_ref(&child), &memory).to_string(), "delete ConfigMap n/a");
+    assert_eq!(teardown("minio", &parent(), &adopted, &memory).to_string(), "delete ConfigMap n/a");
 }
 
 #[test]

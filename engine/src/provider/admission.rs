@@ -35,6 +35,8 @@ pub struct Admission {
     pub accepted: Result<EffectiveLimits, Problem>,
     /// What it claims, if that is known.
     pub claim: Option<Claim>,
+    /// What its source holds in place of the module that the spec pins, if that serves all the same.
+    pub passed_over: Option<String>,
     /// The file in the folder that it was made from, if that is gone.
     pub orphaned_by: Option<String>,
 }
@@ -111,7 +113,8 @@ pub fn admit(
             // Whatever is wrong with it, its parents stay its own: another Provider would take them over for good.
             let claim = claim(provider, known.as_ref().map(|known| &known.module), None);
             let (before, accepted) = (Last::None, Err(problem));
-            return Admission { version: None, before, known: None, loaded, accepted, claim, orphaned_by };
+            let passed_over = None;
+            return Admission { version: None, before, known: None, loaded, accepted, claim, passed_over, orphaned_by };
         }
     };
     let newest =
@@ -135,10 +138,7 @@ pub fn admit(
             let accepted = accept(provider, &version);
             (version, accepted)
         }),
-        match last {
-            Last::Known((last, _)) if is_pinned_to_another(provider, &last.module) => Last::None,
-            last => last,
-        },
+        last,
         |last| format!("version {} keeps serving", last.number()),
     );
     // What a module asks for is not known without it.
@@ -148,7 +148,17 @@ pub fn admit(
     let held = snapshot.library.get(&origin).and_then(|state| state.as_ref().ok());
     let next = choice.module.as_ref().map(|version| &version.module).or(held);
     let claim = claim(provider, known.as_ref().map(|known| &known.module), next);
-    Admission { version: choice.module, before, known, loaded: choice.loaded, accepted, claim, orphaned_by }
+    let passed_over = choice.loaded.is_ok().then(|| held_instead(provider, &origin, snapshot)).flatten();
+    Admission {
+        version: choice.module,
+        before,
+        known,
+        loaded: choice.loaded,
+        accepted,
+        claim,
+        passed_over,
+        orphaned_by,
+    }
 }
 
 /// The module that the source holds now.
@@ -156,10 +166,16 @@ fn newest<'a>(
     provider: &Provider,
     origin: &Origin,
     snapshot: &'a Snapshot,
-    last: &Last<Version>,
+    last: &'a Last<Version>,
     previous: Option<&'a ModuleInfo>,
 ) -> Result<&'a ModuleInfo, Problem> {
     let held = held(provider, origin, snapshot);
+    // What is pinned serves: that its source has another by now is what the pin is for.
+    if let (Err(Problem { reason: Reason::DigestMismatch, .. }), Last::Known(last)) = (&held, last)
+        && !is_pinned_to_another(provider, &last.module)
+    {
+        return Ok(&last.module);
+    }
     let serves = match (last, &provider.status.active) {
         (Last::Known(last), _) => Some(last.digest()),
         (_, active) => active.as_ref().map(|active| active.digest.as_str()),
@@ -207,6 +223,14 @@ fn held<'a>(provider: &Provider, origin: &Origin, snapshot: &'a Snapshot) -> Res
         return mismatch(provider, origin, &loaded.digest);
     }
     Ok(loaded)
+}
+
+/// That the source holds another module than the one that is pinned.
+fn held_instead(provider: &Provider, origin: &Origin, snapshot: &Snapshot) -> Option<String> {
+    match held(provider, origin, snapshot) {
+        Err(Problem { reason: Reason::DigestMismatch, message }) => Some(message),
+        _ => None,
+    }
 }
 
 fn mismatch<T>(provider: &Provider, origin: &Origin, digest: &str) -> Result<T, Problem> {

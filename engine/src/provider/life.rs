@@ -8,6 +8,7 @@ mod unserved;
 mod upgrade;
 
 use std::cmp::Ordering;
+use std::time::Duration;
 
 use bartizan_contract::Reason;
 use bartizan_contract::names::APPROVE_ANNOTATION;
@@ -217,9 +218,16 @@ impl Life {
             (Some(Request::Finalizer | Request::Kinds), Some(failure)) => {
                 // It cannot start without.
                 self.report_readiness(Some(Readiness::NotYet(failure)), context);
+                // The first time it may have lost a race.
+                let pause = if self.not_before.is_some() { RETRY } else { Duration::ZERO };
+                self.not_before = Some(context.now.instant + pause);
                 context.retry();
                 // What it was refused for may have been observed already.
                 if was_postponed { Follow::Settle } else { Follow::Report }
+            }
+            (Some(Request::Finalizer | Request::Kinds), None) => {
+                self.not_before = None;
+                Follow::Settle
             }
             (Some(Request::Approval), Some(_)) => {
                 context.retry();

@@ -96,7 +96,11 @@ pub fn status(provider: &Provider, admission: &Admission, facts: Facts<'_>, now:
             draft.set(condition_types::LOADED, false, Reason::NotReady, &message);
         }
         (Ok(()), None) => match facts.crds_lack {
-            None => draft.set(condition_types::LOADED, true, Reason::Loaded, "the module was loaded"),
+            None => {
+                let instead = admission.passed_over.as_ref().map(|instead| format!("; {instead}"));
+                let message = format!("the module was loaded{}", instead.unwrap_or_default());
+                draft.set(condition_types::LOADED, true, Reason::Loaded, &message);
+            }
             Some(lacks) => {
                 let message = format!(
                     "the module was loaded; {lacks}: what is written there is not checked, or dropped. Apply its CustomResourceDefinitions (bartizan \
@@ -180,13 +184,8 @@ pub fn left_over(sent: &ProviderStatus, stored: &ProviderStatus) -> Option<Value
         let conditions: Vec<&Condition> = stored.conditions.iter().filter(|condition| !is_left(condition)).collect();
         patch.insert("conditions".to_owned(), json!(conditions));
     }
-    for (name, is_left) in [
-        ("candidate", sent.candidate.is_none() && stored.candidate.is_some()),
-        ("previous", sent.previous.is_none() && stored.previous.is_some()),
-    ] {
-        if is_left {
-            patch.insert(name.to_owned(), Value::Null);
-        }
+    if sent.candidate.is_none() && stored.candidate.is_some() {
+        patch.insert("candidate".to_owned(), Value::Null);
     }
     (!patch.is_empty()).then(|| json!({"status": patch}))
 }
@@ -301,11 +300,11 @@ mod tests {
     fn what_a_restored_backup_says_of_a_provider_is_taken_off_and_what_others_say_stays() {
         let sent = said(&[condition_types::READY]);
         let mut stored = said(&["Theirs", condition_types::READY, condition_types::STATUS_BLOCKED]);
-        let previous = json!({"name": "minio", "version": "0.1.0", "digest": "sha256:00"});
-        stored.previous = Some(serde_json::from_value(previous).unwrap());
+        let candidate = json!({"name": "minio", "version": "0.1.0", "digest": "sha256:00", "approval": "sha256:00"});
+        stored.candidate = Some(serde_json::from_value(candidate).unwrap());
         let patch = left_over(&sent, &stored).unwrap();
         let left = said(&["Theirs", condition_types::READY]).conditions;
-        assert_eq!(patch, json!({"status": {"conditions": left, "previous": null}}));
+        assert_eq!(patch, json!({"status": {"conditions": left, "candidate": null}}));
         assert_eq!(left_over(&sent, &said(&["Theirs", condition_types::READY])), None);
         assert_eq!(left_over(&stored, &stored), None);
     }

@@ -69,6 +69,25 @@ fn kinds_that_the_crd_of_provider_does_not_keep_are_said_and_written_again_after
     assert_eq!(world.live(MINIO).len(), 1);
 }
 
+#[test]
+fn kinds_that_are_lost_after_a_restart_are_written_at_a_pace_and_the_status_says_that_nothing_serves() {
+    let before = served();
+    let mut world = World::new(&before.server.values().cloned().collect::<Vec<_>>());
+    world.drops_kinds = true;
+    world.server.get_mut(MINIO).unwrap().status.kinds.clear();
+    world.edit(MINIO, |provider| provider.status.kinds.clear());
+    let writes = world.status_writes;
+    world.publish(MINIO, Some(Ok(first())));
+    world.answer_all();
+    assert!(world.status_writes < writes + 6, "{} writes", world.status_writes);
+    assert_eq!(world.condition(MINIO, SERVING).unwrap().0, "NotReady");
+    for _ in 0..3 {
+        world.advance(5);
+        world.answer_all();
+    }
+    assert!(world.status_writes < writes + 16, "{} writes", world.status_writes);
+}
+
 /// What is done, which version serves then, and the reason of a condition.
 #[rstest]
 #[case::suspended(

@@ -9,14 +9,13 @@ use std::time::Duration;
 use bartizan_contract::names::field_manager;
 use bartizan_contract::{Kind, Reason};
 use bartizan_engine::descendants::Listing;
-use bartizan_engine::handover::{as_adopted, changes, is_handed_over};
+use bartizan_engine::handover::{Applied, as_adopted, changes, is_handed_over};
 use bartizan_engine::preview::{NoPrediction, Prediction};
 use bartizan_engine::provider::claims::{Claim, serves};
 use bartizan_engine::provider::upgrade_plan::ParentPreview;
 use bartizan_engine::snapshot::{Snapshot, Supplied};
 use bartizan_engine::takeover::{self, Takeover};
 use bartizan_engine::{ApiError, ObjectKey, Observed, phase};
-use serde_json::Value;
 use tokio::sync::{mpsc, watch};
 
 use super::Controller;
@@ -151,7 +150,7 @@ struct Seen {
     /// Those that this provider would have.
     children: Vec<Arc<Observed>>,
     /// What the other provider applied of them.
-    applied: BTreeMap<ObjectKey, Value>,
+    applied: BTreeMap<ObjectKey, Applied>,
     /// Desired ones that are somebody else's.
     taken: BTreeSet<ObjectKey>,
     bytes: usize,
@@ -170,10 +169,12 @@ impl Seen {
             return Err(format!("{found} objects look like its children, and limits.children is {most}"));
         }
         for child in listed {
-            let other = child.provider.as_deref().unwrap_or_default();
-            match shared.writer.get_applied(&child.kind(), &child.key, &field_manager(other)).await {
-                Ok((live, Some(applied))) => self.add(shared, live, Some(applied), parent)?,
-                Ok((_, None)) | Err(ApiError::NotFound(_)) => {}
+            match shared.writer.get_with_managers(&child.kind(), &child.key).await {
+                Ok((live, managed_fields)) => {
+                    let manager = field_manager(child.provider.as_deref().unwrap_or_default());
+                    self.add(shared, live, Some(Applied { manager, managed_fields }), parent)?;
+                }
+                Err(ApiError::NotFound(_)) => {}
                 Err(error) => return Err(error.to_string()),
             }
         }
@@ -185,7 +186,7 @@ impl Seen {
         &mut self,
         shared: &Shared,
         live: Observed,
-        applied: Option<Value>,
+        applied: Option<Applied>,
         parent: &Observed,
     ) -> Result<(), String> {
         if live.is_too_heavy {

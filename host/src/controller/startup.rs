@@ -222,6 +222,10 @@ impl Start {
                     let ended = tokio::select! {
                         ended = controller.run(stop, &mut self.inputs, changed) => ended?,
                         never = comparing => match never {},
+                        Some(failed) = beside.join_next() => match failed {
+                            Ok(never) => match never {},
+                            Err(error) => return Err(error.into()),
+                        },
                     };
                     match ended {
                         Ended::Stopped | Ended::Previewed => return Ok(()),

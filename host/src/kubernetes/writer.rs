@@ -182,18 +182,12 @@ impl Writer {
         self.observe(kind, key, request).await
     }
 
-    /// The current state of an object, and what another manager applied of it, if it did.
-    pub(crate) async fn get_applied(
-        &self,
-        kind: &Kind,
-        key: &ObjectKey,
-        manager: &str,
-    ) -> Result<(Observed, Option<Value>), ApiError> {
+    /// The current state of an object, with its managed fields.
+    pub(crate) async fn get_with_managers(&self, kind: &Kind, key: &ObjectKey) -> Result<(Observed, Value), ApiError> {
         let request = self.request(kind, key)?.get(&key.name, &GetParams::default());
         let stored: Stored = self.send(key, request).await?;
         let observed = stored.project(kind, &self.projection).map_err(ApiError::transient)?;
-        let applied = managed_fields::applied(&observed.value(), &stored.managed_fields(), manager);
-        Ok((observed, applied))
+        Ok((observed, stored.managed_fields()))
     }
 
     /// Deletes an object that is still in this state. In the background, what it owns goes after it; orphaned, that stays.

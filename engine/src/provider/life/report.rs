@@ -110,6 +110,10 @@ impl Life {
                 (false, false, Some(message)) => Serving::No(Reason::Conflict, message.clone()),
                 // The version that served before is looked for, and serves on if it is found.
                 (false, false, None) if is_looked_for(provider, admission) => Serving::Starting,
+                (false, false, None) if self.not_before.is_some() => match &self.reported.readiness {
+                    Some(Readiness::NotYet(reason)) => Serving::No(Reason::NotReady, reason.clone()),
+                    _ => Serving::Starting,
+                },
                 (false, false, None) => {
                     Serving::No(Reason::NotStarted, "it is not accepted, or its module is not loaded".to_owned())
                 }

@@ -44,6 +44,10 @@ impl Life {
             self.report_readiness(Some(Readiness::NotYet("starting".to_owned())), context);
         }
         let target = Target::of(provider);
+        if let Some(at) = self.not_before.filter(|at| context.now.instant < *at) {
+            context.retry_at(at);
+            return;
+        }
         if provider.metadata.deletion_timestamp.is_none() && !removal::has_finalizer(provider) {
             self.request(Request::Finalizer, Effect::AddFinalizer(target), context);
             return;

@@ -60,6 +60,8 @@ pub struct Life {
     pub(super) news: Vec<ProviderEvent>,
     /// Another one was due meanwhile.
     pub(super) postponed: bool,
+    /// Until when nothing is requested without which it cannot start: the last time that failed.
+    pub(super) not_before: Option<Instant>,
     /// The version that the status names, as far as controllers know.
     pub(super) recorded: Option<ActiveModule>,
     /// Until when the status stays as somebody else wrote it, with another version.
@@ -145,6 +147,7 @@ impl Life {
             written: Written::default(),
             news: Vec::new(),
             postponed: false,
+            not_before: None,
             recorded: None,
             overwritten: None,
         }
@@ -157,7 +160,7 @@ impl Life {
             // Another one with the same name has a life of its own.
             (self.active, self.previous, self.claim) = (None, None, None);
             (self.request, self.postponed, self.removal) = (None, false, None);
-            (self.written, self.unserved) = (Written::default(), None);
+            (self.written, self.unserved, self.not_before) = (Written::default(), None, None);
         }
         if provider.is_none() {
             self.admission = None;

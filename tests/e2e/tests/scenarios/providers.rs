@@ -373,15 +373,18 @@ async fn of_two_providers_of_a_kind_the_older_serves_and_selectors_split_it() ->
     ensure!(message == expected, "{message}");
     message_of(providers(&stage), "younger", "Serving", "False", "Conflict").await?;
 
-    // A mistake in the older Provider gives its parents to nobody.
+    // A mistake in the older Provider gives its parents to nobody: what served serves on.
     let digest = |digest: &Value| json!({"spec": {"module": {"digest": digest}}}).to_string();
     let wrong = digest(&json!(format!("sha256:{}", "0".repeat(64))));
     stage.kubectl(&["patch", "provider", "hello", "--type=merge", "-p", &wrong], "").await?;
-    message_of(providers(&stage), "hello", "Serving", "False", "NotStarted").await?;
-    message_of(providers(&stage), "hello", "Loaded", "False", "DigestMismatch").await?;
-    message_of(providers(&stage), "younger", "Serving", "False", "Conflict").await?;
-    stage.kubectl(&["patch", "provider", "hello", "--type=merge", "-p", &digest(&Value::Null)], "").await?;
+    let message = message_of(providers(&stage), "hello", "Loaded", "False", "DigestMismatch").await?;
+    ensure!(message.ends_with("; version 0.1.0 keeps serving"), "{message}");
     message_of(providers(&stage), "hello", "Serving", "True", "Serving").await?;
+    message_of(providers(&stage), "younger", "Serving", "False", "Conflict").await?;
+    apply_text(&stage, &greeting("second", "world")).await?;
+    message_of(stage.greetings(), "second", "Synced", "True", "Applied").await?;
+    stage.kubectl(&["patch", "provider", "hello", "--type=merge", "-p", &digest(&Value::Null)], "").await?;
+    message_of(providers(&stage), "hello", "Loaded", "True", "Loaded").await?;
 
     // They split the parents by label.
     for (name, tier) in [("hello", "a"), ("younger", "b")] {

@@ -170,8 +170,9 @@ async fn a_harmless_version_takes_over_by_itself_and_a_pinned_digest_reverts_it(
     stage.kubectl(&["patch", "provider", "scripted", "--type=merge", "-p", &pin], "").await?;
     wait_object(stage.api::<ConfigMap>(NS), "settings", "no label", SOON, |child| !has_label(child)).await?;
     serves(&stage, "0.1.0").await?;
-    let message = message_of(stage.provider_objects(), "scripted", "Loaded", "False", "DigestMismatch").await?;
-    ensure!(message.ends_with("; version 0.1.0 keeps serving"), "{message}");
+    let message = message_of(stage.provider_objects(), "scripted", "Loaded", "True", "Loaded").await?;
+    ensure!(message.ends_with(&format!(", and spec.module.digest wants {old}")), "{message}");
+    message_of(stage.provider_objects(), "scripted", "Ready", "True", "Ready").await?;
     apply_text(&stage, &parent("new", &children(json!({"a": "b"})), &[])).await?;
     decided(&stage, "new", "0.1.0").await?;
     host.stop().await?;
