@@ -14,7 +14,10 @@ pub enum ApiError {
     /// The object does not exist (404, 410).
     #[error("{0}")]
     NotFound(String),
-    /// The provider's ServiceAccount lacks the permission, or a quota or a terminating namespace forbids it (401, 403).
+    /// The account lacks the right to it (401, and RBAC's own 403). The message names verb and resource.
+    #[error("{0}")]
+    Denied(String),
+    /// A quota, a policy or a terminating namespace forbids it (any other 403).
     #[error("{0}")]
     Forbidden(String),
     /// The object fails validation (422).
@@ -69,6 +72,7 @@ impl ApiError {
         match self {
             Self::Conflict(message) => Self::Conflict(with(message)),
             Self::NotFound(message) => Self::NotFound(with(message)),
+            Self::Denied(message) => Self::Denied(with(message)),
             Self::Forbidden(message) => Self::Forbidden(with(message)),
             Self::Invalid { message, fields } => Self::Invalid { message: with(message), fields },
             Self::Immutable(message) => Self::Immutable(with(message)),

@@ -150,6 +150,8 @@ pub(crate) struct Controller {
     recorded_otherwise: Option<Instant>,
     /// Parents whose status could not be written the last time.
     status_blocked: BTreeSet<ParentUid>,
+    /// Parents that need a right that the account lacks.
+    denied: BTreeSet<ParentUid>,
 }
 
 impl Controller {
@@ -203,6 +205,7 @@ impl Controller {
             recorded_otherwise: None,
             told_unrecorded: false,
             status_blocked: BTreeSet::new(),
+            denied: BTreeSet::new(),
         }
     }
 
@@ -359,6 +362,10 @@ impl Controller {
             let untold = parent.as_ref().filter(|parent| self.has_no_room_for(parent, &decided.outcome));
             // A lost race writes none, and an error that may pass says nothing about the status.
             let is_raced = matches!(report.next, Next::Finish(Finished::Again { .. }));
+            if !is_raced {
+                let denied = report.denied.as_ref().zip(parent.as_ref());
+                self.report_denied(&uid, denied.map(|(message, parent)| format!("{}: {message}", parent.key)));
+            }
             if !is_raced && !blocked.is_some_and(|(_, error)| error.may_pass()) {
                 let untold = untold.map(|parent| {
                     format!("{}: {}; its kind has no room for conditions", parent.key, decided.outcome.message())

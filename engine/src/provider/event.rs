@@ -101,6 +101,13 @@ pub enum ControllerEvent {
         /// One of them, and why.
         example: String,
     },
+    /// The account of the provider lacks a right that so many parents need.
+    Denied {
+        /// How many; 0: none any more.
+        parents: usize,
+        /// One of them, and what was denied.
+        example: String,
+    },
     /// Fields that its parents' statuses must have, by CustomResourceDefinition; `None`: none.
     StatusRequires {
         /// In words.

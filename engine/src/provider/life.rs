@@ -135,6 +135,9 @@ impl Life {
             ControllerEvent::StatusBlocked { parents, example } if serves => {
                 self.reported.status_blocked = Some((parents, example));
             }
+            ControllerEvent::Denied { parents, example } if serves => {
+                self.reported.denied = (parents > 0).then_some((parents, example));
+            }
             ControllerEvent::StatusRequires { fields } if is_current || serves => {
                 self.reported.status_requires = fields
             }

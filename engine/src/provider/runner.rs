@@ -59,6 +59,8 @@ pub struct Reported {
     pub parents: Option<usize>,
     /// The status of how many parents cannot be written, and one of them with the reason; `None`: not known yet.
     pub status_blocked: Option<(usize, String)>,
+    /// How many parents need a right that the account lacks, and one of them with the right.
+    pub denied: Option<(usize, String)>,
     /// Fields that a status must have.
     pub status_requires: Option<String>,
     /// What the CRDs of the cluster lack of the module's own.

@@ -151,7 +151,9 @@ impl Reconcile {
                 self.draft.status_error = Some(error);
                 if self.is_leaving() {
                     // What the API server does not let it take back, it leaves.
-                    let is_final = is_refused || matches!(self.draft.status_error, Some(ApiError::Forbidden(_)));
+                    let is_forbidden =
+                        matches!(self.draft.status_error, Some(ApiError::Denied(_) | ApiError::Forbidden(_)));
+                    let is_final = is_refused || is_forbidden;
                     self.send_events(if is_final { Ok(None) } else { Err(retry_after) }, clock);
                     return;
                 }
@@ -379,6 +381,17 @@ impl Reconcile {
         }
     }
 
+    /// What the provider's account lacks the right to, if that kept anything from being read or written.
+    fn denied(&self, failed: &[(ObjectKey, ApiError)]) -> Option<String> {
+        let unread = self.snapshot.unread.as_ref().map(|unread| &unread.error);
+        let mut errors =
+            unread.into_iter().chain(failed.iter().map(|(_, error)| error)).chain(&self.draft.status_error);
+        errors.find_map(|error| match error {
+            ApiError::Denied(message) => Some(message.clone()),
+            _ => None,
+        })
+    }
+
     pub(super) fn done(&mut self, next: Next, executed: Executed, ended: Ended) {
         let mut kept = std::mem::take(&mut self.kept);
         let mut observed = executed.restored;
@@ -387,6 +400,7 @@ impl Reconcile {
             executed.failed.iter().chain(&self.unsure).filter(|(_, error)| error.is_unsure()).map(|(key, _)| key);
         let unsure = lost.filter_map(|key| Some((kinds.iter().find(|kind| key.is_of(kind))?.clone(), key.clone())));
         let unsure = unsure.collect();
+        let denied = self.denied(&executed.failed);
         for (intent, child) in executed.written {
             kept.memory.remember(child.key.clone(), intent, child.digest);
             observed.push(child);
@@ -402,7 +416,7 @@ impl Reconcile {
         let wanted = executed.taken.into_iter().map(|(key, _)| key).collect();
         self.state = State::Done;
         let deleted = executed.deleted;
-        self.report = Some(Report { next, references, kept, observed, deleted, unsure, wanted, called, ended });
+        self.report = Some(Report { next, references, kept, observed, deleted, unsure, wanted, denied, called, ended });
     }
 }
 

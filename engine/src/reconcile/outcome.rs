@@ -146,7 +146,7 @@ fn first_failure(executed: &Executed) -> Option<Conclusion> {
     };
     let message = format!("{key} could not be written: {error}{others}");
     Some(match error {
-        ApiError::Forbidden(_) => failed(Reason::Forbidden, message, false, Retry::After(None)),
+        ApiError::Denied(_) | ApiError::Forbidden(_) => failed(Reason::Forbidden, message, false, Retry::After(None)),
         ApiError::Invalid { .. } | ApiError::Rejected(_) => {
             failed(Reason::ApplyRefused, message, false, Retry::After(None))
         }
@@ -164,7 +164,7 @@ fn first_failure(executed: &Executed) -> Option<Conclusion> {
 /// A child must be recreated and could not be: it stays. Quotas, policies and addresses may come to allow it.
 fn not_recreated(key: &ObjectKey, error: &ApiError) -> Conclusion {
     let reason = match error {
-        ApiError::Forbidden(_) => Reason::Forbidden,
+        ApiError::Denied(_) | ApiError::Forbidden(_) => Reason::Forbidden,
         ApiError::Transient { .. } => Reason::ApplyFailed,
         _ => Reason::ApplyRefused,
     };

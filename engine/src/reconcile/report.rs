@@ -38,6 +38,8 @@ pub struct Report {
     pub unsure: Vec<(Kind, ObjectKey)>,
     /// Names that are taken by other owners.
     pub wanted: Vec<ObjectKey>,
+    /// What the provider's account lacks the right to, as the API server says it.
+    pub denied: Option<String>,
     /// Whether the provider was called, and answered.
     pub called: Called,
     /// How it ended.

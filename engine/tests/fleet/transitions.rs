@@ -370,6 +370,12 @@ fn a_controller_has_some_time_to_start_before_the_status_says_so() {
     assert_eq!(world.condition(MINIO, SERVING).unwrap().1, "watch of Pod.v1 broke: it broke");
     world.report(run, ControllerEvent::Serving);
     assert_eq!(world.condition(MINIO, SERVING).unwrap().0, "Serving");
+    let example = "ObjectStore n/s: it cannot patch resource \"services\"".to_owned();
+    world.report(run, ControllerEvent::Denied { parents: 2, example });
+    let message = "the account of the provider lacks a right that 2 parents need; ObjectStore n/s: it cannot patch resource \"services\"";
+    assert_eq!(world.condition(MINIO, SERVING).unwrap(), ("Forbidden".to_owned(), message.to_owned()));
+    world.report(run, ControllerEvent::Denied { parents: 0, example: String::new() });
+    assert_eq!(world.condition(MINIO, SERVING).unwrap().0, "Serving");
 }
 
 #[test]

@@ -139,6 +139,7 @@ impl Controller {
                 self.unsure.remove(uid);
                 self.breakers.forget(uid);
                 self.report_status(uid, None);
+                self.report_denied(uid, None);
                 self.index.want(uid, []);
                 self.board.forget(self.shared.provider(), uid);
             }

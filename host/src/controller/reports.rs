@@ -124,6 +124,18 @@ impl Controller {
         }
     }
 
+    /// Reports the number of parents that need a right that the account lacks, if it changes.
+    pub(super) fn report_denied(&mut self, uid: &ParentUid, message: Option<String>) {
+        let has_changed = match message {
+            Some(_) => self.denied.insert(uid.clone()),
+            None => self.denied.remove(uid),
+        };
+        if has_changed {
+            let (parents, example) = (self.denied.len(), message.unwrap_or_default());
+            self.reporter.report(ControllerEvent::Denied { parents, example });
+        }
+    }
+
     pub(super) fn report_breakers(&self) {
         for (sort, open) in self.breakers.open() {
             self.observer.metrics.breaker(sort.name(), open);

@@ -28,10 +28,10 @@ pub(crate) fn classify(error: &kube::Error, key: &ObjectKey) -> ApiError {
         // Another object has this name by now.
         422 if fields(status).iter().any(|field| field.path == "metadata.uid") => ApiError::Conflict(message),
         404 | 410 => ApiError::NotFound(message),
-        401 => ApiError::Forbidden("the API server does not accept the host's credentials".to_owned()),
+        401 => ApiError::Denied("the API server does not accept the host's credentials".to_owned()),
         // The form of RBAC's own denials; quotas and terminating namespaces are 403, too.
         403 if message.contains("cannot") && message.contains("User ") => {
-            ApiError::Forbidden(format!("{message}; grant it to that account"))
+            ApiError::Denied(format!("{message}; grant it to that account"))
         }
         403 => ApiError::Forbidden(message),
         // A webhook may name fields, too: what it protects is not to be deleted. Its words serve to refuse only.

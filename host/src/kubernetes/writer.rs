@@ -277,11 +277,10 @@ impl Writer {
         for kind in &context.written_kinds {
             let listed = match self.list_metadata(kind, None, params.clone()).await {
                 // An account that is limited to some namespaces.
-                Err(ApiError::Forbidden(message)) => {
+                Err(ApiError::Denied(message)) => {
                     let mut namespaces = context.grants.named(kind);
                     namespaces.extend(parent.key.namespace.as_deref());
-                    let mut found =
-                        if namespaces.is_empty() { Err(ApiError::Forbidden(message)) } else { Ok(Vec::new()) };
+                    let mut found = if namespaces.is_empty() { Err(ApiError::Denied(message)) } else { Ok(Vec::new()) };
                     for namespace in namespaces {
                         let more = self.list_metadata(kind, Some(namespace), params.clone()).await;
                         found = found.and_then(|mut found| {

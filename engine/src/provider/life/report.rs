@@ -123,7 +123,18 @@ impl Life {
             return Serving::No(Reason::BreakerOpen, message.clone());
         }
         match &self.reported.readiness {
-            Some(Readiness::Ready) => Serving::Yes,
+            Some(Readiness::Ready) => match &self.reported.denied {
+                Some((parents, example)) => {
+                    let of = if *parents == 1 { "1 parent".to_owned() } else { format!("{parents} parents") };
+                    let example = if example.is_empty() { String::new() } else { format!("; {example}") };
+                    let message = format!(
+                        "the account of the provider lacks a right that {of} need{}{example}",
+                        if *parents == 1 { "s" } else { "" }
+                    );
+                    Serving::No(Reason::Forbidden, message)
+                }
+                None => Serving::Yes,
+            },
             _ if runner.is_starting(now.instant) => Serving::Starting,
             Some(Readiness::NotYet(reason)) => Serving::No(Reason::NotReady, reason.clone()),
             None => Serving::No(Reason::NotReady, "it is starting".to_owned()),

@@ -169,7 +169,8 @@ impl Life {
         let Some(version) = self.replaced.remove(&run) else { return Follow::Nothing };
         self.serving_run = Some(run);
         // What the run before it reported is no longer about anything.
-        (self.reported.parents, self.reported.breaker, self.reported.status_blocked) = (None, None, None);
+        (self.reported.parents, self.reported.breaker) = (None, None);
+        (self.reported.status_blocked, self.reported.denied) = (None, None);
         self.serves(version);
         Follow::SettleAll
     }

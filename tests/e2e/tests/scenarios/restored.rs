@@ -57,7 +57,7 @@ async fn a_store_that_went_back_in_time_is_believed_and_served() -> Result<()> {
         })
         .await
         .context("the restore")?;
-    let line = host.process.wait_for_line_after(mark, "went back in time", SOON).await?;
+    let line = host.process.wait_for_line_after(mark, "the store of the API server went back in time", SOON).await?;
     ensure!(line.contains("starting anew"), "{line}");
     edit(&stage, "after").await?;
     host.ready().await?;

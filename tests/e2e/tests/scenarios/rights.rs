@@ -198,11 +198,16 @@ async fn a_forbidden_write_is_reported(stage: &Stage, child: &Value) -> Result<(
         account_of("scripted")
     );
     ensure!(message == expected, "{message}");
+    let message = message_of(stage.provider_objects(), "scripted", "Serving", "False", "Forbidden").await?;
+    let expected = "the account of the provider lacks a right that 1 parent needs; Script default/ruled: configmaps \"ruled\" is \
+                    forbidden: User ";
+    ensure!(message.starts_with(expected) && message.contains("cannot patch resource"), "{message}");
     let count = requests(stage).await?;
     eprintln!("without the right to write a child: {count} requests in {WATCHED:?}");
     ensure!(count <= MOST, "{count} requests in {WATCHED:?}");
     set_rules(stage, &rules).await?;
-    wait_text(stage, "two").await
+    wait_text(stage, "two").await?;
+    message_of(stage.provider_objects(), "scripted", "Serving", "True", "Serving").await.map(drop)
 }
 
 /// The right to read a kind is revoked while a watch of it is open: that says nothing.
