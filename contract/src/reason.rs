@@ -147,6 +147,8 @@ reasons! {
     Unknown,
     /// A candidate's CustomResourceDefinitions do not fit.
     CrdIncompatible,
+    /// A candidate asks for more rights than the version before it.
+    MoreRights,
     /// A candidate would change what cannot be changed.
     Refuses,
     /// A candidate would delete children.

@@ -120,7 +120,7 @@ mod tests {
                 "name": name, "namespace": "n", "uid": name, "resourceVersion": "1", "labels": labels,
                 "managedFields": [{"manager": manager, "operation": "Apply", "time": "2026-01-01T00:00:00Z"}]
             },
-            "spec": {"replicas": 1, "serviceName": "a", "paused": true}
+            "spec": {"replicas": 1, "serviceName": "a", "minReadySeconds": 5}
         });
         Observed::project(object, "bartizan/two").unwrap()
     }
@@ -182,7 +182,7 @@ mod tests {
         // The labels that say whose child it is are no change; what the other one applied beside is.
         let fields = json!({
             "f:metadata": {"f:labels": {"f:bartizan.dev/owner-uid": {}}},
-            "f:spec": {"f:replicas": {}, "f:paused": {}},
+            "f:spec": {"f:replicas": {}, "f:minReadySeconds": {}},
         });
         let managed_fields = json!([{"manager": "bartizan/one", "operation": "Apply", "fieldsV1": fields}]);
         let applied = |number: usize| {
@@ -202,8 +202,8 @@ mod tests {
         ];
         assert_eq!(seen, expected);
         let fields = |change: &Change| change.fields.iter().map(|field| field.path.clone()).collect::<Vec<_>>();
-        assert_eq!(fields(&changes[0]), ["/spec/paused"]);
-        assert_eq!(fields(&changes[1]), ["/spec/replicas", "/spec/paused"]);
+        assert_eq!(fields(&changes[0]), ["/spec/minReadySeconds"]);
+        assert_eq!(fields(&changes[1]), ["/spec/replicas", "/spec/minReadySeconds"]);
         assert_eq!(changes[2].because_of.as_deref(), Some("/spec/serviceName"));
     }
 }

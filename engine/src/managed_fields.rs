@@ -56,6 +56,15 @@ fn find_left_out(
     path: &mut String,
     found: &mut Vec<(String, Value)>,
 ) {
+    if let (Value::Object(atomic), Some(Value::Object(intended)), true) =
+        (value, intent, fields == &Value::Object(Map::new()))
+    {
+        // It is owned as a whole, as a selector is.
+        for (name, member) in atomic.iter().filter(|(name, _)| !intended.contains_key(*name)) {
+            found.push((format!("{path}/{}", name.replace('~', "~0").replace('/', "~1")), member.clone()));
+        }
+        return;
+    }
     for (name, nested) in fields.as_object().into_iter().flatten().filter(|(name, _)| *name != ".") {
         let (token, member, intended) = match (name.strip_prefix("f:"), value.as_array()) {
             (Some(field), _) => {
@@ -239,11 +248,12 @@ mod tests {
     fn what_another_manager_takes_over_loses_the_fields_that_it_leaves_out_and_nobody_else_has() {
         let live = json!({"spec": {
             "replicas": 1, "paused": true, "shared": 1, "whole": [{"name": "a", "default": 1}],
+            "selector": {"a": "1", "b": "2"},
             "ports": [{"port": 9000, "name": "a"}, {"port": 9001}],
         }});
         let item = |number: u16| format!("k:{{\"port\":{number}}}");
         let spec = json!({
-            "f:replicas": {}, "f:paused": {}, "f:shared": {}, "f:whole": {}, "f:gone": {},
+            "f:replicas": {}, "f:paused": {}, "f:shared": {}, "f:whole": {}, "f:gone": {}, "f:selector": {},
             "f:ports": {item(9000): {".": {}, "f:port": {}, "f:name": {}}, item(9001): {".": {}, "f:port": {}}},
         });
         let mut status = entry(OURS, "Apply", &json!({"f:other": {}}));
@@ -251,11 +261,12 @@ mod tests {
         let managed =
             json!([status, entry(OURS, "Apply", &spec), entry("kubectl", "Update", &json!({"f:shared": {}}))]);
         // An atomic list is compared as a whole elsewhere: what the API server added to its items is no field of its own.
-        let intent = json!({"spec": {"replicas": 2, "whole": [{"name": "a"}], "ports": [{"port": 9000}]}});
+        let intent = json!({"spec": {"replicas": 2, "selector": {"a": "1"}, "whole": [{"name": "a"}], "ports": [{"port": 9000}]}});
         let expected = [
             ("/spec/paused", json!(true)),
             ("/spec/ports/0/name", json!("a")),
             ("/spec/ports/1", json!({"port": 9001})),
+            ("/spec/selector/b", json!("2")),
         ];
         let mut found = left_out(&live, &managed, OURS, &intent).unwrap();
         found.sort_by(|left, right| left.0.cmp(&right.0));

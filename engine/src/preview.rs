@@ -16,6 +16,8 @@ use crate::object::{ObjectKey, Observed};
 use crate::plan::Plan;
 use crate::secrets::is_secret;
 
+/// Immutable fields of `spec` that the API server sets where they are left out: they do not change by that.
+const DEFAULTED: [&str; 3] = ["podManagementPolicy", "volumeMode", "completionMode"];
 /// Placeholder for a value of a Secret.
 const HIDDEN: &str = "(secret)";
 
@@ -224,7 +226,12 @@ fn changed(
     };
     let mut fields = Vec::new();
     differences(before, &intent.object, how, &mut String::new(), &mut fields);
-    let paths = fields.iter().map(|field| field.path.as_str());
+    fields.extend(left_out(intent, &live));
+    // The API server sets these again.
+    let is_defaulted = |field: &&FieldChange| {
+        field.after.is_none() && DEFAULTED.iter().any(|name| field.path.strip_prefix("/spec/") == Some(name))
+    };
+    let paths = fields.iter().filter(|field| !is_defaulted(field)).map(|field| field.path.as_str());
     let because_of = immutable::refused(&GroupKind::from(&intent.kind), before, &intent.object, paths);
     let because_of = because_of.map(str::to_owned);
     let action = match (&because_of, intent.on_immutable_change) {
@@ -232,8 +239,6 @@ fn changed(
         (Some(_), OnImmutableChange::Refuse) => Action::Refuse,
         (Some(_), OnImmutableChange::Recreate | OnImmutableChange::RecreateOrphan) => Action::Recreate,
     };
-    // The API server sets a default again where it has one: no immutable field changes by being left out.
-    fields.extend(left_out(intent, &live));
     if is_secret(&intent.kind) {
         fields.iter_mut().filter(|field| field.path.starts_with("/data")).for_each(hide);
     }

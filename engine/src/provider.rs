@@ -12,6 +12,7 @@ pub mod grant_check;
 pub mod life;
 pub mod module;
 pub mod removal;
+pub mod rights;
 pub mod runner;
 pub mod source;
 pub mod status;

@@ -31,6 +31,7 @@ use bartizan_engine::provider::claims::{Claim, claims_alone};
 use bartizan_engine::queue::{BACKOFF_MAX, Finished};
 use bartizan_engine::reconcile::{Ended as ReconcileEnded, Next, Report};
 use bartizan_engine::snapshot::{Kept, Supplied};
+use bartizan_engine::status::Outcome;
 use bartizan_engine::{ObjectKey, ParentUid, Priority, Queue};
 use kube::Client;
 use tokio::sync::mpsc;
@@ -151,7 +152,9 @@ pub(crate) struct Controller {
     /// Parents whose status could not be written the last time.
     status_blocked: BTreeSet<ParentUid>,
     /// Parents that need a right that the account lacks.
-    denied: BTreeSet<ParentUid>,
+    denied: BTreeMap<ParentUid, String>,
+    /// What was reported of them last.
+    told_denied: Option<(usize, String)>,
 }
 
 impl Controller {
@@ -205,7 +208,8 @@ impl Controller {
             recorded_otherwise: None,
             told_unrecorded: false,
             status_blocked: BTreeSet::new(),
-            denied: BTreeSet::new(),
+            denied: BTreeMap::new(),
+            told_denied: None,
         }
     }
 
@@ -362,9 +366,11 @@ impl Controller {
             let untold = parent.as_ref().filter(|parent| self.has_no_room_for(parent, &decided.outcome));
             // A lost race writes none, and an error that may pass says nothing about the status.
             let is_raced = matches!(report.next, Next::Finish(Finished::Again { .. }));
-            if !is_raced {
-                let denied = report.denied.as_ref().zip(parent.as_ref());
-                self.report_denied(&uid, denied.map(|(message, parent)| format!("{}: {message}", parent.key)));
+            if let (Some(message), Some(parent)) = (&decided.denied, &parent) {
+                self.report_denied(&uid, Some(format!("{}: {message}", parent.key)));
+            } else if !is_raced && !matches!(decided.outcome, Outcome::Failed { .. }) {
+                // Another failure says nothing about the right.
+                self.report_denied(&uid, None);
             }
             if !is_raced && !blocked.is_some_and(|(_, error)| error.may_pass()) {
                 let untold = untold.map(|parent| {

@@ -4,11 +4,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bartizan_contract::GroupKind;
-use bartizan_contract::provider::{ActiveModule, CandidateModule, Provider, ProviderSpec};
+use bartizan_contract::names::FILE_ANNOTATION;
+use bartizan_contract::provider::{ActiveModule, CandidateModule, Provider, ProviderSpec, ProviderStatus};
 use serde_json::Value;
 
+use super::declaration::is_document;
 use super::event::RunId;
 use super::module::ModuleInfo;
+use super::rights;
 use super::upgrade_hold::{self, Held, Plan};
 use super::upgrade_plan::{Preview, UpgradePlan};
 use super::version::Version;
@@ -30,6 +33,8 @@ pub struct Candidate {
     pub found: Option<(Arc<Preview>, Instant)>,
     /// What of its CRDs does not fit those before it; `None`: not compared yet.
     pub crds: Option<Arc<[Incompatibility]>>,
+    /// What it asks for beyond the one before it, as far as that is granted.
+    pub rights: Arc<[String]>,
 }
 
 /// Who previews a version.
@@ -45,7 +50,7 @@ impl Candidate {
     /// One that nobody has looked at.
     #[must_use]
     pub fn new(version: Version, spec: ProviderSpec) -> Self {
-        Self { version, spec, previewed_by: None, found: None, crds: None }
+        Self { version, spec, previewed_by: None, found: None, crds: None, rights: Arc::default() }
     }
 
     /// The run of a controller that previews nothing but this.
@@ -57,16 +62,21 @@ impl Candidate {
         }
     }
 
-    /// The version that served before is at hand: their CRDs can be compared.
+    /// The version that served before is at hand: their CRDs and rights can be compared.
     pub fn compare_with(&mut self, before: &Version) {
         if self.crds.is_none() {
             self.crds = Some(unfit(&before.module, &self.version.module));
+            self.rights =
+                rights::more(&before.module.manifest, &self.version.module.manifest, &self.spec.grants).into();
         }
     }
 
     /// Its CRDs were compared with those of the cluster, since the version that served before, which the status names, is not at
     /// hand.
-    pub fn compared_with_cluster(&mut self, crds: Vec<Incompatibility>, active: Option<&ActiveModule>) {
+    pub fn compared_with_cluster(&mut self, crds: Vec<Incompatibility>, before: &ProviderStatus) {
+        let active = before.active.as_ref();
+        let more = rights::more_than_written(&before.kinds, &self.version.module.manifest, &self.spec.grants);
+        self.rights = more.into();
         let dropped = active.map_or_else(Vec::new, |active| dropped_since(active, &self.version.module));
         self.crds = Some(crds.into_iter().chain(dropped).collect());
     }
@@ -75,9 +85,16 @@ impl Candidate {
     #[must_use]
     pub fn verdict(&self, provider: &Provider) -> Option<(&Arc<Preview>, Option<Held>)> {
         let (preview, _) = self.found.as_ref()?;
-        let plan = Plan { changes: &preview.changes, crds: self.crds.as_deref()? };
+        let plan = Plan { changes: &preview.changes, crds: self.crds.as_deref()?, rights: self.rights(provider) };
         let name = provider.metadata.name.as_str();
         Some((preview, upgrade_hold::held(name, &provider.spec.upgrade, self.version.number(), plan)))
+    }
+
+    /// The rights for which it waits. Of a module without a document the folder grants whatever it asks for: that is what
+    /// `--trust-manifests` says.
+    fn rights(&self, provider: &Provider) -> &[String] {
+        let file = provider.metadata.annotations.get(FILE_ANNOTATION);
+        if file.is_some_and(|file| !is_document(file)) { &[] } else { &self.rights }
     }
 
     /// The candidate of the status, and why it waits; `None` if it does not, or that is not known yet.
@@ -103,6 +120,7 @@ impl Candidate {
             candidate: self.version.active_module(),
             approval: self.version.id().approval(),
             crds: self.crds.iter().flat_map(|crds| crds.iter()).map(ToString::to_string).collect(),
+            rights: self.rights(provider).to_vec(),
             preview: (**preview).clone(),
         })
     }

@@ -177,7 +177,7 @@ impl Declaration {
 }
 
 /// Whether a file of the folder is a document, and no module.
-fn is_document(file: &str) -> bool {
+pub(super) fn is_document(file: &str) -> bool {
     !file.ends_with(".wasm")
 }
 

@@ -113,9 +113,8 @@ impl Life {
             ControllerEvent::Began if self.replaced.contains_key(&run) => return self.replaced_began(run),
             ControllerEvent::Began if previews => self.reported.held = None,
             ControllerEvent::CrdsCompared(crds) if previews => {
-                let active = self.provider.as_ref().and_then(|provider| provider.status.active.as_ref());
-                if let Some(candidate) = &mut self.candidate {
-                    candidate.compared_with_cluster(crds, active);
+                if let (Some(candidate), Some(provider)) = (&mut self.candidate, &self.provider) {
+                    candidate.compared_with_cluster(crds, &provider.status);
                 }
             }
             ControllerEvent::Previewed { id, preview } => return self.previewed(run, &id, preview, context),
@@ -185,11 +184,13 @@ impl Life {
         };
         let failure = match answer {
             Answer::FinalizerAdded(Ok(written)) => {
+                let is_kept = removal::has_finalizer(&written);
                 // A watch may have delivered a later state already.
                 if advance(provider, written.metadata.resource_version) {
                     provider.metadata.finalizers = written.metadata.finalizers;
                 }
-                None
+                let lost = || format!("the finalizer of Provider {} was taken off as it was put on", self.name);
+                (!is_kept).then(lost)
             }
             Answer::StatusWritten(Ok(written)) => {
                 self.written.stored = Some(Box::new(written.status.clone()));
@@ -219,8 +220,11 @@ impl Life {
         let was_postponed = std::mem::take(&mut self.postponed);
         match (request, failure) {
             (Some(Request::Finalizer | Request::Kinds), Some(failure)) => {
-                // It cannot start without.
-                self.report_readiness(Some(Readiness::NotYet(failure)), context);
+                // It cannot start without. What serves goes on.
+                match &self.serving_run {
+                    Some(_) => self.reported.held = Some(failure),
+                    None => self.report_readiness(Some(Readiness::NotYet(failure)), context),
+                }
                 // The first time it may have lost a race.
                 let pause = if self.not_before.is_some() { RETRY } else { Duration::ZERO };
                 self.not_before = Some(context.now.instant + pause);

@@ -95,15 +95,14 @@ pub fn status(provider: &Provider, admission: &Admission, facts: Facts<'_>, now:
             let message = format!("version {next} cannot start yet: {reason}{}", keeps.unwrap_or_default());
             draft.set(condition_types::LOADED, false, Reason::NotReady, &message);
         }
-        (Ok(()), None) => match facts.crds_lack {
-            None => {
-                let instead = admission.passed_over.as_ref().map(|instead| format!("; {instead}"));
-                let message = format!("the module was loaded{}", instead.unwrap_or_default());
+        (Ok(()), None) => match (facts.crds_lack, held_instead(admission)) {
+            (None, instead) => {
+                let message = format!("the module was loaded{instead}");
                 draft.set(condition_types::LOADED, true, Reason::Loaded, &message);
             }
-            Some(lacks) => {
+            (Some(lacks), instead) => {
                 let message = format!(
-                    "the module was loaded; {lacks}: what is written there is not checked, or dropped. Apply its CustomResourceDefinitions (bartizan \
+                    "the module was loaded{instead}; {lacks}: what is written there is not checked, or dropped. Apply its CustomResourceDefinitions (bartizan \
                      crds prints them)"
                 );
                 draft.set(condition_types::LOADED, true, Reason::CrdOutdated, &message);
@@ -188,6 +187,11 @@ pub fn left_over(sent: &ProviderStatus, stored: &ProviderStatus) -> Option<Value
         patch.insert("candidate".to_owned(), Value::Null);
     }
     (!patch.is_empty()).then(|| json!({"status": patch}))
+}
+
+/// What the source holds in place of the pinned module that serves.
+fn held_instead(admission: &Admission) -> String {
+    admission.passed_over.as_ref().map(|instead| format!("; {instead}")).unwrap_or_default()
 }
 
 /// The version that serves, since when, and who approved it.

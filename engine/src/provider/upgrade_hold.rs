@@ -21,6 +21,8 @@ pub struct Plan<'a> {
     pub changes: &'a CandidateChanges,
     /// What of its CRDs does not fit those of the version that serves; where that is not at hand, those of the cluster.
     pub crds: &'a [Incompatibility],
+    /// What it asks for beyond the version that serves.
+    pub rights: &'a [String],
 }
 
 /// Why this version does not take over by itself; `None`: it does.
@@ -31,6 +33,8 @@ pub fn held(provider: &str, upgrade: &Upgrade, number: &str, plan: Plan<'_>) -> 
         Reason::Fails
     } else if !plan.crds.is_empty() {
         Reason::CrdIncompatible
+    } else if !plan.rights.is_empty() {
+        Reason::MoreRights
     } else if unknown > 0 && holds(HoldOn::Unknown) {
         Reason::Unknown
     } else if refuse > 0 {
@@ -77,6 +81,9 @@ pub fn held(provider: &str, upgrade: &Upgrade, number: &str, plan: Plan<'_>) -> 
             would.push_str(&format!(", and {more} more"));
         }
     }
+    if !plan.rights.is_empty() {
+        would.push_str(&format!("; it asks for more rights than the version before: {}", plan.rights.join(", ")));
+    }
     let message = format!(
         "{would}; see bartizan diff provider/{provider}, and let it take over with bartizan approve provider/{provider}"
     );
@@ -93,14 +100,32 @@ mod tests {
     use super::*;
 
     fn hold(policy: UpgradePolicy, hold_on: &[HoldOn], changes: CandidateChanges) -> Option<(Reason, String)> {
+        hold_with(policy, hold_on, changes, &[])
+    }
+
+    fn hold_with(
+        policy: UpgradePolicy,
+        hold_on: &[HoldOn],
+        changes: CandidateChanges,
+        rights: &[String],
+    ) -> Option<(Reason, String)> {
         let upgrade = Upgrade { policy, hold_on: hold_on.to_vec(), approved: None };
-        let plan = Plan { changes: &changes, crds: &[] };
+        let plan = Plan { changes: &changes, crds: &[], rights };
         held("minio", &upgrade, "2.0.0", plan).map(|held| {
             let message = held.message.split_once(
                 "; see bartizan diff provider/minio, and let it take over with bartizan approve provider/minio",
             );
             (held.reason, message.unwrap().0.to_owned())
         })
+    }
+
+    #[test]
+    fn a_version_that_asks_for_more_rights_waits_whatever_hold_on_says() {
+        let rights = ["to write Secret".to_owned(), "to read Pod below its children".to_owned()];
+        let held = hold_with(UpgradePolicy::Automatic, &[], CandidateChanges::default(), &rights);
+        let expected = "version 2.0.0 would change no children; it asks for more rights than the version before: to write Secret, to read Pod \
+                        below its children";
+        assert_eq!(held, Some((Reason::MoreRights, expected.to_owned())));
     }
 
     #[test]

@@ -59,6 +59,9 @@ pub struct UpgradePlan {
     /// What of its CRDs does not fit those of the one that serves; where that is not at hand, those of the cluster.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub crds: Vec<String>,
+    /// What it asks for beyond the one that serves: `to write Secret`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rights: Vec<String>,
     /// What would change for the parents.
     #[serde(flatten)]
     pub preview: Preview,

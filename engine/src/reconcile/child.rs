@@ -107,7 +107,10 @@ impl ChildWrite {
             Step::Applied => match (reply.object(), self.apply.reason, &self.existing) {
                 // The same intent was accepted before, so it is rejected because of what another manager added since, such as a
                 // second port of the same name. An apply removes that only if our manager owns it.
-                (Err(refused @ ApiError::Invalid { .. }), ApplyReason::Drifted, Some(seen)) => {
+                // Of what was adopted no intent of this parent is known, and others may have written to it since it was retained.
+                (Err(refused @ ApiError::Invalid { .. }), reason, Some(seen))
+                    if reason == ApplyReason::Drifted || seen.intent.is_none() && seen.written_by_others_since =>
+                {
                     let effect = Effect::ClaimItems { apply: self.apply.clone(), seen: seen.clone() };
                     self.send(Step::Claimed(refused), effect)
                 }

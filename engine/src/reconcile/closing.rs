@@ -286,6 +286,7 @@ impl Reconcile {
             (Retry::Later(after), Ok(_)) => Finished::Again { after },
             (Retry::No, Ok(_)) => Finished::Done { resync },
         };
+        let denied = self.denied();
         let draft = std::mem::take(&mut self.draft);
         let settled = draft.request.filter(|_| matches!(finished, Finished::Done { .. }));
         self.kept.settled = settled.map(|request| Settled { request, module: self.context.digest.clone() });
@@ -300,6 +301,7 @@ impl Reconcile {
             refused: draft.refused,
             ignored: draft.ignored,
             status_error: draft.status_error,
+            denied,
             supplied: self.snapshot.supplied.clone(),
         };
         self.draft.called = draft.called;
@@ -382,10 +384,11 @@ impl Reconcile {
     }
 
     /// What the provider's account lacks the right to, if that kept anything from being read or written.
-    fn denied(&self, failed: &[(ObjectKey, ApiError)]) -> Option<String> {
+    fn denied(&self) -> Option<String> {
+        let Executed { failed, kept, .. } = &self.draft.executed;
         let unread = self.snapshot.unread.as_ref().map(|unread| &unread.error);
-        let mut errors =
-            unread.into_iter().chain(failed.iter().map(|(_, error)| error)).chain(&self.draft.status_error);
+        let of_children = failed.iter().chain(kept).map(|(_, error)| error);
+        let mut errors = unread.into_iter().chain(of_children).chain(&self.draft.status_error);
         errors.find_map(|error| match error {
             ApiError::Denied(message) => Some(message.clone()),
             _ => None,
@@ -400,7 +403,6 @@ impl Reconcile {
             executed.failed.iter().chain(&self.unsure).filter(|(_, error)| error.is_unsure()).map(|(key, _)| key);
         let unsure = lost.filter_map(|key| Some((kinds.iter().find(|kind| key.is_of(kind))?.clone(), key.clone())));
         let unsure = unsure.collect();
-        let denied = self.denied(&executed.failed);
         for (intent, child) in executed.written {
             kept.memory.remember(child.key.clone(), intent, child.digest);
             observed.push(child);
@@ -416,7 +418,7 @@ impl Reconcile {
         let wanted = executed.taken.into_iter().map(|(key, _)| key).collect();
         self.state = State::Done;
         let deleted = executed.deleted;
-        self.report = Some(Report { next, references, kept, observed, deleted, unsure, wanted, denied, called, ended });
+        self.report = Some(Report { next, references, kept, observed, deleted, unsure, wanted, called, ended });
     }
 }
 

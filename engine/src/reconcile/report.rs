@@ -38,8 +38,6 @@ pub struct Report {
     pub unsure: Vec<(Kind, ObjectKey)>,
     /// Names that are taken by other owners.
     pub wanted: Vec<ObjectKey>,
-    /// What the provider's account lacks the right to, as the API server says it.
-    pub denied: Option<String>,
     /// Whether the provider was called, and answered.
     pub called: Called,
     /// How it ended.
@@ -86,6 +84,8 @@ pub struct Decided {
     pub ignored: Option<String>,
     /// Why the status could not be written.
     pub status_error: Option<ApiError>,
+    /// What the provider's account lacks the right to, as the API server says it.
+    pub denied: Option<String>,
     /// The related objects that the provider requested, as far as they exist.
     pub supplied: Supplied,
 }

@@ -1,5 +1,7 @@
 //! A Provider that is served with version 1.0.0, and what may happen to it.
 
+use std::sync::Arc;
+
 use bartizan_contract::names::APPROVE_ANNOTATION;
 use bartizan_contract::provider::Provider;
 use bartizan_engine::provider::module::ModuleInfo;
@@ -19,6 +21,13 @@ pub(crate) fn alike() -> ModuleInfo {
 
 /// A module that needs a controller of its own.
 pub(crate) fn other() -> ModuleInfo {
+    let mut other = module("sha256:3", "2.0.0", &[]);
+    Arc::make_mut(&mut other.manifest).sensitive.push("/spec/key".to_owned());
+    other
+}
+
+/// A module that asks for more than the first one, and is granted it.
+pub(crate) fn wanting() -> ModuleInfo {
     module("sha256:3", "2.0.0", &["Service"])
 }
 

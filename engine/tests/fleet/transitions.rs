@@ -9,7 +9,7 @@ use bartizan_engine::provider::source::Trouble;
 use rstest::rstest;
 use serde_json::json;
 
-use crate::served::{MINIO, alike, approve, ask_to_delete, find, first, greedy, other, served};
+use crate::served::{MINIO, alike, approve, ask_to_delete, find, first, greedy, other, served, wanting};
 use crate::world::{World, module, provider};
 
 #[test]
@@ -216,6 +216,19 @@ fn a_harmless_version_of_another_shape_takes_over_once_it_can() {
     // What the one before still reports is no longer about this Provider.
     world.report(before, ControllerEvent::Waiting { reason: "late".to_owned() });
     assert!(world.done(MINIO).is_empty());
+}
+
+#[test]
+fn a_version_that_asks_for_more_of_what_is_granted_waits_until_it_is_approved() {
+    let mut world = served();
+    world.publish(MINIO, Some(Ok(wanting())));
+    find(&mut world, 0);
+    let (reason, message) = world.condition(MINIO, UPGRADE_HELD).unwrap();
+    assert_eq!(reason, "MoreRights");
+    assert!(message.contains("; it asks for more rights than the version before: to write Service; see"), "{message}");
+    assert_eq!(world.serving(MINIO), Some("1.0.0"));
+    approve(&mut world, "sha256:3");
+    assert!(world.done(MINIO).contains(&"start 2.0.0 to take over".to_owned()));
 }
 
 #[test]

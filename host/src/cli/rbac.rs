@@ -1,14 +1,19 @@
 //! `bartizan rbac`: the RBAC rules that a provider needs, each with its reason.
 
+mod document;
+
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
+use anyhow::Context as _;
 use bartizan_contract::names::ACCOUNT_NAMESPACE;
+use bartizan_contract::provider::Provider;
 use bartizan_contract::{GroupKind, Kind, ProviderManifest, RelatedAccess};
 use bartizan_engine::status_shape::StatusShape;
 use clap::ValueEnum;
 use serde_json::{Value, json};
 
+use self::document::Scope;
 use crate::kubernetes::crds;
 
 /// What all objects of this project carry.
@@ -32,8 +37,11 @@ pub(crate) struct RbacArgs {
     #[arg(long, value_name = "NAMESPACE/NAME", value_parser = account)]
     pub(crate) account: Option<Account>,
     /// Rights in this namespace only (may be repeated), as a Role in each; default: a ClusterRole.
-    #[arg(short, long = "namespace", value_name = "NAMESPACE")]
+    #[arg(short, long = "namespace", value_name = "NAMESPACE", conflicts_with = "filename")]
     pub(crate) namespaces: Vec<String>,
+    /// Provider that the module is for, in YAML or JSON: only what it grants, where it grants that, for its account.
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) filename: Option<std::path::PathBuf>,
     /// YAML with the reasons as comments, or JSON.
     #[arg(short, long, value_enum, default_value_t = Format::Yaml)]
     pub(crate) output: Format,
@@ -77,59 +85,104 @@ pub(crate) struct Rule {
 /// Prints the rules of a module.
 ///
 /// # Errors
-/// If it is no module, or has cluster-scoped parents and `--namespace` is set.
+/// If it is no module, or has cluster-scoped parents and is to serve some namespaces, or the Provider cannot be read.
 pub(crate) fn print(args: &RbacArgs) -> anyhow::Result<()> {
     let manifest = crate::catalog::module::manifest_of(&args.module)?;
-    print!("{}", render(&manifest, args.account.as_ref(), &args.namespaces, args.output)?);
+    let asked = match &args.filename {
+        None => Asked::new(&manifest, args.account.as_ref(), &args.namespaces)?,
+        Some(file) => {
+            let text = std::fs::read_to_string(file).with_context(|| format!("{} cannot be read", file.display()))?;
+            let provider = document::provider(&text).with_context(|| file.display().to_string())?;
+            Asked::of(&manifest, args.account.as_ref(), &provider)?
+        }
+    };
+    print!("{}", asked.render(&manifest, args.output)?);
     Ok(())
 }
 
-fn render(
-    manifest: &ProviderManifest,
-    account: Option<&Account>,
-    namespaces: &[String],
-    format: Format,
-) -> anyhow::Result<String> {
+/// Which rights are printed.
+struct Asked {
+    account: Account,
+    /// Whether the account is printed, too.
+    makes_account: bool,
+    scopes: Vec<Scope>,
+    /// Whether people get roles for the kinds. Whoever has rights in some namespaces only cannot give them in all.
+    has_people: bool,
+}
+
+impl Asked {
+    /// All that a module asks for, in these namespaces, or everywhere.
+    fn new(manifest: &ProviderManifest, account: Option<&Account>, namespaces: &[String]) -> anyhow::Result<Self> {
+        check_scope(manifest, namespaces, "leave out --namespace")?;
+        let own = Account { namespace: ACCOUNT_NAMESPACE.to_owned(), name: format!("provider-{}", manifest.name) };
+        let whole = |namespace: Option<&String>| Scope { namespace: namespace.cloned(), manifest: manifest.clone() };
+        let scopes = match namespaces {
+            [] => vec![whole(None)],
+            some => some.iter().map(|namespace| whole(Some(namespace))).collect(),
+        };
+        let (account, makes_account) = account.map_or((own, true), |account| (account.clone(), false));
+        Ok(Self { account, makes_account, scopes, has_people: namespaces.is_empty() })
+    }
+
+    /// What a Provider grants of that.
+    fn of(manifest: &ProviderManifest, account: Option<&Account>, provider: &Provider) -> anyhow::Result<Self> {
+        let spec = &provider.spec;
+        check_scope(manifest, &spec.namespaces, "leave out spec.namespaces")?;
+        let own = Account { namespace: ACCOUNT_NAMESPACE.to_owned(), name: provider.service_account_name() };
+        let (account, makes_account) = account.map_or((own, true), |account| (account.clone(), false));
+        let mut scopes = document::scopes(manifest, spec);
+        scopes.retain(|scope| !rules(&scope.manifest).is_empty());
+        Ok(Self { account, makes_account, scopes, has_people: spec.namespaces.is_empty() })
+    }
+}
+
+/// Rights in namespaces are not enough for parents outside of them.
+fn check_scope(manifest: &ProviderManifest, namespaces: &[String], advice: &str) -> anyhow::Result<()> {
     let outside = manifest.crds.iter().find(|crd| crd.pointer("/spec/scope").is_some_and(|scope| scope == "Cluster"));
     if let (Some(crd), false) = (outside, namespaces.is_empty()) {
         let name = crds::name(crd);
-        anyhow::bail!("{name} are cluster-scoped, so that rights in namespaces are not enough: leave out --namespace");
+        anyhow::bail!("{name} are cluster-scoped, so that rights in namespaces are not enough: {advice}");
     }
-    let rules = rules(manifest);
-    let own = Account { namespace: ACCOUNT_NAMESPACE.to_owned(), name: format!("provider-{}", manifest.name) };
-    let (account, made) = account.map_or((&own, Some(&own)), |account| (account, None));
-    let scopes: Vec<Option<&str>> =
-        if namespaces.is_empty() { vec![None] } else { namespaces.iter().map(|name| Some(name.as_str())).collect() };
-    // Whoever has rights in some namespaces only cannot give them in all.
-    let for_people = if namespaces.is_empty() { roles_for_people(manifest) } else { Vec::new() };
-    if format == Format::Json {
-        let roles = scopes.iter().flat_map(|scope| objects(manifest, &rules, account, *scope));
-        let items: Vec<Value> = made.map(service_account).into_iter().chain(roles).chain(for_people).collect();
-        let list = json!({"apiVersion": "v1", "kind": "List", "items": items});
-        return Ok(format!("{}\n", serde_json::to_string_pretty(&list)?));
-    }
-    let (name, version) = (&manifest.name, &manifest.version);
-    let mut text =
-        format!("# The rights that the provider \"{name}\" {version} needs, as `bartizan rbac` prints them.\n");
-    if let Some(Account { namespace, name }) = made {
-        let _ = write!(
-            text,
-            "apiVersion: v1\nkind: ServiceAccount\nmetadata:\n  name: {name}\n  namespace: {namespace}\n{LABELS}\
-             automountServiceAccountToken: false\n---\n"
-        );
-    }
-    for (position, scope) in scopes.iter().enumerate() {
-        if position > 0 {
-            text.push_str("---\n");
+    Ok(())
+}
+
+impl Asked {
+    fn render(&self, manifest: &ProviderManifest, format: Format) -> anyhow::Result<String> {
+        let Self { account, makes_account, scopes, has_people } = self;
+        let for_people = if *has_people { roles_for_people(manifest) } else { Vec::new() };
+        if format == Format::Json {
+            let made = makes_account.then(|| service_account(account));
+            let roles = scopes.iter().flat_map(|Scope { namespace, manifest }| {
+                objects(manifest, &rules(manifest), account, namespace.as_deref())
+            });
+            let items: Vec<Value> = made.into_iter().chain(roles).chain(for_people).collect();
+            let list = json!({"apiVersion": "v1", "kind": "List", "items": items});
+            return Ok(format!("{}\n", serde_json::to_string_pretty(&list)?));
         }
-        text.push_str(&yaml(manifest, &rules, account, *scope));
+        let (name, version) = (&manifest.name, &manifest.version);
+        let mut text =
+            format!("# The rights that the provider \"{name}\" {version} needs, as `bartizan rbac` prints them.\n");
+        if *makes_account {
+            let Account { namespace, name } = account;
+            let _ = write!(
+                text,
+                "apiVersion: v1\nkind: ServiceAccount\nmetadata:\n  name: {name}\n  namespace: {namespace}\n{LABELS}\
+                 automountServiceAccountToken: false\n---\n"
+            );
+        }
+        for (position, Scope { namespace, manifest }) in scopes.iter().enumerate() {
+            if position > 0 {
+                text.push_str("---\n");
+            }
+            text.push_str(&yaml(manifest, &rules(manifest), account, namespace.as_deref()));
+        }
+        if !for_people.is_empty() {
+            text.push_str("---\n# For people: part of the cluster's own roles view, edit and admin.\n");
+            let roles: Vec<String> = for_people.iter().map(serde_yaml_ng::to_string).collect::<Result<_, _>>()?;
+            text.push_str(&roles.join("---\n"));
+        }
+        Ok(text)
     }
-    if !for_people.is_empty() {
-        text.push_str("---\n# For people: part of the cluster's own roles view, edit and admin.\n");
-        let roles: Vec<String> = for_people.iter().map(serde_yaml_ng::to_string).collect::<Result<_, _>>()?;
-        text.push_str(&roles.join("---\n"));
-    }
-    Ok(text)
 }
 
 /// The roles by which people who have `view`, `edit` or `admin` in a namespace have it for the provider's kinds, too. None for kinds

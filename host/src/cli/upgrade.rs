@@ -89,7 +89,8 @@ pub(crate) async fn diff(args: &DiffArgs) -> anyhow::Result<ExitCode> {
     let differs = preview.parents.iter().any(|parent| !parent.as_before)
         || preview.left_out > 0
         || !is_known
-        || !plan.crds.is_empty();
+        || !plan.crds.is_empty()
+        || !plan.rights.is_empty();
     Ok(if differs { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
@@ -130,7 +131,7 @@ pub(crate) async fn approve(args: &ApproveArgs) -> anyhow::Result<ExitCode> {
 
 /// The text for people: parent by parent, child by child, field by field.
 fn describe(provider: &str, plan: &UpgradePlan) -> String {
-    let UpgradePlan { active, candidate, approval, crds, preview } = plan;
+    let UpgradePlan { active, candidate, approval, crds, rights, preview } = plan;
     let mut text = String::new();
     // Writing to a string cannot fail, here and below.
     let _ = match active {
@@ -142,6 +143,9 @@ fn describe(provider: &str, plan: &UpgradePlan) -> String {
     };
     for crd in crds {
         let _ = writeln!(text, "\n! CustomResourceDefinition: {crd}");
+    }
+    for right in rights {
+        let _ = writeln!(text, "\n! More rights than before: {right}");
     }
     for parent in &preview.parents {
         text.push('\n');
@@ -241,12 +245,15 @@ mod tests {
             },
         ];
         let crds = vec!["v1 spec.size: was removed".to_owned()];
+        let rights = vec!["to write Secret".to_owned()];
         let approval = "sha256:2".to_owned();
-        let plan = UpgradePlan { active: Some(module("1")), candidate: module("2"), approval, crds, preview };
+        let plan = UpgradePlan { active: Some(module("1")), candidate: module("2"), approval, crds, rights, preview };
         let expected = format!(
             "provider/minio 1 -> 2\n\
              \n\
              ! CustomResourceDefinition: v1 spec.size: was removed\n\
+             \n\
+             ! More rights than before: to write Secret\n\
              \n\
              Thing.x n/s\n\
              \x20 recreate StatefulSet n/s (/spec/serviceName never changes)\n\

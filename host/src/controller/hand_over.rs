@@ -192,7 +192,8 @@ impl Seen {
         if live.is_too_heavy {
             return Err(format!("{} has more values than may be looked at, or is nested too deeply", live.key));
         }
-        self.bytes += live.raw.len();
+        let of_managers = applied.as_ref().map_or(0, |applied| applied.managed_fields.to_string().len());
+        self.bytes += live.raw.len() + of_managers;
         let most = shared.limits.request_bytes;
         if self.bytes > most {
             return Err(format!("its children are larger than limits.requestBytes ({most} bytes)"));

@@ -124,14 +124,20 @@ impl Controller {
         }
     }
 
-    /// Reports the number of parents that need a right that the account lacks, if it changes.
+    /// Reports how many parents need a right that the account lacks, and one of them, if that changes.
     pub(super) fn report_denied(&mut self, uid: &ParentUid, message: Option<String>) {
-        let has_changed = match message {
-            Some(_) => self.denied.insert(uid.clone()),
-            None => self.denied.remove(uid),
-        };
-        if has_changed {
-            let (parents, example) = (self.denied.len(), message.unwrap_or_default());
+        match message {
+            Some(message) => {
+                self.denied.insert(uid.clone(), message);
+            }
+            None => {
+                self.denied.remove(uid);
+            }
+        }
+        let now = self.denied.values().next().map(|example| (self.denied.len(), example.clone()));
+        if self.told_denied != now {
+            self.told_denied.clone_from(&now);
+            let (parents, example) = now.unwrap_or_default();
             self.reporter.report(ControllerEvent::Denied { parents, example });
         }
     }

@@ -18,7 +18,8 @@ pub(crate) fn classify(error: &kube::Error, key: &ObjectKey) -> ApiError {
     };
     // A list sends no values that the message could repeat.
     let is_list = key.name.is_empty();
-    let message = if &*key.kind == "Secret" && key.group.is_empty() && !is_list {
+    let is_denied = status.code == 403 && is_of_rbac(&status.message);
+    let message = if !is_denied && &*key.kind == "Secret" && key.group.is_empty() && !is_list {
         format!("the API server refused the Secret ({} {})", status.code, status.reason)
     } else {
         answer(status)
@@ -29,10 +30,7 @@ pub(crate) fn classify(error: &kube::Error, key: &ObjectKey) -> ApiError {
         422 if fields(status).iter().any(|field| field.path == "metadata.uid") => ApiError::Conflict(message),
         404 | 410 => ApiError::NotFound(message),
         401 => ApiError::Denied("the API server does not accept the host's credentials".to_owned()),
-        // The form of RBAC's own denials; quotas and terminating namespaces are 403, too.
-        403 if message.contains("cannot") && message.contains("User ") => {
-            ApiError::Denied(format!("{message}; grant it to that account"))
-        }
+        403 if is_denied => ApiError::Denied(format!("{message}; grant it to that account")),
         403 => ApiError::Forbidden(message),
         // A webhook may name fields, too: what it protects is not to be deleted. Its words serve to refuse only.
         422 if message.starts_with("admission webhook ") => ApiError::Invalid { message, fields: Vec::new() },
@@ -43,6 +41,13 @@ pub(crate) fn classify(error: &kube::Error, key: &ObjectKey) -> ApiError {
             ApiError::Transient { message, retry_after: delay(status), is_busy }
         }
     }
+}
+
+/// Whether a refusal has the form of those of RBAC: `secrets "s" is forbidden: User "u" cannot get resource "secrets" ...`. Quotas, policies,
+/// webhooks and terminating namespaces are 403, too. No value of a Secret is in it.
+fn is_of_rbac(message: &str) -> bool {
+    !message.starts_with("admission webhook ")
+        && message.split_once(" is forbidden: ").is_some_and(|(_, why)| why.starts_with("User \""))
 }
 
 /// The fields that the API server names as causes.

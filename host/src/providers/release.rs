@@ -118,7 +118,12 @@ impl Removal {
             // What the cluster does not serve has no objects.
             let Some((version, resource)) = served else { continue };
             let listed = self.everywhere(&resource, ListParams::default()).await;
-            let listed = listed.with_context(|| format!("{kind} cannot be listed"))?;
+            let listed = listed.with_context(|| {
+                format!(
+                    "{kind} cannot be listed, so that nobody knows its parents (give its account that right, or take the finalizer \
+                     {PROVIDER_FINALIZER} off)"
+                )
+            })?;
             found.extend(listed.into_iter().map(|meta| Found {
                 kind: version.clone(),
                 resource: resource.api.clone(),

@@ -109,11 +109,17 @@ async fn the_charts_render_what_kustomize_prints(helm: &Helm) -> Result<()> {
     let differences_of_base = differences(&rendered, &base);
     ensure!(differences_of_base.is_empty(), "{}", differences_of_base.join("\n"));
 
-    let more = ["--set=providers.cassandra.enabled=true", "--set=installCRDs=true", "--set=pullSecrets={registry}"];
+    let more = [
+        "--set=providers.cassandra.enabled=true",
+        "--set=installCRDs=true",
+        "--set=pullSecrets={registry}",
+        "--set=admissionPolicies.enabled=true",
+    ];
     let rendered = objects(&helm.run(&[&template[..], &more].concat()).await?)?;
     let added: Objects = rendered.iter().filter(|(key, _)| !base.contains_key(*key)).map(own).collect();
     let kustomization = format!(
-        "resources: [{0}/providers/cassandra]\ncomponents: [{0}/optional/install-crds, {0}/optional/pull-secret]\n",
+        "resources: [{0}/providers/cassandra]\ncomponents: [{0}/optional/install-crds, {0}/optional/pull-secret, \
+         {0}/optional/policies]\n",
         "deploy"
     );
     // kustomize takes folders relative to its own only.

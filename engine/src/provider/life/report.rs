@@ -126,9 +126,8 @@ impl Life {
             Some(Readiness::Ready) => match &self.reported.denied {
                 Some((parents, example)) => {
                     let of = if *parents == 1 { "1 parent".to_owned() } else { format!("{parents} parents") };
-                    let example = if example.is_empty() { String::new() } else { format!("; {example}") };
                     let message = format!(
-                        "the account of the provider lacks a right that {of} need{}{example}",
+                        "the account of the provider lacks a right that {of} need{}; {example}",
                         if *parents == 1 { "s" } else { "" }
                     );
                     Serving::No(Reason::Forbidden, message)

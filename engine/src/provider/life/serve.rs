@@ -61,6 +61,7 @@ impl Life {
         if self.is_telling_unserved(context) {
             return;
         }
+        self.not_before = None;
         let run = context.new_run();
         if !takes_over {
             self.report_readiness(Some(Readiness::NotYet("starting".to_owned())), context);

@@ -271,7 +271,7 @@ impl Life {
         self.serving_run = None;
         self.replaced.clear();
         self.report_readiness(None, context);
-        self.reported = Reported::default();
+        (self.reported, self.not_before) = (Reported::default(), None);
     }
 
     /// Takes note of how ready it is.

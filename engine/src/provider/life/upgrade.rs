@@ -158,7 +158,7 @@ impl Life {
         let Some(runner) = &mut self.runner else { return Follow::Nothing };
         runner.has_begun = true;
         let version = runner.version.clone();
-        (self.serving_run, self.reported.held) = (Some(run), None);
+        (self.serving_run, self.reported.held, self.reported.denied) = (Some(run), None, None);
         self.replaced.clear();
         self.serves(version);
         Follow::SettleAll

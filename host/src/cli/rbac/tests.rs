@@ -2,6 +2,15 @@ use rstest::rstest;
 
 use super::*;
 
+fn render(
+    manifest: &ProviderManifest,
+    account: Option<&Account>,
+    namespaces: &[String],
+    format: Format,
+) -> anyhow::Result<String> {
+    Asked::new(manifest, account, namespaces)?.render(manifest, format)
+}
+
 fn host() -> Account {
     account("bartizan-system/bartizan").unwrap()
 }
@@ -223,4 +232,83 @@ fn parents_that_may_hold_secrets_are_not_for_everybody_who_may_view() {
     };
     assert_eq!(roles(json!([])), (true, true));
     assert_eq!(roles(json!(["/spec/password"])), (false, true));
+}
+
+const PROVIDER: &str = "
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: other}
+---
+apiVersion: bartizan.dev/v1alpha1
+kind: Provider
+metadata: {name: gold}
+spec:
+  module: {oci: {reference: registry.example.com/minio:1}}
+  serviceAccountName: storage
+  namespaces: [shop, hr]
+  grants:
+    children:
+      - {group: apps, kinds: [StatefulSet]}
+      - {group: '', kinds: [Secret], namespaces: [keys, shop]}
+    descendants:
+      - {group: '', kinds: [Pod]}
+    related:
+      - {group: storage.k8s.io, kinds: [StorageClass]}
+      - {group: '', kinds: [ConfigMap], namespaces: All}
+";
+
+fn storage() -> ProviderManifest {
+    let kind = |api_version: &str, kind: &str| json!({"apiVersion": api_version, "kind": kind});
+    serde_json::from_value(json!({
+        "apiVersion": "provider.bartizan.dev/v1alpha1", "kind": "ProviderManifest", "name": "minio", "version": "1.0.0",
+        "crds": [{"spec": {"group": "minio.rook.io", "scope": "Namespaced", "names": {"kind": "ObjectStore", "plural": "objectstores"}}}],
+        "children": [kind("apps/v1", "StatefulSet"), kind("v1", "Secret"), kind("batch/v1", "Job")],
+        "descendants": [kind("v1", "Pod")],
+        "related": [kind("storage.k8s.io/v1", "StorageClass"), kind("v1", "ConfigMap")],
+    }))
+    .unwrap()
+}
+
+/// The namespace of each role and the resources in it.
+fn seen(provider: &Provider) -> Vec<(String, Vec<String>)> {
+    let of = |Scope { namespace, manifest }: Scope| {
+        let resources = rules(&manifest).into_iter().flat_map(|rule| rule.resources);
+        (namespace.unwrap_or_else(|| "everywhere".to_owned()), resources.collect())
+    };
+    Asked::of(&storage(), None, provider).unwrap().scopes.into_iter().map(of).collect()
+}
+
+#[test]
+fn rights_are_needed_where_the_provider_serves_and_what_it_is_granted() {
+    let provider = document::provider(PROVIDER).unwrap();
+    assert_eq!((provider.metadata.name.as_str(), provider.service_account_name().as_str()), ("gold", "storage"));
+    let served = ["objectstores", "objectstores/finalizers", "statefulsets", "pods"];
+    let expected = [
+        ("everywhere", vec!["configmaps", "storageclasses"]),
+        ("hr", served.to_vec()),
+        ("keys", vec!["secrets", "pods"]),
+        ("shop", [&served[..2], &["secrets", "statefulsets", "pods"]].concat()),
+    ];
+    let expected = expected
+        .map(|(scope, resources)| (scope.to_owned(), resources.into_iter().map(str::to_owned).collect::<Vec<_>>()));
+    assert_eq!(seen(&provider), expected);
+}
+
+#[test]
+fn a_provider_of_all_namespaces_needs_a_cluster_role_and_roles_where_a_grant_is_narrower() {
+    let mut provider = document::provider(PROVIDER).unwrap();
+    provider.spec.namespaces.clear();
+    let scopes: Vec<String> = seen(&provider).into_iter().map(|(scope, _)| scope).collect();
+    assert_eq!(scopes, ["everywhere", "keys", "shop"]);
+    let everywhere = &seen(&provider)[0].1;
+    assert!(everywhere.contains(&"statefulsets".to_owned()) && !everywhere.contains(&"secrets".to_owned()));
+}
+
+#[test]
+fn what_is_wrong_with_a_document_is_said_with_its_path() {
+    let error = |text: &str| format!("{:#}", document::provider(text).unwrap_err());
+    assert_eq!(error("kind: ConfigMap"), "it holds 0 Providers, must be one");
+    assert_eq!(error(&format!("{PROVIDER}\n---\n{PROVIDER}")), "it holds 2 Providers, must be one");
+    let wrong = PROVIDER.replace("namespaces: [shop, hr]", "namespaces: shop");
+    assert!(error(&wrong).starts_with("spec.namespaces: invalid type"), "{}", error(&wrong));
 }

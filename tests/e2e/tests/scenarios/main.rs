@@ -28,6 +28,7 @@ mod order;
 mod outdated_crds;
 mod overview;
 mod ownership;
+mod policies;
 mod provider_crd;
 mod providers;
 mod quiet;
