@@ -23,8 +23,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bartizan_contract::Kind;
 use bartizan_contract::provider::ActiveModule;
+use bartizan_contract::{Kind, Reason};
 use bartizan_engine::breaker::Called;
 use bartizan_engine::index::{Index, Kinds, Scope};
 use bartizan_engine::provider::claims::{Claim, claims_alone};
@@ -368,8 +368,8 @@ impl Controller {
             let is_raced = matches!(report.next, Next::Finish(Finished::Again { .. }));
             if let (Some(message), Some(parent)) = (&decided.denied, &parent) {
                 self.report_denied(&uid, Some(format!("{}: {message}", parent.key)));
-            } else if !is_raced && !matches!(decided.outcome, Outcome::Failed { .. }) {
-                // Another failure says nothing about the right.
+            } else if !is_raced && !matches!(decided.outcome, Outcome::Failed { reason: Reason::ApplyFailed, .. }) {
+                // A failure that passes says nothing about the right.
                 self.report_denied(&uid, None);
             }
             if !is_raced && !blocked.is_some_and(|(_, error)| error.may_pass()) {

@@ -35,6 +35,8 @@ pub struct Candidate {
     pub crds: Option<Arc<[Incompatibility]>>,
     /// What it asks for beyond the one before it, as far as that is granted.
     pub rights: Arc<[String]>,
+    /// Whether it was compared with the version before itself, and not with what the cluster shows of it.
+    is_compared: bool,
 }
 
 /// Who previews a version.
@@ -50,7 +52,7 @@ impl Candidate {
     /// One that nobody has looked at.
     #[must_use]
     pub fn new(version: Version, spec: ProviderSpec) -> Self {
-        Self { version, spec, previewed_by: None, found: None, crds: None, rights: Arc::default() }
+        Self { version, spec, previewed_by: None, found: None, crds: None, rights: Arc::default(), is_compared: false }
     }
 
     /// The run of a controller that previews nothing but this.
@@ -64,7 +66,8 @@ impl Candidate {
 
     /// The version that served before is at hand: their CRDs and rights can be compared.
     pub fn compare_with(&mut self, before: &Version) {
-        if self.crds.is_none() {
+        if !self.is_compared {
+            self.is_compared = true;
             self.crds = Some(unfit(&before.module, &self.version.module));
             self.rights =
                 rights::more(&before.module.manifest, &self.version.module.manifest, &self.spec.grants).into();
@@ -74,6 +77,9 @@ impl Candidate {
     /// Its CRDs were compared with those of the cluster, since the version that served before, which the status names, is not at
     /// hand.
     pub fn compared_with_cluster(&mut self, crds: Vec<Incompatibility>, before: &ProviderStatus) {
+        if self.is_compared {
+            return;
+        }
         let active = before.active.as_ref();
         let more = rights::more_than_written(&before.kinds, &self.version.module.manifest, &self.spec.grants);
         self.rights = more.into();

@@ -25,6 +25,8 @@ pub fn more(before: &ProviderManifest, next: &ProviderManifest, grants: &Grants)
             more.push(format!("to read {}{how}", GroupKind::from(&kind)));
         }
     }
+    let dropped = before.sensitive.iter().filter(|pointer| !next.sensitive.contains(pointer));
+    more.extend(dropped.map(|pointer| format!("to see {pointer} of its parents as it is")));
     if next.finalizes && !before.finalizes {
         more.push("to finalize its parents".to_owned());
     }
@@ -34,8 +36,10 @@ pub fn more(before: &ProviderManifest, next: &ProviderManifest, grants: &Grants)
 /// The same where of the version before no more is known than the kinds that it may have written.
 #[must_use]
 pub fn more_than_written(written: &[GroupKind], next: &ProviderManifest, grants: &Grants) -> Vec<String> {
-    let new = next.children.iter().map(|asked| asked.kind()).filter(|kind| grants.covers_child(kind));
-    new.map(|kind| (&kind).into()).filter(|kind| !written.contains(kind)).map(to_write).collect()
+    let written: Vec<String> = written.iter().cloned().map(to_write).collect();
+    let mut more = more(&ProviderManifest::new("", ""), next, grants);
+    more.retain(|right| !written.contains(right));
+    more
 }
 
 fn to_write(kind: GroupKind) -> String {
@@ -95,6 +99,9 @@ mod tests {
         let opaque = Grants::asked_for(&before);
         assert_eq!(more(&before, &next, &opaque), ["to finalize its parents"], "no more is granted");
         let written = [GroupKind::new("", "Service")];
-        assert_eq!(more_than_written(&written, &next, &granted), ["to write Secret"]);
+        assert_eq!(more_than_written(&written, &next, &granted), all, "nothing else is known of it");
+        let mut open = before.clone();
+        open.sensitive.push("/spec/key".to_owned());
+        assert_eq!(more(&open, &before, &granted), ["to see /spec/key of its parents as it is"]);
     }
 }

@@ -10,7 +10,12 @@ use serde::Deserialize as _;
 use serde_json::Value;
 
 /// Groups and kinds that Kubernetes serves outside of namespaces: a Role gives no right to them.
-const CLUSTER_SCOPED: [(&str, &str); 12] = [
+const CLUSTER_SCOPED: [(&str, &str); 17] = [
+    ("admissionregistration.k8s.io", "MutatingWebhookConfiguration"),
+    ("admissionregistration.k8s.io", "ValidatingWebhookConfiguration"),
+    ("apiextensions.k8s.io", "CustomResourceDefinition"),
+    ("apiregistration.k8s.io", "APIService"),
+    ("certificates.k8s.io", "CertificateSigningRequest"),
     ("", "Namespace"),
     ("", "Node"),
     ("", "PersistentVolume"),
@@ -42,7 +47,8 @@ pub(super) fn provider(text: &str) -> anyhow::Result<Provider> {
     let mut found = Vec::new();
     for document in serde_yaml_ng::Deserializer::from_str(text) {
         let value = Value::deserialize(document).context("it is not YAML")?;
-        if value.get("kind").and_then(Value::as_str) == Some(PROVIDER_KIND) {
+        let text = |field: &str| value.get(field).and_then(Value::as_str).unwrap_or_default();
+        if text("kind") == PROVIDER_KIND && text("apiVersion").starts_with("bartizan.dev/") {
             found.push(value);
         }
     }
@@ -86,10 +92,11 @@ fn within(manifest: &ProviderManifest, spec: &ProviderSpec, namespace: Option<&s
     };
     let reaches = |kind: &Kind, granted: &GrantedNamespaces| match (granted, namespace) {
         _ if is_cluster_scoped(manifest, kind) => namespace.is_none(),
-        (GrantedNamespaces::Parent, _) => has_parents,
         (GrantedNamespaces::All, namespace) => namespace.is_none(),
+        // The host watches all kinds wherever it serves parents.
+        _ if has_parents => true,
         (GrantedNamespaces::Named(names), Some(namespace)) => names.iter().any(|name| name == namespace),
-        (GrantedNamespaces::Named(_), None) => false,
+        (GrantedNamespaces::Parent | GrantedNamespaces::Named(_), _) => false,
     };
     let mut within = manifest.clone();
     let Grants { children, descendants, related, .. } = &spec.grants;

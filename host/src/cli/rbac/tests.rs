@@ -282,12 +282,12 @@ fn seen(provider: &Provider) -> Vec<(String, Vec<String>)> {
 fn rights_are_needed_where_the_provider_serves_and_what_it_is_granted() {
     let provider = document::provider(PROVIDER).unwrap();
     assert_eq!((provider.metadata.name.as_str(), provider.service_account_name().as_str()), ("gold", "storage"));
-    let served = ["objectstores", "objectstores/finalizers", "statefulsets", "pods"];
+    let served = ["objectstores", "objectstores/finalizers"];
     let expected = [
         ("everywhere", vec!["configmaps", "storageclasses"]),
-        ("hr", served.to_vec()),
+        ("hr", [&served[..], &["secrets", "statefulsets", "pods"]].concat()),
         ("keys", vec!["secrets", "pods"]),
-        ("shop", [&served[..2], &["secrets", "statefulsets", "pods"]].concat()),
+        ("shop", [&served[..], &["secrets", "statefulsets", "pods"]].concat()),
     ];
     let expected = expected
         .map(|(scope, resources)| (scope.to_owned(), resources.into_iter().map(str::to_owned).collect::<Vec<_>>()));
@@ -295,13 +295,13 @@ fn rights_are_needed_where_the_provider_serves_and_what_it_is_granted() {
 }
 
 #[test]
-fn a_provider_of_all_namespaces_needs_a_cluster_role_and_roles_where_a_grant_is_narrower() {
+fn a_provider_of_all_namespaces_needs_its_kinds_everywhere_since_the_host_watches_them_there() {
     let mut provider = document::provider(PROVIDER).unwrap();
     provider.spec.namespaces.clear();
     let scopes: Vec<String> = seen(&provider).into_iter().map(|(scope, _)| scope).collect();
     assert_eq!(scopes, ["everywhere", "keys", "shop"]);
     let everywhere = &seen(&provider)[0].1;
-    assert!(everywhere.contains(&"statefulsets".to_owned()) && !everywhere.contains(&"secrets".to_owned()));
+    assert!(everywhere.contains(&"statefulsets".to_owned()) && everywhere.contains(&"secrets".to_owned()));
 }
 
 #[test]

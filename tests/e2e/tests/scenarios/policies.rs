@@ -80,17 +80,20 @@ async fn the_marks_of_children_are_written_by_providers_alone() -> Result<()> {
 #[tokio::test]
 async fn who_approves_a_version_needs_the_verb() -> Result<()> {
     let (stage, host) = guarded().await?;
-    let expected = "to approve a version needs the verb approve on providers.bartizan.dev scripted";
+    let expected = "to approve a version, or to hold less, needs the verb approve on providers.bartizan.dev scripted";
     let in_spec = |approved: &Value| json!({"spec": {"upgrade": {"approved": approved}}}).to_string();
     let digest = json!(format!("sha256:{}", "0a".repeat(32)));
     let approve = in_spec(&digest);
     let patch = ["patch", "provider", "scripted", "--type=merge", "-p", &approve, TENANT];
     let annotate = ["annotate", "provider", "scripted", "bartizan.dev/approve=sha256:0a", TENANT];
-    for arguments in [&patch[..], &annotate] {
+    let hold_less =
+        ["patch", "provider", "scripted", "--type=merge", "-p", r#"{"spec":{"upgrade":{"holdOn":[]}}}"#, TENANT];
+    let trust = ["annotate", "provider", "scripted", "--overwrite", "bartizan.dev/file=x.wasm", TENANT];
+    for arguments in [&patch[..], &annotate, &hold_less, &trust] {
         let error = stage.kubectl_refused(arguments, "").await?;
         ensure!(error.contains(expected), "{error}");
     }
-    // Whoever may not approve may edit the rest.
+    // Whoever may not approve may edit the rest, and hold more.
     let suspend = r#"{"spec":{"upgrade":{"policy":"Manual"}}}"#;
     stage.kubectl(&["patch", "provider", "scripted", "--type=merge", "-p", suspend, TENANT], "").await?;
 
