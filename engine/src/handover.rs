@@ -48,13 +48,12 @@ pub struct Applied {
 /// A hand-over makes nothing anew: a child with an immutable field that would have to change is refused, whatever its author asked for.
 #[must_use]
 pub fn changes(
-    predicted: &Prediction,
+    mut predicted: Prediction,
     children: &[Arc<Observed>],
     applied: &BTreeMap<ObjectKey, Applied>,
-    taken: &BTreeSet<ObjectKey>,
+    taken: BTreeSet<ObjectKey>,
 ) -> Vec<Change> {
-    let mut predicted = predicted.clone();
-    predicted.plan.taken.extend(taken.iter().cloned());
+    predicted.plan.taken.extend(taken);
     let left_out = |intent: &Intent, live: &Value| {
         let found = applied.get(&intent.key).and_then(|Applied { manager, managed_fields }| {
             managed_fields::left_out(live, managed_fields, manager, &intent.object)
@@ -190,7 +189,7 @@ mod tests {
             (children[number].key.clone(), Applied { manager, managed_fields: managed_fields.clone() })
         };
         let applied = BTreeMap::from([applied(0), applied(1)]);
-        let changes = changes(&Prediction { intents, plan }, &children, &applied, &taken);
+        let changes = changes(Prediction { intents, plan }, &children, &applied, taken);
         let seen: Vec<(Action, &str)> = changes.iter().map(|change| (change.action, change.child.as_str())).collect();
         let expected = [
             (Action::Update, "StatefulSet n/same"),

@@ -48,6 +48,11 @@ pub fn left_out(object: &Value, managed_fields: &Value, manager: &str, intent: &
     Some(found)
 }
 
+/// A name as a token of a JSON pointer (RFC 6901).
+pub(crate) fn escaped(name: &str) -> String {
+    name.replace('~', "~0").replace('/', "~1")
+}
+
 fn find_left_out(
     value: &Value,
     fields: &Value,
@@ -61,16 +66,13 @@ fn find_left_out(
     {
         // It is owned as a whole, as a selector is.
         for (name, member) in atomic.iter().filter(|(name, _)| !intended.contains_key(*name)) {
-            found.push((format!("{path}/{}", name.replace('~', "~0").replace('/', "~1")), member.clone()));
+            found.push((format!("{path}/{}", escaped(name)), member.clone()));
         }
         return;
     }
     for (name, nested) in fields.as_object().into_iter().flatten().filter(|(name, _)| *name != ".") {
         let (token, member, intended) = match (name.strip_prefix("f:"), value.as_array()) {
-            (Some(field), _) => {
-                let token = field.replace('~', "~0").replace('/', "~1");
-                (token, value.get(field), intent.and_then(|intent| intent.get(field)))
-            }
+            (Some(field), _) => (escaped(field), value.get(field), intent.and_then(|intent| intent.get(field))),
             (None, Some(items)) => {
                 let is_it = |item: &&Value| names_item(name, item);
                 let position = items.iter().position(|item| is_it(&item)).unwrap_or_default();

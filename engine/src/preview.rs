@@ -12,6 +12,7 @@ use serde_json::{Map, Value};
 
 use crate::immutable;
 use crate::intent::Intent;
+use crate::managed_fields;
 use crate::object::{ObjectKey, Observed};
 use crate::plan::Plan;
 use crate::secrets::is_secret;
@@ -307,7 +308,7 @@ fn objects(
 fn within(path: &mut String, token: &str, visit: impl FnOnce(&mut String)) {
     let length = path.len();
     path.push('/');
-    path.push_str(&token.replace('~', "~0").replace('/', "~1"));
+    path.push_str(&managed_fields::escaped(token));
     visit(path);
     path.truncate(length);
 }

@@ -2,18 +2,28 @@
 //! to use more of them waits for an approval.
 
 use bartizan_contract::provider::Grants;
-use bartizan_contract::{GroupKind, ProviderManifest, RelatedAccess};
+use bartizan_contract::{GroupKind, KindRequest, ProviderManifest, RelatedAccess};
 
 /// What a version asks for, is granted, and the one before it did not ask for; in words.
 #[must_use]
 pub fn more(before: &ProviderManifest, next: &ProviderManifest, grants: &Grants) -> Vec<String> {
-    let asked = |kinds: &[_], kind: &GroupKind| kinds.contains(kind);
+    beyond(&kinds(&before.children), before, next, grants)
+}
+
+/// The same where of the version before no more is known than the kinds that it may have written.
+#[must_use]
+pub fn more_than_written(written: &[GroupKind], next: &ProviderManifest, grants: &Grants) -> Vec<String> {
+    beyond(written, &ProviderManifest::new("", ""), next, grants)
+}
+
+fn beyond(children: &[GroupKind], before: &ProviderManifest, next: &ProviderManifest, grants: &Grants) -> Vec<String> {
     let mut more = Vec::new();
-    let (children, descendants) = (children(before), descendants(before));
     let new = next.children.iter().map(|asked| asked.kind()).filter(|kind| grants.covers_child(kind));
-    more.extend(new.map(|kind| (&kind).into()).filter(|kind| !asked(&children, kind)).map(to_write));
+    let new = new.map(|kind| GroupKind::from(&kind)).filter(|kind| !children.contains(kind));
+    more.extend(new.map(|kind| format!("to write {kind}")));
+    let descendants = kinds(&before.descendants);
     let new = next.descendants.iter().map(|asked| asked.kind()).filter(|kind| grants.covers_descendant(kind));
-    let new = new.map(|kind| (&kind).into()).filter(|kind| !asked(&descendants, kind));
+    let new = new.map(|kind| GroupKind::from(&kind)).filter(|kind| !descendants.contains(kind));
     more.extend(new.map(|kind| format!("to read {kind} below its children")));
     for related in &next.related {
         let kind = related.kind();
@@ -33,25 +43,8 @@ pub fn more(before: &ProviderManifest, next: &ProviderManifest, grants: &Grants)
     more
 }
 
-/// The same where of the version before no more is known than the kinds that it may have written.
-#[must_use]
-pub fn more_than_written(written: &[GroupKind], next: &ProviderManifest, grants: &Grants) -> Vec<String> {
-    let written: Vec<String> = written.iter().cloned().map(to_write).collect();
-    let mut more = more(&ProviderManifest::new("", ""), next, grants);
-    more.retain(|right| !written.contains(right));
-    more
-}
-
-fn to_write(kind: GroupKind) -> String {
-    format!("to write {kind}")
-}
-
-fn children(manifest: &ProviderManifest) -> Vec<GroupKind> {
-    manifest.children.iter().map(|asked| (&asked.kind()).into()).collect()
-}
-
-fn descendants(manifest: &ProviderManifest) -> Vec<GroupKind> {
-    manifest.descendants.iter().map(|asked| (&asked.kind()).into()).collect()
+fn kinds(asked: &[KindRequest]) -> Vec<GroupKind> {
+    asked.iter().map(|asked| (&asked.kind()).into()).collect()
 }
 
 #[cfg(test)]

@@ -108,7 +108,7 @@ impl Foresight {
         match predicted {
             Ok(predicted) => {
                 seen.find_others(shared, &predicted, &snapshot.parent).await?;
-                preview.changes = changes(&predicted, &seen.children, &seen.applied, &seen.taken);
+                preview.changes = changes(predicted, &seen.children, &seen.applied, seen.taken);
             }
             Err(NoPrediction { reason: Reason::HostBusy | Reason::HostError, message }) => return Err(message),
             Err(NoPrediction { message, .. }) => preview.failure = Some(message),
@@ -218,9 +218,8 @@ impl Seen {
             let is_free = match takeover::decide(&live, parent, shared.provider()) {
                 // It is gone before its name is used again.
                 _ if live.deleting => continue,
-                Takeover::NameTaken { .. } => false,
                 // What the other one lets go of was found by its labels.
-                Takeover::AwaitRelease { .. } => false,
+                Takeover::NameTaken { .. } | Takeover::AwaitRelease { .. } => false,
                 Takeover::AdoptFrom(earlier) => {
                     let found = shared.writer.find_parent(&parent.kind(), &earlier).await;
                     found.map_err(|error| error.to_string())?.is_none()

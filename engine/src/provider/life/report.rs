@@ -8,7 +8,7 @@ use crate::provider::admission::{Admission, Last};
 use crate::provider::event::{Now, Readiness, Target};
 use crate::provider::removal;
 use crate::provider::status::{self, Facts, Serving};
-use crate::provider::upgrade_hold::Held;
+use crate::provider::upgrade_hold::{Held, counted_of};
 use crate::provider::version::Version;
 
 impl Life {
@@ -125,7 +125,7 @@ impl Life {
         match &self.reported.readiness {
             Some(Readiness::Ready) => match &self.reported.denied {
                 Some((parents, example)) => {
-                    let of = if *parents == 1 { "1 parent".to_owned() } else { format!("{parents} parents") };
+                    let of = counted_of(u32::try_from(*parents).unwrap_or(u32::MAX), "parent", "parents");
                     let message = format!(
                         "the account of the provider lacks a right that {of} need{}; {example}",
                         if *parents == 1 { "s" } else { "" }
