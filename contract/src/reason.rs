@@ -95,6 +95,8 @@ reasons! {
     Accepted,
     /// An older Provider serves the same parents.
     Conflict,
+    /// The provider's account can read the Secrets of the host's namespace.
+    CanReadHost,
     /// The source of the module, or the file that the Provider was made from, is gone.
     SourceMissing,
     /// The source of the module cannot be read now.
@@ -109,6 +111,8 @@ reasons! {
     ModuleInvalid,
     /// The module is not the one that the spec pins.
     DigestMismatch,
+    /// Nobody whom the spec names has signed the module.
+    NotVerified,
     /// The spec is not accepted, so that nothing is loaded.
     NotAccepted,
     /// The manifest asks for more than the spec grants.

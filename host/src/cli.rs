@@ -3,6 +3,7 @@
 mod changes;
 pub(crate) mod compile;
 pub(crate) mod crds;
+pub(crate) mod debug_key;
 pub(crate) mod explain;
 mod hand_over;
 pub(crate) mod host_client;
@@ -20,6 +21,7 @@ use clap::{Parser, Subcommand};
 
 use crate::cli::compile::CompileArgs;
 use crate::cli::crds::CrdsArgs;
+use crate::cli::debug_key::DebugKeyArgs;
 use crate::cli::explain::ExplainArgs;
 use crate::cli::rbac::RbacArgs;
 use crate::cli::registry::{PullArgs, PushArgs};
@@ -45,6 +47,9 @@ pub(crate) enum Command {
     /// Compile a component from standard input to standard output, on behalf of a host that loads it.
     #[command(hide = true)]
     Compile(CompileArgs),
+    /// Print a key with which the host of this container answers once, to whoever may run programs here.
+    #[command(hide = true)]
+    DebugKey(DebugKeyArgs),
     /// Print the CustomResourceDefinitions that a provider module owns, as YAML.
     Crds(CrdsArgs),
     /// Print the roles that a provider module needs, as YAML with the reason of each rule.

@@ -43,7 +43,7 @@ use crate::catalog::Runnable;
 use crate::controller::breakers::{Breakers, Due};
 use crate::controller::reporter::Reporter;
 use crate::kubernetes::served::Served;
-use crate::kubernetes::watch::Watch;
+use crate::kubernetes::watch::{Broken, Watch};
 use crate::reconcile;
 use crate::reconcile::shared::Shared;
 use crate::telemetry::explain::Board;
@@ -138,7 +138,7 @@ pub(crate) struct Controller {
     /// How many objects were reported that only look like children.
     told_ignored: u64,
     /// Watches that broke and have not relisted since: their objects may be stale.
-    broken: BTreeMap<Scope, String>,
+    broken: BTreeMap<Scope, Broken>,
     /// No new reconcile is started.
     stopping: bool,
     /// The candidate that is being previewed.

@@ -3,6 +3,7 @@
 mod catalog;
 mod cli;
 mod controller;
+mod endpoints;
 mod kubernetes;
 mod providers;
 mod reconcile;
@@ -29,6 +30,7 @@ async fn main() -> ExitCode {
                 .map(|()| ExitCode::SUCCESS)
                 .map_err(anyhow::Error::from)
         }
+        cli::Command::DebugKey(args) => cli::debug_key::print(&args).map(|()| ExitCode::SUCCESS),
         cli::Command::Crds(args) => cli::crds::print(&args.module).map(|()| ExitCode::SUCCESS),
         cli::Command::Rbac(args) => cli::rbac::print(&args).map(|()| ExitCode::SUCCESS),
         cli::Command::Status(args) => cli::status::status(&args).await,

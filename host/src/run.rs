@@ -21,6 +21,8 @@ use tracing::{info, warn};
 
 use crate::catalog::actor::{CatalogActor, CatalogSettings, Published, check_folder};
 use crate::controller::startup::Host;
+use crate::endpoints::server;
+use crate::endpoints::viewer::Viewers;
 use crate::kubernetes::connect::ClusterArgs;
 use crate::kubernetes::discovery;
 use crate::kubernetes::lease::{Leadership, Wait};
@@ -31,7 +33,6 @@ use crate::telemetry::explain::Board;
 use crate::telemetry::health::Health;
 use crate::telemetry::logging::LogFormat;
 use crate::telemetry::recorder::RecordArgs;
-use crate::telemetry::server;
 
 /// Time for work under way after SIGTERM; less than the 30 s that Kubernetes gives a pod.
 const GRACE: Duration = Duration::from_secs(25);
@@ -82,6 +83,10 @@ pub(crate) struct RunArgs {
     /// Address of /livez, /readyz, /metrics and what the command line asks for (/debug); port 0 takes any free port and prints it.
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080", env = "BARTIZAN_LISTEN")]
     pub(crate) listen: SocketAddr,
+    /// File for the secret of one-time keys, with which /debug answers whoever may read it; only the host may be able to. Default: none, and
+    /// only tokens for the audience bartizan count.
+    #[arg(long, value_name = "FILE", env = "BARTIZAN_DEBUG_KEY_FILE")]
+    pub(crate) debug_key_file: Option<PathBuf>,
     /// Certificate authorities (PEM) of registries, in addition to those that this machine trusts.
     #[arg(long, value_name = "FILE", env = "BARTIZAN_REGISTRY_CA")]
     pub(crate) registry_ca: Option<PathBuf>,
@@ -104,6 +109,7 @@ pub(crate) async fn run(args: RunArgs) -> anyhow::Result<()> {
         Authorities::read(args.registry_ca.as_deref()).map_err(|error| anyhow::anyhow!("--registry-ca {error}"))?;
     let (health, board) = (Health::default(), Board::new(args.record.open()?));
     let client = counted(args.cluster.connect().await?, board.metrics().clone());
+    let viewers = Viewers::new(client.clone(), args.debug_key_file.as_deref())?;
     let stop = stop_on_signal()?;
     let listener = server::listen(args.listen).await?;
     // This program itself, even if its file was replaced since it started.
@@ -116,7 +122,7 @@ pub(crate) async fn run(args: RunArgs) -> anyhow::Result<()> {
     };
     let runtime = Runtime::new(config).context("the sandbox could not be started")?;
     let mut tasks = JoinSet::new();
-    tasks.spawn(server::serve(listener, health.clone(), board.clone(), stop.clone()));
+    tasks.spawn(server::serve(listener, health.clone(), board.clone(), viewers, stop.clone()));
     let (changes, watching) = discovery::watch_changes(&client, stop.clone());
     tasks.spawn(async move {
         watching.await;

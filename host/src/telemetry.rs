@@ -7,6 +7,5 @@ pub(crate) mod logging;
 pub(crate) mod metrics;
 pub(crate) mod observer;
 pub(crate) mod recorder;
-pub(crate) mod server;
 pub(crate) mod subject;
 pub(crate) mod timestamp;

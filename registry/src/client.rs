@@ -24,6 +24,7 @@ use crate::error::{AuthoritiesError, ManifestError, ReferenceError, RegistryErro
 use crate::explain::explain;
 use crate::manifest::{self, ACCEPTED, Artifact, Layer, MANIFEST};
 use crate::session::Session;
+use crate::signature::{self, PrivateKey, PublicKey, SignatureArtifact, Signed};
 
 /// Longest time to connect, and longest time without a byte.
 const CONNECT: Duration = Duration::from_secs(10);
@@ -206,6 +207,75 @@ impl Registry {
             return Err(DigestError::VerificationError { expected: layer.digest.clone(), actual }.into());
         }
         Ok(bytes.freeze())
+    }
+
+    /// Checks that one of these keys has signed a manifest.
+    ///
+    /// # Errors
+    /// If none has, or the registry is unavailable.
+    pub async fn verify(&self, manifest: &str, keys: &[PublicKey]) -> Result<(), RegistryError> {
+        self.within(SHORT, async {
+            let found = self.signatures(manifest).await?.map(|artifact| signature::signed(&artifact)).unwrap_or_default();
+            for Signed { payload, size, signature } in &found {
+                let layer = Layer { digest: payload.clone(), size: *size };
+                let payload = self.blob(&layer).await.map_err(|error| self.explain(error))?;
+                if signature::verifies(&payload, signature, manifest, keys) {
+                    return Ok(());
+                }
+            }
+            let (reference, keys) = (&self.reference, signature::named(keys));
+            Err(RegistryError::Unverified(match found.len() {
+                0 => format!("{reference}: manifest {manifest} has no signatures; sign it (bartizan push --sign, cosign sign)"),
+                signatures => format!(
+                    "{reference}: none of the {signatures} signatures of manifest {manifest} is by {keys} (spec.module.oci.verify)"
+                ),
+            }))
+        })
+        .await
+    }
+
+    /// Where the signatures of a manifest are.
+    fn place_of_signatures(&self, manifest: &str) -> Option<Reference> {
+        let (registry, repository) = (self.reference.registry().to_owned(), self.reference.repository().to_owned());
+        Some(Reference::with_tag(registry, repository, signature::tag_of(manifest)?))
+    }
+
+    /// The artefact with the signatures of a manifest; `None`: there is none.
+    async fn signatures(&self, manifest: &str) -> Result<Option<Bytes>, RegistryError> {
+        let Some(place) = self.place_of_signatures(manifest) else { return Ok(None) };
+        let auth = self.presented.get().unwrap_or(&self.login.auth);
+        match self.client.pull_manifest_raw(&place, auth, &[MANIFEST]).await {
+            Ok((bytes, _)) if bytes.len() <= MANIFEST_BYTES => Ok(Some(bytes)),
+            Ok((bytes, _)) => Err(ManifestError::TooLarge { bytes: bytes.len() }.into()),
+            Err(error) => match explain(error, &place, &self.login) {
+                RegistryError::Missing(_) => Ok(None),
+                other => Err(other),
+            },
+        }
+    }
+
+    /// Signs a manifest that was pushed, and keeps the signatures of others.
+    ///
+    /// # Errors
+    /// If the registry is unavailable, or rejects it.
+    pub async fn sign(&self, manifest: &str, key: &PrivateKey) -> Result<(), RegistryError> {
+        self.within(LONG, async {
+            let Some(place) = self.place_of_signatures(manifest) else { return Ok(()) };
+            let before = self.signatures(manifest).await?;
+            let repository = format!("{}/{}", self.reference.registry(), self.reference.repository());
+            let made = SignatureArtifact::new(&repository, manifest, key, before.as_deref());
+            let pushed = async {
+                for bytes in [made.payload, made.config] {
+                    let digest = digest_of(&bytes);
+                    if !self.client.blob_exists(&place, &digest).await? {
+                        self.client.push_blob(&place, Bytes::from(bytes), &digest).await?;
+                    }
+                }
+                self.client.push_manifest_raw(&place, made.manifest, HeaderValue::from_static(MANIFEST)).await
+            };
+            pushed.await.map(drop).map_err(|error| explain(error, &place, &self.login))
+        })
+        .await
     }
 
     /// Pushes a module.

@@ -26,9 +26,26 @@ pub enum RegistryError {
     /// It exists but is not a module, or is damaged.
     #[error("{0}")]
     Invalid(String),
+    /// Nobody who is trusted has signed it.
+    #[error("{0}")]
+    Unverified(String),
     /// The reference resolved to a module of this digest, not to the one that was pinned.
     #[error("the module is {0}, not the one that is pinned")]
     OtherDigest(String),
+}
+
+/// Why a key cannot be used. Never quotes it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum KeyError {
+    /// It is no public key of the only sort.
+    #[error("it is no public key of ECDSA on P-256 in PEM, as `cosign public-key` prints it")]
+    NotPublic,
+    /// It is no private key of that sort.
+    #[error("it is no private key of ECDSA on P-256 in PEM, as `cosign generate-key-pair` writes it")]
+    NotPrivate,
+    /// It is encrypted with another password.
+    #[error("its password is another")]
+    OtherPassword,
 }
 
 impl RegistryError {

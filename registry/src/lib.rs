@@ -7,11 +7,13 @@ mod error;
 mod explain;
 mod manifest;
 mod session;
+mod signature;
 mod store;
 
 pub use client::{Authorities, Pushed, Registry, Resolved, parse_reference};
 pub use credentials::{CredentialSource, Login};
-pub use error::{AuthoritiesError, CredentialsError, ReferenceError, RegistryError};
+pub use error::{AuthoritiesError, CredentialsError, KeyError, ReferenceError, RegistryError};
 pub use manifest::Layer;
 pub use oci_client::Reference;
+pub use signature::{PrivateKey, PublicKey};
 pub use store::{Store, StoreEntry};

@@ -10,11 +10,13 @@ use crate::names::{FILE_ANNOTATION, PROVIDER_GROUP};
 
 impl Provider {
     /// The Provider of a module in the host's folder without a document: it is granted what its manifest requests, including
-    /// optional kinds, in the namespaces of its parents. For `--trust-manifests` only.
+    /// optional kinds, in the namespaces of its parents, which are all: those of Secrets of the host, too, if it asks for Secrets. For
+    /// `--trust-manifests` only.
     #[must_use]
     pub fn default_for(manifest: &ProviderManifest, file: &str) -> Self {
         let mut spec = ProviderSpec::new(ModuleSource::file(file));
         spec.grants = Grants::asked_for(manifest);
+        spec.allow_host_secrets = manifest.sees_secrets();
         let mut provider = Self::new(&manifest.name, spec);
         provider.metadata.annotations.insert(FILE_ANNOTATION.to_owned(), file.to_owned());
         provider

@@ -124,6 +124,10 @@ pub struct ProviderSpec {
     /// What happens to the parents when the Provider is deleted. Default: Block.
     #[serde(default, skip_serializing_if = "is_default")]
     pub on_removal: OnRemoval,
+    /// Serves although the provider's account can read the Secrets of the host's own namespace, as it can with a right to read Secrets in
+    /// all namespaces. Default: such a Provider is not accepted.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub allow_host_secrets: bool,
     /// Suspends the provider: no calls and no writes. It keeps its claim to its parents.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub suspend: bool,
@@ -172,6 +176,19 @@ pub struct OciSource {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = DNS_SUBDOMAIN_LENGTH), regex(pattern = DNS_SUBDOMAIN))]
     pub pull_secret_name: Option<String>,
+    /// Who must have signed the module. Default: it need not be signed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verify: Option<Verification>,
+}
+
+/// Who must have signed a module, in cosign's scheme: its manifest in the registry has a signature that one of them made.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(extend("x-kubernetes-map-type" = "atomic"))]
+pub struct Verification {
+    /// Public keys (PEM, ECDSA on P-256), as `cosign public-key` prints them.
+    #[schemars(length(min = 1, max = 16), inner(length(min = 1, max = 4096)), extend("x-kubernetes-list-type" = "atomic"))]
+    pub keys: Vec<String>,
 }
 
 /// A module in a ConfigMap of the host's namespace, in its `binaryData`.
@@ -344,6 +361,7 @@ impl ProviderSpec {
             limits: ProviderLimits::default(),
             upgrade: Upgrade::default(),
             on_removal: OnRemoval::default(),
+            allow_host_secrets: false,
             suspend: false,
         }
     }

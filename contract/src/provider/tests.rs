@@ -306,6 +306,8 @@ fn a_default_provider_is_granted_what_its_manifest_requests() {
                     {"group": "", "kinds": ["Secret"], "access": "Plaintext"},
                 ],
             },
+            // All of its parents' namespaces are all that there are.
+            "allowHostSecrets": true,
         },
     });
     assert_eq!(serde_json::to_value(&provider).unwrap(), expected);

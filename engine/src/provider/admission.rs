@@ -195,7 +195,12 @@ fn newest<'a>(
 /// The digest of a module that the spec wants, and that its source does not hold: it may be at hand since it served before.
 pub fn wants_back(provider: &Provider, origin: &Origin, snapshot: &Snapshot) -> Option<String> {
     let wanted = provider.spec.module.digest.clone()?;
-    held(provider, origin, snapshot).is_err().then_some(wanted)
+    // One that must be signed is taken from elsewhere only if it is what served before.
+    let must_be_signed = matches!(origin, Origin::Oci(oci) if !oci.keys.is_empty());
+    let served = [&provider.status.active, &provider.status.previous];
+    let has_served = served.into_iter().flatten().any(|module| module.digest == wanted);
+    let may_be_taken = has_served || !must_be_signed;
+    (may_be_taken && held(provider, origin, snapshot).is_err()).then_some(wanted)
 }
 
 /// The module that the source holds now, if it is the one that the spec wants.
@@ -216,6 +221,7 @@ fn held<'a>(provider: &Provider, origin: &Origin, snapshot: &'a Snapshot) -> Res
         (Some(Err(Trouble::Invalid(reason))), _) => {
             return problem(Reason::ModuleInvalid, format!("module {origin}: {reason}"));
         }
+        (Some(Err(Trouble::Unverified(message))), _) => return problem(Reason::NotVerified, message),
         (Some(Err(Trouble::OtherDigest(digest))), _) => return mismatch(provider, origin, digest),
         (Some(Ok(loaded)), _) => loaded,
     };

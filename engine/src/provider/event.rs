@@ -66,6 +66,17 @@ pub enum Event {
     Tick,
 }
 
+/// What keeps a controller from working.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hindrance {
+    /// Something that is missing, or is not known yet.
+    Wait,
+    /// A right that its account lacks.
+    Forbidden,
+    /// A right that its account has: it can read the host's own Secrets.
+    CanReadHost,
+}
+
 /// What controllers report.
 #[derive(Clone, Debug)]
 pub enum ControllerEvent {
@@ -73,6 +84,8 @@ pub enum ControllerEvent {
     Waiting {
         /// What it waits for.
         reason: String,
+        /// Of what sort that is.
+        hindrance: Hindrance,
     },
     /// It takes over: from now on it alone serves. From a run that only previews: it has all it needs.
     Began,
@@ -84,6 +97,8 @@ pub enum ControllerEvent {
         kind: Kind,
         /// Why.
         reason: String,
+        /// Whether a right is missing.
+        is_denied: bool,
     },
     /// So many parents are served.
     Parents(usize),
@@ -239,6 +254,14 @@ pub enum Effect {
     },
 }
 
+impl ControllerEvent {
+    /// It waits for something, and no right is the matter.
+    #[must_use]
+    pub const fn waiting(reason: String) -> Self {
+        Self::Waiting { reason, hindrance: Hindrance::Wait }
+    }
+}
+
 /// The Provider that an effect is about.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Target {
@@ -266,6 +289,8 @@ pub enum Readiness {
     Ready,
     /// It does not yet, and why.
     NotYet(String),
+    /// It does not, since its account lacks a right: which one.
+    Forbidden(String),
 }
 
 /// What a controller starts with.

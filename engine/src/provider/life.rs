@@ -16,7 +16,9 @@ use bartizan_contract::provider::Provider;
 
 use super::admission::Admission;
 use super::context::{Context, RETRY};
-use super::event::{Answer, ControllerEvent, Effect, Readiness, RemovalAttempt, RemovalResult, Remove, RunId, Target};
+use super::event::{
+    Answer, ControllerEvent, Effect, Hindrance, Readiness, RemovalAttempt, RemovalResult, Remove, RunId, Target,
+};
 use super::removal::{self, Removal};
 use super::status_events;
 
@@ -118,16 +120,23 @@ impl Life {
                 }
             }
             ControllerEvent::Previewed { id, preview } => return self.previewed(run, &id, preview, context),
-            ControllerEvent::Waiting { reason } if previews || (is_current && self.waits_to_take_over()) => {
-                self.reported.held = Some(reason);
-            }
-            ControllerEvent::Waiting { reason } if is_current || serves => {
-                self.report_readiness(Some(Readiness::NotYet(reason)), context);
+            ControllerEvent::Waiting { reason, hindrance } if previews || is_current || serves => {
+                self.reported.reads_host = (hindrance == Hindrance::CanReadHost).then(|| reason.clone());
+                if previews || (is_current && self.waits_to_take_over()) {
+                    self.reported.held = Some(reason);
+                } else {
+                    let readiness = match hindrance {
+                        Hindrance::Forbidden => Readiness::Forbidden(reason),
+                        Hindrance::Wait | Hindrance::CanReadHost => Readiness::NotYet(reason),
+                    };
+                    self.report_readiness(Some(readiness), context);
+                }
             }
             ControllerEvent::Serving if serves => self.report_readiness(Some(Readiness::Ready), context),
-            ControllerEvent::WatchBroken { kind, reason } if serves => {
+            ControllerEvent::WatchBroken { kind, reason, is_denied } if serves => {
                 let reason = format!("watch of {kind} broke: {reason}");
-                self.report_readiness(Some(Readiness::NotYet(reason)), context);
+                let readiness = if is_denied { Readiness::Forbidden(reason) } else { Readiness::NotYet(reason) };
+                self.report_readiness(Some(readiness), context);
             }
             ControllerEvent::BreakerOpen { message } if serves => self.reported.breaker = Some(message),
             ControllerEvent::BreakerClosed if serves => self.reported.breaker = None,

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
+use bartizan_contract::digest::digest_of;
 use bartizan_contract::provider::{ModuleSource, Source};
 
 use super::module::ModuleInfo;
@@ -34,17 +35,21 @@ pub struct OciOrigin {
     pub pull_secret_name: Option<String>,
     /// The bytes that the Provider wants and no others.
     pub digest: Option<String>,
+    /// The public keys (PEM) of which one must have signed it; none: nobody need have.
+    pub keys: Vec<String>,
 }
 
 impl OciOrigin {
     /// All of it in one text, as a name in the cache.
     #[must_use]
     pub fn key(&self) -> String {
-        let Self { reference, plain_http, pull_secret_name, digest } = self;
+        let Self { reference, plain_http, pull_secret_name, digest, keys } = self;
         let optional = |text: &Option<String>| text.clone().unwrap_or_default();
         let scheme = if *plain_http { "http" } else { "https" };
-        // A space is in none of them.
-        format!("{scheme} {reference} {} {}", optional(pull_secret_name), optional(digest))
+        // A space is in none of them. What was verified with other keys is not verified with these.
+        let signed =
+            if keys.is_empty() { String::new() } else { format!(" {}", digest_of(keys.join("\n").as_bytes())) };
+        format!("{scheme} {reference} {} {}{signed}", optional(pull_secret_name), optional(digest))
     }
 }
 
@@ -64,6 +69,7 @@ impl Origin {
                     plain_http: oci.plain_http,
                     pull_secret_name: oci.pull_secret_name.clone(),
                     digest: source.digest.clone(),
+                    keys: oci.verify.as_ref().map(|verify| verify.keys.clone()).unwrap_or_default(),
                 }))
             }
         }
@@ -101,6 +107,8 @@ pub enum Trouble {
     Unavailable(String),
     /// There is something that is no provider.
     Invalid(String),
+    /// Nobody who is trusted has signed it.
+    Unverified(String),
     /// There is the module with this digest, which is not the one that is pinned.
     OtherDigest(String),
 }

@@ -37,6 +37,8 @@ pub struct Facts<'a> {
     pub active: Option<&'a Version>,
     /// The version that was started, whether or not it serves already.
     pub started: Option<&'a Version>,
+    /// How its account can read the host's own Secrets, for which it does not start.
+    pub reads_host: Option<&'a str>,
     /// Why the version that it should serve with cannot yet.
     pub not_ready: Option<&'a str>,
     /// The version that may not serve yet, and why.
@@ -67,6 +69,9 @@ pub fn status(provider: &Provider, admission: &Admission, facts: Facts<'_>, now:
     match (&admission.accepted, facts.conflict, facts.note, &admission.orphaned_by) {
         (Err(problem), ..) => draft.set(condition_types::ACCEPTED, false, problem.reason, &problem.message),
         (Ok(_), Some(message), ..) => draft.set(condition_types::ACCEPTED, false, Reason::Conflict, message),
+        (Ok(_), None, ..) if let Some(message) = facts.reads_host => {
+            draft.set(condition_types::ACCEPTED, false, Reason::CanReadHost, message);
+        }
         // It serves all the same.
         (Ok(_), None, Some(FolderNote { kind, message, .. }), _) => {
             let (accepted, reason) = match kind {
@@ -162,6 +167,7 @@ pub fn status(provider: &Provider, admission: &Admission, facts: Facts<'_>, now:
             .or(facts.started.filter(|_| before.active.is_none()))
             .map(|version| active(provider, version, now))
             .or_else(|| before.active.clone()),
+        has_served: before.has_served || facts.active.is_some(),
         previous,
         candidate: facts.candidate.map(|(candidate, _)| candidate).or_else(|| waited.cloned()),
         parents: facts.parents.map(|parents| u32::try_from(parents).unwrap_or(u32::MAX)).or(before.parents),

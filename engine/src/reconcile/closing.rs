@@ -20,7 +20,7 @@ use crate::reconcile::effect::{Effect, Reply};
 use crate::reconcile::execution::Executed;
 use crate::reconcile::outcome::{Conclusion, Retry, failed, persistent_conflict};
 use crate::reconcile::report::{Decided, Ended, Next, Report};
-use crate::snapshot::{Conflicts, Left, Settled, WrittenStatus};
+use crate::snapshot::{Conflicts, Left, Settled, Snapshot, WrittenStatus};
 use crate::status::{self, Outcome, ReportedStatus, StatusInput};
 use crate::takeover::Earlier;
 
@@ -292,6 +292,7 @@ impl Reconcile {
         self.kept.settled = settled.map(|request| Settled { request, module: self.context.digest.clone() });
         let before = self.kept.outcome.replace(draft.outcome.clone());
         let is_tried_again = matches!(finished, Finished::Retry { .. } | Finished::RetryAfter(_));
+        let missing = if draft.request.is_some() { self.missing(&draft.plan) } else { Vec::new() };
         let decided = Decided {
             request: draft.request,
             is_repeated: !is_tried_again && before.as_ref() == Some(&draft.outcome),
@@ -302,13 +303,24 @@ impl Reconcile {
             ignored: draft.ignored,
             status_error: draft.status_error,
             denied,
-            supplied: self.snapshot.supplied.clone(),
+            missing,
         };
         self.draft.called = draft.called;
         self.done(Next::Finish(finished), draft.executed, Ended::Decided(Box::new(decided)));
         if let (Some(report), Ok(Some(parent))) = (&mut self.report, status) {
             report.observed.push(*parent);
         }
+    }
+
+    /// What the provider requests by name, does not exist, and is no child of its own.
+    fn missing(&self, plan: &Plan) -> Vec<ObjectKey> {
+        let Snapshot { supplied, children, .. } = &self.snapshot;
+        let named = supplied.references.iter().flat_map(|reference| {
+            reference.names.iter().map(|name| ObjectKey::new(&reference.kind, reference.namespace.as_deref(), name))
+        });
+        let exists = |key: &ObjectKey| supplied.objects.iter().chain(children).any(|object| object.key == *key);
+        let is_made = |key: &ObjectKey| plan.applies.iter().any(|apply| apply.intent.key == *key);
+        named.filter(|key| !exists(key) && !is_made(key)).collect()
     }
 
     /// Counts reconciles in which the write of one object met a conflict, and backs off if there are too many in a row.

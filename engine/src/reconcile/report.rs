@@ -86,6 +86,6 @@ pub struct Decided {
     pub status_error: Option<ApiError>,
     /// What the provider's account lacks the right to, as the API server says it.
     pub denied: Option<String>,
-    /// The related objects that the provider requested, as far as they exist.
-    pub supplied: Supplied,
+    /// Objects that the provider requests by name, that do not exist, and that it does not make itself.
+    pub missing: Vec<ObjectKey>,
 }

@@ -130,7 +130,7 @@ fn apply(world: &mut World, op: &Op) {
         }
         Op::Report(back, serves) => {
             if let Some(run) = run(world, *back) {
-                let waiting = ControllerEvent::Waiting { reason: "something is missing".to_owned() };
+                let waiting = ControllerEvent::waiting("something is missing".to_owned());
                 let serves = *serves && world.runs[&run].has_begun;
                 world.report(run, if serves { ControllerEvent::Serving } else { waiting });
             }

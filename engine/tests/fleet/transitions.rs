@@ -203,7 +203,7 @@ fn a_harmless_version_of_another_shape_takes_over_once_it_can() {
     assert_eq!(world.done(MINIO), ["show plan", "start 2.0.0 to take over"]);
     assert_eq!(world.serving(MINIO), Some("1.0.0"));
     let next = world.last_run(MINIO);
-    world.report(next, ControllerEvent::Waiting { reason: "a kind is missing".to_owned() });
+    world.report(next, ControllerEvent::waiting("a kind is missing".to_owned()));
     let (reason, message) = world.condition(MINIO, LOADED).unwrap();
     assert_eq!(reason, "NotReady");
     assert_eq!(message, "version 2.0.0 cannot start yet: a kind is missing; version 1.0.0 keeps serving");
@@ -214,7 +214,7 @@ fn a_harmless_version_of_another_shape_takes_over_once_it_can() {
     assert_eq!((world.done(MINIO), world.serving(MINIO)), (vec!["hide plan".to_owned()], Some("2.0.0")));
     assert_eq!(world.condition(MINIO, LOADED).unwrap().0, "Loaded");
     // What the one before still reports is no longer about this Provider.
-    world.report(before, ControllerEvent::Waiting { reason: "late".to_owned() });
+    world.report(before, ControllerEvent::waiting("late".to_owned()));
     assert!(world.done(MINIO).is_empty());
 }
 
@@ -373,13 +373,13 @@ fn a_controller_has_some_time_to_start_before_the_status_says_so() {
     world.publish(MINIO, Some(Ok(first())));
     world.answer_all();
     let run = world.last_run(MINIO);
-    world.report(run, ControllerEvent::Waiting { reason: "a kind is missing".to_owned() });
+    world.report(run, ControllerEvent::waiting("a kind is missing".to_owned()));
     assert_eq!(world.condition(MINIO, SERVING).map(|(reason, _)| reason).as_deref(), Some("NotStarted"));
     world.advance(10);
     assert_eq!(world.condition(MINIO, SERVING).unwrap(), ("NotReady".to_owned(), "a kind is missing".to_owned()));
     world.begin(run);
     let kind = Kind::new("", "v1", "Pod");
-    world.report(run, ControllerEvent::WatchBroken { kind, reason: "it broke".to_owned() });
+    world.report(run, ControllerEvent::WatchBroken { kind, reason: "it broke".to_owned(), is_denied: false });
     assert_eq!(world.condition(MINIO, SERVING).unwrap().1, "watch of Pod.v1 broke: it broke");
     world.report(run, ControllerEvent::Serving);
     assert_eq!(world.condition(MINIO, SERVING).unwrap().0, "Serving");

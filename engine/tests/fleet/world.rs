@@ -188,7 +188,7 @@ impl World {
             Effect::Report { provider, readiness } => {
                 let text = match readiness {
                     Some(Readiness::Ready) => "ready".to_owned(),
-                    Some(Readiness::NotYet(reason)) => format!("not ready: {reason}"),
+                    Some(Readiness::NotYet(reason) | Readiness::Forbidden(reason)) => format!("not ready: {reason}"),
                     None => "forget".to_owned(),
                 };
                 (provider.clone(), text)

@@ -7,7 +7,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use bartizan_registry::{
-    Authorities, CredentialSource, Login, Reference, Registry, RegistryError, Store, StoreEntry, parse_reference,
+    Authorities, CredentialSource, Login, PublicKey, Reference, Registry, RegistryError, Store, StoreEntry,
+    parse_reference,
 };
 use bytes::Bytes;
 use k8s_openapi::api::core::v1::Secret;
@@ -204,6 +205,7 @@ fn trouble(failure: RegistryError, pause: Duration) -> Trouble {
         RegistryError::Missing(reason) => Trouble::Missing(format!("{reason}; it is loaded once it is there")),
         RegistryError::Unavailable(reason) => Trouble::Unavailable(reason),
         RegistryError::Invalid(reason) => Trouble::Invalid(reason),
+        RegistryError::Unverified(reason) => Trouble::Unverified(reason),
         RegistryError::OtherDigest(digest) => Trouble::OtherDigest(digest),
     }
 }
@@ -238,7 +240,10 @@ async fn fetch<'a>(
         // A pinned module is the same wherever its bytes come from.
         Err(failure @ (RegistryError::Unavailable(_) | RegistryError::Busy { .. })) => {
             let place = place(context).await;
-            let pinned = |store: &Store, origin: &OciOrigin| store.module(origin.digest.as_deref()?);
+            // Of one that must be signed, the digest alone says too little.
+            let pinned = |store: &Store, origin: &OciOrigin| {
+                store.module(origin.digest.as_deref().filter(|_| origin.keys.is_empty())?)
+            };
             let Some(bytes) = stored(context, origin, pinned).await else {
                 return Err(failure);
             };
@@ -291,6 +296,9 @@ async fn resolve_now<'a>(
     if bad == Some(digest.as_str()) {
         return Ok(None);
     }
+    if !origin.keys.is_empty() {
+        registry.verify(&resolved.manifest, &keys_of(origin)?).await?;
+    }
     let (wanted, place) = (digest.clone(), place(context).await);
     let bytes = match stored(context, origin, move |store, _| store.module(&wanted)).await {
         Some(bytes) => bytes,
@@ -301,6 +309,15 @@ async fn resolve_now<'a>(
     // A failure is logged there, and the module serves nevertheless.
     let _ = spawn_blocking(move || shared.store.put(&entry, &kept)).await;
     Ok(Some(Fetched { bytes, place }))
+}
+
+/// The keys of which one must have signed it.
+fn keys_of(origin: &OciOrigin) -> Result<Vec<PublicKey>, RegistryError> {
+    let read = |(position, pem): (usize, &String)| {
+        let field = format!("spec.module.oci.verify.keys[{position}]");
+        PublicKey::parse(pem).map_err(|error| RegistryError::Unverified(format!("{field}: {error}")))
+    };
+    origin.keys.iter().enumerate().map(read).collect()
 }
 
 /// Reads from the store, on a thread that may block.

@@ -8,7 +8,7 @@ use bartizan_engine::provider::upgrade_plan::ParentPreview;
 use kube::Client;
 
 use crate::cli::changes;
-use crate::cli::host_client::{HostAt, Output};
+use crate::cli::host_client::{Host, Output};
 use crate::cli::parent::{Parent, Subject};
 use crate::telemetry::hand_over::HandOver;
 
@@ -17,7 +17,7 @@ use crate::telemetry::hand_over::HandOver;
 /// # Errors
 /// If the host does not answer, or does not know.
 pub(crate) async fn diff(
-    host: &HostAt<'_>,
+    host: &Host<'_>,
     cluster: Option<&Client>,
     provider: &str,
     parent: &Subject,

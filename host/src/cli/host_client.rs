@@ -1,24 +1,28 @@
-//! Client of a running host, through a port-forward to its pod or at a given address.
+//! Client of a running host, through a port-forward to its pod or at a given address. It never sends it a credential of the API server.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use bartizan_contract::names::SYSTEM_NAMESPACE;
 use clap::ValueEnum;
-use http::header::HOST;
+use http::header::{AUTHORIZATION, HOST};
 use http::{StatusCode, Uri};
 use http_body_util::{BodyExt as _, Empty};
 use hyper::body::Bytes;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
-use k8s_openapi::api::core::v1::Pod;
-use kube::api::ListParams;
+use k8s_openapi::api::authentication::v1::{TokenRequest, TokenRequestSpec};
+use k8s_openapi::api::core::v1::{Container, Pod, ServiceAccount};
+use kube::api::{AttachParams, ListParams, PostParams};
 use kube::{Api, Client};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite};
 use tokio::net::TcpStream;
 
+use crate::endpoints::one_time_key;
+use crate::endpoints::viewer::{AUDIENCE, KEY_SCHEME};
 use crate::kubernetes::connect::ClusterArgs;
 
 /// Label of the host's pods.
@@ -29,6 +33,12 @@ const PORT_NAME: &str = "http";
 const DEFAULT_PORT: u16 = 8080;
 /// Longest time for an answer.
 const DEADLINE: Duration = Duration::from_secs(15);
+/// Time for which a token is asked: the least that the API server issues.
+const TOKEN_SECONDS: i64 = 600;
+/// Prints a one-time key in the container of the host.
+const MAKE_KEY: [&str; 2] = ["/bartizan", "debug-key"];
+/// Longest answer of it.
+const MOST_KEY_BYTES: u64 = 4096;
 
 /// The host to ask.
 #[derive(Debug, clap::Args)]
@@ -41,6 +51,28 @@ pub(crate) struct HostArgs {
     /// Namespace of the host's pod.
     #[arg(long, value_name = "NAMESPACE", default_value = SYSTEM_NAMESPACE, env = "BARTIZAN_SYSTEM_NAMESPACE")]
     pub(crate) system_namespace: String,
+    /// Ask as this ServiceAccount, which is shown what it may get; you need the right to create a token for it. Default: with a
+    /// one-time key from the host's container, for which you need the right to run programs there (create on pods/exec).
+    #[arg(long, value_name = "NAMESPACE/NAME", value_parser = account)]
+    pub(crate) service_account: Option<Account>,
+    /// The host's file with the secret of one-time keys, if it runs on this machine.
+    #[arg(long, value_name = "FILE", env = "BARTIZAN_DEBUG_KEY_FILE")]
+    pub(crate) debug_key_file: Option<PathBuf>,
+}
+
+/// A ServiceAccount: its namespace and name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Account {
+    namespace: String,
+    name: String,
+}
+
+fn account(text: &str) -> Result<Account, String> {
+    let parts = text.split_once('/').map(|(namespace, name)| (object_name(namespace), object_name(name)));
+    match parts {
+        Some((Ok(namespace), Ok(name))) => Ok(Account { namespace, name }),
+        _ => Err("write it as NAMESPACE/NAME".to_owned()),
+    }
 }
 
 /// How to print an answer.
@@ -88,12 +120,37 @@ fn server(text: &str) -> Result<Uri, String> {
     }
 }
 
-/// How to reach a host.
-pub(crate) enum HostAt<'a> {
+/// What proves who asks.
+enum Proof {
+    /// Nothing: anybody may see it.
+    None,
+    /// The value of the header Authorization.
+    Header(String),
+    /// A one-time key from the container of the host, if it runs in one.
+    KeyOfPod,
+}
+
+impl Proof {
+    fn header(&self) -> Option<String> {
+        match self {
+            Self::Header(value) => Some(value.clone()),
+            Self::None | Self::KeyOfPod => None,
+        }
+    }
+}
+
+/// Where a host is.
+enum At<'a> {
     /// At an address.
     Address(&'a Uri),
     /// In a pod, in this namespace.
     Pod(Client, &'a str),
+}
+
+/// How to reach a host, and who asks it.
+pub(crate) struct Host<'a> {
+    at: At<'a>,
+    args: &'a HostArgs,
 }
 
 impl HostArgs {
@@ -101,60 +158,100 @@ impl HostArgs {
     ///
     /// # Errors
     /// If the cluster cannot be connected to.
-    pub(crate) async fn find(&self) -> anyhow::Result<HostAt<'_>> {
-        match &self.server {
-            Some(server) => Ok(HostAt::Address(server)),
-            None => {
-                let client = self.cluster.connect().await?;
-                Ok(HostAt::Pod(client, &self.system_namespace))
-            }
-        }
+    pub(crate) async fn find(&self) -> anyhow::Result<Host<'_>> {
+        let at = match &self.server {
+            Some(server) => At::Address(server),
+            None => At::Pod(self.cluster.connect().await?, &self.system_namespace),
+        };
+        Ok(Host { at, args: self })
     }
 
     /// The cluster of a host. An address alone says nothing about it.
     ///
     /// # Errors
     /// If it cannot be connected to.
-    pub(crate) async fn cluster_of(&self, host: &HostAt<'_>) -> anyhow::Result<Option<Client>> {
-        Ok(match host {
-            HostAt::Pod(client, _) => Some(client.clone()),
-            HostAt::Address(_) if self.cluster.is_named() => Some(self.cluster.connect().await?),
-            HostAt::Address(_) => None,
+    pub(crate) async fn cluster_of(&self, host: &Host<'_>) -> anyhow::Result<Option<Client>> {
+        Ok(match &host.at {
+            At::Pod(client, _) => Some(client.clone()),
+            At::Address(_) if self.cluster.is_named() => Some(self.cluster.connect().await?),
+            At::Address(_) => None,
         })
+    }
+
+    /// What is to prove who asks.
+    async fn proof(&self) -> anyhow::Result<Proof> {
+        let Some(Account { namespace, name }) = &self.service_account else {
+            return match &self.debug_key_file {
+                Some(file) => Ok(Proof::Header(format!("{KEY_SCHEME} {}", one_time_key::make(file)?))),
+                None => Ok(Proof::KeyOfPod),
+            };
+        };
+        let accounts: Api<ServiceAccount> = Api::namespaced(self.cluster.connect().await?, namespace);
+        let request = TokenRequest {
+            spec: Some(TokenRequestSpec {
+                audiences: Some(vec![AUDIENCE.to_owned()]),
+                expiration_seconds: Some(TOKEN_SECONDS),
+                ..TokenRequestSpec::default()
+            }),
+            ..TokenRequest::default()
+        };
+        let answer = accounts.create_token_request(name, &PostParams::default(), &request).await.map_err(api_message);
+        let answer = answer.with_context(|| format!("--service-account {namespace}/{name}"))?;
+        let token = answer.status.and_then(|status| status.token).context("the API server issued no token")?;
+        Ok(Proof::Header(format!("Bearer {token}")))
     }
 }
 
-impl HostAt<'_> {
+impl Host<'_> {
     /// The default namespace of parents.
     pub(crate) fn default_namespace(&self) -> &str {
-        match self {
-            Self::Address(_) => "default",
-            Self::Pod(client, _) => client.default_namespace(),
+        match &self.at {
+            At::Address(_) => "default",
+            At::Pod(client, _) => client.default_namespace(),
         }
     }
 
-    /// Sends a GET request.
+    /// Sends a GET request, and proves who asks.
     ///
     /// # Errors
     /// If there is no answer in time, or not that of a host of this version.
     pub(crate) async fn get<T: DeserializeOwned>(&self, path: &str, query: &str) -> anyhow::Result<T> {
+        self.ask(path, query, true).await
+    }
+
+    /// Sends a GET request for what anybody may see.
+    ///
+    /// # Errors
+    /// If there is no answer in time, or not that of a host of this version.
+    pub(crate) async fn get_public<T: DeserializeOwned>(&self, path: &str) -> anyhow::Result<T> {
+        self.ask(path, "", false).await
+    }
+
+    async fn ask<T: DeserializeOwned>(&self, path: &str, query: &str, proves: bool) -> anyhow::Result<T> {
         let asked = tokio::time::timeout(DEADLINE, async {
-            match self {
-                Self::Address(server) => {
+            let proof = if proves { self.args.proof().await? } else { Proof::None };
+            match &self.at {
+                At::Address(server) => {
                     let address = format!("{}:{}", server.host().unwrap_or_default(), server.port_u16().unwrap_or(80));
                     let context = || format!("--server {}", server.to_string().trim_end_matches('/'));
                     let stream = TcpStream::connect(&address).await.with_context(context)?;
-                    let base = server.path().trim_end_matches('/');
-                    exchange(stream, &address, base, path, query).await.with_context(context)
+                    let asked = Asked { host: &address, base: server.path().trim_end_matches('/'), path, query };
+                    exchange(stream, asked, proof.header()).await.with_context(context)
                 }
-                Self::Pod(client, namespace) => ask_pod(client, namespace, path, query).await,
+                At::Pod(client, namespace) => ask_pod(client, namespace, proof, path, query).await,
             }
         });
         asked.await.map_err(|_| anyhow::anyhow!("no answer within {} s", DEADLINE.as_secs()))?
     }
 }
 
-async fn ask_pod<T: DeserializeOwned>(client: &Client, namespace: &str, path: &str, query: &str) -> anyhow::Result<T> {
+async fn ask_pod<T: DeserializeOwned>(
+    client: &Client,
+    namespace: &str,
+    proof: Proof,
+    path: &str,
+    query: &str,
+) -> anyhow::Result<T> {
     let pods: Api<Pod> = Api::namespaced(client.clone(), namespace);
     let listed = pods.list(&ListParams::default().labels(POD_LABEL)).await.map_err(api_message);
     let all = listed.with_context(|| format!("pods in namespace {namespace} could not be listed"))?;
@@ -165,8 +262,18 @@ async fn ask_pod<T: DeserializeOwned>(client: &Client, namespace: &str, path: &s
     // One of them leads; those that stand by say so.
     for pod in all.items.iter().filter(|pod| is_running(pod)) {
         let name = pod.metadata.name.clone().unwrap_or_default();
-        let asked = ask(&pods, &name, port(pod), path, query).await;
-        match asked.with_context(|| format!("port-forward to pod {namespace}/{name}")) {
+        let asked = async {
+            let header = match &proof {
+                Proof::KeyOfPod => {
+                    let key = key_from(&pods, pod, &name).await.with_context(|| format!("pod {namespace}/{name}"))?;
+                    Some(format!("{KEY_SCHEME} {key}"))
+                }
+                other => other.header(),
+            };
+            let answer = ask(&pods, port(pod), header, Asked { host: &name, base: "", path, query }).await;
+            answer.with_context(|| format!("port-forward to pod {namespace}/{name}"))
+        };
+        match asked.await {
             Ok(answer) => return Ok(answer),
             Err(error) => failure = error,
         }
@@ -174,16 +281,48 @@ async fn ask_pod<T: DeserializeOwned>(client: &Client, namespace: &str, path: &s
     Err(failure)
 }
 
+/// A one-time key, made in the container of the host.
+async fn key_from(pods: &Api<Pod>, pod: &Pod, name: &str) -> anyhow::Result<String> {
+    let mut wanted = AttachParams::default().stdin(false).stdout(true).stderr(true);
+    wanted.container = container(pod);
+    let context = "no one-time key from its container: this takes create on pods/exec there, or --service-account";
+    let mut run = pods.exec(name, MAKE_KEY, &wanted).await.map_err(api_message).context(context)?;
+    let (mut key, mut said) = (String::new(), String::new());
+    if let Some(output) = run.stdout() {
+        output.take(MOST_KEY_BYTES).read_to_string(&mut key).await.context(context)?;
+    }
+    if let Some(output) = run.stderr() {
+        output.take(MOST_KEY_BYTES).read_to_string(&mut said).await.context(context)?;
+    }
+    let ended = match run.take_status() {
+        Some(status) => status.await,
+        None => None,
+    };
+    let key = key.trim();
+    if key.is_empty() {
+        let why = ended.and_then(|status| status.message).unwrap_or_default();
+        return Err(anyhow::anyhow!("{} {}", why.trim(), said.trim()).context(context));
+    }
+    Ok(key.to_owned())
+}
+
+/// What is asked of which host.
+struct Asked<'a> {
+    host: &'a str,
+    base: &'a str,
+    path: &'a str,
+    query: &'a str,
+}
+
 async fn ask<T: DeserializeOwned>(
     pods: &Api<Pod>,
-    name: &str,
     port: u16,
-    path: &str,
-    query: &str,
+    header: Option<String>,
+    asked: Asked<'_>,
 ) -> anyhow::Result<T> {
-    let mut forward = pods.portforward(name, &[port]).await.map_err(api_message)?;
+    let mut forward = pods.portforward(asked.host, &[port]).await.map_err(api_message)?;
     let stream = forward.take_stream(port).context("has no stream")?;
-    exchange(stream, name, "", path, query).await
+    exchange(stream, asked, header).await
 }
 
 /// An error with the message of the API server alone, if it sent one.
@@ -199,33 +338,47 @@ fn is_running(pod: &Pod) -> bool {
     phase == Some("Running") && pod.metadata.deletion_timestamp.is_none()
 }
 
+/// The container with the host's port, and that.
+fn serving(pod: &Pod) -> Option<(&Container, i32)> {
+    pod.spec.iter().flat_map(|spec| &spec.containers).find_map(|container| {
+        let port = container.ports.iter().flatten().find(|port| port.name.as_deref() == Some(PORT_NAME))?;
+        Some((container, port.container_port))
+    })
+}
+
+fn container(pod: &Pod) -> Option<String> {
+    serving(pod).map(|(container, _)| container.name.clone())
+}
+
 fn port(pod: &Pod) -> u16 {
-    let containers = pod.spec.iter().flat_map(|spec| &spec.containers);
-    let mut ports = containers.flat_map(|container| container.ports.iter().flatten());
-    let named = ports.find(|port| port.name.as_deref() == Some(PORT_NAME));
-    named.and_then(|port| u16::try_from(port.container_port).ok()).unwrap_or(DEFAULT_PORT)
+    serving(pod).and_then(|(_, port)| u16::try_from(port).ok()).unwrap_or(DEFAULT_PORT)
 }
 
 /// One HTTP request over any stream.
-async fn exchange<S, T>(stream: S, host: &str, base: &str, path: &str, query: &str) -> anyhow::Result<T>
+async fn exchange<S, T>(stream: S, asked: Asked<'_>, credential: Option<String>) -> anyhow::Result<T>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     T: DeserializeOwned,
 {
+    let Asked { host, base, path, query } = asked;
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
     // Ends with the sender; an error of the connection is one of the request, too.
     tokio::spawn(connection);
-    let request = http::Request::get(format!("{base}{path}?{query}")).header(HOST, host).body(Empty::<Bytes>::new())?;
-    let response = sender.send_request(request).await?;
+    let mut request = http::Request::get(format!("{base}{path}?{query}")).header(HOST, host);
+    if let Some(credential) = credential {
+        request = request.header(AUTHORIZATION, credential);
+    }
+    let response = sender.send_request(request.body(Empty::<Bytes>::new())?).await?;
     let status = response.status();
     let body = response.into_body().collect().await?.to_bytes();
-    if status == StatusCode::FORBIDDEN {
+    if status == StatusCode::UNAUTHORIZED {
         bail!(
-            "GET {path} was answered with {status}: it shows the content of objects, and only to clients on the host's own \
-             machine; leave out --server to use a port-forward"
+            "GET {path} was answered with {status}: {}; on the host's own machine, name its --debug-key-file, elsewhere a \
+             --service-account, or leave out --server to ask through its pod",
+            String::from_utf8_lossy(&body).trim()
         );
     }
-    if status == StatusCode::SERVICE_UNAVAILABLE {
+    if status == StatusCode::FORBIDDEN || status == StatusCode::SERVICE_UNAVAILABLE {
         bail!("GET {path} was answered with {status}: {}", String::from_utf8_lossy(&body).trim());
     }
     if status != StatusCode::OK {
@@ -238,7 +391,7 @@ where
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::io::AsyncWriteExt as _;
 
     #[test]
     fn a_server_is_an_http_url() {
@@ -261,19 +414,24 @@ mod tests {
                 theirs.write_all(text.as_bytes()).await.unwrap();
                 String::from_utf8_lossy(&request[..length]).into_owned()
             });
-            let found =
-                exchange::<_, Vec<String>>(ours, "pod", "", "/debug/explain", "kind=k&namespace=n&name=x").await;
+            let asked = Asked { host: "pod", base: "", path: "/debug/explain", query: "kind=k&namespace=n&name=x" };
+            let found = exchange::<_, Vec<String>>(ours, asked, Some("Bearer t".to_owned())).await;
             (found.map_err(|error| error.to_string()), server.await.unwrap())
         };
         let (found, request) = answer("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n[]").await;
         assert_eq!(found, Ok(Vec::new()));
-        assert_eq!(request, "GET /debug/explain?kind=k&namespace=n&name=x HTTP/1.1\r\nhost: pod\r\n\r\n");
+        assert_eq!(
+            request,
+            "GET /debug/explain?kind=k&namespace=n&name=x HTTP/1.1\r\nhost: pod\r\nauthorization: Bearer t\r\n\r\n"
+        );
         let (found, _) = answer("HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n").await;
         let expected = "GET /debug/explain was answered with 404 Not Found: this is not a Bartizan host, or one of another version";
         assert_eq!(found, Err(expected.to_owned()));
-        let (found, _) = answer("HTTP/1.1 403 Forbidden\r\ncontent-length: 0\r\n\r\n").await;
-        let expected = "GET /debug/explain was answered with 403 Forbidden: it shows the content of objects, and only to clients on \
-                        the host's own machine; leave out --server to use a port-forward";
+        let (found, _) = answer("HTTP/1.1 403 Forbidden\r\ncontent-length: 9\r\n\r\nu may not\n").await;
+        assert_eq!(found, Err("GET /debug/explain was answered with 403 Forbidden: u may not".to_owned()));
+        let (found, _) = answer("HTTP/1.1 401 Unauthorized\r\ncontent-length: 8\r\n\r\nwho asks").await;
+        let expected = "GET /debug/explain was answered with 401 Unauthorized: who asks; on the host's own machine, name its \
+                        --debug-key-file, elsewhere a --service-account, or leave out --server to ask through its pod";
         assert_eq!(found, Err(expected.to_owned()));
         let (found, _) =
             answer("HTTP/1.1 503 Service Unavailable\r\ncontent-length: 23\r\n\r\nit stands by: a leads\r\n").await;
@@ -291,6 +449,8 @@ mod tests {
             serde_json::from_value::<Pod>(serde_json::json!({"spec": {"containers": containers}})).unwrap()
         };
         let ports = serde_json::json!([{"name": "other", "containerPort": 1}, {"name": "http", "containerPort": 9000}]);
-        assert_eq!((port(&pod(ports)), port(&pod(serde_json::json!([])))), (9000, 8080));
+        let (named, none) = (pod(ports), pod(serde_json::json!([])));
+        assert_eq!((port(&named), port(&none)), (9000, 8080));
+        assert_eq!((container(&named).as_deref(), container(&none)), (Some("bartizan"), None));
     }
 }

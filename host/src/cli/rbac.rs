@@ -23,6 +23,10 @@ const PROJECT: &str = "bartizan";
 const LABELS: &str = "  labels:\n    app.kubernetes.io/part-of: bartizan\n";
 /// API group of roles and bindings.
 const RBAC: &str = "rbac.authorization.k8s.io";
+/// What is said of a ClusterRole that reads Secrets.
+const READS_ALL_SECRETS: &str = "# Secrets of all namespaces, the host's own among them: a Provider with this role is accepted only with\n\
+                                 # spec.allowHostSecrets. Rights in the namespaces that it serves avoid that: --namespace, or a Provider\n\
+                                 # with spec.namespaces (-f).\n";
 /// The verbs on objects that are only read.
 const READ: &[&str] = &["get", "list", "watch"];
 /// The verbs on children: watched by label, read before they are adopted, applied (create and patch), pruned.
@@ -132,6 +136,12 @@ impl Asked {
         let (account, makes_account) = account.map_or((own, true), |account| (account.clone(), false));
         let mut scopes = document::scopes(manifest, spec);
         scopes.retain(|scope| !rules(&scope.manifest).is_empty());
+        let is_wide = |scope: &Scope| scope.namespace.is_none() && scope.manifest.sees_secrets();
+        anyhow::ensure!(
+            spec.allow_host_secrets || !scopes.iter().any(is_wide),
+            "it would read the Secrets of all namespaces, the host's own among them, and not be accepted: name the namespaces that it \
+             serves in spec.namespaces, or say spec.allowHostSecrets"
+        );
         Ok(Self { account, makes_account, scopes, has_people: spec.namespaces.is_empty() })
     }
 }
@@ -173,6 +183,9 @@ impl Asked {
         for (position, Scope { namespace, manifest }) in scopes.iter().enumerate() {
             if position > 0 {
                 text.push_str("---\n");
+            }
+            if namespace.is_none() && manifest.sees_secrets() {
+                text.push_str(READS_ALL_SECRETS);
             }
             text.push_str(&yaml(manifest, &rules(manifest), account, namespace.as_deref()));
         }

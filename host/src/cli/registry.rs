@@ -4,7 +4,9 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context as _;
-use bartizan_registry::{Authorities, CredentialSource, Login, Reference, Registry, RegistryError, parse_reference};
+use bartizan_registry::{
+    Authorities, CredentialSource, Login, PrivateKey, PublicKey, Reference, Registry, RegistryError, parse_reference,
+};
 use bartizan_runtime::{Config, Runtime};
 
 #[derive(Debug, clap::Args)]
@@ -15,6 +17,9 @@ pub(crate) struct PushArgs {
     /// Where to, as registry.example.com/providers/minio:1.0.0.
     #[arg(value_name = "REFERENCE", value_parser = parse_reference)]
     pub(crate) reference: Reference,
+    /// Sign it with this private key (PEM): one of `cosign generate-key-pair`, whose password is in COSIGN_PASSWORD, or one without.
+    #[arg(long, value_name = "KEY")]
+    pub(crate) sign: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) how: How,
 }
@@ -27,6 +32,9 @@ pub(crate) struct PullArgs {
     /// File to write; default: the last part of the repository with .wasm at the end, in this folder.
     #[arg(short, long, value_name = "FILE")]
     pub(crate) output: Option<PathBuf>,
+    /// Public key (PEM) of which one must have signed it (may be repeated).
+    #[arg(long = "key", value_name = "FILE")]
+    pub(crate) keys: Vec<PathBuf>,
     #[command(flatten)]
     pub(crate) how: How,
 }
@@ -47,7 +55,9 @@ pub(crate) struct How {
 /// # Errors
 /// If it cannot be read, or the registry does not take it.
 pub(crate) async fn push(args: &PushArgs) -> anyhow::Result<ExitCode> {
-    let PushArgs { module: file, reference, how } = args;
+    let PushArgs { module: file, reference, sign, how } = args;
+    // Before anything is pushed.
+    let key = sign.as_deref().map(private_key).transpose()?;
     anyhow::ensure!(
         reference.digest().is_none(),
         "{reference}: a digest is what comes of a push; write a tag, as in {}:1.0.0",
@@ -67,9 +77,18 @@ pub(crate) async fn push(args: &PushArgs) -> anyhow::Result<ExitCode> {
         Ok(pushed) => pushed,
         Err(failure) => return refused(failure),
     };
+    if let Some(key) = &key
+        && let Err(failure) = registry.sign(&pushed.manifest, key).await
+    {
+        eprintln!("pushed {reference}@{}, and not signed", pushed.manifest);
+        return refused(failure);
+    }
     println!("{reference}@{}", pushed.manifest);
     let (name, version) = (&loaded.info.manifest.name, &loaded.info.manifest.version);
     eprintln!("pushed {name} {version}; spec.module.digest pins it: {}", pushed.module);
+    if let Some(key) = &key {
+        eprintln!("signed with the key {}", key.public().fingerprint());
+    }
     Ok(ExitCode::SUCCESS)
 }
 
@@ -78,10 +97,14 @@ pub(crate) async fn push(args: &PushArgs) -> anyhow::Result<ExitCode> {
 /// # Errors
 /// If the registry cannot be asked, or the file not be written.
 pub(crate) async fn pull(args: &PullArgs) -> anyhow::Result<ExitCode> {
-    let PullArgs { reference, output, how } = args;
+    let PullArgs { reference, output, keys, how } = args;
+    let keys: Vec<PublicKey> = keys.iter().map(|file| public_key(file)).collect::<anyhow::Result<_>>()?;
     let registry = connect(reference, how)?;
     let pulled = async {
         let resolved = registry.resolve(Config::default().module_bytes).await?;
+        if !keys.is_empty() {
+            registry.verify(&resolved.manifest, &keys).await?;
+        }
         let module = registry.download(&resolved.layer).await?;
         Ok((resolved, module))
     };
@@ -96,10 +119,22 @@ pub(crate) async fn pull(args: &PullArgs) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+fn private_key(file: &Path) -> anyhow::Result<PrivateKey> {
+    let context = || format!("--sign {}", file.display());
+    let pem = std::fs::read_to_string(file).with_context(context)?;
+    let password = std::env::var("COSIGN_PASSWORD").unwrap_or_default();
+    PrivateKey::parse(&pem, password.as_bytes()).with_context(context)
+}
+
+fn public_key(file: &Path) -> anyhow::Result<PublicKey> {
+    let context = || format!("--key {}", file.display());
+    PublicKey::parse(&std::fs::read_to_string(file).with_context(context)?).with_context(context)
+}
+
 /// What the registry holds was looked at and refused, or it could not be asked.
 fn refused(failure: RegistryError) -> anyhow::Result<ExitCode> {
     match failure {
-        RegistryError::Invalid(_) | RegistryError::OtherDigest(_) => {
+        RegistryError::Invalid(_) | RegistryError::Unverified(_) | RegistryError::OtherDigest(_) => {
             eprintln!("error: {failure}");
             Ok(ExitCode::FAILURE)
         }

@@ -195,5 +195,5 @@ fn pages(api: Api<DynamicObject>) -> impl futures::Stream<Item = anyhow::Result<
 }
 
 async fn loads(args: &StatusArgs) -> anyhow::Result<BTreeMap<String, Load>> {
-    args.host.find().await?.get("/debug/status", "").await
+    args.host.find().await?.get_public("/debug/status").await
 }

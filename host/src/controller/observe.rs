@@ -40,8 +40,8 @@ impl Controller {
                 self.broken.remove(scope);
                 self.report_health();
             }
-            Seen::Broken(reason) => {
-                self.broken.insert(scope.clone(), reason);
+            Seen::Broken(broken) => {
+                self.broken.insert(scope.clone(), broken);
                 self.report_health();
             }
         }

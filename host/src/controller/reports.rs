@@ -61,12 +61,15 @@ impl Controller {
         for kind in self.index.scopes().map(|scope| &scope.kind) {
             self.observer.metrics.watch_up(kind, !known_old.contains(kind));
         }
-        if let Some((scope, reason)) = self.broken.first_key_value().or_else(|| self.looking_back.unread()) {
+        let broken = self.broken.iter().map(|(scope, broken)| (scope, &broken.reason, broken.is_denied));
+        let unread = self.looking_back.unread().map(|(scope, reason)| (scope, reason, false));
+        // A right that is missing stays so until somebody acts.
+        if let Some((scope, reason, is_denied)) = broken.chain(unread).max_by_key(|(.., is_denied)| *is_denied) {
             let (kind, reason) = (scope.kind.clone(), reason.clone());
-            self.reporter.report(ControllerEvent::WatchBroken { kind, reason });
+            self.reporter.report(ControllerEvent::WatchBroken { kind, reason, is_denied });
         } else if self.told_unrecorded {
             let reason = "the status of the Provider names another version than the one that is to serve".to_owned();
-            self.reporter.report(ControllerEvent::Waiting { reason });
+            self.reporter.report(ControllerEvent::waiting(reason));
         } else if self.index.is_synced() {
             if !self.was_synced {
                 self.was_synced = true;
@@ -79,7 +82,7 @@ impl Controller {
             let waiting: BTreeSet<String> = self.index.unsynced().map(|scope| scope.kind.to_string()).collect();
             let waiting: Vec<String> = waiting.into_iter().collect();
             let reason = format!("listing {}", waiting.join(", "));
-            self.reporter.report(ControllerEvent::Waiting { reason });
+            self.reporter.report(ControllerEvent::waiting(reason));
         }
     }
 

@@ -11,7 +11,7 @@ use bartizan_contract::{GroupKind, Kind};
 use bartizan_engine::crd_compat::Incompatibility;
 use bartizan_engine::object::Projection;
 use bartizan_engine::provider::claims::{self, Claim};
-use bartizan_engine::provider::event::{ControllerEvent, Purpose};
+use bartizan_engine::provider::event::{ControllerEvent, Hindrance, Purpose};
 use bartizan_engine::provider::module::{ModuleInfo, Parent};
 use bartizan_engine::provider::upgrade_plan::Preview;
 use bartizan_engine::secrets::Tokenizer;
@@ -28,7 +28,7 @@ use crate::catalog::Runnable;
 use crate::controller::reporter::Reporter;
 use crate::controller::{Controller, Ended, Inputs, Served, Surroundings};
 use crate::controller::{former_kinds, former_namespaces, lacking_crds};
-use crate::kubernetes::access_review;
+use crate::kubernetes::access_review::{self, NotAllowed};
 use crate::kubernetes::backoff;
 use crate::kubernetes::crds;
 use crate::kubernetes::deadline::in_time;
@@ -240,7 +240,8 @@ impl Start {
                 }
                 Err(error) => {
                     let reason = text(&error);
-                    self.wait(&reason);
+                    let hindrance = error.downcast_ref().map_or(Hindrance::Wait, NotAllowed::hindrance);
+                    self.reporter.report(ControllerEvent::Waiting { reason: reason.clone(), hindrance });
                     error!(provider = name, "cannot start yet: {reason}");
                 }
             }
@@ -266,7 +267,7 @@ impl Start {
 
     /// Reports what it waits for.
     fn wait(&self, reason: &str) {
-        self.reporter.report(ControllerEvent::Waiting { reason: reason.to_owned() });
+        self.reporter.report(ControllerEvent::waiting(reason.to_owned()));
     }
 
     /// Reports the kinds of parents on which nothing can be said before the provider gave a status.
@@ -295,6 +296,9 @@ impl Start {
         let mut served = served;
         let user = impersonation::user(&self.host.provider_namespace, &self.provider.service_account_name());
         let client = impersonation::acting_as(&self.host.client, &user, name)?;
+        if !self.provider.spec.allow_host_secrets {
+            access_review::check_host(&client, &user, &self.host.system_namespace).await?;
+        }
         former_kinds::leave_without_rights(&client, &user, &mut served, &namespaces).await?;
         access_review::check(&client, &user, &served, manifest.finalizes, &namespaces).await?;
         let server = in_time(self.host.client.apiserver_version()).await.context("version of the API server")?;

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use bartizan_contract::Kind;
+use bartizan_engine::provider::event::Hindrance;
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use k8s_openapi::api::authorization::v1::{ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec};
 use kube::api::PostParams;
@@ -12,6 +13,7 @@ use kube::{Api, Client};
 
 use crate::kubernetes::deadline::in_time;
 use crate::kubernetes::served::{Resource, Served};
+use crate::kubernetes::token_key;
 
 /// Reviews at the same time.
 const CONCURRENT_REVIEWS: usize = 8;
@@ -28,6 +30,39 @@ struct Right {
     resource: String,
     subresource: &'static str,
     namespace: Option<String>,
+    /// Of one object; `None`: of all.
+    name: Option<&'static str>,
+}
+
+/// Why a provider does not start with the rights of its account.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum NotAllowed {
+    /// It lacks some.
+    #[error("{0}")]
+    Lacks(String),
+    /// It has more than it should.
+    #[error(
+        "{user} may {verb} Secrets in {namespace}, the host's own namespace, which hold the key of all secret values: give it its rights in the \
+         namespaces that it serves (spec.namespaces; bartizan rbac -f prints Roles for them), or say spec.allowHostSecrets"
+    )]
+    ReadsHost {
+        /// The account.
+        user: String,
+        /// How it can read them.
+        verb: &'static str,
+        /// The host's namespace.
+        namespace: String,
+    },
+}
+
+impl NotAllowed {
+    /// For the status.
+    pub(crate) fn hindrance(&self) -> Hindrance {
+        match self {
+            Self::Lacks(_) => Hindrance::Forbidden,
+            Self::ReadsHost { .. } => Hindrance::CanReadHost,
+        }
+    }
 }
 
 impl std::fmt::Display for Right {
@@ -57,7 +92,7 @@ fn needed(served: &Served, finalizes: bool, namespaces: &[String]) -> Vec<Right>
         for namespace in scopes {
             for verb in verbs {
                 let (group, resource) = (resource.api.group.clone(), resource.api.plural.clone());
-                let right = Right { verb, group, resource, subresource, namespace: namespace.cloned() };
+                let right = Right { verb, group, resource, subresource, namespace: namespace.cloned(), name: None };
                 if !rights.contains(&right) {
                     rights.push(right);
                 }
@@ -101,8 +136,32 @@ pub(crate) async fn check(
 ) -> anyhow::Result<()> {
     match missing(client, user, needed(served, finalizes, namespaces)).await? {
         None => Ok(()),
-        Some(message) => anyhow::bail!(message),
+        Some(message) => Err(NotAllowed::Lacks(message).into()),
     }
+}
+
+/// Checks that a provider's account cannot read the Secrets of the host's own namespace.
+///
+/// # Errors
+/// If it can, or that cannot be found out.
+pub(crate) async fn check_host(client: &Client, user: &str, namespace: &str) -> anyhow::Result<()> {
+    let ways = [("get", Some(token_key::NAME)), ("get", None), ("list", None), ("watch", None)];
+    for (verb, name) in ways {
+        let right = Right {
+            verb,
+            group: String::new(),
+            resource: "secrets".to_owned(),
+            subresource: "",
+            namespace: Some(namespace.to_owned()),
+            name,
+        };
+        let allowed = in_time(is_allowed(client, &right)).await;
+        if allowed.with_context(|| format!("the rights of {user} could not be checked"))? {
+            let (user, namespace) = (user.to_owned(), namespace.to_owned());
+            return Err(NotAllowed::ReadsHost { user, verb, namespace }.into());
+        }
+    }
+    Ok(())
 }
 
 /// What the account lacks to prune the children of a kind that only an earlier version wrote; `None`: nothing.
@@ -147,6 +206,7 @@ async fn is_allowed(client: &Client, right: &Right) -> Result<bool, kube::Error>
         resource: Some(right.resource.clone()),
         subresource: Some(right.subresource.to_owned()).filter(|name| !name.is_empty()),
         namespace: right.namespace.clone(),
+        name: right.name.map(str::to_owned),
         ..ResourceAttributes::default()
     };
     let spec = SelfSubjectAccessReviewSpec { resource_attributes: Some(attributes), ..Default::default() };

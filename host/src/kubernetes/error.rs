@@ -86,10 +86,20 @@ pub(crate) fn chain(error: &(dyn Error + 'static)) -> String {
 
 /// The delay that the API server asks for in the answer that is the cause of an error.
 pub(crate) fn retry_after(error: &(dyn Error + 'static)) -> Option<Duration> {
+    answer_behind(error).and_then(delay)
+}
+
+/// Whether an error comes from an answer that denies a right.
+pub(crate) fn is_denied(error: &(dyn Error + 'static)) -> bool {
+    answer_behind(error).is_some_and(|status| status.code == 403 && is_of_rbac(&status.message))
+}
+
+/// The API server's answer that is the cause of an error.
+fn answer_behind<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a Status> {
     let mut next = Some(error);
     while let Some(error) = next {
         if let Some(status) = status_of(error) {
-            return delay(status);
+            return Some(status);
         }
         next = error.source();
     }

@@ -15,7 +15,7 @@ use tokio::sync::mpsc;
 use tracing::warn;
 
 use crate::kubernetes::backoff::{self, Backoff};
-use crate::kubernetes::error::{chain, retry_after};
+use crate::kubernetes::error::{chain, is_denied, retry_after};
 use crate::kubernetes::layer::layered;
 use crate::kubernetes::object::objects_as;
 use crate::kubernetes::served::Resource;
@@ -55,11 +55,25 @@ pub(crate) enum Seen {
     /// The list is complete.
     Listed,
     /// The watch broke, for this reason; a list follows.
-    Broken(String),
+    Broken(Broken),
 }
 
-/// Why a watch broke, and the delay that the API server asks for.
-type Broken = (String, Option<Duration>);
+/// Why a watch broke.
+#[derive(Clone, Debug)]
+pub(crate) struct Broken {
+    /// In words.
+    pub(crate) reason: String,
+    /// Whether a right is missing.
+    pub(crate) is_denied: bool,
+    /// The delay that the API server asks for.
+    pause: Option<Duration>,
+}
+
+impl From<watcher::Error> for Broken {
+    fn from(error: watcher::Error) -> Self {
+        Self { reason: chain(&error), is_denied: is_denied(&error), pause: retry_after(&error) }
+    }
+}
 
 /// Everything that a watch needs.
 pub(crate) struct Watch {
@@ -86,15 +100,16 @@ impl Watch {
         loop {
             let started = Instant::now();
             let mut is_listed = false;
-            let Err((reason, asked)) = self.once(&to, &mut is_listed).await else { return };
+            let Err(broken) = self.once(&to, &mut is_listed).await else { return };
             let lasted = started.elapsed();
             // It may be that this server sends no streams: an aggregated one, or one where that is off.
             self.streams = self.may_stream && (is_listed || !self.streams);
+            let (reason, pause) = (&broken.reason, broken.pause);
             warn!(kind = %self.scope.kind, namespace = self.scope.namespace, %reason, "watch broke; listing again");
-            if to.send((self.scope.clone(), Seen::Broken(reason))).await.is_err() {
+            if to.send((self.scope.clone(), Seen::Broken(broken))).await.is_err() {
                 return;
             }
-            backoff.wait_after_watch(lasted, asked).await;
+            backoff.wait_after_watch(lasted, pause).await;
         }
     }
 
@@ -114,7 +129,7 @@ impl Watch {
             config = config.labels(selector);
         }
         let mut events = watcher(api, config).boxed();
-        while let Some(event) = events.try_next().await.map_err(|error| (chain(&error), retry_after(&error)))? {
+        while let Some(event) = events.try_next().await? {
             let seen = match event {
                 Event::Init => Some(Seen::Relist),
                 Event::InitApply(object) | Event::Apply(object) => self.project(object).map(Seen::Object),
@@ -130,7 +145,7 @@ impl Watch {
                 return Ok(());
             }
         }
-        Err(("the stream of events ended".to_owned(), None))
+        Err(Broken { reason: "the stream of events ended".to_owned(), is_denied: false, pause: None })
     }
 
     fn project(&self, object: Stored) -> Option<Box<Observed>> {

@@ -46,6 +46,10 @@ struct Removal {
     claims: Arc<[Claim]>,
 }
 
+fn is_forbidden(error: &anyhow::Error) -> bool {
+    matches!(error.downcast_ref(), Some(kube::Error::Api(status)) if status.code == 403)
+}
+
 /// A parent, and where it is.
 struct Found {
     kind: Kind,
@@ -117,7 +121,14 @@ impl Removal {
                 in_time(discovery::preferred(&self.client, kind)).await.with_context(|| format!("kind {kind}"))?;
             // What the cluster does not serve has no objects.
             let Some((version, resource)) = served else { continue };
-            let listed = self.everywhere(&resource, ListParams::default()).await;
+            let listed = match self.everywhere(&resource, ListParams::default()).await {
+                // An account that never got any rights is no reason to stay.
+                Err(error) if is_forbidden(&error) && self.never_served() => {
+                    warn!(provider = self.provider.metadata.name, %kind, "parents cannot be looked for: {}", text(&error));
+                    continue;
+                }
+                listed => listed,
+            };
             let listed = listed.with_context(|| {
                 format!(
                     "{kind} cannot be listed, so that nobody knows its parents (give its account that right, or take the finalizer \
@@ -142,7 +153,6 @@ impl Removal {
         let namespaces = namespaces(&self.namespaces, &self.provider.spec.namespaces).unwrap_or_default();
         if self.namespaces.is_empty() || !resource.namespaced {
             let listed = self.list(&resource.api, None, params.clone()).await;
-            let is_forbidden = |error: &anyhow::Error| matches!(error.downcast_ref(), Some(kube::Error::Api(status)) if status.code == 403);
             match listed {
                 Err(error) if is_forbidden(&error) && resource.namespaced && !namespaces.is_empty() => {}
                 listed => return listed,
@@ -167,11 +177,20 @@ impl Removal {
         Ok(found)
     }
 
-    /// Those that it serves, and those that have its finalizer: without it, nobody takes that off.
+    /// Those that it serves, and those that have its finalizer: without it, nobody takes that off. Of one that never served, as far as its
+    /// status says, those that another of its name has left something on: it was made again, or restored.
     async fn parents(&self) -> anyhow::Result<Vec<Found>> {
-        let (mut found, ours) = (self.found().await?, finalizer(&self.provider.metadata.name));
-        found.retain(|parent| self.serves(parent) || parent.meta.finalizers().contains(&ours));
+        let (mut found, name) = (self.found().await?, &self.provider.metadata.name);
+        let ours = finalizer(name);
+        found.retain(|parent| match self.never_served() {
+            true => has_marks_of(&parent.meta, name),
+            false => self.serves(parent) || parent.meta.finalizers().contains(&ours),
+        });
         Ok(found)
+    }
+
+    fn never_served(&self) -> bool {
+        !self.provider.status.has_served
     }
 
     fn serves(&self, Found { kind, meta, .. }: &Found) -> bool {

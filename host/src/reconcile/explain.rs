@@ -2,7 +2,6 @@
 
 use bartizan_contract::Reason;
 use bartizan_contract::names::PAUSED_ANNOTATION;
-use bartizan_engine::ObjectKey;
 use bartizan_engine::object::{Hash, short_hex};
 use bartizan_engine::reconcile::{Decided, Ended};
 use bartizan_engine::status::Outcome;
@@ -67,7 +66,7 @@ fn of_decision(decided: &Decided) -> Explained {
 }
 
 fn waits_for(decided: &Decided) -> Vec<String> {
-    let Decided { outcome, plan, taken, supplied, .. } = decided;
+    let Decided { outcome, plan, taken, missing, .. } = decided;
     let deletions = plan.waiting.iter().map(|key| format!("{key} to be deleted"));
     let taken = taken.iter().map(|(key, holder)| format!("the name of {key} to be free: {holder}"));
     let mut waits: Vec<String> = deletions.chain(taken).collect();
@@ -79,14 +78,6 @@ fn waits_for(decided: &Decided) -> Vec<String> {
         }
         _ => {}
     }
-    // Without a request, nobody looked.
-    for reference in supplied.references.iter().filter(|_| decided.request.is_some()) {
-        for name in &reference.names {
-            let key = ObjectKey::new(&reference.kind, reference.namespace.as_deref(), name);
-            if !supplied.objects.iter().any(|object| object.key == key) {
-                waits.push(format!("{key}, which the provider requests, to exist"));
-            }
-        }
-    }
+    waits.extend(missing.iter().map(|key| format!("{key}, which the provider requests, to exist")));
     waits
 }

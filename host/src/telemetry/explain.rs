@@ -121,11 +121,9 @@ impl Board {
         self.upgrades.lock().unwrap_or_else(PoisonError::into_inner).get(provider).cloned()
     }
 
-    /// The decisions on the parents that are meant.
-    pub(crate) fn find(&self, subject: &Subject) -> Vec<Explained> {
-        let entries = self.lock();
-        let meant = entries.values().filter(|(key, _)| subject.is(key));
-        meant.map(|(_, explained)| explained.clone()).collect()
+    /// The parents that are meant, and the decisions on them.
+    pub(crate) fn find(&self, subject: &Subject) -> Vec<(ObjectKey, Explained)> {
+        self.lock().values().filter(|(key, _)| subject.is(key)).cloned().collect()
     }
 
     /// Whom to ask about hand-overs.
@@ -164,7 +162,7 @@ mod tests {
         assert_eq!(find("ObjectStore", Some("other")).len(), 0);
         board.note("minio", &uid, &key, Explained { call: "not called".to_owned(), ..Explained::default() });
         let found = find("ObjectStore", None);
-        assert_eq!((found[0].call.as_str(), found[0].outcome.as_str()), ("not called", "Applied"));
+        assert_eq!((found[0].1.call.as_str(), found[0].1.outcome.as_str()), ("not called", "Applied"));
         board.forget("minio", &uid);
         assert!(find("ObjectStore", None).is_empty());
     }

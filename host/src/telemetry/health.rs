@@ -1,4 +1,5 @@
-//! How ready the host is: /readyz, in the form that the API server's own has (one line per check, `[+]` or `[-]`).
+//! How ready the host is: /readyz, in the form that the API server's own has (one line per check, `[+]` or `[-]`). Ready means that the
+//! host is able to serve: no provider's own trouble takes it out of its Deployment. What one lacks is told beside it (`[ ]`).
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -96,8 +97,7 @@ impl Health {
             modules => modules,
         };
         let ready = modules == Modules::Loaded
-            && state.stands_by.as_ref().map_or(state.waits.is_none(), |(_, another_leads)| *another_leads)
-            && state.checks.values().all(|check| *check == Readiness::Ready);
+            && state.stands_by.as_ref().map_or(state.waits.is_none(), |(_, another_leads)| *another_leads);
         let mut text = String::new();
         text.push_str(match modules {
             Modules::Loading => "[-]providers: loading modules\n",
@@ -115,7 +115,9 @@ impl Health {
             // Writing to a string cannot fail.
             let _ = match check {
                 Readiness::Ready => writeln!(text, "[+]provider/{provider} ok"),
-                Readiness::NotYet(reason) => writeln!(text, "[-]provider/{provider} not ready: {reason}"),
+                Readiness::NotYet(reason) | Readiness::Forbidden(reason) => {
+                    writeln!(text, "[ ]provider/{provider} does not serve: {reason}")
+                }
             };
         }
         text.push_str(if ready { "readyz check passed\n" } else { "readyz check failed\n" });
@@ -128,7 +130,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ready_means_that_every_provider_serves() {
+    fn ready_means_that_the_host_can_serve_and_every_provider_was_judged() {
         let health = Health::default();
         let loading = "[-]providers: loading modules\nreadyz check failed\n".to_owned();
         assert_eq!(health.readyz(), (StatusCode::SERVICE_UNAVAILABLE, loading));
@@ -139,10 +141,10 @@ mod tests {
         assert_eq!(health.readyz(), (StatusCode::OK, "readyz check passed\n".to_owned()));
         health.report("minio", Some(Readiness::Ready));
         health.report("cassandra", Some(Readiness::NotYet("listing Pod.v1".to_owned())));
-        let text = "[-]provider/cassandra not ready: listing Pod.v1\n[+]provider/minio ok\nreadyz check failed\n";
-        assert_eq!(health.readyz(), (StatusCode::SERVICE_UNAVAILABLE, text.to_owned()));
-        health.report("cassandra", Some(Readiness::Ready));
-        assert_eq!(health.readyz().0, StatusCode::OK);
+        let text = "[ ]provider/cassandra does not serve: listing Pod.v1\n[+]provider/minio ok\nreadyz check passed\n";
+        assert_eq!(health.readyz(), (StatusCode::OK, text.to_owned()), "one tenant's provider is not the host");
+        health.providers_wait("the watch of Providers broke");
+        assert_eq!(health.readyz().0, StatusCode::SERVICE_UNAVAILABLE, "what an administrator says is not heard");
     }
 
     #[test]

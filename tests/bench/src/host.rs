@@ -39,11 +39,11 @@ fn clean(program: &Path) -> Command {
     command
 }
 
-/// Waits until the host is ready.
+/// Waits until the host is ready, with every provider.
 pub(crate) async fn ready(process: HostProcess, timeout: Duration) -> Result<Host> {
     let started = Instant::now();
     let mut host = Host::listening(process).await?;
-    while host.get("/readyz").await?.0 != 200 {
+    while !matches!(host.get("/readyz").await?, (200, text) if !text.contains("[ ]")) {
         ensure!(started.elapsed() < timeout, "not ready: {}", host.process.lines().join("\n"));
         ensure!(host.process.exited()?.is_none(), "it ended: {}", host.process.lines().join("\n"));
         tokio::time::sleep(POLL).await;

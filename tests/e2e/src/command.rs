@@ -13,6 +13,8 @@ use crate::stage::Stage;
 pub fn bartizan(stage: &Stage, arguments: &[&str]) -> Result<Output> {
     let mut command = Command::new(stage.plain_command().get_program());
     command.args(arguments).env_remove("BARTIZAN_SYSTEM_NAMESPACE").env_remove("RUST_LOG");
+    // Somebody on the host's machine, with its rights.
+    command.env("BARTIZAN_DEBUG_KEY_FILE", stage.debug_key_file());
     command.output().context("bartizan cannot be run")
 }
 

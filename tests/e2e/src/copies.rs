@@ -57,6 +57,8 @@ impl ModuleCopy {
             "spec": {
                 "module": {"file": format!("{name}.wasm")},
                 "grants": {"children": [{"group": "", "kinds": ["ConfigMap"]}]},
+                // Their accounts have a ClusterRole.
+                "allowHostSecrets": true,
             },
         });
         for (field, value) in more.as_object().into_iter().flatten() {

@@ -34,16 +34,16 @@ impl Host {
         Ok(Self { process, address })
     }
 
-    /// Waits until /readyz answers 200, and returns the body.
+    /// Waits until /readyz answers 200 and says of no provider that it does not serve, and returns the body.
     ///
     /// # Errors
     /// If it does not in time, with the last answer and the end of the log.
     pub async fn ready(&mut self) -> Result<String> {
         let probe = async || match self.get("/readyz").await? {
-            (200, text) => Ok(Some(text)),
+            (200, text) if !text.contains("[ ]") => Ok(Some(text)),
             (code, text) => bail!("{code}: {text}"),
         };
-        let ready = wait_for("/readyz to answer 200", SOON, probe).await;
+        let ready = wait_for("/readyz to answer 200, with every provider", SOON, probe).await;
         ready.with_context(|| self.process.lines().join("\n"))
     }
 
@@ -52,11 +52,19 @@ impl Host {
     /// # Errors
     /// If it does not in time, with the last answer.
     pub async fn unready(&self, text: &str) -> Result<()> {
+        self.readyz(503, text).await
+    }
+
+    /// Waits until /readyz answers with this code and exactly this text.
+    ///
+    /// # Errors
+    /// If it does not in time, with the last answer.
+    pub async fn readyz(&self, expected: u16, text: &str) -> Result<()> {
         let probe = async || match self.get("/readyz").await? {
-            (503, body) if body == text => Ok(Some(())),
+            (code, body) if (code, &*body) == (expected, text) => Ok(Some(())),
             (code, body) => bail!("{code}: {body}"),
         };
-        wait_for(&format!("/readyz to answer 503 with {text:?}"), SOON, probe).await
+        wait_for(&format!("/readyz to answer {expected} with {text:?}"), SOON, probe).await
     }
 
     /// Status code and body of a GET.
@@ -64,8 +72,21 @@ impl Host {
     /// # Errors
     /// If there is no HTTP answer.
     pub async fn get(&self, path: &str) -> Result<(u16, String)> {
+        self.get_with(path, "").await
+    }
+
+    /// Status code and body of a GET by somebody who proves who they are with this value of the header Authorization.
+    ///
+    /// # Errors
+    /// If there is no HTTP answer.
+    pub async fn get_as(&self, path: &str, credential: &str) -> Result<(u16, String)> {
+        self.get_with(path, &format!("Authorization: {credential}\r\n")).await
+    }
+
+    async fn get_with(&self, path: &str, header: &str) -> Result<(u16, String)> {
         // HTTP/1.0: the response ends with the connection.
-        let answer = exchange(&self.address, &format!("GET {path} HTTP/1.0\r\nHost: {}\r\n\r\n", self.address)).await?;
+        let request = format!("GET {path} HTTP/1.0\r\nHost: {}\r\n{header}\r\n", self.address);
+        let answer = exchange(&self.address, &request).await?;
         let (head, body) = answer.split_once("\r\n\r\n").context("an answer without an end of its head")?;
         let code = head.split(' ').nth(1).and_then(|code| code.parse().ok()).context("an answer without a code")?;
         Ok((code, body.to_owned()))

@@ -134,6 +134,12 @@ impl Stage {
         &self.kubeconfig
     }
 
+    /// Where hosts keep the secret of their one-time keys.
+    #[must_use]
+    pub fn debug_key_file(&self) -> PathBuf {
+        self.path("debug.key")
+    }
+
     /// `bartizan run` as the host's account on the stage's folder; arguments may be added.
     #[must_use]
     pub fn command(&self) -> Command {
@@ -159,6 +165,7 @@ impl Stage {
         let mut command = Command::new(&self.programs.host);
         command.args(["run", "--listen", "127.0.0.1:0", "--kubeconfig"]).arg(kubeconfig);
         command.arg("--cache-dir").arg(self.path("compiled"));
+        command.env("BARTIZAN_DEBUG_KEY_FILE", self.debug_key_file());
         // As the containers of one pod: what replaces a host that was killed need not wait until its lease expires.
         command.env("BARTIZAN_IDENTITY", "test");
         // The environment of whoever runs the tests must not change what the host does.

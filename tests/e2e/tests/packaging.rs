@@ -112,6 +112,7 @@ async fn the_charts_render_what_kustomize_prints(helm: &Helm) -> Result<()> {
     let more = [
         "--set=providers.cassandra.enabled=true",
         "--set=installCRDs=true",
+        "--set=accessReviews=true",
         "--set=pullSecrets={registry}",
         "--set=admissionPolicies.enabled=true",
     ];
@@ -119,7 +120,7 @@ async fn the_charts_render_what_kustomize_prints(helm: &Helm) -> Result<()> {
     let added: Objects = rendered.iter().filter(|(key, _)| !base.contains_key(*key)).map(own).collect();
     let kustomization = format!(
         "resources: [{0}/providers/cassandra]\ncomponents: [{0}/optional/install-crds, {0}/optional/pull-secret, \
-         {0}/optional/policies]\n",
+         {0}/optional/policies, {0}/optional/reviews]\n",
         "deploy"
     );
     // kustomize takes folders relative to its own only.

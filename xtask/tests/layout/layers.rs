@@ -17,8 +17,8 @@ pub(crate) const LAYERS: [(&str, &[&str]); 10] = [
 ];
 
 /// The rooms of the host: each may import from itself and from those before it.
-pub(crate) const ROOMS: [&str; 9] =
-    ["telemetry", "kubernetes", "catalog", "reconcile", "controller", "providers", "run", "cli", "main"];
+pub(crate) const ROOMS: [&str; 10] =
+    ["telemetry", "kubernetes", "endpoints", "catalog", "reconcile", "controller", "providers", "run", "cli", "main"];
 
 /// Folders below which crates are for tests and tasks, and may depend on everything.
 pub(crate) const FREE: [&str; 2] = ["tests/", "xtask"];

@@ -54,6 +54,7 @@ impl Life {
             active,
             started: self.runner.as_ref().map(|runner| &runner.version),
             // Of one that serves as it should, nothing is held.
+            reads_host: self.reported.reads_host.as_deref().filter(|_| self.runner.is_some()),
             not_ready: self.reported.held.as_deref().filter(|_| active.map(Version::id) != next),
             judged: self.judged(provider, admission),
             candidate,
@@ -134,6 +135,8 @@ impl Life {
                 }
                 None => Serving::Yes,
             },
+            Some(Readiness::Forbidden(reason)) => Serving::No(Reason::Forbidden, reason.clone()),
+            _ if self.reported.reads_host.is_some() => Serving::No(Reason::NotStarted, "it is not accepted".to_owned()),
             _ if runner.is_starting(now.instant) => Serving::Starting,
             Some(Readiness::NotYet(reason)) => Serving::No(Reason::NotReady, reason.clone()),
             None => Serving::No(Reason::NotReady, "it is starting".to_owned()),

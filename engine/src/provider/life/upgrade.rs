@@ -159,6 +159,7 @@ impl Life {
         runner.has_begun = true;
         let version = runner.version.clone();
         (self.serving_run, self.reported.held, self.reported.denied) = (Some(run), None, None);
+        self.reported.reads_host = None;
         self.replaced.clear();
         self.serves(version);
         Follow::SettleAll

@@ -58,6 +58,9 @@ fn every_rule_has_its_reason() {
         "finalizes": true,
     }));
     let expected = r#"# The rights that the provider "all" 1.2.3 needs, as `bartizan rbac` prints them.
+# Secrets of all namespaces, the host's own among them: a Provider with this role is accepted only with
+# spec.allowHostSecrets. Rights in the namespaces that it serves avoid that: --namespace, or a Provider
+# with spec.namespaces (-f).
 apiVersion: rbac.authorization.k8s.io/v1
 kind: ClusterRole
 metadata:
@@ -298,6 +301,9 @@ fn rights_are_needed_where_the_provider_serves_and_what_it_is_granted() {
 fn a_provider_of_all_namespaces_needs_its_kinds_everywhere_since_the_host_watches_them_there() {
     let mut provider = document::provider(PROVIDER).unwrap();
     provider.spec.namespaces.clear();
+    let refused = Asked::of(&storage(), None, &provider).err().unwrap().to_string();
+    assert!(refused.starts_with("it would read the Secrets of all namespaces, the host's own among them"), "{refused}");
+    provider.spec.allow_host_secrets = true;
     let scopes: Vec<String> = seen(&provider).into_iter().map(|(scope, _)| scope).collect();
     assert_eq!(scopes, ["everywhere", "keys", "shop"]);
     let everywhere = &seen(&provider)[0].1;

@@ -1,8 +1,8 @@
 //! Kinds that only an earlier version of a module wrote.
 
-use anyhow::{Result, ensure};
+use anyhow::Result;
 use bartizan_e2e::{Provider, SOON, Stage, apply_text, message_of, patched, replace, script};
-use bartizan_harness::wait::{wait_for, wait_object};
+use bartizan_harness::wait::wait_object;
 use kube::core::DynamicObject;
 use serde_json::{Value, json};
 
@@ -99,7 +99,7 @@ async fn a_former_kind_is_forgotten_when_nothing_is_left_and_stops_nobody_when_i
     apply_text(&stage, &parent("other", "two", false)).await?;
     message_of(stage.scripts(NS), "other", "Synced", "True", "Applied").await?;
     stage.kubectl(&["delete", "script", "other", "--timeout=60s"], "").await?;
-    wait_for("readiness", SOON, async || Ok((host.get("/readyz").await?.0 == 200).then_some(()))).await?;
+    host.ready().await?;
     message_of(stage.provider_objects(), "scripted", "Serving", "True", "Serving").await?;
 
     // Nothing is left of it: the next start forgets it.
@@ -107,7 +107,7 @@ async fn a_former_kind_is_forgotten_when_nothing_is_left_and_stops_nobody_when_i
     host.stop().await?;
     host = stage.host().await?;
     has_kind(&stage, false).await?;
-    ensure!(host.get("/readyz").await?.0 == 200, "not ready");
+    host.ready().await?;
     host.stop().await?;
     stage.stop().await
 }

@@ -16,6 +16,7 @@ fn document() -> String {
         "apiVersion": "bartizan.dev/v1alpha1", "kind": "Provider", "metadata": {"name": "scripted"},
         "spec": {
             "module": {"file": "scripted.wasm"},
+            "allowHostSecrets": true,
             "grants": {
                 "children": [
                     {"group": "", "kinds": ["ConfigMap", "Secret", "Service"]}, {"group": "apps", "kinds": ["StatefulSet"]},

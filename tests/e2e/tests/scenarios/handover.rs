@@ -18,6 +18,7 @@ fn document(name: &str, more: &Value) -> String {
         "spec": {
             "module": {"file": format!("{name}.wasm")},
             "serviceAccountName": "provider-scripted-finalizing",
+            "allowHostSecrets": true,
             "parents": [{"group": "test.bartizan.dev", "kind": "FinalizingScript", "selector": selector}],
             "grants": {"children": [
                 {"group": "", "kinds": ["ConfigMap", "Service"]}, {"group": "apps", "kinds": ["StatefulSet"]},

@@ -50,4 +50,5 @@ mod unserved;
 mod upgrades;
 mod validation;
 mod versions;
+mod viewers;
 mod waves;

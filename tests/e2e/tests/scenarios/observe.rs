@@ -22,7 +22,9 @@ async fn explain_shows_why_the_provider_was_called_and_the_outcome() -> Result<(
             .map(|output| code_and_output(&output))
     };
     let config = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "one"}});
-    let fine = json!({"children": [{"object": config}], "resyncAfterSeconds": 3600});
+    // It asks to see a child that it makes itself, if somebody else has not.
+    let own = json!({"apiVersion": "v1", "kind": "ConfigMap", "names": ["one"]});
+    let fine = json!({"related": [own], "children": [{"object": config}], "resyncAfterSeconds": 3600});
     apply_text(&stage, &script("fine", &json!({"answers": [{"answer": fine}]}))).await?;
     let node = json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": "x"}});
     apply_text(&stage, &script("refused", &json!({"answers": [{"answer": {"children": [{"object": node}]}}]}))).await?;
@@ -45,6 +47,7 @@ async fn explain_shows_why_the_provider_was_called_and_the_outcome() -> Result<(
     ensure!(found[0]["outcome"] == "Applied" && found[0]["provider"] == "scripted", "{found}");
     ensure!(found[0]["request"].as_str().is_some_and(|digest| digest.len() == 32), "{found}");
     ensure!(found[0]["next"].is_string(), "{found}");
+    ensure!(found[0].get("waitsFor").is_none(), "it waits for its own child: {found}");
     let (code, text, _) = ask("Script.test.bartizan.dev/fine", &["-n", NS])?;
     let begins = "Script.test.bartizan.dev default/fine (provider scripted)\n  decided:    20";
     ensure!(code == Some(0) && text.starts_with(begins), "{text}");
@@ -119,6 +122,15 @@ async fn explain_reaches_a_pod_through_a_port_forward(stage: &Stage) -> Result<(
     )?);
     ensure!(code == Some(2) && text.is_empty(), "{text}");
     ensure!(complaint.starts_with("error: port-forward to pod default/host: error dialing backend: "), "{complaint}");
+
+    // Without the file of the host's machine, a key comes from its container: there is no kubelet for that, either.
+    let mut command = std::process::Command::new(stage.plain_command().get_program());
+    command.args(["explain", "script/x", "--system-namespace", NS, "--kubeconfig", kubeconfig]);
+    let (code, text, complaint) = code_and_output(&command.env_remove("BARTIZAN_DEBUG_KEY_FILE").output()?);
+    ensure!(code == Some(2) && text.is_empty(), "{text}");
+    let expected = "error: pod default/host: no one-time key from its container: this takes create on pods/exec there, or \
+                    --service-account: ";
+    ensure!(complaint.starts_with(expected) && complaint.contains("error dialing backend"), "{complaint}");
     Ok(())
 }
 

@@ -146,6 +146,82 @@ async fn a_module_from_a_registry_serves_while_it_is_down_and_its_tag_moves() ->
     stage.stop().await
 }
 
+/// A pair of keys of ECDSA on P-256, in files of this folder: the paths of the private and of the public one.
+fn pair_of_keys(folder: &Path, name: &str) -> Result<(String, String)> {
+    let key = rcgen::KeyPair::generate()?;
+    let path = |ending: &str| folder.join(format!("{name}.{ending}")).to_string_lossy().into_owned();
+    let files = (path("key"), path("pub"));
+    std::fs::write(&files.0, key.serialize_pem())?;
+    std::fs::write(&files.1, key.public_key_pem())?;
+    Ok(files)
+}
+
+#[tokio::test]
+async fn a_module_that_no_named_key_has_signed_is_refused_by_name() -> Result<()> {
+    let stage = Stage::bare().await?;
+    stage.deploy(Provider::Hello).await?;
+    let registry = Registry::start(RegistryOptions::default()).await?;
+    let docker = docker_folder(&stage, "docker", &json!({}))?;
+    let reference = format!("{}/providers/hello:1", registry.address());
+    let run = |arguments: &[&str]| bartizan(&stage, &docker, arguments);
+    let module = version(&stage, "Hello, ")?;
+    let ((ours, our_public), (theirs, their_public)) =
+        (pair_of_keys(&docker, "ours")?, pair_of_keys(&docker, "theirs")?);
+    let host = stage.host().await?;
+    let source = |keys: &[&str]| -> Result<Value> {
+        let keys = keys.iter().map(std::fs::read_to_string).collect::<std::io::Result<Vec<_>>>()?;
+        Ok(json!({"oci": {"reference": reference, "plainHttp": true, "verify": {"keys": keys}}}))
+    };
+    apply_text(&stage, &greeting("a", "world")).await?;
+
+    // Without a signature, and with that of somebody else.
+    let (code, pushed, complaint) = run(&["push", &module, &reference, "--plain-http"])?;
+    ensure!(code == Some(0), "{complaint}");
+    let manifest = pushed.split_once('@').context("no digest")?.1.to_owned();
+    apply_provider(&stage, &source(&[&our_public])?).await?;
+    let unsigned =
+        format!("{reference}: manifest {manifest} has no signatures; sign it (bartizan push --sign, cosign sign)");
+    wait_load_failure(&stage, "NotVerified", &unsigned).await?;
+    let (code, _, complaint) = run(&["push", &module, &reference, "--plain-http", "--sign", &theirs])?;
+    let fingerprint = complaint.rsplit(' ').next().unwrap_or_default().to_owned();
+    ensure!(code == Some(0) && fingerprint.starts_with("sha256:"), "{complaint}");
+    let message = message_of(stage.provider_objects(), "greeter", "Loaded", "False", "NotVerified");
+    ensure!(message.await?.contains(&manifest));
+    let (code, _, complaint) = run(&["pull", &reference, "--plain-http", "--key", &our_public])?;
+    let other = format!("{reference}: none of the 1 signatures of manifest {manifest} is by the key sha256:");
+    ensure!(code == Some(1) && complaint.contains(&other), "{code:?}: {complaint}");
+    ensure!(stage.api::<ConfigMap>("default").get_opt("a").await?.is_none(), "it serves");
+
+    // Ours beside theirs: both count.
+    let (code, _, complaint) = run(&["push", &module, &reference, "--plain-http", "--sign", &ours])?;
+    ensure!(code == Some(0), "{complaint}");
+    wait_text(&stage, "Hello, world!").await?;
+    for key in [&our_public, &their_public] {
+        let (code, _, complaint) = run(&["pull", &reference, "--plain-http", "--key", key])?;
+        ensure!(code == Some(0), "{complaint}");
+    }
+
+    // A tag that moves to a module without a signature, and keys that are none: what serves serves on.
+    let (code, _, complaint) = run(&["push", &version(&stage, "Salut, ")?, &reference, "--plain-http"])?;
+    ensure!(code == Some(0), "{complaint}");
+    apply_provider(&stage, &source(&[&their_public])?).await?;
+    message_of(stage.provider_objects(), "greeter", "Loaded", "False", "NotVerified").await?;
+    let nonsense = json!({"oci": {"reference": reference, "plainHttp": true, "verify": {"keys": ["nonsense"]}}});
+    apply_provider(&stage, &nonsense).await?;
+    let expected = "spec.module.oci.verify.keys[0]: it is no public key of ECDSA on P-256 in PEM, as `cosign public-key` prints it";
+    wait_object(stage.provider_objects(), "greeter", expected, SOON, |object: &DynamicObject| {
+        condition(object, "Loaded").is_some_and(|it| it["message"].as_str().is_some_and(|text| text.contains(expected)))
+    })
+    .await?;
+    apply_text(&stage, &greeting("a", "all")).await?;
+    wait_text(&stage, "Hello, all!").await?;
+    let (code, _, complaint) = run(&["push", &module, &reference, "--plain-http", "--sign", &our_public])?;
+    let expected = format!("error: --sign {our_public}: it is no private key of ECDSA on P-256 in PEM");
+    ensure!(code == Some(2) && complaint.starts_with(&expected), "{code:?}: {complaint}");
+    host.stop().await?;
+    stage.stop().await
+}
+
 /// How the artifact under each tag is refused, and the message.
 fn refusals(digest: &str, stored: &str) -> [(&'static str, String); 4] {
     let push = "push the module with bartizan push";

@@ -1,7 +1,7 @@
 //! What a provider sees beside its parent and children: related objects in rounds, and never a secret value.
 
 use anyhow::{Context as _, Result, ensure};
-use bartizan_e2e::{Host, Provider, SOON, Stage, apply_text, message_of, script};
+use bartizan_e2e::{Host, Provider, SOON, Stage, apply_text, bartizan, code_and_output, message_of, script};
 use bartizan_harness::wait::wait_object;
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use serde_json::{Value, json};
@@ -200,8 +200,10 @@ async fn no_planted_secret_is_visible(stage: &Stage, host: &Host) -> Result<()> 
     let parents: Value = serde_json::from_str(&parents)?;
     let items = parents["items"].as_array().context("no list")?;
     let statuses: Vec<String> = items.iter().map(|item| item["status"].to_string()).collect();
-    let (_, explained) = host.get("/debug/explain?kind=script&name=copier").await?;
-    ensure!(explained.contains("\"outcome\":\"Applied\""), "{explained}");
+    let server = format!("http://{}", host.address);
+    let explained = bartizan(stage, &["explain", "script/copier", "-n", NS, "--server", &server, "-o", "json"])?;
+    let (_, explained, _) = code_and_output(&explained);
+    ensure!(explained.contains("\"outcome\": \"Applied\""), "{explained}");
     let (_, metrics) = host.get("/metrics").await?;
     for planted in PLANTED {
         let encoded = base64_of(planted);

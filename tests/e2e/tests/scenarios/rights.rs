@@ -4,7 +4,10 @@
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use bartizan_e2e::{Host, Provider, SOON, Stage, account_of, apply_text, condition, message_of, script};
+use bartizan_e2e::{
+    Host, Provider, SOON, Stage, account_of, apply_text, bartizan, code_and_output, condition, message_of, script,
+};
+use bartizan_harness::AuditRequest;
 use bartizan_harness::wait::{wait_for, wait_object};
 use k8s_openapi::api::core::v1::{ConfigMap, ResourceQuota};
 use kube::core::DynamicObject;
@@ -16,6 +19,8 @@ const WATCHED: Duration = Duration::from_secs(10);
 /// Requests within that time: some seven attempts from the start of a backoff (0.25 s, doubled), each with a write
 /// and a status.
 const MOST: usize = 16;
+/// Requests within that time about the Provider: that it serves not all parents any more, and that the kinds of its message changed.
+const MOST_TOLD: usize = 4;
 
 fn config(name: &str, text: &str) -> Value {
     json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": {"text": text}})
@@ -29,12 +34,23 @@ async fn is_there(stage: &Stage, namespace: &str, name: &str) -> Result<bool> {
     Ok(stage.api::<ConfigMap>(namespace).get_opt(name).await?.is_some())
 }
 
-/// Requests of the host except watches, within that time.
+/// Requests of the host about parents and children except watches, within that time. What it says of them on the Provider is a status and
+/// an event for each change.
 async fn requests(stage: &Stage) -> Result<usize> {
     let mark = stage.mark()?;
     tokio::time::sleep(WATCHED).await;
     let requests = stage.requests_since(mark)?;
-    Ok(requests.iter().filter(|request| !request.is_watch()).count())
+    let of_provider = |request: &&AuditRequest| ["providers", "events"].contains(&request.resource.as_str());
+    let (told, others): (Vec<_>, Vec<_>) =
+        requests.iter().filter(|request| !request.is_watch()).partition(of_provider);
+    let shown = |requests: &[&AuditRequest]| {
+        let lines: Vec<String> =
+            requests.iter().map(|it| format!("{} {} {} {:?}", it.time, it.verb, it.uri, it.code)).collect();
+        lines.join("\n")
+    };
+    ensure!(told.len() <= MOST_TOLD, "{} requests in {WATCHED:?}:\n{}", told.len(), shown(&told));
+    ensure!(others.len() <= MOST, "{} requests in {WATCHED:?}:\n{}", others.len(), shown(&others));
+    Ok(others.len())
 }
 
 #[tokio::test]
@@ -88,7 +104,6 @@ async fn a_policy_that_rejects_one_child(stage: &Stage) -> Result<()> {
     ensure!(!is_there(stage, NS, "policy-later").await?, "the next wave was written");
     let count = requests(stage).await?;
     eprintln!("refused by a policy: {count} requests in {WATCHED:?}");
-    ensure!(count <= MOST, "{count} requests in {WATCHED:?}");
 
     stage.kubectl(&["delete", "validatingadmissionpolicybinding", "no-evil"], "").await?;
     stage.kubectl(&["delete", "validatingadmissionpolicy", "no-evil"], "").await?;
@@ -123,7 +138,6 @@ async fn a_quota_that_rejects_one_child(stage: &Stage) -> Result<()> {
     ensure!(is_there(stage, "limited", "first").await?, "the first one had room");
     let count = requests(stage).await?;
     eprintln!("refused by a quota: {count} requests in {WATCHED:?}");
-    ensure!(count <= MOST, "{count} requests in {WATCHED:?}");
 
     apply_text(stage, &quota("3")).await?;
     message_of(stage.scripts("limited"), "quota", "Synced", "True", "Applied").await?;
@@ -142,6 +156,85 @@ async fn revoked_rights_are_reported_without_noise_and_used_once_restored() -> R
     a_forbidden_write_is_reported(&stage, &child("two")).await?;
     a_related_object_that_cannot_be_read_is_reported(&stage).await?;
     without_any_rights_nothing_is_reported_and_nothing_lost(&stage, &mut host, &child("three")).await?;
+    host.stop().await?;
+    stage.stop().await
+}
+
+/// A ClusterRole that reads Secrets reads the host's own. Whoever wants that says so; Roles in the namespaces that are served avoid it.
+#[tokio::test]
+async fn a_provider_whose_account_can_read_the_hosts_secrets_is_not_accepted_unless_that_is_said() -> Result<()> {
+    let stage = Stage::bare().await?;
+    stage.deploy(Provider::Scripted).await?;
+    stage.add_module(Provider::Scripted).await?;
+    let document = |more: &Value| {
+        let mut document = json!({
+            "apiVersion": "bartizan.dev/v1alpha1", "kind": "Provider", "metadata": {"name": "scripted"},
+            "spec": {
+                "module": {"file": "scripted.wasm"},
+                "grants": {
+                    "children": [
+                        {"group": "", "kinds": ["ConfigMap", "Secret", "Service"]}, {"group": "apps", "kinds": ["StatefulSet"]},
+                    ],
+                    "descendants": [{"group": "", "kinds": ["Pod", "PersistentVolumeClaim"]}],
+                    "related": [{"group": "", "kinds": ["ConfigMap", "Secret"]}],
+                },
+            },
+        });
+        for (field, value) in more.as_object().into_iter().flatten() {
+            document["spec"][field] = value.clone();
+        }
+        document.to_string()
+    };
+    let mut command = stage.plain_command();
+    command.arg("--providers").arg(stage.providers());
+    let host = stage.listening(command).await?;
+    apply_text(&stage, &document(&json!({}))).await?;
+    let message = message_of(stage.provider_objects(), "scripted", "Accepted", "False", "CanReadHost").await?;
+    let expected = format!(
+        "{} may get Secrets in bartizan-system, the host's own namespace, which hold the key of all secret values: give it its rights \
+         in the namespaces that it serves (spec.namespaces; bartizan rbac -f prints Roles for them), or say spec.allowHostSecrets",
+        account_of("scripted")
+    );
+    ensure!(message == expected, "{message}");
+    message_of(stage.provider_objects(), "scripted", "Serving", "False", "NotStarted").await?;
+    message_of(stage.provider_objects(), "scripted", "Ready", "False", "CanReadHost").await?;
+    apply_text(&stage, &script_with("one", &json!([{"object": config("one", "")}]))).await?;
+    ensure!(!is_there(&stage, NS, "one").await?, "it was written");
+    // One that never served can always be deleted.
+    stage.kubectl(&["delete", "provider", "scripted", "--timeout=60s"], "").await?;
+
+    // What is printed for such a Provider avoids it, and says how it does not.
+    let file = stage.path("provider.yaml");
+    let module = stage.module(Provider::Scripted)?;
+    let printed = |more: &Value| {
+        std::fs::write(&file, document(more))?;
+        let arguments = ["rbac", &module.to_string_lossy(), "-f", &file.to_string_lossy()];
+        anyhow::Ok(code_and_output(&bartizan(&stage, &arguments)?))
+    };
+    let (code, _, errors) = printed(&json!({}))?;
+    ensure!(code == Some(2) && errors.contains("spec.allowHostSecrets"), "{code:?}: {errors}");
+    stage.kubectl(&["delete", "clusterrolebinding", "bartizan-provider-scripted"], "").await?;
+    let narrow = json!({"namespaces": [NS]});
+    let (code, roles, errors) = printed(&narrow)?;
+    ensure!(code == Some(0), "{code:?}: {errors}");
+    apply_text(&stage, &roles).await?;
+    apply_text(&stage, &document(&narrow)).await?;
+    message_of(stage.provider_objects(), "scripted", "Serving", "True", "Serving").await?;
+    message_of(stage.scripts(NS), "one", "Synced", "True", "Applied").await?;
+
+    // A right that is given while it serves counts from the next start: it has been seen to be right once.
+    let wide = json!({"namespaces": [NS], "allowHostSecrets": true});
+    let rights = ["create", "clusterrole", "wide", "--verb=list", "--resource=secrets"];
+    stage.kubectl(&rights, "").await?;
+    let account = "--serviceaccount=bartizan-providers:provider-scripted";
+    stage.kubectl(&["create", "clusterrolebinding", "wide", "--clusterrole=wide", account], "").await?;
+    until_allowed(&stage, "list", "secrets", true).await?;
+    apply_text(&stage, &document(&json!({"namespaces": [NS], "limits": {"children": 7}}))).await?;
+    let message = message_of(stage.provider_objects(), "scripted", "Accepted", "False", "CanReadHost").await?;
+    ensure!(message.contains("may list Secrets in bartizan-system"), "{message}");
+    ensure!(is_there(&stage, NS, "one").await?, "what is there stays");
+    apply_text(&stage, &document(&wide)).await?;
+    message_of(stage.provider_objects(), "scripted", "Serving", "True", "Serving").await?;
     host.stop().await?;
     stage.stop().await
 }
@@ -204,7 +297,6 @@ async fn a_forbidden_write_is_reported(stage: &Stage, child: &Value) -> Result<(
     ensure!(message.starts_with(expected) && message.contains("cannot patch resource"), "{message}");
     let count = requests(stage).await?;
     eprintln!("without the right to write a child: {count} requests in {WATCHED:?}");
-    ensure!(count <= MOST, "{count} requests in {WATCHED:?}");
     set_rules(stage, &rules).await?;
     wait_text(stage, "two").await?;
     message_of(stage.provider_objects(), "scripted", "Serving", "True", "Serving").await.map(drop)
@@ -233,7 +325,7 @@ async fn a_related_object_that_cannot_be_read_is_reported(stage: &Stage) -> Resu
     ensure!(message == expected, "{message}");
     let count = requests(stage).await?;
     eprintln!("without the right to read a related object: {count} requests in {WATCHED:?}");
-    ensure!((1..=MOST).contains(&count), "{count} requests in {WATCHED:?}");
+    ensure!(count > 0, "nothing is tried again");
     // Whoever removes the reference is served at once.
     apply_text(stage, &script_with("reader", &json!([{"object": config("reader", "none")}]))).await?;
     message_of(stage.scripts(NS), "reader", "Synced", "True", "Applied").await?;
@@ -258,7 +350,7 @@ async fn without_any_rights_nothing_is_reported_and_nothing_lost(
     apply_text(stage, &script_with("ruled", child)).await?;
     let count = requests(stage).await?;
     eprintln!("without any right: {count} requests in {WATCHED:?}");
-    ensure!((1..=MOST).contains(&count), "{count} requests in {WATCHED:?}");
+    ensure!(count > 0, "nothing is tried again");
     let parent = stage.scripts(NS).get("ruled").await?;
     ensure!(synced(&parent).is_none(), "who wrote this status? {:?}", parent.data);
     let log = host.process.lines();

@@ -5,18 +5,21 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use anyhow::Context as _;
-use axum::extract::{ConnectInfo, Query, Request, State};
+use axum::extract::{FromRef, FromRequestParts, Query, Request, State};
 use axum::http::header::CONTENT_TYPE;
+use axum::http::request::Parts;
 use axum::http::{HeaderName, StatusCode};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
 use axum::{Json, Router};
+use bartizan_engine::ObjectKey;
 use bartizan_engine::provider::upgrade_plan::UpgradePlan;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
+use crate::endpoints::viewer::{Refused, Viewer, Viewers};
 use crate::telemetry::explain::{Board, Explained};
 use crate::telemetry::hand_over::HandOver;
 use crate::telemetry::health::Health;
@@ -34,6 +37,19 @@ pub(crate) async fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
     Ok(listener)
 }
 
+/// What a debug page shows, and to whom.
+#[derive(Clone)]
+struct Shown {
+    board: Board,
+    viewers: Viewers,
+}
+
+impl FromRef<Shown> for Board {
+    fn from_ref(shown: &Shown) -> Self {
+        shown.board.clone()
+    }
+}
+
 /// Serves until `stop` is cancelled.
 ///
 /// # Errors
@@ -42,6 +58,7 @@ pub(crate) async fn serve(
     listener: TcpListener,
     health: Health,
     board: Board,
+    viewers: Viewers,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
     let debug = Router::new()
@@ -51,14 +68,22 @@ pub(crate) async fn serve(
         .route("/debug/status", get(status))
         .route_layer(from_fn_with_state(health.clone(), leads))
         .route("/metrics", get(scrape))
-        .with_state(board);
+        .with_state(Shown { board, viewers });
     let router = Router::new()
         .route("/livez", get(async || "livez check passed\n"))
         .route("/readyz", get(async |State(health): State<Health>| health.readyz()))
         .with_state(health)
         .merge(debug);
-    let service = router.into_make_service_with_connect_info::<SocketAddr>();
-    axum::serve(listener, service).with_graceful_shutdown(stop.cancelled_owned()).await.context("health server")
+    axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned()).await.context("health server")
+}
+
+/// Whoever asks has proved who they are.
+impl FromRequestParts<Shown> for Viewer {
+    type Rejection = Refused;
+
+    async fn from_request_parts(parts: &mut Parts, shown: &Shown) -> Result<Self, Refused> {
+        shown.viewers.who(&parts.headers).await
+    }
 }
 
 /// A host that stands by decides nothing, and has nothing to show: another one is to be asked.
@@ -69,9 +94,35 @@ async fn leads(State(health): State<Health>, request: Request, next: Next) -> Re
     }
 }
 
-/// The last decisions on one parent: a list, since two providers may share a kind.
-async fn explain(State(board): State<Board>, Query(subject): Query<Subject>) -> Json<Vec<Explained>> {
-    Json(board.find(&subject))
+/// The last decisions on one parent, to those who may get it: a list, since two providers may share a kind.
+async fn explain(
+    State(shown): State<Shown>,
+    viewer: Viewer,
+    Query(subject): Query<Subject>,
+) -> Result<Json<Vec<Explained>>, Refused> {
+    let meant = shown.visible(&viewer, &subject).await?;
+    Ok(Json(meant.into_iter().map(|(_, explained)| explained).collect()))
+}
+
+impl Shown {
+    /// The decisions on the parents that are meant and that this viewer may get. To others there seems to be none.
+    async fn visible(&self, viewer: &Viewer, subject: &Subject) -> Result<Vec<(ObjectKey, Explained)>, Refused> {
+        let mut visible = Vec::new();
+        for (parent, explained) in self.board.find(subject) {
+            if self.viewers.may_get(viewer, &parent).await? {
+                visible.push((parent, explained));
+            }
+        }
+        match viewer {
+            Viewer::User(_) if visible.is_empty() => Err(Refused::Forbidden(format!(
+                "this host serves no {} {} that {} may get",
+                subject.kind,
+                subject.name,
+                viewer.name()
+            ))),
+            _ => Ok(visible),
+        }
+    }
 }
 
 /// The query of /debug/upgrade.
@@ -80,15 +131,14 @@ struct UpgradeQuery {
     provider: String,
 }
 
-/// What the next version of a provider would change: `null` if none waits. It shows the content of objects, so that only clients on this
-/// machine or in this pod get it. A port-forward is such a client, and needs rights.
+/// What the next version of a provider would change, to those who may get the Provider: `null` if none waits.
 async fn upgrade(
-    State(board): State<Board>,
-    ConnectInfo(client): ConnectInfo<SocketAddr>,
+    State(shown): State<Shown>,
+    viewer: Viewer,
     Query(query): Query<UpgradeQuery>,
-) -> Result<Json<Option<UpgradePlan>>, StatusCode> {
-    from_here(client)?;
-    Ok(Json(board.upgrade(&query.provider)))
+) -> Result<Json<Option<UpgradePlan>>, Refused> {
+    shown.viewers.must_get_provider(&viewer, &query.provider).await?;
+    Ok(Json(shown.board.upgrade(&query.provider)))
 }
 
 /// The query of /debug/handover, beside the parent.
@@ -99,18 +149,15 @@ struct HandOverQuery {
     parent: Subject,
 }
 
-/// What a provider would change of a parent that another one serves. As of an upgrade, it shows the content of objects.
+/// What a provider would change of a parent that another one serves, to those who may get both.
 async fn hand_over(
-    State(board): State<Board>,
-    ConnectInfo(client): ConnectInfo<SocketAddr>,
+    State(shown): State<Shown>,
+    viewer: Viewer,
     Query(query): Query<HandOverQuery>,
-) -> Result<Json<HandOver>, StatusCode> {
-    from_here(client)?;
-    Ok(Json(board.hand_overs().ask(&query.provider, query.parent).await))
-}
-
-fn from_here(client: SocketAddr) -> Result<(), StatusCode> {
-    if client.ip().to_canonical().is_loopback() { Ok(()) } else { Err(StatusCode::FORBIDDEN) }
+) -> Result<Json<HandOver>, Refused> {
+    shown.viewers.must_get_provider(&viewer, &query.provider).await?;
+    shown.visible(&viewer, &query.parent).await?;
+    Ok(Json(shown.board.hand_overs().ask(&query.provider, query.parent).await))
 }
 
 /// The load of each provider: numbers and kinds.
@@ -122,29 +169,4 @@ async fn status(State(board): State<Board>) -> Json<BTreeMap<String, Load>> {
 async fn scrape(State(board): State<Board>) -> Result<([(HeaderName, &'static str); 1], String), StatusCode> {
     let text = board.metrics().render().map_err(|_| StatusCode::INTERNAL_SERVER_ERROR)?;
     Ok(([(CONTENT_TYPE, metrics::CONTENT_TYPE)], text))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test]
-    async fn the_changes_of_an_upgrade_and_of_a_hand_over_are_shown_on_this_machine_only() {
-        let ask = async |from: &str| {
-            let query = UpgradeQuery { provider: "minio".to_owned() };
-            let from = ConnectInfo(SocketAddr::new(from.parse().unwrap(), 1));
-            let parent = Subject { kind: "k".to_owned(), namespace: None, name: "n".to_owned() };
-            let parent = Query(HandOverQuery { provider: "minio".to_owned(), parent });
-            let handed_over = hand_over(State(Board::default()), from, parent).await.map(|_| None);
-            let upgraded = upgrade(State(Board::default()), from, Query(query)).await.map(|Json(plan)| plan);
-            assert_eq!(handed_over, upgraded);
-            upgraded
-        };
-        for local in ["127.0.0.1", "::1", "::ffff:127.0.0.1"] {
-            assert_eq!(ask(local).await, Ok(None), "{local}");
-        }
-        for other in ["10.0.0.1", "fd00::1", "::ffff:10.0.0.1"] {
-            assert_eq!(ask(other).await, Err(StatusCode::FORBIDDEN), "{other}");
-        }
-    }
 }
