@@ -13,6 +13,7 @@ pub(crate) mod rbac;
 pub(crate) mod registry;
 pub(crate) mod replay;
 pub(crate) mod status;
+pub(crate) mod transfer;
 pub(crate) mod tree;
 pub(crate) mod uninstall;
 pub(crate) mod upgrade;
@@ -27,6 +28,7 @@ use crate::cli::rbac::RbacArgs;
 use crate::cli::registry::{PullArgs, PushArgs};
 use crate::cli::replay::ReplayArgs;
 use crate::cli::status::StatusArgs;
+use crate::cli::transfer::{LoadArgs, SaveArgs};
 use crate::cli::tree::TreeArgs;
 use crate::cli::uninstall::args::UninstallArgs;
 use crate::cli::upgrade::{ApproveArgs, DiffArgs};
@@ -71,6 +73,10 @@ pub(crate) enum Command {
     Push(PushArgs),
     /// Pull a provider module from an OCI registry.
     Pull(PullArgs),
+    /// Save modules and images of registries, with their signatures, in one file.
+    Save(SaveArgs),
+    /// Push what is in such a file to a registry.
+    Load(LoadArgs),
     /// Repeat a recorded call with a provider module, and compare the answers.
     Replay(ReplayArgs),
 }

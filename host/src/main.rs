@@ -41,6 +41,8 @@ async fn main() -> ExitCode {
         cli::Command::Uninstall(args) => cli::uninstall::uninstall(&args).await,
         cli::Command::Push(args) => cli::registry::push(&args).await,
         cli::Command::Pull(args) => cli::registry::pull(&args).await,
+        cli::Command::Save(args) => cli::transfer::save(&args).await,
+        cli::Command::Load(args) => cli::transfer::load(&args).await,
         cli::Command::Replay(args) => cli::replay::replay(&args),
     };
     match result {

@@ -20,7 +20,7 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 
 use crate::credentials::Login;
-use crate::error::{AuthoritiesError, ManifestError, ReferenceError, RegistryError};
+use crate::error::{AuthoritiesError, ManifestError, ReferenceError, RegistryError, TransferError};
 use crate::explain::explain;
 use crate::manifest::{self, ACCEPTED, Artifact, Layer, MANIFEST};
 use crate::session::Session;
@@ -218,16 +218,22 @@ impl Registry {
             let found = self.signatures(manifest).await?.map(|artifact| signature::signed(&artifact)).unwrap_or_default();
             for Signed { payload, size, signature } in &found {
                 let layer = Layer { digest: payload.clone(), size: *size };
-                let payload = self.blob(&layer).await.map_err(|error| self.explain(error))?;
-                if signature::verifies(&payload, signature, manifest, keys) {
-                    return Ok(());
+                let auth = self.presented.get().unwrap_or(&self.login.auth);
+                match self.blob(&layer).await {
+                    Ok(payload) if signature::verifies(&payload, signature, manifest, keys) => return Ok(()),
+                    Ok(_) => {}
+                    Err(error) => match self.failed(error, Some(self.session().blob(&layer.digest)), auth).await {
+                        // One that is gone or damaged says nothing of the others.
+                        RegistryError::Missing(_) | RegistryError::Invalid(_) => {}
+                        other => return Err(other),
+                    },
                 }
             }
             let (reference, keys) = (&self.reference, signature::named(keys));
             Err(RegistryError::Unverified(match found.len() {
                 0 => format!("{reference}: manifest {manifest} has no signatures; sign it (bartizan push --sign, cosign sign)"),
                 signatures => format!(
-                    "{reference}: none of the {signatures} signatures of manifest {manifest} is by {keys} (spec.module.oci.verify)"
+                    "{reference}: none of the last {signatures} signatures of manifest {manifest} is by {keys} (spec.module.oci.verify)"
                 ),
             }))
         })
@@ -249,9 +255,70 @@ impl Registry {
             Ok((bytes, _)) => Err(ManifestError::TooLarge { bytes: bytes.len() }.into()),
             Err(error) => match explain(error, &place, &self.login) {
                 RegistryError::Missing(_) => Ok(None),
+                busy @ RegistryError::Busy { .. } => {
+                    let at = Session { image: &place, ..self.session() };
+                    Err(at.refusal(&at.manifest(), auth).await.unwrap_or(busy))
+                }
                 other => Err(other),
             },
         }
+    }
+
+    /// What it is about.
+    pub(crate) fn reference(&self) -> &Reference {
+        &self.reference
+    }
+
+    /// A manifest as it is, and its media type.
+    pub(crate) async fn manifest(&self, place: &Reference) -> Result<(Bytes, String), RegistryError> {
+        self.within(SHORT, async {
+            let auth = self.log_in(RegistryOperation::Pull).await?;
+            let pulled = self.client.pull_manifest_raw(place, &auth, &ACCEPTED).await;
+            let (bytes, _) = pulled.map_err(|error| explain(error, place, &self.login))?;
+            if bytes.len() > MANIFEST_BYTES {
+                return Err(ManifestError::TooLarge { bytes: bytes.len() }.into());
+            }
+            let media_type = manifest::media_type_of(&bytes)?;
+            Ok((bytes, media_type))
+        })
+        .await
+    }
+
+    /// The signatures of a manifest: where they are, their own manifest and its media type.
+    pub(crate) async fn signatures_of(
+        &self,
+        manifest: &str,
+    ) -> Result<Option<(Reference, Bytes, String)>, RegistryError> {
+        let found = self.within(SHORT, self.signatures(manifest)).await?;
+        Ok(found.zip(self.place_of_signatures(manifest)).map(|(bytes, place)| (place, bytes, MANIFEST.to_owned())))
+    }
+
+    /// Uploads a blob, unless it is there.
+    pub(crate) async fn put_blob(
+        &self,
+        digest: &str,
+        bytes: impl FnOnce() -> std::io::Result<Vec<u8>>,
+    ) -> Result<(), TransferError> {
+        let exists = self.client.blob_exists(&self.reference, digest).await;
+        if exists.map_err(|error| self.explain(error))? {
+            return Ok(());
+        }
+        let bytes = Bytes::from(bytes()?);
+        let upload = async {
+            self.client.push_blob(&self.reference, bytes, digest).await.map(drop).map_err(|error| self.explain(error))
+        };
+        Ok(self.within(LONG, upload).await?)
+    }
+
+    /// Uploads a manifest whose blobs are there.
+    pub(crate) async fn put_manifest(
+        &self,
+        place: &Reference,
+        bytes: Vec<u8>,
+        media_type: HeaderValue,
+    ) -> Result<(), RegistryError> {
+        let push = self.client.push_manifest_raw(place, bytes, media_type);
+        self.within(SHORT, async { push.await.map(drop).map_err(|error| explain(error, place, &self.login)) }).await
     }
 
     /// Signs a manifest that was pushed, and keeps the signatures of others.
@@ -310,7 +377,7 @@ impl Registry {
     }
 
     /// Logs in, and tells the library what to present.
-    async fn log_in(&self, operation: RegistryOperation) -> Result<RegistryAuth, RegistryError> {
+    pub(crate) async fn log_in(&self, operation: RegistryOperation) -> Result<RegistryAuth, RegistryError> {
         let actions = match operation {
             RegistryOperation::Pull => "pull",
             RegistryOperation::Push => "pull,push",

@@ -34,6 +34,17 @@ pub enum RegistryError {
     OtherDigest(String),
 }
 
+/// Why a copy failed.
+#[derive(Debug, Error)]
+pub enum TransferError {
+    /// At the registry.
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
+    /// At the file.
+    #[error("{0}")]
+    File(#[from] io::Error),
+}
+
 /// Why a key cannot be used. Never quotes it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum KeyError {

@@ -1,6 +1,7 @@
 //! Provider modules in OCI registries: fetch, push and verify. A reference is resolved once, to a manifest whose digest is
 //! checked; the module that the manifest names is fetched by its digest and checked as well.
 
+mod archive;
 mod client;
 mod credentials;
 mod error;
@@ -9,11 +10,14 @@ mod manifest;
 mod session;
 mod signature;
 mod store;
+mod transfer;
 
+pub use archive::{ArchiveReader, ArchiveWriter, Entry};
 pub use client::{Authorities, Pushed, Registry, Resolved, parse_reference};
 pub use credentials::{CredentialSource, Login};
-pub use error::{AuthoritiesError, CredentialsError, KeyError, ReferenceError, RegistryError};
+pub use error::{AuthoritiesError, CredentialsError, KeyError, ReferenceError, RegistryError, TransferError};
 pub use manifest::Layer;
 pub use oci_client::Reference;
 pub use signature::{PrivateKey, PublicKey};
 pub use store::{Store, StoreEntry};
+pub use transfer::{load, save};

@@ -9,6 +9,8 @@ use crate::error::ManifestError;
 
 /// Media type of the manifests that we push.
 pub(crate) const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
+/// Media type of an index of manifests.
+const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 /// Media type of their config.
 const CONFIG: &str = "application/vnd.wasm.config.v0+json";
 /// Media type of a module's layer.
@@ -20,7 +22,7 @@ const OLDER_LAYER: &str = "application/vnd.wasm.content.layer.v1+wasm";
 pub(crate) const ACCEPTED: [&str; 4] = [
     MANIFEST,
     "application/vnd.docker.distribution.manifest.v2+json",
-    "application/vnd.oci.image.index.v1+json",
+    INDEX,
     "application/vnd.docker.distribution.manifest.list.v2+json",
 ];
 
@@ -48,6 +50,20 @@ struct Descriptor {
     media_type: String,
     digest: String,
     size: u64,
+}
+
+/// The media type that a manifest says it has. Older ones say none, and are told by what is in them.
+pub(crate) fn media_type_of(manifest: &[u8]) -> Result<String, ManifestError> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Typed {
+        media_type: Option<String>,
+        manifests: Option<serde_json::Value>,
+    }
+    let Typed { media_type, manifests } =
+        serde_json::from_slice(manifest).map_err(|error| ManifestError::Unreadable { cause: error.to_string() })?;
+    let told = if manifests.is_some() { INDEX } else { MANIFEST };
+    Ok(media_type.unwrap_or_else(|| told.to_owned()))
 }
 
 /// The layer that holds the module, which may have up to `limit` bytes.

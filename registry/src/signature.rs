@@ -166,7 +166,10 @@ pub(crate) fn signed(artifact: &[u8]) -> Vec<Signed> {
         let size = usize::try_from(layer.size).ok().filter(|size| *size <= PAYLOAD_BYTES)?;
         Some(Signed { payload: layer.digest, size, signature: layer.annotations.remove(SIGNATURE)? })
     });
-    found.take(MOST_SIGNATURES).collect()
+    let mut found: Vec<Signed> = found.collect();
+    // Who signs adds theirs at the end.
+    found.drain(..found.len().saturating_sub(MOST_SIGNATURES));
+    found
 }
 
 /// Whether one of these keys has signed a payload that names this manifest.

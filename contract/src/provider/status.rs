@@ -36,9 +36,9 @@ pub struct ProviderStatus {
     /// The active module.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub active: Option<ActiveModule>,
-    /// Whether it has ever served. Until then it has no parents, and can be deleted whatever there is.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    pub has_served: bool,
+    /// Whether it has ever served; absent: not known. Until then it has no parents, and can be deleted whatever there is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub has_served: Option<bool>,
     /// The previously active module, to which `spec.module.digest` can roll back.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub previous: Option<ActiveModule>,

@@ -182,12 +182,14 @@ fn newest<'a>(
     };
     match &provider.spec.module.digest {
         // A version that served before is at hand, whatever the source holds by now: that is the way back.
-        Some(wanted) if held.is_err() && serves != Some(wanted) => match snapshot.recalled.get(wanted) {
-            _ if previous.is_some_and(|previous| *previous.digest == **wanted) => previous.map_or(held, Ok),
-            Some(Some(recalled)) => Ok(recalled),
-            Some(None) => held,
-            None => problem(Reason::Loading, format!("module {wanted} is looked for")),
-        },
+        Some(wanted) if held.is_err() && serves != Some(wanted) && may_be_recalled(provider, origin, wanted) => {
+            match snapshot.recalled.get(wanted) {
+                _ if previous.is_some_and(|previous| *previous.digest == **wanted) => previous.map_or(held, Ok),
+                Some(Some(recalled)) => Ok(recalled),
+                Some(None) => held,
+                None => problem(Reason::Loading, format!("module {wanted} is looked for")),
+            }
+        }
         _ => held,
     }
 }
@@ -195,12 +197,14 @@ fn newest<'a>(
 /// The digest of a module that the spec wants, and that its source does not hold: it may be at hand since it served before.
 pub fn wants_back(provider: &Provider, origin: &Origin, snapshot: &Snapshot) -> Option<String> {
     let wanted = provider.spec.module.digest.clone()?;
-    // One that must be signed is taken from elsewhere only if it is what served before.
+    (may_be_recalled(provider, origin, &wanted) && held(provider, origin, snapshot).is_err()).then_some(wanted)
+}
+
+/// Whether a module may come from elsewhere than its source. One that must be signed only if it is what served before.
+fn may_be_recalled(provider: &Provider, origin: &Origin, wanted: &str) -> bool {
     let must_be_signed = matches!(origin, Origin::Oci(oci) if !oci.keys.is_empty());
     let served = [&provider.status.active, &provider.status.previous];
-    let has_served = served.into_iter().flatten().any(|module| module.digest == wanted);
-    let may_be_taken = has_served || !must_be_signed;
-    (may_be_taken && held(provider, origin, snapshot).is_err()).then_some(wanted)
+    !must_be_signed || served.into_iter().flatten().any(|module| module.digest == wanted)
 }
 
 /// The module that the source holds now, if it is the one that the spec wants.

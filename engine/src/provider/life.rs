@@ -113,7 +113,7 @@ impl Life {
             ControllerEvent::Ended => return self.ended(run, previews, context),
             ControllerEvent::Began if is_current => return self.began(run),
             ControllerEvent::Began if self.replaced.contains_key(&run) => return self.replaced_began(run),
-            ControllerEvent::Began if previews => self.reported.held = None,
+            ControllerEvent::Began if previews => (self.reported.held, self.reported.reads_host) = (None, None),
             ControllerEvent::CrdsCompared(crds) if previews => {
                 if let (Some(candidate), Some(provider)) = (&mut self.candidate, &self.provider) {
                     candidate.compared_with_cluster(crds, &provider.status);
@@ -121,7 +121,12 @@ impl Life {
             }
             ControllerEvent::Previewed { id, preview } => return self.previewed(run, &id, preview, context),
             ControllerEvent::Waiting { reason, hindrance } if previews || is_current || serves => {
-                self.reported.reads_host = (hindrance == Hindrance::CanReadHost).then(|| reason.clone());
+                match &self.reported.reads_host {
+                    _ if hindrance == Hindrance::CanReadHost => self.reported.reads_host = Some((run, reason.clone())),
+                    // What another run found out is not refuted by this one.
+                    Some((found_by, _)) if *found_by == run => self.reported.reads_host = None,
+                    _ => {}
+                }
                 if previews || (is_current && self.waits_to_take_over()) {
                     self.reported.held = Some(reason);
                 } else {

@@ -52,7 +52,7 @@ pub struct Reported {
     /// How ready it is; `None`: nothing is known.
     pub readiness: Option<Readiness>,
     /// How its account can read the host's own Secrets, for which it does not start.
-    pub reads_host: Option<String>,
+    pub reads_host: Option<(RunId, String)>,
     /// Why calls are suspended.
     pub breaker: Option<String>,
     /// Why the next version cannot take over yet, while the one before serves.

@@ -167,7 +167,12 @@ pub fn status(provider: &Provider, admission: &Admission, facts: Facts<'_>, now:
             .or(facts.started.filter(|_| before.active.is_none()))
             .map(|version| active(provider, version, now))
             .or_else(|| before.active.clone()),
-        has_served: before.has_served || facts.active.is_some(),
+        has_served: match before.has_served {
+            _ if facts.active.is_some() => Some(true),
+            // An earlier host, which did not say so, may have served.
+            None => before.active.is_none().then_some(false),
+            said => said,
+        },
         previous,
         candidate: facts.candidate.map(|(candidate, _)| candidate).or_else(|| waited.cloned()),
         parents: facts.parents.map(|parents| u32::try_from(parents).unwrap_or(u32::MAX)).or(before.parents),

@@ -52,7 +52,7 @@ pub(crate) struct HostArgs {
     #[arg(long, value_name = "NAMESPACE", default_value = SYSTEM_NAMESPACE, env = "BARTIZAN_SYSTEM_NAMESPACE")]
     pub(crate) system_namespace: String,
     /// Ask as this ServiceAccount, which is shown what it may get; you need the right to create a token for it. Default: with a
-    /// one-time key from the host's container, for which you need the right to run programs there (create on pods/exec).
+    /// one-time key from the host's container, for which you need the right to run programs there (get and create on pods/exec).
     #[arg(long, value_name = "NAMESPACE/NAME", value_parser = account)]
     pub(crate) service_account: Option<Account>,
     /// The host's file with the secret of one-time keys, if it runs on this machine.
@@ -119,6 +119,11 @@ fn server(text: &str) -> Result<Uri, String> {
         _ => Err(advice.to_owned()),
     }
 }
+
+/// The host stands by, or cannot ask the API server.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct Unavailable(String);
 
 /// What proves who asks.
 enum Proof {
@@ -259,6 +264,7 @@ async fn ask_pod<T: DeserializeOwned>(
         "no running pod has the label {POD_LABEL} in namespace {namespace}; name another with --system-namespace, or the host's \
          address with --server"
     );
+    let mut has_said = false;
     // One of them leads; those that stand by say so.
     for pod in all.items.iter().filter(|pod| is_running(pod)) {
         let name = pod.metadata.name.clone().unwrap_or_default();
@@ -275,7 +281,9 @@ async fn ask_pod<T: DeserializeOwned>(
         };
         match asked.await {
             Ok(answer) => return Ok(answer),
-            Err(error) => failure = error,
+            // Who stands by says less than who leads.
+            Err(error) if has_said && error.is::<Unavailable>() => {}
+            Err(error) => (has_said, failure) = (!error.is::<Unavailable>(), error),
         }
     }
     Err(failure)
@@ -285,7 +293,8 @@ async fn ask_pod<T: DeserializeOwned>(
 async fn key_from(pods: &Api<Pod>, pod: &Pod, name: &str) -> anyhow::Result<String> {
     let mut wanted = AttachParams::default().stdin(false).stdout(true).stderr(true);
     wanted.container = container(pod);
-    let context = "no one-time key from its container: this takes create on pods/exec there, or --service-account";
+    let context =
+        "no one-time key from its container: this takes get and create on pods/exec there, or --service-account";
     let mut run = pods.exec(name, MAKE_KEY, &wanted).await.map_err(api_message).context(context)?;
     let (mut key, mut said) = (String::new(), String::new());
     if let Some(output) = run.stdout() {
@@ -378,8 +387,12 @@ where
             String::from_utf8_lossy(&body).trim()
         );
     }
-    if status == StatusCode::FORBIDDEN || status == StatusCode::SERVICE_UNAVAILABLE {
-        bail!("GET {path} was answered with {status}: {}", String::from_utf8_lossy(&body).trim());
+    let said = || format!("GET {path} was answered with {status}: {}", String::from_utf8_lossy(&body).trim());
+    if status == StatusCode::FORBIDDEN {
+        bail!("{}", said());
+    }
+    if status == StatusCode::SERVICE_UNAVAILABLE {
+        return Err(Unavailable(said()).into());
     }
     if status != StatusCode::OK {
         bail!("GET {path} was answered with {status}: this is not a Bartizan host, or one of another version");

@@ -132,7 +132,7 @@ fn public_key(file: &Path) -> anyhow::Result<PublicKey> {
 }
 
 /// What the registry holds was looked at and refused, or it could not be asked.
-fn refused(failure: RegistryError) -> anyhow::Result<ExitCode> {
+pub(crate) fn refused(failure: RegistryError) -> anyhow::Result<ExitCode> {
     match failure {
         RegistryError::Invalid(_) | RegistryError::Unverified(_) | RegistryError::OtherDigest(_) => {
             eprintln!("error: {failure}");
@@ -142,7 +142,7 @@ fn refused(failure: RegistryError) -> anyhow::Result<ExitCode> {
     }
 }
 
-fn connect(reference: &Reference, how: &How) -> anyhow::Result<Registry> {
+pub(crate) fn connect(reference: &Reference, how: &How) -> anyhow::Result<Registry> {
     let authorities =
         Authorities::read(how.registry_ca.as_deref()).map_err(|error| anyhow::anyhow!("--registry-ca {error}"))?;
     let login = login(reference)?;

@@ -107,6 +107,10 @@ async fn explain(
 impl Shown {
     /// The decisions on the parents that are meant and that this viewer may get. To others there seems to be none.
     async fn visible(&self, viewer: &Viewer, subject: &Subject) -> Result<Vec<(ObjectKey, Explained)>, Refused> {
+        if matches!(viewer, Viewer::User(_)) && subject.namespace.is_none() {
+            // Else one question would be as many reviews as there are namespaces.
+            return Err(Refused::Forbidden("name the namespace of the parent".to_owned()));
+        }
         let mut visible = Vec::new();
         for (parent, explained) in self.board.find(subject) {
             if self.viewers.may_get(viewer, &parent).await? {
@@ -156,8 +160,13 @@ async fn hand_over(
     Query(query): Query<HandOverQuery>,
 ) -> Result<Json<HandOver>, Refused> {
     shown.viewers.must_get_provider(&viewer, &query.provider).await?;
-    shown.visible(&viewer, &query.parent).await?;
-    Ok(Json(shown.board.hand_overs().ask(&query.provider, query.parent).await))
+    let visible = shown.visible(&viewer, &query.parent).await?;
+    // Kinds of several groups may have that name: what is looked at is what may be seen.
+    let parent = match (&viewer, visible.first()) {
+        (Viewer::User(_), Some((key, _))) => Subject { kind: format!("{}.{}", key.kind, key.group), ..query.parent },
+        _ => query.parent,
+    };
+    Ok(Json(shown.board.hand_overs().ask(&query.provider, parent).await))
 }
 
 /// The load of each provider: numbers and kinds.

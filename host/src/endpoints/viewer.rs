@@ -6,8 +6,8 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
-use anyhow::Context as _;
 use axum::http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
@@ -18,7 +18,7 @@ use k8s_openapi::api::authentication::v1::{TokenReview, TokenReviewSpec, UserInf
 use k8s_openapi::api::authorization::v1::{ResourceAttributes, SubjectAccessReview, SubjectAccessReviewSpec};
 use kube::api::PostParams;
 use kube::{Api, Client};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tracing::warn;
 
 use crate::endpoints::one_time_key::OneTimeKeys;
@@ -32,6 +32,8 @@ pub(crate) const AUDIENCE: &str = "bartizan";
 pub(crate) const KEY_SCHEME: &str = "Bartizan-Key";
 /// Reviews at the same time. Anybody who reaches the port can cause one.
 const CONCURRENT_REVIEWS: usize = 4;
+/// Longest time that somebody waits for their turn.
+const PATIENCE: Duration = Duration::from_secs(5);
 /// Longest token.
 const MOST_TOKEN_BYTES: usize = 16 * 1024;
 
@@ -126,7 +128,10 @@ impl Viewers {
     pub(crate) async fn may_get(&self, viewer: &Viewer, object: &ObjectKey) -> Result<bool, Refused> {
         let Viewer::User(_) = viewer else { return Ok(true) };
         let kind = GroupKind::new(&object.group, &object.kind);
-        let found = in_time(discovery::preferred(&self.client, &kind)).await.map_err(|error| unavailable(&error))?;
+        let found = {
+            let _one_of_few = self.place().await?;
+            in_time(discovery::preferred(&self.client, &kind)).await.map_err(|error| unavailable(&error))?
+        };
         let Some((_, resource)) = found else { return Ok(false) };
         let attributes = ResourceAttributes {
             group: Some(object.group.to_string()),
@@ -170,6 +175,14 @@ impl Viewers {
         Ok(status.is_some_and(|status| status.allowed))
     }
 
+    /// A place among those who ask the API server.
+    async fn place(&self) -> Result<SemaphorePermit<'_>, Refused> {
+        match tokio::time::timeout(PATIENCE, self.reviews.acquire()).await {
+            Ok(Ok(place)) => Ok(place),
+            Ok(Err(_)) | Err(_) => Err(Refused::Unavailable("too many ask at the same time; ask again".to_owned())),
+        }
+    }
+
     async fn review<K>(&self, resource: &str, review: K) -> Result<K, Refused>
     where
         K: kube::Resource<DynamicType = (), Scope = k8s_openapi::ClusterResourceScope>
@@ -178,11 +191,9 @@ impl Viewers {
             + Clone
             + std::fmt::Debug,
     {
-        let create = async {
-            let _one_of_few = self.reviews.acquire().await.context("the host ends")?;
-            in_time(Api::<K>::all(self.client.clone()).create(&PostParams::default(), &review)).await
-        };
-        create.await.map_err(|error| match error.downcast_ref() {
+        let _one_of_few = self.place().await?;
+        let created = in_time(Api::<K>::all(self.client.clone()).create(&PostParams::default(), &review)).await;
+        created.map_err(|error| match error.downcast_ref() {
             Some(kube::Error::Api(status)) if status.code == 403 => Refused::Unavailable(format!(
                 "the host may not create {resource}, so that it takes no tokens: apply deploy/optional/reviews (in the chart: \
                  accessReviews), or use a one-time key, as the bartizan command does without --service-account"

@@ -190,7 +190,8 @@ impl Removal {
     }
 
     fn never_served(&self) -> bool {
-        !self.provider.status.has_served
+        let status = &self.provider.status;
+        !status.has_served.unwrap_or(status.active.is_some())
     }
 
     fn serves(&self, Found { kind, meta, .. }: &Found) -> bool {
@@ -233,6 +234,9 @@ impl Removal {
 
     /// Releases the children of these parents, of every kind that it ever wrote.
     async fn release_children(&self, parents: &BTreeMap<String, Observed>) -> anyhow::Result<()> {
+        if parents.is_empty() {
+            return Ok(());
+        }
         let name = self.provider.metadata.name.as_str();
         let labelled = ListParams::default().labels(&format!("{PROVIDER_LABEL}={name}"));
         for kind in &self.provider.status.kinds {

@@ -54,7 +54,7 @@ impl Life {
             active,
             started: self.runner.as_ref().map(|runner| &runner.version),
             // Of one that serves as it should, nothing is held.
-            reads_host: self.reported.reads_host.as_deref().filter(|_| self.runner.is_some()),
+            reads_host: self.reads_host().filter(|_| self.runner.is_some()),
             not_ready: self.reported.held.as_deref().filter(|_| active.map(Version::id) != next),
             judged: self.judged(provider, admission),
             candidate,
@@ -73,6 +73,10 @@ impl Life {
                 .filter(|_| removal::awaits_removal(provider))
                 .and_then(|removal| removal.reason(provider, self.reported.parents)),
         }
+    }
+
+    fn reads_host(&self) -> Option<&str> {
+        self.reported.reads_host.as_ref().map(|(_, how)| how.as_str())
     }
 
     /// The version of which it is not known yet whether it waits: it was not compared with the one before, or that is still looked for.
@@ -136,7 +140,9 @@ impl Life {
                 None => Serving::Yes,
             },
             Some(Readiness::Forbidden(reason)) => Serving::No(Reason::Forbidden, reason.clone()),
-            _ if self.reported.reads_host.is_some() => Serving::No(Reason::NotStarted, "it is not accepted".to_owned()),
+            _ if self.reads_host().is_some() && self.serving_run.is_none() => {
+                Serving::No(Reason::NotStarted, "it is not accepted".to_owned())
+            }
             _ if runner.is_starting(now.instant) => Serving::Starting,
             Some(Readiness::NotYet(reason)) => Serving::No(Reason::NotReady, reason.clone()),
             None => Serving::No(Reason::NotReady, "it is starting".to_owned()),

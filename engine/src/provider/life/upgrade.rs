@@ -195,11 +195,11 @@ impl Life {
             return Follow::Nothing;
         }
         match candidate.own_run() {
-            Some(own) if own == run => self.reported.held = None,
+            Some(own) if own == run => (self.reported.held, self.reported.reads_host) = (None, None),
             // Another controller found it first.
             Some(other) => {
                 context.emit(Effect::StopPreview(other));
-                self.reported.held = None;
+                (self.reported.held, self.reported.reads_host) = (None, None);
             }
             None => {}
         }
@@ -216,7 +216,7 @@ impl Life {
     pub(super) fn drop_candidate(&mut self, context: &mut Context<'_>) {
         if let Some(run) = self.candidate.take().and_then(|candidate| candidate.own_run()) {
             context.emit(Effect::StopPreview(run));
-            self.reported.held = None;
+            (self.reported.held, self.reported.reads_host) = (None, None);
         }
         if std::mem::take(&mut self.shows_plan) {
             context.emit(Effect::PublishPlan { provider: self.name.clone(), plan: None });

@@ -128,7 +128,7 @@ async fn explain_reaches_a_pod_through_a_port_forward(stage: &Stage) -> Result<(
     command.args(["explain", "script/x", "--system-namespace", NS, "--kubeconfig", kubeconfig]);
     let (code, text, complaint) = code_and_output(&command.env_remove("BARTIZAN_DEBUG_KEY_FILE").output()?);
     ensure!(code == Some(2) && text.is_empty(), "{text}");
-    let expected = "error: pod default/host: no one-time key from its container: this takes create on pods/exec there, or \
+    let expected = "error: pod default/host: no one-time key from its container: this takes get and create on pods/exec there, or \
                     --service-account: ";
     ensure!(complaint.starts_with(expected) && complaint.contains("error dialing backend"), "{complaint}");
     Ok(())

@@ -41,8 +41,7 @@ async fn requests(stage: &Stage) -> Result<usize> {
     tokio::time::sleep(WATCHED).await;
     let requests = stage.requests_since(mark)?;
     let of_provider = |request: &&AuditRequest| ["providers", "events"].contains(&request.resource.as_str());
-    let (told, others): (Vec<_>, Vec<_>) =
-        requests.iter().filter(|request| !request.is_watch()).partition(of_provider);
+    let (told, others): (Vec<_>, Vec<_>) = requests.iter().filter(|request| !request.is_watch()).partition(of_provider);
     let shown = |requests: &[&AuditRequest]| {
         let lines: Vec<String> =
             requests.iter().map(|it| format!("{} {} {} {:?}", it.time, it.verb, it.uri, it.code)).collect();

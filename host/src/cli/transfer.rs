@@ -1,0 +1,137 @@
+//! `bartizan save` and `bartizan load`: modules and images out of a registry into one file, and from that into another registry, for sites
+//! without a network.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use bartizan_registry::{ArchiveReader, ArchiveWriter, Reference, TransferError, parse_reference};
+
+use crate::cli::registry::{How, connect, refused};
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct SaveArgs {
+    /// File to write: an OCI image layout in a tar archive.
+    #[arg(value_name = "FILE")]
+    pub(crate) file: PathBuf,
+    /// What to save: modules, the host's own image, any artefact. Its signatures come with it.
+    #[arg(value_name = "REFERENCE", required = true, value_parser = parse_reference)]
+    pub(crate) references: Vec<Reference>,
+    #[command(flatten)]
+    pub(crate) how: How,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct LoadArgs {
+    /// File that `bartizan save` wrote, or another OCI image layout in a tar archive.
+    #[arg(value_name = "FILE")]
+    pub(crate) file: PathBuf,
+    /// Registry to push to, as registry.internal:5000, or registry.internal/mirror. Repositories, tags and digests stay what they were.
+    #[arg(long, value_name = "REGISTRY", value_parser = registry)]
+    pub(crate) registry: String,
+    #[command(flatten)]
+    pub(crate) how: How,
+}
+
+fn registry(text: &str) -> Result<String, String> {
+    let text = text.trim_end_matches('/');
+    // What stands in front of a repository is right if a repository may stand behind it.
+    let parsed = parse_reference(&format!("{text}/a")).map_err(|_| "is not the name of a registry".to_owned())?;
+    match parsed.registry() {
+        first if text.split('/').next() == Some(first) => Ok(text.to_owned()),
+        _ => Err("is not the name of a registry: write it as registry.example.com or localhost:5000".to_owned()),
+    }
+}
+
+/// Copies artefacts into a file.
+///
+/// # Errors
+/// If a registry cannot be asked, or the file not be written. There is no file then.
+pub(crate) async fn save(args: &SaveArgs) -> anyhow::Result<ExitCode> {
+    let SaveArgs { file, references, how } = args;
+    let mut fresh = file.as_os_str().to_owned();
+    fresh.push(format!(".{}.part", std::process::id()));
+    let fresh = PathBuf::from(fresh);
+    let saved = save_to(&fresh, references, how).await;
+    let written = match saved {
+        Ok(ExitCode::SUCCESS) => std::fs::rename(&fresh, file)
+            .map(|()| ExitCode::SUCCESS)
+            .with_context(|| format!("{} cannot be written", file.display())),
+        other => other,
+    };
+    if !matches!(written, Ok(ExitCode::SUCCESS)) {
+        let _ = std::fs::remove_file(&fresh);
+    }
+    written
+}
+
+async fn save_to(file: &Path, references: &[Reference], how: &How) -> anyhow::Result<ExitCode> {
+    let context = || format!("{} cannot be written", file.display());
+    let mut archive = ArchiveWriter::create(file).with_context(context)?;
+    for reference in references {
+        match bartizan_registry::save(&connect(reference, how)?, &mut archive).await {
+            Ok(digest) => println!("{}", reference.clone_with_digest(digest)),
+            Err(TransferError::Registry(failure)) => return refused(failure),
+            Err(TransferError::File(error)) => return Err(error).with_context(context),
+        }
+    }
+    archive.finish().with_context(context)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Copies what is in a file to a registry.
+///
+/// # Errors
+/// If the file cannot be read, or the registry cannot be asked. What was pushed before stays there.
+pub(crate) async fn load(args: &LoadArgs) -> anyhow::Result<ExitCode> {
+    let LoadArgs { file, registry, how } = args;
+    let context = || file.display().to_string();
+    let archive = ArchiveReader::open(file).with_context(context)?;
+    let mut loaded = 0;
+    for (name, entry) in archive.named() {
+        let from = parse_reference(name).with_context(context)?;
+        let target = target(registry, &from).with_context(context)?;
+        match bartizan_registry::load(&connect(&target, how)?, &archive, entry).await {
+            Ok(()) => println!("{}", target.clone_with_digest(entry.digest.clone())),
+            Err(TransferError::Registry(failure)) => return refused(failure),
+            Err(TransferError::File(error)) => return Err(error).with_context(context),
+        }
+        loaded += 1;
+    }
+    anyhow::ensure!(loaded > 0, "{}: nothing in it has a name", file.display());
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The same repository and tag in another registry.
+fn target(registry: &str, from: &Reference) -> anyhow::Result<Reference> {
+    let place = format!("{registry}/{}", from.repository());
+    let text = match (from.tag(), from.digest()) {
+        (_, Some(digest)) => format!("{place}@{digest}"),
+        (Some(tag), None) => format!("{place}:{tag}"),
+        (None, None) => place,
+    };
+    Ok(parse_reference(&text)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_repository_keeps_its_name_and_tag_in_another_registry() {
+        let moved = |registry: &str, from: &str| target(registry, &from.parse().unwrap()).unwrap().to_string();
+        assert_eq!(moved("mirror:5000", "example.com/providers/minio:1.0.0"), "mirror:5000/providers/minio:1.0.0");
+        let digest = format!("sha256:{}", "0a".repeat(32));
+        let pinned = format!("example.com/minio@{digest}");
+        assert_eq!(moved("mirror.internal/all", &pinned), format!("mirror.internal/all/minio@{digest}"));
+    }
+
+    #[test]
+    fn a_registry_is_told_from_a_repository() {
+        assert_eq!(registry("localhost:5000/"), Ok("localhost:5000".to_owned()));
+        assert_eq!(registry("mirror.internal/all"), Ok("mirror.internal/all".to_owned()));
+        for bad in ["", "mirror", "https://mirror.internal", "a b"] {
+            assert!(registry(bad).is_err(), "{bad}");
+        }
+    }
+}
