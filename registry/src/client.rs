@@ -32,6 +32,8 @@ const SILENCE: Duration = Duration::from_secs(30);
 /// Longest time for small requests, and for a module.
 const SHORT: Duration = Duration::from_secs(30);
 const LONG: Duration = Duration::from_secs(300);
+/// Bytes a second of the slowest connection over which a large blob is still uploaded.
+const SLOWEST: u64 = 64 << 10;
 /// Largest manifest; registries have the same bound.
 const MANIFEST_BYTES: usize = 4 << 20;
 const USER_AGENT: &str = concat!("bartizan/", env!("CARGO_PKG_VERSION"));
@@ -111,6 +113,29 @@ impl Registry {
         authorities: &Authorities,
         login: Login,
     ) -> Result<Self, RegistryError> {
+        Self::with_silence(reference, plain_http, authorities, login, Some(SILENCE))
+    }
+
+    /// For uploads, during which a registry says nothing: each has a deadline by its size.
+    ///
+    /// # Errors
+    /// If TLS cannot be set up on this machine.
+    pub fn for_uploads(
+        reference: Reference,
+        plain_http: bool,
+        authorities: &Authorities,
+        login: Login,
+    ) -> Result<Self, RegistryError> {
+        Self::with_silence(reference, plain_http, authorities, login, None)
+    }
+
+    fn with_silence(
+        reference: Reference,
+        plain_http: bool,
+        authorities: &Authorities,
+        login: Login,
+        silence: Option<Duration>,
+    ) -> Result<Self, RegistryError> {
         static CRYPTOGRAPHY: Once = Once::new();
         CRYPTOGRAPHY.call_once(|| {
             // If one is installed already, it serves as well.
@@ -126,7 +151,7 @@ impl Registry {
             use_monolithic_push: true,
             platform_resolver: None,
             connect_timeout: Some(CONNECT),
-            read_timeout: Some(SILENCE),
+            read_timeout: silence,
             user_agent: USER_AGENT,
             https_proxy: proxies.https.clone(),
             http_proxy: proxies.http.clone(),
@@ -284,13 +309,25 @@ impl Registry {
         .await
     }
 
+    /// What a registry holds under this name; `None`: nothing.
+    pub(crate) async fn held(&self, place: &Reference) -> Result<Option<Bytes>, RegistryError> {
+        match self.manifest(place).await {
+            Ok((bytes, _)) => Ok(Some(bytes)),
+            Err(RegistryError::Missing(_)) => Ok(None),
+            Err(other) => Err(other),
+        }
+    }
+
     /// The signatures of a manifest: where they are, their own manifest and its media type.
     pub(crate) async fn signatures_of(
         &self,
         manifest: &str,
     ) -> Result<Option<(Reference, Bytes, String)>, RegistryError> {
+        self.log_in(RegistryOperation::Pull).await?;
         let found = self.within(SHORT, self.signatures(manifest)).await?;
-        Ok(found.zip(self.place_of_signatures(manifest)).map(|(bytes, place)| (place, bytes, MANIFEST.to_owned())))
+        let Some((bytes, place)) = found.zip(self.place_of_signatures(manifest)) else { return Ok(None) };
+        let media_type = manifest::media_type_of(&bytes)?;
+        Ok(Some((place, bytes, media_type)))
     }
 
     /// Uploads a blob, unless it is there.
@@ -299,15 +336,20 @@ impl Registry {
         digest: &str,
         bytes: impl FnOnce() -> std::io::Result<Vec<u8>>,
     ) -> Result<(), TransferError> {
-        let exists = self.client.blob_exists(&self.reference, digest).await;
-        if exists.map_err(|error| self.explain(error))? {
+        // A token may last a minute only, and is for one of both.
+        self.log_in(RegistryOperation::Pull).await?;
+        let exists =
+            async { self.client.blob_exists(&self.reference, digest).await.map_err(|error| self.explain(error)) };
+        if self.within(SHORT, exists).await? {
             return Ok(());
         }
         let bytes = Bytes::from(bytes()?);
+        self.log_in(RegistryOperation::Push).await?;
+        let seconds = u64::try_from(bytes.len()).unwrap_or(u64::MAX) / SLOWEST;
         let upload = async {
             self.client.push_blob(&self.reference, bytes, digest).await.map(drop).map_err(|error| self.explain(error))
         };
-        Ok(self.within(LONG, upload).await?)
+        Ok(self.within(LONG + Duration::from_secs(seconds), upload).await?)
     }
 
     /// Uploads a manifest whose blobs are there.
@@ -317,7 +359,15 @@ impl Registry {
         bytes: Vec<u8>,
         media_type: HeaderValue,
     ) -> Result<(), RegistryError> {
-        let push = self.client.push_manifest_raw(place, bytes, media_type);
+        self.log_in(RegistryOperation::Push).await?;
+        // The library panics if a registry answers without a location, unless the address ends with a tag: it is the same address.
+        let at = match place.digest() {
+            Some(digest) => {
+                Reference::with_tag(place.registry().to_owned(), place.repository().to_owned(), digest.to_owned())
+            }
+            None => place.clone(),
+        };
+        let push = self.client.push_manifest_raw(&at, bytes, media_type);
         self.within(SHORT, async { push.await.map(drop).map_err(|error| explain(error, place, &self.login)) }).await
     }
 

@@ -20,4 +20,4 @@ pub use manifest::Layer;
 pub use oci_client::Reference;
 pub use signature::{PrivateKey, PublicKey};
 pub use store::{Store, StoreEntry};
-pub use transfer::{load, save};
+pub use transfer::{Saved, load, save};

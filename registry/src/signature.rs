@@ -131,6 +131,12 @@ pub(crate) fn tag_of(manifest: &str) -> Option<String> {
     Some(format!("sha256-{}.sig", digits(manifest)?))
 }
 
+/// Whether a tag is that of signatures.
+pub(crate) fn is_tag(tag: &str) -> bool {
+    let digits = tag.strip_prefix("sha256-").and_then(|rest| rest.strip_suffix(".sig"));
+    digits.is_some_and(|digits| digits.len() == 64 && digits.bytes().all(|digit| digit.is_ascii_hexdigit()))
+}
+
 /// A payload that is to be fetched, and its signature.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Signed {
@@ -217,6 +223,32 @@ impl SignatureArtifact {
         if !layers.contains(&layer) {
             layers.push(layer);
         }
+        let Merged { config, manifest } = Merged::of(&layers);
+        Self { payload, config, manifest }
+    }
+}
+
+/// The artefact of all signatures of a manifest.
+pub(crate) struct Merged {
+    /// The config.
+    pub(crate) config: Vec<u8>,
+    /// The manifest.
+    pub(crate) manifest: Vec<u8>,
+}
+
+/// The signatures of both artefacts.
+pub(crate) fn merged(held: &[u8], others: &[u8]) -> Merged {
+    let mut layers = layers_of(held);
+    for layer in layers_of(others) {
+        if !layers.contains(&layer) {
+            layers.push(layer);
+        }
+    }
+    Merged::of(&layers)
+}
+
+impl Merged {
+    fn of(layers: &[Value]) -> Self {
         let ids: Vec<&Value> = layers.iter().map(|layer| &layer["digest"]).collect();
         let config = json!({
             "architecture": "", "created": "0001-01-01T00:00:00Z", "os": "", "config": {},
@@ -228,7 +260,7 @@ impl SignatureArtifact {
             "config": {"mediaType": CONFIG, "digest": digest_of(&config), "size": config.len()},
             "layers": layers,
         });
-        Self { payload, config, manifest: manifest.to_string().into_bytes() }
+        Self { config, manifest: manifest.to_string().into_bytes() }
     }
 }
 
@@ -306,6 +338,9 @@ mod tests {
         let both = SignatureArtifact::new("example.com/a", &wanted, &other, Some(&first.manifest));
         let found = signed(&both.manifest);
         assert_eq!(found.len(), 2);
+        let alone = SignatureArtifact::new("example.com/a", &wanted, &other, None);
+        assert_eq!(merged(&first.manifest, &alone.manifest).manifest, both.manifest);
+        assert_eq!(merged(&both.manifest, &alone.manifest).manifest, both.manifest);
         for (key, signed) in [(&key, &found[0]), (&other, &found[1])] {
             assert!(verifies(&both.payload, &signed.signature, &wanted, &[key.public()]));
         }
@@ -319,6 +354,7 @@ mod tests {
         assert_eq!(signed(&artifact(vec![layer(9); 99])).len(), MOST_SIGNATURES);
         assert_eq!(signed(b"nonsense"), []);
         assert_eq!(tag_of("sha512:00"), None);
+        assert!(is_tag(&tag_of(&manifest("a")).unwrap()) && !is_tag("sha256-0a.sig") && !is_tag("1.0.0"));
         assert_eq!(tag_of(&manifest("a")).unwrap().len(), "sha256-.sig".len() + 64);
     }
 

@@ -72,7 +72,7 @@ pub(crate) async fn push(args: &PushArgs) -> anyhow::Result<ExitCode> {
             return Ok(ExitCode::FAILURE);
         }
     };
-    let registry = connect(reference, how)?;
+    let registry = connect_to_push(reference, how)?;
     let pushed = match registry.push(bytes.into()).await {
         Ok(pushed) => pushed,
         Err(failure) => return refused(failure),
@@ -142,11 +142,20 @@ pub(crate) fn refused(failure: RegistryError) -> anyhow::Result<ExitCode> {
     }
 }
 
+/// A registry to take something from.
 pub(crate) fn connect(reference: &Reference, how: &How) -> anyhow::Result<Registry> {
-    let authorities =
-        Authorities::read(how.registry_ca.as_deref()).map_err(|error| anyhow::anyhow!("--registry-ca {error}"))?;
-    let login = login(reference)?;
-    Ok(Registry::new(reference.clone(), how.plain_http, &authorities, login)?)
+    Ok(Registry::new(reference.clone(), how.plain_http, &how.authorities()?, login(reference)?)?)
+}
+
+/// A registry to bring something to.
+pub(crate) fn connect_to_push(reference: &Reference, how: &How) -> anyhow::Result<Registry> {
+    Ok(Registry::for_uploads(reference.clone(), how.plain_http, &how.authorities()?, login(reference)?)?)
+}
+
+impl How {
+    fn authorities(&self) -> anyhow::Result<Authorities> {
+        Authorities::read(self.registry_ca.as_deref()).map_err(|error| anyhow::anyhow!("--registry-ca {error}"))
+    }
 }
 
 /// The login of Docker's configuration file, if there is one.

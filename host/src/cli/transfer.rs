@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context as _;
-use bartizan_registry::{ArchiveReader, ArchiveWriter, Reference, TransferError, parse_reference};
+use bartizan_registry::{ArchiveReader, ArchiveWriter, Reference, Saved, TransferError, parse_reference};
 
-use crate::cli::registry::{How, connect, refused};
+use crate::cli::registry::{How, connect, connect_to_push, refused};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct SaveArgs {
@@ -23,7 +23,7 @@ pub(crate) struct SaveArgs {
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct LoadArgs {
-    /// File that `bartizan save` wrote, or another OCI image layout in a tar archive.
+    /// File that `bartizan save` wrote.
     #[arg(value_name = "FILE")]
     pub(crate) file: PathBuf,
     /// Registry to push to, as registry.internal:5000, or registry.internal/mirror. Repositories, tags and digests stay what they were.
@@ -70,7 +70,10 @@ async fn save_to(file: &Path, references: &[Reference], how: &How) -> anyhow::Re
     let mut archive = ArchiveWriter::create(file).with_context(context)?;
     for reference in references {
         match bartizan_registry::save(&connect(reference, how)?, &mut archive).await {
-            Ok(digest) => println!("{}", reference.clone_with_digest(digest)),
+            Ok(Saved { digest, signatures }) => {
+                println!("{}", reference.clone_with_digest(digest));
+                eprintln!("{reference}: {signatures} signatures");
+            }
             Err(TransferError::Registry(failure)) => return refused(failure),
             Err(TransferError::File(error)) => return Err(error).with_context(context),
         }
@@ -87,23 +90,30 @@ pub(crate) async fn load(args: &LoadArgs) -> anyhow::Result<ExitCode> {
     let LoadArgs { file, registry, how } = args;
     let context = || file.display().to_string();
     let archive = ArchiveReader::open(file).with_context(context)?;
-    let mut loaded = 0;
+    // All names are right before anything is pushed.
+    let mut targets = Vec::new();
     for (name, entry) in archive.named() {
-        let from = parse_reference(name).with_context(context)?;
-        let target = target(registry, &from).with_context(context)?;
-        match bartizan_registry::load(&connect(&target, how)?, &archive, entry).await {
-            Ok(()) => println!("{}", target.clone_with_digest(entry.digest.clone())),
+        targets.push((target(registry, name).with_context(context)?, entry));
+    }
+    anyhow::ensure!(!targets.is_empty(), "{}: nothing in it has a name", file.display());
+    for (target, entry) in targets {
+        match bartizan_registry::load(&connect_to_push(&target, how)?, &archive, entry).await {
+            Ok(digest) => println!("{}", target.clone_with_digest(digest)),
             Err(TransferError::Registry(failure)) => return refused(failure),
             Err(TransferError::File(error)) => return Err(error).with_context(context),
         }
-        loaded += 1;
     }
-    anyhow::ensure!(loaded > 0, "{}: nothing in it has a name", file.display());
     Ok(ExitCode::SUCCESS)
 }
 
 /// The same repository and tag in another registry.
-fn target(registry: &str, from: &Reference) -> anyhow::Result<Reference> {
+fn target(registry: &str, name: &str) -> anyhow::Result<Reference> {
+    let from = parse_reference(name)?;
+    // Other tools may write a tag alone there, or a repository without a registry.
+    anyhow::ensure!(
+        name.starts_with(&format!("{}/", from.registry())),
+        "\"{name}\" (org.opencontainers.image.ref.name) names no registry with a repository: save it with bartizan save"
+    );
     let place = format!("{registry}/{}", from.repository());
     let text = match (from.tag(), from.digest()) {
         (_, Some(digest)) => format!("{place}@{digest}"),
@@ -119,11 +129,14 @@ mod tests {
 
     #[test]
     fn a_repository_keeps_its_name_and_tag_in_another_registry() {
-        let moved = |registry: &str, from: &str| target(registry, &from.parse().unwrap()).unwrap().to_string();
+        let moved = |registry: &str, from: &str| target(registry, from).unwrap().to_string();
         assert_eq!(moved("mirror:5000", "example.com/providers/minio:1.0.0"), "mirror:5000/providers/minio:1.0.0");
         let digest = format!("sha256:{}", "0a".repeat(32));
         let pinned = format!("example.com/minio@{digest}");
         assert_eq!(moved("mirror.internal/all", &pinned), format!("mirror.internal/all/minio@{digest}"));
+        for unnamed in ["1.0.0", "latest", "minio:1.0.0"] {
+            assert!(target("mirror:5000", unnamed).is_err(), "{unnamed}");
+        }
     }
 
     #[test]
