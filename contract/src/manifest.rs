@@ -91,10 +91,10 @@ impl ProviderManifest {
     /// Whether the provider asks to see Secrets, and so its account needs to read them.
     #[must_use]
     pub fn sees_secrets(&self) -> bool {
-        let children = self.children.iter().map(KindRequest::kind);
-        let others =
-            self.descendants.iter().map(|asked| asked.kind()).chain(self.related.iter().map(|asked| asked.kind()));
-        children.chain(others).any(|kind| kind.group.is_empty() && kind.kind == "Secret")
+        let asked = self.children.iter().chain(&self.descendants).map(KindRequest::kind);
+        asked
+            .chain(self.related.iter().map(|asked| asked.kind()))
+            .any(|kind| kind.group.is_empty() && kind.kind == "Secret")
     }
 
     /// A manifest with a name and a version that requests nothing.

@@ -1,13 +1,15 @@
 //! One tar file with artefacts in it, in the form that other tools read, too: an OCI image layout (image-spec, "Image Layout").
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{self, BufWriter, Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::Path;
 
 use bartizan_contract::digest::{digest_of, digits};
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use serde_json::json;
+
+use crate::manifest::{self, Descriptor};
 
 /// Annotation of an entry with what it is called: registry, repository and tag.
 const NAME: &str = "org.opencontainers.image.ref.name";
@@ -15,48 +17,20 @@ const LAYOUT: &str = "oci-layout";
 const INDEX: &str = "index.json";
 const BLOBS: &str = "blobs/sha256/";
 /// Largest blob: what is copied is in memory, one at a time.
-pub(crate) const BLOB_BYTES: u64 = 1 << 30;
+pub(crate) const BLOB_BYTES: usize = 1 << 30;
 /// Largest index.
 const INDEX_BYTES: u64 = 4 << 20;
 
-/// A manifest in an archive.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Entry {
-    /// Its media type.
-    pub media_type: String,
-    /// Its digest.
-    pub digest: String,
-    /// Its size in bytes.
-    size: u64,
-    /// What it is called.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    annotations: BTreeMap<String, String>,
-}
-
-impl Entry {
-    /// A manifest that another one names.
-    pub(crate) fn part(media_type: &str, digest: &str, size: u64) -> Self {
-        Self { media_type: media_type.to_owned(), digest: digest.to_owned(), size, annotations: BTreeMap::new() }
-    }
-
-    /// What it was called in its registry; `None`: it is part of another one.
-    #[must_use]
-    pub fn name(&self) -> Option<&str> {
-        self.annotations.get(NAME).map(String::as_str)
-    }
-}
-
 #[derive(Deserialize)]
 struct Index {
-    manifests: Vec<Entry>,
+    manifests: Vec<Descriptor>,
 }
 
 /// Writes an archive.
 pub struct ArchiveWriter {
     tar: tar::Builder<BufWriter<File>>,
-    entries: Vec<Entry>,
-    blobs: Vec<String>,
+    entries: Vec<Descriptor>,
+    blobs: BTreeSet<String>,
 }
 
 impl ArchiveWriter {
@@ -67,12 +41,12 @@ impl ArchiveWriter {
     pub fn create(file: &Path) -> io::Result<Self> {
         let mut tar = tar::Builder::new(BufWriter::new(File::create(file)?));
         append(&mut tar, LAYOUT, json!({"imageLayoutVersion": "1.0.0"}).to_string().as_bytes())?;
-        Ok(Self { tar, entries: Vec::new(), blobs: Vec::new() })
+        Ok(Self { tar, entries: Vec::new(), blobs: BTreeSet::new() })
     }
 
     /// Whether it holds this blob already.
     pub(crate) fn has(&self, digest: &str) -> bool {
-        self.blobs.iter().any(|blob| blob == digest)
+        self.blobs.contains(digest)
     }
 
     /// Adds a blob, once.
@@ -82,7 +56,7 @@ impl ArchiveWriter {
         }
         let digits = digits(digest).ok_or_else(|| io::Error::other(format!("{digest} is not SHA-256")))?;
         append(&mut self.tar, &format!("{BLOBS}{digits}"), bytes)?;
-        self.blobs.push(digest.to_owned());
+        self.blobs.insert(digest.to_owned());
         Ok(())
     }
 
@@ -92,7 +66,7 @@ impl ArchiveWriter {
         self.add_blob(&digest, manifest)?;
         let annotations = BTreeMap::from([(NAME.to_owned(), name)]);
         let size = u64::try_from(manifest.len()).unwrap_or(u64::MAX);
-        let entry = Entry { media_type: media_type.to_owned(), digest, size, annotations };
+        let entry = Descriptor { media_type: media_type.to_owned(), digest, size, annotations };
         if !self.entries.contains(&entry) {
             self.entries.push(entry);
         }
@@ -105,7 +79,7 @@ impl ArchiveWriter {
     /// If that fails.
     pub fn finish(mut self) -> io::Result<()> {
         let index = json!({
-            "schemaVersion": 2, "mediaType": "application/vnd.oci.image.index.v1+json", "manifests": self.entries,
+            "schemaVersion": 2, "mediaType": manifest::INDEX, "manifests": self.entries,
         });
         append(&mut self.tar, INDEX, index.to_string().as_bytes())?;
         let mut file = self.tar.into_inner()?;
@@ -127,7 +101,7 @@ fn append(tar: &mut tar::Builder<BufWriter<File>>, path: &str, bytes: &[u8]) -> 
 pub struct ArchiveReader {
     file: File,
     blobs: BTreeMap<String, (u64, u64)>,
-    entries: Vec<Entry>,
+    entries: Vec<Descriptor>,
 }
 
 impl ArchiveReader {
@@ -166,15 +140,15 @@ impl ArchiveReader {
     }
 
     /// What is in it under a name of its own.
-    pub fn named(&self) -> impl Iterator<Item = (&str, &Entry)> {
-        self.entries.iter().filter_map(|entry| Some((entry.name()?, entry)))
+    pub fn named(&self) -> impl Iterator<Item = (&str, &Descriptor)> {
+        self.entries.iter().filter_map(|entry| Some((entry.annotations.get(NAME)?.as_str(), entry)))
     }
 
     /// A blob, whose digest is checked.
     pub(crate) fn blob(&self, digest: &str) -> io::Result<Vec<u8>> {
         let found = self.blobs.get(digest).ok_or_else(|| io::Error::other(format!("{digest} is not in it")))?;
         let (position, size) = *found;
-        if size > BLOB_BYTES {
+        if usize::try_from(size).map_or(true, |size| size > BLOB_BYTES) {
             return Err(io::Error::other(format!("{digest} has {size} bytes, more than {BLOB_BYTES}")));
         }
         let mut file = &self.file;

@@ -20,20 +20,17 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 
 use crate::credentials::Login;
-use crate::error::{AuthoritiesError, ManifestError, ReferenceError, RegistryError, TransferError};
+use crate::error::{AuthoritiesError, ManifestError, ReferenceError, RegistryError};
 use crate::explain::explain;
 use crate::manifest::{self, ACCEPTED, Artifact, Layer, MANIFEST};
 use crate::session::Session;
-use crate::signature::{self, PrivateKey, PublicKey, SignatureArtifact, Signed};
 
 /// Longest time to connect, and longest time without a byte.
 const CONNECT: Duration = Duration::from_secs(10);
 const SILENCE: Duration = Duration::from_secs(30);
 /// Longest time for small requests, and for a module.
-const SHORT: Duration = Duration::from_secs(30);
-const LONG: Duration = Duration::from_secs(300);
-/// Bytes a second of the slowest connection over which a large blob is still uploaded.
-const SLOWEST: u64 = 64 << 10;
+pub(crate) const SHORT: Duration = Duration::from_secs(30);
+pub(crate) const LONG: Duration = Duration::from_secs(300);
 /// Largest manifest; registries have the same bound.
 const MANIFEST_BYTES: usize = 4 << 20;
 const USER_AGENT: &str = concat!("bartizan/", env!("CARGO_PKG_VERSION"));
@@ -181,18 +178,11 @@ impl Registry {
     /// If it does not exist or is not a module, or the registry is unavailable.
     pub async fn resolve(&self, limit: usize) -> Result<Resolved, RegistryError> {
         self.within(SHORT, async {
-            let auth = self.log_in(RegistryOperation::Pull).await?;
-            let pulled = self.client.pull_manifest_raw(&self.reference, &auth, &ACCEPTED).await;
-            match pulled {
-                Ok((bytes, _)) => Ok(bytes),
-                Err(error) => Err(self.failed(error, Some(self.session().manifest()), &auth).await),
-            }
+            self.log_in(RegistryOperation::Pull).await?;
+            self.pull(&self.reference).await
         })
         .await
         .and_then(|bytes| {
-            if bytes.len() > MANIFEST_BYTES {
-                return Err(ManifestError::TooLarge { bytes: bytes.len() }.into());
-            }
             let layer = manifest::layer_of(&bytes, limit)?;
             Ok(Resolved { manifest: digest_of(&bytes), layer })
         })
@@ -204,14 +194,32 @@ impl Registry {
     /// If the digest differs, or the registry is unavailable.
     pub async fn download(&self, layer: &Layer) -> Result<Bytes, RegistryError> {
         self.within(LONG, async {
-            // The token that the manifest was pulled with serves here, too.
-            let auth = self.presented.get().unwrap_or(&self.login.auth);
             match self.blob(layer).await {
                 Ok(bytes) => Ok(bytes),
-                Err(error) => Err(self.failed(error, Some(self.session().blob(&layer.digest)), auth).await),
+                Err(error) => {
+                    let again = self.session(&self.reference).blob(&layer.digest);
+                    Err(self.failed(error, &self.reference, Some(again)).await)
+                }
             }
         })
         .await
+    }
+
+    /// A manifest as it is.
+    pub(crate) async fn pull(&self, place: &Reference) -> Result<Bytes, RegistryError> {
+        match self.client.pull_manifest_raw(place, self.auth(), &ACCEPTED).await {
+            Ok((bytes, _)) if bytes.len() <= MANIFEST_BYTES => Ok(bytes),
+            Ok((bytes, _)) => Err(ManifestError::TooLarge { bytes: bytes.len() }.into()),
+            Err(error) => Err(self.failed(error, place, Some(self.session(place).manifest())).await),
+        }
+    }
+
+    /// The same; `None`: there is none.
+    pub(crate) async fn find(&self, place: &Reference) -> Result<Option<Bytes>, RegistryError> {
+        match self.pull(place).await {
+            Err(RegistryError::Missing(_)) => Ok(None),
+            found => found.map(Some),
+        }
     }
 
     async fn blob(&self, layer: &Layer) -> Result<Bytes, OciDistributionError> {
@@ -234,122 +242,48 @@ impl Registry {
         Ok(bytes.freeze())
     }
 
-    /// Checks that one of these keys has signed a manifest.
+    /// Pushes a module.
     ///
     /// # Errors
-    /// If none has, or the registry is unavailable.
-    pub async fn verify(&self, manifest: &str, keys: &[PublicKey]) -> Result<(), RegistryError> {
-        self.within(SHORT, async {
-            let found = self.signatures(manifest).await?.map(|artifact| signature::signed(&artifact)).unwrap_or_default();
-            for Signed { payload, size, signature } in &found {
-                let layer = Layer { digest: payload.clone(), size: *size };
-                let auth = self.presented.get().unwrap_or(&self.login.auth);
-                match self.blob(&layer).await {
-                    Ok(payload) if signature::verifies(&payload, signature, manifest, keys) => return Ok(()),
-                    Ok(_) => {}
-                    Err(error) => match self.failed(error, Some(self.session().blob(&layer.digest)), auth).await {
-                        // One that is gone or damaged says nothing of the others.
-                        RegistryError::Missing(_) | RegistryError::Invalid(_) => {}
-                        other => return Err(other),
-                    },
-                }
-            }
-            let (reference, keys) = (&self.reference, signature::named(keys));
-            Err(RegistryError::Unverified(match found.len() {
-                0 => format!("{reference}: manifest {manifest} has no signatures; sign it (bartizan push --sign, cosign sign)"),
-                signatures => format!(
-                    "{reference}: none of the last {signatures} signatures of manifest {manifest} is by {keys} (spec.module.oci.verify)"
-                ),
-            }))
+    /// If the registry is unavailable, or rejects it.
+    pub async fn push(&self, module: Bytes) -> Result<Pushed, RegistryError> {
+        let artifact = Artifact::new(&module);
+        let (manifest, digest) = (digest_of(&artifact.manifest), artifact.module.clone());
+        self.within(LONG, async {
+            self.log_in(RegistryOperation::Push).await?;
+            let blobs = [Bytes::from(artifact.config), module];
+            self.upload(&self.reference, blobs, artifact.manifest).await
         })
-        .await
+        .await?;
+        Ok(Pushed { manifest, module: digest })
     }
 
-    /// Where the signatures of a manifest are.
-    fn place_of_signatures(&self, manifest: &str) -> Option<Reference> {
-        let (registry, repository) = (self.reference.registry().to_owned(), self.reference.repository().to_owned());
-        Some(Reference::with_tag(registry, repository, signature::tag_of(manifest)?))
-    }
-
-    /// The artefact with the signatures of a manifest; `None`: there is none.
-    async fn signatures(&self, manifest: &str) -> Result<Option<Bytes>, RegistryError> {
-        let Some(place) = self.place_of_signatures(manifest) else { return Ok(None) };
-        let auth = self.presented.get().unwrap_or(&self.login.auth);
-        match self.client.pull_manifest_raw(&place, auth, &[MANIFEST]).await {
-            Ok((bytes, _)) if bytes.len() <= MANIFEST_BYTES => Ok(Some(bytes)),
-            Ok((bytes, _)) => Err(ManifestError::TooLarge { bytes: bytes.len() }.into()),
-            Err(error) => match explain(error, &place, &self.login) {
-                RegistryError::Missing(_) => Ok(None),
-                busy @ RegistryError::Busy { .. } => {
-                    let at = Session { image: &place, ..self.session() };
-                    Err(at.refusal(&at.manifest(), auth).await.unwrap_or(busy))
-                }
-                other => Err(other),
-            },
-        }
-    }
-
-    /// What it is about.
-    pub(crate) fn reference(&self) -> &Reference {
-        &self.reference
-    }
-
-    /// A manifest as it is, and its media type.
-    pub(crate) async fn manifest(&self, place: &Reference) -> Result<(Bytes, String), RegistryError> {
-        self.within(SHORT, async {
-            let auth = self.log_in(RegistryOperation::Pull).await?;
-            let pulled = self.client.pull_manifest_raw(place, &auth, &ACCEPTED).await;
-            let (bytes, _) = pulled.map_err(|error| explain(error, place, &self.login))?;
-            if bytes.len() > MANIFEST_BYTES {
-                return Err(ManifestError::TooLarge { bytes: bytes.len() }.into());
+    /// Uploads a manifest of our own, and before it the blobs that it names.
+    pub(crate) async fn upload(
+        &self,
+        place: &Reference,
+        blobs: [Bytes; 2],
+        manifest: Vec<u8>,
+    ) -> Result<(), RegistryError> {
+        for bytes in blobs {
+            let digest = digest_of(&bytes);
+            if !self.has(&digest).await? {
+                self.put(&digest, bytes).await?;
             }
-            let media_type = manifest::media_type_of(&bytes)?;
-            Ok((bytes, media_type))
-        })
-        .await
-    }
-
-    /// What a registry holds under this name; `None`: nothing.
-    pub(crate) async fn held(&self, place: &Reference) -> Result<Option<Bytes>, RegistryError> {
-        match self.manifest(place).await {
-            Ok((bytes, _)) => Ok(Some(bytes)),
-            Err(RegistryError::Missing(_)) => Ok(None),
-            Err(other) => Err(other),
         }
+        self.put_manifest(place, manifest, HeaderValue::from_static(MANIFEST)).await
     }
 
-    /// The signatures of a manifest: where they are, their own manifest and its media type.
-    pub(crate) async fn signatures_of(
-        &self,
-        manifest: &str,
-    ) -> Result<Option<(Reference, Bytes, String)>, RegistryError> {
-        self.log_in(RegistryOperation::Pull).await?;
-        let found = self.within(SHORT, self.signatures(manifest)).await?;
-        let Some((bytes, place)) = found.zip(self.place_of_signatures(manifest)) else { return Ok(None) };
-        let media_type = manifest::media_type_of(&bytes)?;
-        Ok(Some((place, bytes, media_type)))
+    /// Whether there is this blob.
+    pub(crate) async fn has(&self, digest: &str) -> Result<bool, RegistryError> {
+        let asked = self.client.blob_exists(&self.reference, digest).await;
+        asked.map_err(|error| self.explain(error, &self.reference))
     }
 
-    /// Uploads a blob, unless it is there.
-    pub(crate) async fn put_blob(
-        &self,
-        digest: &str,
-        bytes: impl FnOnce() -> std::io::Result<Vec<u8>>,
-    ) -> Result<(), TransferError> {
-        // A token may last a minute only, and is for one of both.
-        self.log_in(RegistryOperation::Pull).await?;
-        let exists =
-            async { self.client.blob_exists(&self.reference, digest).await.map_err(|error| self.explain(error)) };
-        if self.within(SHORT, exists).await? {
-            return Ok(());
-        }
-        let bytes = Bytes::from(bytes()?);
-        self.log_in(RegistryOperation::Push).await?;
-        let seconds = u64::try_from(bytes.len()).unwrap_or(u64::MAX) / SLOWEST;
-        let upload = async {
-            self.client.push_blob(&self.reference, bytes, digest).await.map(drop).map_err(|error| self.explain(error))
-        };
-        Ok(self.within(LONG + Duration::from_secs(seconds), upload).await?)
+    /// Uploads a blob.
+    pub(crate) async fn put(&self, digest: &str, bytes: Bytes) -> Result<(), RegistryError> {
+        let put = self.client.push_blob(&self.reference, bytes, digest).await;
+        put.map(drop).map_err(|error| self.explain(error, &self.reference))
     }
 
     /// Uploads a manifest whose blobs are there.
@@ -359,93 +293,47 @@ impl Registry {
         bytes: Vec<u8>,
         media_type: HeaderValue,
     ) -> Result<(), RegistryError> {
-        self.log_in(RegistryOperation::Push).await?;
         // The library panics if a registry answers without a location, unless the address ends with a tag: it is the same address.
-        let at = match place.digest() {
-            Some(digest) => {
-                Reference::with_tag(place.registry().to_owned(), place.repository().to_owned(), digest.to_owned())
-            }
-            None => place.clone(),
-        };
-        let push = self.client.push_manifest_raw(&at, bytes, media_type);
-        self.within(SHORT, async { push.await.map(drop).map_err(|error| explain(error, place, &self.login)) }).await
+        let at = place.digest().map_or_else(|| place.clone(), |digest| self.tagged(digest.to_owned()));
+        let put = self.client.push_manifest_raw(&at, bytes, media_type).await;
+        put.map(drop).map_err(|error| self.explain(error, place))
     }
 
-    /// Signs a manifest that was pushed, and keeps the signatures of others.
-    ///
-    /// # Errors
-    /// If the registry is unavailable, or rejects it.
-    pub async fn sign(&self, manifest: &str, key: &PrivateKey) -> Result<(), RegistryError> {
-        self.within(LONG, async {
-            let Some(place) = self.place_of_signatures(manifest) else { return Ok(()) };
-            let before = self.signatures(manifest).await?;
-            let repository = format!("{}/{}", self.reference.registry(), self.reference.repository());
-            let made = SignatureArtifact::new(&repository, manifest, key, before.as_deref());
-            let pushed = async {
-                for bytes in [made.payload, made.config] {
-                    let digest = digest_of(&bytes);
-                    if !self.client.blob_exists(&place, &digest).await? {
-                        self.client.push_blob(&place, Bytes::from(bytes), &digest).await?;
-                    }
-                }
-                self.client.push_manifest_raw(&place, made.manifest, HeaderValue::from_static(MANIFEST)).await
-            };
-            pushed.await.map(drop).map_err(|error| explain(error, &place, &self.login))
-        })
-        .await
+    /// What it is about.
+    pub(crate) fn reference(&self) -> &Reference {
+        &self.reference
     }
 
-    /// Pushes a module.
-    ///
-    /// # Errors
-    /// If the registry is unavailable, or rejects it.
-    pub async fn push(&self, module: Bytes) -> Result<Pushed, RegistryError> {
-        let artifact = Artifact::new(&module);
-        let (manifest, digest) = (digest_of(&artifact.manifest), artifact.module.clone());
-        self.within(LONG, async {
-            let auth = self.log_in(RegistryOperation::Push).await?;
-            match self.upload(artifact, module).await {
-                Ok(()) => Ok(()),
-                Err(error) => Err(self.failed(error, None, &auth).await),
-            }
-        })
-        .await?;
-        Ok(Pushed { manifest, module: digest })
-    }
-
-    async fn upload(&self, artifact: Artifact, module: Bytes) -> Result<(), OciDistributionError> {
-        for (bytes, digest) in
-            [(Bytes::from(artifact.config.clone()), digest_of(&artifact.config)), (module, artifact.module)]
-        {
-            if !self.client.blob_exists(&self.reference, &digest).await? {
-                self.client.push_blob(&self.reference, bytes, &digest).await?;
-            }
-        }
-        let kind = HeaderValue::from_static(MANIFEST);
-        self.client.push_manifest_raw(&self.reference, artifact.manifest, kind).await?;
-        Ok(())
+    /// Another tag of its repository.
+    pub(crate) fn tagged(&self, tag: String) -> Reference {
+        Reference::with_tag(self.reference.registry().to_owned(), self.reference.repository().to_owned(), tag)
     }
 
     /// Logs in, and tells the library what to present.
-    pub(crate) async fn log_in(&self, operation: RegistryOperation) -> Result<RegistryAuth, RegistryError> {
+    pub(crate) async fn log_in(&self, operation: RegistryOperation) -> Result<(), RegistryError> {
         let actions = match operation {
             RegistryOperation::Pull => "pull",
             RegistryOperation::Push => "pull,push",
         };
-        let auth = self.session().log_in(actions).await?;
+        let auth = self.session(&self.reference).log_in(actions).await?;
         let told = self.client.auth(&self.reference, &auth, operation).await;
-        told.map_err(|error| self.explain(error))?;
-        // The first one is that of `resolve`, which `download` needs.
-        let _ = self.presented.set(auth.clone());
-        Ok(auth)
+        told.map_err(|error| self.explain(error, &self.reference))?;
+        // The first one is that of `resolve`, with which everything else is pulled, too.
+        let _ = self.presented.set(auth);
+        Ok(())
     }
 
-    fn session(&self) -> Session<'_> {
-        let Self { own, reference, plain_http, login, .. } = self;
-        Session { client: own, image: reference, plain_http: *plain_http, login }
+    /// What the registry was shown.
+    fn auth(&self) -> &RegistryAuth {
+        self.presented.get().unwrap_or(&self.login.auth)
     }
 
-    async fn within<T>(
+    fn session<'a>(&'a self, image: &'a Reference) -> Session<'a> {
+        let Self { own, plain_http, login, .. } = self;
+        Session { client: own, image, plain_http: *plain_http, login }
+    }
+
+    pub(crate) async fn within<T>(
         &self,
         time: Duration,
         work: impl Future<Output = Result<T, RegistryError>>,
@@ -460,17 +348,17 @@ impl Registry {
     }
 
     /// What an error means, with the delay that a busy registry asks for when the request is made once more.
-    async fn failed(&self, error: OciDistributionError, again: Option<String>, auth: &RegistryAuth) -> RegistryError {
-        let error = self.explain(error);
+    async fn failed(&self, error: OciDistributionError, place: &Reference, again: Option<String>) -> RegistryError {
+        let error = self.explain(error, place);
         match (&error, again) {
             (RegistryError::Busy { .. }, Some(address)) => {
-                self.session().refusal(&address, auth).await.unwrap_or(error)
+                self.session(place).refusal(&address, self.auth()).await.unwrap_or(error)
             }
             _ => error,
         }
     }
 
-    fn explain(&self, error: OciDistributionError) -> RegistryError {
+    fn explain(&self, error: OciDistributionError, place: &Reference) -> RegistryError {
         match &error {
             OciDistributionError::RequestError(error)
                 if !self.plain_http && error.url().is_some_and(|url| url.scheme() == "http") =>
@@ -478,7 +366,7 @@ impl Registry {
                 let registry = self.reference.registry();
                 RegistryError::Unavailable(format!("registry {registry} issues tokens without TLS, which is refused"))
             }
-            _ => explain(error, &self.reference, &self.login),
+            _ => explain(error, place, &self.login),
         }
     }
 }

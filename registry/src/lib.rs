@@ -9,14 +9,15 @@ mod explain;
 mod manifest;
 mod session;
 mod signature;
+mod signing;
 mod store;
 mod transfer;
 
-pub use archive::{ArchiveReader, ArchiveWriter, Entry};
+pub use archive::{ArchiveReader, ArchiveWriter};
 pub use client::{Authorities, Pushed, Registry, Resolved, parse_reference};
 pub use credentials::{CredentialSource, Login};
 pub use error::{AuthoritiesError, CredentialsError, KeyError, ReferenceError, RegistryError, TransferError};
-pub use manifest::Layer;
+pub use manifest::{Descriptor, Layer};
 pub use oci_client::Reference;
 pub use signature::{PrivateKey, PublicKey};
 pub use store::{Store, StoreEntry};

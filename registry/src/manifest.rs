@@ -1,8 +1,10 @@
 //! Manifests of modules: reading those of a registry, and making those of modules to push. No I/O.
 
+use std::collections::BTreeMap;
+
 use bartizan_contract::digest::{digest_of, digits};
 use bartizan_contract::names::PROVIDER_INTERFACE;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::error::ManifestError;
@@ -10,7 +12,7 @@ use crate::error::ManifestError;
 /// Media type of the manifests that we push.
 pub(crate) const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 /// Media type of an index of manifests.
-const INDEX: &str = "application/vnd.oci.image.index.v1+json";
+pub(crate) const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 /// Media type of their config.
 const CONFIG: &str = "application/vnd.wasm.config.v0+json";
 /// Media type of a module's layer.
@@ -35,41 +37,60 @@ pub struct Layer {
     pub size: usize,
 }
 
-#[derive(Deserialize)]
+/// What names a blob or a manifest, and says what it is (image-spec, "Content Descriptors").
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Manifest {
-    #[serde(default)]
-    layers: Vec<Descriptor>,
-    #[serde(default)]
-    manifests: Option<serde_json::Value>,
+pub struct Descriptor {
+    /// What it is.
+    pub media_type: String,
+    /// Its digest.
+    pub digest: String,
+    /// Its size in bytes.
+    pub size: u64,
+    /// What is said of it.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub annotations: BTreeMap<String, String>,
 }
 
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Descriptor {
-    media_type: String,
-    digest: String,
-    size: u64,
-}
-
-/// The media type that a manifest says it has. Older ones say none, and are told by what is in them.
-pub(crate) fn media_type_of(manifest: &[u8]) -> Result<String, ManifestError> {
-    #[derive(Deserialize)]
-    #[serde(rename_all = "camelCase")]
-    struct Typed {
-        media_type: Option<String>,
-        manifests: Option<serde_json::Value>,
+impl Descriptor {
+    /// For a download, if it has no more bytes than that.
+    pub(crate) fn layer(&self, limit: usize) -> Option<Layer> {
+        let size = usize::try_from(self.size).ok().filter(|size| *size <= limit)?;
+        Some(Layer { digest: self.digest.clone(), size })
     }
-    let Typed { media_type, manifests } =
-        serde_json::from_slice(manifest).map_err(|error| ManifestError::Unreadable { cause: error.to_string() })?;
-    let told = if manifests.is_some() { INDEX } else { MANIFEST };
-    Ok(media_type.unwrap_or_else(|| told.to_owned()))
+}
+
+/// A manifest, or an index of some.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Manifest {
+    /// What it says that it is.
+    media_type: Option<String>,
+    /// Its config.
+    pub(crate) config: Option<Descriptor>,
+    /// What it consists of.
+    #[serde(default)]
+    pub(crate) layers: Vec<Descriptor>,
+    /// The manifests of an index.
+    pub(crate) manifests: Option<Vec<Descriptor>>,
+}
+
+impl Manifest {
+    /// Reads one.
+    pub(crate) fn parse(bytes: &[u8]) -> Result<Self, ManifestError> {
+        serde_json::from_slice(bytes).map_err(|error| ManifestError::Unreadable { cause: error.to_string() })
+    }
+
+    /// What it is. Older ones do not say it, and are told by what is in them.
+    pub(crate) fn media_type(&self) -> &str {
+        let told = if self.manifests.is_some() { INDEX } else { MANIFEST };
+        self.media_type.as_deref().unwrap_or(told)
+    }
 }
 
 /// The layer that holds the module, which may have up to `limit` bytes.
 pub(crate) fn layer_of(manifest: &[u8], limit: usize) -> Result<Layer, ManifestError> {
-    let manifest: Manifest =
-        serde_json::from_slice(manifest).map_err(|error| ManifestError::Unreadable { cause: error.to_string() })?;
+    let manifest = Manifest::parse(manifest)?;
     if manifest.manifests.is_some() {
         return Err(ManifestError::Index);
     }
@@ -82,10 +103,8 @@ pub(crate) fn layer_of(manifest: &[u8], limit: usize) -> Result<Layer, ManifestE
     if digits(&layer.digest).is_none() {
         return Err(ManifestError::NotSha256);
     }
-    match usize::try_from(layer.size) {
-        Ok(size) if size <= limit => Ok(Layer { digest: layer.digest.clone(), size }),
-        size => Err(ManifestError::ModuleTooLarge { bytes: size.unwrap_or(usize::MAX), limit }),
-    }
+    let bytes = usize::try_from(layer.size).unwrap_or(usize::MAX);
+    layer.layer(limit).ok_or(ManifestError::ModuleTooLarge { bytes, limit })
 }
 
 fn no_module(layers: &[Descriptor]) -> ManifestError {

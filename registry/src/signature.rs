@@ -15,7 +15,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::error::KeyError;
-use crate::manifest::MANIFEST;
+use crate::manifest::{Layer, MANIFEST, Manifest};
 
 /// Media type of a payload.
 const PAYLOAD: &str = "application/vnd.dev.cosign.simplesigning.v1+json";
@@ -140,37 +140,19 @@ pub(crate) fn is_tag(tag: &str) -> bool {
 /// A payload that is to be fetched, and its signature.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Signed {
-    /// Digest of the payload.
-    pub(crate) payload: String,
-    /// Its size in bytes.
-    pub(crate) size: usize,
+    /// The payload.
+    pub(crate) payload: Layer,
     /// The signature, in Base64.
     pub(crate) signature: String,
 }
 
-#[derive(Deserialize)]
-struct Signatures {
-    #[serde(default)]
-    layers: Vec<SignatureLayer>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct SignatureLayer {
-    media_type: String,
-    digest: String,
-    size: u64,
-    #[serde(default)]
-    annotations: std::collections::BTreeMap<String, String>,
-}
-
 /// The payloads that an artefact with signatures names.
 pub(crate) fn signed(artifact: &[u8]) -> Vec<Signed> {
-    let Ok(Signatures { layers }) = serde_json::from_slice(artifact) else { return Vec::new() };
+    let layers = Manifest::parse(artifact).map(|manifest| manifest.layers).unwrap_or_default();
     let found = layers.into_iter().filter(|layer| layer.media_type == PAYLOAD && digits(&layer.digest).is_some());
     let found = found.filter_map(|mut layer| {
-        let size = usize::try_from(layer.size).ok().filter(|size| *size <= PAYLOAD_BYTES)?;
-        Some(Signed { payload: layer.digest, size, signature: layer.annotations.remove(SIGNATURE)? })
+        let signature = layer.annotations.remove(SIGNATURE)?;
+        Some(Signed { payload: layer.layer(PAYLOAD_BYTES)?, signature })
     });
     let mut found: Vec<Signed> = found.collect();
     // Who signs adds theirs at the end.
@@ -191,64 +173,47 @@ pub(crate) fn verifies(payload: &[u8], signature: &str, manifest: &str, keys: &[
         })
 }
 
-/// What is pushed for a signature.
-pub(crate) struct SignatureArtifact {
-    /// The payload.
-    pub(crate) payload: Vec<u8>,
-    /// The config.
-    pub(crate) config: Vec<u8>,
-    /// The manifest.
-    pub(crate) manifest: Vec<u8>,
-}
-
-impl SignatureArtifact {
-    /// Signs a manifest, and adds that to the signatures that there are.
-    pub(crate) fn new(repository: &str, manifest: &str, key: &PrivateKey, before: Option<&[u8]>) -> Self {
-        let payload = json!({
-            "critical": {
-                "identity": {"docker-reference": repository},
-                "image": {"docker-manifest-digest": manifest},
-                "type": TYPE,
-            },
-            "optional": null,
-        });
-        let payload = payload.to_string().into_bytes();
-        let signature: DerSignature = key.0.sign(&payload);
-        let layer = json!({
-            "mediaType": PAYLOAD, "digest": digest_of(&payload), "size": payload.len(),
-            "annotations": {SIGNATURE: BASE64_STANDARD.encode(signature.as_bytes())},
-        });
-        let mut layers = before.map(layers_of).unwrap_or_default();
-        // The same key signs the same payload in the same way.
-        if !layers.contains(&layer) {
-            layers.push(layer);
-        }
-        let Merged { config, manifest } = Merged::of(&layers);
-        Self { payload, config, manifest }
-    }
-}
-
 /// The artefact of all signatures of a manifest.
-pub(crate) struct Merged {
+pub(crate) struct Signatures {
     /// The config.
     pub(crate) config: Vec<u8>,
     /// The manifest.
     pub(crate) manifest: Vec<u8>,
+}
+
+/// Signs a manifest: the payload, and the artefact that has it beside the signatures that there are.
+pub(crate) fn sign(repository: &str, manifest: &str, key: &PrivateKey, before: Option<&[u8]>) -> (Vec<u8>, Signatures) {
+    let payload = json!({
+        "critical": {
+            "identity": {"docker-reference": repository},
+            "image": {"docker-manifest-digest": manifest},
+            "type": TYPE,
+        },
+        "optional": null,
+    });
+    let payload = payload.to_string().into_bytes();
+    let signature: DerSignature = key.0.sign(&payload);
+    let layer = json!({
+        "mediaType": PAYLOAD, "digest": digest_of(&payload), "size": payload.len(),
+        "annotations": {SIGNATURE: BASE64_STANDARD.encode(signature.as_bytes())},
+    });
+    // The same key signs the same payload in the same way.
+    (payload, Signatures::of(before.map(layers_of).unwrap_or_default(), vec![layer]))
 }
 
 /// The signatures of both artefacts.
-pub(crate) fn merged(held: &[u8], others: &[u8]) -> Merged {
-    let mut layers = layers_of(held);
-    for layer in layers_of(others) {
-        if !layers.contains(&layer) {
-            layers.push(layer);
-        }
-    }
-    Merged::of(&layers)
+pub(crate) fn merged(held: &[u8], others: &[u8]) -> Signatures {
+    Signatures::of(layers_of(held), layers_of(others))
 }
 
-impl Merged {
-    fn of(layers: &[Value]) -> Self {
+impl Signatures {
+    /// Of these layers, and those of the others that are not among them.
+    fn of(mut layers: Vec<Value>, others: Vec<Value>) -> Self {
+        for layer in others {
+            if !layers.contains(&layer) {
+                layers.push(layer);
+            }
+        }
         let ids: Vec<&Value> = layers.iter().map(|layer| &layer["digest"]).collect();
         let config = json!({
             "architecture": "", "created": "0001-01-01T00:00:00Z", "os": "", "config": {},
@@ -264,10 +229,11 @@ impl Merged {
     }
 }
 
+/// As they are: whoever made them may have said more of them than is known here.
 fn layers_of(artifact: &[u8]) -> Vec<Value> {
     let mut artifact: Value = serde_json::from_slice(artifact).unwrap_or_default();
-    match artifact["layers"].take() {
-        Value::Array(layers) => layers,
+    match artifact.get_mut("layers").map(Value::take) {
+        Some(Value::Array(layers)) => layers,
         _ => Vec::new(),
     }
 }
@@ -304,22 +270,22 @@ mod tests {
     #[test]
     fn a_signature_counts_for_its_manifest_and_key_alone() {
         let (key, wanted) = (key(), manifest("a"));
-        let made = SignatureArtifact::new("example.com/a", &wanted, &key, None);
+        let (payload, made) = sign("example.com/a", &wanted, &key, None);
         let signed = signed(&made.manifest);
         assert_eq!(signed.len(), 1);
-        assert_eq!((signed[0].payload.clone(), signed[0].size), (digest_of(&made.payload), made.payload.len()));
+        assert_eq!(signed[0].payload, Layer { digest: digest_of(&payload), size: payload.len() });
         let (keys, signature) = ([key.public()], signed[0].signature.as_str());
-        assert!(verifies(&made.payload, signature, &wanted, &keys));
-        assert!(!verifies(&made.payload, signature, &manifest("b"), &keys), "another manifest");
-        assert!(!verifies(&made.payload, signature, &wanted, &[]), "no key");
+        assert!(verifies(&payload, signature, &wanted, &keys));
+        assert!(!verifies(&payload, signature, &manifest("b"), &keys), "another manifest");
+        assert!(!verifies(&payload, signature, &wanted, &[]), "no key");
         let other = PrivateKey(SigningKey::from_slice(&[7; 32]).unwrap()).public();
-        assert!(!verifies(&made.payload, signature, &wanted, std::slice::from_ref(&other)), "another key");
-        assert!(verifies(&made.payload, signature, &wanted, &[other, key.public()]), "one of several");
-        let mut changed = made.payload.clone();
+        assert!(!verifies(&payload, signature, &wanted, std::slice::from_ref(&other)), "another key");
+        assert!(verifies(&payload, signature, &wanted, &[other, key.public()]), "one of several");
+        let mut changed = payload.clone();
         changed.push(b' ');
         assert!(!verifies(&changed, signature, &wanted, &keys), "another payload");
         for nonsense in ["", "AAAA", "not base64!"] {
-            assert!(!verifies(&made.payload, nonsense, &wanted, &keys), "{nonsense}");
+            assert!(!verifies(&payload, nonsense, &wanted, &keys), "{nonsense}");
         }
         // A signed text that is no signature of an image.
         let other_text =
@@ -331,18 +297,18 @@ mod tests {
     #[test]
     fn signatures_of_others_stay_and_the_own_one_is_added_once() {
         let (key, wanted) = (key(), manifest("a"));
-        let first = SignatureArtifact::new("example.com/a", &wanted, &key, None);
-        let again = SignatureArtifact::new("example.com/a", &wanted, &key, Some(&first.manifest));
+        let (_, first) = sign("example.com/a", &wanted, &key, None);
+        let (_, again) = sign("example.com/a", &wanted, &key, Some(&first.manifest));
         assert_eq!(first.manifest, again.manifest);
         let other = PrivateKey(SigningKey::from_slice(&[7; 32]).unwrap());
-        let both = SignatureArtifact::new("example.com/a", &wanted, &other, Some(&first.manifest));
+        let (payload, both) = sign("example.com/a", &wanted, &other, Some(&first.manifest));
         let found = signed(&both.manifest);
         assert_eq!(found.len(), 2);
-        let alone = SignatureArtifact::new("example.com/a", &wanted, &other, None);
+        let (_, alone) = sign("example.com/a", &wanted, &other, None);
         assert_eq!(merged(&first.manifest, &alone.manifest).manifest, both.manifest);
         assert_eq!(merged(&both.manifest, &alone.manifest).manifest, both.manifest);
         for (key, signed) in [(&key, &found[0]), (&other, &found[1])] {
-            assert!(verifies(&both.payload, &signed.signature, &wanted, &[key.public()]));
+            assert!(verifies(&payload, &signed.signature, &wanted, &[key.public()]));
         }
     }
 
@@ -352,7 +318,10 @@ mod tests {
         let artifact = |layers: Vec<Value>| json!({"layers": layers}).to_string().into_bytes();
         assert_eq!(signed(&artifact(vec![layer(PAYLOAD_BYTES + 1)])), []);
         assert_eq!(signed(&artifact(vec![layer(9); 99])).len(), MOST_SIGNATURES);
-        assert_eq!(signed(b"nonsense"), []);
+        for nonsense in ["nonsense", "[]", "{\"layers\": 1}"] {
+            assert_eq!(signed(nonsense.as_bytes()), []);
+            assert!(layers_of(nonsense.as_bytes()).is_empty());
+        }
         assert_eq!(tag_of("sha512:00"), None);
         assert!(is_tag(&tag_of(&manifest("a")).unwrap()) && !is_tag("sha256-0a.sig") && !is_tag("1.0.0"));
         assert_eq!(tag_of(&manifest("a")).unwrap().len(), "sha256-.sig".len() + 64);

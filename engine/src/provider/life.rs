@@ -94,7 +94,7 @@ impl Life {
             _ => {
                 let owned = self.claim.as_ref().map(|claim| claim.kinds().collect());
                 // One that never served has no parents.
-                let owned = owned.or_else(|| provider.status.active.is_none().then(Vec::new));
+                let owned = owned.or_else(|| removal::never_served(provider).then(Vec::new));
                 let said = self.removal.take().and_then(|removal| removal.said());
                 self.removal = Some(Removal::UnderWay(said));
                 let (provider, claims) = (provider.clone(), context.claims.clone());
@@ -113,7 +113,7 @@ impl Life {
             ControllerEvent::Ended => return self.ended(run, previews, context),
             ControllerEvent::Began if is_current => return self.began(run),
             ControllerEvent::Began if self.replaced.contains_key(&run) => return self.replaced_began(run),
-            ControllerEvent::Began if previews => (self.reported.held, self.reported.reads_host) = (None, None),
+            ControllerEvent::Began if previews => self.reported.nothing_holds(),
             ControllerEvent::CrdsCompared(crds) if previews => {
                 if let (Some(candidate), Some(provider)) = (&mut self.candidate, &self.provider) {
                     candidate.compared_with_cluster(crds, &provider.status);

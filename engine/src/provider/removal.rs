@@ -65,6 +65,13 @@ impl Removal {
     }
 }
 
+/// Whether it has never served, as far as its status says: it has no parents then. Of one that an earlier host served, which did not say so,
+/// the version is known.
+#[must_use]
+pub fn never_served(provider: &Provider) -> bool {
+    !provider.status.has_served.unwrap_or(provider.status.active.is_some())
+}
+
 /// Whether the host's finalizer is on a Provider.
 #[must_use]
 pub fn has_finalizer(provider: &Provider) -> bool {

@@ -73,6 +73,13 @@ pub struct Reported {
     pub left_alone: Option<String>,
 }
 
+impl Reported {
+    /// Nothing keeps the next version from starting any more, as far as is known.
+    pub fn nothing_holds(&mut self) {
+        (self.held, self.reads_host) = (None, None);
+    }
+}
+
 impl Runner {
     /// Whether it has had no time yet to start.
     #[must_use]

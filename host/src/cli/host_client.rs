@@ -1,6 +1,5 @@
 //! Client of a running host, through a port-forward to its pod or at a given address. It never sends it a credential of the API server.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
@@ -12,18 +11,17 @@ use http_body_util::{BodyExt as _, Empty};
 use hyper::body::Bytes;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
-use k8s_openapi::api::authentication::v1::{TokenRequest, TokenRequestSpec};
-use k8s_openapi::api::core::v1::{Container, Pod, ServiceAccount};
-use kube::api::{AttachParams, ListParams, PostParams};
+use k8s_openapi::api::core::v1::{Container, Pod};
+use kube::api::ListParams;
 use kube::{Api, Client};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 
-use crate::endpoints::one_time_key;
-use crate::endpoints::viewer::{AUDIENCE, KEY_SCHEME};
+use crate::cli::proof::{self, Proof, ProofArgs};
 use crate::kubernetes::connect::ClusterArgs;
+use crate::kubernetes::error::api_message;
 
 /// Label of the host's pods.
 const POD_LABEL: &str = "app.kubernetes.io/name=bartizan";
@@ -33,13 +31,6 @@ const PORT_NAME: &str = "http";
 const DEFAULT_PORT: u16 = 8080;
 /// Longest time for an answer.
 const DEADLINE: Duration = Duration::from_secs(15);
-/// Time for which a token is asked: the least that the API server issues.
-const TOKEN_SECONDS: i64 = 600;
-/// Prints a one-time key in the container of the host.
-const MAKE_KEY: [&str; 2] = ["/bartizan", "debug-key"];
-/// Longest answer of it.
-const MOST_KEY_BYTES: u64 = 4096;
-
 /// The host to ask.
 #[derive(Debug, clap::Args)]
 pub(crate) struct HostArgs {
@@ -51,28 +42,8 @@ pub(crate) struct HostArgs {
     /// Namespace of the host's pod.
     #[arg(long, value_name = "NAMESPACE", default_value = SYSTEM_NAMESPACE, env = "BARTIZAN_SYSTEM_NAMESPACE")]
     pub(crate) system_namespace: String,
-    /// Ask as this ServiceAccount, which is shown what it may get; you need the right to create a token for it. Default: with a
-    /// one-time key from the host's container, for which you need the right to run programs there (get and create on pods/exec).
-    #[arg(long, value_name = "NAMESPACE/NAME", value_parser = account)]
-    pub(crate) service_account: Option<Account>,
-    /// The host's file with the secret of one-time keys, if it runs on this machine.
-    #[arg(long, value_name = "FILE", env = "BARTIZAN_DEBUG_KEY_FILE")]
-    pub(crate) debug_key_file: Option<PathBuf>,
-}
-
-/// A ServiceAccount: its namespace and name.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Account {
-    namespace: String,
-    name: String,
-}
-
-fn account(text: &str) -> Result<Account, String> {
-    let parts = text.split_once('/').map(|(namespace, name)| (object_name(namespace), object_name(name)));
-    match parts {
-        Some((Ok(namespace), Ok(name))) => Ok(Account { namespace, name }),
-        _ => Err("write it as NAMESPACE/NAME".to_owned()),
-    }
+    #[command(flatten)]
+    proof: ProofArgs,
 }
 
 /// How to print an answer.
@@ -98,19 +69,6 @@ impl Output {
     }
 }
 
-/// Parses a name of any Kubernetes object. None of its characters has a meaning in a URL.
-///
-/// # Errors
-/// If it holds any other character.
-pub(crate) fn object_name(text: &str) -> Result<String, String> {
-    let is_part = |byte: u8| byte.is_ascii_alphanumeric() || b"-._:".contains(&byte);
-    if !text.is_empty() && text.bytes().all(is_part) {
-        Ok(text.to_owned())
-    } else {
-        Err("is not the name of a Kubernetes object".to_owned())
-    }
-}
-
 fn server(text: &str) -> Result<Uri, String> {
     let advice = "write it as http://127.0.0.1:8080, which is how the host serves it";
     let uri: Uri = text.parse().map_err(|error| format!("{error}; {advice}"))?;
@@ -124,25 +82,6 @@ fn server(text: &str) -> Result<Uri, String> {
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 struct Unavailable(String);
-
-/// What proves who asks.
-enum Proof {
-    /// Nothing: anybody may see it.
-    None,
-    /// The value of the header Authorization.
-    Header(String),
-    /// A one-time key from the container of the host, if it runs in one.
-    KeyOfPod,
-}
-
-impl Proof {
-    fn header(&self) -> Option<String> {
-        match self {
-            Self::Header(value) => Some(value.clone()),
-            Self::None | Self::KeyOfPod => None,
-        }
-    }
-}
 
 /// Where a host is.
 enum At<'a> {
@@ -182,29 +121,6 @@ impl HostArgs {
             At::Address(_) => None,
         })
     }
-
-    /// What is to prove who asks.
-    async fn proof(&self) -> anyhow::Result<Proof> {
-        let Some(Account { namespace, name }) = &self.service_account else {
-            return match &self.debug_key_file {
-                Some(file) => Ok(Proof::Header(format!("{KEY_SCHEME} {}", one_time_key::make(file)?))),
-                None => Ok(Proof::KeyOfPod),
-            };
-        };
-        let accounts: Api<ServiceAccount> = Api::namespaced(self.cluster.connect().await?, namespace);
-        let request = TokenRequest {
-            spec: Some(TokenRequestSpec {
-                audiences: Some(vec![AUDIENCE.to_owned()]),
-                expiration_seconds: Some(TOKEN_SECONDS),
-                ..TokenRequestSpec::default()
-            }),
-            ..TokenRequest::default()
-        };
-        let answer = accounts.create_token_request(name, &PostParams::default(), &request).await.map_err(api_message);
-        let answer = answer.with_context(|| format!("--service-account {namespace}/{name}"))?;
-        let token = answer.status.and_then(|status| status.token).context("the API server issued no token")?;
-        Ok(Proof::Header(format!("Bearer {token}")))
-    }
 }
 
 impl Host<'_> {
@@ -232,9 +148,18 @@ impl Host<'_> {
         self.ask(path, "", false).await
     }
 
+    async fn proof(&self) -> anyhow::Result<Proof> {
+        let (at, args) = (&self.at, self.args);
+        let client = async || match at {
+            At::Pod(client, _) => Ok(client.clone()),
+            At::Address(_) => args.cluster.connect().await,
+        };
+        args.proof.prove(client).await
+    }
+
     async fn ask<T: DeserializeOwned>(&self, path: &str, query: &str, proves: bool) -> anyhow::Result<T> {
         let asked = tokio::time::timeout(DEADLINE, async {
-            let proof = if proves { self.args.proof().await? } else { Proof::None };
+            let proof = if proves { self.proof().await? } else { Proof::None };
             match &self.at {
                 At::Address(server) => {
                     let address = format!("{}:{}", server.host().unwrap_or_default(), server.port_u16().unwrap_or(80));
@@ -271,8 +196,9 @@ async fn ask_pod<T: DeserializeOwned>(
         let asked = async {
             let header = match &proof {
                 Proof::KeyOfPod => {
-                    let key = key_from(&pods, pod, &name).await.with_context(|| format!("pod {namespace}/{name}"))?;
-                    Some(format!("{KEY_SCHEME} {key}"))
+                    let container = serving(pod).map(|(container, _)| container.name.clone());
+                    let key = proof::key_from(&pods, &name, container).await;
+                    Some(key.with_context(|| format!("pod {namespace}/{name}"))?)
                 }
                 other => other.header(),
             };
@@ -287,32 +213,6 @@ async fn ask_pod<T: DeserializeOwned>(
         }
     }
     Err(failure)
-}
-
-/// A one-time key, made in the container of the host.
-async fn key_from(pods: &Api<Pod>, pod: &Pod, name: &str) -> anyhow::Result<String> {
-    let mut wanted = AttachParams::default().stdin(false).stdout(true).stderr(true);
-    wanted.container = container(pod);
-    let context =
-        "no one-time key from its container: this takes get and create on pods/exec there, or --service-account";
-    let mut run = pods.exec(name, MAKE_KEY, &wanted).await.map_err(api_message).context(context)?;
-    let (mut key, mut said) = (String::new(), String::new());
-    if let Some(output) = run.stdout() {
-        output.take(MOST_KEY_BYTES).read_to_string(&mut key).await.context(context)?;
-    }
-    if let Some(output) = run.stderr() {
-        output.take(MOST_KEY_BYTES).read_to_string(&mut said).await.context(context)?;
-    }
-    let ended = match run.take_status() {
-        Some(status) => status.await,
-        None => None,
-    };
-    let key = key.trim();
-    if key.is_empty() {
-        let why = ended.and_then(|status| status.message).unwrap_or_default();
-        return Err(anyhow::anyhow!("{} {}", why.trim(), said.trim()).context(context));
-    }
-    Ok(key.to_owned())
 }
 
 /// What is asked of which host.
@@ -334,14 +234,6 @@ async fn ask<T: DeserializeOwned>(
     exchange(stream, asked, header).await
 }
 
-/// An error with the message of the API server alone, if it sent one.
-pub(crate) fn api_message(error: kube::Error) -> anyhow::Error {
-    match error {
-        kube::Error::Api(status) => anyhow::Error::msg(status.message.clone()),
-        other => other.into(),
-    }
-}
-
 fn is_running(pod: &Pod) -> bool {
     let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
     phase == Some("Running") && pod.metadata.deletion_timestamp.is_none()
@@ -353,10 +245,6 @@ fn serving(pod: &Pod) -> Option<(&Container, i32)> {
         let port = container.ports.iter().flatten().find(|port| port.name.as_deref() == Some(PORT_NAME))?;
         Some((container, port.container_port))
     })
-}
-
-fn container(pod: &Pod) -> Option<String> {
-    serving(pod).map(|(container, _)| container.name.clone())
 }
 
 fn port(pod: &Pod) -> u16 {
@@ -404,7 +292,7 @@ where
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tokio::io::AsyncWriteExt as _;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
     #[test]
     fn a_server_is_an_http_url() {
@@ -464,6 +352,7 @@ mod tests {
         let ports = serde_json::json!([{"name": "other", "containerPort": 1}, {"name": "http", "containerPort": 9000}]);
         let (named, none) = (pod(ports), pod(serde_json::json!([])));
         assert_eq!((port(&named), port(&none)), (9000, 8080));
+        let container = |pod: &Pod| serving(pod).map(|(container, _)| container.name.clone());
         assert_eq!((container(&named).as_deref(), container(&none)), (Some("bartizan"), None));
     }
 }

@@ -6,7 +6,7 @@ use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::jiff::Timestamp;
 use kube::{Api, Client};
 
-use crate::cli::host_client::api_message;
+use crate::kubernetes::error::api_message;
 use crate::kubernetes::lease;
 
 /// Time within which a lease that somebody holds is renewed.

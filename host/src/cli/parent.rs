@@ -10,7 +10,9 @@ use kube::api::ListParams;
 use kube::core::DynamicObject;
 use kube::{Api, Client, ResourceExt as _};
 
-use crate::cli::host_client::{Output, api_message, object_name};
+use crate::cli::host_client::Output;
+use crate::cli::names::object_name;
+use crate::kubernetes::error::api_message;
 use crate::kubernetes::resources::{self, Named};
 use crate::providers::object;
 

@@ -14,6 +14,7 @@ use clap::ValueEnum;
 use serde_json::{Value, json};
 
 use self::document::Scope;
+use crate::cli::names::{Account, account};
 use crate::kubernetes::crds;
 
 /// What all objects of this project carry.
@@ -60,22 +61,6 @@ pub(crate) enum Format {
     Json,
 }
 
-/// A ServiceAccount.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Account {
-    namespace: String,
-    name: String,
-}
-
-fn account(text: &str) -> Result<Account, String> {
-    match text.split_once('/') {
-        Some((namespace, name)) if !namespace.is_empty() && !name.is_empty() && !name.contains('/') => {
-            Ok(Account { namespace: namespace.to_owned(), name: name.to_owned() })
-        }
-        _ => Err("write it as namespace/name".to_owned()),
-    }
-}
-
 /// A rule of a role, with its reason.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Rule {
@@ -118,13 +103,12 @@ impl Asked {
     /// All that a module asks for, in these namespaces, or everywhere.
     fn new(manifest: &ProviderManifest, account: Option<&Account>, namespaces: &[String]) -> anyhow::Result<Self> {
         check_scope(manifest, namespaces, "leave out --namespace")?;
-        let own = Account { namespace: ACCOUNT_NAMESPACE.to_owned(), name: format!("provider-{}", manifest.name) };
         let whole = |namespace: Option<&String>| Scope { namespace: namespace.cloned(), manifest: manifest.clone() };
         let scopes = match namespaces {
             [] => vec![whole(None)],
             some => some.iter().map(|namespace| whole(Some(namespace))).collect(),
         };
-        let (account, makes_account) = account.map_or((own, true), |account| (account.clone(), false));
+        let (account, makes_account) = account_or(account, format!("provider-{}", manifest.name));
         Ok(Self { account, makes_account, scopes, has_people: namespaces.is_empty() })
     }
 
@@ -132,8 +116,7 @@ impl Asked {
     fn of(manifest: &ProviderManifest, account: Option<&Account>, provider: &Provider) -> anyhow::Result<Self> {
         let spec = &provider.spec;
         check_scope(manifest, &spec.namespaces, "leave out spec.namespaces")?;
-        let own = Account { namespace: ACCOUNT_NAMESPACE.to_owned(), name: provider.service_account_name() };
-        let (account, makes_account) = account.map_or((own, true), |account| (account.clone(), false));
+        let (account, makes_account) = account_or(account, provider.service_account_name());
         let mut scopes = document::scopes(manifest, spec);
         scopes.retain(|scope| !rules(&scope.manifest).is_empty());
         let is_wide = |scope: &Scope| scope.namespace.is_none() && scope.manifest.sees_secrets();
@@ -143,6 +126,14 @@ impl Asked {
              serves in spec.namespaces, or say spec.allowHostSecrets"
         );
         Ok(Self { account, makes_account, scopes, has_people: spec.namespaces.is_empty() })
+    }
+}
+
+/// The account that was named, or the provider's own one, which is printed as well.
+fn account_or(named: Option<&Account>, own: String) -> (Account, bool) {
+    match named {
+        Some(account) => (account.clone(), false),
+        None => (Account { namespace: ACCOUNT_NAMESPACE.to_owned(), name: own }, true),
     }
 }
 

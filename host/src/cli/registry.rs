@@ -178,10 +178,16 @@ fn file_for(reference: &Reference) -> PathBuf {
     PathBuf::from(format!("{name}.wasm"))
 }
 
+/// Where a file is written before it gets its name.
+pub(crate) fn part_of(file: &Path) -> PathBuf {
+    let mut part = file.as_os_str().to_owned();
+    part.push(format!(".{}.part", std::process::id()));
+    part.into()
+}
+
 /// Whole or not at all: a host may be looking at the folder.
 fn write(file: &Path, bytes: &[u8]) -> std::io::Result<()> {
-    let mut fresh = file.as_os_str().to_owned();
-    fresh.push(format!(".{}.part", std::process::id()));
+    let fresh = part_of(file);
     let written = std::fs::write(&fresh, bytes).and_then(|()| std::fs::rename(&fresh, file));
     if written.is_err() {
         let _ = std::fs::remove_file(&fresh);

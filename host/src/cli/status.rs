@@ -16,10 +16,11 @@ use kube::core::DynamicObject;
 use kube::{Api, Client, ResourceExt as _};
 use serde_json::Value;
 
-use crate::cli::host_client::{HostArgs, Output, api_message};
+use crate::cli::host_client::{HostArgs, Output};
 use crate::cli::lease;
 use crate::cli::parent::{claims, providers};
 use crate::kubernetes::discovery::preferred;
+use crate::kubernetes::error::api_message;
 use crate::kubernetes::served::Resource;
 use crate::telemetry::metrics::Load;
 use report::{Attention, Parent, ProviderLine, Report, Watches};

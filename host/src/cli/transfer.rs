@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use bartizan_registry::{ArchiveReader, ArchiveWriter, Reference, Saved, TransferError, parse_reference};
 
-use crate::cli::registry::{How, connect, connect_to_push, refused};
+use crate::cli::registry::{How, connect, connect_to_push, part_of, refused};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct SaveArgs {
@@ -49,9 +49,7 @@ fn registry(text: &str) -> Result<String, String> {
 /// If a registry cannot be asked, or the file not be written. There is no file then.
 pub(crate) async fn save(args: &SaveArgs) -> anyhow::Result<ExitCode> {
     let SaveArgs { file, references, how } = args;
-    let mut fresh = file.as_os_str().to_owned();
-    fresh.push(format!(".{}.part", std::process::id()));
-    let fresh = PathBuf::from(fresh);
+    let fresh = part_of(file);
     let saved = save_to(&fresh, references, how).await;
     let written = match saved {
         Ok(ExitCode::SUCCESS) => std::fs::rename(&fresh, file)

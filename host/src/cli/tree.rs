@@ -13,9 +13,9 @@ use kube::core::DynamicObject;
 use kube::{Client, ResourceExt as _};
 use serde_json::Value;
 
-use crate::cli::host_client::api_message;
 use crate::cli::parent::{Parent, ParentArgs, Subject};
 use crate::kubernetes::connect::ClusterArgs;
+use crate::kubernetes::error::api_message;
 use crate::kubernetes::resources::Named;
 use node::Node;
 

@@ -13,10 +13,12 @@ use kube::api::{Patch, PatchParams};
 use kube::core::DynamicObject;
 use serde_json::json;
 
-use crate::cli::host_client::{HostArgs, Output, api_message, object_name};
+use crate::cli::host_client::{HostArgs, Output};
+use crate::cli::names::object_name;
 use crate::cli::parent::Subject;
 use crate::cli::{changes, hand_over};
 use crate::kubernetes::connect::ClusterArgs;
+use crate::kubernetes::error::api_message;
 use crate::providers::object;
 
 #[derive(Debug, clap::Args)]

@@ -13,7 +13,8 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::Context as _;
-use bartizan_contract::digest::hex;
+use base64::Engine as _;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD as BASE64;
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::Sha256;
 
@@ -56,7 +57,7 @@ impl OneTimeKeys {
         let Some((said, its_code)) = key.rsplit_once('.') else { return false };
         let made = said.split_once('.').and_then(|(made, _)| made.parse::<u64>().ok());
         let Some(made) = made.filter(|made| made.abs_diff(now) <= VALID) else { return false };
-        let (Some(its_code), Ok(code)) = (from_hex(its_code), code(&self.secret, said)) else { return false };
+        let (Ok(its_code), Ok(code)) = (BASE64.decode(its_code), code(&self.secret, said)) else { return false };
         if code.verify_slice(&its_code).is_err() {
             return false;
         }
@@ -98,8 +99,8 @@ pub(crate) fn make(file: &Path) -> anyhow::Result<String> {
         .map_err(|_| anyhow::anyhow!("--debug-key-file {}: no file of a running host", file.display()))?;
     let mut nonce = [0; NONCE_BYTES];
     getrandom::fill(&mut nonce).context("no random numbers for a one-time key")?;
-    let said = format!("{}.{}", now(), hex(&nonce));
-    Ok(format!("{said}.{}", hex(&code(&secret, &said)?.finalize().into_bytes())))
+    let said = format!("{}.{}", now(), BASE64.encode(nonce));
+    Ok(format!("{said}.{}", BASE64.encode(code(&secret, &said)?.finalize().into_bytes())))
 }
 
 /// The code of this text.
@@ -108,14 +109,6 @@ fn code(secret: &[u8; SECRET_BYTES], said: &str) -> anyhow::Result<Hmac<Sha256>>
     let mut code = Hmac::<Sha256>::new_from_slice(secret).context("no HMAC for one-time keys")?;
     code.update(said.as_bytes());
     Ok(code)
-}
-
-fn from_hex(text: &str) -> Option<Vec<u8>> {
-    let digits: Vec<u8> = text
-        .chars()
-        .map(|digit| digit.to_digit(16).and_then(|digit| u8::try_from(digit).ok()))
-        .collect::<Option<_>>()?;
-    digits.len().is_multiple_of(2).then(|| digits.chunks(2).map(|pair| pair[0] << 4 | pair[1]).collect())
 }
 
 fn now() -> u64 {
@@ -166,7 +159,7 @@ mod tests {
         // They are forgotten as they expire.
         let later = now() + VALID + 5;
         let said = format!("{later}.00");
-        let key = format!("{said}.{}", hex(&code(&keys.secret, &said).unwrap().finalize().into_bytes()));
+        let key = format!("{said}.{}", BASE64.encode(code(&keys.secret, &said).unwrap().finalize().into_bytes()));
         assert!(keys.admits_at(&key, later));
         assert_eq!(keys.used.lock().unwrap().len(), 1);
     }

@@ -24,7 +24,7 @@ use tracing::warn;
 use crate::endpoints::one_time_key::OneTimeKeys;
 use crate::kubernetes::deadline::in_time;
 use crate::kubernetes::discovery;
-use crate::kubernetes::error::text;
+use crate::kubernetes::error::{is_forbidden, text};
 
 /// Audience of the tokens that this host takes: none of them is a credential of the API server.
 pub(crate) const AUDIENCE: &str = "bartizan";
@@ -193,12 +193,12 @@ impl Viewers {
     {
         let _one_of_few = self.place().await?;
         let created = in_time(Api::<K>::all(self.client.clone()).create(&PostParams::default(), &review)).await;
-        created.map_err(|error| match error.downcast_ref() {
-            Some(kube::Error::Api(status)) if status.code == 403 => Refused::Unavailable(format!(
+        created.map_err(|error| match is_forbidden(&error) {
+            true => Refused::Unavailable(format!(
                 "the host may not create {resource}, so that it takes no tokens: apply deploy/optional/reviews (in the chart: \
                  accessReviews), or use a one-time key, as the bartizan command does without --service-account"
             )),
-            _ => unavailable(&error),
+            false => unavailable(&error),
         })
     }
 }

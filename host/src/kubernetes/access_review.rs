@@ -146,22 +146,19 @@ pub(crate) async fn check(
 /// If it can, or that cannot be found out.
 pub(crate) async fn check_host(client: &Client, user: &str, namespace: &str) -> anyhow::Result<()> {
     let ways = [("get", Some(token_key::NAME)), ("get", None), ("list", None), ("watch", None)];
-    for (verb, name) in ways {
-        let right = Right {
-            verb,
-            group: String::new(),
-            resource: "secrets".to_owned(),
-            subresource: "",
-            namespace: Some(namespace.to_owned()),
-            name,
-        };
-        let allowed = in_time(is_allowed(client, &right)).await;
-        if allowed.with_context(|| format!("the rights of {user} could not be checked"))? {
+    let right = |(verb, name)| {
+        let (group, resource) = (String::new(), "secrets".to_owned());
+        Right { verb, group, resource, subresource: "", namespace: Some(namespace.to_owned()), name }
+    };
+    let lacking = lacking(client, user, ways.map(right).into()).await?;
+    let has = |(verb, name): &(&'static str, _)| !lacking.iter().any(|it| (it.verb, it.name) == (*verb, *name));
+    match ways.into_iter().find(has) {
+        None => Ok(()),
+        Some((verb, _)) => {
             let (user, namespace) = (user.to_owned(), namespace.to_owned());
-            return Err(NotAllowed::ReadsHost { user, verb, namespace }.into());
+            Err(NotAllowed::ReadsHost { user, verb, namespace }.into())
         }
     }
-    Ok(())
 }
 
 /// What the account lacks to prune the children of a kind that only an earlier version wrote; `None`: nothing.
@@ -181,22 +178,27 @@ pub(crate) async fn missing_for_former(
 
 /// Those of the rights that the account lacks, as a message.
 async fn missing(client: &Client, user: &str, rights: Vec<Right>) -> anyhow::Result<Option<String>> {
-    let review = |right: Right| async move {
-        let allowed = in_time(is_allowed(client, &right)).await;
-        let allowed = allowed.with_context(|| format!("the rights of {user} could not be checked"))?;
-        anyhow::Ok((!allowed).then_some(right))
-    };
     let mut missing = rights;
     for pause in [Duration::ZERO, LAG, LAG] {
         tokio::time::sleep(pause).await;
-        let reviews: Vec<_> = missing.into_iter().map(review).collect();
-        let answers: Vec<Option<Right>> = stream::iter(reviews).buffered(CONCURRENT_REVIEWS).try_collect().await?;
-        missing = answers.into_iter().flatten().collect();
+        missing = lacking(client, user, missing).await?;
         if missing.is_empty() {
             return Ok(None);
         }
     }
     Ok(Some(message(user, &missing)))
+}
+
+/// Those of the rights that the account lacks now.
+async fn lacking(client: &Client, user: &str, rights: Vec<Right>) -> anyhow::Result<Vec<Right>> {
+    let review = |right: Right| async move {
+        let allowed = in_time(is_allowed(client, &right)).await;
+        let allowed = allowed.with_context(|| format!("the rights of {user} could not be checked"))?;
+        anyhow::Ok((!allowed).then_some(right))
+    };
+    let reviews: Vec<_> = rights.into_iter().map(review).collect();
+    let answers: Vec<Option<Right>> = stream::iter(reviews).buffered(CONCURRENT_REVIEWS).try_collect().await?;
+    Ok(answers.into_iter().flatten().collect())
 }
 
 async fn is_allowed(client: &Client, right: &Right) -> Result<bool, kube::Error> {

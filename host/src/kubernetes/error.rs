@@ -84,6 +84,19 @@ pub(crate) fn chain(error: &(dyn Error + 'static)) -> String {
     parts.join(": ")
 }
 
+/// An error with the message of the API server alone, if it sent one.
+pub(crate) fn api_message(error: kube::Error) -> anyhow::Error {
+    match error {
+        kube::Error::Api(status) => anyhow::Error::msg(status.message.clone()),
+        other => other.into(),
+    }
+}
+
+/// Whether the API server refused a request with 403: for lack of a right, a policy, a quota.
+pub(crate) fn is_forbidden(error: &anyhow::Error) -> bool {
+    matches!(error.downcast_ref(), Some(kube::Error::Api(status)) if status.code == 403)
+}
+
 /// The delay that the API server asks for in the answer that is the cause of an error.
 pub(crate) fn retry_after(error: &(dyn Error + 'static)) -> Option<Duration> {
     answer_behind(error).and_then(delay)

@@ -24,7 +24,7 @@ use super::object::{MANAGER, api, resource};
 use crate::controller::startup::{Host, Predecessor};
 use crate::kubernetes::deadline::in_time;
 use crate::kubernetes::discovery;
-use crate::kubernetes::error::text;
+use crate::kubernetes::error::{is_forbidden, text};
 use crate::kubernetes::impersonation;
 use crate::kubernetes::metadata::{each_metadata, has_marks_of, has_status_of};
 use crate::kubernetes::object::{objects, stamp};
@@ -44,10 +44,6 @@ struct Removal {
     owned: Option<Vec<GroupKind>>,
     /// What each Provider claims.
     claims: Arc<[Claim]>,
-}
-
-fn is_forbidden(error: &anyhow::Error) -> bool {
-    matches!(error.downcast_ref(), Some(kube::Error::Api(status)) if status.code == 403)
 }
 
 /// A parent, and where it is.
@@ -123,7 +119,7 @@ impl Removal {
             let Some((version, resource)) = served else { continue };
             let listed = match self.everywhere(&resource, ListParams::default()).await {
                 // An account that never got any rights is no reason to stay.
-                Err(error) if is_forbidden(&error) && self.never_served() => {
+                Err(error) if is_forbidden(&error) && removal::never_served(&self.provider) => {
                     warn!(provider = self.provider.metadata.name, %kind, "parents cannot be looked for: {}", text(&error));
                     continue;
                 }
@@ -182,16 +178,11 @@ impl Removal {
     async fn parents(&self) -> anyhow::Result<Vec<Found>> {
         let (mut found, name) = (self.found().await?, &self.provider.metadata.name);
         let ours = finalizer(name);
-        found.retain(|parent| match self.never_served() {
+        found.retain(|parent| match removal::never_served(&self.provider) {
             true => has_marks_of(&parent.meta, name),
             false => self.serves(parent) || parent.meta.finalizers().contains(&ours),
         });
         Ok(found)
-    }
-
-    fn never_served(&self) -> bool {
-        let status = &self.provider.status;
-        !status.has_served.unwrap_or(status.active.is_some())
     }
 
     fn serves(&self, Found { kind, meta, .. }: &Found) -> bool {

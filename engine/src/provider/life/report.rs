@@ -92,7 +92,7 @@ impl Life {
 
     /// Of one that does not serve, the number of parents is not known; one that never did has none.
     fn parents(&self, provider: &Provider) -> Option<usize> {
-        let is_none = self.conflict.is_some() || provider.status.active.is_none();
+        let is_none = self.conflict.is_some() || removal::never_served(provider);
         self.reported.parents.or_else(|| is_none.then_some(0))
     }
 

@@ -65,7 +65,8 @@ impl Life {
         let run = context.new_run();
         if !takes_over {
             self.report_readiness(Some(Readiness::NotYet("starting".to_owned())), context);
-            (self.reported.held, self.reported.breaker, self.reported.reads_host) = (None, None, None);
+            self.reported.nothing_holds();
+            self.reported.breaker = None;
             (self.reported.status_blocked, self.reported.denied) = (None, None);
             self.serving_run = None;
             self.replaced.clear();

@@ -8,6 +8,7 @@ use crate::provider::admission::Admission;
 use crate::provider::claims::Claim;
 use crate::provider::context::Context;
 use crate::provider::event::{Effect, TellUnserved};
+use crate::provider::removal;
 use crate::provider::status::Serving;
 use crate::provider::unserved::Unserved;
 
@@ -21,7 +22,7 @@ impl Life {
         lasting: &[Reason],
         context: &mut Context<'_>,
     ) {
-        if self.runner.is_some() || self.removal.is_some() || provider.status.active.is_none() {
+        if self.runner.is_some() || self.removal.is_some() || removal::never_served(provider) {
             return;
         }
         let Serving::No(reason, why) = self.facts(provider, admission, context.now).serving else { return };

@@ -158,8 +158,8 @@ impl Life {
         let Some(runner) = &mut self.runner else { return Follow::Nothing };
         runner.has_begun = true;
         let version = runner.version.clone();
-        (self.serving_run, self.reported.held, self.reported.denied) = (Some(run), None, None);
-        self.reported.reads_host = None;
+        (self.serving_run, self.reported.denied) = (Some(run), None);
+        self.reported.nothing_holds();
         self.replaced.clear();
         self.serves(version);
         Follow::SettleAll
@@ -195,11 +195,11 @@ impl Life {
             return Follow::Nothing;
         }
         match candidate.own_run() {
-            Some(own) if own == run => (self.reported.held, self.reported.reads_host) = (None, None),
+            Some(own) if own == run => self.reported.nothing_holds(),
             // Another controller found it first.
             Some(other) => {
                 context.emit(Effect::StopPreview(other));
-                (self.reported.held, self.reported.reads_host) = (None, None);
+                self.reported.nothing_holds();
             }
             None => {}
         }
@@ -216,7 +216,7 @@ impl Life {
     pub(super) fn drop_candidate(&mut self, context: &mut Context<'_>) {
         if let Some(run) = self.candidate.take().and_then(|candidate| candidate.own_run()) {
             context.emit(Effect::StopPreview(run));
-            (self.reported.held, self.reported.reads_host) = (None, None);
+            self.reported.nothing_holds();
         }
         if std::mem::take(&mut self.shows_plan) {
             context.emit(Effect::PublishPlan { provider: self.name.clone(), plan: None });

@@ -17,8 +17,8 @@ use serde_json::json;
 
 use super::args::UninstallArgs;
 use super::plan::{Named, Parent, Plan, is_of_another};
-use crate::cli::host_client::api_message;
 use crate::cli::{lease, parent};
+use crate::kubernetes::error::api_message;
 use crate::kubernetes::lease::NAME as LEASE;
 use crate::kubernetes::metadata::each_metadata;
 use crate::kubernetes::resources::{self, Named as Served};

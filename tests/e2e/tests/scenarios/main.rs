@@ -43,6 +43,7 @@ mod restored;
 mod rights;
 mod samples;
 mod settings;
+mod signatures;
 mod startup;
 mod statuses;
 mod uninstall;

@@ -19,8 +19,9 @@ const WATCHED: Duration = Duration::from_secs(10);
 /// Requests within that time: some seven attempts from the start of a backoff (0.25 s, doubled), each with a write
 /// and a status.
 const MOST: usize = 16;
-/// Requests within that time about the Provider: that it serves not all parents any more, and that the kinds of its message changed.
-const MOST_TOLD: usize = 4;
+/// What is told within that time: a status and an event of the Provider for each right that turns out to be missing (the child's, the
+/// parent's status, the related object's), and an event of each of the two parents.
+const MOST_TOLD: usize = 8;
 
 fn config(name: &str, text: &str) -> Value {
     json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": {"text": text}})
