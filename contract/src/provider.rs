@@ -17,8 +17,8 @@ pub use crd::crd;
 pub use grants::{ChildGrant, DescendantGrant, GrantedNamespaces, Grants, PodGrant, PodLevel, RelatedGrant};
 pub use limits::{EffectiveLimits, ProviderLimits, parse_bytes, parse_duration};
 pub use spec::{
-    Approvers, ConfigMapSource, HoldOn, ModuleSource, OciSource, OnRemoval, ParentClaim, Provider, ProviderMetadata,
-    ProviderSpec, Source, Upgrade, UpgradePolicy,
+    Approvers, ConfigMapSource, HoldOn, Keyless, ModuleSource, OciSource, OnRemoval, ParentClaim, Provider,
+    ProviderMetadata, ProviderSpec, Source, TrustedRootKey, TrustedRootSource, Upgrade, UpgradePolicy, Verification,
 };
 pub use status::{ActiveModule, CandidateChanges, CandidateModule, ProviderStatus, condition_types};
 

@@ -9,6 +9,7 @@ mod folder;
 pub(crate) mod module;
 mod module_store;
 mod registries;
+mod signers;
 pub(crate) mod snapshot;
 mod watch_folder;
 

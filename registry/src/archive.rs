@@ -66,7 +66,7 @@ impl ArchiveWriter {
         self.add_blob(&digest, manifest)?;
         let annotations = BTreeMap::from([(NAME.to_owned(), name)]);
         let size = u64::try_from(manifest.len()).unwrap_or(u64::MAX);
-        let entry = Descriptor { media_type: media_type.to_owned(), digest, size, annotations };
+        let entry = Descriptor { media_type: media_type.to_owned(), digest, size, artifact_type: None, annotations };
         if !self.entries.contains(&entry) {
             self.entries.push(entry);
         }

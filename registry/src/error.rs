@@ -59,6 +59,17 @@ pub enum KeyError {
     OtherPassword,
 }
 
+/// Why a trusted root cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum TrustedRootError {
+    /// It is none, or something in it is none.
+    #[error("it is no trusted root of Sigstore: {0}")]
+    Unreadable(String),
+    /// Nobody could sign.
+    #[error("it names no certificate authority")]
+    NoAuthority,
+}
+
 impl RegistryError {
     /// A registry is too busy.
     pub(crate) fn busy(registry: &str, code: u16, retry_after: Option<Duration>) -> Self {

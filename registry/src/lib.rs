@@ -6,9 +6,11 @@ mod client;
 mod credentials;
 mod error;
 mod explain;
+mod key;
 mod manifest;
 mod session;
 mod signature;
+mod signers;
 mod signing;
 mod store;
 mod transfer;
@@ -16,9 +18,12 @@ mod transfer;
 pub use archive::{ArchiveReader, ArchiveWriter};
 pub use client::{Authorities, Pushed, Registry, Resolved, parse_reference};
 pub use credentials::{CredentialSource, Login};
-pub use error::{AuthoritiesError, CredentialsError, KeyError, ReferenceError, RegistryError, TransferError};
+pub use error::{
+    AuthoritiesError, CredentialsError, KeyError, ReferenceError, RegistryError, TransferError, TrustedRootError,
+};
+pub use key::{PrivateKey, PublicKey};
 pub use manifest::{Descriptor, Layer};
 pub use oci_client::Reference;
-pub use signature::{PrivateKey, PublicKey};
+pub use signers::{Keyless, Signers};
 pub use store::{Store, StoreEntry};
 pub use transfer::{Saved, load, save};

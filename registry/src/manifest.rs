@@ -47,6 +47,9 @@ pub struct Descriptor {
     pub digest: String,
     /// Its size in bytes.
     pub size: u64,
+    /// Of a manifest, what it is that it describes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub artifact_type: Option<String>,
     /// What is said of it.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub annotations: BTreeMap<String, String>,
@@ -66,6 +69,10 @@ impl Descriptor {
 pub(crate) struct Manifest {
     /// What it says that it is.
     media_type: Option<String>,
+    /// What it says that it describes.
+    pub(crate) artifact_type: Option<String>,
+    /// The manifest that it refers to.
+    pub(crate) subject: Option<Descriptor>,
     /// Its config.
     pub(crate) config: Option<Descriptor>,
     /// What it consists of.

@@ -1,45 +1,119 @@
 //! Signatures in a registry: looked for, checked, and pushed.
 
+use bartizan_contract::digest::{digest_of, digits};
 use bytes::Bytes;
 use oci_client::Reference;
 
 use crate::client::{LONG, Registry, SHORT};
 use crate::error::RegistryError;
-use crate::signature::{self, PrivateKey, PublicKey, Signed};
+use crate::key::PrivateKey;
+use crate::manifest::Manifest;
+use crate::signature::{self, MOST_SIGNATURES};
+use crate::signers::Signers;
+
+/// Type of the artefacts that refer to a manifest and hold a bundle with its signature, and media type of the bundle.
+const BUNDLE: &str = "application/vnd.dev.sigstore.bundle.v0.3+json";
+/// Most bytes of a bundle.
+const BUNDLE_BYTES: usize = 256 * 1024;
+
+/// What was found that is no signature by those who may have signed.
+#[derive(Default)]
+struct Refused {
+    count: usize,
+    /// Of the last one.
+    reason: String,
+}
+
+impl Refused {
+    fn note(&mut self, reason: String) {
+        self.count += 1;
+        self.reason = reason;
+    }
+}
 
 impl Registry {
-    /// Checks that one of these keys has signed a manifest.
+    /// Checks that one of these has signed a manifest.
     ///
     /// # Errors
     /// If none has, or the registry is unavailable.
-    pub async fn verify(&self, manifest: &str, keys: &[PublicKey]) -> Result<(), RegistryError> {
+    pub async fn verify(&self, manifest: &str, signers: &Signers) -> Result<(), RegistryError> {
         self.within(SHORT, async {
-            let artifact = self.signatures(manifest).await?.map(|(_, artifact)| artifact);
-            let found = artifact.map(|artifact| signature::signed(&artifact)).unwrap_or_default();
-            for Signed { payload, signature } in &found {
-                match self.download(payload).await {
-                    Ok(payload) if signature::verifies(&payload, signature, manifest, keys) => return Ok(()),
-                    // One that is gone or damaged says nothing of the others.
-                    Ok(_) | Err(RegistryError::Missing(_) | RegistryError::Invalid(_)) => {}
-                    Err(other) => return Err(other),
-                }
+            let mut refused = Refused::default();
+            if self.is_signed(manifest, signers, &mut refused).await?
+                || self.is_signed_by_bundle(manifest, signers, &mut refused).await?
+            {
+                return Ok(());
             }
-            let (reference, keys) = (self.reference(), signature::named(keys));
-            Err(RegistryError::Unverified(match found.len() {
-                0 => format!("{reference}: manifest {manifest} has no signatures; sign it (bartizan push --sign, cosign sign)"),
-                signatures => format!(
-                    "{reference}: none of the last {signatures} signatures of manifest {manifest} is by {keys} (spec.module.oci.verify)"
+            let (reference, signers, Refused { count, reason }) = (self.reference(), signers.named(), refused);
+            Err(RegistryError::Unverified(match count {
+                0 => format!(
+                    "{reference}: manifest {manifest} has no signatures; sign it (bartizan push --sign, cosign sign)"
+                ),
+                count => format!(
+                    "{reference}: none of the last {count} signatures of manifest {manifest} is by {signers} \
+                     (spec.module.oci.verify); of the last one: {reason}"
                 ),
             }))
         })
         .await
     }
 
-    /// Where the signatures of a manifest are, and the artefact with them; `None`: there is none.
+    async fn is_signed(&self, manifest: &str, signers: &Signers, refused: &mut Refused) -> Result<bool, RegistryError> {
+        let artifact = self.signatures(manifest).await?.map(|(_, artifact)| artifact);
+        for signed in artifact.map(|artifact| signature::signed(&artifact)).unwrap_or_default() {
+            let payload = there(self.download(&signed.payload).await)?;
+            match payload.and_then(|payload| signers.signed(&payload, &signed, manifest)) {
+                Ok(()) => return Ok(true),
+                Err(reason) => refused.note(reason),
+            }
+        }
+        Ok(false)
+    }
+
+    async fn is_signed_by_bundle(
+        &self,
+        manifest: &str,
+        signers: &Signers,
+        refused: &mut Refused,
+    ) -> Result<bool, RegistryError> {
+        for place in self.bundles(manifest).await? {
+            let bundle = there(self.bundle(&place).await)?;
+            match bundle.and_then(|bundle| signers.signed_bundle(&bundle, manifest)) {
+                Ok(()) => return Ok(true),
+                Err(reason) => refused.note(reason),
+            }
+        }
+        Ok(false)
+    }
+
+    /// Where the signatures of a manifest are in the older form, and the artefact with them; `None`: there is none.
     pub(crate) async fn signatures(&self, manifest: &str) -> Result<Option<(Reference, Bytes)>, RegistryError> {
         let Some(tag) = signature::tag_of(manifest) else { return Ok(None) };
         let place = self.tagged(tag);
         Ok(self.find(&place).await?.map(|artifact| (place, artifact)))
+    }
+
+    /// Where the bundles of a manifest are.
+    pub(crate) async fn bundles(&self, manifest: &str) -> Result<Vec<Reference>, RegistryError> {
+        let digests = self.referrers(manifest, BUNDLE).await?.into_iter();
+        let mut places: Vec<Reference> = digests
+            .filter(|digest| digits(digest).is_some())
+            .map(|digest| self.reference().clone_with_digest(digest))
+            .collect();
+        places.drain(..places.len().saturating_sub(MOST_SIGNATURES));
+        Ok(places)
+    }
+
+    async fn bundle(&self, place: &Reference) -> Result<Bytes, RegistryError> {
+        let bytes = self.pull(place).await?;
+        if place.digest().is_some_and(|digest| digest != digest_of(&bytes)) {
+            return Err(RegistryError::Invalid(format!("{place} is another manifest than its digest says")));
+        }
+        let layers = Manifest::parse(&bytes)?.layers;
+        let layer =
+            layers.iter().filter(|layer| layer.media_type == BUNDLE).find_map(|layer| layer.layer(BUNDLE_BYTES));
+        let layer = layer.ok_or_else(|| RegistryError::Invalid(format!("{place} has no bundle")))?;
+        self.download(&layer).await
     }
 
     /// Signs a manifest that was pushed, and keeps the signatures of others.
@@ -56,5 +130,14 @@ impl Registry {
             self.upload(&place, [payload.into(), made.config.into()], made.manifest).await
         })
         .await
+    }
+}
+
+/// One that is gone or damaged says nothing of the others.
+fn there(found: Result<Bytes, RegistryError>) -> Result<Result<Bytes, String>, RegistryError> {
+    match found {
+        Ok(bytes) => Ok(Ok(bytes)),
+        Err(RegistryError::Missing(reason) | RegistryError::Invalid(reason)) => Ok(Err(reason)),
+        Err(other) => Err(other),
     }
 }

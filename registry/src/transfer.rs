@@ -1,18 +1,19 @@
 //! Artefacts from a registry into a file and from a file into another one: everything that a manifest names, with the signatures beside it,
 //! byte for byte, so that every digest stays what it was.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use bartizan_contract::digest::digest_of;
 use bytes::Bytes;
 use http::HeaderValue;
 use oci_client::{Reference, RegistryOperation};
+use serde_json::{Value, json};
 
 use crate::archive::{ArchiveReader, ArchiveWriter, BLOB_BYTES};
 use crate::client::{LONG, Registry, SHORT};
 use crate::error::{RegistryError, TransferError};
-use crate::manifest::{Descriptor, MANIFEST, Manifest};
+use crate::manifest::{Descriptor, INDEX, MANIFEST, Manifest};
 use crate::signature::{self, Signatures};
 
 /// Bytes a second of the slowest connection over which a large blob is still uploaded.
@@ -60,13 +61,17 @@ pub async fn save(registry: &Registry, archive: &mut ArchiveWriter) -> Result<Sa
     }
     // Before what they are about: who loads them in this order never has a tag that stands for what is not signed yet.
     registry.log_in(RegistryOperation::Pull).await?;
-    let signatures = match registry.within(SHORT, registry.signatures(&digest)).await? {
-        Some((place, artifact)) => {
-            save_all(registry, archive, &artifact, Some(place.to_string()), 0).await?;
-            signature::signed(&artifact).len()
-        }
-        None => 0,
-    };
+    let mut signatures = 0;
+    if let Some((place, artifact)) = registry.within(SHORT, registry.signatures(&digest)).await? {
+        save_all(registry, archive, &artifact, Some(place.to_string()), 0).await?;
+        signatures += signature::signed(&artifact).len();
+    }
+    registry.log_in(RegistryOperation::Pull).await?;
+    for place in registry.within(SHORT, registry.bundles(&digest)).await? {
+        let bundle = pull(registry, &place).await?;
+        save_all(registry, archive, &bundle, Some(place.to_string()), 0).await?;
+        signatures += 1;
+    }
     // Its tag stays, also where the digest says what it must stand for.
     let name = from.tag().map_or_else(|| from.clone(), |tag| registry.tagged(tag.to_owned()));
     save_all(registry, archive, &manifest, Some(name.to_string()), 0).await?;
@@ -136,7 +141,38 @@ pub async fn load(registry: &Registry, archive: &ArchiveReader, entry: &Descript
         }
     }
     load_all(registry, archive, entry, place, 0, &mut BTreeSet::new()).await?;
+    let manifest = read(&archive.blob(&entry.digest)?, 0)?;
+    if let Some(subject) = &manifest.subject {
+        refer(registry, entry, &manifest, &subject.digest).await?;
+    }
     Ok(entry.digest.clone())
+}
+
+/// Has a manifest that was pushed found from the one that it refers to. Registries do that themselves, but for those that leave it to a tag
+/// (distribution-spec, "Pushing Manifests with Subject").
+async fn refer(
+    registry: &Registry,
+    entry: &Descriptor,
+    manifest: &Manifest,
+    subject: &str,
+) -> Result<(), TransferError> {
+    let Some(artifact_type) = &manifest.artifact_type else { return Ok(()) };
+    registry.log_in(RegistryOperation::Pull).await?;
+    if registry.within(SHORT, registry.referrers(subject, artifact_type)).await?.contains(&entry.digest) {
+        return Ok(());
+    }
+    let place = registry.tagged(subject.replace(':', "-"));
+    let held = registry.within(SHORT, registry.find(&place)).await?;
+    let held = held.and_then(|held| serde_json::from_slice::<Value>(&held).ok());
+    let mut entries = match held.and_then(|mut held| held.get_mut("manifests").map(Value::take)) {
+        Some(Value::Array(entries)) => entries,
+        _ => Vec::new(),
+    };
+    let annotations = BTreeMap::new();
+    let entry = Descriptor { artifact_type: Some(artifact_type.clone()), annotations, ..entry.clone() };
+    entries.push(json!(entry));
+    let index = json!({"schemaVersion": 2, "mediaType": INDEX, "manifests": entries});
+    load_manifest(registry, &place, index.to_string().into_bytes(), INDEX).await
 }
 
 async fn load_all(

@@ -181,14 +181,67 @@ pub struct OciSource {
     pub verify: Option<Verification>,
 }
 
-/// Who must have signed a module, in cosign's scheme: its manifest in the registry has a signature that one of them made.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+/// Who must have signed a module, in cosign's scheme: its manifest in the registry has a signature by one of these keys, or by this identity.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-#[schemars(extend("x-kubernetes-map-type" = "atomic"))]
+#[schemars(extend("x-kubernetes-map-type" = "atomic", "x-kubernetes-validations" = [{
+    "rule": "has(self.keys) != has(self.keyless)",
+    "message": "exactly one of keys and keyless must be set",
+}]))]
 pub struct Verification {
     /// Public keys (PEM, ECDSA on P-256), as `cosign public-key` prints them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(min = 1, max = 16), inner(length(min = 1, max = 4096)), extend("x-kubernetes-list-type" = "atomic"))]
     pub keys: Vec<String>,
+    /// A person or a workflow to whom an authority gave a certificate for one signature.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keyless: Option<Keyless>,
+}
+
+/// Who must have signed a module without a key of their own: the certificate of the signature names both, and an authority of the trusted
+/// root issued it while its log shows that the signature was made.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Keyless {
+    /// The OpenID Connect issuer that knows who signed, such as `https://token.actions.githubusercontent.com`.
+    #[schemars(length(min = 1, max = 1024))]
+    pub issuer: String,
+    /// The subject of the certificate, in full: an e-mail address, or the URI of a workflow.
+    #[schemars(length(min = 1, max = 1024))]
+    pub identity: String,
+    /// The authorities and logs that are trusted.
+    pub trusted_root: TrustedRootSource,
+}
+
+/// A trusted root in Sigstore's form, as `cosign trusted-root create` or `gh attestation trusted-root` writes it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct TrustedRootSource {
+    /// A ConfigMap of the host's namespace.
+    pub config_map: TrustedRootKey,
+}
+
+/// The key of a ConfigMap that holds a trusted root.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct TrustedRootKey {
+    /// Name of the ConfigMap.
+    #[schemars(length(max = DNS_SUBDOMAIN_LENGTH), regex(pattern = DNS_SUBDOMAIN))]
+    pub name: String,
+    /// Key in its `data`. Default: `trusted_root.json`.
+    #[serde(default = "trusted_root_json", skip_serializing_if = "is_trusted_root_json")]
+    #[schemars(length(max = 253), regex(pattern = r"^[-._a-zA-Z0-9]+$"))]
+    pub key: String,
+}
+
+const TRUSTED_ROOT_JSON: &str = "trusted_root.json";
+
+fn trusted_root_json() -> String {
+    TRUSTED_ROOT_JSON.to_owned()
+}
+
+fn is_trusted_root_json(key: &str) -> bool {
+    key == TRUSTED_ROOT_JSON
 }
 
 /// A module in a ConfigMap of the host's namespace, in its `binaryData`.

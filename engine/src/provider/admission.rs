@@ -202,7 +202,7 @@ pub fn wants_back(provider: &Provider, origin: &Origin, snapshot: &Snapshot) -> 
 
 /// Whether a module may come from elsewhere than its source. One that must be signed only if it is what served before.
 fn may_be_recalled(provider: &Provider, origin: &Origin, wanted: &str) -> bool {
-    let must_be_signed = matches!(origin, Origin::Oci(oci) if !oci.keys.is_empty());
+    let must_be_signed = matches!(origin, Origin::Oci(oci) if oci.verify.is_some());
     let served = [&provider.status.active, &provider.status.previous];
     !must_be_signed || served.into_iter().flatten().any(|module| module.digest == wanted)
 }

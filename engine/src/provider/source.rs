@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use bartizan_contract::digest::digest_of;
-use bartizan_contract::provider::{ModuleSource, Source};
+use bartizan_contract::provider::{ModuleSource, Source, Verification};
 
 use super::module::ModuleInfo;
 
@@ -35,20 +35,22 @@ pub struct OciOrigin {
     pub pull_secret_name: Option<String>,
     /// The bytes that the Provider wants and no others.
     pub digest: Option<String>,
-    /// The public keys (PEM) of which one must have signed it; none: nobody need have.
-    pub keys: Vec<String>,
+    /// Who must have signed it; `None`: nobody need have.
+    pub verify: Option<Verification>,
 }
 
 impl OciOrigin {
     /// All of it in one text, as a name in the cache.
     #[must_use]
     pub fn key(&self) -> String {
-        let Self { reference, plain_http, pull_secret_name, digest, keys } = self;
+        let Self { reference, plain_http, pull_secret_name, digest, verify } = self;
         let optional = |text: &Option<String>| text.clone().unwrap_or_default();
         let scheme = if *plain_http { "http" } else { "https" };
-        // A space is in none of them. What was verified with other keys is not verified with these.
-        let signed =
-            if keys.is_empty() { String::new() } else { format!(" {}", digest_of(keys.join("\n").as_bytes())) };
+        // A space is in none of them. What others have signed is not signed by these.
+        let signed = verify
+            .as_ref()
+            .map(|verify| format!(" {}", digest_of(format!("{verify:?}").as_bytes())))
+            .unwrap_or_default();
         format!("{scheme} {reference} {} {}{signed}", optional(pull_secret_name), optional(digest))
     }
 }
@@ -69,7 +71,7 @@ impl Origin {
                     plain_http: oci.plain_http,
                     pull_secret_name: oci.pull_secret_name.clone(),
                     digest: source.digest.clone(),
-                    keys: oci.verify.as_ref().map(|verify| verify.keys.clone()).unwrap_or_default(),
+                    verify: oci.verify.clone(),
                 }))
             }
         }

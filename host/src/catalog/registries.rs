@@ -7,8 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use bartizan_registry::{
-    Authorities, CredentialSource, Login, PublicKey, Reference, Registry, RegistryError, Store, StoreEntry,
-    parse_reference,
+    Authorities, CredentialSource, Login, Reference, Registry, RegistryError, Store, StoreEntry, parse_reference,
 };
 use bytes::Bytes;
 use k8s_openapi::api::core::v1::Secret;
@@ -17,6 +16,7 @@ use tokio::sync::{Semaphore, SemaphorePermit, mpsc};
 use tokio::task::{AbortHandle, JoinSet, spawn_blocking};
 use tracing::{info, warn};
 
+use super::signers::signers;
 use super::{OciOrigin, Trouble};
 use crate::kubernetes::backoff::{self, Backoff};
 use crate::kubernetes::deadline::in_time;
@@ -242,7 +242,7 @@ async fn fetch<'a>(
             let place = place(context).await;
             // Of one that must be signed, the digest alone says too little.
             let pinned = |store: &Store, origin: &OciOrigin| {
-                store.module(origin.digest.as_deref().filter(|_| origin.keys.is_empty())?)
+                store.module(origin.digest.as_deref().filter(|_| origin.verify.is_none())?)
             };
             let Some(bytes) = stored(context, origin, pinned).await else {
                 return Err(failure);
@@ -296,8 +296,9 @@ async fn resolve_now<'a>(
     if bad == Some(digest.as_str()) {
         return Ok(None);
     }
-    if !origin.keys.is_empty() {
-        registry.verify(&resolved.manifest, &keys_of(origin)?).await?;
+    if let Some(verify) = &origin.verify {
+        let signers = signers(&context.client, &context.namespace, verify).await?;
+        registry.verify(&resolved.manifest, &signers).await?;
     }
     let (wanted, place) = (digest.clone(), place(context).await);
     let bytes = match stored(context, origin, move |store, _| store.module(&wanted)).await {
@@ -309,15 +310,6 @@ async fn resolve_now<'a>(
     // A failure is logged there, and the module serves nevertheless.
     let _ = spawn_blocking(move || shared.store.put(&entry, &kept)).await;
     Ok(Some(Fetched { bytes, place }))
-}
-
-/// The keys of which one must have signed it.
-fn keys_of(origin: &OciOrigin) -> Result<Vec<PublicKey>, RegistryError> {
-    let read = |(position, pem): (usize, &String)| {
-        let field = format!("spec.module.oci.verify.keys[{position}]");
-        PublicKey::parse(pem).map_err(|error| RegistryError::Unverified(format!("{field}: {error}")))
-    };
-    origin.keys.iter().enumerate().map(read).collect()
 }
 
 /// Reads from the store, on a thread that may block.

@@ -5,7 +5,8 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use bartizan_registry::{
-    Authorities, CredentialSource, Login, PrivateKey, PublicKey, Reference, Registry, RegistryError, parse_reference,
+    Authorities, CredentialSource, Keyless, Login, PrivateKey, PublicKey, Reference, Registry, RegistryError, Signers,
+    parse_reference,
 };
 use bartizan_runtime::{Config, Runtime};
 
@@ -32,11 +33,43 @@ pub(crate) struct PullArgs {
     /// File to write; default: the last part of the repository with .wasm at the end, in this folder.
     #[arg(short, long, value_name = "FILE")]
     pub(crate) output: Option<PathBuf>,
-    /// Public key (PEM) of which one must have signed it (may be repeated).
-    #[arg(long = "key", value_name = "FILE")]
-    pub(crate) keys: Vec<PathBuf>,
+    #[command(flatten)]
+    pub(crate) signed: Signed,
     #[command(flatten)]
     pub(crate) how: How,
+}
+
+/// Who must have signed it: anybody, if nothing is said.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Signed {
+    /// Public key (PEM) of which one must have signed it (may be repeated).
+    #[arg(long = "key", value_name = "FILE", conflicts_with = "trusted_root")]
+    keys: Vec<PathBuf>,
+    /// Who must have signed it without a key: the subject of the certificate, an e-mail address or the URI of a workflow.
+    #[arg(long, value_name = "IDENTITY", requires_all = ["certificate_oidc_issuer", "trusted_root"])]
+    certificate_identity: Option<String>,
+    /// The OpenID Connect issuer that knows them.
+    #[arg(long, value_name = "URL", requires = "certificate_identity")]
+    certificate_oidc_issuer: Option<String>,
+    /// The authorities and logs that are trusted (JSON), as `cosign trusted-root create` writes it.
+    #[arg(long, value_name = "FILE", requires = "certificate_identity")]
+    trusted_root: Option<PathBuf>,
+}
+
+impl Signed {
+    fn signers(&self) -> anyhow::Result<Option<Signers>> {
+        let Self { keys, certificate_identity, certificate_oidc_issuer, trusted_root } = self;
+        if let (Some(identity), Some(issuer), Some(file)) =
+            (certificate_identity, certificate_oidc_issuer, trusted_root)
+        {
+            let context = || format!("--trusted-root {}", file.display());
+            let root = std::fs::read_to_string(file).with_context(context)?;
+            let keyless = Keyless::new(issuer, identity, &root).with_context(context)?;
+            return Ok(Some(Signers::Keyless(Box::new(keyless))));
+        }
+        let keys: Vec<PublicKey> = keys.iter().map(|file| public_key(file)).collect::<anyhow::Result<_>>()?;
+        Ok(Some(keys).filter(|keys| !keys.is_empty()).map(Signers::Keys))
+    }
 }
 
 /// How a registry is asked. Credentials are those of Docker's configuration file.
@@ -97,13 +130,13 @@ pub(crate) async fn push(args: &PushArgs) -> anyhow::Result<ExitCode> {
 /// # Errors
 /// If the registry cannot be asked, or the file not be written.
 pub(crate) async fn pull(args: &PullArgs) -> anyhow::Result<ExitCode> {
-    let PullArgs { reference, output, keys, how } = args;
-    let keys: Vec<PublicKey> = keys.iter().map(|file| public_key(file)).collect::<anyhow::Result<_>>()?;
+    let PullArgs { reference, output, signed, how } = args;
+    let signers = signed.signers()?;
     let registry = connect(reference, how)?;
     let pulled = async {
         let resolved = registry.resolve(Config::default().module_bytes).await?;
-        if !keys.is_empty() {
-            registry.verify(&resolved.manifest, &keys).await?;
+        if let Some(signers) = &signers {
+            registry.verify(&resolved.manifest, signers).await?;
         }
         let module = registry.download(&resolved.layer).await?;
         Ok((resolved, module))

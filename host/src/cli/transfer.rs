@@ -14,9 +14,13 @@ pub(crate) struct SaveArgs {
     /// File to write: an OCI image layout in a tar archive.
     #[arg(value_name = "FILE")]
     pub(crate) file: PathBuf,
-    /// What to save: modules, the host's own image, any artefact. Its signatures come with it.
-    #[arg(value_name = "REFERENCE", required = true, value_parser = parse_reference)]
+    /// What to save: modules, the host's own image, any artefact. Its signatures come with it. Default: the release of this version, which
+    /// is the host's image, the modules of its providers, and the charts.
+    #[arg(value_name = "REFERENCE", value_parser = parse_reference)]
     pub(crate) references: Vec<Reference>,
+    /// Where the release is, as registry.example.com/bartizan. Default: where this program was released.
+    #[arg(long, value_name = "REGISTRY", env = "BARTIZAN_RELEASE", value_parser = registry, conflicts_with = "references")]
+    pub(crate) release: Option<String>,
     #[command(flatten)]
     pub(crate) how: How,
 }
@@ -31,6 +35,21 @@ pub(crate) struct LoadArgs {
     pub(crate) registry: String,
     #[command(flatten)]
     pub(crate) how: How,
+}
+
+/// Where this program was released: set where it is built (`.github/workflows/release.yml`).
+const RELEASED_AT: Option<&str> = option_env!("BARTIZAN_RELEASED_AT");
+/// What a release has below its registry, each under the version as its tag.
+const RELEASE: [&str; 5] =
+    ["bartizan", "providers/minio", "providers/cassandra", "charts/bartizan", "charts/bartizan-crds"];
+
+/// What there is of the release of this version.
+fn released(place: Option<&str>) -> anyhow::Result<Vec<Reference>> {
+    let place = place.or(RELEASED_AT).context(
+        "nothing says what to save: name references, or the registry of a release (--release registry.example.com/bartizan)",
+    )?;
+    let tag = env!("CARGO_PKG_VERSION");
+    RELEASE.iter().map(|name| Ok(parse_reference(&format!("{place}/{name}:{tag}"))?)).collect()
 }
 
 fn registry(text: &str) -> Result<String, String> {
@@ -48,9 +67,10 @@ fn registry(text: &str) -> Result<String, String> {
 /// # Errors
 /// If a registry cannot be asked, or the file not be written. There is no file then.
 pub(crate) async fn save(args: &SaveArgs) -> anyhow::Result<ExitCode> {
-    let SaveArgs { file, references, how } = args;
+    let SaveArgs { file, references, release, how } = args;
+    let references = if references.is_empty() { released(release.as_deref())? } else { references.clone() };
     let fresh = part_of(file);
-    let saved = save_to(&fresh, references, how).await;
+    let saved = save_to(&fresh, &references, how).await;
     let written = match saved {
         Ok(ExitCode::SUCCESS) => std::fs::rename(&fresh, file)
             .map(|()| ExitCode::SUCCESS)

@@ -16,6 +16,7 @@ mod kubeconfig;
 mod kubectl;
 mod process;
 mod registry;
+mod signing_authority;
 
 pub use audit::{AuditMark, AuditRequest};
 pub use bartizan_build as build;
@@ -23,3 +24,4 @@ pub use control_plane::{ControlPlane, Options};
 pub use host_process::HostProcess;
 pub use kubectl::{KubectlOutput, kubectl_command};
 pub use registry::{Registry, RegistryOptions};
+pub use signing_authority::{Artifact, Signer, SigningAuthority, referrers};

@@ -26,6 +26,8 @@ const HTPASSWD: &str = "tester:$2a$04$lR0pOsO7qTTYoX8Jm0kFNOJMvaBPC7praCeS0DHWpp
 
 /// Media type of the manifests that tests upload.
 const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
+/// Media type of blobs.
+const BLOB: &str = "application/octet-stream";
 
 /// Options of a registry.
 #[derive(Clone, Debug, Default)]
@@ -102,19 +104,38 @@ impl Registry {
     /// # Errors
     /// If the registry rejects it.
     pub fn put_manifest(&self, repository: &str, tag: &str, manifest: &Value) -> Result<()> {
-        let body = manifest.to_string();
+        let kind = manifest["mediaType"].as_str().unwrap_or(MANIFEST);
+        let path = format!("/v2/{repository}/manifests/{tag}");
+        self.send("PUT", &path, kind, manifest.to_string().as_bytes()).map(drop)
+    }
+
+    /// Uploads a blob. Only for registries with plain HTTP and without users.
+    ///
+    /// # Errors
+    /// If the registry rejects it.
+    pub fn put_blob(&self, repository: &str, blob: &[u8]) -> Result<()> {
+        let opened = self.send("POST", &format!("/v2/{repository}/blobs/uploads/"), BLOB, b"")?;
+        let location = opened.lines().find_map(|line| line.strip_prefix("Location: ")).context("no location")?;
+        let (_, path) = location.split_once(&self.address).context("another registry")?;
+        let digest: String = Sha256::digest(blob).iter().map(|byte| format!("{byte:02x}")).collect();
+        self.send("PUT", &format!("{path}&digest=sha256:{digest}"), BLOB, blob).map(drop)
+    }
+
+    /// Sends a request, and returns the answer to one that succeeds.
+    fn send(&self, verb: &str, path: &str, kind: &str, body: &[u8]) -> Result<String> {
         let mut stream = TcpStream::connect(&self.address).context("the registry cannot be reached")?;
         write!(
             stream,
-            "PUT /v2/{repository}/manifests/{tag} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\
-             Content-Type: {MANIFEST}\r\nContent-Length: {}\r\n\r\n{body}",
+            "{verb} {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\
+             Content-Type: {kind}\r\nContent-Length: {}\r\n\r\n",
             self.address,
             body.len()
         )?;
+        stream.write_all(body)?;
         let mut answer = String::new();
         stream.read_to_string(&mut answer)?;
-        ensure!(answer.starts_with("HTTP/1.1 201 "), "the registry did not take {tag}: {answer}");
-        Ok(())
+        ensure!(answer.starts_with("HTTP/1.1 20"), "the registry did not take {verb} {path}: {answer}");
+        Ok(answer)
     }
 
     /// Changes the last byte of a stored blob. Returns the digest of the result.

@@ -4,7 +4,11 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
 use anyhow::{Context as _, Result, bail};
+use bartizan_contract::ProviderManifest;
+use bartizan_contract::names::{PROVIDER_API_VERSION, PROVIDER_KIND};
+use bartizan_contract::provider::Provider;
 use bartizan_harness::build::{self, Observer};
+use serde_json::json;
 
 use crate::{help, progress};
 
@@ -41,6 +45,12 @@ const PROVIDERS: &str = "deploy/crds/providers.bartizan.dev.yaml";
 /// A kind outlives its chart, or every store of every tenant would go with it.
 const KEPT: &str = "\nkind: CustomResourceDefinition\nmetadata:\n  annotations:\n    helm.sh/resource-policy: keep\n  labels:\n    \
                     app.kubernetes.io/part-of: bartizan\n";
+
+/// Shipped providers whose Providers the chart makes, the manifests, and the files.
+const PROVIDER_OBJECTS: [(&str, &str); 2] = [
+    ("plugins/minio/manifest.json", "deploy/chart/bartizan/files/providers/minio-provider.yaml"),
+    ("plugins/cassandra/manifest.json", "deploy/chart/bartizan/files/providers/cassandra-provider.yaml"),
+];
 
 /// Files that a Helm chart needs in its own folder, and of which they are copies.
 const COPIES: [(&str, &str); 6] = [
@@ -87,6 +97,11 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
             files.push((PathBuf::from(file), format!("{header}{}", printed(&host, "rbac", module)?)));
         }
     }
+    for (manifest, file) in PROVIDER_OBJECTS {
+        let header = format!("# Made by `cargo xtask generate` from {manifest}. Do not edit.\n");
+        let text = std::fs::read_to_string(root(Path::new(manifest))).context(manifest)?;
+        files.push((PathBuf::from(file), format!("{header}{}", provider_object(&serde_json::from_str(&text)?)?)));
+    }
     for (original, copy) in COPIES {
         let generated = files.iter().find(|(file, _)| file == Path::new(original)).map(|(_, text)| text.clone());
         let text = match generated {
@@ -131,6 +146,17 @@ fn manifests(check: bool) -> Result<()> {
         bail!("the manifests are not what the code says: run `cargo xtask generate` and commit the result");
     }
     Ok(())
+}
+
+/// A Provider that grants a module what it asks for. Where the module is, the chart says.
+fn provider_object(manifest: &ProviderManifest) -> Result<String> {
+    let mut provider = serde_json::to_value(Provider::default_for(manifest, "module.wasm"))?;
+    let spec = provider["spec"].as_object_mut().context("a Provider without a spec")?;
+    spec.remove("module");
+    let document = json!({
+        "apiVersion": PROVIDER_API_VERSION, "kind": PROVIDER_KIND, "metadata": {"name": manifest.name}, "spec": spec,
+    });
+    Ok(serde_yaml_ng::to_string(&document)?)
 }
 
 fn root(file: &Path) -> PathBuf {

@@ -53,8 +53,8 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     ensure!(*size < MOST, "an image of {size} bytes is too large");
     if let Some(repository) = &args.push {
         let to = format!("docker://{repository}:{}", env!("CARGO_PKG_VERSION"));
-        image.storage.buildah(&["push", &image.name, &to])?;
-        println!("pushed {to}");
+        let digest = image.storage.push(&image.name, &to)?;
+        println!("pushed {repository}:{}@{digest}", env!("CARGO_PKG_VERSION"));
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -182,16 +182,7 @@ pub(crate) fn build(program: &Path) -> Result<Image> {
     if archive.exists() {
         std::fs::remove_file(&archive)?;
     }
-    let digest_file = context.path().join("digest");
-    let digest_argument = format!("--digestfile={}", digest_file.display());
-    storage.buildah(&[
-        "push",
-        "--quiet",
-        &digest_argument,
-        &name,
-        &format!("oci-archive:{}:{name}", archive.display()),
-    ])?;
-    let digest = std::fs::read_to_string(&digest_file).context("buildah wrote no digest")?;
+    let digest = storage.push(&name, &format!("oci-archive:{}:{name}", archive.display()))?;
     let size = std::fs::metadata(&archive)?.len();
     Ok(Image { archive, digest, size, storage, name })
 }
@@ -227,6 +218,13 @@ impl Storage {
     fn new() -> Result<Self> {
         let folder = tempfile::Builder::new().prefix("bartizan-buildah-").tempdir().context("no temporary folder")?;
         Ok(Self { folder })
+    }
+
+    /// Brings an image to a place, and returns the digest that its manifest has there.
+    fn push(&self, image: &str, to: &str) -> Result<String> {
+        let file = self.folder.path().join("digest");
+        self.buildah(&["push", "--quiet", &format!("--digestfile={}", file.display()), image, to])?;
+        std::fs::read_to_string(&file).context("buildah wrote no digest")
     }
 
     /// Runs buildah, and returns what it printed.

@@ -1,6 +1,7 @@
 //! The tasks of `cargo xtask`, which builds this program and hands over to it.
 
 mod bench;
+mod chart;
 mod cluster;
 mod demo;
 mod example;
@@ -45,6 +46,8 @@ enum Task {
     },
     /// Build the host's image: a static program from scratch, the same for the same sources
     Image(image::Args),
+    /// Write the charts of a release, whose values name the image and the modules by digest
+    Chart(chart::Args),
     /// Write the files that are made from code: JSON schemas, CRDs, roles
     Generate(generate::Args),
 }
@@ -58,6 +61,7 @@ fn main() -> ExitCode {
         Task::Cluster(args) => cluster::run(&args),
         Task::Kubectl { arguments } => cluster::kubectl(&arguments),
         Task::Image(args) => image::run(&args),
+        Task::Chart(args) => chart::run(&args),
         Task::Generate(args) => generate::run(&args),
     };
     result.unwrap_or_else(|error| {

@@ -25,7 +25,7 @@ const E2E: [&str; 2] = ["bartizan-harness", "bartizan-e2e"];
 /// Their integration tests.
 const E2E_TARGETS: [&str; 3] = ["control_plane", "host_process", "scenarios"];
 /// Those that need what takes longer to build than the project itself.
-const ALL_TARGETS: [&str; 1] = ["packaging"];
+const ALL_TARGETS: [&str; 2] = ["packaging", "trial"];
 /// How many of these tests run side by side: as many as tests/e2e/src/stage.rs has room for. They wait for most of their time, so
 /// that one per core, the default, would leave half of a small machine idle.
 const E2E_THREADS: &str = "4";

@@ -1,11 +1,13 @@
 //! Who has released a module: signatures in a registry, and artefacts that are carried from one registry to another with theirs.
 
 use std::path::Path;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
+use bartizan_contract::digest::digest_of;
 use bartizan_e2e::{Provider, SOON, Stage, apply_text, condition, greeting, message_of};
 use bartizan_harness::wait::wait_object;
-use bartizan_harness::{Registry, RegistryOptions};
+use bartizan_harness::{Artifact, Registry, RegistryOptions, Signer, SigningAuthority, referrers};
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::core::DynamicObject;
 use serde_json::{Value, json};
@@ -102,6 +104,203 @@ async fn a_module_that_no_named_key_has_signed_is_refused_by_name() -> Result<()
     let (code, _, complaint) = run(&["push", &module, &reference, "--plain-http", "--sign", &our_public])?;
     let expected = format!("error: --sign {our_public}: it is no private key of ECDSA on P-256 in PEM");
     ensure!(code == Some(2) && complaint.starts_with(&expected), "{code:?}: {complaint}");
+    host.stop().await?;
+    stage.stop().await
+}
+
+/// The workflow that releases, and who vouches for it.
+const WORKFLOW: Signer = Signer {
+    identity: "https://forge.example.com/storage/minio/.github/workflows/release.yml@refs/tags/v1",
+    issuer: "https://tokens.example.com",
+    after: Duration::from_secs(30),
+};
+
+/// Uploads an artefact under a tag, or under its digest.
+fn upload(registry: &Registry, repository: &str, artifact: &Artifact, tag: Option<&str>) -> Result<()> {
+    for blob in &artifact.blobs {
+        registry.put_blob(repository, blob)?;
+    }
+    let digest = digest_of(artifact.manifest.to_string().as_bytes());
+    registry.put_manifest(repository, tag.unwrap_or(&digest), &artifact.manifest)
+}
+
+/// Uploads bundles for a manifest, and where they are found.
+fn upload_bundles(registry: &Registry, repository: &str, digest: &str, bundles: &[Artifact]) -> Result<()> {
+    for bundle in bundles {
+        upload(registry, repository, bundle, None)?;
+    }
+    let manifests: Vec<&Value> = bundles.iter().map(|bundle| &bundle.manifest).collect();
+    registry.put_manifest(repository, &digest.replace(':', "-"), &referrers(&manifests))
+}
+
+/// Waits until the Provider says that nobody who is trusted has signed its module, with this among the reasons.
+async fn wait_unverified(stage: &Stage, part: &str) -> Result<()> {
+    wait_object(stage.provider_objects(), "greeter", part, SOON, |object: &DynamicObject| {
+        let loaded = condition(object, "Loaded").filter(|it| it["reason"] == "NotVerified");
+        loaded.is_some_and(|it| it["message"].as_str().is_some_and(|text| text.contains(part)))
+    })
+    .await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_module_without_a_signature_by_the_named_identity_is_refused_with_the_reason() -> Result<()> {
+    let stage = Stage::bare().await?;
+    let (registry, authority) = (Registry::start(RegistryOptions::default()).await?, SigningAuthority::new()?);
+    let docker = docker_folder(&stage, "docker", &json!({}))?;
+    let module = version(&stage, "Hello, ")?;
+    let push = |name: &str| -> Result<(String, String)> {
+        let reference = format!("{}/providers/{name}:1", registry.address());
+        let (code, pushed, complaint) = bartizan(&stage, &docker, &["push", &module, &reference, "--plain-http"])?;
+        ensure!(code == Some(0), "{complaint}");
+        Ok((reference, pushed.split_once('@').context("no digest")?.1.to_owned()))
+    };
+    let root = |name: &str, root: &Value| -> Result<String> {
+        std::fs::write(docker.join(name), root.to_string())?;
+        Ok(name.to_owned())
+    };
+    let ours = root("ours.json", &authority.trusted_root())?;
+    let pull = |reference: &str, root: &str| {
+        let who = [
+            "--certificate-identity",
+            WORKFLOW.identity,
+            "--certificate-oidc-issuer",
+            WORKFLOW.issuer,
+            "--trusted-root",
+            root,
+        ];
+        bartizan(&stage, &docker, &[&["pull", reference, "--plain-http", "-o", "pulled.wasm"], &who[..]].concat())
+    };
+    let refused = |reference: &str, root: &str, reason: &str| -> Result<()> {
+        let (code, _, complaint) = pull(reference, root)?;
+        ensure!(code == Some(1) && complaint.contains(reason), "{reason}: {code:?}: {complaint}");
+        Ok(())
+    };
+
+    let (reference, digest) = push("unsigned")?;
+    refused(&reference, &ours, &format!("manifest {digest} has no signatures"))?;
+    // Each in its older form and as a bundle.
+    let unlike = [
+        (
+            "identity",
+            Signer { identity: "https://forge.example.com/other", ..WORKFLOW },
+            "identity mismatch: expected https://forge.example.com/storage/",
+        ),
+        (
+            "issuer",
+            Signer { issuer: "https://tokens.example.org", ..WORKFLOW },
+            "issuer mismatch: expected https://tokens.example.com",
+        ),
+        ("late", Signer { after: Duration::from_secs(3600), ..WORKFLOW }, "is in the future"),
+        ("early", Signer { after: Duration::ZERO, ..WORKFLOW }, ""),
+    ];
+    for (name, signer, reason) in &unlike {
+        let (reference, digest) = push(&format!("{name}-bundle"))?;
+        upload_bundles(&registry, &format!("providers/{name}-bundle"), &digest, &[authority.bundle(signer, &digest)?])?;
+        let (older, older_digest) = push(&format!("{name}-older"))?;
+        let tag = format!("{}.sig", older_digest.replace(':', "-"));
+        upload(&registry, &format!("providers/{name}-older"), &authority.older(signer, &older_digest)?, Some(&tag))?;
+        for reference in [&reference, &older] {
+            match *reason {
+                // At the moment when the certificate was issued.
+                "" => ensure!(pull(reference, &ours)?.0 == Some(0), "{name}"),
+                reason => refused(reference, &ours, reason)?,
+            }
+        }
+    }
+    // Another authority, another log, and a log of certificates in which this one is not.
+    let (reference, digest) = push("signed")?;
+    let right = authority.bundle(&WORKFLOW, &digest)?;
+    upload_bundles(&registry, "providers/signed", &digest, &[right])?;
+    let (code, pulled, complaint) = pull(&reference, &ours)?;
+    ensure!(code == Some(0) && pulled.starts_with("sha256:"), "{complaint}");
+    let (mut other, theirs) = (authority.trusted_root(), SigningAuthority::new()?.trusted_root());
+    other["certificateAuthorities"] = theirs["certificateAuthorities"].clone();
+    refused(&reference, &root("ca.json", &other)?, "certificate chain is invalid")?;
+    let mut other = authority.trusted_root();
+    other["tlogs"] = theirs["tlogs"].clone();
+    refused(&reference, &root("log.json", &other)?, "No log key")?;
+    other["tlogs"] = json!([]);
+    refused(&reference, &root("no-log.json", &other)?, "of the last one: ")?;
+    let mut other = authority.trusted_root();
+    other["ctlogs"] = theirs["tlogs"].clone();
+    refused(&reference, &root("certificates.json", &other)?, "signed certificate timestamp")?;
+
+    // The signature of another manifest, one of a key, and what is damaged.
+    let (reference, digest) = push("copied")?;
+    let copied = authority.bundle(&WORKFLOW, &format!("sha256:{}", "0a".repeat(32)))?;
+    upload_bundles(&registry, "providers/copied", &digest, &[copied])?;
+    refused(&reference, &ours, "artifact hash does not match any subject")?;
+    let tag = format!("{}.sig", digest.replace(':', "-"));
+    upload(
+        &registry,
+        "providers/copied",
+        &authority.older(&WORKFLOW, &format!("sha256:{}", "0a".repeat(32)))?,
+        Some(&tag),
+    )?;
+    refused(&reference, &ours, "none of the last 2 signatures")?;
+    stage.stop().await
+}
+
+#[tokio::test]
+async fn a_module_is_released_by_an_identity_whose_root_is_in_a_config_map() -> Result<()> {
+    let stage = Stage::bare().await?;
+    stage.deploy(Provider::Hello).await?;
+    let (registry, authority) = (Registry::start(RegistryOptions::default()).await?, SigningAuthority::new()?);
+    let docker = docker_folder(&stage, "docker", &json!({}))?;
+    let run = |arguments: &[&str]| bartizan(&stage, &docker, arguments);
+    let reference = format!("{}/providers/hello:1", registry.address());
+    let (code, pushed, complaint) = run(&["push", &version(&stage, "Hello, ")?, &reference, "--plain-http"])?;
+    ensure!(code == Some(0), "{complaint}");
+    let digest = pushed.split_once('@').context("no digest")?.1.to_owned();
+    let other = Signer { identity: "https://forge.example.com/other", ..WORKFLOW };
+    let bundles = [authority.bundle(&WORKFLOW, &digest)?, authority.bundle(&other, &digest)?];
+    upload_bundles(&registry, "providers/hello", &digest, &bundles)?;
+    let host = stage.host().await?;
+    apply_text(&stage, &greeting("a", "world")).await?;
+
+    let keyless = json!({
+        "issuer": WORKFLOW.issuer, "identity": WORKFLOW.identity, "trustedRoot": {"configMap": {"name": "sigstore"}},
+    });
+    let source = |reference: &str, keyless: &Value| json!({"oci": {"reference": reference, "plainHttp": true, "verify": {"keyless": keyless}}});
+    apply_provider(&stage, &source(&reference, &keyless)).await?;
+    let title = "ConfigMap sigstore in namespace bartizan-system (spec.module.oci.verify.keyless.trustedRoot)";
+    wait_unverified(&stage, &format!("there is no {title}")).await?;
+    let config_map = |root: &str| {
+        let metadata = json!({"name": "sigstore", "namespace": "bartizan-system"});
+        json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {"trusted_root.json": root}})
+            .to_string()
+    };
+    apply_text(&stage, &config_map("nonsense")).await?;
+    let expected = format!("{title}: trusted_root.json: it is no trusted root of Sigstore");
+    wait_unverified(&stage, &expected).await?;
+    apply_text(&stage, &config_map(&SigningAuthority::new()?.trusted_root().to_string())).await?;
+    wait_unverified(&stage, &format!("is by {} of {}", WORKFLOW.identity, WORKFLOW.issuer)).await?;
+    apply_text(&stage, &config_map(&authority.trusted_root().to_string())).await?;
+    wait_text(&stage, "Hello, world!").await?;
+
+    // To a site without a network, where registries list nothing themselves.
+    let (code, saved, complaint) = run(&["save", "all.tar", &reference, "--plain-http"])?;
+    ensure!(code == Some(0) && complaint.contains(": 2 signatures"), "{saved} {complaint}");
+    let mirror = Registry::start(RegistryOptions::default()).await?;
+    for _ in 0..2 {
+        let (code, _, complaint) = run(&["load", "all.tar", "--registry", mirror.address(), "--plain-http"])?;
+        ensure!(code == Some(0), "{complaint}");
+    }
+    drop(registry);
+    let mirrored = format!("{}/providers/hello@{digest}", mirror.address());
+    apply_provider(&stage, &source(&mirrored, &keyless)).await?;
+    apply_text(&stage, &greeting("a", "site")).await?;
+    wait_text(&stage, "Hello, site!").await?;
+    message_of(stage.provider_objects(), "greeter", "Loaded", "True", "Loaded").await?;
+    let stranger = json!({"issuer": WORKFLOW.issuer, "identity": "https://forge.example.com/third", "trustedRoot": keyless["trustedRoot"]});
+    apply_provider(&stage, &source(&mirrored, &stranger)).await?;
+    wait_unverified(&stage, "none of the last 2 signatures").await?;
+
+    // Both at once, or neither, are refused by the API server.
+    let both = json!({"oci": {"reference": mirrored, "verify": {"keyless": keyless, "keys": ["a"]}}});
+    let refused = apply_provider(&stage, &both).await;
+    ensure!(refused.is_err_and(|error| error.to_string().contains("exactly one of keys and keyless must be set")));
     host.stop().await?;
     stage.stop().await
 }

@@ -1,0 +1,46 @@
+//! It is taken away, in three orders: nothing is lost without `--yes`, and nothing hangs that `bartizan uninstall` cannot free.
+
+use anyhow::{Result, ensure};
+
+use crate::Site;
+
+/// Each after another installation, which takes up again what the one before left.
+pub(crate) async fn in_three_orders(site: &mut Site) -> Result<()> {
+    let uid = "kubectl -n rook-minio get statefulset my-store -o jsonpath={.metadata.uid}";
+    let before = site.shell.types(uid).await?;
+
+    site.shell.begin("uninstall, then the releases");
+    site.shell.is_told("bartizan uninstall", 0, "Nothing was changed.").await?;
+    site.shell.is_told("bartizan uninstall --yes", 0, "released").await?;
+    ensure!(site.shell.types(uid).await? == before, "the StatefulSet is another one");
+    releases(site).await?;
+    ensure!(site.shell.types(uid).await? == before, "the StatefulSet is another one");
+
+    site.install().await?;
+    site.first_store().await?;
+    ensure!(site.shell.types(uid).await? == before, "the StatefulSet is another one");
+    site.shell.begin("the releases, then uninstall");
+    releases(site).await?;
+    site.shell.types("kubectl get objectstore my-store -n rook-minio").await?;
+    site.shell.is_told("bartizan uninstall --yes", 0, "released").await?;
+    ensure!(site.shell.types(uid).await? == before, "the StatefulSet is another one");
+
+    site.install().await?;
+    site.first_store().await?;
+    site.shell.begin("Provider, host and kinds by hand, then uninstall");
+    site.shell.types("kubectl delete provider minio --wait=false").await?;
+    site.shell.sees("bartizan status", "RemovalBlocked").await?;
+    site.shell.types("kubectl delete namespace bartizan-system --timeout=90s").await?;
+    site.shell.types("kubectl get objectstore my-store -n rook-minio").await?;
+    site.shell.is_told("bartizan uninstall", 0, "objectstore").await?;
+    site.shell.is_told("bartizan uninstall --yes", 0, "released").await?;
+    ensure!(site.shell.types(uid).await? == before, "the StatefulSet is another one");
+    site.shell.is_told("kubectl get providers", 1, "the server doesn't have a resource type").await?;
+    Ok(())
+}
+
+async fn releases(site: &mut Site) -> Result<()> {
+    site.shell.types("helm uninstall bartizan --namespace bartizan-system --wait --timeout=90s").await?;
+    site.shell.types("helm uninstall bartizan-crds --wait --timeout=90s").await?;
+    Ok(())
+}
