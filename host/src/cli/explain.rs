@@ -8,6 +8,7 @@ use kube::api::ListParams;
 
 use crate::cli::host_client::HostArgs;
 use crate::cli::parent::{Parent, ParentArgs, Subject};
+use crate::cli::status::report::{self, Attention};
 use crate::kubernetes::resources::NotFound;
 use crate::telemetry::explain::Explained;
 
@@ -53,9 +54,22 @@ pub(crate) async fn explain(args: &ExplainArgs) -> anyhow::Result<ExitCode> {
     }
     match output {
         Some(output) => output.print(&found)?,
-        None => print!("{}", found.iter().map(describe).collect::<Vec<_>>().join("\n")),
+        None => {
+            let attention = match &parent {
+                Some(parent) => attention(parent).await,
+                None => None,
+            };
+            let described: Vec<String> = found.iter().map(|one| describe(one, attention.as_ref())).collect();
+            print!("{}", described.join("\n"));
+        }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// What its conditions say that people should look at, if whoever asks may read it: the host tells what it did, and not what the provider said.
+async fn attention(parent: &Parent<'_>) -> Option<Attention> {
+    let value = serde_json::to_value(parent.get().await.ok()??).ok()?;
+    report::Parent { object: parent.to_string(), value: &value }.attention()
 }
 
 /// Why the host knows nothing of a parent.
@@ -85,7 +99,7 @@ async fn elsewhere(parent: &Parent<'_>) -> Vec<String> {
 }
 
 /// The text for people.
-fn describe(explained: &Explained) -> String {
+fn describe(explained: &Explained, attention: Option<&Attention>) -> String {
     let Explained { provider, parent, time, request, call, outcome, message, plan, .. } = explained;
     let mut text = format!("{parent} (provider {provider})\n");
     let mut line = |name: &str, value: &str| {
@@ -101,6 +115,9 @@ fn describe(explained: &Explained) -> String {
     match &explained.refused {
         Some(refused) => line("refused", refused),
         None => line("message", message),
+    }
+    if let Some(Attention { condition, reason, message, .. }) = attention {
+        line("attention", &format!("{condition} {reason}: {message}"));
     }
     line("plan", plan);
     for wait in &explained.waits_for {
@@ -139,10 +156,13 @@ mod tests {
                         \x20 provider:   called: the request changed, or a resync was due\n\
                         \x20 outcome:    Refused\n\
                         \x20 refused:    response.children[0]: no\n\
+                        \x20 attention:  Ready=False NotReady: none of 4 members is\n\
                         \x20 plan:       nothing to do\n\
                         \x20 waits for:  ConfigMap n/x to be deleted\n\
                         \x20 next timer: none; it is due when something changes\n\
                         \x20 failures:   2 in a row\n";
-        assert_eq!(describe(&explained), expected);
+        let attention =
+            Attention { condition: "Ready=False".to_owned(), ..Attention::new("", "NotReady", "none of 4 members is") };
+        assert_eq!(describe(&explained, Some(&attention)), expected);
     }
 }

@@ -1,6 +1,6 @@
 //! `bartizan status`: Providers, parents by state, what needs attention, and who works, with the rights of whoever asks.
 
-mod report;
+pub(crate) mod report;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::IsTerminal as _;

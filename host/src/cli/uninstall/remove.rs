@@ -91,16 +91,25 @@ impl<'a> Removal<'a> {
             format!("CustomResourceDefinition {name}: objects of it have finalizers of other controllers")
         };
         let mut left: Vec<String> = survey.plan.held.iter().map(held).collect();
-        for crd in &survey.crds {
-            let what = format!("{} is not gone yet", crd.named());
-            if let Err(error) = until(&what, DEADLINE, async || self.is_gone(crd).await).await {
-                left.push(format!("{error:#}"));
-            }
-        }
+        left.extend(self.not_gone(&survey.crds).await);
         for object in &survey.objects {
             self.delete(object).await?;
         }
+        // A namespace takes its time, and whoever installs again would find it in the way.
+        left.extend(self.not_gone(&survey.objects).await);
         Ok(left)
+    }
+
+    /// Waits until these are gone. Returns which are not, in time.
+    async fn not_gone(&self, deleted: &[Found]) -> Vec<String> {
+        let mut left = Vec::new();
+        for object in deleted {
+            let what = format!("{} is not gone yet", object.named());
+            if let Err(error) = until(&what, DEADLINE, async || self.is_gone(object).await).await {
+                left.push(format!("{error:#}"));
+            }
+        }
+        left
     }
 
     /// Takes the host's finalizers off a parent, and its status back where it stays.

@@ -106,6 +106,9 @@ impl Site {
         let lease = "kubectl -n bartizan-system get lease bartizan -o jsonpath={.spec.holderIdentity}";
         let leader = self.shell.types(lease).await?;
         let (address, key) = self.kubelet.server(leader.trim()).await?;
-        Ok(format!("BARTIZAN_DEBUG_KEY_FILE={} bartizan {command} --server http://{address}", key.display()))
+        Ok(format!(
+            "BARTIZAN_DEBUG_KEY_FILE={} bartizan {command} --server http://{address} --kubeconfig \"$KUBECONFIG\"",
+            key.display()
+        ))
     }
 }
