@@ -18,6 +18,8 @@ use crate::providers::release::{clear_status, patch, take_finalizers_off, unless
 const ROUNDS: usize = 10;
 /// Time for a host to end, and for a kind to go.
 const DEADLINE: Duration = Duration::from_secs(90);
+/// Longer than the time that a pod has to end (`terminationGracePeriodSeconds`).
+const GRACE: Duration = Duration::from_secs(35);
 
 /// The cluster, and what was asked for.
 pub(super) struct Removal<'a> {
@@ -38,19 +40,24 @@ impl<'a> Removal<'a> {
     pub(super) async fn stop_hosts(&self, survey: &Survey) -> anyhow::Result<()> {
         let (namespace, plan) = (&self.args.system_namespace, &survey.plan);
         if plan.works && plan.deployments.is_empty() {
-            bail!(
+            // What has deleted its Deployment just now may have left it to end.
+            eprintln!("a host works ({}): waiting until it ends", plan.lease);
+            let what = format!(
                 "a host works ({}), and no Deployment of it is labelled app.kubernetes.io/part-of=bartizan in namespace {namespace}: stop it \
                  first",
                 plan.lease
             );
+            return self.stopped(&what, GRACE).await;
         }
         for deployment in &survey.deployments {
             self.delete(deployment).await?;
         }
-        until("a host still works: stop it first", DEADLINE, async || {
-            Ok(!lease::of(&self.client, namespace).await?.is_current)
-        })
-        .await
+        self.stopped("a host still works: stop it first", DEADLINE).await
+    }
+
+    async fn stopped(&self, what: &str, deadline: Duration) -> anyhow::Result<()> {
+        let is_over = async || Ok(!lease::of(&self.client, &self.args.system_namespace).await?.is_current);
+        until(what, deadline, is_over).await
     }
 
     /// Releases the children: they lose the host's labels and owner references. One that changed meanwhile is looked at again, so that

@@ -89,7 +89,7 @@ async fn an_uninstall_says_what_would_be_lost_and_leaves_every_child() -> Result
     }
     let (code, text) = run(&stage, &["--yes"])?;
     ensure!(
-        code == Some(2) && text.contains("error: a host works (held by test") && text.contains("stop it first"),
+        code == Some(2) && text.contains("a host works (held by test") && text.contains("stop it first (waited"),
         "{text}"
     );
     stage.scripts(NS).get("lost").await?;

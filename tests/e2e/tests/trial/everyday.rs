@@ -71,7 +71,10 @@ async fn six_broken_stores(site: &mut Site) -> Result<()> {
     shell.types("kubectl -n rook-minio create service clusterip taken-service --tcp=9000").await?;
     shell.types(&store("taken", FOUR)).await?;
     shell.sees("bartizan status", "rook-minio/taken: ").await?;
-    shell.types("kubectl -n rook-minio create quota none --hard=count/statefulsets.apps=0").await?;
+    shell.types("kubectl -n rook-minio create quota none --hard=count/statefulsets.apps=0,count/poddisruptionbudgets.policy=0").await?;
+    let probe =
+        "kubectl -n rook-minio create poddisruptionbudget probe --selector=a=b --min-available=1 --dry-run=server";
+    shell.sees(probe, "exceeded quota").await?;
     shell.types(&store("over-quota", FOUR)).await?;
     for name in ["odd", "keyless", "over-quota"] {
         shell.sees("bartizan status", &format!("rook-minio/{name}: ")).await?;

@@ -35,7 +35,7 @@ pub(crate) async fn in_three_orders(site: &mut Site) -> Result<()> {
     site.shell.is_told("bartizan uninstall", 0, "objectstore").await?;
     site.shell.is_told("bartizan uninstall --yes", 0, "released").await?;
     ensure!(site.shell.types(uid).await? == before, "the StatefulSet is another one");
-    site.shell.is_told("kubectl get providers", 1, "the server doesn't have a resource type").await?;
+    site.shell.is_told("kubectl get crd providers.bartizan.dev", 1, "NotFound").await?;
     Ok(())
 }
 
