@@ -9,6 +9,7 @@ mod plan;
 mod poison;
 mod progress;
 mod reload;
+mod start;
 mod world;
 
 use anyhow::Context as _;
@@ -28,6 +29,8 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     let load_20_ms = load::measure(&args.triple()?).context("load")?;
     show("load", &load_20_ms);
     let report = runtime.block_on(async {
+        let start = start::measure(args).await.context("start")?;
+        show("start", &start);
         let memory = memory::measure(args).await.context("memory")?;
         show("memory", &memory);
         let isolation_p99_ratio = isolation::measure(args).await.context("isolation")?;
@@ -38,13 +41,14 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         show("reload", &reload);
         let plan = plan::measure(args).await.context("plan")?;
         show("plan", &plan);
-        anyhow::Ok(Report { load_20_ms, plan, reload, memory, isolation_p99_ratio, poison_p99_ratio })
+        anyhow::Ok(Report { start, load_20_ms, plan, reload, memory, isolation_p99_ratio, poison_p99_ratio })
     })?;
     report.print(args)
 }
 
 async fn measure_part(part: Part, args: &Args) -> anyhow::Result<()> {
     match part {
+        Part::Start => show("start", &start::measure(args).await?),
         Part::Load => show("load", &load::measure(&args.triple()?)?),
         Part::Memory => show("memory", &memory::measure(args).await?),
         Part::Isolation => show("isolation", &isolation::measure(args).await?),

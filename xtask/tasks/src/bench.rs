@@ -5,7 +5,7 @@ use std::process::{Command, ExitCode};
 use anyhow::{Context as _, Result, bail};
 use bartizan_harness::build::{self, Profile};
 
-use crate::progress;
+use crate::{image, progress};
 
 /// `cargo xtask bench`.
 #[derive(Debug, clap::Args)]
@@ -33,6 +33,9 @@ enum Figure {
         /// Measure only one of the two: bartizan or native
         #[arg(long, value_name = "WHICH")]
         only: Option<String>,
+        /// Measure the static program of the image, instead of one for this machine's libc
+        #[arg(long = "static", conflicts_with = "dev")]
+        is_static: bool,
         /// Use dev builds, to try the bench: their times mean nothing
         #[arg(long)]
         dev: bool,
@@ -54,6 +57,9 @@ enum Figure {
         /// Print one JSON object
         #[arg(long)]
         json: bool,
+        /// Measure the static program of the image, instead of one for this machine's libc
+        #[arg(long = "static", conflicts_with = "dev")]
+        is_static: bool,
         /// Use dev builds, to try the bench: their times mean nothing
         #[arg(long)]
         dev: bool,
@@ -64,7 +70,7 @@ enum Figure {
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     match &args.figure {
         Figure::Hop { json } => hop(*json),
-        Figure::Scale { parents, json, only, dev } => {
+        Figure::Scale { parents, json, only, is_static, dev } => {
             let mut arguments = vec!["--parents".to_owned(), parents.to_string()];
             if *json {
                 arguments.push("--json".to_owned());
@@ -72,9 +78,9 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
             if let Some(only) = only {
                 arguments.extend(["--only".to_owned(), only.clone()]);
             }
-            on_a_control_plane("scale", &[("--module", "triple")], &arguments, profile(*dev))
+            on_a_control_plane("scale", &[("--module", "triple")], &arguments, host(*is_static, *dev))
         }
-        Figure::Catalog { parents, reloads, edits, only, json, dev } => {
+        Figure::Catalog { parents, reloads, edits, only, json, is_static, dev } => {
             let mut arguments: Vec<String> = Vec::new();
             let numbers = [("--parents", *parents), ("--reloads", (*reloads).into()), ("--edits", *edits)];
             arguments.extend(numbers.iter().flat_map(|(option, number)| [(*option).to_owned(), number.to_string()]));
@@ -84,8 +90,9 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
             if let Some(only) = only {
                 arguments.extend(["--only".to_owned(), only.clone()]);
             }
-            let modules = [("--triple", "triple"), ("--faulty", "faulty")];
-            on_a_control_plane("catalog", &modules, &arguments, profile(*dev))
+            let modules =
+                [("--triple", "triple"), ("--faulty", "faulty"), ("--minio", "minio"), ("--cassandra", "cassandra")];
+            on_a_control_plane("catalog", &modules, &arguments, host(*is_static, *dev))
         }
     }
 }
@@ -104,8 +111,20 @@ fn hop(json: bool) -> Result<ExitCode> {
     finish(bench)
 }
 
-fn profile(dev: bool) -> Profile {
-    if dev { Profile::Dev } else { Profile::Release }
+/// Which build of the host is measured.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Measured {
+    Dev,
+    Release,
+    Static,
+}
+
+fn host(is_static: bool, dev: bool) -> Measured {
+    match (is_static, dev) {
+        (true, _) => Measured::Static,
+        (false, true) => Measured::Dev,
+        (false, false) => Measured::Release,
+    }
 }
 
 /// Builds and runs a bench that starts control planes. `modules` are pairs of an option and the module whose path it takes.
@@ -113,15 +132,20 @@ fn on_a_control_plane(
     figure: &str,
     modules: &[(&str, &str)],
     arguments: &[String],
-    profile: Profile,
+    measured: Measured,
 ) -> Result<ExitCode> {
     progress::step("control plane", build::control_plane)?;
     let guests: Vec<&str> = modules.iter().map(|(_, guest)| *guest).collect();
     let title = format!("providers ({})", guests.join(", "));
     let built = progress::step(&title, |observer| build::guests(&guests, observer))?;
     let names = ["bartizan", "bartizan-baseline", "bartizan-bench"];
+    let profile = if measured == Measured::Dev { Profile::Dev } else { Profile::Release };
     let programs = progress::step("host, baseline and bench", |observer| build::programs(&names, profile, observer))?;
     let [host, baseline, bench] = &programs[..] else { bail!("not everything was built") };
+    let host = match measured {
+        Measured::Static => progress::step("static host", |_| image::program())?,
+        Measured::Dev | Measured::Release => host.clone(),
+    };
     let mut bench = Command::new(bench);
     bench.arg(figure).arg("--host").arg(host).arg("--baseline").arg(baseline);
     for ((option, _), module) in modules.iter().zip(&built) {

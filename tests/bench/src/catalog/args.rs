@@ -40,11 +40,18 @@ pub(crate) struct Args {
     /// faulty.wasm.
     #[arg(long, value_name = "FILE")]
     pub(super) faulty: PathBuf,
+    /// minio.wasm.
+    #[arg(long, value_name = "FILE")]
+    pub(super) minio: PathBuf,
+    /// cassandra.wasm.
+    #[arg(long, value_name = "FILE")]
+    pub(super) cassandra: PathBuf,
 }
 
 /// The parts that can be measured alone.
 #[derive(Clone, Copy, Debug, clap::ValueEnum)]
 pub(super) enum Part {
+    Start,
     Load,
     Memory,
     Isolation,

@@ -24,8 +24,11 @@ pub(crate) async fn measure(args: &Args) -> Result<Memory> {
         .map(|number| ModuleCopy::new(Original::TRIPLE, &module, number, &json!({}), &world.providers()))
         .collect::<Result<Vec<_>>>()?;
     let host = world.host(&args.host, &copies).await?;
+    let standby = world.standby(&args.host).await?;
     tokio::time::sleep(REST).await;
     let rss_20_mib = rounded(host.process.rss_mib()?, 1);
+    let rss_20_standby_mib = rounded(standby.process.rss_mib()?, 1);
+    standby.stop().await?;
     host.stop().await?;
 
     let root = build::workspace_root();
@@ -46,5 +49,5 @@ pub(crate) async fn measure(args: &Args) -> Result<Memory> {
     let each = processes.iter().map(HostProcess::rss_mib).collect::<Result<Vec<_>>>()?;
     drop(processes);
     world.cluster.stop().await?;
-    Ok(Memory { rss_20_mib, rss_20_native_mib: rounded(each.iter().sum(), 1) })
+    Ok(Memory { rss_20_mib, rss_20_standby_mib, rss_20_native_mib: rounded(each.iter().sum(), 1) })
 }

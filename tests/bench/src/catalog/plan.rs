@@ -15,6 +15,8 @@ use crate::percentile::{p99, rounded};
 
 /// The host's log line once all parents were previewed.
 const PREVIEWED: &str = "asked another version what it would change";
+/// How often all metrics are read.
+const SCRAPES: usize = 500;
 /// How long that may take.
 const TIMEOUT: Duration = Duration::from_secs(300);
 
@@ -27,6 +29,13 @@ pub(crate) async fn measure(args: &Args) -> Result<Plan> {
     let mut parents = Parents::watch(&world, std::slice::from_ref(&copy));
     let count = args.parents as usize;
     parents.converge(count).await?;
+    let mut scrapes = Vec::new();
+    for _ in 0..SCRAPES {
+        let began = Instant::now();
+        ensure!(host.get("/metrics").await?.0 == 200, "no metrics");
+        scrapes.push(began.elapsed());
+    }
+    let scrape = p99(&mut scrapes);
 
     let mut before = Vec::new();
     for edit in 0..args.edits as usize {
@@ -57,6 +66,7 @@ pub(crate) async fn measure(args: &Args) -> Result<Plan> {
     world.cluster.stop().await?;
     Ok(Plan {
         shadow_plan_10k_s: rounded(seconds, 2),
+        scrape_p99_ms: rounded(scrape.as_secs_f64() * 1e3, 2),
         live_p99_ratio_during_plan: rounded(busy.as_secs_f64() / calm.as_secs_f64().max(1e-6), 2),
     })
 }

@@ -50,9 +50,28 @@ impl World {
     /// Starts the host for these providers, and waits until it is ready.
     pub(crate) async fn host(&self, program: &Path, copies: &[ModuleCopy]) -> Result<Host> {
         deploy_copies(&self.cluster, program, copies).await?;
-        let command = host::command(program, self.folder.path(), &self.kubeconfig);
-        let log = self.cluster.folder().join("logs").join("bartizan.log");
+        self.start(program, "bench").await
+    }
+
+    /// Starts another one beside it, which stands by.
+    pub(crate) async fn standby(&self, program: &Path) -> Result<Host> {
+        self.start(program, "standby").await
+    }
+
+    /// Starts a host of this identity, and waits until it is ready.
+    pub(crate) async fn start(&self, program: &Path, identity: &str) -> Result<Host> {
+        let mut command = host::command(program, self.folder.path(), &self.kubeconfig);
+        command.env("BARTIZAN_IDENTITY", identity);
+        let log = self.cluster.folder().join("logs").join(format!("bartizan-{identity}.log"));
         host::ready(HostProcess::spawn(command, log)?, Duration::from_secs(120)).await
+    }
+
+    /// Forgets what was compiled.
+    pub(crate) fn forget_compiled(&self) -> Result<()> {
+        match std::fs::remove_dir_all(self.folder.path().join("compiled")) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error).context("compile cache"),
+            _ => Ok(()),
+        }
     }
 }
 
