@@ -222,22 +222,6 @@ impl Registry {
         }
     }
 
-    /// Digests of the manifests of this type that refer to another one, by the interface for that or by the tag that stands in for it
-    /// (distribution-spec, "Listing Referrers"). None, where a registry knows neither.
-    pub(crate) async fn referrers(&self, manifest: &str, artifact_type: &str) -> Result<Vec<String>, RegistryError> {
-        let place = self.reference.clone_with_digest(manifest.to_owned());
-        let index = match self.client.pull_referrers(&place, Some(artifact_type)).await {
-            Ok(index) => index,
-            Err(error) => match self.failed(error, &place, None).await {
-                RegistryError::Missing(_) | RegistryError::Invalid(_) => return Ok(Vec::new()),
-                other => return Err(other),
-            },
-        };
-        // Who answers need not look at the type.
-        let found = index.manifests.into_iter().filter(|entry| entry.artifact_type.as_deref() == Some(artifact_type));
-        Ok(found.map(|entry| entry.digest).collect())
-    }
-
     async fn blob(&self, layer: &Layer) -> Result<Bytes, OciDistributionError> {
         let size = i64::try_from(layer.size).unwrap_or(i64::MAX);
         let descriptor = OciDescriptor { digest: layer.digest.clone(), size, ..OciDescriptor::default() };
@@ -340,11 +324,11 @@ impl Registry {
     }
 
     /// What the registry was shown.
-    fn auth(&self) -> &RegistryAuth {
+    pub(crate) fn auth(&self) -> &RegistryAuth {
         self.presented.get().unwrap_or(&self.login.auth)
     }
 
-    fn session<'a>(&'a self, image: &'a Reference) -> Session<'a> {
+    pub(crate) fn session<'a>(&'a self, image: &'a Reference) -> Session<'a> {
         let Self { own, plain_http, login, .. } = self;
         Session { client: own, image, plain_http: *plain_http, login }
     }

@@ -68,6 +68,9 @@ pub enum TrustedRootError {
     /// Nobody could sign.
     #[error("it names no certificate authority")]
     NoAuthority,
+    /// Nobody could say when it was signed.
+    #[error("it names neither a log nor a time stamp authority, of which one must say when a signature was made")]
+    NoTime,
 }
 
 impl RegistryError {

@@ -8,6 +8,7 @@ mod error;
 mod explain;
 mod key;
 mod manifest;
+mod referrers;
 mod session;
 mod signature;
 mod signers;

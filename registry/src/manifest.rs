@@ -73,6 +73,9 @@ pub(crate) struct Manifest {
     pub(crate) artifact_type: Option<String>,
     /// The manifest that it refers to.
     pub(crate) subject: Option<Descriptor>,
+    /// What is said of it.
+    #[serde(default)]
+    pub(crate) annotations: BTreeMap<String, String>,
     /// Its config.
     pub(crate) config: Option<Descriptor>,
     /// What it consists of.

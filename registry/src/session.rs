@@ -3,7 +3,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use http::header::{ACCEPT, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::header::{ACCEPT, LINK, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderMap, StatusCode};
 use oci_client::Reference;
 use oci_client::errors::OciDistributionError;
@@ -14,12 +14,23 @@ use serde::Deserialize;
 use crate::credentials::Login;
 use crate::error::RegistryError;
 use crate::explain::explain;
-use crate::manifest::ACCEPTED;
+use crate::manifest::{ACCEPTED, INDEX};
 
 /// Longest delay that is honoured.
 const LONGEST: Duration = Duration::from_secs(24 * 3600);
 /// Most bytes of a token's answer.
 const TOKEN_BYTES: usize = 64 << 10;
+
+/// Most bytes of a page of a list.
+const PAGE_BYTES: usize = 4 << 20;
+
+/// A page of a list.
+pub(crate) struct Page {
+    /// What it holds.
+    pub(crate) body: Vec<u8>,
+    /// The address of the next one.
+    pub(crate) next: Option<String>,
+}
 
 /// What a token endpoint answers; it may call the token by both names.
 #[derive(Deserialize)]
@@ -91,6 +102,32 @@ impl Session<'_> {
         format!("{}{}/blobs/{digest}", self.root(), self.image.repository())
     }
 
+    /// The address of the list of what refers to a manifest.
+    pub(crate) fn referrers(&self, manifest: &str) -> String {
+        format!("{}{}/referrers/{manifest}", self.root(), self.image.repository())
+    }
+
+    /// A page of such a list; `None` if there is nothing of the sort.
+    ///
+    /// # Errors
+    /// If the registry cannot be asked, or is too busy.
+    pub(crate) async fn page(&self, address: &str, auth: &RegistryAuth) -> Result<Option<Page>, RegistryError> {
+        let answer = self.send(with(self.client.get(address).header(ACCEPT, INDEX), auth)).await?;
+        match answer.status() {
+            code if code.is_server_error() => {
+                let registry = self.image.registry();
+                Err(RegistryError::Unavailable(format!("registry {registry} answered {}", code.as_u16())))
+            }
+            StatusCode::OK => {
+                let next = next(answer.headers()).and_then(|next| answer.url().join(&next).ok());
+                // Credentials are for this registry alone.
+                let next = next.filter(|next| next.origin() == answer.url().origin()).map(String::from);
+                Ok(bounded(answer, PAGE_BYTES).await.map(|body| Page { body, next }))
+            }
+            _ => Ok(None),
+        }
+    }
+
     /// The refusal of a request that was refused a moment ago; `None` if it is not any more, or cannot be made.
     pub(crate) async fn refusal(&self, address: &str, auth: &RegistryAuth) -> Option<RegistryError> {
         let again = with(self.client.get(address).header(ACCEPT, ACCEPTED.join(", ")), auth);
@@ -139,15 +176,26 @@ fn challenge(headers: &HeaderMap) -> Option<(String, Option<String>)> {
     Some((parameter("realm")?, parameter("service")))
 }
 
-async fn token(mut answer: Response) -> Option<String> {
+/// The address of the next page (RFC 8288).
+fn next(headers: &HeaderMap) -> Option<String> {
+    let (address, parameters) = headers.get(LINK)?.to_str().ok()?.trim().strip_prefix('<')?.split_once('>')?;
+    parameters.contains("rel=\"next\"").then(|| address.to_owned())
+}
+
+async fn token(answer: Response) -> Option<String> {
+    token_of(&bounded(answer, TOKEN_BYTES).await?)
+}
+
+/// The body of an answer, if it has no more bytes than that.
+async fn bounded(mut answer: Response, limit: usize) -> Option<Vec<u8>> {
     let mut bytes = Vec::new();
     while let Some(part) = answer.chunk().await.ok()? {
         bytes.extend_from_slice(&part);
-        if bytes.len() > TOKEN_BYTES {
+        if bytes.len() > limit {
             return None;
         }
     }
-    token_of(&bytes)
+    Some(bytes)
 }
 
 fn token_of(bytes: &[u8]) -> Option<String> {
@@ -185,6 +233,16 @@ mod tests {
         }
         let now = SystemTime::UNIX_EPOCH + Duration::from_secs(60);
         assert_eq!(retry_after(&headers, now), seconds.map(Duration::from_secs));
+    }
+
+    #[test]
+    fn a_page_says_where_the_next_one_is() {
+        let mut headers = HeaderMap::new();
+        assert_eq!(next(&headers), None);
+        headers.insert(LINK, "</v2/a/referrers/b?n=2>; rel=\"next\"".parse().unwrap());
+        assert_eq!(next(&headers).as_deref(), Some("/v2/a/referrers/b?n=2"));
+        headers.insert(LINK, "</v2/a>; rel=\"prev\"".parse().unwrap());
+        assert_eq!(next(&headers), None);
     }
 
     #[test]

@@ -3,26 +3,31 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use bartizan_contract::digest::digits;
+use bartizan_contract::digest::{digits, sha256};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use p256::pkcs8::der::pem::decode_vec;
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 use serde_json::{Value, json};
 use sigstore_verify::trust_root::TrustedRoot;
-use sigstore_verify::types::{Bundle, DsseEnvelope, Sha256Hash, SignatureContent, Statement};
-use sigstore_verify::{VerificationPolicy, Verifier};
+use sigstore_verify::types::{Bundle, DsseEnvelope, MediaType, Sha256Hash, SignatureContent, Statement};
+use sigstore_verify::{CertificatePolicy, VerificationPolicy, Verifier};
 
 use crate::error::TrustedRootError;
 use crate::key::PublicKey;
 use crate::signature::{self, Certified, Signed};
 
 /// What a bundle with the signature of an image says of it.
-const PREDICATE: &str = "https://sigstore.dev/cosign/sign/v1";
+pub(crate) const PREDICATE: &str = "https://sigstore.dev/cosign/sign/v1";
 /// The form of a statement in a bundle.
 const STATEMENT: &str = "application/vnd.in-toto+json";
 /// The form of a bundle into which an older signature is brought.
 const OLDER_BUNDLE: &str = "application/vnd.dev.sigstore.bundle+json;version=0.1";
+/// The same for one that is in no log: that form need not have been promised anything by one.
+const UNLOGGED_BUNDLE: &str = "application/vnd.dev.sigstore.bundle+json;version=0.2";
+/// What a trusted root says that it is.
+const TRUSTED_ROOT: &str = "application/vnd.dev.sigstore.trustedroot";
 /// Most certificates between that of a signature and the root.
 const MOST_CERTIFICATES: usize = 8;
 
@@ -50,9 +55,13 @@ impl Keyless {
     /// If it is no trusted root, or names no authority.
     pub fn new(issuer: &str, identity: &str, trusted_root: &str) -> Result<Self, TrustedRootError> {
         let unreadable = |error: &dyn std::fmt::Display| TrustedRootError::Unreadable(error.to_string());
+        check_fields(trusted_root).map_err(|error| unreadable(&error))?;
         let root = TrustedRoot::from_json(trusted_root).map_err(|error| unreadable(&error))?;
         if root.certificate_authorities.is_empty() {
             return Err(TrustedRootError::NoAuthority);
+        }
+        if root.tlogs.is_empty() && root.timestamp_authorities.is_empty() {
+            return Err(TrustedRootError::NoTime);
         }
         let verifier = Verifier::new(&root).map_err(|error| unreadable(&error))?;
         let mut policy = VerificationPolicy::new(identity, issuer);
@@ -64,6 +73,15 @@ impl Keyless {
             policy = policy.skip_sct();
         }
         Ok(Self { issuer: issuer.to_owned(), identity: identity.to_owned(), policy, verifier })
+    }
+
+    /// What is not checked, since the trusted root lists nobody who could say it; for people.
+    #[must_use]
+    pub fn unchecked(&self) -> Vec<&'static str> {
+        let without_log = (!self.policy.verifies_tlog()).then_some("that the signature is in a log");
+        let without_sct = matches!(self.policy.certificate(), CertificatePolicy::Verify { verify_sct: false, .. })
+            .then_some("that the certificate is in a log");
+        without_log.into_iter().chain(without_sct).collect()
     }
 
     fn verify(&self, bundle: &Bundle, digest: Sha256Hash) -> Result<(), String> {
@@ -79,7 +97,8 @@ impl Signers {
             Self::Keys(keys) => by_one_of(keys, payload, &signed.signature)?,
             Self::Keyless(keyless) => {
                 let certified = signed.keyless.as_ref().ok_or("it was made with a key")?;
-                let bundle = bundle_of(payload, &signed.signature, certified).ok_or("it cannot be read")?;
+                let is_logged = keyless.policy.verifies_tlog();
+                let bundle = bundle_of(payload, &signed.signature, certified, is_logged).ok_or("it cannot be read")?;
                 guarded(|| {
                     let bundle = Bundle::from_json(&bundle.to_string()).map_err(|error| error.to_string())?;
                     keyless.verify(&bundle, Sha256Hash::new(sha256(payload)))
@@ -94,6 +113,9 @@ impl Signers {
     pub(crate) fn signed_bundle(&self, bundle: &[u8], manifest: &str) -> Result<(), String> {
         guarded(|| {
             let bundle: Bundle = serde_json::from_slice(bundle).map_err(|error| error.to_string())?;
+            if bundle.media_type != MediaType::Bundle0_3 {
+                return Err(format!("it is a bundle of an older form ({})", bundle.media_type.as_str()));
+            }
             let SignatureContent::DsseEnvelope(envelope) = &bundle.content else {
                 return Err("it has no statement".to_owned());
             };
@@ -125,6 +147,29 @@ impl Signers {
 fn by_one_of(keys: &[PublicKey], bytes: &[u8], signature: &[u8]) -> Result<(), String> {
     let is_signed = keys.iter().any(|key| key.has_signed(bytes, signature));
     if is_signed { Ok(()) } else { Err("it is by another key".to_owned()) }
+}
+
+/// The fields of a trusted root, all of which are known here: one that is spelt in another way would go unseen, and what it lists unchecked.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Fields {
+    media_type: String,
+    #[serde(default, rename = "tlogs")]
+    _tlogs: IgnoredAny,
+    #[serde(default, rename = "certificateAuthorities")]
+    _certificate_authorities: IgnoredAny,
+    #[serde(default, rename = "ctlogs")]
+    _ctlogs: IgnoredAny,
+    #[serde(default, rename = "timestampAuthorities")]
+    _timestamp_authorities: IgnoredAny,
+}
+
+fn check_fields(trusted_root: &str) -> Result<(), String> {
+    let Fields { media_type, .. } = serde_json::from_str(trusted_root).map_err(|error| error.to_string())?;
+    match media_type.starts_with(TRUSTED_ROOT) {
+        true => Ok(()),
+        false => Err(format!("mediaType is {media_type}")),
+    }
 }
 
 /// Whether a statement, whose signature was checked, is a signature of this manifest and no other statement about it.
@@ -177,14 +222,14 @@ struct Body {
     api_version: String,
 }
 
-/// An older signature as a bundle.
-fn bundle_of(payload: &[u8], signature: &[u8], certified: &Certified) -> Option<Value> {
+/// An older signature as a bundle. What a log says is left out where none is trusted.
+fn bundle_of(payload: &[u8], signature: &[u8], certified: &Certified, is_logged: bool) -> Option<Value> {
     let mut certificates = certificates(&certified.certificate)?;
     if let Some(chain) = &certified.chain {
         certificates.extend(self::certificates(chain)?);
     }
     let mut entries = Vec::new();
-    if let Some(logged) = &certified.logged {
+    if let Some(logged) = certified.logged.as_ref().filter(|_| is_logged) {
         let Logged { signed_entry_timestamp, payload } = serde_json::from_str(logged).ok()?;
         let Body { kind, api_version } = serde_json::from_slice(&BASE64_STANDARD.decode(&payload.body).ok()?).ok()?;
         let log_id = Sha256Hash::from_hex(&payload.log_id).ok()?;
@@ -200,7 +245,7 @@ fn bundle_of(payload: &[u8], signature: &[u8], certified: &Certified) -> Option<
         stamps.push(json!({"signedTimestamp": timestamp}));
     }
     Some(json!({
-        "mediaType": OLDER_BUNDLE,
+        "mediaType": if entries.is_empty() { UNLOGGED_BUNDLE } else { OLDER_BUNDLE },
         "verificationMaterial": {
             "x509CertificateChain": {"certificates": certificates}, "tlogEntries": entries,
             "timestampVerificationData": {"rfc3161Timestamps": stamps},
@@ -210,10 +255,6 @@ fn bundle_of(payload: &[u8], signature: &[u8], certified: &Certified) -> Option<
             "signature": BASE64_STANDARD.encode(signature),
         },
     }))
-}
-
-fn sha256(bytes: &[u8]) -> [u8; 32] {
-    <sha2::Sha256 as sha2::Digest>::digest(bytes).into()
 }
 
 /// The certificates of a PEM file.
@@ -308,6 +349,9 @@ mod tests {
         let refused = |root: &str| Keyless::new("i", "a", root).err().map(|error| error.to_string());
         let empty = json!({"mediaType": "application/vnd.dev.sigstore.trustedroot+json;version=0.1"}).to_string();
         assert_eq!(refused(&empty).as_deref(), Some("it names no certificate authority"));
+        for other in [empty.replace("trustedroot", "bundle"), empty.replace('{', "{\"ctLogs\": [],")] {
+            assert!(refused(&other).is_some_and(|error| error.starts_with("it is no trusted root of Sigstore: ")));
+        }
         assert!(refused("nonsense").is_some_and(|error| error.starts_with("it is no trusted root of Sigstore: ")));
     }
 }

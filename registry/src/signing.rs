@@ -1,20 +1,23 @@
 //! Signatures in a registry: looked for, checked, and pushed.
 
-use bartizan_contract::digest::{digest_of, digits};
 use bytes::Bytes;
 use oci_client::Reference;
 
-use crate::client::{LONG, Registry, SHORT};
+use crate::client::{LONG, Registry};
 use crate::error::RegistryError;
 use crate::key::PrivateKey;
-use crate::manifest::Manifest;
-use crate::signature::{self, MOST_SIGNATURES};
-use crate::signers::Signers;
+use crate::manifest::{Descriptor, Manifest};
+use crate::signature;
+use crate::signers::{PREDICATE, Signers};
 
 /// Type of the artefacts that refer to a manifest and hold a bundle with its signature, and media type of the bundle.
 const BUNDLE: &str = "application/vnd.dev.sigstore.bundle.v0.3+json";
+/// Annotation of such an artefact with what its bundle says.
+const PREDICATE_ANNOTATION: &str = "dev.sigstore.bundle.predicateType";
 /// Most bytes of a bundle.
-const BUNDLE_BYTES: usize = 256 * 1024;
+pub(crate) const BUNDLE_BYTES: usize = 256 * 1024;
+/// Most bundles of one manifest that are looked at.
+const MOST_BUNDLES: usize = 64;
 
 /// What was found that is no signature by those who may have signed.
 #[derive(Default)]
@@ -37,7 +40,7 @@ impl Registry {
     /// # Errors
     /// If none has, or the registry is unavailable.
     pub async fn verify(&self, manifest: &str, signers: &Signers) -> Result<(), RegistryError> {
-        self.within(SHORT, async {
+        self.within(LONG, async {
             let mut refused = Refused::default();
             if self.is_signed(manifest, signers, &mut refused).await?
                 || self.is_signed_by_bundle(manifest, signers, &mut refused).await?
@@ -76,7 +79,10 @@ impl Registry {
         signers: &Signers,
         refused: &mut Refused,
     ) -> Result<bool, RegistryError> {
-        for place in self.bundles(manifest).await? {
+        let mut places = self.bundles(manifest).await?;
+        // A registry lists them in any order.
+        places.truncate(MOST_BUNDLES);
+        for place in places {
             let bundle = there(self.bundle(&place).await)?;
             match bundle.and_then(|bundle| signers.signed_bundle(&bundle, manifest)) {
                 Ok(()) => return Ok(true),
@@ -93,22 +99,17 @@ impl Registry {
         Ok(self.find(&place).await?.map(|artifact| (place, artifact)))
     }
 
-    /// Where the bundles of a manifest are.
+    /// Where the bundles with signatures of a manifest are. Those of other statements about it, as far as they say so, are not among them.
     pub(crate) async fn bundles(&self, manifest: &str) -> Result<Vec<Reference>, RegistryError> {
-        let digests = self.referrers(manifest, BUNDLE).await?.into_iter();
-        let mut places: Vec<Reference> = digests
-            .filter(|digest| digits(digest).is_some())
-            .map(|digest| self.reference().clone_with_digest(digest))
-            .collect();
-        places.drain(..places.len().saturating_sub(MOST_SIGNATURES));
-        Ok(places)
+        let is_signature =
+            |entry: &Descriptor| entry.annotations.get(PREDICATE_ANNOTATION).is_none_or(|said| said == PREDICATE);
+        let found = self.referrers(manifest, BUNDLE).await?.into_iter().filter(is_signature);
+        Ok(found.map(|entry| self.reference().clone_with_digest(entry.digest)).collect())
     }
 
-    async fn bundle(&self, place: &Reference) -> Result<Bytes, RegistryError> {
+    /// The bundle of an artefact. Whatever its digest, it counts by its signature.
+    pub(crate) async fn bundle(&self, place: &Reference) -> Result<Bytes, RegistryError> {
         let bytes = self.pull(place).await?;
-        if place.digest().is_some_and(|digest| digest != digest_of(&bytes)) {
-            return Err(RegistryError::Invalid(format!("{place} is another manifest than its digest says")));
-        }
         let layers = Manifest::parse(&bytes)?.layers;
         let layer =
             layers.iter().filter(|layer| layer.media_type == BUNDLE).find_map(|layer| layer.layer(BUNDLE_BYTES));

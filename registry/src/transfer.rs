@@ -1,7 +1,7 @@
 //! Artefacts from a registry into a file and from a file into another one: everything that a manifest names, with the signatures beside it,
 //! byte for byte, so that every digest stays what it was.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use bartizan_contract::digest::digest_of;
@@ -14,7 +14,10 @@ use crate::archive::{ArchiveReader, ArchiveWriter, BLOB_BYTES};
 use crate::client::{LONG, Registry, SHORT};
 use crate::error::{RegistryError, TransferError};
 use crate::manifest::{Descriptor, INDEX, MANIFEST, Manifest};
+use crate::referrers;
 use crate::signature::{self, Signatures};
+use crate::signers::Signers;
+use crate::signing::BUNDLE_BYTES;
 
 /// Bytes a second of the slowest connection over which a large blob is still uploaded.
 const SLOWEST: u64 = 64 << 10;
@@ -39,6 +42,19 @@ fn blobs(manifest: &Manifest) -> impl Iterator<Item = &Descriptor> {
     manifest.config.iter().chain(&manifest.layers)
 }
 
+/// Where a manifest is among those that are saved with it, and how large its blobs may be.
+#[derive(Clone, Copy)]
+struct Level {
+    depth: usize,
+    limit: usize,
+}
+
+impl Level {
+    const TOP: Self = Self { depth: 0, limit: BLOB_BYTES };
+    /// Anybody who may push may have made it.
+    const SIGNATURE: Self = Self { depth: 0, limit: BUNDLE_BYTES };
+}
+
 /// What was saved of one reference.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Saved {
@@ -46,36 +62,53 @@ pub struct Saved {
     pub digest: String,
     /// Number of its signatures.
     pub signatures: usize,
+    /// Signatures that are damaged or not there, and why.
+    pub left_out: Vec<String>,
 }
 
-/// Copies what a reference resolves to, and its signatures, into an archive.
+/// Copies what a reference resolves to, and its signatures, into an archive, if one of these has signed it.
 ///
 /// # Errors
-/// If the registry is unavailable, or the file cannot be written.
-pub async fn save(registry: &Registry, archive: &mut ArchiveWriter) -> Result<Saved, TransferError> {
+/// If nobody of them has, the registry is unavailable, or the file cannot be written.
+pub async fn save(
+    registry: &Registry,
+    signers: Option<&Signers>,
+    archive: &mut ArchiveWriter,
+) -> Result<Saved, TransferError> {
     let from = registry.reference().clone();
     let manifest = pull(registry, &from).await?;
     let digest = digest_of(&manifest);
     if from.digest().is_some_and(|wanted| wanted != digest) {
         return Err(RegistryError::OtherDigest(digest).into());
     }
+    if let Some(signers) = signers {
+        registry.verify(&digest, signers).await?;
+    }
     // Before what they are about: who loads them in this order never has a tag that stands for what is not signed yet.
     registry.log_in(RegistryOperation::Pull).await?;
-    let mut signatures = 0;
+    let (mut signatures, mut left_out) = (0, Vec::new());
     if let Some((place, artifact)) = registry.within(SHORT, registry.signatures(&digest)).await? {
-        save_all(registry, archive, &artifact, Some(place.to_string()), 0).await?;
+        save_all(registry, archive, &artifact, Some(place.to_string()), Level::SIGNATURE).await?;
         signatures += signature::signed(&artifact).len();
     }
     registry.log_in(RegistryOperation::Pull).await?;
     for place in registry.within(SHORT, registry.bundles(&digest)).await? {
-        let bundle = pull(registry, &place).await?;
-        save_all(registry, archive, &bundle, Some(place.to_string()), 0).await?;
-        signatures += 1;
+        registry.log_in(RegistryOperation::Pull).await?;
+        match registry.within(SHORT, registry.bundle(&place)).await {
+            Ok(_) => {
+                let bundle = pull(registry, &place).await?;
+                save_all(registry, archive, &bundle, Some(place.to_string()), Level::SIGNATURE).await?;
+                signatures += 1;
+            }
+            // Whoever may push may list anything.
+            Err(RegistryError::Missing(reason) | RegistryError::Invalid(reason)) => left_out.push(reason),
+            Err(other) => return Err(other.into()),
+        }
     }
     // Its tag stays, also where the digest says what it must stand for.
     let name = from.tag().map_or_else(|| from.clone(), |tag| registry.tagged(tag.to_owned()));
-    save_all(registry, archive, &manifest, Some(name.to_string()), 0).await?;
-    Ok(Saved { digest, signatures })
+    save_all(registry, archive, &manifest, Some(name.to_string()), Level::TOP).await?;
+    Ok(Saved { digest, signatures, left_out })
 }
 
 /// A manifest, with a token of its own: one may last a minute only.
@@ -89,9 +122,9 @@ async fn save_all(
     archive: &mut ArchiveWriter,
     bytes: &[u8],
     name: Option<String>,
-    level: usize,
+    level: Level,
 ) -> Result<(), TransferError> {
-    let manifest = read(bytes, level)?;
+    let manifest = read(bytes, level.depth)?;
     for descriptor in manifest.manifests.iter().flatten() {
         if archive.has(&descriptor.digest) {
             continue;
@@ -101,14 +134,15 @@ async fn save_all(
         if digest_of(&found) != descriptor.digest {
             return Err(RegistryError::Invalid(format!("{place} is another manifest than its digest says")).into());
         }
-        Box::pin(save_all(registry, archive, &found, None, level + 1)).await?;
+        Box::pin(save_all(registry, archive, &found, None, Level { depth: level.depth + 1, ..level })).await?;
     }
     for descriptor in blobs(&manifest) {
         if !archive.has(&descriptor.digest) {
             let (digest, size) = (&descriptor.digest, descriptor.size);
-            let layer = descriptor.layer(BLOB_BYTES);
-            let layer = layer
-                .ok_or_else(|| RegistryError::Invalid(format!("{digest} has {size} bytes, more than {BLOB_BYTES}")))?;
+            let limit = level.limit;
+            let layer = descriptor.layer(limit);
+            let layer =
+                layer.ok_or_else(|| RegistryError::Invalid(format!("{digest} has {size} bytes, more than {limit}")))?;
             registry.log_in(RegistryOperation::Pull).await?;
             archive.add_blob(digest, &registry.download(&layer).await?)?;
         }
@@ -156,20 +190,27 @@ async fn refer(
     manifest: &Manifest,
     subject: &str,
 ) -> Result<(), TransferError> {
-    let Some(artifact_type) = &manifest.artifact_type else { return Ok(()) };
+    // One without a type has that of its config.
+    let artifact_type = manifest.artifact_type.clone().or_else(|| Some(manifest.config.as_ref()?.media_type.clone()));
+    let Some(artifact_type) = artifact_type else { return Ok(()) };
     registry.log_in(RegistryOperation::Pull).await?;
-    if registry.within(SHORT, registry.referrers(subject, artifact_type)).await?.contains(&entry.digest) {
+    let known = registry.within(SHORT, registry.referrers(subject, &artifact_type)).await?;
+    if known.iter().any(|known| known.digest == entry.digest) {
         return Ok(());
     }
-    let place = registry.tagged(subject.replace(':', "-"));
-    let held = registry.within(SHORT, registry.find(&place)).await?;
-    let held = held.and_then(|held| serde_json::from_slice::<Value>(&held).ok());
-    let mut entries = match held.and_then(|mut held| held.get_mut("manifests").map(Value::take)) {
-        Some(Value::Array(entries)) => entries,
-        _ => Vec::new(),
+    let place = registry.tagged(referrers::tag_of(subject));
+    let mut entries = match registry.within(SHORT, registry.find(&place)).await? {
+        Some(held) => match serde_json::from_slice::<Value>(&held)
+            .ok()
+            .and_then(|mut held| held.get_mut("manifests").map(Value::take))
+        {
+            Some(Value::Array(entries)) => entries,
+            _ => return Err(RegistryError::Invalid(format!("{place} is no index of what refers to a manifest")).into()),
+        },
+        None => Vec::new(),
     };
-    let annotations = BTreeMap::new();
-    let entry = Descriptor { artifact_type: Some(artifact_type.clone()), annotations, ..entry.clone() };
+    let annotations = manifest.annotations.clone();
+    let entry = Descriptor { artifact_type: Some(artifact_type), annotations, ..entry.clone() };
     entries.push(json!(entry));
     let index = json!({"schemaVersion": 2, "mediaType": INDEX, "manifests": entries});
     load_manifest(registry, &place, index.to_string().into_bytes(), INDEX).await

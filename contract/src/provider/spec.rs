@@ -198,8 +198,8 @@ pub struct Verification {
     pub keyless: Option<Keyless>,
 }
 
-/// Who must have signed a module without a key of their own: the certificate of the signature names both, and an authority of the trusted
-/// root issued it while its log shows that the signature was made.
+/// Who must have signed a module without a key of their own: the certificate of the signature names both issuer and identity, an authority
+/// of the trusted root issued it, and a log or a time stamp shows that the signature was made while it was valid.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Keyless {
@@ -213,7 +213,7 @@ pub struct Keyless {
     pub trusted_root: TrustedRootSource,
 }
 
-/// A trusted root in Sigstore's form, as `cosign trusted-root create` or `gh attestation trusted-root` writes it.
+/// A trusted root in Sigstore's form (one JSON document), as `cosign trusted-root create` writes it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct TrustedRootSource {

@@ -4,6 +4,7 @@ use bartizan_contract::provider::{Keyless, TrustedRootKey, Verification};
 use bartizan_registry::{self as registry, PublicKey, RegistryError, Signers};
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::{Api, Client};
+use tracing::warn;
 
 use crate::kubernetes::deadline::in_time;
 use crate::kubernetes::error::chain;
@@ -24,9 +25,12 @@ pub(super) async fn signers(client: &Client, namespace: &str, verify: &Verificat
     let found = found.ok_or_else(|| RegistryError::Unverified(format!("there is no {title}")))?;
     let root = found.data.and_then(|mut data| data.remove(key));
     let root = root.ok_or_else(|| RegistryError::Unverified(format!("{title} has no key {key} in its data")))?;
-    registry::Keyless::new(issuer, identity, &root)
-        .map(|keyless| Signers::Keyless(Box::new(keyless)))
-        .map_err(|error| RegistryError::Unverified(format!("{title}: {key}: {error}")))
+    let keyless = registry::Keyless::new(issuer, identity, &root)
+        .map_err(|error| RegistryError::Unverified(format!("{title}: {key}: {error}")))?;
+    for unchecked in keyless.unchecked() {
+        warn!(config_map = name, "not checked, since the trusted root lists nobody who could say it: {unchecked}");
+    }
+    Ok(Signers::Keyless(Box::new(keyless)))
 }
 
 fn keys(pems: &[String]) -> Result<Vec<PublicKey>, RegistryError> {

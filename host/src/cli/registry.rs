@@ -57,7 +57,11 @@ pub(crate) struct Signed {
 }
 
 impl Signed {
-    fn signers(&self) -> anyhow::Result<Option<Signers>> {
+    /// Those who may have.
+    ///
+    /// # Errors
+    /// If a file is not what it should be.
+    pub(crate) fn signers(&self) -> anyhow::Result<Option<Signers>> {
         let Self { keys, certificate_identity, certificate_oidc_issuer, trusted_root } = self;
         if let (Some(identity), Some(issuer), Some(file)) =
             (certificate_identity, certificate_oidc_issuer, trusted_root)
@@ -65,6 +69,9 @@ impl Signed {
             let context = || format!("--trusted-root {}", file.display());
             let root = std::fs::read_to_string(file).with_context(context)?;
             let keyless = Keyless::new(issuer, identity, &root).with_context(context)?;
+            for unchecked in keyless.unchecked() {
+                eprintln!("not checked, since {} lists nobody who could say it: {unchecked}", file.display());
+            }
             return Ok(Some(Signers::Keyless(Box::new(keyless))));
         }
         let keys: Vec<PublicKey> = keys.iter().map(|file| public_key(file)).collect::<anyhow::Result<_>>()?;

@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context as _;
-use bartizan_registry::{ArchiveReader, ArchiveWriter, Reference, Saved, TransferError, parse_reference};
+use bartizan_registry::{ArchiveReader, ArchiveWriter, Reference, Saved, Signers, TransferError, parse_reference};
 
-use crate::cli::registry::{How, connect, connect_to_push, part_of, refused};
+use crate::cli::registry::{How, Signed, connect, connect_to_push, part_of, refused};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct SaveArgs {
@@ -19,8 +19,10 @@ pub(crate) struct SaveArgs {
     #[arg(value_name = "REFERENCE", value_parser = parse_reference)]
     pub(crate) references: Vec<Reference>,
     /// Where the release is, as registry.example.com/bartizan. Default: where this program was released.
-    #[arg(long, value_name = "REGISTRY", env = "BARTIZAN_RELEASE", value_parser = registry, conflicts_with = "references")]
+    #[arg(long, value_name = "REGISTRY", env = "BARTIZAN_RELEASE", value_parser = registry)]
     pub(crate) release: Option<String>,
+    #[command(flatten)]
+    pub(crate) signed: Signed,
     #[command(flatten)]
     pub(crate) how: How,
 }
@@ -67,10 +69,11 @@ fn registry(text: &str) -> Result<String, String> {
 /// # Errors
 /// If a registry cannot be asked, or the file not be written. There is no file then.
 pub(crate) async fn save(args: &SaveArgs) -> anyhow::Result<ExitCode> {
-    let SaveArgs { file, references, release, how } = args;
+    let SaveArgs { file, references, release, signed, how } = args;
+    let signers = signed.signers()?;
     let references = if references.is_empty() { released(release.as_deref())? } else { references.clone() };
     let fresh = part_of(file);
-    let saved = save_to(&fresh, &references, how).await;
+    let saved = save_to(&fresh, &references, signers.as_ref(), how).await;
     let written = match saved {
         Ok(ExitCode::SUCCESS) => std::fs::rename(&fresh, file)
             .map(|()| ExitCode::SUCCESS)
@@ -83,14 +86,22 @@ pub(crate) async fn save(args: &SaveArgs) -> anyhow::Result<ExitCode> {
     written
 }
 
-async fn save_to(file: &Path, references: &[Reference], how: &How) -> anyhow::Result<ExitCode> {
+async fn save_to(
+    file: &Path,
+    references: &[Reference],
+    signers: Option<&Signers>,
+    how: &How,
+) -> anyhow::Result<ExitCode> {
     let context = || format!("{} cannot be written", file.display());
     let mut archive = ArchiveWriter::create(file).with_context(context)?;
     for reference in references {
-        match bartizan_registry::save(&connect(reference, how)?, &mut archive).await {
-            Ok(Saved { digest, signatures }) => {
+        match bartizan_registry::save(&connect(reference, how)?, signers, &mut archive).await {
+            Ok(Saved { digest, signatures, left_out }) => {
                 println!("{}", reference.clone_with_digest(digest));
                 eprintln!("{reference}: {signatures} signatures");
+                for reason in left_out {
+                    eprintln!("{reference}: left out a signature: {reason}");
+                }
             }
             Err(TransferError::Registry(failure)) => return refused(failure),
             Err(TransferError::File(error)) => return Err(error).with_context(context),

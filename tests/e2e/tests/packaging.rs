@@ -148,6 +148,9 @@ async fn values_that_mean_nothing_are_refused(helm: &Helm) -> Result<()> {
         ("callMemory=much", "at '/callMemory'"),
         ("podLabels.app\\.kubernetes\\.io/name=x", "invalid propertyName 'app.kubernetes.io/name'"),
         ("providerNamespace.name=default", "providerNamespace.name: it must not be the namespace of the release"),
+        ("providers.minio.module.pullSecretName=registry", "registry is not one of pullSecrets"),
+        ("providers.minio.module.verify.keys={a}", "it is for a module in a registry, and there is no reference"),
+        ("providers.minio.module.verify.key=a", "additional properties 'key' not allowed"),
         ("providers.nfs.enabled=true", "providers.nfs: this chart has no rights for it"),
     ] {
         let set = format!("--set={value}");

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result, ensure};
+use bartizan_contract::digest as digests;
 use bartizan_harness::build;
 
 /// `cargo xtask chart`.
@@ -29,7 +30,7 @@ struct Pinned {
 
 fn pinned(text: &str) -> Result<Pinned, String> {
     match text.split_once('@') {
-        Some((place, digest)) if digest.starts_with("sha256:") && digest.len() == 71 && !place.is_empty() => {
+        Some((place, digest)) if digests::digits(digest).is_some() && !place.is_empty() => {
             Ok(Pinned { place: place.to_owned(), digest: digest.to_owned() })
         }
         _ => Err("names no digest: write it as registry.example.com/bartizan@sha256:...".to_owned()),
@@ -43,8 +44,15 @@ fn module(text: &str) -> Result<(String, Pinned), String> {
 
 /// Copies the charts, and says there what was released.
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
+    let mut names: Vec<&String> = args.modules.iter().map(|(name, _)| name).collect();
+    names.sort_unstable();
+    names.dedup();
+    ensure!(names.len() == args.modules.len(), "a provider has two modules");
+    let sources = build::workspace_root().join("deploy/chart");
+    let output = std::path::absolute(&args.output)?;
+    ensure!(!output.starts_with(&sources) && !sources.starts_with(&output), "--output: the sources are there");
     for chart in ["bartizan", "bartizan-crds"] {
-        let (from, to) = (build::workspace_root().join("deploy/chart").join(chart), args.output.join(chart));
+        let (from, to) = (sources.join(chart), args.output.join(chart));
         if to.exists() {
             std::fs::remove_dir_all(&to).with_context(|| to.display().to_string())?;
         }
@@ -77,12 +85,18 @@ fn set(text: &str, path: &[&str], by: &str) -> Result<String> {
     let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
     let mut at = 0;
     for line in path {
-        let found = lines[at..].iter().position(|known| known.trim() == *line);
-        at += found.with_context(|| format!("values.yaml has no line \"{line}\" where it was expected"))?;
+        let depth = if at == 0 { 0 } else { indent(&lines[at]) + 1 };
+        let block = lines.iter().enumerate().skip(at + usize::from(at > 0));
+        let mut block = block.take_while(|(_, known)| known.trim().is_empty() || indent(known) >= depth);
+        let found = block.find(|(_, known)| known.trim() == *line).map(|(at, _)| at);
+        at = found.with_context(|| format!("values.yaml has no line \"{line}\" where it was expected"))?;
     }
-    let indent = lines[at].len() - lines[at].trim_start().len();
-    lines[at] = format!("{}{by}", " ".repeat(indent));
+    lines[at] = format!("{}{by}", " ".repeat(indent(&lines[at])));
     Ok(format!("{}\n", lines.join("\n")))
+}
+
+fn indent(line: &str) -> usize {
+    line.len() - line.trim_start().len()
 }
 
 fn copy(from: &Path, to: &Path) -> Result<()> {
@@ -127,7 +141,10 @@ mod tests {
             assert_eq!(values["providers"][name]["module"]["reference"], of(&format!("providers/{name}")).as_str());
         }
         assert!(folder.path().join("bartizan-crds/templates/providers.bartizan.dev.yaml").exists());
-        let unknown = Args { modules: vec![("nfs".to_owned(), named("nfs")?.1)], ..args };
+        let place = folder.path().to_owned();
+        let unknown = Args { modules: vec![named("nfs")?], image: args.image.clone(), output: place };
+        let twice = Args { modules: vec![named("minio")?, named("minio")?], ..args };
+        assert!(run(&twice).is_err_and(|error| error.to_string().contains("two modules")));
         assert!(run(&unknown).is_err_and(|error| error.to_string().contains("nfs:")));
         assert!(pinned("registry.example.com/bartizan:0.1.0").is_err());
         Ok(())

@@ -14,6 +14,9 @@ use tempfile::TempDir;
 /// Longer than anything that is waited for here takes.
 const LONG: Duration = Duration::from_secs(90);
 
+/// Longer than any line takes, those of Helm and uninstall included, each of which has its own limit.
+const LONGEST: Duration = Duration::from_secs(300);
+
 /// What a line printed, on stdout and stderr together, and how it ended.
 pub(crate) struct Said {
     pub(crate) text: String,
@@ -74,8 +77,9 @@ impl Shell {
             bash.env_remove(variable);
         }
         bash.env("BARTIZAN_DEBUG_KEY_FILE", self.path("debug.key"));
-        let output =
-            tokio::process::Command::from(bash).kill_on_drop(true).output().await.context("there is no bash")?;
+        let output = tokio::process::Command::from(bash).kill_on_drop(true).output();
+        let output = tokio::time::timeout(LONGEST, output).await.with_context(|| format!("`{line}` hangs"))?;
+        let output = output.context("there is no bash")?;
         let text = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
         Ok(Said { text, code: output.status.code() })
     }
