@@ -1,5 +1,8 @@
 //! Events on parents and Providers. They are for people and may be lost: a failure is logged and not retried.
 
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
 use bartizan_contract::names::{PROVIDER_API_VERSION, PROVIDER_KIND};
 use bartizan_contract::{EventType, ProviderEvent};
 use bartizan_engine::Observed;
@@ -15,17 +18,29 @@ use crate::kubernetes::error::text;
 /// Longest note in bytes, before an ellipsis: the API server takes 1024 bytes.
 const MAX_NOTE: usize = 1000;
 
+/// Most events of Providers whose notes are remembered.
+const MOST_NOTES: usize = 1024;
+
+/// What an event of a Provider is about: its uid, and the reason.
+type About = (Option<String>, String);
+
 /// Publishes the events of one provider.
 #[derive(Clone)]
 pub(crate) struct Events {
+    client: Client,
+    reporter: Reporter,
     recorder: Recorder,
+    /// The recorder counts an event whose note is another one as the same event, and the other note would be seen by nobody. There are few of
+    /// Providers, so that each note of theirs has a recorder of its own.
+    notes: Arc<Mutex<BTreeMap<About, (String, Recorder)>>>,
 }
 
 impl Events {
     /// Events of the controller `manager`.
     pub(crate) fn new(client: Client, manager: &str) -> Self {
         let reporter = Reporter { controller: manager.to_owned(), instance: None };
-        Self { recorder: Recorder::new(client, reporter) }
+        let recorder = Recorder::new(client.clone(), reporter.clone());
+        Self { client, reporter, recorder, notes: Arc::default() }
     }
 
     /// Publishes one event on a parent.
@@ -39,7 +54,7 @@ impl Events {
             resource_version: None,
             field_path: None,
         };
-        if let Err(error) = self.try_publish(&reference, event, "Reconcile").await {
+        if let Err(error) = self.try_publish(&self.recorder, &reference, event, "Reconcile").await {
             let (kind, namespace, name) = parent.key.parts();
             warn!(kind, namespace, name, reason = event.reason, "event could not be published: {}", text(&error));
         }
@@ -60,14 +75,32 @@ impl Events {
                 EventType::Normal => info!(provider = name, reason = event.reason, "{}", event.message),
                 EventType::Warning => warn!(provider = name, reason = event.reason, "{}", event.message),
             }
-            if let Err(error) = self.try_publish(&reference, event, "Serve").await {
+            let recorder = self.recorder_of(provider, event);
+            if let Err(error) = self.try_publish(&recorder, &reference, event, "Serve").await {
                 warn!(provider = name, reason = event.reason, "event could not be published: {}", text(&error));
+            }
+        }
+    }
+
+    fn recorder_of(&self, provider: &Target, event: &ProviderEvent) -> Recorder {
+        let mut notes = self.notes.lock().unwrap_or_else(PoisonError::into_inner);
+        if notes.len() >= MOST_NOTES {
+            notes.clear();
+        }
+        let about = (provider.uid.clone(), event.reason.clone());
+        match notes.get(&about) {
+            Some((note, recorder)) if *note == event.message => recorder.clone(),
+            _ => {
+                let recorder = Recorder::new(self.client.clone(), self.reporter.clone());
+                notes.insert(about, (event.message.clone(), recorder.clone()));
+                recorder
             }
         }
     }
 
     async fn try_publish(
         &self,
+        recorder: &Recorder,
         reference: &ObjectReference,
         event: &ProviderEvent,
         action: &str,
@@ -83,7 +116,7 @@ impl Events {
             action: action.to_owned(),
             secondary: None,
         };
-        in_time(self.recorder.publish(&event, reference)).await
+        in_time(recorder.publish(&event, reference)).await
     }
 }
 

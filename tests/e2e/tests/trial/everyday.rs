@@ -104,6 +104,8 @@ async fn a_held_upgrade_is_approved_in_git_and_rolled_back(site: &mut Site) -> R
     shell
         .sees("kubectl get events --field-selector involvedObject.name=minio", "bartizan approve provider/minio")
         .await?;
+    // The note of each, also where one of the same reason was published before.
+    shell.sees("kubectl get events --field-selector involvedObject.name=minio", "0.1.1@sha256:").await?;
     let diff = site.asked("diff provider/minio").await?;
     site.shell.types(&diff).await?;
 
