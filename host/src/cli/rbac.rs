@@ -95,8 +95,6 @@ struct Asked {
     /// Whether the account is printed, too.
     makes_account: bool,
     scopes: Vec<Scope>,
-    /// Whether people get roles for the kinds. Whoever has rights in some namespaces only cannot give them in all.
-    has_people: bool,
 }
 
 impl Asked {
@@ -109,7 +107,7 @@ impl Asked {
             some => some.iter().map(|namespace| whole(Some(namespace))).collect(),
         };
         let (account, makes_account) = account_or(account, format!("provider-{}", manifest.name));
-        Ok(Self { account, makes_account, scopes, has_people: namespaces.is_empty() })
+        Ok(Self { account, makes_account, scopes })
     }
 
     /// What a Provider grants of that.
@@ -125,7 +123,7 @@ impl Asked {
             "it would read the Secrets of all namespaces, the host's own among them, and not be accepted: name the namespaces that it \
              serves in spec.namespaces, or say spec.allowHostSecrets"
         );
-        Ok(Self { account, makes_account, scopes, has_people: spec.namespaces.is_empty() })
+        Ok(Self { account, makes_account, scopes })
     }
 }
 
@@ -149,8 +147,8 @@ fn check_scope(manifest: &ProviderManifest, namespaces: &[String], advice: &str)
 
 impl Asked {
     fn render(&self, manifest: &ProviderManifest, format: Format) -> anyhow::Result<String> {
-        let Self { account, makes_account, scopes, has_people } = self;
-        let for_people = if *has_people { roles_for_people(manifest) } else { Vec::new() };
+        let Self { account, makes_account, scopes } = self;
+        let for_people = roles_for_people(manifest);
         if format == Format::Json {
             let made = makes_account.then(|| service_account(account));
             let roles = scopes.iter().flat_map(|Scope { namespace, manifest }| {

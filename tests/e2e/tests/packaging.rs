@@ -161,7 +161,7 @@ async fn values_that_mean_nothing_are_refused(helm: &Helm) -> Result<()> {
     Ok(())
 }
 
-/// The same Roles as `bartizan rbac --namespace` prints, and nothing for all namespaces.
+/// The same as `bartizan rbac --namespace` prints: Roles, and for people what the cluster adds to its own roles.
 async fn rights_in_namespaces_are_roles(helm: &Helm) -> Result<()> {
     let template = ["template", "bartizan", "deploy/chart/bartizan", "--namespace", NAMESPACE];
     let set = "--set=providers.minio.namespaces={shop,bank}";

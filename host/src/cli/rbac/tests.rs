@@ -178,7 +178,9 @@ fn in_namespaces_there_is_a_role_in_each_and_yaml_and_json_say_the_same() {
     let documents = serde_yaml_ng::Deserializer::from_str(&text);
     let documents: Vec<Value> = documents.map(|one| serde::Deserialize::deserialize(one).unwrap()).collect();
     assert_eq!(json["items"], Value::Array(documents));
-    assert_eq!(json["items"].as_array().unwrap().len(), 5);
+    // And two for people, whom it gives nothing that they do not have in a namespace.
+    assert_eq!(json["items"].as_array().unwrap().len(), 7);
+    assert_eq!(json["items"][6]["metadata"]["name"], "bartizan-all-edit");
     assert_eq!(json["items"][4]["kind"], "RoleBinding");
     assert_eq!(
         json["items"][4]["metadata"],

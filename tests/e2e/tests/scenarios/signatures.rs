@@ -348,6 +348,22 @@ async fn what_was_saved_is_loaded_elsewhere_with_its_digests_and_signatures() ->
     let (code, _, complaint) = run(&["pull", &salut, "--plain-http", "--key", &public])?;
     ensure!(code == Some(1) && complaint.contains("has no signatures"), "{code:?}: {complaint}");
 
+    // The release of this version, all of it or nothing.
+    let release = format!("{}/bartizan", mirror.address());
+    let (code, _, complaint) = run(&["save", "release.tar", "--release", &release, "--plain-http"])?;
+    ensure!(code == Some(2) && complaint.contains("/bartizan/bartizan:"), "{code:?}: {complaint}");
+    let module = version(&stage, "Hello, ")?;
+    for name in ["bartizan", "providers/minio", "providers/cassandra", "charts/bartizan", "charts/bartizan-crds"] {
+        let reference = format!("{release}/{name}:{}", env!("CARGO_PKG_VERSION"));
+        ensure!(run(&["push", &module, &reference, "--plain-http", "--sign", &private])?.0 == Some(0), "{reference}");
+    }
+    let signed = ["save", "release.tar", "--release", &release, "--plain-http", "--key", &public];
+    let (code, saved, complaint) = run(&signed)?;
+    ensure!(code == Some(0) && saved.lines().count() == 5, "{saved} {complaint}");
+    let (_, theirs) = pair_of_keys(&docker, "theirs")?;
+    let (code, _, complaint) = run(&["save", "other.tar", "--release", &release, "--plain-http", "--key", &theirs])?;
+    ensure!(code == Some(1) && complaint.contains("is by the key sha256:"), "{code:?}: {complaint}");
+
     // A damaged file is noticed before its manifest is pushed.
     let file = docker.join("all.tar");
     let mut bytes = std::fs::read(&file)?;

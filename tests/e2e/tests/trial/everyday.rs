@@ -70,21 +70,28 @@ async fn six_broken_stores(site: &mut Site) -> Result<()> {
     shell.types(&store("keyless", "{\"scope\": {\"nodeCount\": 4}, \"credentials\": {\"name\": \"absent\"}}")).await?;
     shell.types("kubectl -n rook-minio create service clusterip taken-service --tcp=9000").await?;
     shell.types(&store("taken", FOUR)).await?;
-    shell.sees("bartizan status", "rook-minio/taken: ").await?;
+    shell
+        .sees("bartizan status", "rook-minio/taken: Synced=False NameTaken: Service rook-minio/taken-service exists")
+        .await?;
     shell.types("kubectl -n rook-minio create quota none --hard=count/statefulsets.apps=0,count/poddisruptionbudgets.policy=0").await?;
     let probe =
         "kubectl -n rook-minio create poddisruptionbudget probe --selector=a=b --min-available=1 --dry-run=server";
     shell.sees(probe, "exceeded quota").await?;
     shell.types(&store("over-quota", FOUR)).await?;
-    for name in ["odd", "keyless", "over-quota"] {
-        shell.sees("bartizan status", &format!("rook-minio/{name}: ")).await?;
+    for (name, reason) in [
+        ("odd", "Valid=False InvalidSpec: spec.scope.nodeCount: must be an even number"),
+        ("keyless", "Ready=False CredentialsNotReady: spec.credentials.name: Secret absent does not exist"),
+        ("over-quota", "Synced=False Forbidden: StatefulSet rook-minio/over-quota could not be written"),
+    ] {
+        shell.sees("bartizan status", &format!("rook-minio/{name}: {reason}")).await?;
     }
     let asked = site.asked("explain objectstore/odd -n rook-minio").await?;
     site.shell.sees(&asked, "nodeCount").await?;
     let Site { shell, .. } = site;
     shell.types("kubectl delete clusterrolebinding bartizan-provider-minio").await?;
     shell.types(&store("forbidden", FOUR)).await?;
-    shell.sees("bartizan status", "Serving=False Forbidden").await?;
+    let status = shell.sees("bartizan status", "Serving=False Forbidden").await?;
+    ensure!(status.contains("cannot list resource") || status.contains("may not list"), "{status}");
     shell.types("helm upgrade bartizan deploy/chart/bartizan --namespace bartizan-system --reuse-values").await?;
     shell.types("kubectl -n rook-minio delete quota none").await?;
     shell.types("kubectl wait --for=condition=Ready --timeout=90s objectstore/forbidden -n rook-minio").await?;

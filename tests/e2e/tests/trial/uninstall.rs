@@ -27,7 +27,7 @@ pub(crate) async fn in_three_orders(site: &mut Site) -> Result<()> {
 
     site.install().await?;
     site.first_store().await?;
-    site.shell.begin("Provider, host and kinds by hand, then uninstall");
+    site.shell.begin("Provider and namespace by hand, then uninstall");
     site.shell.types("kubectl delete provider minio --wait=false").await?;
     site.shell.sees("bartizan status", "RemovalBlocked").await?;
     site.shell.types("kubectl delete namespace bartizan-system --timeout=90s").await?;
