@@ -84,6 +84,8 @@ pub(crate) struct Providers {
     listing: Vec<Provider>,
     /// Whether the watch of Providers is broken.
     is_deaf: bool,
+    /// Whether all Providers were judged once.
+    has_judged: bool,
     /// Whether the fleet has requested modules.
     has_requested: bool,
 }
@@ -107,6 +109,7 @@ impl Providers {
             events: Events::new(host.client.clone(), object::MANAGER),
             listing: Vec::new(),
             is_deaf: false,
+            has_judged: false,
             has_requested: false,
             host,
         }
@@ -259,7 +262,8 @@ impl Providers {
             watcher::Event::Init => self.listing.clear(),
             watcher::Event::InitApply(object) => self.listing.extend(understood(object)),
             watcher::Event::InitDone => {
-                if std::mem::take(&mut self.is_deaf) {
+                // One that broke before the first judgement leaves the word to that.
+                if std::mem::take(&mut self.is_deaf) && self.has_judged {
                     self.health.providers_known();
                 }
                 return Some(Event::Listed(std::mem::take(&mut self.listing)));
@@ -370,6 +374,7 @@ impl Providers {
                 if !self.has_requested {
                     self.wanted.send_replace(Wanted::default());
                 }
+                self.has_judged = true;
                 self.health.providers_known();
             }
             Effect::Request(wanted) => {
