@@ -6,10 +6,9 @@ use std::io::{self, BufWriter, Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::Path;
 
 use bartizan_contract::digest::{digest_of, digits};
-use serde::Deserialize;
 use serde_json::json;
 
-use crate::manifest::{self, Descriptor};
+use crate::manifest::{self, Descriptor, Index};
 
 /// Annotation of an entry with what it is called: registry, repository and tag.
 const NAME: &str = "org.opencontainers.image.ref.name";
@@ -20,11 +19,6 @@ const BLOBS: &str = "blobs/sha256/";
 pub(crate) const BLOB_BYTES: usize = 1 << 30;
 /// Largest index.
 const INDEX_BYTES: u64 = 4 << 20;
-
-#[derive(Deserialize)]
-struct Index {
-    manifests: Vec<Descriptor>,
-}
 
 /// Writes an archive.
 pub struct ArchiveWriter {

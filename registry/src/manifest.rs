@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use bartizan_contract::digest::{digest_of, digits};
 use bartizan_contract::names::PROVIDER_INTERFACE;
 use serde::{Deserialize, Serialize};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::error::ManifestError;
 
@@ -60,6 +60,22 @@ impl Descriptor {
     pub(crate) fn layer(&self, limit: usize) -> Option<Layer> {
         let size = usize::try_from(self.size).ok().filter(|size| *size <= limit)?;
         Some(Layer { digest: self.digest.clone(), size })
+    }
+}
+
+/// An index of manifests. What else might be in it is of no interest.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Index {
+    /// The manifests.
+    pub(crate) manifests: Vec<Descriptor>,
+}
+
+/// The items of a list in JSON, as they are: whoever made them may have said more of them than is known here.
+pub(crate) fn items(bytes: &[u8], field: &str) -> Option<Vec<Value>> {
+    let mut value: Value = serde_json::from_slice(bytes).ok()?;
+    match value.get_mut(field).map(Value::take) {
+        Some(Value::Array(items)) => Some(items),
+        _ => None,
     }
 }
 

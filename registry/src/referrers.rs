@@ -3,20 +3,13 @@
 
 use bartizan_contract::digest::digits;
 use oci_client::Reference;
-use serde::Deserialize;
 
 use crate::client::Registry;
 use crate::error::RegistryError;
-use crate::manifest::Descriptor;
+use crate::manifest::{Descriptor, Index};
 
 /// Most pages that are read.
 const MOST_PAGES: usize = 16;
-
-/// A list of manifests. What else might be in it is of no interest.
-#[derive(Deserialize)]
-struct Listed {
-    manifests: Vec<Descriptor>,
-}
 
 /// The tag that stands in for the interface.
 pub(crate) fn tag_of(manifest: &str) -> String {
@@ -37,7 +30,7 @@ impl Registry {
             Some(found) => found,
             // Registries say in many ways that they do not have it.
             None => match self.find(&self.tagged(tag_of(manifest))).await? {
-                Some(index) => serde_json::from_slice::<Listed>(&index).map_or_else(|_| Vec::new(), |it| it.manifests),
+                Some(index) => serde_json::from_slice::<Index>(&index).map_or_else(|_| Vec::new(), |it| it.manifests),
                 None => Vec::new(),
             },
         };
@@ -56,7 +49,7 @@ impl Registry {
         for _ in 0..MOST_PAGES {
             let Some(address) = next.take() else { return Ok(Some(all)) };
             let Some(page) = session.page(&address, self.auth()).await? else { return Ok(None) };
-            let Ok(Listed { manifests }) = serde_json::from_slice(&page.body) else { return Ok(None) };
+            let Ok(Index { manifests }) = serde_json::from_slice(&page.body) else { return Ok(None) };
             all.extend(manifests);
             next = page.next;
         }

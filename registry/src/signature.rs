@@ -8,7 +8,7 @@ use base64::prelude::BASE64_STANDARD;
 use serde_json::{Value, json};
 
 use crate::key::PrivateKey;
-use crate::manifest::{Descriptor, Layer, MANIFEST, Manifest};
+use crate::manifest::{Descriptor, Layer, MANIFEST, Manifest, items};
 
 /// Media type of a payload.
 const PAYLOAD: &str = "application/vnd.dev.cosign.simplesigning.v1+json";
@@ -153,13 +153,8 @@ impl Signatures {
     }
 }
 
-/// As they are: whoever made them may have said more of them than is known here.
 fn layers_of(artifact: &[u8]) -> Vec<Value> {
-    let mut artifact: Value = serde_json::from_slice(artifact).unwrap_or_default();
-    match artifact.get_mut("layers").map(Value::take) {
-        Some(Value::Array(layers)) => layers,
-        _ => Vec::new(),
-    }
+    items(artifact, "layers").unwrap_or_default()
 }
 
 #[cfg(test)]

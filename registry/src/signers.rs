@@ -166,10 +166,7 @@ struct Fields {
 
 fn check_fields(trusted_root: &str) -> Result<(), String> {
     let Fields { media_type, .. } = serde_json::from_str(trusted_root).map_err(|error| error.to_string())?;
-    match media_type.starts_with(TRUSTED_ROOT) {
-        true => Ok(()),
-        false => Err(format!("mediaType is {media_type}")),
-    }
+    if media_type.starts_with(TRUSTED_ROOT) { Ok(()) } else { Err(format!("mediaType is {media_type}")) }
 }
 
 /// Whether a statement, whose signature was checked, is a signature of this manifest and no other statement about it.

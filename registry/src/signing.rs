@@ -6,7 +6,7 @@ use oci_client::Reference;
 use crate::client::{LONG, Registry};
 use crate::error::RegistryError;
 use crate::key::PrivateKey;
-use crate::manifest::{Descriptor, Manifest};
+use crate::manifest::{Descriptor, Layer, Manifest};
 use crate::signature;
 use crate::signers::{PREDICATE, Signers};
 
@@ -32,6 +32,16 @@ impl Refused {
         self.count += 1;
         self.reason = reason;
     }
+}
+
+/// A bundle in a registry.
+pub(crate) struct Bundle {
+    /// The artefact that holds it.
+    pub(crate) manifest: Bytes,
+    /// Where it is.
+    pub(crate) layer: Layer,
+    /// What it is.
+    pub(crate) bytes: Bytes,
 }
 
 impl Registry {
@@ -84,7 +94,7 @@ impl Registry {
         places.truncate(MOST_BUNDLES);
         for place in places {
             let bundle = there(self.bundle(&place).await)?;
-            match bundle.and_then(|bundle| signers.signed_bundle(&bundle, manifest)) {
+            match bundle.and_then(|bundle| signers.signed_bundle(&bundle.bytes, manifest)) {
                 Ok(()) => return Ok(true),
                 Err(reason) => refused.note(reason),
             }
@@ -107,14 +117,15 @@ impl Registry {
         Ok(found.map(|entry| self.reference().clone_with_digest(entry.digest)).collect())
     }
 
-    /// The bundle of an artefact. Whatever its digest, it counts by its signature.
-    pub(crate) async fn bundle(&self, place: &Reference) -> Result<Bytes, RegistryError> {
-        let bytes = self.pull(place).await?;
-        let layers = Manifest::parse(&bytes)?.layers;
+    /// A bundle, with the artefact that holds it.
+    pub(crate) async fn bundle(&self, place: &Reference) -> Result<Bundle, RegistryError> {
+        let manifest = self.pull(place).await?;
+        let layers = Manifest::parse(&manifest)?.layers;
         let layer =
             layers.iter().filter(|layer| layer.media_type == BUNDLE).find_map(|layer| layer.layer(BUNDLE_BYTES));
         let layer = layer.ok_or_else(|| RegistryError::Invalid(format!("{place} has no bundle")))?;
-        self.download(&layer).await
+        let bytes = self.download(&layer).await?;
+        Ok(Bundle { manifest, layer, bytes })
     }
 
     /// Signs a manifest that was pushed, and keeps the signatures of others.
@@ -135,9 +146,9 @@ impl Registry {
 }
 
 /// One that is gone or damaged says nothing of the others.
-fn there(found: Result<Bytes, RegistryError>) -> Result<Result<Bytes, String>, RegistryError> {
+pub(crate) fn there<T>(found: Result<T, RegistryError>) -> Result<Result<T, String>, RegistryError> {
     match found {
-        Ok(bytes) => Ok(Ok(bytes)),
+        Ok(found) => Ok(Ok(found)),
         Err(RegistryError::Missing(reason) | RegistryError::Invalid(reason)) => Ok(Err(reason)),
         Err(other) => Err(other),
     }

@@ -8,16 +8,16 @@ use bartizan_contract::digest::digest_of;
 use bytes::Bytes;
 use http::HeaderValue;
 use oci_client::{Reference, RegistryOperation};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::archive::{ArchiveReader, ArchiveWriter, BLOB_BYTES};
 use crate::client::{LONG, Registry, SHORT};
 use crate::error::{RegistryError, TransferError};
-use crate::manifest::{Descriptor, INDEX, MANIFEST, Manifest};
+use crate::manifest::{Descriptor, INDEX, MANIFEST, Manifest, items};
 use crate::referrers;
 use crate::signature::{self, Signatures};
 use crate::signers::Signers;
-use crate::signing::BUNDLE_BYTES;
+use crate::signing::{BUNDLE_BYTES, Bundle, there};
 
 /// Bytes a second of the slowest connection over which a large blob is still uploaded.
 const SLOWEST: u64 = 64 << 10;
@@ -94,15 +94,14 @@ pub async fn save(
     registry.log_in(RegistryOperation::Pull).await?;
     for place in registry.within(SHORT, registry.bundles(&digest)).await? {
         registry.log_in(RegistryOperation::Pull).await?;
-        match registry.within(SHORT, registry.bundle(&place)).await {
-            Ok(_) => {
-                let bundle = pull(registry, &place).await?;
-                save_all(registry, archive, &bundle, Some(place.to_string()), Level::SIGNATURE).await?;
+        match there(registry.within(SHORT, registry.bundle(&place)).await)? {
+            Ok(Bundle { manifest, layer, bytes }) => {
+                archive.add_blob(&layer.digest, &bytes)?;
+                save_all(registry, archive, &manifest, Some(place.to_string()), Level::SIGNATURE).await?;
                 signatures += 1;
             }
             // Whoever may push may list anything.
-            Err(RegistryError::Missing(reason) | RegistryError::Invalid(reason)) => left_out.push(reason),
-            Err(other) => return Err(other.into()),
+            Err(reason) => left_out.push(reason),
         }
     }
     // Its tag stays, also where the digest says what it must stand for.
@@ -174,8 +173,7 @@ pub async fn load(registry: &Registry, archive: &ArchiveReader, entry: &Descript
             return Ok(digest);
         }
     }
-    load_all(registry, archive, entry, place, 0, &mut BTreeSet::new()).await?;
-    let manifest = read(&archive.blob(&entry.digest)?, 0)?;
+    let manifest = load_all(registry, archive, entry, place, 0, &mut BTreeSet::new()).await?;
     if let Some(subject) = &manifest.subject {
         refer(registry, entry, &manifest, &subject.digest).await?;
     }
@@ -200,13 +198,8 @@ async fn refer(
     }
     let place = registry.tagged(referrers::tag_of(subject));
     let mut entries = match registry.within(SHORT, registry.find(&place)).await? {
-        Some(held) => match serde_json::from_slice::<Value>(&held)
-            .ok()
-            .and_then(|mut held| held.get_mut("manifests").map(Value::take))
-        {
-            Some(Value::Array(entries)) => entries,
-            _ => return Err(RegistryError::Invalid(format!("{place} is no index of what refers to a manifest")).into()),
-        },
+        Some(held) => items(&held, "manifests")
+            .ok_or_else(|| RegistryError::Invalid(format!("{place} is no index of what refers to a manifest")))?,
         None => Vec::new(),
     };
     let annotations = manifest.annotations.clone();
@@ -223,7 +216,7 @@ async fn load_all(
     place: &Reference,
     level: usize,
     pushed: &mut BTreeSet<String>,
-) -> Result<(), TransferError> {
+) -> Result<Manifest, TransferError> {
     let bytes = archive.blob(&entry.digest)?;
     let manifest = read(&bytes, level)?;
     for descriptor in manifest.manifests.iter().flatten() {
@@ -233,7 +226,8 @@ async fn load_all(
         }
     }
     load_blobs(registry, archive, &manifest).await?;
-    load_manifest(registry, place, bytes, &entry.media_type).await
+    load_manifest(registry, place, bytes, &entry.media_type).await?;
+    Ok(manifest)
 }
 
 async fn load_blobs(registry: &Registry, archive: &ArchiveReader, manifest: &Manifest) -> Result<(), TransferError> {

@@ -8,10 +8,10 @@ use std::process::{Child, Command, Stdio};
 
 use anyhow::{Context, Result, bail, ensure};
 use bartizan_build as build;
+use bartizan_contract::digest::digest_of;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use serde_json::{Value, json};
-use sha2::{Digest as _, Sha256};
 use tempfile::TempDir;
 use tokio::net::TcpSocket;
 
@@ -117,8 +117,7 @@ impl Registry {
         let opened = self.send("POST", &format!("/v2/{repository}/blobs/uploads/"), BLOB, b"")?;
         let location = opened.lines().find_map(|line| line.strip_prefix("Location: ")).context("no location")?;
         let (_, path) = location.split_once(&self.address).context("another registry")?;
-        let digest: String = Sha256::digest(blob).iter().map(|byte| format!("{byte:02x}")).collect();
-        self.send("PUT", &format!("{path}&digest=sha256:{digest}"), BLOB, blob).map(drop)
+        self.send("PUT", &format!("{path}&digest={}", digest_of(blob)), BLOB, blob).map(drop)
     }
 
     /// Sends a request, and returns the answer to one that succeeds.
@@ -151,8 +150,7 @@ impl Registry {
             *last ^= 1;
         }
         fs::write(&file, &bytes)?;
-        let hex: String = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
-        Ok(format!("sha256:{hex}"))
+        Ok(digest_of(&bytes))
     }
 
     /// Stops it: connections are refused. Its content stays.

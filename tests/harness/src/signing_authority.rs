@@ -3,6 +3,7 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, Result};
+use bartizan_contract::digest::{digest_of, hex, sha256, sha256_hex};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use rcgen::{
@@ -10,7 +11,6 @@ use rcgen::{
     KeyPair, KeyUsagePurpose, PublicKeyData as _, SanType, SigningKey as _,
 };
 use serde_json::{Value, json};
-use sha2::{Digest as _, Sha256};
 
 /// Object identifier of the extension with the OpenID Connect issuer.
 const ISSUER: [u64; 9] = [1, 3, 6, 1, 4, 1, 57264, 1, 8];
@@ -107,8 +107,8 @@ impl SigningAuthority {
         let encoded = format!("DSSEv1 {} {STATEMENT} {} {statement}", STATEMENT.len(), statement.len());
         let made = self.make(signer, encoded.as_bytes())?;
         let body = json!({"apiVersion": "0.0.1", "kind": "dsse", "spec": {
-            "envelopeHash": {"algorithm": "sha256", "value": hex(&sha256(b""))},
-            "payloadHash": {"algorithm": "sha256", "value": hex(&sha256(statement.as_bytes()))},
+            "envelopeHash": {"algorithm": "sha256", "value": sha256_hex(b"")},
+            "payloadHash": {"algorithm": "sha256", "value": sha256_hex(statement.as_bytes())},
             "signatures": [{"signature": base64(&made.signature), "verifier": base64(made.certificate.pem().as_bytes())}],
         }});
         let body = body.to_string();
@@ -157,7 +157,7 @@ impl SigningAuthority {
         let made = self.make(signer, &payload)?;
         let certificate = made.certificate.pem();
         let body = json!({"apiVersion": "0.0.1", "kind": "hashedrekord", "spec": {
-            "data": {"hash": {"algorithm": "sha256", "value": hex(&sha256(&payload))}},
+            "data": {"hash": {"algorithm": "sha256", "value": sha256_hex(&payload)}},
             "signature": {"content": base64(&made.signature), "publicKey": {"content": base64(certificate.as_bytes())}},
         }});
         let body = body.to_string();
@@ -225,17 +225,9 @@ pub fn referrers(manifests: &[&Value]) -> Value {
 }
 
 fn descriptor(media_type: &str, bytes: &[u8]) -> Value {
-    json!({"mediaType": media_type, "digest": format!("sha256:{}", hex(&sha256(bytes))), "size": bytes.len()})
+    json!({"mediaType": media_type, "digest": digest_of(bytes), "size": bytes.len()})
 }
 
 fn base64(bytes: &[u8]) -> String {
     BASE64_STANDARD.encode(bytes)
-}
-
-fn sha256(bytes: &[u8]) -> [u8; 32] {
-    Sha256::digest(bytes).into()
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -1,11 +1,13 @@
 //! `cargo xtask chart`: the charts of a release, whose values name what was released by digest.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result, ensure};
 use bartizan_contract::digest as digests;
 use bartizan_harness::build;
+
+use crate::folder;
 
 /// `cargo xtask chart`.
 #[derive(Debug, clap::Args)]
@@ -56,7 +58,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         if to.exists() {
             std::fs::remove_dir_all(&to).with_context(|| to.display().to_string())?;
         }
-        copy(&from, &to)?;
+        folder::copy(&from, &to)?;
         println!("wrote {}", to.display());
     }
     let file = args.output.join("bartizan/values.yaml");
@@ -97,21 +99,6 @@ fn set(text: &str, path: &[&str], by: &str) -> Result<String> {
 
 fn indent(line: &str) -> usize {
     line.len() - line.trim_start().len()
-}
-
-fn copy(from: &Path, to: &Path) -> Result<()> {
-    std::fs::create_dir_all(to).with_context(|| to.display().to_string())?;
-    for entry in std::fs::read_dir(from).with_context(|| from.display().to_string())? {
-        let entry = entry?;
-        let kind = entry.file_type()?;
-        if kind.is_dir() {
-            copy(&entry.path(), &to.join(entry.file_name()))?;
-        } else {
-            ensure!(kind.is_file(), "{} is no file", entry.path().display());
-            std::fs::copy(entry.path(), to.join(entry.file_name()))?;
-        }
-    }
-    Ok(())
 }
 
 #[cfg(test)]

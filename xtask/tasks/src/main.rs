@@ -5,6 +5,7 @@ mod chart;
 mod cluster;
 mod demo;
 mod example;
+mod folder;
 mod generate;
 mod help;
 mod image;

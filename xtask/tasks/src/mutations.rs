@@ -6,6 +6,8 @@ use std::path::Path;
 use anyhow::{Context as _, Result, bail};
 use bartizan_harness::build;
 
+use crate::folder;
+
 /// One change of the source.
 struct Mutation {
     /// What the host would do then.
@@ -143,7 +145,7 @@ pub(crate) fn all() -> Result<bool> {
     let root = build::workspace_root();
     let copy = tempfile::tempdir().context("temporary folder")?;
     for name in CRATES {
-        copy_folder(&root.join(name), &copy.path().join(name))?;
+        folder::copy(&root.join(name), &copy.path().join(name))?;
     }
     std::fs::write(copy.path().join("Cargo.toml"), manifest(&read(&root.join("Cargo.toml"))?)?)?;
     std::fs::copy(root.join("Cargo.lock"), copy.path().join("Cargo.lock")).context("Cargo.lock")?;
@@ -226,20 +228,6 @@ fn found_by(line: &str) -> Option<String> {
     let (disturbances, _) = rest.split_once(" disturbances: ")?;
     let (depth, disturbances) = (depth.parse::<u32>().ok()?, disturbances.parse::<u32>().ok()?);
     Some(format!("{world} at depth {depth} with {disturbances} disturbances"))
-}
-
-fn copy_folder(from: &Path, to: &Path) -> Result<()> {
-    std::fs::create_dir_all(to)?;
-    for entry in std::fs::read_dir(from).with_context(|| from.display().to_string())? {
-        let entry = entry?;
-        let target = to.join(entry.file_name());
-        if entry.file_type()?.is_dir() {
-            copy_folder(&entry.path(), &target)?;
-        } else {
-            std::fs::copy(entry.path(), target)?;
-        }
-    }
-    Ok(())
 }
 
 fn read(file: &Path) -> Result<String> {

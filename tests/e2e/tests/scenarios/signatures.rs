@@ -24,6 +24,14 @@ fn pair_of_keys(folder: &Path, name: &str) -> Result<(String, String)> {
     Ok(files)
 }
 
+/// Pushes a module without TLS, as more says, and returns the digest of its manifest.
+fn push(stage: &Stage, docker: &Path, module: &str, reference: &str, more: &[&str]) -> Result<String> {
+    let (code, pushed, complaint) =
+        bartizan(stage, docker, &[&["push", module, reference, "--plain-http"], more].concat())?;
+    ensure!(code == Some(0), "{complaint}");
+    Ok(pushed.split_once('@').context("no digest")?.1.to_owned())
+}
+
 #[tokio::test]
 async fn a_module_that_no_named_key_has_signed_is_refused_by_name() -> Result<()> {
     let stage = Stage::bare().await?;
@@ -43,9 +51,7 @@ async fn a_module_that_no_named_key_has_signed_is_refused_by_name() -> Result<()
     apply_text(&stage, &greeting("a", "world")).await?;
 
     // Without a signature, and with that of somebody else.
-    let (code, pushed, complaint) = run(&["push", &module, &reference, "--plain-http"])?;
-    ensure!(code == Some(0), "{complaint}");
-    let manifest = pushed.split_once('@').context("no digest")?.1.to_owned();
+    let manifest = push(&stage, &docker, &module, &reference, &[])?;
     apply_provider(&stage, &source(&[&our_public])?).await?;
     let unsigned =
         format!("{reference}: manifest {manifest} has no signatures; sign it (bartizan push --sign, cosign sign)");
@@ -79,8 +85,7 @@ async fn a_module_that_no_named_key_has_signed_is_refused_by_name() -> Result<()
     stage.kubectl(&["delete", "provider", "careless", "--timeout=60s"], "").await?;
 
     // Ours beside theirs: both count.
-    let (code, _, complaint) = run(&["push", &module, &reference, "--plain-http", "--sign", &ours])?;
-    ensure!(code == Some(0), "{complaint}");
+    push(&stage, &docker, &module, &reference, &["--sign", &ours])?;
     wait_text(&stage, "Hello, world!").await?;
     for key in [&our_public, &their_public] {
         let (code, _, complaint) = run(&["pull", &reference, "--plain-http", "--key", key])?;
@@ -88,8 +93,7 @@ async fn a_module_that_no_named_key_has_signed_is_refused_by_name() -> Result<()
     }
 
     // A tag that moves to a module without a signature, and keys that are none: what serves serves on.
-    let (code, _, complaint) = run(&["push", &version(&stage, "Salut, ")?, &reference, "--plain-http"])?;
-    ensure!(code == Some(0), "{complaint}");
+    push(&stage, &docker, &version(&stage, "Salut, ")?, &reference, &[])?;
     apply_provider(&stage, &source(&[&their_public])?).await?;
     message_of(stage.provider_objects(), "greeter", "Loaded", "False", "NotVerified").await?;
     let nonsense = json!({"oci": {"reference": reference, "plainHttp": true, "verify": {"keys": ["nonsense"]}}});
@@ -151,9 +155,8 @@ async fn a_module_without_a_signature_by_the_named_identity_is_refused_with_the_
     let module = version(&stage, "Hello, ")?;
     let push = |name: &str| -> Result<(String, String)> {
         let reference = format!("{}/providers/{name}:1", registry.address());
-        let (code, pushed, complaint) = bartizan(&stage, &docker, &["push", &module, &reference, "--plain-http"])?;
-        ensure!(code == Some(0), "{complaint}");
-        Ok((reference, pushed.split_once('@').context("no digest")?.1.to_owned()))
+        let digest = self::push(&stage, &docker, &module, &reference, &[])?;
+        Ok((reference, digest))
     };
     let root = |name: &str, root: &Value| -> Result<String> {
         std::fs::write(docker.join(name), root.to_string())?;
@@ -251,9 +254,7 @@ async fn a_module_is_released_by_an_identity_whose_root_is_in_a_config_map() -> 
     let docker = docker_folder(&stage, "docker", &json!({}))?;
     let run = |arguments: &[&str]| bartizan(&stage, &docker, arguments);
     let reference = format!("{}/providers/hello:1", registry.address());
-    let (code, pushed, complaint) = run(&["push", &version(&stage, "Hello, ")?, &reference, "--plain-http"])?;
-    ensure!(code == Some(0), "{complaint}");
-    let digest = pushed.split_once('@').context("no digest")?.1.to_owned();
+    let digest = push(&stage, &docker, &version(&stage, "Hello, ")?, &reference, &[])?;
     let other = Signer { identity: "https://forge.example.com/other", ..WORKFLOW };
     let bundles = [authority.bundle(&WORKFLOW, &digest)?, authority.bundle(&other, &digest)?];
     upload_bundles(&registry, "providers/hello", &digest, &bundles)?;
@@ -316,11 +317,8 @@ async fn what_was_saved_is_loaded_elsewhere_with_its_digests_and_signatures() ->
     let (private, public) = pair_of_keys(&docker, "ours")?;
     let (hello, salut) =
         (format!("{}/providers/hello:1", registry.address()), format!("{}/other/salut:2", registry.address()));
-    let (code, pushed, complaint) =
-        run(&["push", &version(&stage, "Hello, ")?, &hello, "--plain-http", "--sign", &private])?;
-    ensure!(code == Some(0), "{complaint}");
-    let manifest = pushed.split_once('@').context("no digest")?.1.to_owned();
-    ensure!(run(&["push", &version(&stage, "Salut, ")?, &salut, "--plain-http"])?.0 == Some(0));
+    let manifest = push(&stage, &docker, &version(&stage, "Hello, ")?, &hello, &["--sign", &private])?;
+    push(&stage, &docker, &version(&stage, "Salut, ")?, &salut, &[])?;
 
     // Whole or not at all.
     let none = format!("{}/providers/none:1", registry.address());
@@ -355,7 +353,7 @@ async fn what_was_saved_is_loaded_elsewhere_with_its_digests_and_signatures() ->
     let module = version(&stage, "Hello, ")?;
     for name in ["bartizan", "providers/minio", "providers/cassandra", "charts/bartizan", "charts/bartizan-crds"] {
         let reference = format!("{release}/{name}:{}", env!("CARGO_PKG_VERSION"));
-        ensure!(run(&["push", &module, &reference, "--plain-http", "--sign", &private])?.0 == Some(0), "{reference}");
+        push(&stage, &docker, &module, &reference, &["--sign", &private])?;
     }
     let signed = ["save", "release.tar", "--release", &release, "--plain-http", "--key", &public];
     let (code, saved, complaint) = run(&signed)?;

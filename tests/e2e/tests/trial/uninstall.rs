@@ -4,26 +4,27 @@ use anyhow::{Result, ensure};
 
 use crate::Site;
 
+const UID: &str = "kubectl -n rook-minio get statefulset my-store -o jsonpath={.metadata.uid}";
+
 /// Each after another installation, which takes up again what the one before left.
 pub(crate) async fn in_three_orders(site: &mut Site) -> Result<()> {
-    let uid = "kubectl -n rook-minio get statefulset my-store -o jsonpath={.metadata.uid}";
-    let before = site.shell.types(uid).await?;
+    let before = site.shell.types(UID).await?;
 
     site.shell.begin("uninstall, then the releases");
     site.shell.is_told("bartizan uninstall", 0, "Nothing was changed.").await?;
     site.shell.is_told("bartizan uninstall --yes", 0, "released").await?;
-    ensure!(site.shell.types(uid).await? == before, "the StatefulSet is another one");
+    stays(site, &before).await?;
     releases(site).await?;
-    ensure!(site.shell.types(uid).await? == before, "the StatefulSet is another one");
+    stays(site, &before).await?;
 
     site.install().await?;
     site.first_store().await?;
-    ensure!(site.shell.types(uid).await? == before, "the StatefulSet is another one");
+    stays(site, &before).await?;
     site.shell.begin("the releases, then uninstall");
     releases(site).await?;
     site.shell.types("kubectl get objectstore my-store -n rook-minio").await?;
     site.shell.is_told("bartizan uninstall --yes", 0, "released").await?;
-    ensure!(site.shell.types(uid).await? == before, "the StatefulSet is another one");
+    stays(site, &before).await?;
 
     site.install().await?;
     site.first_store().await?;
@@ -34,8 +35,14 @@ pub(crate) async fn in_three_orders(site: &mut Site) -> Result<()> {
     site.shell.types("kubectl get objectstore my-store -n rook-minio").await?;
     site.shell.is_told("bartizan uninstall", 0, "objectstore").await?;
     site.shell.is_told("bartizan uninstall --yes", 0, "released").await?;
-    ensure!(site.shell.types(uid).await? == before, "the StatefulSet is another one");
+    stays(site, &before).await?;
     site.shell.is_told("kubectl get crd providers.bartizan.dev", 1, "NotFound").await?;
+    Ok(())
+}
+
+/// The StatefulSet of the first store is the one that it was.
+async fn stays(site: &mut Site, uid: &str) -> Result<()> {
+    ensure!(site.shell.types(UID).await? == uid, "the StatefulSet is another one");
     Ok(())
 }
 
